@@ -1,0 +1,158 @@
+"""The contract: what is written is read back, and what is wrong is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ef_slurm.contract import (
+    FIRST_PORT,
+    PORTS,
+    Action,
+    ContractError,
+    JobEnvironment,
+    Launch,
+    LaunchState,
+    Order,
+    Phase,
+    Progress,
+    StateDir,
+    rendezvous_port,
+)
+
+ORDER = Order(generation=3, action=Action.STOP, issued_at=1.5, reason='for "job 7"\nand more')
+PROGRESS = Progress(
+    generation=3,
+    phase=Phase.STOPPED,
+    world_size=4,
+    iteration=100,
+    updated_at=12.0,
+    started_at=10.0,
+    checkpoint_iteration=100,
+    stop_iteration=100,
+    exit_code=75,
+)
+LAUNCH = Launch(
+    generation=3,
+    state=LaunchState.WAITING,
+    slurm_job_id=17,
+    restart_count=2,
+    nodes="n1,n2",
+    gpus_per_node=2,
+    port=15275,
+    started_at=1.0,
+    updated_at=2.0,
+)
+
+
+def test_nothing_written_reads_as_none(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    assert state.generation() == 0
+    assert state.read_order() is None
+    assert state.read_progress() is None
+    assert state.read_launch() is None
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.write_order(ORDER)
+    state.write_progress(PROGRESS)
+    state.write_launch(LAUNCH)
+    assert state.read_order() == ORDER
+    assert state.read_progress() == PROGRESS
+    assert state.read_launch() == LAUNCH
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "launch.json",
+        "order.json",
+        "progress.json",
+    ]
+
+
+def test_one_key_per_line(tmp_path: Path) -> None:
+    """The batch script reads these files with sed."""
+    state = StateDir(tmp_path)
+    state.write_order(ORDER)
+    lines = state.order_file.read_text().splitlines()
+    assert ' "action": "stop",' in lines
+    assert ' "generation": 3,' in lines
+    assert len(lines) == 7
+
+
+def test_failed_write_leaves_the_old_text(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.order_file.mkdir()
+    with pytest.raises(OSError):
+        state.write_order(ORDER)
+    assert [p.name for p in tmp_path.iterdir()] == ["order.json"]
+
+
+def test_unknown_keys_are_ignored(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.write_order(ORDER)
+    values = json.loads(state.order_file.read_text()) | {"colour": "red"}
+    state.order_file.write_text(json.dumps(values))
+    assert state.read_order() == ORDER
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected an object"),
+        ("{}", "version None"),
+        ('{"version": 2}', "version 2"),
+        ('{"version": 1}', "without generation, action, issued_at"),
+        ('{"version": 1, "generation": "x"}', "generation: 'x' is not of type int"),
+        ('{"version": 1, "generation": true}', "generation: True is not of type int"),
+        ('{"version": 1, "action": "go"}', "action: 'go' is none of none, stop, relaunch"),
+    ],
+)
+def test_malformed_files_are_named(tmp_path: Path, text: str, said: str) -> None:
+    state = StateDir(tmp_path)
+    state.order_file.write_text(text)
+    with pytest.raises(ContractError, match="order.json") as error:
+        state.read_order()
+    assert said in str(error.value)
+
+
+def test_malformed_generation_is_named(tmp_path: Path) -> None:
+    (tmp_path / "generation").write_text("two\n")
+    with pytest.raises(ContractError, match="'two' is not an integer"):
+        StateDir(tmp_path).generation()
+
+
+@given(job=st.integers(1, 2**31), other=st.integers(1, 999), one=st.integers(1), two=st.integers(1))
+def test_near_jobs_never_share_a_port(job: int, other: int, one: int, two: int) -> None:
+    port = rendezvous_port(job, one)
+    assert FIRST_PORT <= port < FIRST_PORT + PORTS
+    assert port != rendezvous_port(job + other, two)
+    assert len({rendezvous_port(job, one + i) for i in range(16)}) == 16
+
+
+def test_environment() -> None:
+    assert JobEnvironment.read({}) == JobEnvironment()
+    read = JobEnvironment.read(
+        {
+            "EF_STATE_DIR": "/s d",
+            "EF_JOB_ID": "9",
+            "EF_GENERATION": "2",
+            "EF_GLOBAL_BATCH_SIZE": "64",
+            "EF_ITERATIONS": "1000",
+            "EF_DEADLINE": "1.5e9",
+            "EF_MAX_BATCH_PER_GPU": "8",
+        }
+    )
+    assert read.state_dir == Path("/s d")
+    assert (read.job_id, read.generation, read.global_batch_size) == (9, 2, 64)
+    assert (read.iterations, read.deadline, read.max_batch_per_gpu) == (1000, 1.5e9, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("EF_GENERATION", "0"), ("EF_GLOBAL_BATCH_SIZE", "many"), ("EF_DEADLINE", "tomorrow")],
+)
+def test_bad_environment_is_named(name: str, value: str) -> None:
+    with pytest.raises(ContractError, match=f"{name}='{value}'"):
+        JobEnvironment.read({name: value})
