@@ -41,7 +41,7 @@ def test_an_incomplete_installation_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "ef_slurm")
-    with pytest.raises(FileNotFoundError, match="templates/ is neither at .* reinstall ef-slurm"):
+    with pytest.raises(FileNotFoundError, match=r"templates/ is neither at .* reinstall ef-slurm"):
         resources.templates_dir()
 
 
