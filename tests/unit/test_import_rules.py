@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "ef_slurm"
 
 # A room may import itself and the rooms named here; nothing else of ours.
 GROUND = {"model", "contract"}
-SERVICES = {"planner", "slurm", "queue", "launch", "site"}
+SERVICES = {"planner", "slurm", "queue", "launch", "siteconfig"}
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "model": set(),
@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "slurm": GROUND,
     "queue": GROUND,
     "launch": GROUND | {"resources"},
-    "site": GROUND | {"resources"},
+    "siteconfig": GROUND | {"resources"},
     "simulator": GROUND | {"planner"},
     "profiling": GROUND | SERVICES,
     "training": {"contract"},
