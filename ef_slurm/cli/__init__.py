@@ -1,0 +1,1 @@
+"""The commands: ef-sbatch, ef-squeue, ef-scancel, ef-schedd, ef-sim. One file each, thin."""

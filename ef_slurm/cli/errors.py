@@ -1,0 +1,41 @@
+"""How a command ends: documented exit codes, one line per error, never a traceback."""
+
+from __future__ import annotations
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of ef-sbatch, ef-squeue, ef-scancel and ef-schedd."""
+
+    OK = 0
+    """Done. ef-sbatch: promised, or taken as ``--best-effort`` or ``--if-infeasible`` asked."""
+    SLURM = 1
+    """Slurm refused; its own message is shown."""
+    USAGE = 2
+    """An option, a script or a configuration file is wrong. Nothing was submitted."""
+    INFEASIBLE = 3
+    """ef-sbatch: the deadline cannot be promised. Nothing stays in Slurm."""
+    NO_ANSWER = 4
+    """The daemon cannot be reached or did not answer in time. ef-sbatch: the job stays held."""
+    DENIED = 5
+    """The job belongs to somebody else, or the daemon does not trust who asks."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+
+
+class CommandError(Exception):
+    """What a person is told before the command ends with `code`."""
+
+    code = ExitCode.SLURM
+
+    def __init__(self, message: str, code: ExitCode | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class UsageError(CommandError):
+    """Something that the person typed or wrote into a file is wrong."""
+
+    code = ExitCode.USAGE

@@ -1,0 +1,1 @@
+"""ef-schedd: observe → ingest → plan → reconcile → act, and recovery."""

@@ -1,0 +1,106 @@
+"""A job of the queue as people and programs see it: flat, without script and environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ef_slurm.model import IfInfeasible, JobKind, PromiseState, Reason, Schedule
+from ef_slurm.queue.rows import QueueJob, StoredVerdict, queue_id
+from ef_slurm.queue.states import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """One job. Times are UTC epoch seconds, None for not known.
+
+    Args:
+        job_id: Slurm's.
+        queue_id: the queue's own, which `Reason.job` holds.
+        kind: what it runs as; `asked_kind` what was asked for.
+        share: GPUs now, on `nodes`, of `gpu_type`.
+        iterations: of the whole training; `iteration` done by the last report, at `progress_at`,
+            going on at `rate` per second.
+        finish: predicted by the latest plan.
+        started: when it first ran.
+        schedule: its plan in hand.
+        note: the last thing that its owner should know.
+    """
+
+    job_id: int
+    queue_id: int
+    name: str
+    owner: str
+    account: str
+    partition: str
+    state: JobState
+    kind: JobKind
+    asked_kind: JobKind
+    if_infeasible: IfInfeasible
+    submitted: float
+    deadline: float | None
+    grace: float
+    share: int
+    nodes: tuple[str, ...]
+    gpu_type: str
+    iterations: int
+    iteration: float
+    rate: float | None
+    progress_at: float | None
+    verdict: StoredVerdict | None
+    promise: PromiseState
+    finish: float | None
+    started: float | None
+    ended: float | None
+    exit_code: int | None
+    generation: int
+    reshapes: int
+    schedule: Schedule
+    reason: Reason | None
+    note: str
+    state_dir: str
+
+
+def view(job: QueueJob, verdict: StoredVerdict | None) -> JobView:
+    """The view of a row and of the latest verdict on it."""
+    request = job.request
+    block = None if job.running is None else job.running.block
+    return JobView(
+        job_id=request.slurm_job_id,
+        queue_id=job.id,
+        name=request.name,
+        owner=request.owner,
+        account=request.account,
+        partition=request.partition,
+        state=job.state,
+        kind=job.kind,
+        asked_kind=request.kind,
+        if_infeasible=request.if_infeasible,
+        submitted=request.submitted,
+        deadline=request.deadline,
+        grace=request.grace,
+        share=job.share,
+        nodes=() if block is None else block.nodes,
+        gpu_type="" if block is None else block.gpu_type,
+        iterations=request.iterations,
+        iteration=job.iteration,
+        rate=job.rate,
+        progress_at=job.progress_at,
+        verdict=verdict,
+        promise=job.promise,
+        finish=job.finish,
+        started=job.first_started_at,
+        ended=job.ended_at,
+        exit_code=job.exit_code,
+        generation=job.generation,
+        reshapes=job.reshapes,
+        schedule=job.plan,
+        reason=job.reason,
+        note=job.note,
+        state_dir=request.state_dir,
+    )
+
+
+def named_queue_ids(view: JobView) -> set[int]:
+    """The other jobs that the view's reasons speak of, by queue id."""
+    reasons = (view.reason, view.verdict.reason if view.verdict else None)
+    return {queue_id(reason.job) for reason in reasons if reason is not None and reason.job}
