@@ -1,0 +1,114 @@
+"""What a simulation says: counts, ratios, hours.
+
+- *met*: deadline jobs that finished by their deadline; *ratio*: met / all deadline jobs, those that
+  were turned away included.
+- *broken promise*: promised, then finished late or never. Policies that promise nothing have None.
+- *reshape*: a job that had started gets another share or another block, a resume after a pause
+  included. First starts are counted apart, and so are pauses: what costs is the restart.
+- *migration*: a reshape that keeps the share and changes the block.
+- *efficiency* (paper, Figure 10): Σ T(n)/T(1) over the jobs that train, divided by the GPUs of the
+  cluster, averaged over time from the first submission to the last completion. For a curve that
+  cannot run on one GPU, T(1) is taken as its smallest size's rate per GPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ef_slurm.model import JobKind
+from ef_slurm.simulator.state import Run
+
+PUNCTUAL = 1e-6
+"""Seconds by which a finish may pass the deadline through rounding alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """A simulation in numbers. The names are those of `--json`."""
+
+    trace: str
+    policy: str
+    overhead: str
+    nodes: int
+    gpus_per_node: int
+    jobs: int
+    deadline_jobs: int
+    best_effort_jobs: int
+    admitted: int
+    met: int
+    ratio: float | None
+    broken_promises: int | None
+    unfinished: int
+    starts: int
+    reshapes: int
+    reshapes_per_job: float
+    migrations: int
+    pauses: int
+    gpu_hours: float
+    efficiency: float
+    makespan_seconds: float
+    best_effort_completion_seconds: float | None
+    rounds: int
+    planning_seconds: float
+    longest_round_seconds: float
+    wall_seconds: float
+    peak_rss_mb: float
+
+
+def is_met(run: Run) -> bool:
+    """Whether a deadline job finished in time."""
+    deadline = run.job.deadline
+    return (
+        deadline is not None and run.finished is not None and run.finished <= deadline + PUNCTUAL
+    )
+
+
+def is_broken(run: Run) -> bool:
+    """Whether the job was promised its deadline and missed it."""
+    return run.promised_at is not None and run.job.deadline is not None and not is_met(run)
+
+
+def single_gpu_rate(run: Run) -> float:
+    """Iterations/s per GPU at the smallest size that the job can run on."""
+    gpus, rate = run.job.curve.points[0]
+    return rate / gpus
+
+
+def gpu_seconds(run: Run) -> float:
+    """GPU-seconds that the job held, overheads included."""
+    return math.fsum((stretch.end - stretch.start) * stretch.gpus for stretch in run.stretches)
+
+
+def makespan(runs: Sequence[Run]) -> float:
+    """Seconds from the first submission to the end of the last stretch of GPUs."""
+    ends = [stretch.end for run in runs for stretch in run.stretches[-1:]]
+    if not runs or not ends:
+        return 0.0
+    return max(ends) - min(run.job.submitted for run in runs)
+
+
+def efficiency(runs: Sequence[Run], gpus: int) -> float:
+    """Cluster efficiency averaged over the makespan."""
+    span = makespan(runs)
+    if span <= 0:
+        return 0.0
+    work = math.fsum(
+        run.rate_at(stretch.gpus)
+        / single_gpu_rate(run)
+        * max(0.0, stretch.end - max(stretch.start, stretch.trains_from))
+        for run in runs
+        for stretch in run.stretches
+    )
+    return work / (span * gpus)
+
+
+def best_effort_completion(runs: Sequence[Run]) -> float | None:
+    """Mean seconds from submission to completion of the best-effort jobs that finished."""
+    times = [
+        run.finished - run.job.submitted
+        for run in runs
+        if run.job.kind is JobKind.BEST_EFFORT and run.finished is not None
+    ]
+    return math.fsum(times) / len(times) if times else None

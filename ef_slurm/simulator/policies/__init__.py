@@ -1,0 +1,1 @@
+"""Scheduling policies of the simulator's loop, one small file each."""

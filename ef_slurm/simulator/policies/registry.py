@@ -1,0 +1,37 @@
+"""Policies by the name that `--policy` spells.
+
+A policy's module is imported when it is asked for: one of them needs scipy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ef_slurm.simulator.errors import SimulatorError
+from ef_slurm.simulator.policies.base import SchedulingPolicy, Setting
+
+_CLASSES = {
+    "elasticflow": "ElasticFlow",
+    "edf": "Edf",
+    "edf-admission": "EdfAdmission",
+    "gandiva": "Gandiva",
+    "tiresias": "Tiresias",
+    "themis": "Themis",
+    "chronus": "Chronus",
+    "slurm": "Slurm",
+}
+
+POLICIES = tuple(_CLASSES)
+
+
+def make_policy(name: str, setting: Setting) -> SchedulingPolicy:
+    """The policy of that name for a cluster.
+
+    Raises:
+        SimulatorError: there is none, or it needs a package that is not installed.
+    """
+    if name not in _CLASSES:
+        raise SimulatorError(f"policy {name!r} is not known: one of {', '.join(POLICIES)}")
+    module = import_module(f"ef_slurm.simulator.policies.{name.replace('-', '_')}")
+    policy: SchedulingPolicy = getattr(module, _CLASSES[name])(setting)
+    return policy

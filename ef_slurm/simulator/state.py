@@ -1,0 +1,167 @@
+"""What the loop knows of a job while it simulates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ef_slurm.model import Block, Outcome, Overhead, Schedule, Standing
+from ef_slurm.simulator.overhead import cost, shrinks_in_place
+from ef_slurm.simulator.trace import TraceJob
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A job held `gpus` from `start` to `end` and trained from `trains_from` on (seconds)."""
+
+    start: float
+    end: float
+    gpus: int
+    trains_from: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a policy gives one job from now on.
+
+    `block` is None for policies that only count GPUs. `schedule` is the job's plan in hand, for
+    policies that make one.
+    """
+
+    gpus: int
+    block: Block | None = None
+    schedule: Schedule = ()
+
+
+class Run:
+    """One job on its way through the simulated cluster. Only the engine changes it.
+
+    Between two changes of its share a job trains at a constant rate, so that its state is the
+    iterations that remained at `anchor` and the rate since; nothing is touched at other jobs'
+    events.
+    """
+
+    __slots__ = (
+        "_overhead",
+        "anchor",
+        "block",
+        "finished",
+        "gpus",
+        "job",
+        "last_reshape",
+        "migrations",
+        "outcome",
+        "pauses",
+        "promised_at",
+        "rate",
+        "remaining",
+        "reshapes",
+        "schedule",
+        "since",
+        "standing",
+        "starts",
+        "stretches",
+        "trains_from",
+    )
+
+    def __init__(self, job: TraceJob, overhead: Overhead) -> None:
+        self.job = job
+        self.remaining = job.iterations
+        self.anchor = job.submitted
+        self.rate = 0.0
+        self.gpus = 0
+        self.block: Block | None = None
+        self.since = job.submitted
+        self.trains_from = job.submitted
+        self.standing = Standing.NEW
+        self.outcome: Outcome | None = None
+        self.promised_at: float | None = None
+        self.finished: float | None = None
+        self.starts = 0
+        self.reshapes = 0
+        self.migrations = 0
+        self.pauses = 0
+        self.last_reshape = -math.inf
+        self.schedule: Schedule = ()
+        self.stretches: list[Stretch] = []
+        self._overhead = overhead
+
+    def __repr__(self) -> str:
+        return f"Run({self.job.id!r}, gpus={self.gpus}, remaining={self.remaining:g})"
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the job was let in."""
+        return self.standing is Standing.ADMITTED
+
+    @property
+    def overhead(self) -> Overhead:
+        """What a start or a reshape costs the job."""
+        return self._overhead
+
+    def remaining_at(self, now: float) -> float:
+        """Iterations that remain at `now`, which is not before the last change."""
+        if now <= self.anchor:
+            return self.remaining
+        return max(0.0, self.remaining - self.rate * (now - self.anchor))
+
+    def finish_time(self) -> float:
+        """When the job finishes at its present share; infinite without GPUs."""
+        return self.anchor + self.remaining / self.rate if self.rate > 0 else math.inf
+
+    def rate_at(self, gpus: int) -> float:
+        """Iterations/s on exactly `gpus`; 0 where the job cannot run.
+
+        The curve's own value, not its envelope. At the requested size of a job whose curve does not
+        have that size, the rate is what the trace's duration says.
+        """
+        for size, rate in self.job.curve.points:
+            if size == gpus:
+                return rate
+        if gpus == self.job.requested_gpus and self.job.duration is not None:
+            return self.job.iterations / self.job.duration
+        return 0.0
+
+    def assign(self, now: float, grant: Grant) -> bool:
+        """Gives the job a share and a block from `now` on; whether anything changed."""
+        self.schedule = grant.schedule
+        same_block = self.block is grant.block or self.block == grant.block
+        if self.gpus == grant.gpus and same_block:
+            return False
+        before, old_block = self.gpus, self.block
+        self._close(now)
+        self.gpus, self.block = grant.gpus, grant.block
+        if grant.gpus == 0:
+            self.pauses += 1
+            self.rate = 0.0
+            self.anchor = self.since = self.trains_from = now
+            return True
+        if self.starts == 0 and before == 0:
+            self.starts = 1
+        else:
+            self.reshapes += 1
+            self.migrations += before == grant.gpus
+            self.last_reshape = now
+        in_place = shrinks_in_place(old_block, grant.block)
+        self.since = now
+        self.trains_from = now + cost(self._overhead, grant.gpus, before, in_place)
+        self.anchor = self.trains_from
+        self.rate = self.rate_at(grant.gpus)
+        return True
+
+    def finish(self, when: float) -> None:
+        """The job is trained; it holds nothing from `when` on."""
+        self._close(when)
+        self.remaining = 0.0
+        self.finished = when
+        self.drop()
+
+    def drop(self) -> None:
+        """Takes everything from a job that leaves."""
+        self.gpus, self.block, self.rate, self.schedule = 0, None, 0.0, ()
+
+    def _close(self, now: float) -> None:
+        """Ends the present stretch."""
+        if self.gpus and now > self.since:
+            self.stretches.append(Stretch(self.since, now, self.gpus, self.trains_from))
+        self.remaining = self.remaining_at(now)
