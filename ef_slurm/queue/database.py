@@ -1,0 +1,230 @@
+"""The SQLite file under the queue: opening, migrating, transactions, errors."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ef_slurm.queue.errors import (
+    ForbiddenTransitionError,
+    QueueCorruptError,
+    QueueError,
+    QueueFullError,
+    QueueLockedError,
+    QueueMissingError,
+    QueueTooNewError,
+)
+from ef_slurm.queue.filesystem import refuse_network_filesystem
+from ef_slurm.queue.schema import APPLICATION_ID, MIGRATIONS
+from ef_slurm.queue.states import INTENT_TRANSITIONS, TRANSITIONS
+
+
+class Database:
+    """One connection. Not to be shared between threads: open another.
+
+    Args:
+        path: the file.
+        create: make it if it is missing.
+        read_only: refuse to write.
+        timeout: seconds to wait for another writer.
+
+    Raises:
+        QueueMissingError: no file and `create` is False.
+        QueueOnNetworkFilesystemError: the path is not on a local disk.
+        QueueTooNewError, QueueCorruptError, QueueLockedError, QueueFullError: as their names say.
+    """
+
+    def __init__(
+        self, path: Path, *, create: bool = True, read_only: bool = False, timeout: float = 5.0
+    ) -> None:
+        self.path = path
+        self._depth = 0
+        refuse_network_filesystem(path)
+        if not path.exists():
+            if read_only or not create:
+                raise QueueMissingError(
+                    f"there is no queue at {path}: start ef-schedd, or name another"
+                )
+            self._make_file()
+        with self._translated():
+            mode = "ro" if read_only else "rw"
+            uri = f"{path.absolute().as_uri()}?mode={mode}"
+            # isolation_level None: transactions begin and end where `transaction` says.
+            self._connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+        try:
+            self._connection.row_factory = sqlite3.Row
+            self._prepare(read_only=read_only)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _make_file(self) -> None:
+        """An empty file that only its owner can read: scripts may hold secrets."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise QueueError(f"cannot make the queue {self.path}: {error.strerror}") from error
+
+    def _prepare(self, *, read_only: bool) -> None:
+        with self._translated():
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._check_identity()
+            if read_only:
+                if self._version() < len(MIGRATIONS):
+                    raise QueueMissingError(
+                        f"{self.path} is not a queue of this version yet: start ef-schedd once"
+                    )
+                return
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+        self._migrate()
+
+    def _check_identity(self) -> None:
+        owner = self._connection.execute("PRAGMA application_id").fetchone()[0]
+        version = self._version()
+        tables = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        if owner != APPLICATION_ID and (tables or version):
+            raise QueueCorruptError(f"{self.path} is a database, but not an ef-slurm queue")
+        if version > len(MIGRATIONS):
+            raise QueueTooNewError(
+                f"{self.path} was written by a newer ef-slurm (schema {version}, this one knows "
+                f"{len(MIGRATIONS)}): upgrade ef-slurm here"
+            )
+
+    def _version(self) -> int:
+        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        return version
+
+    def _migrate(self) -> None:
+        if self._version() == len(MIGRATIONS) and self._transitions() == _wanted_transitions():
+            return
+        with self.transaction():
+            # Again under the lock: another process may have been faster.
+            for number in range(self._version(), len(MIGRATIONS)):
+                for statement in MIGRATIONS[number]:
+                    self.execute(statement)
+                self.execute(f"PRAGMA user_version = {number + 1}")
+            self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self.execute("DELETE FROM transitions")
+            with self._translated():
+                self._connection.executemany(
+                    "INSERT INTO transitions VALUES (?, ?, ?)", sorted(_wanted_transitions())
+                )
+
+    def _transitions(self) -> set[tuple[str, str, str]]:
+        return {tuple(row) for row in self.query("SELECT * FROM transitions")}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """Everything inside is written together or not at all. Nests: the outermost commits.
+
+        Args:
+            durable: on disk before it returns. Without, a power cut (not a kill) may lose the
+                latest such transactions, whole.
+        """
+        if self._depth:
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+            return
+        self._run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self._run("BEGIN IMMEDIATE")
+        self._depth = 1
+        try:
+            yield
+            self._run("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._depth = 0
+
+    def execute(self, sql: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> int:
+        """Run a statement that writes; returns how many rows it touched."""
+        if not self._depth:
+            with self.transaction():
+                return self._run(sql, values).rowcount
+        return self._run(sql, values).rowcount
+
+    def insert(self, table: str, values: Mapping[str, Any]) -> int:
+        """Insert a row; returns its id."""
+        names = ", ".join(values)
+        marks = ", ".join(f":{name}" for name in values)
+        sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+        with self.transaction():
+            row_id = self._run(sql, values).lastrowid
+        assert row_id is not None
+        return row_id
+
+    def query(
+        self, sql: str, values: Mapping[str, Any] | tuple[Any, ...] = ()
+    ) -> list[sqlite3.Row]:
+        """All rows of a SELECT."""
+        with self._translated():
+            return self._connection.execute(sql, values).fetchall()
+
+    def one(self, sql: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> sqlite3.Row | None:
+        """The first row of a SELECT, or None."""
+        rows = self.query(sql, values)
+        return rows[0] if rows else None
+
+    def _run(self, sql: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        with self._translated():
+            return self._connection.execute(sql, values)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError as error:
+            if "transition" in str(error):
+                raise ForbiddenTransitionError(str(error)) from error
+            raise QueueError(f"{self.path}: the queue refused the row: {error}") from error
+        except sqlite3.Error as error:
+            raise _typed(self.path, error) from error
+
+
+def _wanted_transitions() -> set[tuple[str, str, str]]:
+    tables: tuple[tuple[str, Mapping[Any, frozenset[Enum]]], ...] = (
+        ("job", TRANSITIONS),
+        ("intent", INTENT_TRANSITIONS),
+    )
+    return {
+        (what, before.value, after.value)
+        for what, table in tables
+        for before, followers in table.items()
+        for after in followers
+    }
+
+
+def _typed(path: Path, error: sqlite3.Error) -> QueueError:
+    # The low byte of an extended result code is the primary one (sqlite3.h).
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return QueueLockedError(
+            f"{path} is locked by another process; nothing was written: try again"
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return QueueFullError(
+            f"no space left for {path}; nothing was written: free some and try again"
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return QueueCorruptError(f"{path} is damaged or not a database ({error}): restore a backup")
+    if code == sqlite3.SQLITE_READONLY:
+        return QueueError(f"{path} may not be written by this user ({error})")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return QueueError(f"{path} cannot be opened by this user ({error})")
+    return QueueError(f"{path}: {error}")

@@ -1,0 +1,66 @@
+"""What can go wrong with the queue, as types with sentences that a person can act on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class QueueError(Exception):
+    """The queue cannot do what it was asked."""
+
+
+class QueueMissingError(QueueError):
+    """There is no queue at this path."""
+
+
+class QueueOnNetworkFilesystemError(QueueError):
+    """The path is on a file system that SQLite's locks do not protect.
+
+    Args:
+        path: where the queue was to be.
+        filesystem: the type of its file system ("nfs4", "lustre", …).
+    """
+
+    def __init__(self, path: Path, filesystem: str) -> None:
+        super().__init__(
+            f"{path} is on a network file system ({filesystem}): SQLite in WAL mode loses data "
+            "there as soon as two hosts write. Put the queue on a local disk of the daemon's host"
+        )
+        self.path = path
+        self.filesystem = filesystem
+
+
+class QueueLockedError(QueueError):
+    """Somebody else kept the queue locked for longer than we were ready to wait."""
+
+
+class QueueFullError(QueueError):
+    """No space left to write. Nothing of the transaction was written."""
+
+
+class QueueCorruptError(QueueError):
+    """The file is damaged or no queue of ours."""
+
+
+class QueueTooNewError(QueueError):
+    """A newer ef-slurm has migrated the queue further than this one knows."""
+
+
+class DaemonRunningError(QueueError):
+    """Another daemon owns the queue."""
+
+
+class NoSuchRowError(QueueError):
+    """No job, plan or intent of that id."""
+
+
+class DuplicateJobError(QueueError):
+    """The Slurm job is already in the queue."""
+
+
+class ForbiddenTransitionError(QueueError):
+    """A state may not follow another."""
+
+
+class ConflictError(QueueError):
+    """The row changed since it was read. Read it again."""

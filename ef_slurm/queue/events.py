@@ -1,0 +1,77 @@
+"""The audit log: append-only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from sqlite3 import Row
+
+from ef_slurm.queue.codec import dump
+from ef_slurm.queue.database import Database
+from ef_slurm.queue.rows import Event
+from ef_slurm.queue.states import EventKind
+
+
+class Events:
+    """The table of events."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def log(self, event: Event) -> Event:
+        """Append an event; returns it with its id."""
+        row_id = self._database.insert(
+            "events",
+            {
+                "at": event.at,
+                "job_id": event.job_id,
+                "kind": event.kind.value,
+                "actor": event.actor,
+                "message": event.message,
+                "data": dump(dict(event.data)),
+            },
+        )
+        return Event(
+            event.at, event.kind, event.actor, event.message, event.job_id, event.data, row_id
+        )
+
+    def all(
+        self,
+        *,
+        job_id: int | None = None,
+        after: int = 0,
+        kinds: Iterable[EventKind] | None = None,
+        limit: int | None = None,
+    ) -> tuple[Event, ...]:
+        """Events in the order in which they were written.
+
+        Args:
+            job_id: of one job only.
+            after: only those with a larger id.
+            kinds: of these kinds only.
+            limit: at most so many.
+        """
+        where = ["id > :after"]
+        values: dict[str, object] = {"after": after, "limit": -1 if limit is None else limit}
+        if job_id is not None:
+            where.append("job_id = :job_id")
+            values["job_id"] = job_id
+        if kinds is not None:
+            where.append("kind IN (SELECT value FROM json_each(:kinds))")
+            values["kinds"] = dump([kind.value for kind in kinds])
+        rows = self._database.query(
+            f"SELECT * FROM events WHERE {' AND '.join(where)} ORDER BY id LIMIT :limit", values
+        )
+        return tuple(_event(row) for row in rows)
+
+
+def _event(row: Row) -> Event:
+    return Event(
+        at=row["at"],
+        kind=EventKind(row["kind"]),
+        actor=row["actor"],
+        message=row["message"],
+        job_id=row["job_id"],
+        data=json.loads(row["data"]),
+        id=row["id"],
+    )

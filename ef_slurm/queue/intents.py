@@ -1,0 +1,162 @@
+"""Intents: what was decided on, written before Slurm is asked, so that a crash loses nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from sqlite3 import Row
+
+from ef_slurm.queue.codec import dump
+from ef_slurm.queue.database import Database
+from ef_slurm.queue.errors import ConflictError, ForbiddenTransitionError, NoSuchRowError
+from ef_slurm.queue.events import Events
+from ef_slurm.queue.rows import Event, Intent, Json
+from ef_slurm.queue.states import (
+    INTENT_TRANSITIONS,
+    EventKind,
+    IntentAction,
+    IntentState,
+)
+
+_ACTOR = "ef-schedd"
+
+
+class Intents:
+    """The table of intents."""
+
+    def __init__(self, database: Database, events: Events) -> None:
+        self._database = database
+        self._events = events
+
+    def open(
+        self,
+        job_id: int,
+        generation: int,
+        action: IntentAction,
+        arguments: Mapping[str, Json],
+        *,
+        at: float,
+        why: str,
+    ) -> Intent:
+        """Write an intent before its action.
+
+        Args:
+            generation: the job's, now.
+            arguments: all that is needed to do the action again after a crash.
+            why: a sentence for the log.
+
+        Raises:
+            ConflictError: the job has another one unfinished.
+        """
+        with self._database.transaction():
+            other = self.unfinished_of(job_id)
+            if other is not None:
+                raise ConflictError(
+                    f"job {job_id} has intent {other.id} ({other.action.value}) unfinished"
+                )
+            intent_id = self._database.insert(
+                "intents",
+                {
+                    "job_id": job_id,
+                    "generation": generation,
+                    "action": action.value,
+                    "arguments": dump(dict(arguments)),
+                    "opened_at": at,
+                    "changed_at": at,
+                },
+            )
+            intent = self.get(intent_id)
+            self._log(intent, at, why)
+            return intent
+
+    def advance(self, intent_id: int, to: IntentState, *, at: float, why: str = "") -> Intent:
+        """Move an intent on. Moving to the state that it has does nothing.
+
+        Args:
+            why: a sentence for the log; without, only closing and abandoning are logged.
+
+        Raises:
+            ForbiddenTransitionError: `to` may not follow its state.
+        """
+        with self._database.transaction():
+            intent = self.get(intent_id)
+            if intent.state is to:
+                return intent
+            if to not in INTENT_TRANSITIONS[intent.state]:
+                raise ForbiddenTransitionError(
+                    f"intent {intent_id} is {intent.state.value}: it cannot become {to.value}"
+                )
+            self._database.execute(
+                "UPDATE intents SET state = ?, changed_at = ? WHERE id = ?",
+                (to.value, at, intent_id),
+            )
+            intent = self.get(intent_id)
+            if why or to is IntentState.ABANDONED:
+                self._log(intent, at, why or f"{intent.action.value} abandoned")
+            return intent
+
+    def tried(self, intent_id: int, *, at: float, error: str = "") -> Intent:
+        """Count an attempt, with what went wrong."""
+        self._database.execute(
+            "UPDATE intents SET attempts = attempts + 1, error = ?, changed_at = ? WHERE id = ?",
+            (error, at, intent_id),
+        )
+        return self.get(intent_id)
+
+    def get(self, intent_id: int) -> Intent:
+        """One intent.
+
+        Raises:
+            NoSuchRowError: there is none of that id.
+        """
+        row = self._database.one("SELECT * FROM intents WHERE id = ?", (intent_id,))
+        if row is None:
+            raise NoSuchRowError(f"the queue has no intent {intent_id}")
+        return _intent(row)
+
+    def unfinished(self) -> tuple[Intent, ...]:
+        """Intents that are neither closed nor abandoned, oldest first."""
+        rows = self._database.query(
+            "SELECT * FROM intents WHERE state IN ('open', 'executed', 'verified') ORDER BY id"
+        )
+        return tuple(_intent(row) for row in rows)
+
+    def unfinished_of(self, job_id: int) -> Intent | None:
+        """The unfinished intent of a job, or None."""
+        row = self._database.one(
+            "SELECT * FROM intents WHERE job_id = ? AND state IN ('open', 'executed', 'verified')",
+            (job_id,),
+        )
+        return None if row is None else _intent(row)
+
+    def _log(self, intent: Intent, at: float, why: str) -> None:
+        self._events.log(
+            Event(
+                at=at,
+                kind=EventKind.INTENT,
+                actor=_ACTOR,
+                message=why,
+                job_id=intent.job_id,
+                data={
+                    "intent": intent.id,
+                    "action": intent.action.value,
+                    "state": intent.state.value,
+                    "generation": intent.generation,
+                },
+            )
+        )
+
+
+def _intent(row: Row) -> Intent:
+    return Intent(
+        id=row["id"],
+        job_id=row["job_id"],
+        generation=row["generation"],
+        action=IntentAction(row["action"]),
+        arguments=json.loads(row["arguments"]),
+        state=IntentState(row["state"]),
+        opened_at=row["opened_at"],
+        changed_at=row["changed_at"],
+        attempts=row["attempts"],
+        error=row["error"],
+    )

@@ -1,0 +1,170 @@
+"""Answers to newcomers, and the promises among them."""
+
+from __future__ import annotations
+
+from sqlite3 import Row
+
+from ef_slurm.model import Outcome, Verdict
+from ef_slurm.queue import codec
+from ef_slurm.queue.database import Database
+from ef_slurm.queue.errors import NoSuchRowError, QueueError
+from ef_slurm.queue.events import Events
+from ef_slurm.queue.jobs import Jobs
+from ef_slurm.queue.rows import Event, Promise, StoredVerdict, queue_id
+from ef_slurm.queue.states import EventKind, PromiseOutcome
+
+_ACTOR = "ef-schedd"
+
+
+class Promises:
+    """The tables of verdicts and promises."""
+
+    def __init__(self, database: Database, events: Events, jobs: Jobs) -> None:
+        self._database = database
+        self._events = events
+        self._jobs = jobs
+
+    def record(self, verdict: Verdict, *, at: float, explanation: str) -> StoredVerdict:
+        """Write the planner's answer to a job; a promise in it is given at the same time.
+
+        The job's state is the caller's to move.
+
+        Args:
+            explanation: the answer in a sentence, for its owner and the log.
+        """
+        job_id = queue_id(verdict.job_id)
+        with self._database.transaction():
+            row_id = self._database.insert(
+                "verdicts",
+                {
+                    "job_id": job_id,
+                    "at": at,
+                    "outcome": verdict.outcome.value,
+                    "reason": codec.dump_reason(verdict.reason),
+                    "share": verdict.share,
+                    "finish": verdict.finish,
+                    "earliest_deadline": verdict.earliest_deadline,
+                    "explanation": explanation,
+                },
+            )
+            self._events.log(
+                Event(
+                    at=at,
+                    kind=EventKind.VERDICT,
+                    actor=_ACTOR,
+                    message=explanation,
+                    job_id=job_id,
+                    data={
+                        "outcome": verdict.outcome.value,
+                        "share": verdict.share,
+                        "finish": verdict.finish,
+                        "earliest_deadline": verdict.earliest_deadline,
+                    },
+                )
+            )
+            if verdict.outcome is Outcome.PROMISED:
+                self._give(job_id, verdict, at)
+            return self._one(row_id)
+
+    def _give(self, job_id: int, verdict: Verdict, at: float) -> None:
+        request = self._jobs.get(job_id).request
+        if request.deadline is None or verdict.finish is None:
+            raise QueueError(f"job {job_id}: a promise needs a deadline and a predicted finish")
+        self._database.insert(
+            "promises",
+            {
+                "job_id": job_id,
+                "given_at": at,
+                "deadline": request.deadline,
+                "grace": request.grace,
+                "finish": verdict.finish,
+                "share": verdict.share,
+                "curves": codec.dump_curves(request.curves),
+                "overhead": codec.dump_overhead(request.overhead),
+            },
+        )
+        self._events.log(
+            Event(
+                at=at,
+                kind=EventKind.PROMISED,
+                actor=_ACTOR,
+                message=f"promised with {verdict.share} GPUs",
+                job_id=job_id,
+                data={
+                    "deadline": request.deadline,
+                    "finish": verdict.finish,
+                    "share": verdict.share,
+                },
+            )
+        )
+
+    def verdict(self, job_id: int) -> StoredVerdict | None:
+        """The latest answer to a job, or None if it was not judged yet."""
+        row = self._database.one(
+            "SELECT * FROM verdicts WHERE job_id = ? ORDER BY id DESC LIMIT 1", (job_id,)
+        )
+        return None if row is None else _verdict(row)
+
+    def _one(self, verdict_id: int) -> StoredVerdict:
+        row = self._database.one("SELECT * FROM verdicts WHERE id = ?", (verdict_id,))
+        if row is None:
+            raise NoSuchRowError(f"the queue has no verdict {verdict_id}")
+        return _verdict(row)
+
+    def of(self, job_id: int) -> Promise | None:
+        """The latest promise to a job, or None."""
+        row = self._database.one(
+            "SELECT * FROM promises WHERE job_id = ? ORDER BY id DESC LIMIT 1", (job_id,)
+        )
+        return None if row is None else _promise(row)
+
+    def all(self, *, given_since: float | None = None) -> tuple[Promise, ...]:
+        """Promises in the order in which they were given."""
+        rows = self._database.query(
+            "SELECT * FROM promises WHERE :since IS NULL OR given_at >= :since ORDER BY id",
+            {"since": given_since},
+        )
+        return tuple(_promise(row) for row in rows)
+
+    def settle(self, job_id: int, outcome: PromiseOutcome, *, at: float, why: str) -> bool:
+        """Write how a job's open promise ended; False if it has none open."""
+        with self._database.transaction():
+            touched = self._database.execute(
+                "UPDATE promises SET outcome = :outcome, settled_at = :at"
+                " WHERE job_id = :job_id AND outcome = 'open'",
+                {"outcome": outcome.value, "at": at, "job_id": job_id},
+            )
+            if touched:
+                data = {"from": PromiseOutcome.OPEN.value, "to": outcome.value}
+                self._events.log(Event(at, EventKind.PROMISE, _ACTOR, why, job_id, {**data}))
+            return bool(touched)
+
+
+def _verdict(row: Row) -> StoredVerdict:
+    return StoredVerdict(
+        id=row["id"],
+        job_id=row["job_id"],
+        at=row["at"],
+        outcome=Outcome(row["outcome"]),
+        reason=codec.load_reason(row["reason"]),
+        share=row["share"],
+        finish=row["finish"],
+        earliest_deadline=row["earliest_deadline"],
+        explanation=row["explanation"],
+    )
+
+
+def _promise(row: Row) -> Promise:
+    return Promise(
+        id=row["id"],
+        job_id=row["job_id"],
+        given_at=row["given_at"],
+        deadline=row["deadline"],
+        grace=row["grace"],
+        finish=row["finish"],
+        share=row["share"],
+        curves=codec.load_curves(row["curves"]),
+        overhead=codec.load_overhead(row["overhead"]),
+        outcome=PromiseOutcome(row["outcome"]),
+        settled_at=row["settled_at"],
+    )

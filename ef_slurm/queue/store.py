@@ -1,0 +1,86 @@
+"""The queue: one SQLite file with jobs, promises, plans, intents and events."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+
+from ef_slurm.queue.database import Database
+from ef_slurm.queue.events import Events
+from ef_slurm.queue.intents import Intents
+from ef_slurm.queue.jobs import Jobs
+from ef_slurm.queue.owner import Owner
+from ef_slurm.queue.plans import Plans
+from ef_slurm.queue.promises import Promises
+
+
+class Queue:
+    """An open queue. Each thread opens its own.
+
+    Every write is on disk when its method returns, unless it is inside `transaction`: then
+    everything there is written together or not at all.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.events = Events(database)
+        self.jobs = Jobs(database, self.events)
+        self.promises = Promises(database, self.events, self.jobs)
+        self.plans = Plans(database)
+        self.intents = Intents(database, self.events)
+        self.owner = Owner(database)
+
+    @classmethod
+    def open(
+        cls, path: Path, *, create: bool = True, read_only: bool = False, timeout: float = 5.0
+    ) -> Queue:
+        """Open the queue at `path`, migrating it to this version's schema.
+
+        Args:
+            create: make it if it is missing.
+            read_only: for those who only look.
+            timeout: seconds to wait for another writer.
+
+        Raises:
+            QueueMissingError: there is none and `create` is False.
+            QueueOnNetworkFilesystemError: the path is not on a local disk.
+            QueueTooNewError, QueueCorruptError, QueueLockedError, QueueFullError: as their names say.
+        """
+        return cls(Database(path, create=create, read_only=read_only, timeout=timeout))
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
+    def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
+        """Everything inside is written together or not at all. Nests: the outermost commits.
+
+        Args:
+            durable: on disk before it returns. Without, a power cut (not a kill) may lose the
+                latest such transactions, whole.
+        """
+        return self._database.transaction(durable=durable)
+
+    def data_version(self) -> int:
+        """A number that changes when another connection has written. Costs next to nothing."""
+        row = self._database.one("PRAGMA data_version")
+        assert row is not None
+        version: int = row[0]
+        return version
+
+    def close(self) -> None:
+        """Close the queue."""
+        self._database.close()
+
+    def __enter__(self) -> Queue:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

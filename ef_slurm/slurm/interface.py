@@ -1,0 +1,130 @@
+"""The one interface to Slurm. `commands` and `memory` implement it and pass the same tests.
+
+Rules for callers, all measured on Slurm 22.05, 24.11 and 26.05:
+
+- A running job gets other GPUs only through `requeue` → `is_pending` → `update` → `release`.
+- Never `release` after an `update` that raised: the job would start in a half-changed shape.
+- Release a requeued job no earlier than `earliest_release` of the time when it was seen pending.
+- `JobUpdate.start_now` works only on a job that is pending.
+- A time-out says nothing about what happened: `observe` (or `job`) before acting again. Acting
+  twice is harmless.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+from ef_slurm.slurm.types import (
+    JobUpdate,
+    Observation,
+    SignalTarget,
+    SlurmConfiguration,
+    SlurmJob,
+    SlurmPartition,
+    Submission,
+    Submitted,
+)
+
+
+def earliest_release(seen_pending: float) -> float:
+    """When a requeued job may be released: at the next whole second after its last run was gone.
+
+    Started again on the same node within the same second, a job is killed as "non-startable:
+    credential revoked" and fails.
+
+    >>> earliest_release(100.25)
+    101.0
+    >>> earliest_release(100.0)
+    101.0
+    """
+    return math.floor(seen_pending) + 1.0
+
+
+class Slurm(Protocol):
+    """What ef-slurm does with Slurm.
+
+    Every method raises `SlurmUnavailableError` (or its `SlurmTimeoutError`) when Slurm cannot be reached,
+    `NoSuchJobError` and `NotPermittedError` where a job is named, and `RefusedError` with Slurm's own message.
+    """
+
+    def observe(self) -> Observation:
+        """The whole cluster: one query for jobs, one for nodes, one for reservations."""
+        ...
+
+    def job(self, job_id: int) -> SlurmJob:
+        """One job, read again.
+
+        Raises:
+            NoSuchJobError: Slurm does not know it (any more).
+        """
+        ...
+
+    def configuration(self) -> SlurmConfiguration:
+        """Slurm's version and settings."""
+        ...
+
+    def partitions(self) -> tuple[SlurmPartition, ...]:
+        """Every partition."""
+        ...
+
+    def submit(self, submission: Submission) -> Submitted:
+        """Submit a batch script, held, as the calling user.
+
+        Raises:
+            RefusedError: sbatch's message (limits, partition, account, options).
+        """
+        ...
+
+    def hold(self, job_id: int) -> None:
+        """Keep a pending job from starting, and a running one from starting again.
+
+        By an operator the owner cannot release it (JobHeldAdmin). A held job stays as it is,
+        except that an operator's hold replaces a user's.
+        """
+        ...
+
+    def update(self, job_id: int, update: JobUpdate) -> SlurmJob:
+        """Change a job and read it back.
+
+        Returns:
+            The job as it is after the update.
+
+        Raises:
+            UpdateIncompleteError: some field does not hold what was asked for.
+        """
+        ...
+
+    def release(self, job_id: int) -> None:
+        """End a hold. A job that is not held stays as it is."""
+        ...
+
+    def resize(self, job_id: int, nodes: Sequence[str]) -> SlurmJob:
+        """Shrink a running job to some of its nodes. GPUs per node stay.
+
+        Stop its steps first: those on the nodes that go are killed, and a live step may drain a
+        node. The batch host must stay.
+
+        Returns:
+            The job as it is afterwards.
+
+        Raises:
+            RefusedError: Slurm or the way it was submitted does not allow it: requeue instead.
+        """
+        ...
+
+    def requeue(self, job_id: int) -> None:
+        """End a job's run and put it back, held. Its processes get TERM, and KILL after KillWait.
+
+        It is `is_pending` some time later. A job that is already pending is only held.
+        """
+        ...
+
+    def signal(self, job_id: int, signal: str, target: SignalTarget) -> None:
+        """Send a signal ("USR2", "TERM", …) to a running job's processes."""
+        ...
+
+    def cancel(self, job_id: int) -> None:
+        """Cancel a job. One that has ended stays as it is."""
+        ...

@@ -1,0 +1,337 @@
+"""What Slurm says, as values: jobs, nodes, reservations, partitions, configuration.
+
+Times are UTC epoch seconds, durations seconds. `None` means that Slurm has set no value, and
+`math.inf` that it has set none as a limit (UNLIMITED).
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class JobBaseState(enum.Enum):
+    """A Slurm job's base state (squeue(1), JOB STATE CODES)."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUSPENDED = "SUSPENDED"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+    TIMEOUT = "TIMEOUT"
+    NODE_FAIL = "NODE_FAIL"
+    PREEMPTED = "PREEMPTED"
+    BOOT_FAIL = "BOOT_FAIL"
+    DEADLINE = "DEADLINE"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    UNKNOWN = "UNKNOWN"  # a word that we do not know, or none: never taken for final
+
+
+FINAL_STATES = frozenset(
+    {
+        JobBaseState.COMPLETED,
+        JobBaseState.CANCELLED,
+        JobBaseState.FAILED,
+        JobBaseState.TIMEOUT,
+        JobBaseState.NODE_FAIL,
+        JobBaseState.PREEMPTED,
+        JobBaseState.BOOT_FAIL,
+        JobBaseState.DEADLINE,
+        JobBaseState.OUT_OF_MEMORY,
+    }
+)
+
+
+class HoldKind(enum.Enum):
+    """Who may end a hold."""
+
+    NONE = "none"
+    USER = "user"  # JobHeldUser: the owner may release it
+    ADMIN = "admin"  # JobHeldAdmin: an operator only
+
+
+class SignalTarget(enum.Enum):
+    """Which of a job's processes get a signal (scancel(1))."""
+
+    STEPS = "steps"
+    BATCH = "batch"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class GpuCount:
+    """GPUs of one type; `gpu_type` is "" where Slurm's gres names none."""
+
+    gpu_type: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """What a job asks for now; the fields that `JobUpdate` changes."""
+
+    min_nodes: int
+    max_nodes: int | None
+    tasks: int | None
+    gpus_per_node: int | None
+    nodes: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    time_limit: float | None = None
+    partition: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmJob:
+    """One job as slurmctld reports it.
+
+    Args:
+        job_id: Slurm's id.
+        state: base state. `flags` holds the words beside it (COMPLETING, REQUEUED, …).
+        reason: why it pends or ended, Slurm's word (JobHeldUser, ReqNodeNotAvail, …).
+        gpus: (node, GPUs) that it holds, for every node that it runs on.
+        end_time: when its time limit ends it (running) or when it ended (final). None for a
+            pending job, `inf` for a running one without limit.
+        restarts: how often Slurm requeued it.
+        exit_code: of the batch script; None unless it ended by exiting.
+    """
+
+    job_id: int
+    name: str
+    user: str
+    uid: int
+    account: str
+    state: JobBaseState
+    flags: frozenset[str]
+    reason: str
+    hold: HoldKind
+    requested: Requested
+    nodes: tuple[str, ...] = ()
+    gpus: tuple[tuple[str, int], ...] = ()
+    submit_time: float | None = None
+    start_time: float | None = None
+    end_time: float | None = None
+    restarts: int = 0
+    requeueable: bool = True
+    batch_host: str = ""
+    exit_code: int | None = None
+    work_dir: str = ""
+    reservation: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it ended for good, with all its processes gone."""
+        pending_change = self.flags & {"COMPLETING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
+        return self.state in FINAL_STATES and not pending_change
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it waits with no process of its last run left, so that it may be updated."""
+        return self.state is JobBaseState.PENDING and "COMPLETING" not in self.flags
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it holds its nodes and is not being ended."""
+        return self.state is JobBaseState.RUNNING and "COMPLETING" not in self.flags
+
+    @property
+    def holds_nodes(self) -> bool:
+        """Whether its nodes are not free yet: running, suspended or still completing."""
+        if self.state in (JobBaseState.RUNNING, JobBaseState.SUSPENDED):
+            return True
+        return "COMPLETING" in self.flags or "CONFIGURING" in self.flags
+
+
+NODE_UNUSABLE = frozenset(
+    {
+        "DOWN",
+        "DRAIN",
+        "DRAINING",
+        "DRAINED",
+        "ERROR",
+        "FAIL",
+        "FAILING",
+        "FUTURE",
+        "INVAL",
+        "INVALID",
+        "INVALID_REG",
+        "MAINT",
+        "MAINTENANCE",
+        "NOT_RESPONDING",
+        "NO_RESPOND",
+        "POWERED_DOWN",
+        "POWERING_DOWN",
+        "REBOOT_ISSUED",
+        "REBOOT_REQUESTED",
+        "UNKNOWN",
+    }
+)
+"""Words of a node's state with which no job may be started on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmNode:
+    """One node. `state` holds Slurm's words (IDLE, MIXED, ALLOCATED, DRAIN, NOT_RESPONDING, …)."""
+
+    name: str
+    state: frozenset[str]
+    gpus: tuple[GpuCount, ...] = ()
+    partitions: tuple[str, ...] = ()
+    reason: str = ""
+    cpus: int = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether a job may be started on it as far as its own state goes."""
+        return bool(self.state) and not self.state & NODE_UNUSABLE
+
+    @property
+    def gpu_total(self) -> int:
+        """GPUs of all types."""
+        return sum(gpu.count for gpu in self.gpus)
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmReservation:
+    """One reservation; `users` and `accounts` as listed (a leading "-" excludes)."""
+
+    name: str
+    start: float
+    end: float
+    nodes: tuple[str, ...]
+    users: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    flags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmPartition:
+    """One partition. Empty `allow_*` means everybody."""
+
+    name: str
+    up: bool
+    nodes: tuple[str, ...]
+    max_time: float = math.inf
+    default_time: float | None = None
+    allow_accounts: tuple[str, ...] = ()
+    allow_groups: tuple[str, ...] = ()
+    exclusive_user: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmConfiguration:
+    """What ef-slurm needs to know of `scontrol show config`.
+
+    Args:
+        version: (major, minor, micro), (24, 11, 5) for 24.11.5.
+        kill_wait: seconds between TERM and KILL: a job's second chance to checkpoint.
+        min_job_age: seconds for which an ended job can still be seen.
+        settings: everything, as Slurm prints it.
+    """
+
+    version: tuple[int, int, int]
+    cluster: str
+    kill_wait: float
+    min_job_age: float
+    job_requeue: bool
+    job_submit_plugins: tuple[str, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The whole cluster at one moment, from one query per kind.
+
+    Args:
+        at: our clock when the first query began.
+        jobs: every job that slurmctld knows, ours and others', by id.
+        nodes: every node, in Slurm's order.
+    """
+
+    at: float
+    jobs: Mapping[int, SlurmJob]
+    nodes: tuple[SlurmNode, ...]
+    reservations: tuple[SlurmReservation, ...] = ()
+
+    def node(self, name: str) -> SlurmNode:
+        """The node of that name.
+
+        Raises:
+            KeyError: Slurm has none.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a pending job is to run on: exactly these nodes, with as many GPUs on each.
+
+    One task per node: the batch script launches one agent per node.
+    """
+
+    nodes: tuple[str, ...]
+    gpus_per_node: int
+
+    def __post_init__(self) -> None:
+        if not self.nodes:
+            raise ValueError("shape: no nodes")
+        if len(set(self.nodes)) != len(self.nodes):
+            raise ValueError(f"shape: nodes named twice: {','.join(self.nodes)}")
+        if self.gpus_per_node < 1:
+            raise ValueError(f"shape: {self.gpus_per_node} GPUs per node: must be 1 or more")
+
+    @property
+    def gpus(self) -> int:
+        """GPUs in all."""
+        return len(self.nodes) * self.gpus_per_node
+
+
+@dataclass(frozen=True, slots=True)
+class JobUpdate:
+    """Changes to a job; None leaves a field as it is.
+
+    Args:
+        shape: for a pending job (a running one is resized with `Slurm.resize`).
+        time_limit: seconds, rounded up to whole minutes; `inf` for UNLIMITED.
+        comment: shown by squeue.
+        start_now: lift the delay that Slurm puts on a requeued job. Only after it is PENDING.
+    """
+
+    shape: Shape | None = None
+    time_limit: float | None = None
+    comment: str | None = None
+    start_now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A batch script to be submitted held.
+
+    Args:
+        script: its text.
+        options: sbatch options that go before it ("--account=a", "--job-name=train", …).
+        arguments: the script's own arguments.
+        directory: where sbatch runs, and the job by default.
+        environment: sbatch's whole environment; None for this process's own.
+    """
+
+    script: str
+    options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    directory: str | None = None
+    environment: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """sbatch's answer. `messages` is what it said beside the id (warnings, a plugin's words)."""
+
+    job_id: int
+    cluster: str = ""
+    messages: str = ""
