@@ -1,0 +1,140 @@
+"""What is known of one job at one moment: Slurm's word and the job's own reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ef_slurm.contract import (
+    Action,
+    ContractError,
+    Launch,
+    LaunchState,
+    Order,
+    Phase,
+    Progress,
+    StateDir,
+)
+from ef_slurm.model import Block
+from ef_slurm.slurm.types import HoldKind, SlurmJob
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What lies in the job's state directory. `trouble` names a file that cannot be read."""
+
+    launch: Launch | None = None
+    progress: Progress | None = None
+    order: Order | None = None
+    trouble: str = ""
+
+
+def read_reports(state_dir: str) -> Reports:
+    """The job's own word. A file that is not there, or not whole, is None; it never raises."""
+    directory = StateDir(Path(state_dir))
+    trouble = ""
+    launch: Launch | None = None
+    progress: Progress | None = None
+    order: Order | None = None
+    try:
+        launch = directory.read_launch()
+        progress = directory.read_progress()
+        order = directory.read_order()
+    except (ContractError, OSError) as error:
+        trouble = str(error)
+    return Reports(launch, progress, order, trouble)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One job as Slurm and its own reports show it.
+
+    `seen_pending` is when it was first seen pending since its last run (UTC epoch seconds), None
+    while it is not.
+    """
+
+    slurm: SlurmJob
+    reports: Reports = Reports()
+    seen_pending: float | None = None
+
+    @property
+    def launch(self) -> Launch | None:
+        """The launch report of the present run; an older run's report says nothing about it."""
+        launch = self.reports.launch
+        if launch is None:
+            return None
+        same_run = (launch.slurm_job_id, launch.restart_count) == (
+            self.slurm.job_id,
+            self.slurm.restarts,
+        )
+        return launch if same_run else None
+
+    @property
+    def progress(self) -> Progress | None:
+        """The training's report of the present launch."""
+        launch, progress = self.launch, self.reports.progress
+        if launch is None or progress is None or progress.generation != launch.generation:
+            return None
+        return progress
+
+    @property
+    def held(self) -> bool:
+        """Whether it pends and nobody but a release can start it."""
+        return self.slurm.is_pending and self.slurm.hold is not HoldKind.NONE
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the batch script stands alone and waits for the daemon."""
+        return self.launch is not None and self.launch.state is LaunchState.WAITING
+
+    @property
+    def ordered_to_stop(self) -> Order | None:
+        """The stop order that the present launch has been given."""
+        launch, order = self.launch, self.reports.order
+        if launch is None or order is None or order.generation != launch.generation:
+            return None
+        return order if order.action is Action.STOP else None
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the training has agreed to stop."""
+        progress = self.progress
+        return progress is not None and progress.phase in (Phase.STOPPING, Phase.STOPPED)
+
+    def holds(self, block: Block) -> bool:
+        """Whether it runs on exactly this block."""
+        return self.slurm.is_running and layout(self.slurm) == layout_of(block)
+
+    def asks_for(self, block: Block) -> bool:
+        """Whether Slurm has been told to start it on exactly this block."""
+        asked = self.slurm.requested
+        count = len(block.nodes)
+        return (
+            frozenset(asked.nodes) == frozenset(block.nodes)
+            and asked.gpus_per_node == block.gpus_per_node
+            and asked.min_nodes == count
+            and asked.max_nodes in (None, 0, count)
+        )
+
+
+Layout = frozenset[tuple[str, int]]
+"""(node, GPUs on it), in no order."""
+
+
+def layout(job: SlurmJob) -> Layout:
+    """What the job holds."""
+    return frozenset(job.gpus)
+
+
+def layout_of(block: Block) -> Layout:
+    """What a job on the block holds."""
+    return frozenset((node, block.gpus_per_node) for node in block.nodes)
+
+
+def gives_up_nodes(job: SlurmJob, block: Block) -> bool:
+    """Whether the running job gets to the block by giving up whole nodes, its first one not."""
+    return (
+        job.is_running
+        and layout_of(block) < layout(job)
+        and (not job.batch_host or job.batch_host in block.nodes)
+    )

@@ -1,0 +1,90 @@
+"""The single acts of which every change of a job consists. Each may be repeated without harm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ef_slurm.model import Block
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep the pending job from starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderStop:
+    """Ask launch `generation` to checkpoint and stop."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRelaunch:
+    """Ask the waiting script of launch `generation` to go on with the nodes that it has."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """End the run and put the job back, held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Give the held job the block's shape, read it back."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let the job start on the block that it was given."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Shrink the running job to the block's nodes."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Cancel the job."""
+
+
+Step = Hold | OrderStop | OrderRelaunch | Requeue | Update | Release | Resize | Cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """The next step."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do until something is seen to change, or until `until`."""
+
+    why: str
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The action has reached its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The action cannot reach its end; `why` is a sentence for the job's story."""
+
+    why: str
+
+
+Next = Do | Wait | Done | Failed
