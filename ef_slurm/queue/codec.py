@@ -94,15 +94,20 @@ def load_running(text: str | None) -> Running | None:
 
 
 def dump_schedule(schedule: Schedule) -> str:
-    """A share over time: [[start, end, GPUs, type], …]."""
-    return dump([[part.start, finite(part.end), part.gpus, part.gpu_type] for part in schedule])
+    """A share over time: [[start, end, GPUs, type, first GPU], …]."""
+    return dump(
+        [
+            [part.start, finite(part.end), part.gpus, part.gpu_type, part.first_gpu]
+            for part in schedule
+        ]
+    )
 
 
 def load_schedule(text: str) -> Schedule:
     """The inverse of `dump_schedule`."""
     return tuple(
-        Segment(start, math.inf if end is None else end, gpus, gpu_type)
-        for start, end, gpus, gpu_type in json.loads(text)
+        Segment(start, math.inf if end is None else end, gpus, gpu_type, first_gpu)
+        for start, end, gpus, gpu_type, first_gpu in json.loads(text)
     )
 
 

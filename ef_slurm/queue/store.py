@@ -45,7 +45,8 @@ class Queue:
         Raises:
             QueueMissingError: there is none and `create` is False.
             QueueOnNetworkFilesystemError: the path is not on a local disk.
-            QueueTooNewError, QueueCorruptError, QueueLockedError, QueueFullError: as their names say.
+            QueueTooNewError, QueueCorruptError, QueueLockedError, QueueFullError: as the names
+                say.
         """
         return cls(Database(path, create=create, read_only=read_only, timeout=timeout))
 

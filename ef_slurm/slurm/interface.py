@@ -45,8 +45,9 @@ def earliest_release(seen_pending: float) -> float:
 class Slurm(Protocol):
     """What ef-slurm does with Slurm.
 
-    Every method raises `SlurmUnavailableError` (or its `SlurmTimeoutError`) when Slurm cannot be reached,
-    `NoSuchJobError` and `NotPermittedError` where a job is named, and `RefusedError` with Slurm's own message.
+    Every method raises `SlurmUnavailableError` (or its `SlurmTimeoutError`) when Slurm cannot be
+    reached, `NoSuchJobError` and `NotPermittedError` where a job is named, and `RefusedError` with
+    Slurm's own message.
     """
 
     def observe(self) -> Observation:

@@ -1,0 +1,127 @@
+"""Slurm's host lists: "n[1-3,07],gpu-a[0-1]b" ⇄ names (scontrol show hostnames / hostlist).
+
+The well-kept libraries for this are GPL (python-hostlist) or read site files and give "@", "!" and
+"&" a meaning of their own (ClusterShell), so the hundred lines are ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+
+MOST = 100_000
+"""Names that one list may expand to: more is a mistake in it."""
+
+
+class HostlistError(ValueError):
+    """Not a host list."""
+
+
+def expand(text: str) -> tuple[str, ...]:
+    """The names in a host list, in its order, repeated ones once.
+
+    "" and Slurm's "(null)" and "None" are the empty list.
+
+    Raises:
+        HostlistError: not a host list.
+
+    >>> expand("n[1-3],gpu[08-10]")
+    ('n1', 'n2', 'n3', 'gpu08', 'gpu09', 'gpu10')
+    >>> expand("r[1-2]n[1-2]")
+    ('r1n1', 'r1n2', 'r2n1', 'r2n2')
+    """
+    if text.strip() in ("", "(null)", "None", "None assigned"):
+        return ()
+    names: dict[str, None] = {}
+    for part in _split(text):
+        for name in _expand_one(part, text):
+            names[name] = None
+            if len(names) > MOST:
+                raise HostlistError(f"host list {text!r}: more than {MOST} names")
+    return tuple(names)
+
+
+def compress(names: Iterable[str]) -> str:
+    """The shortest simple host list of these names; it keeps their order.
+
+    Runs over the last number in a name are folded, as Slurm does.
+
+    >>> compress(["n1", "n2", "n3", "n5", "login"])
+    'n[1-3,5],login'
+    >>> compress(["n08", "n09", "n10"])
+    'n[08-10]'
+    """
+    groups: list[tuple[str, str, list[str]]] = []
+    for name in names:
+        match = re.fullmatch(r"(.*?)(\d+)(\D*)", name, flags=re.DOTALL)
+        prefix, number, suffix = match.groups() if match else (name, "", "")
+        if groups and groups[-1][:2] == (prefix, suffix) and number and groups[-1][2][0]:
+            groups[-1][2].append(number)
+        else:
+            groups.append((prefix, suffix, [number]))
+    return ",".join(_fold(prefix, suffix, numbers) for prefix, suffix, numbers in groups)
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas that are outside brackets."""
+    parts, depth, start = [], 0, 0
+    for place, letter in enumerate(text):
+        if letter == "[":
+            depth += 1
+        elif letter == "]":
+            depth -= 1
+        elif letter == "," and depth == 0:
+            parts.append(text[start:place])
+            start = place + 1
+        if depth not in (0, 1):
+            raise HostlistError(f"host list {text!r}: brackets do not match")
+    if depth:
+        raise HostlistError(f"host list {text!r}: a bracket is not closed")
+    parts.append(text[start:])
+    return [part.strip() for part in parts]
+
+
+def _expand_one(part: str, text: str) -> Iterable[str]:
+    if not part or re.search(r"\s", part):
+        raise HostlistError(f"host list {text!r}: a name is empty or has a space in it")
+    pieces = re.split(r"\[(.*?)\]", part)
+    # Odd pieces are the insides of brackets.
+    choices = [
+        _numbers(piece, text) if place % 2 else [piece] for place, piece in enumerate(pieces)
+    ]
+    return ("".join(choice) for choice in itertools.product(*choices))
+
+
+def _numbers(inside: str, text: str) -> list[str]:
+    numbers: list[str] = []
+    for span in inside.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", span, flags=re.ASCII)
+        if match is None:
+            raise HostlistError(f"host list {text!r}: {span!r} is no number and no range")
+        first, last = match[1], match[2] or match[1]
+        if int(last) < int(first):
+            raise HostlistError(f"host list {text!r}: the range {span!r} runs backwards")
+        if int(last) - int(first) >= MOST:
+            raise HostlistError(f"host list {text!r}: more than {MOST} names")
+        width = len(first)
+        numbers.extend(f"{number:0{width}d}" for number in range(int(first), int(last) + 1))
+    return numbers
+
+
+def _fold(prefix: str, suffix: str, numbers: Sequence[str]) -> str:
+    spans: list[list[str]] = []
+    for number in numbers:
+        if spans and _follows(spans[-1][-1], number, spans[-1][0]):
+            spans[-1].append(number)
+        else:
+            spans.append([number])
+    if len(numbers) == 1:
+        return f"{prefix}{numbers[0]}{suffix}"
+    inside = ",".join(span[0] if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in spans)
+    return f"{prefix}[{inside}]{suffix}"
+
+
+def _follows(last: str, number: str, first: str) -> bool:
+    """Whether `number` is what a range from `first` expands to after `last`."""
+    return number == f"{int(last) + 1:0{len(first)}d}"
