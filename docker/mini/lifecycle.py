@@ -1,0 +1,254 @@
+"""up, down, status: what is the same for both engines."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from mini import dockerd
+from mini.docker_engine import DockerEngine
+from mini.dockerd import NoEngine
+from mini.engine import Engine, Invocation
+from mini.process import is_root, say
+from mini.render import write_files
+from mini.settings import (
+    SUITES,
+    USERS,
+    Cluster,
+    UserError,
+    check_name,
+    check_space,
+    clusters_dir,
+    find,
+    lock,
+    register,
+    registered,
+)
+
+READY_TIMEOUT_S = 300.0
+CLUSTER_SPACE_GIB = 1.0
+GUEST = "docker/mini/guest.py"
+
+
+def engine_of(cluster: Cluster) -> Engine:
+    return DockerEngine(dockerd.connect())
+
+
+# --- up -------------------------------------------------------------------------------
+
+
+def up(wanted: Cluster) -> Cluster:
+    """Start a cluster and wait until it can be used; on failure nothing is left of it.
+
+    Args:
+        wanted: its settings; the engine may be "auto".
+
+    Raises:
+        UserError: it cannot start; the message says why.
+    """
+    started = time.monotonic()
+    check_name(wanted.name)
+    check_space(clusters_dir(), CLUSTER_SPACE_GIB, "a mini-Slurm")
+    with lock("engine"):
+        if wanted.name in {cluster.name for cluster in registered()}:
+            register(wanted)  # says what to do
+        cluster, engine = choose_engine(wanted)
+        register(cluster)
+    try:
+        engine.prepare(cluster)
+        describe(cluster)
+        write_files(cluster, engine.wiring(cluster))
+        engine.boot(cluster)
+        wait_until_ready(cluster, engine)
+    except BaseException as error:
+        if not isinstance(error, KeyboardInterrupt):
+            show_logs(cluster)
+        say("taking down what had started")
+        down(cluster)
+        raise
+    say(f"{cluster.name} is up after {time.monotonic() - started:.1f} s")
+    return cluster
+
+
+def choose_engine(wanted: Cluster) -> tuple[Cluster, Engine]:
+    if wanted.engine in ("docker", "auto"):
+        try:
+            docker = dockerd.obtain()
+        except NoEngine:
+            raise
+        else:
+            accounting = not SUITES[wanted.suite].no_accounting
+            cluster = dataclasses.replace(wanted, engine="docker", accounting=accounting)
+            return cluster, DockerEngine(docker)
+    raise UserError("native engine is not there yet")
+
+
+def describe(cluster: Cluster) -> None:
+    say(
+        f"starting {cluster.name}: {cluster.nodes} nodes with {cluster.gpus_per_node} GPUs each, "
+        f"Debian {cluster.suite}, {cluster.engine} engine"
+    )
+    if not cluster.accounting:
+        reason = SUITES[cluster.suite].no_accounting if cluster.engine == "docker" else ""
+        say(f"without accounting: no sacct, accounts, limits or operators ({reason})")
+
+
+def wait_until_ready(cluster: Cluster, engine: Engine) -> None:
+    """Every daemon runs, the accounts are made, every node is idle, sacct answers."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    first = "slurmdbd and slurmctld" if cluster.accounting else "slurmctld"
+    wait_for(cluster, engine, first, "scontrol ping | grep -q 'is UP'", deadline)
+    if cluster.accounting:
+        wait_for(cluster, engine, "accounts", account_commands(), deadline)
+    idle = f"test $(sinfo -h -N -p batch -t idle -o %N | sort -u | wc -l) -eq {cluster.nodes}"
+    wait_for(cluster, engine, f"{cluster.nodes} idle nodes", idle, deadline)
+    if cluster.accounting:
+        wait_for(cluster, engine, "sacct", "sacct -n -X", deadline)
+
+
+def account_commands() -> str:
+    """Each user has an account of his own; ef-slurm's user is a Slurm operator."""
+    add = "sacctmgr -i -Q add"
+    lines = ["sacctmgr -n show cluster | grep -q ."]
+    for user in USERS:
+        account = account_of(user)
+        lines.append(
+            f"{add} account {account} Description={account} Organization=minislurm >/dev/null"
+        )
+        level = " AdminLevel=Operator" if user == "ef-slurm" else ""
+        lines.append(f"{add} user {user} account={account}{level} >/dev/null")
+    return " && ".join([lines[0], "{ " + "; ".join(lines[1:]) + "; }"])
+
+
+def account_of(user: str) -> str:
+    return {"user1": "acct1", "user2": "acct2", "ef-slurm": "ef"}[user]
+
+
+def wait_for(cluster: Cluster, engine: Engine, what: str, test: str, deadline: float) -> None:
+    while True:
+        invocation = engine.invocation(
+            cluster, "ctl", "root", ["timeout", "20", "sh", "-c", test], terminal=False
+        )
+        result = execute(invocation, capture=True)
+        if result.returncode == 0:
+            say(f"  {what}: ready")
+            return
+        dead = dead_daemons(cluster, engine)
+        if dead:
+            raise UserError(f"waiting for {what}: {dead}")
+        if time.monotonic() > deadline:
+            raise UserError(f"waited {READY_TIMEOUT_S:g} s in vain for {what}: {result.stderr}")
+        time.sleep(0.2)
+
+
+def dead_daemons(cluster: Cluster, engine: Engine) -> str:
+    for host in cluster.hosts:
+        if not engine.is_up(cluster, host):
+            return f"host {host} has stopped"
+        for daemon, state in daemon_states(cluster, engine, host).items():
+            if state.startswith("ended"):
+                return f"{daemon} on {host} {state}"
+    return ""
+
+
+def show_logs(cluster: Cluster, lines: int = 8) -> None:
+    """The last lines of every log, on stderr."""
+    for path in sorted((cluster.directory / "log").glob("*.log")):
+        tail = path.read_text(errors="replace").splitlines()[-lines:]
+        print(f"--- {path.name}", *tail, sep="\n", file=sys.stderr)
+
+
+# --- down -----------------------------------------------------------------------------
+
+
+def down(cluster: Cluster) -> None:
+    """Leave nothing behind: hosts, networks, volumes, processes, files, our own engine."""
+    try:
+        engine = engine_of(cluster)
+    except NoEngine:
+        # The engine is gone, and with our own one its containers are stopped for good.
+        with lock("engine"):
+            engine = DockerEngine(dockerd.obtain())
+    engine.destroy(cluster)
+    shutil.rmtree(cluster.directory)
+    if isinstance(engine, DockerEngine):
+        dockerd.stop_if_unused(engine.docker)
+
+
+# --- using it -------------------------------------------------------------------------
+
+
+def invocation_on(
+    cluster: Cluster, host: str, user: str, command: list[str], *, terminal: bool
+) -> Invocation:
+    """How to run a command on a host of a cluster that is up, checked."""
+    if host not in cluster.hosts:
+        raise UserError(f"no host {host!r}: {cluster.name} has {', '.join(cluster.hosts)}")
+    if user not in ("root", *USERS):
+        raise UserError(f"no user {user!r}: there are root, {', '.join(USERS)}")
+    engine = engine_of(cluster)
+    if not engine.is_up(cluster, host):
+        raise UserError(
+            f"{host} of {cluster.name} is down: docker/minislurm start --name {cluster.name} {host}"
+        )
+    return engine.invocation(cluster, host, user, command, terminal=terminal)
+
+
+def execute(
+    invocation: Invocation, *, capture: bool = False
+) -> subprocess.CompletedProcess[str]:
+    base = {} if invocation.clear_environment else dict(os.environ)
+    return subprocess.run(
+        invocation.command,
+        env=base | dict(invocation.environment),
+        cwd=invocation.directory,
+        user=invocation.user,
+        extra_groups=[] if invocation.user and is_root() else None,
+        capture_output=capture,
+        stdin=subprocess.DEVNULL if capture else None,
+        text=True,
+        check=False,
+    )
+
+
+def guest(
+    cluster: Cluster, engine: Engine, host: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    layout = json.loads((cluster.directory / "guest" / "layout.json").read_text())
+    script = f"{layout['paths']['checkout']}/{GUEST}"
+    command = ["/usr/bin/python3", script, *arguments]
+    return execute(engine.invocation(cluster, host, "root", command, terminal=False), capture=True)
+
+
+def daemon_states(cluster: Cluster, engine: Engine, host: str) -> dict[str, str]:
+    result = guest(cluster, engine, host, "status")
+    if result.returncode:
+        return {}
+    states: dict[str, str] = json.loads(result.stdout)
+    return states
+
+
+def switch(cluster: Cluster, host: str, daemon: str | None, *, on: bool) -> str:
+    """Start or kill a host, or one daemon on it; says what happened."""
+    if host not in cluster.hosts:
+        raise UserError(f"no host {host!r}: {cluster.name} has {', '.join(cluster.hosts)}")
+    engine = engine_of(cluster)
+    running = engine.is_up(cluster, host)
+    if daemon is None:
+        if running == on:
+            return f"{host} is {'up' if on else 'down'} already"
+        (engine.start_host if on else engine.kill_host)(cluster, host)
+        return f"{host} {'started' if on else 'killed'}"
+    if not running:
+        raise UserError(f"{host} is down: start the host first")
+    result = guest(cluster, engine, host, "start" if on else "kill", daemon)
+    if result.returncode:
+        raise UserError(result.stderr.strip().removeprefix("error: "))
+    return result.stdout.strip()
+
+
+def cluster_named(name: str) -> Cluster:
+    return find(name)
