@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ef_slurm.model import IfInfeasible, JobKind, PromiseState, Reason, Schedule
-from ef_slurm.queue.rows import QueueJob, StoredVerdict, queue_id
-from ef_slurm.queue.states import JobState
+from ef_slurm.queue.rows import Promise, QueueJob, StoredVerdict, queue_id
+from ef_slurm.queue.states import JobState, PromiseOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class JobView:
         share: GPUs now, on `nodes`, of `gpu_type`.
         iterations: of the whole training; `iteration` done by the last report, at `progress_at`,
             going on at `rate` per second.
+        promise: what the latest plan says about it; `promise_outcome` how it ended, None where
+            none was given.
         finish: predicted by the latest plan.
         started: when it first ran.
         schedule: its plan in hand.
@@ -48,6 +50,7 @@ class JobView:
     progress_at: float | None
     verdict: StoredVerdict | None
     promise: PromiseState
+    promise_outcome: PromiseOutcome | None
     finish: float | None
     started: float | None
     ended: float | None
@@ -60,8 +63,8 @@ class JobView:
     state_dir: str
 
 
-def view(job: QueueJob, verdict: StoredVerdict | None) -> JobView:
-    """The view of a row and of the latest verdict on it."""
+def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) -> JobView:
+    """The view of a row, of the latest verdict on it and of its latest promise."""
     request = job.request
     block = None if job.running is None else job.running.block
     return JobView(
@@ -87,6 +90,7 @@ def view(job: QueueJob, verdict: StoredVerdict | None) -> JobView:
         progress_at=job.progress_at,
         verdict=verdict,
         promise=job.promise,
+        promise_outcome=None if promise is None else promise.outcome,
         finish=job.finish,
         started=job.first_started_at,
         ended=job.ended_at,

@@ -1,0 +1,74 @@
+"""Questions about the queue, answered alike by the daemon and by its owner's own commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ef_slurm.daemon.messages import JobList, JobStatus, ListJobs, OtherJob, Story
+from ef_slurm.daemon.views import JobView, named_queue_ids, view
+from ef_slurm.queue.errors import NoSuchRowError
+from ef_slurm.queue.rows import QueueJob
+from ef_slurm.queue.states import ACTIVE, FINAL
+from ef_slurm.queue.store import Queue
+
+
+class UnknownJobError(LookupError):
+    """The queue has no job that Slurm calls so."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"job {job_id} is not in ef-slurm's queue")
+        self.job_id = job_id
+
+
+def find(queue: Queue, job_id: int) -> QueueJob:
+    """The row of a Slurm job. Raises UnknownJobError."""
+    job = queue.jobs.of_slurm(job_id)
+    if job is None:
+        raise UnknownJobError(job_id)
+    return job
+
+
+def status(queue: Queue, job_id: int) -> JobStatus:
+    """One job. Raises UnknownJobError."""
+    seen = _view(queue, find(queue, job_id))
+    return JobStatus(seen, _others(queue, [seen]))
+
+
+def story(queue: Queue, job_id: int) -> Story:
+    """One job with its events. Raises UnknownJobError."""
+    job = find(queue, job_id)
+    seen = _view(queue, job)
+    events = tuple(queue.events.all(job_id=job.id))
+    return Story(seen, events, queue.promises.of(job.id), _others(queue, [seen]))
+
+
+def list_jobs(queue: Queue, request: ListJobs, now: float) -> JobList:
+    """The jobs that `request` asks for, by Slurm id. Named jobs that do not exist are left out."""
+    if request.job_ids:
+        found = (queue.jobs.of_slurm(job_id) for job_id in request.job_ids)
+        jobs = [job for job in found if job is not None]
+    else:
+        wanted = frozenset(request.states) or (ACTIVE | FINAL if request.all else ACTIVE)
+        jobs = list(queue.jobs.all(wanted))
+    if request.users:
+        jobs = [job for job in jobs if job.request.owner in request.users]
+    if request.states:
+        jobs = [job for job in jobs if job.state in request.states]
+    views = tuple(_view(queue, job) for job in sorted(jobs, key=lambda j: j.request.slurm_job_id))
+    return JobList(now, views, _others(queue, views))
+
+
+def _view(queue: Queue, job: QueueJob) -> JobView:
+    return view(job, queue.promises.verdict(job.id), queue.promises.of(job.id))
+
+
+def _others(queue: Queue, views: Iterable[JobView]) -> tuple[OtherJob, ...]:
+    ids = sorted({queue_id for seen in views for queue_id in named_queue_ids(seen)})
+    others = []
+    for queue_id in ids:
+        try:
+            request = queue.jobs.get(queue_id).request
+        except NoSuchRowError:
+            continue
+        others.append(OtherJob(queue_id, request.slurm_job_id, request.owner))
+    return tuple(others)
