@@ -1,0 +1,289 @@
+"""What happened to a job since the queue last heard of it: Slurm's word and its own reports.
+
+Pure: a row and the facts in, the new row and what to tell out. The daemon's own doing is told from
+other people's by the row's state and by the job's unfinished intent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from ef_slurm.contract import LaunchState, Phase
+from ef_slurm.daemon.facts import Facts, Reports
+from ef_slurm.model import PromiseState
+from ef_slurm.queue.rows import Intent, Json, QueueJob
+from ef_slurm.queue.states import EventKind, IntentAction, IntentState, JobState, PromiseOutcome
+from ef_slurm.slurm.types import HoldKind, JobBaseState
+
+MOST_FRUITLESS = 3
+"""Runs in a row that ended badly without a newer checkpoint, after which a job is failed."""
+
+NOT_ITS_FAULT = frozenset({JobBaseState.NODE_FAIL, JobBaseState.BOOT_FAIL, JobBaseState.PREEMPTED})
+
+ON = frozenset({JobState.STARTING, JobState.RUNNING})
+
+
+@dataclass(frozen=True, slots=True)
+class Tale:
+    """Something for the audit log that is not a change of state."""
+
+    kind: EventKind
+    message: str
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is new.
+
+    Args:
+        job: the row with its new values (its state is the old one).
+        to: the state that it moves to, or None.
+        why: a sentence on that.
+        actor_is_owner: whether its owner did it.
+        tales: what else to log.
+        settled: how its promise ended, if it did.
+        replan: whether the plan in force does not fit any more.
+    """
+
+    job: QueueJob
+    to: JobState | None = None
+    why: str = ""
+    actor_is_owner: bool = False
+    tales: tuple[Tale, ...] = ()
+    settled: PromiseOutcome | None = None
+    replan: bool = False
+
+
+def follow(
+    job: QueueJob,
+    facts: Facts,
+    intent: Intent | None,
+    now: float,
+    *,
+    operator: bool,
+    lost_nodes: Collection[str] = (),
+) -> News:
+    """What the facts tell about an active job.
+
+    Args:
+        intent: its unfinished intent.
+        operator: whether our holds are an operator's (a user's hold is then its owner's).
+        lost_nodes: nodes that Slurm cannot use now.
+    """
+    heard = _heard(job, facts)
+    slurm = facts.slurm
+    if slurm.is_final:
+        return _ended(heard, facts, now)
+    if job.state is JobState.HELD:
+        return _held(heard, facts)
+    if slurm.is_pending:
+        return _pending(heard, facts, intent, operator, lost_nodes)
+    if slurm.is_running:
+        return _running(heard, facts, now)
+    return News(heard)
+
+
+def vanished(job: QueueJob, reports: Reports, now: float) -> News:
+    """What to make of a job that Slurm does not know any more."""
+    heard = _iterations(job, reports)
+    launch = reports.launch
+    if launch is not None and launch.state is LaunchState.FINISHED:
+        return _completed(heard, launch.updated_at)
+    if launch is not None and launch.state is LaunchState.FAILED:
+        return _lost(heard, JobState.FAILED, _message(reports) or "its training failed", now)
+    where = f"checkpoint of iteration {heard.checkpoint_iteration:.0f} in {job.request.state_dir}"
+    why = f"Slurm no longer knows job {job.request.slurm_job_id} ({where})"
+    return _lost(heard, JobState.LOST, why, now)
+
+
+def _heard(job: QueueJob, facts: Facts) -> QueueJob:
+    """The row with the job's own reports in it."""
+    launch, progress = facts.launch, facts.progress
+    if launch is not None and launch.generation > job.generation:
+        job = replace(job, generation=launch.generation, rate=None)
+    if facts.slurm.is_running:
+        if job.first_started_at is None:
+            job = replace(job, first_started_at=facts.slurm.start_time)
+        if progress is not None and progress.phase is not Phase.STARTING:
+            rate = progress.iterations_per_second
+            job = replace(
+                job,
+                iteration=float(progress.iteration),
+                progress_at=progress.updated_at,
+                rate=job.rate if rate is None else rate,
+            )
+        return _checkpointed(job, facts.reports)
+    return _iterations(job, facts.reports)
+
+
+def _checkpointed(job: QueueJob, reports: Reports) -> QueueJob:
+    progress = reports.progress
+    if progress is None or progress.checkpoint_iteration is None:
+        return job
+    safe = float(progress.checkpoint_iteration)
+    if safe > job.checkpoint_iteration:
+        return replace(job, checkpoint_iteration=safe, fruitless=0)
+    return job
+
+
+def _iterations(job: QueueJob, reports: Reports) -> QueueJob:
+    """The row of a job that does not run: what is not in a checkpoint is gone."""
+    job = _checkpointed(job, reports)
+    progress = reports.progress
+    if progress is None:
+        return job
+    if progress.phase is Phase.FINISHED:
+        return replace(job, iteration=float(progress.iteration), progress_at=progress.updated_at)
+    return replace(job, iteration=job.checkpoint_iteration)
+
+
+def _running(job: QueueJob, facts: Facts, now: float) -> News:
+    progress = facts.progress
+    if job.state not in ON | {JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING}:
+        return News(job)  # not judged yet; that it runs is for the next step to mend
+    if job.state is JobState.STOPPING or progress is None or progress.phase is Phase.STARTING:
+        return News(job)
+    if progress.first_iteration_at is None or job.state is JobState.RUNNING:
+        return News(job)
+    if job.running is not None and job.running.trains_from > now:
+        # It trains earlier than was counted on.
+        job = replace(job, running=replace(job.running, trains_from=now))
+    on = ",".join(facts.slurm.nodes)
+    return News(job, JobState.RUNNING, f"trains on {on} ({progress.world_size} GPUs)")
+
+
+def _pending(
+    job: QueueJob,
+    facts: Facts,
+    intent: Intent | None,
+    operator: bool,
+    lost_nodes: Collection[str],
+) -> News:
+    if job.state not in ON:
+        return News(job)
+    slurm = facts.slurm
+    released = (
+        intent is not None
+        and intent.action is IntentAction.RELEASE
+        and intent.arguments.get("restarts") == slurm.restarts
+    )
+    accepted = intent is not None and intent.state is not IntentState.OPEN
+    if released and (slurm.hold is HoldKind.NONE or not accepted):
+        return News(job)
+    back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
+    theirs = slurm.hold is HoldKind.USER or (released and slurm.hold is HoldKind.ADMIN)
+    if theirs and (operator or released):
+        why = "held in Slurm by its owner" if slurm.hold is HoldKind.USER else "held by an operator"
+        gone = replace(job, running=None, note=f"{why}: scontrol release lets it go on")
+        return News(
+            gone,
+            JobState.HELD,
+            why,
+            actor_is_owner=slurm.hold is HoldKind.USER,
+            tales=(Tale(EventKind.USER, f"{why}: it takes no part in plans until it is released"),),
+            replan=True,
+        )
+    dead = [] if job.running is None else sorted(set(job.running.block.nodes) & set(lost_nodes))
+    if dead:
+        why = f"Slurm took it off {','.join(dead)}, which it cannot use, and put it back"
+    else:
+        why = "requeued in Slurm, not by ef-slurm (scontrol requeue, preemption or node failure)"
+    kind = EventKind.NODE if dead else EventKind.USER
+    tale = Tale(
+        kind, f"{why}; goes on from iteration {job.iteration:.0f}", {"nodes": ",".join(dead)}
+    )
+    return News(replace(job, running=None, note=why), back, why, tales=(tale,), replan=True)
+
+
+def _held(job: QueueJob, facts: Facts) -> News:
+    slurm = facts.slurm
+    if slurm.is_pending and slurm.hold is not HoldKind.NONE:
+        return News(job)
+    judged = job.held_from not in (JobState.NEW, JobState.WAITLISTED)
+    if job.held_from is not None and not judged:
+        back = job.held_from
+    else:
+        back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
+    why = "released in Slurm"
+    return News(
+        replace(job, note=""),
+        back,
+        why,
+        actor_is_owner=True,
+        tales=(Tale(EventKind.USER, why),),
+        replan=True,
+    )
+
+
+def _ended(job: QueueJob, facts: Facts, now: float) -> News:
+    slurm, launch = facts.slurm, facts.launch
+    at = slurm.end_time if slurm.end_time is not None and slurm.end_time <= now else now
+    job = replace(job, exit_code=slurm.exit_code)
+    unfinished = launch is not None and launch.state is not LaunchState.FINISHED
+    match slurm.state:
+        case JobBaseState.COMPLETED if not unfinished:
+            return _completed(job, at)
+        case JobBaseState.CANCELLED:
+            return _lost(job, JobState.CANCELLED, "cancelled in Slurm", at, by_owner=True)
+        case JobBaseState.TIMEOUT:
+            why = "ended by Slurm at its time limit; the checkpoint is kept"
+            return _lost(job, JobState.FAILED, why, at)
+        case JobBaseState.DEADLINE:
+            why = "removed by Slurm for its own --deadline, which ef-slurm never sets"
+            return _lost(job, JobState.FAILED, why, at)
+    if job.state not in ON | {JobState.STOPPING}:
+        return News(job)  # revived before; Slurm is about to have it back
+    if slurm.state in NOT_ITS_FAULT:
+        return _revived(job, f"Slurm ended it: {slurm.state.value}")
+    if launch is not None and launch.state is LaunchState.FAILED:
+        return _lost(job, JobState.FAILED, _message(facts.reports) or _failed(job), at)
+    # The batch script went without its own word on why.
+    job = replace(job, fruitless=job.fruitless + 1)
+    if job.fruitless >= MOST_FRUITLESS:
+        why = f"{_failed(job)} ({job.fruitless} times without progress)"
+        return _lost(job, JobState.FAILED, why, at)
+    return _revived(job, f"its batch script ended ({slurm.state.value}) before the training did")
+
+
+def _completed(job: QueueJob, at: float) -> News:
+    request = job.request
+    settled = None
+    if request.deadline is not None and not job.best_effort:
+        late = at - request.deadline
+        if late <= 0:
+            settled = PromiseOutcome.KEPT
+        else:
+            in_grace = late <= request.grace
+            settled = PromiseOutcome.KEPT_IN_GRACE if in_grace else PromiseOutcome.BROKEN
+    done = replace(
+        job, running=None, iteration=float(request.iterations), promise=PromiseState.NONE, note=""
+    )
+    return News(done, JobState.COMPLETED, "training complete", settled=settled, replan=True)
+
+
+def _lost(job: QueueJob, to: JobState, why: str, at: float, *, by_owner: bool = False) -> News:
+    gone = replace(job, running=None, note=why, promise=PromiseState.NONE)
+    deadline = job.request.deadline
+    settled = PromiseOutcome.RELEASED
+    if to is JobState.LOST or (deadline is not None and at > deadline and not by_owner):
+        settled = PromiseOutcome.BROKEN
+    return News(gone, to, why, actor_is_owner=by_owner, settled=settled, replan=True)
+
+
+def _revived(job: QueueJob, why: str) -> News:
+    """Not the end of the job: it is put back into Slurm's queue and goes on from its checkpoint."""
+    back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
+    tale = Tale(EventKind.NODE, f"{why}; it is requeued")
+    return News(replace(job, running=None, note=why), back, why, tales=(tale,), replan=True)
+
+
+def _failed(job: QueueJob) -> str:
+    code = "" if job.exit_code is None else f" with exit code {job.exit_code}"
+    return f"its script failed{code}: see its log"
+
+
+def _message(reports: Reports) -> str:
+    progress = reports.progress
+    return "" if progress is None or progress.phase is not Phase.FAILED else progress.message

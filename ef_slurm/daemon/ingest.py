@@ -1,0 +1,107 @@
+"""Rows, reports and what was learned → the planner's input. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ef_slurm.contract import Phase
+from ef_slurm.daemon.capacity import Ground, cluster_of
+from ef_slurm.daemon.facts import Facts
+from ef_slurm.daemon.measure import Overheads, Rates, calibrated
+from ef_slurm.model import Cluster, Job, Running
+from ef_slurm.queue.rows import QueueJob
+from ef_slurm.queue.states import ACTIVE, JobState
+from ef_slurm.slurm.types import Observation
+
+IN_PLAN = ACTIVE - {JobState.HELD}
+"""States of the jobs that take part in plans."""
+
+SILENCE = 60.0
+"""Seconds for which a running job is taken to go on as it last reported."""
+
+LAST_SECOND = 1.0
+"""A job that has trained to its end and has not left yet is taken to need this long."""
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """What the daemon has learned about jobs beyond the queue's rows."""
+
+    overheads: Overheads = field(default_factory=Overheads)
+    rates: Rates = field(default_factory=Rates)
+    caps: dict[int, int] = field(default_factory=dict)
+    """Queue id → the most GPUs that Slurm's own limits let the job have."""
+
+
+def cluster(observation: Observation, ground: Ground, jobs: Iterable[QueueJob]) -> Cluster:
+    """What may be scheduled on, by what Slurm says."""
+    return cluster_of(observation, ground, {job.request.slurm_job_id for job in jobs})
+
+
+def planner_jobs(
+    jobs: Iterable[QueueJob],
+    facts: Mapping[int, Facts],
+    knowledge: Knowledge,
+    now: float,
+    *,
+    without: Collection[int] = (),
+) -> tuple[Job, ...]:
+    """The jobs that take part in a plan made `now`.
+
+    Args:
+        facts: by queue id, as far as Slurm knows the jobs.
+        without: queue ids to leave out.
+    """
+    return tuple(
+        planner_job(job, facts.get(job.id), knowledge, now)
+        for job in jobs
+        if job.state in IN_PLAN and job.id not in without
+    )
+
+
+def planner_job(job: QueueJob, facts: Facts | None, knowledge: Knowledge, now: float) -> Job:
+    """One job as the planner is to see it."""
+    learned = knowledge.rates.of(job.id)
+    overhead = knowledge.overheads.estimate(job.id, job.request.overhead)
+    request = replace(
+        job.request,
+        curves=tuple((kind, calibrated(curve, learned)) for kind, curve in job.request.curves),
+        overhead=overhead,
+    )
+    cap = knowledge.caps.get(job.id)
+    if cap is not None:
+        request = replace(request, max_gpus=min(cap, request.max_gpus or cap))
+    seen = replace(job, request=request, running=running_now(job, facts, now))
+    return seen.for_planner(iterations=remaining(job, facts, now))
+
+
+def remaining(job: QueueJob, facts: Facts | None, now: float) -> float:
+    """Iterations to go at `now`: the last report, carried forward at the reported rate."""
+    done = job.iteration
+    if facts is not None and facts.slurm.is_running and job.rate and job.progress_at is not None:
+        progress = facts.progress
+        if progress is not None and progress.phase is Phase.RUNNING:
+            done += job.rate * min(max(0.0, now - job.progress_at), SILENCE)
+    left = job.request.iterations - done
+    floor = LAST_SECOND * job.rate if job.rate else 1e-3
+    return left if left > 0 else floor
+
+
+def running_now(job: QueueJob, facts: Facts | None, now: float) -> Running | None:
+    """What the job holds, with a start that takes longer than was counted on pushed back."""
+    running = job.running
+    if running is None or running.trains_from > now:
+        return running
+    trains = (
+        facts is not None
+        and facts.holds(running.block)
+        and facts.progress is not None
+        and facts.progress.phase is not Phase.STARTING
+    )
+    if trains:
+        return running
+    late = now - running.trains_from
+    waited = running.trains_from - running.since
+    # As late as it is already, it will be again as late before it trains; but not without end.
+    return replace(running, trains_from=now + min(max(1.0, late), max(1.0, waited)))

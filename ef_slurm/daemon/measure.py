@@ -1,0 +1,121 @@
+"""What the daemon learns from watching: seconds per start and reshape, true throughput.
+
+Both are kept as samples that come out of the queue's events again after a restart.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from ef_slurm.model import Overhead, ThroughputCurve
+
+MARGIN = 1.1
+"""A promise counts on this many times what was measured."""
+KEPT_OF_JOB = 3
+KEPT_OF_ALL = 20
+QUANTILE = 0.8
+
+
+class Change(enum.Enum):
+    """The ways of getting another share that cost training time."""
+
+    START = "start"
+    RESHAPE = "reshape"
+    SHRINK = "shrink"
+
+
+class Overheads:
+    """Seconds from a decision to training again, by kind of change."""
+
+    def __init__(self) -> None:
+        self._of_job: dict[tuple[int, Change], deque[float]] = defaultdict(
+            lambda: deque(maxlen=KEPT_OF_JOB)
+        )
+        self._of_all: dict[Change, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT_OF_ALL))
+
+    def add(self, job_id: int, change: Change, seconds: float) -> None:
+        """A change of a job took so long."""
+        self._of_job[job_id, change].append(seconds)
+        self._of_all[change].append(seconds)
+
+    def estimate(self, job_id: int, told: Overhead) -> Overhead:
+        """What the job's next change will cost: its own worst lately, else what most jobs took,
+        else what it was submitted with."""
+        return replace(
+            told,
+            start=self._seconds(job_id, Change.START, told.start),
+            reshape=self._seconds(job_id, Change.RESHAPE, told.reshape),
+            shrink=self._seconds(job_id, Change.SHRINK, told.shrink),
+        )
+
+    def _seconds(self, job_id: int, change: Change, told: float) -> float:
+        own = self._of_job.get((job_id, change))
+        if own:
+            return float(math.ceil(MARGIN * max(own)))
+        others = self._of_all.get(change)
+        if others:
+            ranked = sorted(others)
+            return float(math.ceil(MARGIN * ranked[int(QUANTILE * (len(ranked) - 1))]))
+        return told
+
+
+TOLERANCE = 0.05
+"""A curve is left alone as long as a job trains within this fraction of it."""
+
+
+def calibrated(curve: ThroughputCurve, measured: Mapping[int, float]) -> ThroughputCurve:
+    """The curve with what was measured in it.
+
+    Measured sizes are taken as they are. The others keep their values where the job is as fast as
+    the curve says or faster, and are scaled down with the nearest measured size where it is slower:
+    a promise must not count on a speed that was never seen.
+
+    >>> calibrated(ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 30.0}), {2: 9.0}).points
+    ((1, 5.0), (2, 9.0), (4, 15.0))
+    """
+    told = dict(curve.points)
+    seen = {
+        gpus: rate
+        for gpus, rate in measured.items()
+        if gpus in told and abs(rate / told[gpus] - 1) > TOLERANCE
+    }
+    if not seen:
+        return curve
+    rates = {}
+    for gpus, rate in told.items():
+        nearest = min(measured.keys() & told.keys(), key=lambda size: _distance(size, gpus))
+        slower = min(1.0, measured[nearest] / told[nearest])
+        rates[gpus] = seen.get(gpus, rate if gpus in measured else rate * slower)
+    return ThroughputCurve.of(rates)
+
+
+def _distance(a: int, b: int) -> tuple[float, int]:
+    return abs(math.log2(a) - math.log2(b)), a
+
+
+class Rates:
+    """Iterations/s that jobs were seen to reach, by job and GPUs."""
+
+    def __init__(self) -> None:
+        self._rates: dict[int, dict[int, float]] = defaultdict(dict)
+
+    def of(self, job_id: int) -> Mapping[int, float]:
+        """GPUs → iterations/s."""
+        return self._rates.get(job_id, {})
+
+    def learn(self, job_id: int, gpus: int, rate: float) -> bool:
+        """Take a measurement; whether it tells something new."""
+        known = self._rates[job_id].get(gpus)
+        if known is not None and abs(rate / known - 1) <= TOLERANCE:
+            return False
+        self._rates[job_id][gpus] = rate
+        return True
+
+    def forget(self, job_ids: Iterable[int]) -> None:
+        """Drop jobs that have ended."""
+        for job_id in job_ids:
+            self._rates.pop(job_id, None)

@@ -1,0 +1,185 @@
+"""A plan becomes the queue's: verdicts, promises, shares, events, all in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ef_slurm.daemon.measure import Change
+from ef_slurm.daemon.words import NameOf, instant, reason_sentence, verdict_sentence
+from ef_slurm.model import (
+    Block,
+    Decision,
+    JobKind,
+    Outcome,
+    Overhead,
+    Plan,
+    PromiseState,
+    Running,
+    Verdict,
+)
+from ef_slurm.planner.buddy import same_place
+from ef_slurm.queue.rows import Event, Json, QueueJob, planner_id, queue_id
+from ef_slurm.queue.states import EventKind, JobState
+from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.hostlist import compress
+
+ACTOR = "ef-schedd"
+
+_STATE_OF = {
+    Outcome.PROMISED: JobState.ADMITTED,
+    Outcome.BEST_EFFORT: JobState.ADMITTED,
+    Outcome.WAITLISTED: JobState.WAITLISTED,
+    Outcome.REJECTED: JobState.REJECTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A job gets another block: from when, at what cost."""
+
+    job_id: int
+    old: Block | None
+    new: Block | None
+
+    @property
+    def change(self) -> Change | None:
+        """The kind of cost; None for a pause, which costs nothing by itself."""
+        if self.new is None:
+            return None
+        if self.old is None:
+            return Change.START
+        fewer = self.old.gpus_per_node == self.new.gpus_per_node and (
+            set(self.new.nodes) < set(self.old.nodes)
+        )
+        return Change.SHRINK if fewer else Change.RESHAPE
+
+
+def record(
+    queue: Queue,
+    plan: Plan,
+    jobs: Sequence[QueueJob],
+    overheads: Mapping[int, Overhead],
+) -> tuple[Shift, ...]:
+    """Write a plan and what follows from it for each job.
+
+    Args:
+        jobs: the rows that the plan was made from.
+        overheads: by queue id, as the plan was told.
+
+    Returns:
+        The jobs whose block changes.
+    """
+    names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
+
+    def name_of(planner_name: str) -> str:
+        return names.get(planner_name, planner_name)
+
+    with queue.transaction():
+        for verdict in plan.verdicts:
+            _judge(queue, verdict, plan.now, name_of)
+        queue.plans.record(plan)
+        decisions = {queue_id(decision.job_id): decision for decision in plan.decisions}
+        shifts = []
+        for before in jobs:
+            decision = decisions.get(before.id)
+            shift = _assign(queue, before, decision, overheads, plan.now, name_of)
+            if shift is not None:
+                shifts.append(shift)
+        return tuple(shifts)
+
+
+def _judge(queue: Queue, verdict: Verdict, now: float, name_of: NameOf) -> None:
+    job = queue.jobs.get(queue_id(verdict.job_id))
+    to = _STATE_OF[verdict.outcome]
+    if job.state is to:
+        return  # on the waiting list, and still there
+    sentence = verdict_sentence(verdict, name_of)
+    queue.promises.record(verdict, at=now, explanation=sentence)
+    if verdict.outcome is Outcome.BEST_EFFORT and job.request.kind is not JobKind.BEST_EFFORT:
+        queue.jobs.save(replace(job, best_effort=True))
+    queue.jobs.move(job.id, to, at=now, actor=ACTOR, why=sentence)
+
+
+def _assign(
+    queue: Queue,
+    before: QueueJob,
+    decision: Decision | None,
+    overheads: Mapping[int, Overhead],
+    now: float,
+    name_of: NameOf,
+) -> Shift | None:
+    block = None if decision is None else decision.block
+    old = None if before.running is None else before.running.block
+    row = queue.jobs.get(before.id)
+    if decision is not None:
+        _tell_promise(queue, before, decision, now, name_of)
+    if old is None and block is None:
+        return None
+    if old is not None and block is not None and same_place(old, block):
+        if old != block and row.running is not None:
+            queue.jobs.save(replace(row, running=replace(row.running, block=block)))
+        return None
+    queue.jobs.save(_moved(row, old, block, overheads.get(row.id, row.request.overhead), now))
+    _tell_share(queue, before, old, block, decision, now, name_of)
+    return Shift(row.id, old, block)
+
+
+def _moved(
+    row: QueueJob, old: Block | None, block: Block | None, overhead: Overhead, now: float
+) -> QueueJob:
+    """The row with its new block. The first start is no reshape."""
+    if block is None:
+        return replace(row, running=None)
+    running = Running(block, now, now + overhead.seconds(old, block))
+    ran = old is not None or row.state not in (
+        JobState.NEW,
+        JobState.WAITLISTED,
+        JobState.ADMITTED,
+    )
+    if not ran:
+        return replace(row, running=running)
+    return replace(row, running=running, reshapes=row.reshapes + 1, last_reshape=now)
+
+
+def _tell_share(
+    queue: Queue,
+    job: QueueJob,
+    old: Block | None,
+    new: Block | None,
+    decision: Decision | None,
+    now: float,
+    name_of: NameOf,
+) -> None:
+    why = "" if decision is None else reason_sentence(decision.reason, name_of)
+    nodes = "" if new is None else compress(new.nodes)
+    data: dict[str, Json] = {
+        "from": 0 if old is None else old.gpus,
+        "to": 0 if new is None else new.gpus,
+        "nodes": nodes,
+        "gpus_per_node": 0 if new is None else new.gpus_per_node,
+    }
+    message = f"{data['from']} → {data['to']} GPUs" + (f" on {nodes}" if nodes else "")
+    queue.events.log(
+        Event(now, EventKind.SHARE, ACTOR, f"{message}: {why}" if why else message, job.id, data)
+    )
+
+
+def _tell_promise(
+    queue: Queue, job: QueueJob, decision: Decision, now: float, name_of: NameOf
+) -> None:
+    """Log that the plan in force sees a promise in another light than the one before."""
+    was, is_now = job.promise, decision.promise
+    if was is is_now or PromiseState.NONE in (was, is_now):
+        return
+    finish = instant(decision.finish) if decision.finish is not None else "not foreseen"
+    match is_now:
+        case PromiseState.AT_RISK:
+            why = reason_sentence(decision.reason, name_of)
+            message = f"promise at risk: {why}; predicted finish {finish}"
+        case PromiseState.IN_GRACE:
+            message = f"predicted to finish within its grace, at {finish}"
+        case _:
+            message = f"promise safe again: predicted finish {finish}"
+    data: dict[str, Json] = {"from": was.value, "to": is_now.value, "finish": decision.finish}
+    queue.events.log(Event(now, EventKind.PROMISE, ACTOR, message, job.id, data))

@@ -1,0 +1,87 @@
+"""Reasons and verdicts as sentences with numbers, for owners and the audit log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ef_slurm.model import FOREVER, Outcome, Reason, ReasonCode, Verdict
+
+NameOf = Callable[[str], str]
+"""Planner's id of a job → what people call it (Slurm's id)."""
+
+
+def instant(at: float | None) -> str:
+    """A moment as this host's people read it, with its zone.
+
+    >>> instant(None)
+    'an unknown time'
+    """
+    if at is None:
+        return "an unknown time"
+    if at == FOREVER:
+        return "further notice"
+    return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(at))
+
+
+def gpus(count: int | None) -> str:
+    """A number of GPUs.
+
+    >>> gpus(1), gpus(4)
+    ('1 GPU', '4 GPUs')
+    """
+    return "some GPUs" if count is None else f"{count} GPU{'' if count == 1 else 's'}"
+
+
+def reason_sentence(reason: Reason, name_of: NameOf) -> str:
+    """Why a job has the share that it has."""
+    other = "another job" if reason.job is None else f"job {name_of(reason.job)}"
+    held = gpus(reason.gpus)
+    until = "" if reason.until is None else f" until {instant(reason.until)}"
+    match reason.code:
+        case ReasonCode.STARTED:
+            return f"starts on {held}"
+        case ReasonCode.KEPT:
+            return f"keeps its {held}" if reason.gpus else "keeps its share"
+        case ReasonCode.GREW:
+            return f"grows to {held}: no job gains more from them{until}"
+        case ReasonCode.SHRANK:
+            return f"shrinks to {held}: the promise to {other} needs the rest"
+        case ReasonCode.MIGRATED:
+            return f"moves to other nodes so that {other} fits"
+        case ReasonCode.PAUSED:
+            return f"pauses: the promise to {other} needs its GPUs"
+        case ReasonCode.WAITS:
+            return f"waits for GPUs{until}"
+        case ReasonCode.LIMITED:
+            return f"an owner's or account's limit of {held} applies"
+        case ReasonCode.REJECTED:
+            return f"the cluster is promised to others{until}"
+        case ReasonCode.TOO_LARGE:
+            return "not even the empty cluster finishes it by its deadline"
+        case ReasonCode.LOST_CAPACITY:
+            return "GPUs that its promise counted on went away"
+        case ReasonCode.BEHIND:
+            return "it trains more slowly than its throughput curve says"
+
+
+def verdict_sentence(verdict: Verdict, name_of: NameOf) -> str:
+    """The answer to a job's owner."""
+    why = reason_sentence(verdict.reason, name_of)
+    offer = ""
+    if verdict.earliest_deadline is not None:
+        offer = (
+            f"; the earliest deadline that can be promised is {instant(verdict.earliest_deadline)}"
+        )
+    match verdict.outcome:
+        case Outcome.PROMISED:
+            return (
+                f"promised: {gpus(verdict.share)} are enough, "
+                f"predicted finish {instant(verdict.finish)}"
+            )
+        case Outcome.BEST_EFFORT:
+            return f"runs as best effort ({why})"
+        case Outcome.WAITLISTED:
+            return f"waits until its deadline can be promised ({why}{offer})"
+        case Outcome.REJECTED:
+            return f"not promised: {why}{offer}"
