@@ -1,0 +1,201 @@
+"""Checkpoint directories: written aside, checksummed, made visible by one rename.
+
+Knows nothing of what is in the files. The layout and the promises are those of
+``ef_slurm.contract``.
+"""
+
+import json
+import logging
+import os
+import shutil
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ef_slurm import contract
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+_BLOCK = 1 << 22
+
+
+class CorruptCheckpointError(Exception):
+    """A checkpoint does not match its manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a checkpoint is of."""
+
+    iteration: int
+    generation: int
+    world_size: int
+    global_batch_size: int
+    samples: int | None
+    """Size of the data set; None where the library does not know it."""
+    seed: int
+    format: str
+    model: dict[str, str]
+    """Name of every parameter and buffer -> shape and type."""
+    files: dict[str, tuple[int, int]]
+    """Name of every other file -> (bytes, CRC-32)."""
+
+
+def checksum(path: Path) -> tuple[int, int]:
+    """(bytes, CRC-32) of a file, after making it durable. Raises OSError."""
+    size = crc = 0
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        while block := file.read(_BLOCK):
+            crc = zlib.crc32(block, crc)
+            size += len(block)
+    return size, crc
+
+
+def checksums(directory: Path, names: list[str]) -> dict[str, tuple[int, int]]:
+    """Checksum of each named file in a directory. Raises OSError."""
+    return {name: checksum(directory / name) for name in names}
+
+
+class CheckpointStore:
+    """The ``checkpoint`` directory of a job. Only rank 0 changes what is visible in it."""
+
+    def __init__(self, directory: Path, keep: int = contract.DEFAULT_KEEP_CHECKPOINTS):
+        self.directory = directory
+        self._keep = keep
+
+    def path(self, iteration: int) -> Path:
+        return self.directory / str(iteration)
+
+    def temporary(self, iteration: int, generation: int) -> Path:
+        """Where the checkpoint is written before it is visible."""
+        return self.directory / f".{iteration}.{generation}.tmp"
+
+    def iterations(self) -> list[int]:
+        """Iterations of the visible checkpoints, oldest first."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(int(p.name) for p in self.directory.iterdir() if p.name.isdecimal())
+
+    def begin(self, iteration: int, generation: int) -> Path:
+        """An empty temporary directory. Raises OSError."""
+        temporary = self.temporary(iteration, generation)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        return temporary
+
+    def commit(self, manifest: Manifest) -> Path:
+        """Make the checkpoint visible and durable, then remove what is no longer kept.
+
+        Raises OSError; the checkpoints that were visible before are then still there.
+        """
+        temporary = self.temporary(manifest.iteration, manifest.generation)
+        contract.write_atomic(temporary / MANIFEST, _dump(manifest))
+        final = self.path(manifest.iteration)
+        if final.exists():
+            # Saved before, by a launch that stopped at the same iteration; both are complete.
+            shutil.rmtree(temporary)
+            return final
+        temporary.rename(final)
+        contract.fsync_directory(self.directory)
+        self._prune()
+        return final
+
+    def discard(self, iteration: int, generation: int) -> None:
+        """Remove a checkpoint that was begun."""
+        shutil.rmtree(self.temporary(iteration, generation), ignore_errors=True)
+
+    def clean(self) -> None:
+        """Remove what earlier launches left half-written. Call before the first ``begin``."""
+        if self.directory.is_dir():
+            for path in self.directory.iterdir():
+                if path.name.startswith(".") and path.name.endswith(".tmp"):
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def newest_good(self) -> tuple[Manifest | None, int]:
+        """The newest checkpoint that matches its manifest, and how many newer ones were set aside.
+
+        Those are renamed to ``<n>.corrupt`` with a warning.
+        """
+        corrupt = 0
+        for iteration in reversed(self.iterations()):
+            try:
+                return self.verify(iteration), corrupt
+            except CorruptCheckpointError as error:
+                corrupt += 1
+                self.set_aside(iteration, str(error))
+        return None, corrupt
+
+    def verify(self, iteration: int) -> Manifest:
+        """The manifest of a checkpoint, all files checked. Raises CorruptCheckpointError."""
+        directory = self.path(iteration)
+        manifest = _load(directory / MANIFEST)
+        if manifest.iteration != iteration:
+            raise CorruptCheckpointError(
+                f"{directory}: the manifest is of iteration {manifest.iteration}"
+            )
+        for name, expected in manifest.files.items():
+            try:
+                found = checksum(directory / name)
+            except OSError as error:
+                raise CorruptCheckpointError(f"{directory}: {name}: {error.strerror}") from None
+            if found != expected:
+                raise CorruptCheckpointError(
+                    f"{directory}: {name} has {found[0]} bytes and checksum {found[1]:08x}, "
+                    f"not {expected[0]} and {expected[1]:08x}"
+                )
+        return manifest
+
+    def set_aside(self, iteration: int, reason: str) -> None:
+        """Take a checkpoint that cannot be used out of sight."""
+        logger.warning("%s; the checkpoint before it is used", reason)
+        aside = self.directory / f"{iteration}.corrupt"
+        shutil.rmtree(aside, ignore_errors=True)
+        self.path(iteration).rename(aside)
+
+    def _prune(self) -> None:
+        for iteration in self.iterations()[: -self._keep]:
+            # Renamed first: a half-removed directory must not look like a checkpoint.
+            gone = self.directory / f".{iteration}.old.tmp"
+            self.path(iteration).rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+def _dump(manifest: Manifest) -> str:
+    values: dict[str, Any] = {
+        "version": contract.VERSION,
+        "iteration": manifest.iteration,
+        "generation": manifest.generation,
+        "world_size": manifest.world_size,
+        "global_batch_size": manifest.global_batch_size,
+        "samples": manifest.samples,
+        "seed": manifest.seed,
+        "format": manifest.format,
+        "model": manifest.model,
+        "files": manifest.files,
+    }
+    # The manifest checks the other files; this line checks the manifest.
+    values["checksum"] = _digest(values)
+    return json.dumps(values, indent=1) + "\n"
+
+
+def _load(path: Path) -> Manifest:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        given = values.pop("checksum")
+        if values.pop("version") != contract.VERSION:
+            raise CorruptCheckpointError(f"{path}: written by another version of ef-slurm")
+        if given != _digest({"version": contract.VERSION} | values):
+            raise CorruptCheckpointError(f"{path}: does not match its own checksum")
+        values["files"] = {name: (size, crc) for name, (size, crc) in values["files"].items()}
+        return Manifest(**values)
+    except OSError as error:
+        raise CorruptCheckpointError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptCheckpointError(f"{path}: not a manifest: {error}") from None
+
+
+def _digest(values: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())

@@ -1,0 +1,29 @@
+"""The data loader of one rank."""
+
+import signal
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from ef_slurm.training.batches import PartSampler
+
+
+def part_loader(
+    data: Dataset[Any], sampler: PartSampler, options: Mapping[str, Any]
+) -> DataLoader[Any]:
+    """A loader that yields the parts of the sampler, in order.
+
+    Its workers ignore TERM: Slurm sends that to every process of a job, and a loader whose workers
+    die fails the training that is about to save its checkpoint. They end with their rank.
+    """
+    options = dict(options)
+    options["worker_init_fn"] = partial(_ignore_term, options.get("worker_init_fn"))
+    return DataLoader(data, batch_sampler=sampler, **options)
+
+
+def _ignore_term(then: Callable[[int], None] | None, worker: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if then is not None:
+        then(worker)

@@ -1,0 +1,100 @@
+"""What rank 0 tells the daemon, and when."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ef_slurm.contract import Phase, Progress, StateDir
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 1.0
+"""Seconds between two periodic reports."""
+WINDOW = 10.0
+"""Seconds over which iterations per second are averaged."""
+
+
+class Reporter:
+    """Keeps ``progress.json`` up to date; safe to call from several threads.
+
+    A change of phase is written at once and durably; plain progress at most once per second, off
+    the thread that trains. A report that cannot be written is a warning: training matters more.
+    """
+
+    def __init__(
+        self,
+        state: StateDir | None,
+        generation: int,
+        world_size: int,
+        clock: Callable[[], float] = time.time,
+    ):
+        self._state = state
+        self._clock = clock
+        now = clock()
+        self._progress = Progress(
+            generation=generation,
+            phase=Phase.STARTING,
+            world_size=world_size,
+            iteration=0,
+            updated_at=now,
+            started_at=now,
+        )
+        self._written_at = 0.0
+        self._samples: deque[tuple[float, int]] = deque()
+        self._warned = False
+        self._lock = threading.Lock()
+
+    @property
+    def progress(self) -> Progress:
+        """What was last reported."""
+        return self._progress
+
+    def enter(self, phase: Phase, **changes: Any) -> None:
+        """Report a phase and whatever else changed, at once."""
+        self._write(True, phase=phase, **changes)
+
+    def note(self, **changes: Any) -> None:
+        """Report a change within a phase, at once."""
+        self._write(True, **changes)
+
+    def iterate(self, iteration: int, first_iteration_at: float | None) -> None:
+        """Report iterations done, if the last report is old enough."""
+        now = self._clock()
+        if now - self._written_at < INTERVAL:
+            return
+        rate = self._rate(now, iteration)
+        self._write(
+            False,
+            iteration=iteration,
+            first_iteration_at=first_iteration_at,
+            iterations_per_second=rate,
+        )
+
+    def _rate(self, now: float, iteration: int) -> float | None:
+        samples = self._samples
+        samples.append((now, iteration))
+        while len(samples) > 2 and samples[1][0] < now - WINDOW:
+            samples.popleft()
+        then, before = samples[0]
+        if iteration == before or now <= then:
+            return self._progress.iterations_per_second
+        return (iteration - before) / (now - then)
+
+    def _write(self, durable: bool, **changes: Any) -> None:
+        with self._lock:
+            now = self._clock()
+            self._progress = replace(self._progress, updated_at=now, **changes)
+            self._written_at = now
+            if self._state is None:
+                return
+            try:
+                self._state.write_progress(self._progress, durable=durable)
+                self._warned = False
+            except OSError as error:
+                if not self._warned:
+                    logger.warning("progress is not reported: %s", error)
+                    self._warned = True

@@ -1,0 +1,381 @@
+"""One launch of a training, whatever framework runs the loop: restore, boundaries, the end.
+
+``session`` builds the plain PyTorch interface on it, ``lightning`` and ``huggingface`` theirs.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+from ef_slurm.contract import (
+    ContractError,
+    Exit,
+    JobEnvironment,
+    Phase,
+    StateDir,
+)
+from ef_slurm.training.batches import BatchError, Order, Share
+from ef_slurm.training.checkpoint import CheckpointStore, Manifest
+from ef_slurm.training.progress import Reporter
+from ef_slurm.training.ranks import connect
+from ef_slurm.training.saver import Saved, Saver
+from ef_slurm.training.state import RNG_FILE, Snapshot, load_file, restore_rng, seed_rng
+from ef_slurm.training.watch import Kind, Meeting, Signals, Watcher
+
+logger = logging.getLogger(__name__)
+
+
+class Unusable(SystemExit):
+    """The training cannot work as asked, however often it is tried. Exit code 78."""
+
+    def __init__(self, message: str):
+        super().__init__(int(Exit.UNUSABLE))
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Run:
+    """What this launch does, agreed with the other ranks and reported to the daemon.
+
+    Without a state directory (a laptop, no ``EF_STATE_DIR``) it neither restores, saves nor
+    reports, and leaves signals alone.
+    """
+
+    def __init__(
+        self,
+        environment: JobEnvironment,
+        *,
+        samples: int | None,
+        seed: int,
+        shuffle: bool = True,
+    ):
+        self.environment = environment
+        self.ranks = connect()
+        state = environment.state_dir
+        self._state = None if state is None else StateDir(state)
+        self.reporter = Reporter(
+            self._state if self.ranks.first else None,
+            environment.generation,
+            self.ranks.world_size,
+        )
+        try:
+            self.iterations, self.global_batch_size = _targets(environment)
+            self.share = Share(
+                self.global_batch_size,
+                self.ranks.rank,
+                self.ranks.world_size,
+                environment.max_batch_per_gpu,
+            )
+            self.order = (
+                None if samples is None else Order(samples, self.global_batch_size, seed, shuffle)
+            )
+        except (BatchError, ContractError) as error:
+            self.give_up(str(error))
+        self.iteration = 0
+        self._samples = samples
+        self._seed = seed
+        self._saved_iteration: int | None = None
+        self._first_iteration_at: float | None = None
+        self._meeting = Meeting(0)
+        self._signature: dict[str, str] = {}
+        self._signals: Signals | None = None
+        self._watcher: Watcher | None = None
+        self._saver: Saver | None = None
+
+    def start(self, snapshot: Snapshot) -> None:
+        """Restore the newest good checkpoint into the snapshot's objects; start watching.
+
+        Raises Unusable.
+        """
+        if self._state is None:
+            self.reporter.enter(Phase.RUNNING)
+            return
+        store = CheckpointStore(self._state.path / "checkpoint", self.environment.keep_checkpoints)
+        self._prepare(store)
+        self._signals = Signals(self.environment.stop_signal)
+        self._signature = snapshot.model()
+        corrupt, seconds = self._restore(store, snapshot)
+        self._meeting = Meeting(self.iteration)
+        self._saver = Saver(
+            store,
+            self.ranks,
+            snapshot,
+            lambda iteration, files: self._manifest(iteration, files, snapshot.format),
+            self.environment.generation,
+            self._on_saved,
+        )
+        self.reporter.enter(
+            Phase.RUNNING,
+            iteration=self.iteration,
+            checkpoint_iteration=self._saved_iteration,
+            corrupt_checkpoints=corrupt,
+            restore_seconds=seconds,
+        )
+        self._watcher = Watcher(
+            self.ranks,
+            self._meeting,
+            self._signals,
+            self.reporter,
+            self._state,
+            self.environment.generation,
+            self._save_due,
+            lambda: self._first_iteration_at,
+        )
+        self._watcher.start()
+
+    def advance(self) -> None:
+        """An iteration is done. Saves, or stops (SystemExit), where the ranks agreed to."""
+        self.iteration += 1
+        if self._first_iteration_at is None:
+            self._first_iteration_at = time.time()
+        if self.iteration >= self.iterations:
+            return
+        request = self._meeting.arrive(self.iteration)
+        if request is None:
+            return
+        assert self._saver is not None
+        if request.kind is Kind.SAVE:
+            self._saver.begin(self.iteration)
+            return
+        self._say(f"stopping at iteration {self.iteration}: {request.reason}")
+        self._stop()
+
+    def finish(self) -> None:
+        """Training is complete: the last checkpoint, the last report."""
+        error = self._save_now()
+        self.close()
+        if error:
+            self._say(f"the last checkpoint was not saved: {error}")
+            self._failed(Exit.NOT_SAVED, f"the last checkpoint was not saved: {error}")
+            raise SystemExit(int(Exit.NOT_SAVED))
+        self._end(Phase.FINISHED, Exit.FINISHED)
+        self._say(f"finished at iteration {self.iteration}")
+
+    def give_up(self, message: str) -> NoReturn:
+        """Every rank comes here, with the same message. Raises Unusable."""
+        self._say(message)
+        self._failed(Exit.UNUSABLE, message)
+        raise Unusable(message)
+
+    def close(self) -> None:
+        """End the background threads, give signals back. Safe to call again."""
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+        if self._signals is not None:
+            self._signals.restore()
+            self._signals = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+        if error is not None and not isinstance(error, SystemExit):
+            self._failed(1, f"{type(error).__name__}: {error}".splitlines()[0])
+
+    def _prepare(self, store: CheckpointStore) -> None:
+        error = ""
+        if self.ranks.first:
+            try:
+                store.directory.mkdir(parents=True, exist_ok=True)
+                probe = store.begin(0, self.environment.generation)
+                probe.rmdir()
+                store.clean()
+            except OSError as failure:
+                error = f"the state directory cannot be used: {failure}"
+            self.ranks.publish("prepared", error)
+        error = self.ranks.fetch("prepared")
+        if error:
+            self.give_up(error)
+
+    def _restore(self, store: CheckpointStore, snapshot: Snapshot) -> tuple[int, float]:
+        """(checkpoints set aside, seconds it took)."""
+        began = time.monotonic()
+        corrupt = attempt = 0
+        while True:
+            attempt += 1
+            key = f"restore/{attempt}"
+            if self.ranks.first:
+                self.ranks.publish(key, store.newest_good())
+            manifest, skipped = self.ranks.fetch(key)
+            corrupt += skipped
+            if manifest is None:
+                self._say("starting at iteration 0")
+                break
+            self._check(store, manifest, snapshot)
+            directory = store.path(manifest.iteration)
+            loaded, error = _read(snapshot, directory)
+            self.ranks.post(f"{key}/read", error)
+            if self.ranks.first:
+                errors = [text for text in self.ranks.gather(f"{key}/read") if text]
+                if errors:
+                    store.set_aside(manifest.iteration, errors[0])
+                self.ranks.publish(f"{key}/errors", len(errors))
+            if self.ranks.fetch(f"{key}/errors"):
+                corrupt += 1
+                continue
+            snapshot.apply(loaded)
+            self._restore_rng(directory, manifest)
+            self.iteration = self._saved_iteration = manifest.iteration
+            self._say(
+                f"resumed at iteration {manifest.iteration} on {self.ranks.world_size} ranks "
+                f"(saved on {manifest.world_size})"
+            )
+            break
+        seconds = time.monotonic() - began
+        self.ranks.post("restored", seconds)
+        if self.ranks.first:
+            seconds = max(self.ranks.gather("restored"))
+        return corrupt, seconds
+
+    def _check(self, store: CheckpointStore, manifest: Manifest, snapshot: Snapshot) -> None:
+        where = store.path(manifest.iteration)
+        for name, saved, asked in (
+            ("global batch size", manifest.global_batch_size, self.global_batch_size),
+            ("data set size", manifest.samples, self._samples),
+            ("seed", manifest.seed, self._seed),
+            ("format", manifest.format, snapshot.format),
+        ):
+            if saved != asked:
+                self.give_up(f"{where} was saved with {name} {saved}, this run has {asked}")
+        if self._signature != manifest.model:
+            difference = _difference(manifest.model, self._signature)
+            self.give_up(f"{where} is of another model: {difference}")
+
+    def _restore_rng(self, directory: Path, manifest: Manifest) -> None:
+        if manifest.world_size == self.ranks.world_size:
+            restore_rng(load_file(directory / RNG_FILE)[self.ranks.rank])
+        else:
+            seed_rng(self._seed, manifest.iteration, self.ranks.rank)
+
+    def _manifest(self, iteration: int, files: dict[str, tuple[int, int]], kind: str) -> Manifest:
+        return Manifest(
+            iteration=iteration,
+            generation=self.environment.generation,
+            world_size=self.ranks.world_size,
+            global_batch_size=self.global_batch_size,
+            samples=self._samples,
+            seed=self._seed,
+            format=kind,
+            model=self._signature,
+            files=files,
+        )
+
+    def _save_due(self) -> bool:
+        assert self._saver is not None
+        return self._saver.idle_seconds >= self.environment.checkpoint_seconds
+
+    def _on_saved(self, saved: Saved) -> None:
+        if saved.error:
+            if self.ranks.first:
+                logger.warning(
+                    "checkpoint of iteration %d was not saved: %s", saved.iteration, saved.error
+                )
+            return
+        self._saved_iteration = saved.iteration
+        if self.ranks.first:
+            self.reporter.note(
+                checkpoint_iteration=saved.iteration,
+                save_seconds=saved.seconds,
+                stall_seconds=saved.stall_seconds,
+            )
+
+    def _save_now(self) -> str:
+        """Save this iteration unless it is saved already; the error, or nothing."""
+        if self._saver is None:
+            return ""
+        self._saver.wait()
+        if self._saved_iteration == self.iteration:
+            return ""
+        self._saver.begin(self.iteration)
+        saved = self._saver.wait()
+        assert saved is not None
+        return saved.error
+
+    def _stop(self) -> NoReturn:
+        self.reporter.enter(Phase.STOPPING, iteration=self.iteration, stop_iteration=self.iteration)
+        error = self._save_now()
+        self.close()
+        if error:
+            message = f"stopped, but the checkpoint was not saved: {error}"
+            self._say(message)
+            self._failed(Exit.NOT_SAVED, message)
+            raise SystemExit(int(Exit.NOT_SAVED))
+        self._end(Phase.STOPPED, Exit.STOPPED)
+        self._say(f"stopped at iteration {self.iteration}")
+        # torchrun would take any other code of a worker for a failure; progress.json tells.
+        under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+        raise SystemExit(int(Exit.FINISHED if under_torchrun else Exit.STOPPED))
+
+    def _end(self, phase: Phase, code: Exit) -> None:
+        self.reporter.enter(
+            phase,
+            iteration=self.iteration,
+            first_iteration_at=self._first_iteration_at,
+            exit_code=int(code),
+        )
+
+    def _failed(self, code: int, message: str) -> None:
+        self.reporter.enter(Phase.FAILED, exit_code=int(code), message=message)
+
+    def _say(self, text: str) -> None:
+        """A line for the job's log, whatever the script does with logging."""
+        if self.ranks.first:
+            print(f"ef-slurm: {text}", file=sys.stderr, flush=True)
+
+
+def environment(overrides: Mapping[str, Any]) -> JobEnvironment:
+    """The job's variables, completed by what the script says. The variables win, as the promise
+    was made for them; a script that says something else is told."""
+    found = JobEnvironment.read(os.environ)
+    missing: dict[str, Any] = {}
+    for name, value in overrides.items():
+        if value is None:
+            continue
+        given = getattr(found, name)
+        if given is None:
+            missing[name] = value
+        elif given != value and name != "state_dir":
+            logger.warning("%s is %s as submitted, not %s as the script says", name, given, value)
+    return replace(found, **missing)
+
+
+def _targets(environment: JobEnvironment) -> tuple[int, int]:
+    if environment.iterations is None:
+        raise ContractError("how many iterations? Set EF_ITERATIONS or give iterations=")
+    if environment.global_batch_size is None:
+        raise ContractError(
+            "how many samples per iteration? Set EF_GLOBAL_BATCH_SIZE or give global_batch_size="
+        )
+    return environment.iterations, environment.global_batch_size
+
+
+def _read(snapshot: Snapshot, directory: Path) -> tuple[Any, str]:
+    try:
+        return snapshot.read(directory), ""
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _difference(saved: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """The first names that differ, for a person."""
+    told = []
+    for name in sorted({*saved, *now}):
+        if saved.get(name) != now.get(name):
+            told.append(f"{name} is {now.get(name, 'missing')}, saved {saved.get(name, 'without')}")
+    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    return "; ".join(told[:3]) + more

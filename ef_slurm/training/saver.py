@@ -1,0 +1,154 @@
+"""Saving a checkpoint together: captured while training stands still, written while it goes on."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ef_slurm.training.checkpoint import CheckpointStore, Manifest, checksums
+from ef_slurm.training.ranks import Ranks
+from ef_slurm.training.state import RNG_FILE, Snapshot, capture_rng
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """How a save went."""
+
+    iteration: int
+    error: str
+    """Empty when the checkpoint is durable."""
+    seconds: float
+    """From the decision to the rename."""
+    stall_seconds: float
+    """How long training stood still, on this rank."""
+
+
+class Saver:
+    """Saves checkpoints of one launch. Every rank calls ``begin`` at the same iterations."""
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        ranks: Ranks,
+        snapshot: Snapshot,
+        manifest: Callable[[int, dict[str, tuple[int, int]]], Manifest],
+        generation: int,
+        saved: Callable[[Saved], None],
+    ):
+        self._store = store
+        self._ranks = ranks
+        self._snapshot = snapshot
+        self._manifest = manifest
+        self._generation = generation
+        self._tell = saved
+        self._thread: threading.Thread | None = None
+        self._result: Saved | None = None
+        self._last_end = time.monotonic()
+
+    @property
+    def busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the last save ended; 0 during one."""
+        return 0.0 if self.busy else time.monotonic() - self._last_end
+
+    def begin(self, iteration: int) -> None:
+        """Capture the state now and write it in the background."""
+        self.wait()
+        began = time.monotonic()
+        captured = self._snapshot.capture(self._ranks.rank)
+        rng = capture_rng()
+        stall = time.monotonic() - began
+        # A daemon thread: a process that fails must not wait for ranks that are gone.
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(iteration, captured, rng, began, stall),
+            name="ef-slurm-save",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def wait(self) -> Saved | None:
+        """Wait for the save in progress; how the last one went."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        return self._result
+
+    def _run(
+        self, iteration: int, captured: Any, rng: dict[str, Any], began: float, stall: float
+    ) -> None:
+        try:
+            error = self._save(iteration, captured, rng)
+        except Exception as failure:
+            error = _describe(failure)
+        self._last_end = time.monotonic()
+        self._result = Saved(iteration, error, self._last_end - began, stall)
+        self._tell(self._result)
+
+    def _save(self, iteration: int, captured: Any, rng: dict[str, Any]) -> str:
+        """The error, the same on all ranks; empty when the checkpoint is visible."""
+        ranks, key = self._ranks, f"save/{iteration}"
+        if ranks.first:
+            ranks.publish(f"{key}/begun", _attempt(lambda: self._begin(iteration)))
+        error: str = ranks.fetch(f"{key}/begun")
+        if error:
+            return error
+        temporary = self._store.temporary(iteration, self._generation)
+        written: dict[str, tuple[int, int]] = {}
+
+        def write() -> None:
+            names = self._snapshot.write(captured, temporary, ranks.rank)
+            written.update(checksums(temporary, names))
+
+        error = _attempt(write)
+        ranks.post(f"{key}/part", (error, written, rng))
+        if ranks.first:
+            ranks.publish(f"{key}/done", self._finish(iteration, temporary))
+        return str(ranks.fetch(f"{key}/done"))
+
+    def _begin(self, iteration: int) -> None:
+        self._store.begin(iteration, self._generation)
+
+    def _finish(self, iteration: int, temporary: Path) -> str:
+        parts = self._ranks.gather(f"save/{iteration}/part")
+        errors = [error for error, _, _ in parts if error]
+        if not errors:
+            files = {name: entry for _, written, _ in parts for name, entry in written.items()}
+
+            def commit() -> None:
+                torch.save([rng for _, _, rng in parts], temporary / RNG_FILE)
+                files.update(checksums(temporary, [RNG_FILE]))
+                self._store.commit(self._manifest(iteration, files))
+
+            errors = [error] if (error := _attempt(commit)) else []
+        if errors:
+            self._store.discard(iteration, self._generation)
+            return str(errors[0])
+        return ""
+
+
+def _attempt(action: Callable[[], None]) -> str:
+    """Do it; what went wrong, in one line, or nothing."""
+    try:
+        action()
+    except Exception as error:
+        return _describe(error)
+    return ""
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -1,0 +1,234 @@
+"""The interface for a plain PyTorch loop."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+import torch.distributed as dist
+from torch.utils.data import Dataset
+
+from ef_slurm.training.batches import PartSampler
+from ef_slurm.training.loader import part_loader
+from ef_slurm.training.run import Run, environment
+from ef_slurm.training.state import ShardedSnapshot, Snapshot, Stateful, WholeSnapshot, is_sharded
+
+
+class Step:
+    """One iteration: this rank's part(s) of one global batch."""
+
+    def __init__(self, run: Run, parts: Callable[[], Any], session: "Session"):
+        self.iteration = run.iteration
+        """Iterations done before this one."""
+        self._run = run
+        self._next = parts
+        self._session = session
+        self._slices = run.share.slices()
+        self.weight = 0.0
+        """What the mean loss over the current part counts; ``backward`` applies it."""
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def __iter__(self) -> Iterator[Any]:
+        last = len(self._slices) - 1
+        for number, (first, end) in enumerate(self._slices):
+            self.weight = self._run.share.weight(end - first)
+            with self._session.synchronize(number == last):
+                yield self._next()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Backward pass for the mean loss over the current part, weighted so that the gradients
+        are those of the mean over the whole global batch at any world size."""
+        loss = loss * self.weight
+        scaler = self._session.scaler
+        if scaler is not None:
+            loss = scaler.scale(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+
+
+class Session:
+    """A training that can be stopped at any iteration and goes on elsewhere; see ``session``."""
+
+    def __init__(
+        self,
+        run: Run,
+        snapshot: Snapshot,
+        extra: dict[str, Any],
+        model: torch.nn.Module,
+        scaler: Any,
+        data: Dataset[Any] | int,
+        loader: Mapping[str, Any],
+    ):
+        self._run = run
+        self.extra = extra
+        """State of the script's own, kept in checkpoints: numbers, strings, tensors."""
+        self.scaler = scaler
+        self._model = model
+        self._data = data
+        self._loader = loader
+        run.start(snapshot)
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done, over all launches."""
+        return self._run.iteration
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the whole training."""
+        return self._run.iterations
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iteration begins in, from 0."""
+        assert self._run.order is not None
+        return self._run.order.epoch(self._run.iteration)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._run.__exit__(kind, error, trace)
+
+    def __iter__(self) -> Iterator[Step]:
+        """The iterations that are left. Ends the process (SystemExit) where it is to stop."""
+        run = self._run
+        parts = self._parts()
+        while run.iteration < run.iterations:
+            yield Step(run, lambda: next(parts), self)
+            run.advance()
+        run.finish()
+
+    def synchronize(self, last: bool) -> AbstractContextManager[Any]:
+        """Data-parallel wrappers average gradients once per iteration, after the last part."""
+        if last or not isinstance(self._model, torch.nn.parallel.DistributedDataParallel):
+            return nullcontext()
+        return self._model.no_sync()
+
+    def _parts(self) -> Iterator[Any]:
+        run = self._run
+        assert run.order is not None
+        sampler = PartSampler(run.order, run.share, run.iteration, run.iterations)
+        if isinstance(self._data, int):
+            return iter(sampler)
+        return iter(part_loader(self._data, sampler, self._loader))
+
+
+class _Extra:
+    """A dictionary as a part of the checkpoint."""
+
+    def __init__(self, values: dict[str, Any]):
+        self._values = values
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self._values)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._values.clear()
+        self._values.update(state)
+
+
+def session(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    data: Dataset[Any] | int,
+    scheduler: Stateful | None = None,
+    scaler: Any = None,
+    state: Mapping[str, Stateful] | None = None,
+    loader: Mapping[str, Any] | None = None,
+    iterations: int | None = None,
+    global_batch_size: int | None = None,
+    max_batch_per_gpu: int | None = None,
+    state_dir: Path | str | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    sharded: bool | None = None,
+) -> Session:
+    """Make a training loop elastic.
+
+    ::
+
+        with training.session(model, optimizer, data=dataset) as session:
+            for step in session:
+                for x, y in step:
+                    step.backward(loss(model(x), y))
+                optimizer.step()
+                optimizer.zero_grad()
+
+    Call it after the process group exists and the model is wrapped (DDP, FSDP): it restores the
+    newest good checkpoint into the given objects. The loop then runs from that iteration to the
+    last; when it is to stop, all ranks save the same iteration and leave by SystemExit.
+
+    Args:
+        model: the module, wrapped or not. The checkpoint does not depend on the wrapper, except
+            that distributed parameters (FSDP) are saved ``sharded``.
+        optimizer: its optimizer.
+        data: a map-style data set, or the number of samples; each part is then a list of indices.
+        scheduler: learning-rate scheduler; the script steps it.
+        scaler: gradient scaler; ``step.backward`` scales the loss, the script steps and updates it.
+        state: more objects with ``state_dict`` and ``load_state_dict``, by name.
+        loader: options for ``torch.utils.data.DataLoader`` (workers, collate_fn, ...).
+        iterations: of the whole training. As submitted (``EF_ITERATIONS``) if it was.
+        global_batch_size: samples per iteration over all ranks. As submitted if it was.
+        max_batch_per_gpu: most samples in one forward pass; more are accumulated.
+        state_dir: where checkpoints go, if not submitted. None: none are made.
+        seed: of the data order (and of random numbers at a new world size).
+        shuffle: a new order each epoch; otherwise the data set's own.
+        sharded: force the format of the checkpoint, for scripts that use FSDP at some world sizes
+            only. It must be the same at all of them.
+
+    Raises:
+        Unusable: (a SystemExit, code 78, with a line in the log) the training cannot work as asked.
+    """
+    run = Run(
+        environment(
+            {
+                "iterations": iterations,
+                "global_batch_size": global_batch_size,
+                "max_batch_per_gpu": max_batch_per_gpu,
+                "state_dir": None if state_dir is None else Path(state_dir).absolute(),
+            }
+        ),
+        samples=data if isinstance(data, int) else len(data),  # type: ignore[arg-type]
+        seed=seed,
+        shuffle=shuffle,
+    )
+    extra: dict[str, Any] = {}
+    others: dict[str, Stateful] = {"extra": _Extra(extra), **(state or {})}
+    if scheduler is not None:
+        others["scheduler"] = scheduler
+    if scaler is not None:
+        others["scaler"] = scaler
+    snapshot: Snapshot
+    if is_sharded(model) if sharded is None else sharded:
+        snapshot = ShardedSnapshot(model, optimizer, others)
+    else:
+        if optimizer is not None:
+            others["optimizer"] = optimizer
+        snapshot = WholeSnapshot(model, others)
+    return Session(run, snapshot, extra, model, scaler, data, loader or {})
+
+
+def init() -> torch.device:
+    """Join the process group of a torchrun launch, if there is one; this rank's device.
+
+    NCCL on the rank's own GPU where there are GPUs, gloo otherwise. A script that makes its process
+    group itself does not need it.
+    """
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if "RANK" in os.environ and not dist.is_initialized():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    return device
