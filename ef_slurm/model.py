@@ -149,6 +149,27 @@ class Overhead:
         """The same cost for every start and every reshape."""
         return cls(start=seconds, reshape=seconds, shrink=seconds)
 
+    def seconds(self, old: Block | None, new: Block) -> float:
+        """What moving from `old` (None: no GPUs) to `new` costs.
+
+        >>> Overhead(start=20.0, per_doubling=2.0).seconds(None, Block("gpu", ("n1",), 4))
+        24.0
+        """
+        if old == new:
+            return 0.0
+        if old is None:
+            base = self.start
+        elif (
+            old.gpu_type == new.gpu_type
+            and old.gpus_per_node == new.gpus_per_node
+            and old.first_gpu == new.first_gpu
+            and set(new.nodes) < set(old.nodes)
+        ):
+            base = self.shrink
+        else:
+            base = self.reshape
+        return base + self.per_doubling * (new.gpus.bit_length() - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -180,18 +201,26 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a schedule: `gpus` of `gpu_type` from `start` to `end` (seconds)."""
+    """A stretch of a schedule: `gpus` of `gpu_type` from `start` to `end` (seconds).
+
+    `first_gpu` is where its block begins on the line of the type's GPUs in node order (node index
+    times GPUs per node, plus the offset inside the node): it keeps the plans of different jobs
+    apart. The overhead of the change that begins a segment is spent inside it.
+    """
 
     start: float
     end: float
     gpus: int
     gpu_type: str
+    first_gpu: int = 0
 
     def __post_init__(self) -> None:
         if not self.start < self.end:
             raise ModelError("segment end", self.end, f"later than its start {self.start!r}")
         if not is_power_of_two(self.gpus):
             raise ModelError("segment GPUs", self.gpus, "a power of two")
+        if self.first_gpu < 0 or self.first_gpu % self.gpus:
+            raise ModelError("segment first GPU", self.first_gpu, "a multiple of its GPUs")
 
 
 Schedule = tuple[Segment, ...]
@@ -313,7 +342,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class NodeGroup:
-    """Nodes of one GPU type with the same number of GPUs, in the site's order (switch by switch)."""
+    """Equal nodes of one GPU type, in the site's order (switch by switch)."""
 
     gpu_type: str
     gpus_per_node: int
@@ -396,17 +425,22 @@ class Policy:
     Args:
         min_reshape_interval: seconds between two growths of the same job.
         growth_gain: growth must gain at least this many times its overhead.
+        min_speedup: a change that no promise needs must shorten what remains of the job by at
+            least this fraction.
         best_effort_grows: whether best-effort jobs compete for left-over GPUs by marginal return,
             or only take what no deadline job can use.
         risk_order: whose promises are kept first when capacity is lost.
+        offers: whether rejected newcomers get a counter-offer (a replay has no use for it).
         offer_resolution: seconds to which a counter-offer is exact.
         limits: per-owner and per-account limits.
     """
 
     min_reshape_interval: float = 0.0
     growth_gain: float = 1.0
+    min_speedup: float = 0.1
     best_effort_grows: bool = True
     risk_order: RiskOrder = RiskOrder.EARLIEST_DEADLINE
+    offers: bool = True
     offer_resolution: float = 60.0
     limits: tuple[Limit, ...] = ()
 
@@ -414,6 +448,8 @@ class Policy:
         wanted = "seconds, 0 or more"
         _finite("minimum reshape interval", self.min_reshape_interval, low=0.0, wanted=wanted)
         _finite("growth gain", self.growth_gain, low=0.0, wanted="a factor, 0 or more")
+        if not 0 <= self.min_speedup < 1:
+            raise ModelError("minimum speed-up", self.min_speedup, "a fraction from 0 to below 1")
         _finite("offer resolution", self.offer_resolution, low=1e-3, wanted="positive seconds")
 
 

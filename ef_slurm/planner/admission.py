@@ -1,0 +1,168 @@
+"""Admission control (paper section 4.1, Algorithm 1).
+
+A newcomer is admitted if a complete plan exists in which everybody promised before it, and it,
+finish in time. Newcomers are judged one by one in order of arrival. The search:
+
+1. *Beside the others*: its minimum satisfactory share in what the plans in hand leave free.
+   Nobody else is touched.
+2. *Together*: all plans are made anew in order of deadline, each job with its minimum satisfactory
+   share, the newcomer among them. If everybody fits, the new plans are adopted; but whoever can
+   have its old plan back beside the newcomer gets it back, because every change is a restart.
+
+A step that fails leaves all plans as they were, so a promise once given is never weakened.
+
+A newcomer that was not admitted gets a *counter-offer*: the earliest deadline that the same search
+would admit right now, found by bisection between the deadline that it asked for and the finish
+that it would have beside the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ef_slurm.planner.capacity import EDGE
+from ef_slurm.planner.ledger import Ledger
+from ef_slurm.planner.share import from_now, least_share, soonest
+from ef_slurm.planner.task import Size, Stretches, Task
+
+
+def admit(newcomer: Task, tasks: Iterable[Task], ledger: Ledger, now: float) -> Ledger | None:
+    """The ledger with the newcomer in it, or None if no complete plan was found.
+
+    `tasks` are those with a promise; `ledger` holds their plans and nobody else's. It is changed
+    only when the newcomer is admitted.
+    """
+    if not could_alone(newcomer, now, newcomer.deadline):
+        return None
+    plan = least_share(newcomer, ledger, now, newcomer.deadline)
+    if plan is not None:
+        ledger.put(newcomer, plan, plan[-1].end)
+        return ledger
+    others = sorted(tasks, key=lambda task: task.order)
+    if lacks_room(newcomer, others, ledger, now):
+        return None
+    return together(newcomer, others, ledger, now)
+
+
+def could_alone(task: Task, now: float, deadline: float) -> bool:
+    """Whether a job would finish by `deadline` with an empty cluster to itself."""
+    return any(
+        now + task.overhead(None, size.gpus, size.gpu_type, None) + task.job.iterations / size.rate
+        <= deadline + EDGE
+        for size in task.sizes
+    )
+
+
+def lacks_room(newcomer: Task, others: Iterable[Task], ledger: Ledger, now: float) -> bool:
+    """Whether a count of GPU time already shows that no plan exists.
+
+    By the newcomer's deadline, each job due before must have had all of its GPU time, at its
+    cheapest; each job due later at least what its fastest size cannot do afterwards.
+    """
+    end = newcomer.deadline
+    room = sum(table.width for table in ledger.tables.values()) * (end - now)
+    for task in (newcomer, *others):
+        if not task.sizes:
+            continue
+        left = task.job.iterations
+        if task.deadline > end:
+            fastest = max(size.rate for size in task.sizes)
+            left -= fastest * (task.deadline - end)
+        if left > 0:
+            room -= left * task.sizes[0].gpus / task.sizes[0].rate
+        if room < -EDGE:
+            return True
+    return False
+
+
+def together(newcomer: Task, others: list[Task], ledger: Ledger, now: float) -> Ledger | None:
+    """All plans anew in order of deadline, then as many of the old ones back as possible."""
+    fresh = ledger.blank()
+    everybody = sorted((*others, newcomer), key=lambda task: task.order)
+    for task in everybody:
+        plan = None
+        if task.wish < task.deadline:
+            plan = least_share(task, fresh, now, task.wish)
+        plan = plan or least_share(task, fresh, now, task.deadline)
+        if plan is None:
+            return None
+        fresh.put(task, plan, plan[-1].end)
+    restore(others, ledger, fresh, now)
+    return fresh
+
+
+def restore(tasks: Iterable[Task], old: Ledger, new: Ledger, now: float) -> None:
+    """Give jobs their old plans back, or at least the block that they stand on, where still free.
+
+    Jobs that stand on most GPUs come last: they are the ones that make room.
+    """
+    def width(task: Task) -> tuple[int, tuple[float, float, str]]:
+        return (task.held.gpus if task.held else 0, task.order)
+
+    for task in sorted(tasks, key=width):
+        before = old.plans[task.id]
+        if new.plans[task.id] == before:
+            continue
+        mine, finish = new.remove(task)
+        if new.is_free(task, before):
+            new.put(task, before, old.finishes[task.id])
+            continue
+        stay = _stay(task, new, now)
+        if stay is not None:
+            new.put(task, stay, stay[-1].end)
+        else:
+            new.put(task, mine, finish)
+
+
+def _stay(task: Task, ledger: Ledger, now: float) -> Stretches | None:
+    """To the end on the present block, if that is in time."""
+    held = task.held
+    if held is None:
+        return None
+    for size in task.sizes:
+        if size.gpus == held.gpus and size.gpu_type == held.gpu_type:
+            stretch = from_now(task, ledger, now, size, task.deadline)
+            if stretch is not None and stretch.same_block(held):
+                return (stretch,)
+    return None
+
+
+def earliest_deadline(
+    newcomer: Task, tasks: list[Task], ledger: Ledger, now: float, resolution: float
+) -> float | None:
+    """The earliest deadline, to within `resolution` seconds, that `admit` says yes to.
+
+    One resolution earlier it says no. None when no deadline can be promised at all.
+    """
+    beside = soonest(newcomer, ledger, now)
+    if beside is None or not math.isfinite(beside[-1].end):
+        return None
+    grace = newcomer.deadline - newcomer.wish
+    low, high = newcomer.deadline, beside[-1].end
+    while high - low > resolution:
+        middle = max((low + high) / 2, high - resolution * 2 ** 40)
+        if would_admit(newcomer, middle, tasks, ledger, now):
+            high = middle
+        else:
+            low = middle
+    return high - grace
+
+
+def would_admit(
+    newcomer: Task, deadline: float, tasks: list[Task], ledger: Ledger, now: float
+) -> bool:
+    """What `admit` would say to the same job with another deadline (grace included)."""
+    asked = newcomer.deadline, newcomer.wish
+    newcomer.wish, newcomer.deadline = deadline - (newcomer.deadline - newcomer.wish), deadline
+    try:
+        if not could_alone(newcomer, now, deadline):
+            return False
+        if least_share(newcomer, ledger, now, deadline) is not None:
+            return True
+        others = sorted(tasks, key=lambda task: task.order)
+        if lacks_room(newcomer, others, ledger, now):
+            return False
+        return together(newcomer, others, ledger, now) is not None
+    finally:
+        newcomer.deadline, newcomer.wish = asked

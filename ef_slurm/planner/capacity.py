@@ -1,0 +1,308 @@
+"""Capacity: which GPUs are free, from when and until when (paper section 4.1, "free GPUs").
+
+The paper counts free GPUs per time slot. Counting is not enough where a job needs *adjacent* GPUs
+and where moving a running job costs minutes: eight free GPUs on eight nodes do not start an 8-GPU
+job. A `Timetable` therefore lays the GPUs of one type on a line, in the site's node order, and
+keeps time as exact change points instead of slots. A job's share is a rectangle on it: an aligned
+block of the line (buddy allocation, section 4.3) from a start to an end. Rectangles never overlap,
+so whatever is on the timetable can be carried out as it stands, without a migration that nobody
+has paid for.
+
+Two numbers per GPU answer the planner's questions fast: until when it is free if it is free now,
+and from when it is free for good. An absence that is known in advance (maintenance) is a rectangle
+too; the time before it can be used.
+
+>>> from ef_slurm.model import Cluster
+>>> group = Cluster.uniform(nodes=2, gpus_per_node=4).group("gpu")
+>>> table = Timetable(group, now=0.0)
+>>> table.put("a", 0.0, 100.0, first=0, gpus=2)
+>>> table.find_now(gpus=2, until=50.0)  # the buddy of a's block, so that node 2 stays whole
+2
+>>> table.find_now(gpus=8, until=50.0) is None
+True
+>>> table.find_later(gpus=8, seconds=30.0, after=0.0)  # (start, first GPU)
+(100.0, 0)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ef_slurm.model import NodeGroup
+
+Floats = NDArray[np.float64]
+
+EDGE = 1e-6
+"""Seconds by which the end of one rectangle and the start of the next may differ by rounding."""
+
+_BUCKET = 8  # GPUs per entry of the index that finds the rectangles on a block
+
+
+class Rectangle(NamedTuple):
+    """GPUs `first` to `first + gpus - 1` held by `key` from `start` to `end`."""
+
+    start: float
+    end: float
+    first: int
+    gpus: int
+    key: str
+
+
+class _Levels:
+    """An array over single GPUs with its minima (or maxima) over aligned blocks of every size.
+
+    Blocks are refreshed when asked for, and only over the stretch of line that has changed.
+    """
+
+    def __init__(self, leaves: Floats, top: int, *, least: bool) -> None:
+        self.arrays: list[Floats] = [leaves]
+        self._fold = np.minimum if least else np.maximum
+        for level in range(1, top + 1):
+            self.arrays.append(np.empty(len(leaves) >> level))
+        self._stale = [(0, len(leaves))] * (top + 1)
+
+    def copy(self) -> _Levels:
+        """An independent copy."""
+        twin = object.__new__(_Levels)
+        twin.arrays = [array.copy() for array in self.arrays]
+        twin._fold = self._fold
+        twin._stale = list(self._stale)
+        return twin
+
+    def touch(self, low: int, high: int) -> None:
+        """Note that GPUs `low` to `high - 1` have changed."""
+        stale = self._stale
+        for level in range(1, len(stale)):
+            first, last = stale[level]
+            if first == last:
+                stale[level] = (low, high)
+            else:
+                stale[level] = (low if low < first else first, high if high > last else last)
+
+    def at(self, level: int) -> Floats:
+        """Values over the blocks of 2**level GPUs."""
+        for step in range(1, level + 1):
+            low, high = self._stale[step]
+            if low == high:
+                continue
+            first, last = low >> step, (high - 1 >> step) + 1
+            below = self.arrays[step - 1]
+            self._fold(
+                below[2 * first : 2 * last : 2],
+                below[2 * first + 1 : 2 * last : 2],
+                out=self.arrays[step][first:last],
+            )
+            self._stale[step] = (0, 0)
+        return self.arrays[level]
+
+
+class Timetable:
+    """The GPUs of one type over time. Times are seconds, `first` is a position on the line."""
+
+    def __init__(self, group: NodeGroup, now: float) -> None:
+        self.gpu_type = group.gpu_type
+        self.per_node = group.gpus_per_node
+        self.width = len(group.nodes) * self.per_node
+        self.now = now
+        self._top = self.width.bit_length() - 1
+        largest = 1 << self._top
+        padded = -(-self.width // largest) * largest
+        until = np.full(padded, math.inf)
+        since = np.full(padded, -math.inf)
+        until[self.width :] = -math.inf
+        since[self.width :] = math.inf
+        self._closes: Floats | None = None
+        self._reopens: Floats | None = None
+        self._read_outages(group, until, since)
+        self._base_until = until.copy()
+        self._base_since = since.copy()
+        self._until = _Levels(until, self._top, least=True)
+        self._since = _Levels(since, self._top, least=False)
+        self._buckets: list[list[Rectangle]] = [[] for _ in range(0, padded, _BUCKET)]
+        self._of: dict[str, list[Rectangle]] = {}
+
+    def _read_outages(self, group: NodeGroup, until: Floats, since: Floats) -> None:
+        """Enter the absences: those that have begun, and those to come."""
+        closes = np.full(len(until), math.inf)
+        reopens = np.full(len(until), -math.inf)
+        for index, node in enumerate(group.nodes):
+            high = (index + 1) * self.per_node
+            for outage in sorted(node.outages, key=lambda outage: (outage.start, outage.end)):
+                if outage.end <= self.now:
+                    continue
+                # GPUs of a node are alike to Slurm: an absence of some takes the last ones.
+                lost = self.per_node if outage.gpus is None else min(outage.gpus, self.per_node)
+                part = slice(high - lost, high)
+                if outage.start <= self.now:
+                    until[part] = -math.inf
+                    since[part] = np.maximum(since[part], outage.end)
+                else:
+                    until[part] = np.minimum(until[part], outage.start)
+                    closes[part] = np.minimum(closes[part], outage.start)
+                    reopens[part] = np.maximum(reopens[part], outage.end)
+        if np.isfinite(closes).any():
+            self._closes, self._reopens = closes, reopens
+
+    def blank(self) -> Timetable:
+        """The same GPUs and absences with nobody on them."""
+        twin = object.__new__(Timetable)
+        twin.gpu_type, twin.per_node, twin.width = self.gpu_type, self.per_node, self.width
+        twin.now, twin._top = self.now, self._top
+        twin._closes, twin._reopens = self._closes, self._reopens
+        twin._base_until, twin._base_since = self._base_until, self._base_since
+        twin._until = _Levels(self._base_until.copy(), self._top, least=True)
+        twin._since = _Levels(self._base_since.copy(), self._top, least=False)
+        twin._buckets = [[] for _ in self._buckets]
+        twin._of = {}
+        return twin
+
+    def copy(self) -> Timetable:
+        """An independent copy."""
+        twin = object.__new__(Timetable)
+        twin.gpu_type, twin.per_node, twin.width = self.gpu_type, self.per_node, self.width
+        twin.now, twin._top = self.now, self._top
+        twin._closes, twin._reopens = self._closes, self._reopens
+        twin._base_until, twin._base_since = self._base_until, self._base_since
+        twin._until, twin._since = self._until.copy(), self._since.copy()
+        twin._buckets = [list(bucket) for bucket in self._buckets]
+        twin._of = {key: list(held) for key, held in self._of.items()}
+        return twin
+
+    @property
+    def largest(self) -> int:
+        """The largest block that the line can hold."""
+        return 1 << self._top
+
+    def put(self, key: str, start: float, end: float, first: int, gpus: int) -> None:
+        """Enter a rectangle. The caller has made sure that it is free."""
+        rectangle = Rectangle(start, end, first, gpus, key)
+        for bucket in self._buckets[first // _BUCKET : (first + gpus - 1) // _BUCKET + 1]:
+            bucket.append(rectangle)
+        self._of.setdefault(key, []).append(rectangle)
+        self._mark(rectangle, first, first + gpus)
+        self._until.touch(first, first + gpus)
+        self._since.touch(first, first + gpus)
+
+    def _mark(self, rectangle: Rectangle, low: int, high: int) -> None:
+        until = self._until.arrays[0][low:high]
+        since = self._since.arrays[0][low:high]
+        start = -math.inf if rectangle.start <= self.now else rectangle.start
+        if high - low == 1:
+            until[0] = min(until[0], start)
+            since[0] = max(since[0], rectangle.end)
+        else:
+            np.minimum(until, start, out=until)
+            np.maximum(since, rectangle.end, out=since)
+
+    def remove(self, key: str) -> None:
+        """Take away all that `key` holds; nothing when it holds nothing."""
+        for rectangle in self._of.pop(key, ()):
+            first, last = rectangle.first, rectangle.first + rectangle.gpus
+            self._until.arrays[0][first:last] = self._base_until[first:last]
+            self._since.arrays[0][first:last] = self._base_since[first:last]
+            span = self._buckets[first // _BUCKET : (last - 1) // _BUCKET + 1]
+            others: set[Rectangle] = set()
+            for bucket in span:
+                bucket.remove(rectangle)
+                others.update(bucket)
+            for other in others:
+                low, high = max(first, other.first), min(last, other.first + other.gpus)
+                if low < high:
+                    self._mark(other, low, high)
+            self._until.touch(first, last)
+            self._since.touch(first, last)
+
+    def on(self, first: int, gpus: int) -> Iterator[Rectangle]:
+        """The rectangles that touch a block, in no particular order, some perhaps twice."""
+        last = first + gpus
+        for bucket in self._buckets[first // _BUCKET : (last - 1) // _BUCKET + 1]:
+            for rectangle in bucket:
+                if rectangle.first < last and first < rectangle.first + rectangle.gpus:
+                    yield rectangle
+
+    def free_until(self, first: int, gpus: int) -> float:
+        """Until when a block is free from now on; minus infinity when it is not free now."""
+        if gpus == 1:
+            return float(self._until.arrays[0][first])
+        return float(self._until.arrays[0][first : first + gpus].min())
+
+    def free_since(self, first: int, gpus: int) -> float:
+        """From when a block is free for good."""
+        if gpus == 1:
+            return float(self._since.arrays[0][first])
+        return float(self._since.arrays[0][first : first + gpus].max())
+
+    def is_free(self, start: float, end: float, first: int, gpus: int) -> bool:
+        """Whether nobody holds any GPU of a block from `start` to `end`, to within `EDGE`."""
+        if first + gpus > self.width:
+            return False
+        if end - EDGE <= self.free_until(first, gpus):
+            return True
+        if self._closes is None:
+            if start + EDGE >= self.free_since(first, gpus):
+                return True
+        elif start + EDGE >= self._base_since[first : first + gpus].max():
+            closes = self._closes[first : first + gpus].min()
+            assert self._reopens is not None
+            reopens = self._reopens[first : first + gpus].max()
+            if end - EDGE > closes and start + EDGE < reopens:
+                return False
+        else:
+            return False
+        return not any(
+            rectangle.start < end - EDGE and start + EDGE < rectangle.end
+            for rectangle in self.on(first, gpus)
+        ) and start + EDGE >= float(self._base_since[first : first + gpus].max())
+
+    def find_now(self, gpus: int, until: float) -> int | None:
+        """The best block that is free from now to `until`: it wastes least of larger free blocks,
+        and among those is needed soonest by somebody else. None when there is none."""
+        level = gpus.bit_length() - 1
+        if level > self._top:
+            return None
+        bound = until - EDGE
+        fit = self._until.at(level) >= bound
+        if not fit.any():
+            return None
+        while level < self._top:
+            upper = self._until.at(level + 1) >= bound
+            lone = fit & ~np.repeat(upper, 2)
+            if lone.any():
+                fit = lone
+                break
+            fit = upper
+            level += 1
+        (places,) = np.nonzero(fit)
+        best = places[np.argmin(self._until.at(level)[places])]
+        return int(best) << level
+
+    def longest_now(self, gpus: int) -> tuple[float, int]:
+        """(until when, first GPU) of the block that is free from now on for the longest time."""
+        level = gpus.bit_length() - 1
+        if level > self._top:
+            return -math.inf, 0
+        values = self._until.at(level)
+        best = int(np.argmax(values))
+        return float(values[best]), best << level
+
+    def find_later(self, gpus: int, seconds: float, after: float) -> tuple[float, int] | None:
+        """(start, first GPU) of the block that is soonest free for `seconds`, not before `after`.
+
+        Gaps between two planned rectangles are not searched, only the time after the last.
+        """
+        level = gpus.bit_length() - 1
+        if level > self._top:
+            return None
+        starts = np.maximum(self._since.at(level), after)
+        if self._closes is not None and self._reopens is not None:
+            closes = self._closes.reshape(-1, gpus).min(axis=1)
+            reopens = self._reopens.reshape(-1, gpus).max(axis=1)
+            starts = np.where(starts + seconds <= closes, starts, np.maximum(starts, reopens))
+        best = int(np.argmin(starts))
+        start = float(starts[best])
+        return (start, best << level) if start < math.inf else None

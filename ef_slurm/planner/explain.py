@@ -1,0 +1,100 @@
+"""Why a job has the share that it has, as data.
+
+A decision's reason compares what the job held with what it gets. A job that shrinks, moves or
+pauses names the job that gets its GPUs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from ef_slurm.model import (
+    Block,
+    Decision,
+    JobKind,
+    PromiseState,
+    Reason,
+    ReasonCode,
+    Segment,
+)
+from ef_slurm.planner.ledger import Ledger
+from ef_slurm.planner.line import Line
+from ef_slurm.planner.risk import LATE
+from ef_slurm.planner.task import Stretch, Task
+
+
+def decisions(
+    tasks: Iterable[Task], ledger: Ledger, lines: Mapping[str, Line], now: float
+) -> tuple[Decision, ...]:
+    """Every job's decision, in order of ids."""
+    return tuple(
+        _decision(task, ledger, lines, now) for task in sorted(tasks, key=lambda task: task.id)
+    )
+
+
+def _decision(task: Task, ledger: Ledger, lines: Mapping[str, Line], now: float) -> Decision:
+    stretches = ledger.plans[task.id]
+    finish = ledger.finishes[task.id]
+    here = ledger.now_on(task, now)
+    block: Block | None = None
+    if here is not None:
+        if task.held is not None and task.job.running is not None and here.same_block(task.held):
+            block = task.job.running.block
+        else:
+            block = lines[here.gpu_type].block(here.first, here.gpus)
+    schedule = tuple(
+        Segment(start, end, gpus, gpu_type, first)
+        for start, end, first, gpus, gpu_type in stretches
+        if start < end
+    )
+    return Decision(
+        task.id,
+        block,
+        schedule,
+        finish if finish < math.inf else None,
+        _promise(task, finish),
+        _reason(task, here, ledger, now),
+    )
+
+
+def _promise(task: Task, finish: float) -> PromiseState:
+    job = task.job
+    if job.deadline is None or (not task.promised and finish == math.inf):
+        return PromiseState.NONE if job.kind is JobKind.BEST_EFFORT else PromiseState.AT_RISK
+    if finish <= job.deadline + LATE:
+        return PromiseState.SAFE
+    if finish <= job.deadline + job.grace + LATE:
+        return PromiseState.IN_GRACE
+    return PromiseState.AT_RISK
+
+
+def _reason(task: Task, here: Stretch | None, ledger: Ledger, now: float) -> Reason:
+    held = task.held
+    if here is None:
+        plan = ledger.plans[task.id]
+        until = plan[0].start if plan else None
+        if held is None:
+            return Reason(ReasonCode.WAITS, until=until)
+        return Reason(ReasonCode.PAUSED, job=_taker(task, held, None, ledger, now), until=until)
+    if held is None:
+        return Reason(ReasonCode.STARTED, gpus=here.gpus)
+    if here.same_block(held):
+        return Reason(ReasonCode.KEPT, gpus=here.gpus)
+    if here.gpus > held.gpus:
+        return Reason(ReasonCode.GREW, gpus=here.gpus, until=here.end)
+    code = ReasonCode.SHRANK if here.gpus < held.gpus else ReasonCode.MIGRATED
+    return Reason(code, job=_taker(task, held, here, ledger, now), gpus=here.gpus)
+
+
+def _taker(
+    task: Task, held: Stretch, here: Stretch | None, ledger: Ledger, now: float
+) -> str | None:
+    """Who next gets GPUs that a job gives up."""
+    takers = [
+        rectangle
+        for rectangle in ledger.tables[held.gpu_type].on(held.first, held.gpus)
+        if rectangle.key != task.id
+    ]
+    first = min(takers, key=lambda taker: (taker.start, -taker.gpus, taker.key), default=None)
+    return None if first is None else first.key

@@ -1,0 +1,71 @@
+"""The book of plans: what every job is to have, on the timetables of all GPU types.
+
+A ledger is always consistent: no two plans overlap, and no limit is passed. Planning means to make
+another consistent ledger and to adopt it only if it is complete.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ef_slurm.model import Cluster
+from ef_slurm.planner.capacity import Timetable
+from ef_slurm.planner.limits import LimitBook
+from ef_slurm.planner.task import Stretch, Stretches, Task
+
+
+class Ledger:
+    """Plans in hand by job id, the timetables they stand on, and the limits they count against."""
+
+    def __init__(self, tables: dict[str, Timetable], limits: LimitBook) -> None:
+        self.tables = tables
+        self.limits = limits
+        self.plans: dict[str, Stretches] = {}
+        self.finishes: dict[str, float] = {}
+
+    @classmethod
+    def of(cls, cluster: Cluster, limits: LimitBook, now: float) -> Ledger:
+        """The empty ledger of a cluster."""
+        return cls({group.gpu_type: Timetable(group, now) for group in cluster.groups}, limits)
+
+    def blank(self) -> Ledger:
+        """An empty ledger of the same cluster."""
+        tables = {gpu_type: table.blank() for gpu_type, table in self.tables.items()}
+        return Ledger(tables, self.limits.blank())
+
+    def put(self, task: Task, stretches: Stretches, finish: float) -> None:
+        """Enter a plan that `is_free` allows."""
+        self.plans[task.id] = stretches
+        self.finishes[task.id] = finish
+        for start, end, first, gpus, gpu_type in stretches:
+            self.tables[gpu_type].put(task.id, start, end, first, gpus)
+        self.limits.put(task, stretches)
+
+    def remove(self, task: Task) -> tuple[Stretches, float]:
+        """Take a job's plan out and return it."""
+        stretches = self.plans.pop(task.id, ())
+        for gpu_type in {stretch.gpu_type for stretch in stretches}:
+            self.tables[gpu_type].remove(task.id)
+        self.limits.remove(task)
+        return stretches, self.finishes.pop(task.id, math.inf)
+
+    def is_free(self, task: Task, stretches: Iterable[Stretch]) -> bool:
+        """Whether a plan could be entered."""
+        return all(
+            self.tables[gpu_type].is_free(start, end, first, gpus)
+            and self.limits.allow(task, start, end, gpus)
+            for start, end, first, gpus, gpu_type in stretches
+        )
+
+    def now_on(self, task: Task, now: float) -> Stretch | None:
+        """The stretch that a job is on at `now`, or None."""
+        plan = self.plans.get(task.id)
+        return plan[0] if plan and plan[0].start <= now else None
+
+    def stays(self, task: Task, now: float) -> bool:
+        """Whether the plan leaves a job at this moment where it is."""
+        here = self.now_on(task, now)
+        if here is None or task.held is None:
+            return here is None and task.held is None
+        return here.same_block(task.held)

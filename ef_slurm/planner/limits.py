@@ -1,0 +1,67 @@
+"""Limits: the most GPUs that the jobs of an owner or an account may hold at a time.
+
+A limit that names neither counts everybody together. Like the timetable, a limit is kept at every
+moment of every plan, not only now.
+
+>>> from ef_slurm.model import Job, Limit, ThroughputCurve
+>>> job = Job("1", 0.0, 1.0, (("gpu", ThroughputCurve.of({1: 1.0})),), deadline=9.0, owner="ann")
+>>> LimitBook((Limit(8, owner="ann"), Limit(2, account="physics"))).most(job)
+8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ef_slurm.model import Job, Limit
+from ef_slurm.planner.task import Stretches, Task
+
+_Use = tuple[float, float, int, str]
+
+
+class LimitBook:
+    """How much of each limit the plans use, and when."""
+
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        self._limits = tuple(limits)
+        self._uses: tuple[list[_Use], ...] = tuple([] for _ in limits)
+
+    def blank(self) -> LimitBook:
+        """The same limits, not used."""
+        return LimitBook(self._limits)
+
+    def _of(self, job: Job) -> list[int]:
+        return [
+            index
+            for index, limit in enumerate(self._limits)
+            if limit.owner in (None, job.owner) and limit.account in (None, job.account)
+        ]
+
+    def most(self, job: Job) -> int | None:
+        """The largest share that the limits ever allow a job; None for any."""
+        return min((self._limits[index].max_gpus for index in self._of(job)), default=None)
+
+    def put(self, task: Task, stretches: Stretches) -> None:
+        """Count a plan."""
+        for index in self._of(task.job) if self._limits else ():
+            self._uses[index].extend((s.start, s.end, s.gpus, task.id) for s in stretches)
+
+    def remove(self, task: Task) -> None:
+        """Count a job's plan no longer."""
+        for index in self._of(task.job) if self._limits else ():
+            uses = self._uses[index]
+            uses[:] = [use for use in uses if use[3] != task.id]
+
+    def allow(self, task: Task, start: float, end: float, gpus: int) -> bool:
+        """Whether a job may have `gpus` more from `start` to `end`."""
+        return not self._limits or self.blocked_until(task, start, end, gpus) is None
+
+    def blocked_until(self, task: Task, start: float, end: float, gpus: int) -> float | None:
+        """When to try again if a limit forbids `gpus` from `start` to `end`; None if none does."""
+        for index in self._of(task.job) if self._limits else ():
+            uses = [u for u in self._uses[index] if u[0] < end and start < u[1] and u[3] != task.id]
+            room = self._limits[index].max_gpus - gpus
+            moments = [start, *(use[0] for use in uses if use[0] > start)]
+            if any(sum(u[2] for u in uses if u[0] <= at < u[1]) > room for at in moments):
+                return min((use[1] for use in uses), default=end)
+        return None

@@ -1,0 +1,157 @@
+"""The planner's one entry point.
+
+`plan` is pure: it looks at the jobs and the cluster as they are at `now` and says what everybody
+gets. Its steps are the sections of the paper, each in its own module:
+
+1. `risk`: do the plans in hand still hold? If not, who can be saved.
+2. `admission`: newcomers and the waitlist, one by one.
+3. `allocation`: left-over GPUs to the highest marginal return, best-effort jobs included.
+4. `explain`: what changed, and why.
+
+The caller asks at every arrival, completion and change of capacity and at `Plan.next_change`. It
+hands every job's last `Decision.schedule` back as `Job.plan` and what the job holds as
+`Job.running`.
+
+>>> from ef_slurm.model import Cluster, Job, Policy, ThroughputCurve
+>>> curve = ThroughputCurve.of({1: 1.0, 2: 1.8, 4: 3.0})
+>>> job = Job("a", 0.0, 90.0, (("gpu", curve),), deadline=60.0)
+>>> answer = plan(0.0, [job], Cluster.uniform(nodes=1, gpus_per_node=4), Policy())
+>>> answer.verdicts[0].outcome, answer.verdicts[0].share  # 2 GPUs are enough
+(<Outcome.PROMISED: 'promised'>, 2)
+>>> answer.decision("a").gpus, answer.decision("a").finish  # but nobody else needs the rest
+(4, 30.0)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ef_slurm.model import (
+    FOREVER,
+    Cluster,
+    IfInfeasible,
+    Job,
+    ModelError,
+    Outcome,
+    Plan,
+    Policy,
+    Reason,
+    ReasonCode,
+    Standing,
+    Verdict,
+)
+from ef_slurm.planner.admission import admit, could_alone, earliest_deadline
+from ef_slurm.planner.allocation import allocate
+from ef_slurm.planner.besteffort import carry_on_best_effort
+from ef_slurm.planner.explain import decisions
+from ef_slurm.planner.ledger import Ledger
+from ef_slurm.planner.limits import LimitBook
+from ef_slurm.planner.line import lines_of
+from ef_slurm.planner.risk import carry_on, recover
+from ef_slurm.planner.task import Stretch, Stretches, Task, make_task
+
+
+def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> Plan:
+    """What every job gets at `now`, and what it is to get later.
+
+    Args:
+        now: the present, in the seconds that the jobs use.
+        jobs: every unfinished job: new, waitlisted and admitted. Their order does not matter.
+        cluster: the nodes, with all absences known now.
+        policy: the site's choices.
+
+    Raises:
+        ModelError: two jobs with one id, a GPU type that the cluster lacks, or a `now` that is no
+            time.
+    """
+    if not math.isfinite(now):
+        raise ModelError("now", now, "seconds since the epoch")
+    limits = LimitBook(policy.limits)
+    lines = lines_of(cluster)
+    tasks: dict[str, Task] = {}
+    for job in sorted(jobs, key=lambda job: job.id):
+        if job.id in tasks:
+            raise ModelError("job id", job.id, "one job per id")
+        tasks[job.id] = make_task(job, lines, limits.most(job))
+
+    admitted = [task for task in tasks.values() if task.job.standing is Standing.ADMITTED]
+    promised = [task for task in admitted if task.promised]
+    ledger = Ledger.of(cluster, limits, now)
+    in_hand = {task.id: _stretches(task) for task in promised}
+    fallen = carry_on(promised, ledger, now, in_hand)
+    if fallen:
+        ledger = recover(fallen, promised, ledger, now, policy)
+
+    verdicts: list[Verdict] = []
+    rejected: dict[str, Task] = {}
+    running = list(promised)
+    best_effort = [task for task in admitted if not task.promised]
+    asking = [task for task in tasks.values() if task.job.standing is not Standing.ADMITTED]
+    for task in sorted(asking, key=lambda task: (task.job.submitted, task.id)):
+        grown = admit(task, running, ledger, now) if task.promised else None
+        if grown is not None:
+            ledger = grown
+            running.append(task)
+            verdicts.append(_promise(task, ledger))
+        elif not task.promised or task.job.if_infeasible is IfInfeasible.BEST_EFFORT:
+            task.deadline = task.wish = math.inf
+            best_effort.append(task)
+            reason = Reason(ReasonCode.STARTED)
+            verdicts.append(Verdict(task.id, Outcome.BEST_EFFORT, reason))
+        else:
+            verdicts.append(_refusal(task, running, ledger, now))
+            rejected[task.id] = task
+
+    everybody = [*running, *best_effort]
+    carry_on_best_effort(best_effort, ledger, now)
+    if policy.best_effort_grows:
+        allocate(everybody, ledger, now, policy)
+    else:
+        allocate(running, ledger, now, policy)
+        allocate(best_effort, ledger, now, policy)
+    return Plan(
+        now,
+        decisions(everybody, ledger, lines, now),
+        tuple(verdicts),
+        _next_change(ledger, cluster, now),
+    )
+
+
+def _stretches(task: Task) -> Stretches:
+    plan = tuple(
+        Stretch(segment.start, segment.end, segment.first_gpu, segment.gpus, segment.gpu_type)
+        for segment in task.job.plan
+    )
+    if not plan and task.held is not None:
+        return (task.held,)
+    return plan
+
+
+def _promise(task: Task, ledger: Ledger) -> Verdict:
+    stretches, finish = ledger.plans[task.id], ledger.finishes[task.id]
+    share = max(stretch.gpus for stretch in stretches)
+    return Verdict(task.id, Outcome.PROMISED, Reason(ReasonCode.STARTED, gpus=share), share, finish)
+
+
+def _refusal(task: Task, running: list[Task], ledger: Ledger, now: float) -> Verdict:
+    alone = could_alone(task, now, task.deadline)
+    if alone and task.job.if_infeasible is IfInfeasible.WAIT:
+        return Verdict(task.id, Outcome.WAITLISTED, Reason(ReasonCode.WAITS))
+    code = ReasonCode.REJECTED if alone else ReasonCode.TOO_LARGE
+    return Verdict(task.id, Outcome.REJECTED, Reason(code))
+
+
+def _next_change(ledger: Ledger, cluster: Cluster, now: float) -> float:
+    """The next moment at which some plan changes a share, or known capacity comes or goes."""
+    moments = [
+        stretch.start
+        for stretches in ledger.plans.values()
+        for stretch in stretches
+        if stretch.start > now
+    ]
+    for group in cluster.groups:
+        for node in group.nodes:
+            for outage in node.outages:
+                moments += [at for at in (outage.start, outage.end) if at > now]
+    return min(moments, default=FOREVER)

@@ -1,0 +1,105 @@
+"""Promises at risk: what happens when capacity is lost or a job is slower than its curve.
+
+A plan that no longer holds is made anew beside the others; if that fails, all plans are made anew,
+in the order that the site's policy states, so that those who come first in it keep their promises.
+Whoever then cannot be in time is planned to finish as soon as possible, is named at risk, and
+never makes another one late.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ef_slurm.model import Policy, RiskOrder
+from ef_slurm.planner.ledger import Ledger
+from ef_slurm.planner.share import least_share, soonest
+from ef_slurm.planner.task import Stretches, Task, replayed
+
+LATE = 1e-3
+"""Seconds by which a finish may pass its deadline by rounding alone."""
+
+
+def carry_on(tasks: Iterable[Task], ledger: Ledger, now: float, plans: dict[str, Stretches]) -> (
+    list[Task]
+):
+    """Enter the plans in hand as they stand at `now`; return the tasks whose plan does not hold.
+
+    Plans are entered in order of their next start, so whoever is already there keeps its place. A
+    start that is a little late, because a completion was, moves with it as long as it is in time.
+    """
+    fallen: list[Task] = []
+    todo = []
+    for task in tasks:
+        plan, finish = replayed(task, plans[task.id], now)
+        todo.append((plan[0].start if plan else math.inf, task.order, task, plan, finish))
+    todo.sort(key=lambda item: (item[0], not _stands(item[2], item[3]), item[1]))
+    for _, _, task, plan, finish in todo:
+        if plan and plans[task.id][-1].end > task.deadline + LATE:
+            # Named at risk before: nobody may push it back further.
+            task.deadline = task.wish = max(finish, plans[task.id][-1].end)
+        if plan and finish <= task.deadline + LATE and ledger.is_free(task, plan):
+            ledger.put(task, plan, finish)
+        else:
+            fallen.append(task)
+    return fallen
+
+
+def _stands(task: Task, plan: Stretches) -> bool:
+    return bool(plan) and task.held is not None and plan[0].same_block(task.held)
+
+
+def in_risk_order(tasks: Iterable[Task], policy: Policy) -> list[Task]:
+    """Tasks, those whose promises are kept first at the front."""
+    if policy.risk_order is RiskOrder.EARLIEST_SUBMITTED:
+        return sorted(tasks, key=lambda task: (task.job.submitted, task.order))
+    if policy.risk_order is RiskOrder.MOST_PROMISES:
+        return sorted(tasks, key=lambda task: (_gpu_time(task), task.order))
+    return sorted(tasks, key=lambda task: task.order)
+
+
+def _gpu_time(task: Task) -> float:
+    if not task.sizes:
+        return math.inf
+    return task.job.iterations * task.sizes[0].gpus / task.sizes[0].rate
+
+
+def recover(
+    fallen: list[Task], tasks: list[Task], ledger: Ledger, now: float, policy: Policy
+) -> Ledger:
+    """A ledger with a plan for every task, as many promises kept as the risk order allows."""
+    waiting: list[Task] = []
+    for task in in_risk_order(fallen, policy):
+        plan = least_share(task, ledger, now, task.deadline)
+        if plan is None:
+            waiting.append(task)
+        else:
+            ledger.put(task, plan, plan[-1].end)
+    if not waiting:
+        return ledger
+    fresh = ledger.blank()
+    late: list[Task] = []
+    for task in in_risk_order(tasks, policy):
+        plan = least_share(task, fresh, now, task.deadline)
+        if plan is None:
+            late.append(task)
+        else:
+            fresh.put(task, plan, plan[-1].end)
+    if len(late) < len(waiting):
+        ledger = fresh
+    else:
+        late = waiting
+    for task in late:
+        as_late(task, ledger, now)
+    return ledger
+
+
+def as_late(task: Task, ledger: Ledger, now: float) -> None:
+    """Plan a job that cannot be in time for its soonest finish, which then is its deadline."""
+    plan = soonest(task, ledger, now)
+    task.deadline = task.wish = math.inf
+    if plan is None:
+        ledger.put(task, (), math.inf)
+        return
+    task.deadline = plan[-1].end
+    ledger.put(task, plan, plan[-1].end)

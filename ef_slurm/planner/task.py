@@ -1,0 +1,185 @@
+"""A job the way the planner thinks of it: sizes it can use, what it holds, what is planned for it.
+
+A *stretch* is a piece of a job's schedule on one block. Whatever begins a stretch on another block
+than the job held just before costs the job's overhead, spent at the beginning of that stretch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ef_slurm.model import Job, JobKind, ModelError, Overhead
+from ef_slurm.planner.curve import Envelope, envelope
+from ef_slurm.planner.line import Line
+
+
+class Stretch(NamedTuple):
+    """GPUs `first` to `first + gpus - 1` of a type, from `start` to `end`."""
+
+    start: float
+    end: float
+    first: int
+    gpus: int
+    gpu_type: str
+
+    def same_block(self, other: Stretch | None) -> bool:
+        """Whether both stand on the same block."""
+        return (
+            other is not None
+            and self.first == other.first
+            and self.gpus == other.gpus
+            and self.gpu_type == other.gpu_type
+        )
+
+
+class Size(NamedTuple):
+    """A useful size of a job: `gpus` of a type run it at `rate` iterations/s."""
+
+    gpus: int
+    rate: float
+    gpu_type: str
+
+
+Stretches = tuple[Stretch, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Task:
+    """One job within one plan.
+
+    Args:
+        deadline: by when it must be finished, grace included; infinite for best effort.
+        wish: by when it should be finished, grace not included.
+        envelopes: its useful sizes, by GPU type.
+        sizes: the same, those that cost least GPU time first.
+        held: what it holds now, as a stretch without an end; None for nothing.
+        trains_from: when the overhead of what it holds is paid.
+        per_node: GPUs per node, by type.
+    """
+
+    job: Job
+    deadline: float
+    wish: float
+    envelopes: dict[str, Envelope]
+    sizes: tuple[Size, ...]
+    held: Stretch | None
+    trains_from: float
+    per_node: dict[str, int]
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
+
+    @property
+    def order(self) -> tuple[float, float, str]:
+        """Deadline order; equal deadlines by arrival, then by id."""
+        return (self.deadline, self.job.submitted, self.job.id)
+
+    @property
+    def promised(self) -> bool:
+        """Whether it has a deadline to keep."""
+        return self.deadline < math.inf
+
+    def rate(self, stretch: Stretch) -> float:
+        """Iterations/s on a stretch; 0 for a size that the curve does not have."""
+        for gpu_type, curve in self.job.curves:
+            if gpu_type == stretch.gpu_type:
+                for gpus, rate in curve.points:
+                    if gpus == stretch.gpus:
+                        return rate
+        return 0.0
+
+    def overhead(self, old: Stretch | None, gpus: int, gpu_type: str, first: int | None) -> float:
+        """Seconds lost by moving from `old` to a block; `first` None for a place not yet known,
+        which is taken for a full reshape."""
+        cost: Overhead = self.job.overhead
+        if old is None:
+            base = cost.start
+        elif first is None or old.gpu_type != gpu_type:
+            base = cost.reshape
+        elif old.first == first and old.gpus == gpus:
+            return 0.0
+        elif (
+            self.per_node[gpu_type] <= gpus < old.gpus
+            and old.first <= first
+            and first + gpus <= old.first + old.gpus
+        ):
+            base = cost.shrink
+        else:
+            base = cost.reshape
+        return base + cost.per_doubling * (gpus.bit_length() - 1)
+
+
+def make_task(job: Job, lines: Mapping[str, Line], most: int | None = None) -> Task:
+    """The task of a job; `most` is the largest share that the limits ever allow it.
+
+    Raises:
+        ModelError: the job names a GPU type that the cluster does not have.
+    """
+    cap = min((bound for bound in (job.max_gpus, most) if bound is not None), default=None)
+    envelopes: dict[str, Envelope] = {}
+    sizes: list[Size] = []
+    for gpu_type, curve in job.curves:
+        line = _line(job, gpu_type, lines)
+        found = envelope(curve, line.width if cap is None else min(cap, line.width))
+        if found is not None:
+            envelopes[gpu_type] = found
+            sizes += [Size(gpus, rate, gpu_type) for gpus, rate in found.sizes]
+    sizes.sort(key=lambda size: (size.gpus / size.rate, size.gpus, size.gpu_type))
+    if job.kind is JobKind.BEST_EFFORT or job.deadline is None:
+        wish = deadline = math.inf
+    else:
+        wish, deadline = job.deadline, job.deadline + job.grace
+    held, trains_from = None, -math.inf
+    if job.running is not None:
+        block = job.running.block
+        first = _line(job, block.gpu_type, lines).first(block)
+        if first is not None:  # otherwise its nodes have left the cluster
+            held = Stretch(job.running.since, math.inf, first, block.gpus, block.gpu_type)
+            trains_from = job.running.trains_from
+    per_node = {gpu_type: line.per_node for gpu_type, line in lines.items()}
+    return Task(job, deadline, wish, envelopes, tuple(sizes), held, trains_from, per_node)
+
+
+def _line(job: Job, gpu_type: str, lines: Mapping[str, Line]) -> Line:
+    line = lines.get(gpu_type)
+    if line is None:
+        known = ", ".join(sorted(lines)) or "(the cluster has none)"
+        raise ModelError(f"GPU type of job {job.id}", gpu_type, f"one of {known}")
+    return line
+
+
+def replayed(task: Task, stretches: Stretches, now: float) -> tuple[Stretches, float]:
+    """What is left of a schedule from `now` on, and when it finishes the job.
+
+    Progress may differ from what the schedule foresaw: its last stretch ends when the remaining
+    iterations are done, sooner or later. Every change of block is paid for.
+    """
+    left = task.job.iterations
+    before = task.held
+    kept: list[Stretch] = []
+    todo = [stretch for stretch in stretches if stretch.end > now]
+    if not todo and stretches:
+        todo = [stretches[-1]]
+    for index, stretch in enumerate(todo):
+        start = max(stretch.start, now)
+        if before is not None and stretch.same_block(before):
+            trains = max(start, task.trains_from) if not kept else start
+        else:
+            old = before if kept or stretch.start <= now else None
+            trains = start + task.overhead(old, stretch.gpus, stretch.gpu_type, stretch.first)
+        rate = task.rate(stretch)
+        end = trains + left / rate if rate > 0 else math.inf
+        if index < len(todo) - 1 and end > stretch.end:
+            left -= max(0.0, stretch.end - trains) * rate
+            kept.append(stretch._replace(start=start))
+            gap = todo[index + 1].start > stretch.end
+            before = None if gap else stretch
+        else:
+            kept.append(stretch._replace(start=start, end=end))
+            return tuple(kept), end
+    return (), math.inf
