@@ -99,6 +99,7 @@ class IntentAction(enum.Enum):
     """One action on a job. A reshape is several, one after another."""
 
     ORDER_STOP = "order-stop"  # order.json: checkpoint and stop
+    ORDER_RELAUNCH = "order-relaunch"  # order.json: go on in the same allocation
     REQUEUE = "requeue"  # end the run, back to pending and held
     SHAPE = "shape"  # nodes and GPUs of the pending job
     RELEASE = "release"
@@ -123,6 +124,7 @@ class EventKind(enum.Enum):
     PROGRESS = "progress"
     CHECKPOINT = "checkpoint"
     NODE = "node"  # lost or back
+    MEASURED = "measured"  # data: job_id's seconds per change, or iterations/s at a share
     USER = "user"  # somebody acted on the Slurm job behind our back
     DAEMON = "daemon"  # started, stopped, recovered
     ERROR = "error"

@@ -1,4 +1,4 @@
-"""The time zone of this process, with its clock changes (a plain UTC offset would not know them)."""
+"""The time zone of this process, with its clock changes: a plain UTC offset knows none."""
 
 from __future__ import annotations
 

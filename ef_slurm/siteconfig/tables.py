@@ -1,0 +1,178 @@
+"""The tables of the site configuration, with their defaults.
+
+`site-config/ef-slurm.toml` lists the same keys with the same defaults for people (a test holds
+that). Durations are seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ef_slurm.model import Overhead, Policy
+
+
+def _home(below: str) -> Path:
+    return Path("~").expanduser() / below
+
+
+class Serves(enum.Enum):
+    """Whom the daemon serves."""
+
+    ME = "me"  # the user that runs it: commands on the same host open the queue themselves
+    EVERYONE = "everyone"  # a site: commands ask the daemon
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmTable:
+    """[slurm]: where ef-slurm works and how it asks.
+
+    Args:
+        partition: the one that ef-slurm schedules.
+        reservation: the one whose nodes it may use; "" for none.
+        cluster: Slurm's ClusterName; "" for whatever Slurm says.
+        commands: directory of sbatch, scontrol, …; None to search PATH.
+        timeout: seconds for one command.
+        query_interval: least seconds between two observations of the cluster.
+    """
+
+    partition: str = "ef"
+    reservation: str = ""
+    cluster: str = ""
+    commands: Path | None = None
+    timeout: float = 10.0
+    query_interval: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodesTable:
+    """[nodes]: the order in which blocks of nodes are aligned.
+
+    Args:
+        switches: a host list per switch, in order; () for Slurm's own order of nodes.
+        gpu_type: what GPUs are called whose gres names no type.
+    """
+
+    switches: tuple[str, ...] = ()
+    gpu_type: str = "gpu"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTable:
+    """[queue].
+
+    Args:
+        path: of the SQLite file, on a local disk of the daemon's host.
+        keep_plans: how many old plans are kept.
+    """
+
+    path: Path = field(default_factory=lambda: _home(".local/state/ef-slurm/queue.sqlite"))
+    keep_plans: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonTable:
+    """[daemon]: how it is reached.
+
+    Args:
+        serves: one person or everybody.
+        user: whose daemon is trusted (serves = "everyone").
+        socket: UNIX socket on the daemon's host; None for `ef-schedd.sock` beside the queue.
+        host: where other login nodes reach it over TCP; "" for nowhere.
+        port: of TCP.
+    """
+
+    serves: Serves = Serves.ME
+    user: str = "ef-slurm"
+    socket: Path | None = None
+    host: str = ""
+    port: int = 6830
+
+
+@dataclass(frozen=True, slots=True)
+class JobsTable:
+    """[jobs]: what ef-sbatch makes of a submission.
+
+    Args:
+        state_root: under it each job gets its state directory; on a file system that login nodes,
+            compute nodes and the daemon share.
+        profiles: directories of throughput curves, the first match counts.
+        templates: a directory of the site's own batch-script templates; None for the shipped ones.
+        verdict_wait: seconds for which ef-sbatch waits for the verdict.
+    """
+
+    state_root: Path = field(default_factory=lambda: _home(".ef-slurm/jobs"))
+    profiles: tuple[Path, ...] = field(
+        default_factory=lambda: (
+            _home(".config/ef-slurm/profiles"),
+            Path("/etc/ef-slurm/profiles"),
+        )
+    )
+    templates: Path | None = None
+    verdict_wait: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class TimersTable:
+    """[timers]: how patient the daemon is.
+
+    Args:
+        tick: between two observations while something goes on.
+        idle_tick: while nothing does.
+        acknowledge: for a job to acknowledge an order; then it is requeued anyway.
+        stop: for a checkpoint to be written after that.
+        start: for a released job to be seen running.
+        progress: without a report a running job is called silent.
+    """
+
+    tick: float = 1.0
+    idle_tick: float = 15.0
+    acknowledge: float = 30.0
+    stop: float = 300.0
+    start: float = 60.0
+    progress: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsTable:
+    """[limits]: of the daemon, beside Slurm's own. 0 means none.
+
+    Args:
+        jobs: in the queue at a time.
+        jobs_per_user: of one user.
+        gpus_per_job: the largest share.
+        fruitless_starts: in a row, after which a job is failed.
+    """
+
+    jobs: int = 0
+    jobs_per_user: int = 0
+    gpus_per_job: int = 0
+    fruitless_starts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SiteConfig:
+    """All of it. `path` is the file that it came from, None for the built-in defaults.
+
+    `policy` and `overhead` are the model's own: the planner's policy, and the overhead of jobs of
+    which nothing better is known.
+    """
+
+    path: Path | None = None
+    slurm: SlurmTable = field(default_factory=SlurmTable)
+    nodes: NodesTable = field(default_factory=NodesTable)
+    queue: QueueTable = field(default_factory=QueueTable)
+    daemon: DaemonTable = field(default_factory=DaemonTable)
+    jobs: JobsTable = field(default_factory=JobsTable)
+    policy: Policy = field(default_factory=Policy)
+    overhead: Overhead = field(
+        default_factory=lambda: Overhead(start=30.0, reshape=30.0, shrink=20.0)
+    )
+    timers: TimersTable = field(default_factory=TimersTable)
+    limits: LimitsTable = field(default_factory=LimitsTable)
+
+    @property
+    def socket(self) -> Path:
+        """The daemon's UNIX socket."""
+        return self.daemon.socket or self.queue.path.with_name("ef-schedd.sock")
