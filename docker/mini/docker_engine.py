@@ -1,5 +1,6 @@
 """A mini-Slurm in containers, one for each host."""
 
+import dataclasses
 import ipaddress
 import json
 import os
@@ -41,8 +42,9 @@ class DockerEngine:
     def __init__(self, docker: Docker) -> None:
         self.docker = docker
 
-    def prepare(self, cluster: Cluster) -> None:
+    def prepare(self, cluster: Cluster) -> Cluster:
         image.ensure(self.docker, cluster.suite)
+        return dataclasses.replace(cluster, accounting=not SUITES[cluster.suite].no_accounting)
 
     def wiring(self, cluster: Cluster) -> Wiring:
         gpus = cluster.gpus_per_node

@@ -20,8 +20,8 @@ class Invocation:
 
 
 class Engine(Protocol):
-    def prepare(self, cluster: Cluster) -> None:
-        """Have images or packages ready."""
+    def prepare(self, cluster: Cluster) -> Cluster:
+        """Have images or packages ready; returns the cluster, now knowing its accounting."""
 
     def wiring(self, cluster: Cluster) -> Wiring:
         """Choose addresses, paths and ports."""

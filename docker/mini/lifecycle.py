@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from mini import dockerd
 from mini.docker_engine import DockerEngine
 from mini.dockerd import NoEngine
 from mini.engine import Engine, Invocation
+from mini.native_engine import NativeEngine, host_suite
 from mini.process import is_root, say
 from mini.render import write_files
 from mini.settings import (
+    DEFAULT_SUITE,
     SUITES,
     USERS,
     Cluster,
@@ -26,6 +29,7 @@ from mini.settings import (
     lock,
     register,
     registered,
+    save,
 )
 
 READY_TIMEOUT_S = 300.0
@@ -34,6 +38,8 @@ GUEST = "docker/mini/guest.py"
 
 
 def engine_of(cluster: Cluster) -> Engine:
+    if cluster.engine == "native":
+        return NativeEngine()
     return DockerEngine(dockerd.connect())
 
 
@@ -58,7 +64,8 @@ def up(wanted: Cluster) -> Cluster:
         cluster, engine = choose_engine(wanted)
         register(cluster)
     try:
-        engine.prepare(cluster)
+        cluster = engine.prepare(cluster)
+        save(cluster)
         describe(cluster)
         write_files(cluster, engine.wiring(cluster))
         engine.boot(cluster)
@@ -74,26 +81,39 @@ def up(wanted: Cluster) -> Cluster:
 
 
 def choose_engine(wanted: Cluster) -> tuple[Cluster, Engine]:
-    if wanted.engine in ("docker", "auto"):
+    """The engine to use, and the cluster with its engine and suite filled in."""
+    if wanted.engine != "native":
         try:
             docker = dockerd.obtain()
-        except NoEngine:
-            raise
+        except NoEngine as error:
+            if wanted.engine == "docker" or not is_root():
+                raise
+            say(f"{error}: using --engine native instead")
         else:
-            accounting = not SUITES[wanted.suite].no_accounting
-            cluster = dataclasses.replace(wanted, engine="docker", accounting=accounting)
-            return cluster, DockerEngine(docker)
-    raise UserError("native engine is not there yet")
+            suite = wanted.suite or DEFAULT_SUITE
+            return dataclasses.replace(wanted, engine="docker", suite=suite), DockerEngine(docker)
+    if not is_root():
+        raise UserError("--engine native needs root, or a Docker engine that runs: use sudo")
+    host = host_suite()
+    if wanted.suite not in ("", host):
+        raise UserError(
+            f"--suite {wanted.suite} needs the docker engine: --engine native runs the Slurm of "
+            f"this host ({host})"
+        )
+    return dataclasses.replace(wanted, engine="native", suite=host), NativeEngine()
 
 
 def describe(cluster: Cluster) -> None:
     say(
         f"starting {cluster.name}: {cluster.nodes} nodes with {cluster.gpus_per_node} GPUs each, "
-        f"Debian {cluster.suite}, {cluster.engine} engine"
+        f"{cluster.suite}, {cluster.engine} engine"
     )
     if not cluster.accounting:
-        reason = SUITES[cluster.suite].no_accounting if cluster.engine == "docker" else ""
-        say(f"without accounting: no sacct, accounts, limits or operators ({reason})")
+        reason = SUITES[cluster.suite].no_accounting if cluster.suite in SUITES else ""
+        say(
+            "without accounting, so no sacct, accounts, limits or operators: "
+            + (reason or "slurmdbd or MariaDB is missing")
+        )
 
 
 def wait_until_ready(cluster: Cluster, engine: Engine) -> None:
@@ -169,7 +189,7 @@ def down(cluster: Cluster) -> None:
     try:
         engine = engine_of(cluster)
     except NoEngine:
-        # The engine is gone, and with our own one its containers are stopped for good.
+        # The machine was restarted, say: our own engine knows what it had.
         with lock("engine"):
             engine = DockerEngine(dockerd.obtain())
     engine.destroy(cluster)
@@ -201,12 +221,14 @@ def execute(
     invocation: Invocation, *, capture: bool = False
 ) -> subprocess.CompletedProcess[str]:
     base = {} if invocation.clear_environment else dict(os.environ)
+    account = pwd.getpwnam(invocation.user) if invocation.user else None
     return subprocess.run(
         invocation.command,
         env=base | dict(invocation.environment),
         cwd=invocation.directory,
-        user=invocation.user,
-        extra_groups=[] if invocation.user and is_root() else None,
+        user=account.pw_uid if account else None,
+        group=account.pw_gid if account else None,
+        extra_groups=os.getgrouplist(account.pw_name, account.pw_gid) if account else None,
         capture_output=capture,
         stdin=subprocess.DEVNULL if capture else None,
         text=True,
@@ -250,5 +272,22 @@ def switch(cluster: Cluster, host: str, daemon: str | None, *, on: bool) -> str:
     return result.stdout.strip()
 
 
-def cluster_named(name: str) -> Cluster:
-    return find(name)
+def status(cluster: Cluster) -> str:
+    """A few lines on a cluster: its settings, and the daemons of each host."""
+    accounting = "" if cluster.accounting else ", no accounting"
+    lines = [
+        f"{cluster.name}: {cluster.nodes} nodes with {cluster.gpus_per_node} GPUs each, "
+        f"{cluster.suite}, {cluster.engine} engine{accounting}"
+    ]
+    try:
+        engine = engine_of(cluster)
+    except NoEngine as error:
+        return f"{lines[0]}\n  {error}"
+    for host in cluster.hosts:
+        if engine.is_up(cluster, host):
+            states = daemon_states(cluster, engine, host)
+            text = ", ".join(f"{name} {state}" for name, state in states.items()) or "up"
+        else:
+            text = "down"
+        lines.append(f"  {host}: {text}")
+    return "\n".join(lines)

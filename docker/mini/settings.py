@@ -50,7 +50,13 @@ DEFAULT_SUITE = "trixie"
 
 @dataclass(frozen=True)
 class Cluster:
-    """The settings of one mini-Slurm; `engine` is "docker" or "native"."""
+    """The settings of one mini-Slurm.
+
+    Attributes:
+        suite: Debian release; empty until an engine is chosen, where the user named none.
+        engine: "docker" or "native"; "auto" until one is chosen.
+        accounting: whether slurmdbd runs; known once the engine is prepared.
+    """
 
     name: str
     suite: str
@@ -152,7 +158,13 @@ def register(cluster: Cluster) -> None:
             f"a mini-Slurm named {cluster.name!r} exists already: use it, choose another "
             f"--name, or end it with: docker/minislurm down --name {cluster.name}"
         ) from None
-    (cluster.directory / "cluster.json").write_text(json.dumps(asdict(cluster), indent=2) + "\n")
+    save(cluster)
+
+
+def save(cluster: Cluster) -> None:
+    new = cluster.directory / "cluster.json.new"
+    new.write_text(json.dumps(asdict(cluster), indent=2) + "\n")
+    new.replace(cluster.directory / "cluster.json")
 
 
 def registered() -> list[Cluster]:
