@@ -1,0 +1,274 @@
+"""Steps are carried out: intent written, Slurm asked, effect read back, intent closed.
+
+An intent is on disk before its step is tried. Whatever happens between the two, or after, the next
+tick finds the intent, compares it with the facts (`effect_seen`) and closes it, or `next_step`
+names the same step again, which is harmless.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ef_slurm.contract import Action, Order
+from ef_slurm.daemon.desk import Desk
+from ef_slurm.daemon.facts import Facts, layout, layout_of
+from ef_slurm.daemon.steps import (
+    Cancel,
+    Hold,
+    OrderRelaunch,
+    OrderStop,
+    Release,
+    Requeue,
+    Resize,
+    Step,
+    Update,
+)
+from ef_slurm.model import Block
+from ef_slurm.queue.rows import Event, Intent, Json, QueueJob
+from ef_slurm.queue.states import EventKind, IntentAction, IntentState, JobState
+from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.errors import (
+    NoSuchJobError,
+    NotPermittedError,
+    RefusedError,
+    SlurmError,
+    UnexpectedOutputError,
+)
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.types import HoldKind, JobUpdate, Shape, SignalTarget
+
+ACTOR = "ef-schedd"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Slurm, or the file system, did not let a step be done. `message` is its own words."""
+
+    step: Step
+    message: str
+
+
+def action_of(step: Step) -> IntentAction:
+    """The kind of intent that announces a step."""
+    match step:
+        case Hold():
+            return IntentAction.HOLD
+        case OrderStop():
+            return IntentAction.ORDER_STOP
+        case OrderRelaunch():
+            return IntentAction.ORDER_RELAUNCH
+        case Requeue():
+            return IntentAction.REQUEUE
+        case Update():
+            return IntentAction.SHAPE
+        case Release():
+            return IntentAction.RELEASE
+        case Resize():
+            return IntentAction.SHRINK
+        case Cancel():
+            return IntentAction.CANCEL
+
+
+def arguments_of(step: Step, facts: Facts) -> Mapping[str, Json]:
+    """All that is needed to recognise the step's effect."""
+    arguments: dict[str, Json] = {"restarts": facts.slurm.restarts}
+    match step:
+        case OrderStop(generation) | OrderRelaunch(generation):
+            arguments["launch"] = generation
+        case Update(block) | Release(block) | Resize(block):
+            arguments["nodes"] = list(block.nodes)
+            arguments["gpus_per_node"] = block.gpus_per_node
+            arguments["gpu_type"] = block.gpu_type
+    return arguments
+
+
+def effect_seen(intent: Intent, facts: Facts) -> bool:
+    """Whether the facts show what the intent wanted, or that it is overtaken for good."""
+    job, launch = facts.slurm, facts.launch
+    if job.is_final:
+        return True
+    later = job.restarts != intent.arguments.get("restarts")
+    match intent.action:
+        case IntentAction.HOLD:
+            return job.is_pending and job.hold is not HoldKind.NONE
+        case IntentAction.SHAPE:
+            return later or facts.asks_for(_block(intent)) or not job.is_pending
+        case IntentAction.RELEASE:
+            return later or job.is_running
+        case IntentAction.REQUEUE:
+            return later or job.is_pending
+        case IntentAction.SHRINK:
+            return later or layout(job) == layout_of(_block(intent))
+        case IntentAction.ORDER_STOP | IntentAction.ORDER_RELAUNCH:
+            wanted = intent.arguments.get("launch")
+            order = facts.reports.order
+            stop = intent.action is IntentAction.ORDER_STOP
+            action = Action.STOP if stop else Action.RELAUNCH
+            written = order is not None and (order.generation, order.action) == (wanted, action)
+            return later or written or (launch is not None and launch.generation != wanted)
+        case _:
+            return False
+
+
+def _block(intent: Intent) -> Block:
+    nodes = intent.arguments.get("nodes")
+    per_node = intent.arguments.get("gpus_per_node")
+    assert isinstance(nodes, list)
+    assert isinstance(per_node, int)
+    kind = intent.arguments.get("gpu_type")
+    return Block(str(kind), tuple(str(node) for node in nodes), per_node)
+
+
+class Actor:
+    """Carries steps out, one job at a time."""
+
+    def __init__(
+        self,
+        slurm: Slurm,
+        queue: Queue,
+        desk: Desk,
+        clock: Callable[[], float],
+        stop_signal: str = "USR2",
+    ) -> None:
+        self._slurm = slurm
+        self._queue = queue
+        self._desk = desk
+        self._clock = clock
+        self._signal = stop_signal
+
+    def settle(self, job: QueueJob, facts: Facts) -> None:
+        """Close the job's unfinished intent if its effect is seen."""
+        intent = self._queue.intents.unfinished_of(job.id)
+        if intent is not None and effect_seen(intent, facts):
+            self._close(intent)
+
+    def drop(self, job: QueueJob, why: str) -> None:
+        """Abandon the job's unfinished intent: nothing is to come of it any more."""
+        intent = self._queue.intents.unfinished_of(job.id)
+        if intent is not None:
+            self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=self._clock(), why=why)
+
+    def act(self, job: QueueJob, facts: Facts, step: Step, why: str) -> Facts | Refusal:
+        """Carry out one step.
+
+        Returns:
+            The facts afterwards, or why it was not done.
+
+        Raises:
+            SlurmUnavailableError: nobody knows whether it was done. The intent stays open.
+            NoSuchJobError: Slurm does not know the job any more.
+        """
+        intent = self._announce(job, facts, step, why)
+        _log.info("job %d: %s (%s)", job.request.slurm_job_id, step, why)
+        try:
+            after = self._carry_out(job, facts, step)
+        except NoSuchJobError:
+            self._abandon(intent, "Slurm does not know the job any more")
+            raise
+        except (RefusedError, NotPermittedError, UnexpectedOutputError) as error:
+            return self._refused(job, intent, step, error.message)
+        except SlurmError as error:
+            self._queue.intents.tried(intent.id, at=self._clock(), error=error.message)
+            raise
+        except OSError as error:
+            return self._refused(job, intent, step, str(error))
+        with self._queue.transaction(durable=False):
+            now = self._clock()
+            self._queue.intents.advance(intent.id, IntentState.EXECUTED, at=now)
+            if effect_seen(intent, after):
+                self._queue.intents.advance(intent.id, IntentState.VERIFIED, at=now)
+                self._queue.intents.advance(intent.id, IntentState.CLOSED, at=now)
+        return after
+
+    def _announce(self, job: QueueJob, facts: Facts, step: Step, why: str) -> Intent:
+        action, arguments = action_of(step), arguments_of(step, facts)
+        now = self._clock()
+        with self._queue.transaction():
+            other = self._queue.intents.unfinished_of(job.id)
+            if other is not None:
+                if (other.action, dict(other.arguments)) == (action, dict(arguments)):
+                    return self._queue.intents.tried(other.id, at=now)
+                self._queue.intents.advance(
+                    other.id, IntentState.ABANDONED, at=now, why=f"overtaken by {action.value}"
+                )
+            to = _state_during(job, step)
+            if to is not None:
+                self._queue.jobs.move(job.id, to, at=now, actor=ACTOR, why=why)
+            return self._queue.intents.open(
+                job.id, job.generation, action, arguments, at=now, why=f"{action.value}: {why}"
+            )
+
+    def _carry_out(self, job: QueueJob, facts: Facts, step: Step) -> Facts:
+        slurm_id = facts.slurm.job_id
+        match step:
+            case Hold():
+                self._slurm.hold(slurm_id)
+            case OrderStop(generation):
+                self._desk.order(job, Order(generation, Action.STOP, self._clock(), "reshape"))
+                # Only shortens the wait: the training reads the order several times a second.
+                with contextlib.suppress(RefusedError, NotPermittedError, UnexpectedOutputError):
+                    self._slurm.signal(slurm_id, self._signal, SignalTarget.STEPS)
+                return replace(facts, reports=self._desk.read(job))
+            case OrderRelaunch(generation):
+                order = Order(generation, Action.RELAUNCH, self._clock(), "go on here")
+                self._desk.order(job, order)
+                return replace(facts, reports=self._desk.read(job))
+            case Requeue():
+                self._slurm.requeue(slurm_id)
+            case Update(block):
+                shape = Shape(block.nodes, block.gpus_per_node)
+                after = self._slurm.update(slurm_id, JobUpdate(shape=shape, start_now=True))
+                return replace(facts, slurm=after)
+            case Release():
+                self._slurm.release(slurm_id)
+            case Resize(block):
+                return replace(facts, slurm=self._slurm.resize(slurm_id, block.nodes))
+            case Cancel():
+                self._slurm.cancel(slurm_id)
+        return replace(facts, slurm=self._slurm.job(slurm_id))
+
+    def _refused(self, job: QueueJob, intent: Intent, step: Step, message: str) -> Refusal:
+        now = self._clock()
+        told = f"{intent.action.value} was not done: {message}"
+        _log.warning("job %d: %s", job.request.slurm_job_id, told)
+        with self._queue.transaction():
+            self._queue.intents.tried(intent.id, at=now, error=message)
+            self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=now, why=told)
+            self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, told, job.id))
+        return Refusal(step, message)
+
+    def _abandon(self, intent: Intent, why: str) -> None:
+        self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=self._clock(), why=why)
+
+    def _close(self, intent: Intent) -> None:
+        now = self._clock()
+        with self._queue.transaction(durable=False):
+            for state in (IntentState.EXECUTED, IntentState.VERIFIED, IntentState.CLOSED):
+                if _RANK[intent.state] < _RANK[state]:
+                    self._queue.intents.advance(intent.id, state, at=now)
+
+
+_RANK = {
+    IntentState.OPEN: 0,
+    IntentState.EXECUTED: 1,
+    IntentState.VERIFIED: 2,
+    IntentState.CLOSED: 3,
+    IntentState.ABANDONED: 3,
+}
+
+
+def _state_during(job: QueueJob, step: Step) -> JobState | None:
+    """The state of a job that the step makes wrong otherwise."""
+    match step:
+        case Release() if job.state in (JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING):
+            return JobState.STARTING
+        case OrderStop() | Requeue() | Resize() if job.state in (
+            JobState.STARTING,
+            JobState.RUNNING,
+        ):
+            return JobState.STOPPING
+    return None

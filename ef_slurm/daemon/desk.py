@@ -1,0 +1,38 @@
+"""Where the daemon reads jobs' reports and leaves its orders: their state directories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from ef_slurm.contract import Order, StateDir
+from ef_slurm.daemon.facts import Reports, read_reports
+from ef_slurm.queue.rows import QueueJob
+
+
+class Desk(Protocol):
+    """The daemon's side of the contract's files."""
+
+    def read(self, job: QueueJob) -> Reports:
+        """The job's own word. Never raises."""
+        ...
+
+    def order(self, job: QueueJob, order: Order) -> None:
+        """Give an order.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        ...
+
+
+class FileDesk:
+    """The real one: files on the shared file system."""
+
+    def read(self, job: QueueJob) -> Reports:
+        """The job's own word."""
+        return read_reports(job.request.state_dir)
+
+    def order(self, job: QueueJob, order: Order) -> None:
+        """Replace the job's `order.json`."""
+        StateDir(Path(job.request.state_dir)).write_order(order)
