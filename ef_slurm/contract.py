@@ -258,6 +258,8 @@ class Launch:
     """UTC epoch seconds at which ``state`` was entered."""
     failures: int = 0
     """Failed launches in a row without progress."""
+    failed_at: int = -1
+    """Newest checkpoint at the first of them; the batch script counts with it."""
     exit_code: int | None = None
     """Of the training command; None while it runs."""
 
@@ -349,6 +351,8 @@ def write_atomic(path: Path, text: str, *, durable: bool = True) -> None:
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
+            # Daemon and job may be different users; the directory decides who gets in.
+            os.fchmod(file.fileno(), 0o644)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
