@@ -1,0 +1,226 @@
+"""`Slurm` by Slurm's own commands: sbatch, scontrol, squeue --json, scancel.
+
+Works alike on 22.05, 24.11 and 26.05: where they differ the form that all of them take is used.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+
+from ef_slurm.slurm.errors import (
+    NoSuchJobError,
+    RefusedError,
+    UnexpectedOutputError,
+    UpdateIncompleteError,
+)
+from ef_slurm.slurm.hostlist import compress
+from ef_slurm.slurm.job_json import parse_jobs
+from ef_slurm.slurm.listing import (
+    parse_configuration,
+    parse_nodes,
+    parse_partitions,
+    parse_reservations,
+)
+from ef_slurm.slurm.run import Runner
+from ef_slurm.slurm.types import (
+    HoldKind,
+    JobBaseState,
+    JobUpdate,
+    Observation,
+    SignalTarget,
+    SlurmConfiguration,
+    SlurmJob,
+    SlurmPartition,
+    Submission,
+    Submitted,
+)
+
+_TARGETS = {SignalTarget.STEPS: (), SignalTarget.BATCH: ("--batch",), SignalTarget.ALL: ("--full",)}
+
+
+class CommandSlurm:
+    """Slurm through its commands (see `interface.Slurm`).
+
+    Args:
+        runner: how commands are run.
+        clock: the present, UTC epoch seconds.
+    """
+
+    def __init__(
+        self, runner: Runner | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._runner = runner or Runner()
+        self._clock = clock
+
+    def observe(self) -> Observation:
+        """The whole cluster: one query for jobs, one for nodes, one for reservations."""
+        at = self._clock()
+        return Observation(
+            at=at,
+            jobs=parse_jobs(self._ask("squeue", "--json", "--states=all")),
+            nodes=parse_nodes(self._show("nodes")),
+            reservations=parse_reservations(self._show("reservations")),
+        )
+
+    def job(self, job_id: int) -> SlurmJob:
+        """One job, read again."""
+        # 22.05 answers with all jobs whatever it is asked for.
+        text = self._ask("squeue", "--json", "--states=all", f"--jobs={job_id}")
+        job = parse_jobs(text).get(job_id)
+        if job is None:
+            raise NoSuchJobError(f"Slurm does not know job {job_id}")
+        return job
+
+    def configuration(self) -> SlurmConfiguration:
+        """Slurm's version and settings."""
+        return parse_configuration(self._ask("scontrol", "show", "config"))
+
+    def partitions(self) -> tuple[SlurmPartition, ...]:
+        """Every partition."""
+        return parse_partitions(self._show("partitions"))
+
+    def submit(self, submission: Submission) -> Submitted:
+        """Submit a batch script, held, as the calling user."""
+        # sbatch takes arguments only behind the name of a script.
+        script = ("/dev/stdin", *submission.arguments) if submission.arguments else ()
+        result = self._runner.run(
+            ("sbatch", *submission.options, "--hold", "--parsable", *script),
+            environment=submission.environment,
+            directory=submission.directory,
+            text=submission.script,
+        )
+        answer = re.search(r"^(\d+)(?:;(\S+))?\s*$", result.stdout, re.M | re.A)
+        if answer is None:
+            raise UnexpectedOutputError(f"sbatch wrote {result.stdout!r}, no job id")
+        return Submitted(int(answer[1]), answer[2] or "", result.stderr.strip())
+
+    def hold(self, job_id: int) -> None:
+        """Keep a pending job from starting, and a running one from starting again."""
+        self._ask("scontrol", "hold", str(job_id))
+
+    def update(self, job_id: int, update: JobUpdate) -> SlurmJob:
+        """Change a job and read it back."""
+        changes = _changes(update)
+        if not changes:
+            return self.job(job_id)
+        refusal = ""
+        try:
+            self._ask("scontrol", "update", f"jobid={job_id}", *changes)
+        except RefusedError as error:
+            refusal = error.message
+        job = self.job(job_id)
+        differences = _differences(update, job)
+        if refusal or differences:
+            raise UpdateIncompleteError(
+                refusal
+                or "Slurm took the update but did not apply all of it: " + "; ".join(differences),
+                differences=differences,
+                command=("scontrol", "update", f"jobid={job_id}", *changes),
+            )
+        return job
+
+    def release(self, job_id: int) -> None:
+        """End a hold. A job that is not held stays as it is."""
+        try:
+            self._ask("scontrol", "release", str(job_id))
+        except RefusedError:
+            # Already started or ended: nothing is held any more.
+            if self.job(job_id).hold is not HoldKind.NONE:
+                raise
+
+    def resize(self, job_id: int, nodes: Sequence[str]) -> SlurmJob:
+        """Shrink a running job to some of its nodes. GPUs per node stay."""
+        job = self.job(job_id)
+        if set(job.nodes) == set(nodes):
+            return job
+        if not job.is_running or not nodes or not set(nodes) < set(job.nodes):
+            raise RefusedError(
+                f"job {job_id} cannot shrink to {compress(nodes) or 'no nodes'}: it is "
+                f"{job.state.value} on {compress(job.nodes) or 'no nodes'}"
+            )
+        self._ask("scontrol", "update", f"jobid={job_id}", f"ReqNodeList={compress(nodes)}")
+        job = self.job(job_id)
+        if set(job.nodes) != set(nodes):
+            raise UpdateIncompleteError(
+                f"Slurm took the resize of job {job_id} to {compress(nodes)}, but it is on "
+                f"{compress(job.nodes)}",
+                differences=(f"nodes {compress(job.nodes)}, not {compress(nodes)}",),
+            )
+        return job
+
+    def requeue(self, job_id: int) -> None:
+        """End a job's run and put it back, held."""
+        if self.job(job_id).state is not JobBaseState.PENDING:
+            self._ask("scontrol", "requeuehold", str(job_id))
+        # After requeuehold alone its owner may release it.
+        self.hold(job_id)
+
+    def signal(self, job_id: int, signal: str, target: SignalTarget) -> None:
+        """Send a signal to a running job's processes."""
+        self._ask("scancel", f"--signal={signal}", *_TARGETS[target], str(job_id))
+
+    def cancel(self, job_id: int) -> None:
+        """Cancel a job. One that has ended stays as it is."""
+        try:
+            self._ask("scancel", str(job_id))
+        except RefusedError:
+            if not self.job(job_id).is_final:
+                raise
+
+    def _ask(self, *command: str) -> str:
+        return self._runner.query(command).stdout
+
+    def _show(self, what: str) -> str:
+        return self._ask("scontrol", "--oneliner", "show", what)
+
+
+def _changes(update: JobUpdate) -> list[str]:
+    """The portable update line: the spellings that 22.05, 24.11 and 26.05 all take."""
+    changes: list[str] = []
+    if update.shape is not None:
+        count = len(update.shape.nodes)
+        changes += [
+            f"NumNodes={count}-{count}",
+            f"NumTasks={count}",
+            f"NumCPUs={count}",
+            f"ReqNodeList={compress(update.shape.nodes)}",
+            f"TresPerNode=gres:gpu:{update.shape.gpus_per_node}",
+        ]
+    if update.time_limit is not None:
+        changes.append(f"TimeLimit={_minutes(update.time_limit)}")
+    if update.comment is not None:
+        changes.append(f"Comment={update.comment}")
+    if update.start_now:
+        changes.append("StartTime=now")
+    return changes
+
+
+def _minutes(seconds: float) -> str:
+    return "UNLIMITED" if math.isinf(seconds) else str(math.ceil(seconds / 60))
+
+
+def _differences(update: JobUpdate, job: SlurmJob) -> list[str]:
+    """A sentence for every field that is not what was asked for."""
+    asked = job.requested
+    pairs: list[tuple[str, object, object]] = []
+    if update.shape is not None:
+        count = len(update.shape.nodes)
+        pairs += [
+            ("nodes", asked.min_nodes, count),
+            ("most nodes", asked.max_nodes, count),
+            ("tasks", asked.tasks, count),
+            ("GPUs per node", asked.gpus_per_node, update.shape.gpus_per_node),
+            ("node list", compress(sorted(asked.nodes)), compress(sorted(update.shape.nodes))),
+        ]
+    if update.time_limit is not None:
+        limit = update.time_limit
+        minutes = limit if math.isinf(limit) else math.ceil(limit / 60) * 60.0
+        pairs.append(("time limit in seconds", asked.time_limit, minutes))
+    if update.comment is not None:
+        pairs.append(("comment", asked.comment, update.comment))
+    return [
+        f"{what} is {is_now}, not {wanted}" for what, is_now, wanted in pairs if is_now != wanted
+    ]

@@ -1,0 +1,197 @@
+"""`squeue --json` → `SlurmJob`.
+
+The one form of job listing that 22.05, 24.11 and 26.05 share. What differs between them: 22.05
+(v0.0.38) writes plain numbers and one word for the state; later ones write {"set", "infinite",
+"number"} and a list of words. Fields that are missing or unknown are left out, and a state that is
+unknown is `UNKNOWN`, never final.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ef_slurm.slurm.errors import UnexpectedOutputError
+from ef_slurm.slurm.hostlist import HostlistError, expand
+from ef_slurm.slurm.types import HoldKind, JobBaseState, Requested, SlurmJob
+
+_NO_VALUE = 0xFFFFFFFE
+_INFINITE = 0xFFFFFFFF
+_BASE = {state.value: state for state in JobBaseState}
+_HOLDS = {"JobHeldUser": HoldKind.USER, "JobHeldAdmin": HoldKind.ADMIN}
+_GPU = re.compile(r"\bgpu(?::[^:,()=\s]+)?[:=](\d+)")
+_WORDS_OF_PENDING = frozenset({"REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED", "REQUEUED"})
+
+
+def parse_jobs(text: str) -> dict[int, SlurmJob]:
+    """Jobs by id. Array tasks that have not been split off count as the array's own id.
+
+    Raises:
+        UnexpectedOutputError: not the JSON that squeue writes.
+    """
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UnexpectedOutputError(f"squeue --json wrote no JSON: {error}") from error
+    jobs = document.get("jobs") if isinstance(document, dict) else None
+    if not isinstance(jobs, list):
+        raise UnexpectedOutputError("squeue --json wrote no list of jobs")
+    try:
+        parsed = (_job(job) for job in jobs)
+        return {job.job_id: job for job in parsed}
+    except (KeyError, TypeError, ValueError, AttributeError, HostlistError) as error:
+        raise UnexpectedOutputError(
+            f"squeue --json wrote a job that cannot be read: {type(error).__name__}: {error}"
+        ) from error
+
+
+def gpus_in(gres: str) -> int | None:
+    """GPUs in a gres or TRES text; None if it names none.
+
+    >>> gpus_in("gres:gpu:a100:4"), gpus_in("gpu:2(IDX:0-1)"), gpus_in("gres/gpu=8"), gpus_in("")
+    (4, 2, 8, None)
+    >>> gpus_in("gres/gpu:4"), gpus_in("gres/gpu")
+    (4, 1)
+    """
+    counts = [int(count) for count in _GPU.findall(gres)]
+    if counts:
+        return counts[0] if len(counts) == 1 or "=" in gres else sum(counts)
+    return 1 if re.search(r"\bgpu\b", gres) else None
+
+
+def _job(job: Mapping[str, Any]) -> SlurmJob:
+    state, flags = _state(job.get("job_state"))
+    reason = _text(job.get("state_reason"))
+    nodes = expand(_text(job.get("nodes")))
+    limit = _number(job.get("time_limit"))
+    time_limit = None if limit is None else limit * 60
+    return SlurmJob(
+        job_id=int(job["job_id"]),
+        name=_text(job.get("name")),
+        user=_text(job.get("user_name")),
+        uid=int(_number(job.get("user_id")) or 0),
+        account=_text(job.get("account")),
+        state=state,
+        flags=flags,
+        reason="" if reason == "None" else reason,
+        hold=_hold(job, state, reason),
+        requested=_requested(job, time_limit),
+        nodes=nodes,
+        gpus=_gpus(job, nodes),
+        submit_time=_time(job.get("submit_time")),
+        start_time=_time(job.get("start_time")),
+        end_time=_end(job, state, time_limit),
+        restarts=int(_number(job.get("restart_cnt")) or 0),
+        requeueable=bool(job.get("requeue", True)),
+        batch_host=_text(job.get("batch_host")),
+        exit_code=_exit_code(job.get("exit_code"), state),
+        work_dir=_text(job.get("current_working_directory")),
+        reservation=_text(job.get("resv_name")),
+    )
+
+
+def _requested(job: Mapping[str, Any], time_limit: float | None) -> Requested:
+    most = _number(job.get("max_nodes"))
+    tasks = _number(job.get("tasks"))
+    return Requested(
+        min_nodes=int(_number(job.get("node_count")) or 0),
+        max_nodes=int(most) if most else None,
+        tasks=int(tasks) if tasks else None,
+        gpus_per_node=gpus_in(_text(job.get("tres_per_node"))),
+        nodes=expand(_text(job.get("required_nodes"))),
+        excluded=expand(_text(job.get("excluded_nodes"))),
+        time_limit=time_limit,
+        partition=_text(job.get("partition")),
+        comment=_text(job.get("comment")),
+    )
+
+
+def _state(value: object) -> tuple[JobBaseState, frozenset[str]]:
+    """Base state and the words beside it.
+
+    Where only one word is given (22.05) and it is none of the base states, it hides the base.
+    """
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, list):
+        return JobBaseState.UNKNOWN, frozenset()
+    names = [str(word).upper() for word in words]
+    flags = frozenset(name for name in names if name not in _BASE)
+    bases = [_BASE[name] for name in names if name in _BASE]
+    if len(bases) == 1:
+        return bases[0], flags
+    if not bases and flags and flags <= _WORDS_OF_PENDING:
+        return JobBaseState.PENDING, flags
+    if not bases and flags == {"CONFIGURING"}:
+        return JobBaseState.RUNNING, flags
+    return JobBaseState.UNKNOWN, flags
+
+
+def _hold(job: Mapping[str, Any], state: JobBaseState, reason: str) -> HoldKind:
+    if state is not JobBaseState.PENDING:
+        return HoldKind.NONE
+    if reason in _HOLDS:
+        return _HOLDS[reason]
+    # Held, but another reason is shown before it (a begin time, a requeue).
+    held = job.get("hold") is True or _number(job.get("priority")) == 0
+    return HoldKind.USER if held else HoldKind.NONE
+
+
+def _gpus(job: Mapping[str, Any], nodes: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    details = job.get("gres_detail")
+    if isinstance(details, list) and len(details) == len(nodes):
+        return tuple(
+            (node, gpus_in(str(detail)) or 0) for node, detail in zip(nodes, details, strict=True)
+        )
+    # A job that completes has no details left, but still holds what it was given.
+    total = gpus_in(_text(job.get("tres_alloc_str"))) or 0
+    return tuple((node, -(-total // len(nodes))) for node in nodes)
+
+
+def _end(job: Mapping[str, Any], state: JobBaseState, time_limit: float | None) -> float | None:
+    if state is JobBaseState.PENDING:
+        return None
+    if state in (JobBaseState.RUNNING, JobBaseState.SUSPENDED) and time_limit == math.inf:
+        return math.inf
+    return _time(job.get("end_time"))
+
+
+def _exit_code(value: object, state: JobBaseState) -> int | None:
+    if state in (JobBaseState.PENDING, JobBaseState.RUNNING, JobBaseState.SUSPENDED):
+        return None
+    if isinstance(value, Mapping):
+        signal = value.get("signal")
+        if isinstance(signal, Mapping) and _number(signal.get("id", signal.get("signal_id"))):
+            return None
+        code = _number(value.get("return_code"))
+        return None if code is None else int(code)
+    status = _number(value)
+    if status is None or int(status) & 0x7F:  # ended by a signal (wait(2))
+        return None
+    return int(status) >> 8
+
+
+def _time(value: object) -> float | None:
+    number = _number(value)
+    return number if number else None
+
+
+def _number(value: object) -> float | None:
+    """A number in any of Slurm's spellings; None where none is set, `inf` for infinite."""
+    if isinstance(value, Mapping):
+        if value.get("infinite") is True:
+            return math.inf
+        if value.get("set") is not True:
+            return None
+        value = value.get("number")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if value == _INFINITE:
+        return math.inf
+    return None if value == _NO_VALUE else float(value)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and value != "(null)" else ""

@@ -1,0 +1,214 @@
+"""`scontrol --oneliner show …` → nodes, reservations, partitions, configuration.
+
+Text, because 22.05 has no JSON for these, and because it is the same in all versions. Times are
+read as epoch seconds: the commands run with SLURM_TIME_FORMAT=%s.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+
+from ef_slurm.slurm.durations import DurationError, parse_duration
+from ef_slurm.slurm.errors import UnexpectedOutputError
+from ef_slurm.slurm.hostlist import HostlistError, expand
+from ef_slurm.slurm.types import (
+    GpuCount,
+    SlurmConfiguration,
+    SlurmNode,
+    SlurmPartition,
+    SlurmReservation,
+)
+
+_NOT_SET = frozenset({"", "(null)", "N/A", "NONE", "None", "Unknown"})
+_KEY = re.compile(r"(?:^| )([A-Z][A-Za-z0-9_:/]*)=")
+_GRES = re.compile(r"\bgpu(?::([A-Za-z][^:,()]*))?:(\d+)")
+# Signs that older versions put behind a node's state (sinfo(1), NODE STATE CODES).
+_SIGNS = {
+    "*": "NOT_RESPONDING",
+    "~": "POWERED_DOWN",
+    "#": "POWERING_UP",
+    "!": "POWERING_DOWN",
+    "%": "POWERING_DOWN",
+    "$": "MAINTENANCE",
+    "@": "REBOOT_REQUESTED",
+    "^": "REBOOT_ISSUED",
+    "-": "PLANNED",
+}
+
+
+def parse_nodes(text: str) -> tuple[SlurmNode, ...]:
+    """`scontrol --oneliner show nodes`.
+
+    Raises:
+        UnexpectedOutputError: a line that is no node.
+    """
+    return tuple(
+        SlurmNode(
+            name=record["NodeName"],
+            state=_node_state(record.get("State", "")),
+            gpus=_node_gpus(record.get("Gres", "")),
+            partitions=_names(record.get("Partitions", "")),
+            reason=_set(record.get("Reason", "")),
+            cpus=int(record.get("CPUTot", "0")),
+        )
+        for record in _records(text, "NodeName", "No nodes")
+    )
+
+
+def parse_reservations(text: str) -> tuple[SlurmReservation, ...]:
+    """`scontrol --oneliner show reservations`.
+
+    Raises:
+        UnexpectedOutputError: a line that is no reservation.
+    """
+    return tuple(
+        SlurmReservation(
+            name=record["ReservationName"],
+            start=_epoch(record, "StartTime"),
+            end=_epoch(record, "EndTime"),
+            nodes=_hosts(record.get("Nodes", "")),
+            users=_names(record.get("Users", "")),
+            accounts=_names(record.get("Accounts", "")),
+            flags=frozenset(_names(record.get("Flags", ""))),
+        )
+        for record in _records(text, "ReservationName", "No reservations")
+    )
+
+
+def parse_partitions(text: str) -> tuple[SlurmPartition, ...]:
+    """`scontrol --oneliner show partitions`.
+
+    Raises:
+        UnexpectedOutputError: a line that is no partition.
+    """
+    return tuple(
+        SlurmPartition(
+            name=record["PartitionName"],
+            up=record.get("State", "UP").upper() == "UP",
+            nodes=_hosts(record.get("Nodes", "")),
+            max_time=_limit(record.get("MaxTime", ""), math.inf) or math.inf,
+            default_time=_limit(record.get("DefaultTime", ""), None),
+            allow_accounts=_allowed(record.get("AllowAccounts", "")),
+            allow_groups=_allowed(record.get("AllowGroups", "")),
+            exclusive_user=record.get("ExclusiveUser", "NO").upper() == "YES",
+        )
+        for record in _records(text, "PartitionName", "No partitions")
+    )
+
+
+def parse_configuration(text: str) -> SlurmConfiguration:
+    """`scontrol show config`.
+
+    Raises:
+        UnexpectedOutputError: it holds no version.
+    """
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    settings = {key.strip(): value.strip() for key, _, value in pairs}
+    return SlurmConfiguration(
+        version=parse_version(settings.get("SLURM_VERSION", "")),
+        cluster=settings.get("ClusterName", ""),
+        kill_wait=_seconds(settings.get("KillWait", ""), 30.0),
+        min_job_age=_seconds(settings.get("MinJobAge", ""), 300.0),
+        job_requeue=settings.get("JobRequeue", "1") == "1",
+        job_submit_plugins=_names(settings.get("JobSubmitPlugins", "")),
+        settings=settings,
+    )
+
+
+def parse_version(text: str) -> tuple[int, int, int]:
+    """(24, 11, 5) of "24.11.5" or "slurm-wlm 24.11.5".
+
+    Raises:
+        UnexpectedOutputError: no version in it.
+    """
+    match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    if match is None:
+        raise UnexpectedOutputError(f"{text!r} is no version of Slurm")
+    return int(match[1]), int(match[2]), int(match[3] or 0)
+
+
+def _records(text: str, first: str, none: str) -> Iterator[Mapping[str, str]]:
+    """One mapping per line that begins with `first`."""
+    for line in text.splitlines():
+        stripped = line.strip()
+        if not stripped or stripped.startswith(none):
+            continue
+        if not stripped.startswith(f"{first}="):
+            raise UnexpectedOutputError(f"scontrol wrote {stripped[:80]!r}, not {first}=…")
+        try:
+            yield _pairs(stripped)
+        except (ValueError, HostlistError) as error:
+            raise UnexpectedOutputError(f"scontrol wrote {stripped[:80]!r}: {error}") from error
+
+
+def _pairs(line: str) -> dict[str, str]:
+    """Key=value of a line. Values may hold spaces (OS=, Reason=), so keys are what is looked for.
+
+    The first occurrence counts: a Reason may hold anything.
+    """
+    matches = list(_KEY.finditer(line))
+    pairs: dict[str, str] = {}
+    for place, match in enumerate(matches):
+        end = matches[place + 1].start() if place + 1 < len(matches) else len(line)
+        pairs.setdefault(match[1], line[match.end() : end].strip())
+    return pairs
+
+
+def _node_state(text: str) -> frozenset[str]:
+    """The words of "IDLE+DRAIN+NOT_RESPONDING", also in the older "IDLE*+DRAIN"."""
+    words: set[str] = set()
+    for part in text.upper().split("+"):
+        word = part.rstrip("".join(_SIGNS))
+        words.update(_SIGNS[sign] for sign in part[len(word) :])
+        if word:
+            words.add(word)
+    return frozenset(words)
+
+
+def _node_gpus(gres: str) -> tuple[GpuCount, ...]:
+    counts: dict[str, int] = {}
+    for gpu_type, count in _GRES.findall(gres):
+        counts[gpu_type] = counts.get(gpu_type, 0) + int(count)
+    return tuple(GpuCount(gpu_type, count) for gpu_type, count in counts.items())
+
+
+def _set(value: str) -> str:
+    return "" if value in _NOT_SET else value
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in _set(value).split(",") if name.strip())
+
+
+def _hosts(value: str) -> tuple[str, ...]:
+    try:
+        return expand(_set(value))
+    except HostlistError as error:
+        raise UnexpectedOutputError(str(error)) from error
+
+
+def _allowed(value: str) -> tuple[str, ...]:
+    return () if value.upper() == "ALL" else _names(value)
+
+
+def _epoch(record: Mapping[str, str], key: str) -> float:
+    value = record.get(key, "")
+    if re.fullmatch(r"\d+", value, re.A) is None:
+        raise UnexpectedOutputError(f"scontrol wrote {key}={value}, not epoch seconds")
+    return float(value)
+
+
+def _limit(value: str, missing: float | None) -> float | None:
+    if value in _NOT_SET:
+        return missing
+    try:
+        return parse_duration(value)
+    except DurationError as error:
+        raise UnexpectedOutputError(str(error)) from error
+
+
+def _seconds(value: str, missing: float) -> float:
+    match = re.match(r"\d+", value, re.A)
+    return float(match[0]) if match else missing

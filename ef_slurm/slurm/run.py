@@ -1,0 +1,135 @@
+"""Running one of Slurm's commands, and telling its errors apart."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ef_slurm.slurm.errors import (
+    NoSuchJobError,
+    NotPermittedError,
+    RefusedError,
+    SlurmError,
+    SlurmTimeoutError,
+    SlurmUnavailableError,
+)
+
+# What Slurm says (slurm_errno.c and the commands' own texts) → what it means to us. First match.
+_MEANINGS: tuple[tuple[re.Pattern[str], type[SlurmError]], ...] = (
+    (
+        re.compile(r"Socket timed out|Connection timed out|operation timed out", re.I),
+        SlurmTimeoutError,
+    ),
+    (
+        re.compile(
+            r"Unable to contact slurm controller|Connection refused|Zero Bytes were transmitted"
+            r"|authentication error|munge|auth_g_create|standby mode|Network is unreachable"
+            r"|Could not establish a configuration source|Unable to establish control machine"
+            r"|No route to host|Connection reset|Temporary failure in name resolution"
+            r"|Resource temporarily unavailable|temporarily unable",
+            re.I,
+        ),
+        SlurmUnavailableError,
+    ),
+    (re.compile(r"Invalid job id", re.I), NoSuchJobError),
+    (re.compile(r"permission denied|Invalid user id|Access denied", re.I), NotPermittedError),
+)
+# Variables of Slurm that say where it is; all others change what the commands print or do.
+_KEPT = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"})
+_PREFIX = re.compile(
+    r"^(?:scontrol|squeue|sbatch|scancel|slurm_\w+):?\s*(?:(?:error|fatal):\s*)?", re.I
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command that succeeded wrote."""
+
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs commands with a time-out.
+
+    Args:
+        timeout: seconds for one command.
+        directory: where the commands are; None to search PATH.
+    """
+
+    timeout: float = 10.0
+    directory: Path | None = None
+
+    def query(self, command: Sequence[str]) -> Result:
+        """Run a command whose answer must not depend on the caller's SLURM_* variables.
+
+        It runs in a directory of its own: `scontrol update` of a running job leaves files behind.
+
+        Raises:
+            SlurmError: by what it says.
+        """
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name in _KEPT or not re.match(r"SLURM_|SQUEUE_|SCANCEL_|SCONTROL_", name)
+        }
+        environment.update(SLURM_TIME_FORMAT="%s", LC_ALL="C.UTF-8")
+        with tempfile.TemporaryDirectory(prefix="ef-slurm-") as directory:
+            return self.run(command, environment=environment, directory=directory)
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        directory: str | None = None,
+        text: str = "",
+    ) -> Result:
+        """Run a command with `text` on its standard input.
+
+        Raises:
+            SlurmError: by what it says.
+        """
+        program = command[0] if self.directory is None else str(self.directory / command[0])
+        try:
+            done = subprocess.run(
+                [program, *command[1:]],
+                input=text,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=self.timeout,
+                env=environment,
+                cwd=directory,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise SlurmTimeoutError(
+                f"{command[0]} gave no answer within {self.timeout:g} s", command=command
+            ) from None
+        except OSError as error:
+            named = error.filename or program
+            raise SlurmUnavailableError(
+                f"{named}: {error.strerror}: is Slurm installed, and its commands in PATH?",
+                command=command,
+            ) from error
+        if done.returncode:
+            raise failure(command, done.returncode, done.stdout, done.stderr)
+        return Result(done.stdout, done.stderr)
+
+
+def failure(command: Sequence[str], returncode: int, stdout: str, stderr: str) -> SlurmError:
+    """The error that a command's words mean; without words, that it failed."""
+    said = stderr.strip() or stdout.strip()
+    lines = [_PREFIX.sub("", line).strip() for line in said.splitlines()]
+    message = "; ".join(line for line in lines if line) or f"{command[0]} exited {returncode}"
+    for pattern, kind in _MEANINGS:
+        if pattern.search(said):
+            return kind(message, command=command, returncode=returncode)
+    return RefusedError(message, command=command, returncode=returncode)
