@@ -5,9 +5,11 @@ finish in time. Newcomers are judged one by one in order of arrival. The search:
 
 1. *Beside the others*: its minimum satisfactory share in what the plans in hand leave free.
    Nobody else is touched.
-2. *Together*: all plans are made anew in order of deadline, each job with its minimum satisfactory
-   share, the newcomer among them. If everybody fits, the new plans are adopted; but whoever can
-   have its old plan back beside the newcomer gets it back, because every change is a restart.
+2. *Together*: all plans are made anew, each job with its minimum satisfactory share, the newcomer
+   among them; first in order of deadline, as the paper does, then in order of the latest start
+   that each could bear, which serves large tight jobs better. If everybody fits, the new plans are
+   adopted; but whoever can have its old plan back beside the newcomer gets it back, because every
+   change is a restart.
 
 A step that fails leaves all plans as they were, so a promise once given is never weakened.
 
@@ -24,7 +26,7 @@ from collections.abc import Iterable
 from ef_slurm.planner.capacity import EDGE
 from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.share import from_now, least_share, soonest
-from ef_slurm.planner.task import Size, Stretches, Task
+from ef_slurm.planner.task import Order, Stretches, Task
 
 
 def admit(newcomer: Task, tasks: Iterable[Task], ledger: Ledger, now: float) -> Ledger | None:
@@ -77,19 +79,35 @@ def lacks_room(newcomer: Task, others: Iterable[Task], ledger: Ledger, now: floa
 
 
 def together(newcomer: Task, others: list[Task], ledger: Ledger, now: float) -> Ledger | None:
-    """All plans anew in order of deadline, then as many of the old ones back as possible."""
-    fresh = ledger.blank()
-    everybody = sorted((*others, newcomer), key=lambda task: task.order)
-    for task in everybody:
+    """All plans anew, then as many of the old ones back as possible."""
+    everybody = [*others, newcomer]
+    for order in (_by_deadline, _by_latest_start):
+        fresh = replan(sorted(everybody, key=order), ledger.blank(), now)
+        if fresh is not None:
+            restore(others, ledger, fresh, now)
+            return fresh
+    return None
+
+
+def _by_deadline(task: Task) -> Order:
+    return task.order
+
+
+def _by_latest_start(task: Task) -> tuple[float, Order]:
+    return (task.latest_start, task.order)
+
+
+def replan(tasks: Iterable[Task], ledger: Ledger, now: float) -> Ledger | None:
+    """Minimum satisfactory shares one after another; None as soon as one cannot be in time."""
+    for task in tasks:
         plan = None
         if task.wish < task.deadline:
-            plan = least_share(task, fresh, now, task.wish)
-        plan = plan or least_share(task, fresh, now, task.deadline)
+            plan = least_share(task, ledger, now, task.wish)
+        plan = plan or least_share(task, ledger, now, task.deadline)
         if plan is None:
             return None
-        fresh.put(task, plan, plan[-1].end)
-    restore(others, ledger, fresh, now)
-    return fresh
+        ledger.put(task, plan, plan[-1].end)
+    return ledger
 
 
 def restore(tasks: Iterable[Task], old: Ledger, new: Ledger, now: float) -> None:
@@ -97,7 +115,7 @@ def restore(tasks: Iterable[Task], old: Ledger, new: Ledger, now: float) -> None
 
     Jobs that stand on most GPUs come last: they are the ones that make room.
     """
-    def width(task: Task) -> tuple[int, tuple[float, float, str]]:
+    def width(task: Task) -> tuple[int, Order]:
         return (task.held.gpus if task.held else 0, task.order)
 
     for task in sorted(tasks, key=width):
@@ -141,7 +159,7 @@ def earliest_deadline(
     grace = newcomer.deadline - newcomer.wish
     low, high = newcomer.deadline, beside[-1].end
     while high - low > resolution:
-        middle = max((low + high) / 2, high - resolution * 2 ** 40)
+        middle = (low + high) / 2
         if would_admit(newcomer, middle, tasks, ledger, now):
             high = middle
         else:

@@ -238,26 +238,33 @@ class Timetable:
         return float(self._since.arrays[0][first : first + gpus].max())
 
     def is_free(self, start: float, end: float, first: int, gpus: int) -> bool:
-        """Whether nobody holds any GPU of a block from `start` to `end`, to within `EDGE`."""
+        """Whether nobody holds any GPU of a block from `start` to `end`.
+
+        What starts later may overlap its neighbours by `EDGE`; what starts now may not.
+        """
         if first + gpus > self.width:
             return False
-        if end - EDGE <= self.free_until(first, gpus):
+        until = self.free_until(first, gpus)
+        if start <= self.now:
+            return until > self.now and end - EDGE <= until
+        if end - EDGE <= until:
             return True
-        if self._closes is None:
-            if start + EDGE >= self.free_since(first, gpus):
-                return True
-        elif start + EDGE >= self._base_since[first : first + gpus].max():
-            closes = self._closes[first : first + gpus].min()
-            assert self._reopens is not None
-            reopens = self._reopens[first : first + gpus].max()
-            if end - EDGE > closes and start + EDGE < reopens:
-                return False
-        else:
-            return False
-        return not any(
+        if self._closes is None and start + EDGE >= self.free_since(first, gpus):
+            return True
+        return self._usable(start, end, first, gpus) and not any(
             rectangle.start < end - EDGE and start + EDGE < rectangle.end
             for rectangle in self.on(first, gpus)
-        ) and start + EDGE >= float(self._base_since[first : first + gpus].max())
+        )
+
+    def _usable(self, start: float, end: float, first: int, gpus: int) -> bool:
+        """Whether no absence touches a block from `start` to `end`."""
+        part = slice(first, first + gpus)
+        if start + EDGE < self._base_since[part].max():
+            return False
+        if self._closes is None or self._reopens is None:
+            return True
+        before = end - EDGE <= self._closes[part].min()
+        return bool(before or start + EDGE >= self._reopens[part].max())
 
     def find_now(self, gpus: int, until: float) -> int | None:
         """The best block that is free from now to `until`: it wastes least of larger free blocks,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ef_slurm.model import Job, Limit
+from ef_slurm.planner.capacity import EDGE
 from ef_slurm.planner.task import Stretches, Task
 
 _Use = tuple[float, float, int, str]
@@ -59,7 +60,11 @@ class LimitBook:
     def blocked_until(self, task: Task, start: float, end: float, gpus: int) -> float | None:
         """When to try again if a limit forbids `gpus` from `start` to `end`; None if none does."""
         for index in self._of(task.job) if self._limits else ():
-            uses = [u for u in self._uses[index] if u[0] < end and start < u[1] and u[3] != task.id]
+            uses = [
+                use
+                for use in self._uses[index]
+                if use[0] < end - EDGE and start + EDGE < use[1] and use[3] != task.id
+            ]
             room = self._limits[index].max_gpus - gpus
             moments = [start, *(use[0] for use in uses if use[0] > start)]
             if any(sum(u[2] for u in uses if u[0] <= at < u[1]) > room for at in moments):

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 
 from ef_slurm.model import Policy, RiskOrder
+from ef_slurm.planner.capacity import EDGE
 from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.share import least_share, soonest
 from ef_slurm.planner.task import Stretches, Task, replayed
@@ -35,9 +36,10 @@ def carry_on(tasks: Iterable[Task], ledger: Ledger, now: float, plans: dict[str,
         todo.append((plan[0].start if plan else math.inf, task.order, task, plan, finish))
     todo.sort(key=lambda item: (item[0], not _stands(item[2], item[3]), item[1]))
     for _, _, task, plan, finish in todo:
-        if plan and plans[task.id][-1].end > task.deadline + LATE:
+        if plans[task.id] and plans[task.id][-1].end > task.deadline + LATE:
             # Named at risk before: nobody may push it back further.
             task.deadline = task.wish = max(finish, plans[task.id][-1].end)
+        plan, finish = _wait_for_block(task, plan, finish, ledger, now)
         if plan and finish <= task.deadline + LATE and ledger.is_free(task, plan):
             ledger.put(task, plan, finish)
         else:
@@ -47,6 +49,21 @@ def carry_on(tasks: Iterable[Task], ledger: Ledger, now: float, plans: dict[str,
 
 def _stands(task: Task, plan: Stretches) -> bool:
     return bool(plan) and task.held is not None and plan[0].same_block(task.held)
+
+
+def _wait_for_block(
+    task: Task, plan: Stretches, finish: float, ledger: Ledger, now: float
+) -> tuple[Stretches, float]:
+    """The same plan, its start moved to when the one before has really left the block."""
+    if not plan or plan[0].start > now or _stands(task, plan):
+        return plan, finish
+    table = ledger.tables[plan[0].gpu_type]
+    if table.free_until(plan[0].first, plan[0].gpus) > now:
+        return plan, finish
+    start = max(table.free_since(plan[0].first, plan[0].gpus), now + EDGE)
+    if start >= min(plan[0].end, task.deadline):
+        return plan, finish
+    return replayed(task, (plan[0]._replace(start=start), *plan[1:]), now)
 
 
 def in_risk_order(tasks: Iterable[Task], policy: Policy) -> list[Task]:

@@ -115,7 +115,7 @@ def from_later(
         if found is None:
             return None
         start, first = found
-        if start + seconds > deadline + EDGE:
+        if start + seconds > deadline + EDGE or (start <= now and task.held is not None):
             return None
         again = ledger.limits.blocked_until(task, start, start + seconds, gpus)
         if again is None:

@@ -44,6 +44,7 @@ class Size(NamedTuple):
 
 
 Stretches = tuple[Stretch, ...]
+Order = tuple[float, float, str]
 
 
 @dataclass(eq=False, slots=True)
@@ -75,9 +76,15 @@ class Task:
         return self.job.id
 
     @property
-    def order(self) -> tuple[float, float, str]:
+    def order(self) -> Order:
         """Deadline order; equal deadlines by arrival, then by id."""
         return (self.deadline, self.job.submitted, self.job.id)
+
+    @property
+    def latest_start(self) -> float:
+        """When it must start at the latest, at full speed with the cluster to itself."""
+        fastest = max((size.rate for size in self.sizes), default=0.0)
+        return self.deadline - self.job.iterations / fastest if fastest > 0 else -math.inf
 
     @property
     def promised(self) -> bool:
@@ -94,12 +101,14 @@ class Task:
         return 0.0
 
     def overhead(self, old: Stretch | None, gpus: int, gpu_type: str, first: int | None) -> float:
-        """Seconds lost by moving from `old` to a block; `first` None for a place not yet known,
-        which is taken for a full reshape."""
+        """Seconds lost by moving from `old` to a block; the most it can be if `first` is None
+        because its place is not yet known."""
         cost: Overhead = self.job.overhead
         if old is None:
             base = cost.start
-        elif first is None or old.gpu_type != gpu_type:
+        elif first is None:
+            base = max(cost.reshape, cost.shrink)
+        elif old.gpu_type != gpu_type:
             base = cost.reshape
         elif old.first == first and old.gpus == gpus:
             return 0.0
