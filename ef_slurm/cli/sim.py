@@ -1,77 +1,472 @@
-"""ef-sim: what a scheduler would have done with a trace."""
+"""ef-sim: what a scheduler would have done with a trace, or with a site's own history."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ef_slurm.model import IfInfeasible
-from ef_slurm.simulator.errors import SimulatorError
-from ef_slurm.simulator.overhead import parse_overhead
+from ef_slurm.model import IfInfeasible, is_power_of_two
+from ef_slurm.simulator.analytic import analytic_tables, write_tables
+from ef_slurm.simulator.compare import simulate_all
+from ef_slurm.simulator.errors import InvariantError, SimulatorError
+from ef_slurm.simulator.generate import Recipe, generate
+from ef_slurm.simulator.outfile import write_whole
+from ef_slurm.simulator.overhead import OverheadModel, parse_overhead
 from ef_slurm.simulator.policies.registry import POLICIES
-from ef_slurm.simulator.run import Request, simulate
-from ef_slurm.simulator.throughput import read_throughputs
-from ef_slurm.simulator.trace import read_trace
+from ef_slurm.simulator.report.html import compare_page, run_page
+from ef_slurm.simulator.report.png import (
+    check_figure_file,
+    write_compare_figure,
+    write_run_figure,
+)
+from ef_slurm.simulator.report.table import HEADINGS, cells, grid, sheet
+from ef_slurm.simulator.run import Request, Result, simulate
+from ef_slurm.simulator.sacct import read_sacct
+from ef_slurm.simulator.site import SiteQuestion, answer_site, parse_scaling
+from ef_slurm.simulator.throughput import ThroughputTables, read_throughputs
+from ef_slurm.simulator.trace import Trace, read_trace, trace_text
+
+_FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+
+
+class _Bug(click.ClickException):
+    exit_code = 70  # EX_SOFTWARE of sysexits.h
+
+
+class _Overhead(click.ParamType[OverheadModel]):
+    name = "overhead"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> OverheadModel:
+        if isinstance(value, OverheadModel):
+            return value
+        try:
+            return parse_overhead(value)
+        except SimulatorError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _PowerOfTwo(click.ParamType[int]):
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not (str(value).isdecimal() and is_power_of_two(int(value))):
+            self.fail(f"{value!r} is not valid: a power of two (1, 2, 4, 8, …)", param, ctx)
+        return int(value)
+
+
+class _Policies(click.ParamType[tuple[str, ...]]):
+    name = "list"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(dict.fromkeys(part.strip() for part in value.split(",")))
+        for name in names:
+            if name not in POLICIES:
+                self.fail(f"{name!r} is not a policy: one of {', '.join(POLICIES)}", param, ctx)
+        return names
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def apply(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+_CLUSTER = (
+    click.option(
+        "--nodes", required=True, type=click.IntRange(min=1), help="Nodes of the cluster."
+    ),
+    click.option("--gpus-per-node", required=True, type=_PowerOfTwo(), help="GPUs of each node."),
+)
+_TABLES = click.option(
+    "--throughputs",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Throughput tables, <model>.csv each. Default: ef-sim's own analytic curves.",
+)
+_COST = click.option(
+    "--overhead",
+    type=_Overhead(),
+    metavar="zero|constant:SECONDS|paper",
+    default="zero",
+    show_default=True,
+    help="Training lost at every start and reshape.",
+)
+_JSON = click.option(
+    "--json",
+    "json_file",
+    type=_FILE,
+    metavar="FILE",
+    help="Write the numbers as JSON ('-': only that, to standard output).",
+)
+_HTML = click.option(
+    "--html",
+    "html_file",
+    type=_FILE,
+    metavar="FILE",
+    help="Write a report, one self-contained page.",
+)
+_PNG = click.option(
+    "--png",
+    "figure_file",
+    type=_FILE,
+    metavar="FILE",
+    help="Write a figure (.png, .svg or .pdf; needs matplotlib).",
+)
+_CHECK = click.option(
+    "--check", is_flag=True, help="Check the simulator's own rules at every event (slower)."
+)
+_PROCESSES = click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=lambda: os.cpu_count() or 1,
+    show_default="the machine's cores",
+    help="Simulations at a time.",
+)
+
+
+def _wait_or(*names: str, default: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--if-infeasible",
+        type=click.Choice(names),
+        default=default,
+        show_default=True,
+        help="What elasticflow does with a deadline that it cannot promise.",
+    )
+
+
+def _reports_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Errors of the simulator become messages: 1 for bad input, 70 for a bug."""
+
+    @wraps(command)
+    def guarded(**options: Any) -> None:
+        try:
+            command(**options)
+        except SimulatorError as error:
+            kind = _Bug if isinstance(error, InvariantError) else click.ClickException
+            raise kind(str(error)) from None
+
+    return guarded
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ef-slurm")
 def main() -> None:
-    """Simulate deadline scheduling on a GPU cluster."""
+    """Simulate deadline scheduling on a GPU cluster.
+
+    \b
+    A first look, with nothing but this package:
+      ef-sim generate trace.csv --jobs 200 --mean-interarrival 300
+      ef-sim run trace.csv --nodes 8 --gpus-per-node 8
+      ef-sim compare trace.csv --nodes 8 --gpus-per-node 8 --html report.html
+    """
 
 
 @main.command()
 @click.argument("trace_file", metavar="TRACE", type=click.Path(path_type=Path))
-@click.option("--throughputs", required=True, type=click.Path(path_type=Path))
-@click.option("--nodes", required=True, type=click.IntRange(min=1))
-@click.option("--gpus-per-node", required=True, type=click.IntRange(min=1))
-@click.option("--policy", default="elasticflow", type=click.Choice(list(POLICIES)))
-@click.option("--overhead", default="zero", help="zero, constant:SECONDS or paper")
-@click.option("--if-infeasible", default="wait", type=click.Choice(["wait", "reject"]))
-@click.option("--check", is_flag=True, help="check the simulator's invariants at every event")
-@click.option("--json", "json_file", type=click.Path(path_type=Path))
+@_options(_TABLES, *_CLUSTER)
+@click.option("--policy", type=click.Choice(POLICIES), default="elasticflow", show_default=True)
+@_options(_COST, _wait_or("wait", "reject", "best-effort", default="wait"))
+@_options(_CHECK, _JSON, _HTML, _PNG)
+@_reports_errors
 def run(
     trace_file: Path,
-    throughputs: Path,
+    throughputs: Path | None,
     nodes: int,
     gpus_per_node: int,
     policy: str,
-    overhead: str,
+    overhead: OverheadModel,
     if_infeasible: str,
     check: bool,
     json_file: Path | None,
+    html_file: Path | None,
+    figure_file: Path | None,
 ) -> None:
-    """Simulate TRACE under one policy."""
-    try:
-        trace = read_trace(trace_file, read_throughputs(throughputs))
-        request = Request(
-            trace,
-            nodes,
-            gpus_per_node,
-            policy,
-            parse_overhead(overhead),
-            IfInfeasible(if_infeasible),
-            check=check,
+    """Simulate TRACE under one policy.
+
+    TRACE is a CSV file with submission_time, num_iteration, model_name, deadline, batch_size and,
+    for policies with fixed sizes, num_gpu and duration; best_effort (0 or 1) and job_id may be left
+    out.
+
+    \b
+    Example:
+      ef-sim run 195job.csv --throughputs throughputs_A100 --nodes 16 --gpus-per-node 8 \\
+          --overhead constant:30 --html report.html
+    """
+    if figure_file is not None:
+        check_figure_file(figure_file)
+    trace = _trace(trace_file, throughputs, gpus_per_node)
+    request = Request(
+        trace, nodes, gpus_per_node, policy, overhead, IfInfeasible(if_infeasible), check=check
+    )
+    with _progress(len(trace.jobs), "simulating") as on_done:
+        result = simulate(request, on_done)
+    if not _is_stdout(json_file):
+        click.echo(sheet(result.metrics))
+    _write_json(json_file, asdict(result.metrics))
+    if html_file is not None:
+        _write(html_file, run_page(result))
+    if figure_file is not None:
+        write_run_figure(result, figure_file)
+
+
+@main.command()
+@click.argument("trace_file", metavar="TRACE", type=click.Path(path_type=Path))
+@_options(_TABLES, *_CLUSTER)
+@click.option(
+    "--policies",
+    type=_Policies(),
+    metavar="NAME,NAME,…",
+    default=",".join(POLICIES),
+    show_default=True,
+)
+@_options(_COST, _wait_or("wait", "reject", "best-effort", default="wait"), _PROCESSES)
+@_options(_CHECK, _JSON, _HTML, _PNG)
+@_reports_errors
+def compare(
+    trace_file: Path,
+    throughputs: Path | None,
+    nodes: int,
+    gpus_per_node: int,
+    policies: tuple[str, ...],
+    overhead: OverheadModel,
+    if_infeasible: str,
+    processes: int,
+    check: bool,
+    json_file: Path | None,
+    html_file: Path | None,
+    figure_file: Path | None,
+) -> None:
+    """Simulate TRACE under several policies, side by side.
+
+    \b
+    Example:
+      ef-sim compare 195job.csv --throughputs throughputs_A100 --nodes 16 --gpus-per-node 8 \\
+          --policies elasticflow,edf,slurm --html report.html
+    """
+    if figure_file is not None:
+        check_figure_file(figure_file)
+    trace = _trace(trace_file, throughputs, gpus_per_node)
+    wish = IfInfeasible(if_infeasible)
+    requests = [
+        Request(trace, nodes, gpus_per_node, policy, overhead, wish, check=check)
+        for policy in policies
+    ]
+    results = _simulate_all(requests, processes)
+    if not _is_stdout(json_file):
+        click.echo(grid(HEADINGS, [cells(result.metrics) for result in results]))
+    _write_json(json_file, {"results": [asdict(result.metrics) for result in results]})
+    if html_file is not None:
+        _write(html_file, compare_page(results))
+    if figure_file is not None:
+        write_compare_figure(results, figure_file)
+
+
+@main.command("generate")
+@click.argument("trace_file", metavar="TRACE", type=_FILE)
+@click.option("--jobs", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option(
+    "--mean-interarrival",
+    type=float,
+    metavar="SECONDS",
+    default=900.0,
+    show_default=True,
+    help="Mean of the exponential time between two submissions.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--slack",
+    type=(float, float),
+    metavar="LOW HIGH",
+    default=(0.5, 1.5),
+    show_default=True,
+    help="Deadline: uniformly so many run times after submission.",
+)
+@click.option(
+    "--best-effort",
+    type=float,
+    metavar="SHARE",
+    default=0.0,
+    show_default=True,
+    help="Part of the jobs without a deadline, 0 to 1.",
+)
+@_TABLES
+@click.option(
+    "--write-throughputs",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the throughput tables in use there, too.",
+)
+@_reports_errors
+def generate_command(
+    trace_file: Path,
+    jobs: int,
+    mean_interarrival: float,
+    seed: int,
+    slack: tuple[float, float],
+    best_effort: float,
+    throughputs: Path | None,
+    write_throughputs: Path | None,
+) -> None:
+    """Make a synthetic trace and write it to TRACE ('-': standard output).
+
+    Requested GPUs: 1 (83 %), 2 (3 %), 4 (3 %), 8 (10 %), 16 (1 %). Run time at that size:
+    60 * 10^U(1, 2.5) seconds (80 %) or 60 * 10^U(2.5, 4) (20 %). Models and batch sizes: uniform.
+    The same options and seed give the same trace.
+
+    \b
+    Example:
+      ef-sim generate trace.csv --jobs 1000 --mean-interarrival 1500 --seed 7
+    """
+    tables = _tables(throughputs, 8)
+    trace = generate(Recipe(jobs, mean_interarrival, seed, slack, best_effort), tables)
+    _write(trace_file, trace_text(trace))
+    if write_throughputs is not None:
+        write_tables(tables, write_throughputs)
+    if not _is_stdout(trace_file):
+        click.echo(f"{trace_file}: {len(trace.jobs)} jobs")
+
+
+@main.command()
+@click.argument("sacct_file", metavar="EXPORT", type=click.Path(path_type=Path))
+@_options(*_CLUSTER)
+@click.option(
+    "--deadline-factor",
+    "factors",
+    type=click.FloatRange(min=1, min_open=True),
+    multiple=True,
+    default=(1.5, 2.0, 3.0),
+    show_default=True,
+    metavar="X",
+    help="Deadlines at X times a job's run time after its submission. May be repeated.",
+)
+@click.option(
+    "--scaling",
+    metavar="linear|amdahl:F|power:E",
+    default="amdahl:0.02",
+    show_default=True,
+    help="Assumed speed-up on n GPUs: n, 1/(F+(1-F)/n), or n to the power of E.",
+)
+@click.option(
+    "--max-growth",
+    type=click.FloatRange(min=1),
+    default=8.0,
+    show_default=True,
+    help="No job gets more than this many times the GPUs that it requested.",
+)
+@click.option(
+    "--overhead",
+    type=_Overhead(),
+    metavar="zero|constant:SECONDS|paper",
+    default="constant:30",
+    show_default=True,
+    help="Training lost at every start and reshape.",
+)
+@_options(_wait_or("best-effort", "wait", "reject", default="best-effort"), _PROCESSES, _JSON)
+@_reports_errors
+def site(
+    sacct_file: Path,
+    nodes: int,
+    gpus_per_node: int,
+    factors: tuple[float, ...],
+    scaling: str,
+    max_growth: float,
+    overhead: OverheadModel,
+    if_infeasible: str,
+    processes: int,
+    json_file: Path | None,
+) -> None:
+    """Ask what ef-slurm would have done with your cluster's own history.
+
+    EXPORT is what this prints:
+
+    \b
+      sacct --allusers --allocations --duplicates --parsable2 \\
+          --starttime=2026-09-01 --endtime=2026-10-01 \\
+          --format=JobID,Submit,Start,End,Timelimit,ReqTRES,AllocTRES,State > history.txt
+
+    Every GPU job gets a deadline at X times its run time. How it would have run on other numbers of
+    GPUs nobody measured: --scaling is an assumption, and the answer is as good as that.
+
+    \b
+    Example:
+      ef-sim site history.txt --nodes 32 --gpus-per-node 8 --deadline-factor 2
+    """
+    question = SiteQuestion(
+        history=read_sacct(sacct_file),
+        nodes=nodes,
+        gpus_per_node=gpus_per_node,
+        factors=tuple(dict.fromkeys(factors)),
+        scaling=parse_scaling(scaling, max_growth),
+        overhead=overhead,
+        if_infeasible=IfInfeasible(if_infeasible),
+    )
+    answer = answer_site(question, lambda requests: _simulate_all(requests, processes))
+    if not _is_stdout(json_file):
+        click.echo(answer.text())
+    _write_json(json_file, answer.as_json())
+
+
+def _trace(file: Path, throughputs: Path | None, gpus_per_node: int) -> Trace:
+    trace = read_trace(file, _tables(throughputs, gpus_per_node))
+    if trace.unsorted_rows:
+        click.echo(
+            f"note: {file}: {trace.unsorted_rows} rows out of order, sorted by submission", err=True
         )
-        with _progress(len(trace.jobs)) as on_done:
-            result = simulate(request, on_done)
-    except SimulatorError as error:
-        raise click.ClickException(str(error)) from None
-    text = json.dumps(asdict(result.metrics), indent=2)
-    if json_file is not None:
-        json_file.write_text(text + "\n", encoding="utf-8")
-    click.echo(text)
+    return trace
+
+
+def _tables(directory: Path | None, gpus_per_node: int) -> ThroughputTables:
+    return analytic_tables(gpus_per_node) if directory is None else read_throughputs(directory)
+
+
+def _simulate_all(requests: list[Request], processes: int) -> list[Result]:
+    total = sum(len(request.trace.jobs) for request in requests)
+    with _progress(total, "simulating") as on_done:
+        return simulate_all(requests, processes, on_done)
 
 
 @contextmanager
-def _progress(jobs: int) -> Iterator[Callable[[int], None]]:
-    with click.progressbar(length=jobs, label="jobs", file=sys.stderr) as bar:
+def _progress(jobs: int, label: str) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal's standard error; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with click.progressbar(length=jobs, label=label, file=sys.stderr, show_pos=True) as bar:
         yield bar.update
+
+
+def _is_stdout(file: Path | None) -> bool:
+    return file is not None and str(file) == "-"
+
+
+def _write_json(file: Path | None, content: object) -> None:
+    if file is not None:
+        _write(file, json.dumps(content, indent=2) + "\n")
+
+
+def _write(file: Path, content: str) -> None:
+    if _is_stdout(file):
+        click.echo(content, nl=False)
+    else:
+        write_whole(file, content)
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ class Engine:
         run = self._active.get(job_id)
         if run is None or run.standing is Standing.ADMITTED:
             raise InvariantError(
-                f"policy {self._policy.name} at {now!r} judges job {job_id}, which was judged before"
+                f"policy {self._policy.name} at {now!r} judges {job_id}, which was judged before"
             )
         run.outcome = outcome
         if outcome is Outcome.REJECTED:

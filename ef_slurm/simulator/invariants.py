@@ -66,7 +66,9 @@ class Invariants:
                 self._fail(now, f"job {run.job.id}: {run.gpus} GPUs in {run.block}")
             self._check_aligned(now, run.block, run.job.id)
             for node in run.block.nodes:
-                for gpu in range(run.block.first_gpu, run.block.first_gpu + run.block.gpus_per_node):
+                for gpu in range(
+                    run.block.first_gpu, run.block.first_gpu + run.block.gpus_per_node
+                ):
                     other = taken.setdefault((self._index[node], gpu), run.job.id)
                     if other != run.job.id:
                         self._fail(now, f"jobs {other} and {run.job.id} share GPU {gpu} of {node}")

@@ -60,9 +60,7 @@ class Metrics:
 def is_met(run: Run) -> bool:
     """Whether a deadline job finished in time."""
     deadline = run.job.deadline
-    return (
-        deadline is not None and run.finished is not None and run.finished <= deadline + PUNCTUAL
-    )
+    return deadline is not None and run.finished is not None and run.finished <= deadline + PUNCTUAL
 
 
 def is_broken(run: Run) -> bool:

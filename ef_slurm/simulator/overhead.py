@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from ef_slurm.model import Block, Overhead
+from ef_slurm.model import Overhead
 from ef_slurm.simulator.errors import SimulatorError
 
 WANTED = "zero, constant:SECONDS or paper"
@@ -14,10 +13,17 @@ WANTED = "zero, constant:SECONDS or paper"
 
 @dataclass(frozen=True, slots=True)
 class OverheadModel:
-    """A named rule: GPUs of the cluster → every job's `Overhead`."""
+    """A named rule: `paper`, or the same `seconds` for every change."""
 
     name: str
-    for_cluster: Callable[[int], Overhead]
+    seconds: float = 0.0
+
+    def for_cluster(self, gpus: int) -> Overhead:
+        """Every job's overhead on a cluster of `gpus`."""
+        if self.name != "paper":
+            return Overhead.constant(self.seconds)
+        first = (7.0 if gpus >= 256 else 2.0) + 2.0
+        return Overhead(start=first, reshape=first, shrink=first, per_doubling=2.0)
 
 
 def parse_overhead(text: str) -> OverheadModel:
@@ -36,48 +42,26 @@ def parse_overhead(text: str) -> OverheadModel:
     """
     kind, _, argument = text.partition(":")
     if kind == "zero" and not argument:
-        return OverheadModel("zero", lambda _: Overhead())
+        return OverheadModel("zero")
     if kind == "paper" and not argument:
-        return OverheadModel("paper", _paper)
+        return OverheadModel("paper")
     if kind == "constant" and argument:
         try:
             seconds = float(argument)
         except ValueError:
             seconds = math.nan
         if math.isfinite(seconds) and seconds >= 0:
-            return OverheadModel(text, lambda _: Overhead.constant(seconds))
+            return OverheadModel(text, seconds)
     raise SimulatorError(f"overhead {text!r} is not valid: {WANTED}")
 
 
-def _paper(cluster_gpus: int) -> Overhead:
-    base = 7.0 if cluster_gpus >= 256 else 2.0
-    first = base + 2.0
-    return Overhead(start=first, reshape=first, shrink=first, per_doubling=2.0)
+def counted_cost(overhead: Overhead, before: int, gpus: int) -> float:
+    """Seconds of lost training from `before` GPUs (0: none) to `gpus`, blocks unknown.
 
+    `Overhead.seconds` is the rule where blocks are known.
 
-def cost(overhead: Overhead, gpus: int, before: int, shrunk_in_place: bool) -> float:
-    """Seconds of lost training when a job on `before` GPUs (0: none) goes to `gpus`.
-
-    >>> cost(Overhead(start=10.0, per_doubling=1.0), 8, 0, False)
+    >>> counted_cost(Overhead(start=10.0, per_doubling=1.0), 0, 8)
     13.0
     """
-    if before == 0:
-        seconds = overhead.start
-    elif shrunk_in_place:
-        seconds = overhead.shrink
-    else:
-        seconds = overhead.reshape
-    return seconds + overhead.per_doubling * math.log2(gpus)
-
-
-def shrinks_in_place(old: Block | None, new: Block | None) -> bool:
-    """Whether the job only gives up whole nodes of those that it holds."""
-    return (
-        old is not None
-        and new is not None
-        and new.gpus < old.gpus
-        and new.gpus_per_node == old.gpus_per_node
-        and new.first_gpu == old.first_gpu
-        and new.gpu_type == old.gpu_type
-        and set(new.nodes) < set(old.nodes)
-    )
+    base = overhead.reshape if before else overhead.start
+    return base + overhead.per_doubling * math.log2(gpus)

@@ -28,7 +28,7 @@ class Request:
     policy: str
     overhead: OverheadModel
     if_infeasible: IfInfeasible = IfInfeasible.WAIT
-    planner_policy: Policy = field(default_factory=Policy)
+    planner_policy: Policy = field(default_factory=lambda: Policy(offers=False))
     check: bool = False
 
     @property

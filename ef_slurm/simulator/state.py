@@ -6,18 +6,22 @@ import math
 from dataclasses import dataclass
 
 from ef_slurm.model import Block, Outcome, Overhead, Schedule, Standing
-from ef_slurm.simulator.overhead import cost, shrinks_in_place
+from ef_slurm.simulator.overhead import counted_cost
 from ef_slurm.simulator.trace import TraceJob
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A job held `gpus` from `start` to `end` and trained from `trains_from` on (seconds)."""
+    """A job held `gpus` from `start` to `end` and trained from `trains_from` on (seconds).
+
+    `block` is None under policies that only count GPUs.
+    """
 
     start: float
     end: float
     gpus: int
     trains_from: float
+    block: Block | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +146,12 @@ class Run:
             self.reshapes += 1
             self.migrations += before == grant.gpus
             self.last_reshape = now
-        in_place = shrinks_in_place(old_block, grant.block)
+        if grant.block is None:
+            lost = counted_cost(self._overhead, before, grant.gpus)
+        else:
+            lost = self._overhead.seconds(old_block, grant.block)
         self.since = now
-        self.trains_from = now + cost(self._overhead, grant.gpus, before, in_place)
+        self.trains_from = now + lost
         self.anchor = self.trains_from
         self.rate = self.rate_at(grant.gpus)
         return True
@@ -163,5 +170,6 @@ class Run:
     def _close(self, now: float) -> None:
         """Ends the present stretch."""
         if self.gpus and now > self.since:
-            self.stretches.append(Stretch(self.since, now, self.gpus, self.trains_from))
+            stretch = Stretch(self.since, now, self.gpus, self.trains_from, self.block)
+            self.stretches.append(stretch)
         self.remaining = self.remaining_at(now)

@@ -105,4 +105,6 @@ def _read(file: Path, delimiter: str) -> list[tuple[int, list[str]]]:
     except UnicodeDecodeError:
         raise InputError.one(file, "is not a UTF-8 text file") from None
     except csv.Error as error:
-        raise InputError.one(file, f"is not a readable table: {error}", line=reader.line_num) from None
+        raise InputError.one(
+            file, f"is not a readable table: {error}", line=reader.line_num
+        ) from None

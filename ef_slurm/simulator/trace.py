@@ -12,13 +12,14 @@ Columns (the second spelling of the published Figure 8(a) trace is read too):
 - `best_effort`: optional, 1 for a job without a deadline.
 
 Other columns are ignored. Rows may stand in any order: they are sorted by submission (stably), and
-the number of rows that were out of order is kept for the report. Everything else that is wrong is an
-error that names file, line and column; a deadline that is not later than the submission is one, too.
+the number of rows that were out of order is kept for the report. Everything else that is wrong is
+an error that names file, line and column, a deadline not later than the submission included.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,9 +135,7 @@ class _TraceReader:
         curve = self._curve(row, batch)
         deadline = self._deadline(row, submitted)
         requested = self._whole(row, "num_gpu") if self._has(row, "num_gpu") else None
-        duration = (
-            self._number(row, "duration", above=0.0) if self._has(row, "duration") else None
-        )
+        duration = self._number(row, "duration", above=0.0) if self._has(row, "duration") else None
         if len(self._table.problems) > known:
             return None
         assert submitted is not None
@@ -206,32 +205,31 @@ class _TraceReader:
     def _whole(self, row: Row, column: str) -> int | None:
         value = self._table.number(row, self._names[column], low=1)
         if value is not None and value != int(value):
-            self._table.complain(
-                row.line, self._names[column], f"{value:g} is not a whole number"
-            )
+            self._table.complain(row.line, self._names[column], f"{value:g} is not a whole number")
             return None
         return None if value is None else int(value)
 
 
-def write_trace(trace: Trace, file: Path) -> None:
-    """Writes a trace in the published format."""
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for job in trace.jobs:
-            writer.writerow(
-                (
-                    job.id,
-                    f"{job.submitted:.10g}",
-                    f"{job.iterations:.10g}",
-                    job.model,
-                    "" if job.deadline is None else f"{job.deadline:.10g}",
-                    job.batch_size,
-                    "" if job.requested_gpus is None else job.requested_gpus,
-                    "" if job.duration is None else f"{job.duration:.10g}",
-                    int(job.deadline is None),
-                )
+def trace_text(trace: Trace) -> str:
+    """The trace in the published format."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for job in trace.jobs:
+        writer.writerow(
+            (
+                job.id,
+                f"{job.submitted:.10g}",
+                f"{job.iterations:.10g}",
+                job.model,
+                "" if job.deadline is None else f"{job.deadline:.10g}",
+                job.batch_size,
+                "" if job.requested_gpus is None else job.requested_gpus,
+                "" if job.duration is None else f"{job.duration:.10g}",
+                int(job.deadline is None),
             )
+        )
+    return stream.getvalue()
 
 
 def require_requests(trace: Trace, policy: str) -> None:

@@ -24,7 +24,7 @@ class Setting:
     gpus_per_node: int
     overhead: Overhead = field(default_factory=Overhead)
     if_infeasible: IfInfeasible = IfInfeasible.WAIT
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = field(default_factory=lambda: Policy(offers=False))
 
     @property
     def gpus(self) -> int:

@@ -26,7 +26,11 @@ from ef_slurm.simulator.policies.fixed import arrival_order, requested, take_in_
 from ef_slurm.simulator.state import Grant, Run
 
 try:
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.optimize import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        Bounds,
+        LinearConstraint,
+        milp,
+    )
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise SimulatorError(
         "policy 'chronus' needs scipy: pip install 'ef-slurm[simulator]'"

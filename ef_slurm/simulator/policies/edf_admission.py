@@ -47,9 +47,7 @@ class EdfAdmission:
 
     def _all_in_time(self, now: float, runs: Sequence[Run], newcomer: Run) -> bool:
         """Plays EDF forward. A job that is already doomed does not count against the newcomer."""
-        waiting = sorted(
-            (run for run in runs if run.job.deadline is not None), key=deadline_order
-        )
+        waiting = sorted((run for run in runs if run.job.deadline is not None), key=deadline_order)
         remaining = {run.job.id: run.remaining_at(now) for run in waiting}
         first = deadline_order(newcomer)
         while waiting:

@@ -1,22 +1,44 @@
 """Gandiva's time slicing (Xiao et al., OSDI 2018), as in the published comparison.
 
-Jobs of one requested size form a class and share the class's part of the cluster in turns of 60 s.
-The cluster is divided among the classes in proportion to their demand (jobs × size); what a class
-cannot use in one turn for want of whole slots is credited to its next. Fixed sizes; deadlines play
-no part. Packing several jobs on one GPU and grow-shrink are left out, as in that comparison.
+Jobs of one requested size form a class. A class owns sets of nodes, each just large enough for its
+size (a whole node for sizes that fit into one); the jobs of a set share it in turns of 60 s. An
+arrival joins a set of its class with room, else opens one on free nodes, else joins the least
+loaded. Once per slice the sets are rebalanced towards demand: the most loaded class gets a set from
+the least loaded one if that loads it less than half as much. Fixed sizes; deadlines play no part.
+Packing several jobs on one GPU and grow-shrink are left out, as in that comparison.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from ef_slurm.simulator.policies.base import Round, Setting
-from ef_slurm.simulator.policies.fixed import arrival_order, requested
+from ef_slurm.simulator.policies.fixed import requested
 from ef_slurm.simulator.state import Grant, Run
 
 SLICE_SECONDS = 60.0
+_UNBALANCED = 2.0
+
+
+@dataclass(slots=True)
+class NodeSet:
+    """Nodes of one class, and the ids of the jobs that share them, next turn first."""
+
+    size: int
+    gpus: int
+    members: list[str] = field(default_factory=list)
+
+    @property
+    def load(self) -> float:
+        """GPUs wanted per GPU."""
+        return len(self.members) * self.size / self.gpus
+
+    @property
+    def turns(self) -> int:
+        """Jobs that run at a time."""
+        return self.gpus // self.size
 
 
 class Gandiva:
@@ -28,61 +50,116 @@ class Gandiva:
     fixed_size = True
 
     def __init__(self, setting: Setting) -> None:
+        self._width = setting.gpus_per_node
         self._gpus = setting.gpus
-        self._credit: dict[int, float] = defaultdict(float)
-        self._last_turn: dict[str, float] = {}
+        self._free = setting.gpus
+        self._sets: list[NodeSet] = []
+        self._sizes: dict[str, int] = {}
+        self._homeless: list[str] = []
         self._slice_end = -math.inf
 
     def decide(self, now: float, runs: Sequence[Run]) -> Round:
         """See `SchedulingPolicy`."""
-        classes: dict[int, list[Run]] = defaultdict(list)
-        for run in sorted(runs, key=arrival_order):
-            if requested(run) <= self._gpus:
-                classes[requested(run)].append(run)
-        demand = {size: size * len(members) for size, members in classes.items()}
-        if sum(demand.values()) <= self._gpus:
-            self._credit.clear()
-            return Round({r.job.id: Grant(size) for size, rs in classes.items() for r in rs})
-        fresh = now >= self._slice_end
-        if fresh:
+        self._forget({run.job.id for run in runs})
+        for run in runs:
+            if run.job.id not in self._sizes and requested(run) <= self._gpus:
+                self._sizes[run.job.id] = requested(run)
+                self._homeless.append(run.job.id)
+        self._house()
+        if now >= self._slice_end:
             self._slice_end = now + SLICE_SECONDS
-            self._add_credit(demand)
-        grants = self._turns(now, classes, keep=not fresh)
-        return Round(grants, next_change=self._slice_end)
+            self._rebalance()
+            for shared in self._sets:
+                turns = shared.turns
+                shared.members = shared.members[turns:] + shared.members[:turns]
+        grants = {
+            job_id: Grant(shared.size)
+            for shared in self._sets
+            for job_id in shared.members[: shared.turns]
+        }
+        contended = self._homeless or any(shared.load > 1 for shared in self._sets)
+        return Round(grants, next_change=self._slice_end if contended else math.inf)
 
-    def _add_credit(self, demand: dict[int, int]) -> None:
-        """Credits every class with its part of the cluster for one slice."""
-        total = sum(demand.values())
-        for size in [size for size in self._credit if size not in demand]:
-            del self._credit[size]
-        for size, wanted in demand.items():
-            part = min(self._gpus * wanted / total, float(wanted))
-            self._credit[size] = min(self._credit[size] + part, float(max(self._gpus, size)))
+    def _forget(self, present: set[str]) -> None:
+        """Drops jobs that left, and gives empty sets back."""
+        gone = self._sizes.keys() - present
+        if not gone:
+            return
+        for job_id in gone:
+            del self._sizes[job_id]
+        for shared in self._sets:
+            shared.members = [job_id for job_id in shared.members if job_id not in gone]
+        self._free += sum(shared.gpus for shared in self._sets if not shared.members)
+        self._sets = [shared for shared in self._sets if shared.members]
 
-    def _turns(
-        self, now: float, classes: dict[int, list[Run]], *, keep: bool
-    ) -> dict[str, Grant]:
-        """Whose turn it is: inside a slice the jobs that have it keep it."""
-        free = self._gpus
-        grants: dict[str, Grant] = {}
-        by_need = sorted(classes, key=lambda size: (-self._credit[size] / size, -size))
-        if keep:
-            for size in by_need:
-                for run in classes[size]:
-                    if run.gpus:
-                        grants[run.job.id] = Grant(size)
-                        free -= size
-        spend = not keep
-        for rich_only in (True, False):
-            for size in by_need:
-                waiting = [run for run in classes[size] if run.job.id not in grants]
-                waiting.sort(key=lambda run: self._last_turn.get(run.job.id, -math.inf))
-                for run in waiting:
-                    if size > free or (spend and rich_only and self._credit[size] < size):
-                        break
-                    grants[run.job.id] = Grant(size)
-                    self._last_turn[run.job.id] = now
-                    free -= size
-                    if spend:
-                        self._credit[size] -= size
-        return grants
+    def _house(self) -> None:
+        """Finds a set for every job that has none."""
+        still = []
+        for job_id in self._homeless:
+            if job_id not in self._sizes:
+                continue
+            size = self._sizes[job_id]
+            least = min(self._of_size(size), key=lambda shared: shared.load, default=None)
+            gpus = math.ceil(size / self._width) * self._width
+            if (least is None or least.load + size / least.gpus > 1) and gpus <= self._free:
+                least = NodeSet(size, gpus)
+                self._sets.append(least)
+                self._free -= gpus
+            if least is None:
+                still.append(job_id)
+            else:
+                least.members.append(job_id)
+        self._homeless = still
+
+    def _rebalance(self) -> None:
+        """Moves one set from the least loaded class to the most loaded one."""
+        sizes = sorted(set(self._sizes.values()))
+        loads = {size: self._class_load(size) for size in sizes}
+        if len(loads) < 2:
+            return
+        poor = max(loads, key=lambda size: loads[size])
+        need = math.ceil(poor / self._width) * self._width
+        if loads[poor] <= 1 or need <= self._free:
+            return
+        for rich in sorted(loads, key=lambda size: loads[size]):
+            donors = sorted(self._of_size(rich), key=lambda shared: shared.load)
+            given: list[NodeSet] = []
+            while donors and self._free + sum(shared.gpus for shared in given) < need:
+                given.append(donors.pop(0))
+            if not donors or rich == poor:
+                continue
+            left = sum(shared.gpus for shared in donors)
+            wanted = rich * sum(size == rich for size in self._sizes.values())
+            if self._free + sum(s.gpus for s in given) < need or (
+                wanted / left * _UNBALANCED > loads[poor]
+            ):
+                continue
+            self._free += sum(shared.gpus for shared in given)
+            self._sets = [shared for shared in self._sets if shared not in given]
+            for shared in given:
+                for job_id in shared.members:
+                    min(donors, key=lambda other: other.load).members.append(job_id)
+            self._open(poor, need)
+            return
+
+    def _open(self, size: int, gpus: int) -> None:
+        """A new set for a class, filled from its most loaded sets."""
+        fresh = NodeSet(size, gpus)
+        self._free -= gpus
+        peers = self._of_size(size)
+        while len(fresh.members) < fresh.turns:
+            fullest = max(peers, key=lambda shared: shared.load, default=None)
+            if fullest is None or fullest.load <= 1:
+                break
+            fresh.members.append(fullest.members.pop())
+        self._sets.append(fresh)
+        self._house()
+
+    def _of_size(self, size: int) -> list[NodeSet]:
+        return [shared for shared in self._sets if shared.size == size]
+
+    def _class_load(self, size: int) -> float:
+        """GPUs wanted per GPU owned; infinite for a class that owns none."""
+        wanted = size * sum(other == size for other in self._sizes.values())
+        owned = sum(shared.gpus for shared in self._of_size(size))
+        return wanted / owned if owned else math.inf

@@ -1,6 +1,6 @@
 """Themis' finish-time fairness (Mahajan et al., NSDI 2020), as in the published comparison.
 
-In rounds of 60 s: the time shares that minimise the largest ratio ρ of a job's projected finish
+In rounds of 60 s: the time shares that minimise the largest ratio of a job's projected finish
 time to the finish time it would have alone on 1/n of the cluster (n jobs present), found by
 bisection; then the jobs go in order of share over the share of time that they had so far, each with
 its requested size while it fits. Themis' auctions with partial bids are replaced by this exact
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ef_slurm.simulator.policies.base import Round, Setting
 from ef_slurm.simulator.policies.fixed import requested, take_in_order
@@ -19,6 +20,8 @@ from ef_slurm.simulator.state import Run
 
 ROUND_SECONDS = 60.0
 _BISECTIONS = 40
+
+Vector = NDArray[np.float64]
 
 
 class Themis:
@@ -62,9 +65,7 @@ class Themis:
         return [runs[index] for index in np.argsort(-priority, kind="stable")]
 
 
-def fair_shares(
-    sizes: np.ndarray, left: np.ndarray, age: np.ndarray, gpus: int
-) -> np.ndarray:
+def fair_shares(sizes: Vector, left: Vector, age: Vector, gpus: int) -> Vector:
     """Time shares in [0, 1] with the least largest finish-time ratio.
 
     Args:
@@ -76,9 +77,10 @@ def fair_shares(
     alone = np.minimum(1.0, gpus / len(sizes) / sizes)
     alone_finish = age + left / alone
 
-    def needed(ratio: float) -> np.ndarray:
+    def needed(ratio: float) -> Vector:
         """Shares with which every job finishes at `ratio` times its finish alone."""
-        return left / np.maximum(ratio * alone_finish - age, 1e-9)
+        shares: Vector = left / np.maximum(ratio * alone_finish - age, 1e-9)
+        return shares
 
     low = float(np.max((age + left) / alone_finish))  # nobody can have more than all of the time
     high = max(2.0 * low, 2.0)
@@ -90,4 +92,5 @@ def fair_shares(
             low = middle
         else:
             high = middle
-    return np.minimum(needed(high), 1.0)
+    shares: Vector = np.minimum(needed(high), 1.0)
+    return shares

@@ -1,6 +1,6 @@
 """Tiresias, discretised two-dimensional least attained service (Gu et al., NSDI 2019).
 
-Three queues by attained service (seconds × GPUs: below 3,250, below 7,200, the rest), as in the
+Three queues by attained service (seconds times GPUs: below 3,250, below 7,200, the rest), as in the
 published comparison. A job only moves down. Queues are served in order, inside a queue running jobs
 first, then first come, first served; a job that does not fit is passed over (backfill). Fixed
 sizes, preemptive. Tiresias' placement by model skew and its promotion of starving jobs are left

@@ -1,0 +1,72 @@
+"""Several simulations at once, each in a process of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.sharedctypes import Synchronized
+from typing import Any
+
+from ef_slurm.simulator.errors import SimulatorError
+from ef_slurm.simulator.run import Request, Result, simulate
+
+_POLL_SECONDS = 0.2
+
+# Set once in each worker, before its first task.
+_done: Synchronized[Any] | None = None
+
+
+def simulate_all(
+    requests: Sequence[Request],
+    processes: int,
+    on_done: Callable[[int], None] | None = None,
+) -> list[Result]:
+    """Simulates every request, `processes` at a time; results in the order of the requests.
+
+    `on_done` hears of the jobs that left, in whatever simulation.
+
+    Raises:
+        SimulatorError: one of them failed; the others are given up.
+    """
+    if processes <= 1 or len(requests) == 1:
+        return [simulate(request, on_done) for request in requests]
+    context = multiprocessing.get_context("spawn")
+    done: Synchronized[Any] = context.Value(ctypes.c_longlong, 0)
+    pool = ProcessPoolExecutor(
+        min(processes, len(requests)), mp_context=context, initializer=_start, initargs=(done,)
+    )
+    try:
+        futures = [pool.submit(_work, request) for request in requests]
+        seen, pending = 0, set(futures)
+        while pending:
+            finished, pending = wait(pending, _POLL_SECONDS, return_when=FIRST_EXCEPTION)
+            if on_done is not None and done.value > seen:
+                on_done(done.value - seen)
+                seen = done.value
+            for future in finished:
+                future.result()
+        return [future.result() for future in futures]
+    except BrokenProcessPool:
+        raise SimulatorError(
+            "a simulation's process died (out of memory?): try --processes 1"
+        ) from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start(done: Synchronized[Any]) -> None:
+    global _done
+    _done = done
+
+
+def _work(request: Request) -> Result:
+    return simulate(request, _count)
+
+
+def _count(jobs: int) -> None:
+    if _done is not None:
+        with _done.get_lock():
+            _done.value += jobs

@@ -1,0 +1,218 @@
+"""One self-contained HTML page per report: no network, no other files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from ef_slurm.simulator.metrics import Metrics
+from ef_slurm.simulator.report import svg
+from ef_slurm.simulator.report.series import (
+    FATE_LABELS,
+    Fate,
+    TimeLine,
+    allocation,
+    fate,
+    fates_over_time,
+    span,
+    time_line,
+    time_unit,
+)
+from ef_slurm.simulator.report.table import HEADINGS, cells, duration
+from ef_slurm.simulator.run import Result
+
+MOST_RECTANGLES = 60_000
+"""Above this many the allocation of a policy is left out, to keep the page light."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A headline number."""
+
+    value: str
+    label: str
+    alarm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """The allocation of one policy: a drawing area, and what to draw in it."""
+
+    key: str
+    policy: str
+    data: Markup
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading, an explanation and a chart."""
+
+    title: str
+    note: str
+    chart: Markup
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+def run_page(result: Result) -> str:
+    """The report of one simulation."""
+    numbers = result.metrics
+    line = time_line(result.runs, _gpus(numbers))
+    sections = [
+        Section(
+            "Deadlines",
+            "Jobs by time of submission, and what became of them.",
+            Markup(svg.fates(fates_over_time(result.runs))),
+            _legend(result),
+        ),
+        Section(
+            "Efficiency",
+            "Single-GPU equivalents of the work done, sum of T(n)/T(1), over the GPUs of the "
+            "cluster; shaded: GPUs given out.",
+            Markup(svg.time_line(line)),
+            (("#0072b2", "efficiency"), ("#d7e3ef", "GPUs in use")),
+        ),
+    ]
+    return _page(
+        f"{numbers.trace}: {numbers.policy}",
+        _subtitle(numbers),
+        _tiles(numbers),
+        [result],
+        sections,
+    )
+
+
+def compare_page(results: Sequence[Result]) -> str:
+    """The report of several policies on one trace."""
+    first = results[0].metrics
+    ratios = [(r.metrics.policy, r.metrics.ratio) for r in results if r.metrics.ratio is not None]
+    lines = [(r.metrics.policy, time_line(r.runs, _gpus(r.metrics))) for r in results]
+    seconds = max(float(line.edges[-1] - line.edges[0]) for _, line in lines)
+    shown = [(name, _stretched(line, seconds)) for name, line in lines]
+    sections = [
+        Section(
+            "Deadlines met",
+            "Of all jobs with a deadline, those turned away included.",
+            Markup(svg.bars(ratios, "deadlines met")),
+        ),
+        Section(
+            "Efficiency over time",
+            "Single-GPU equivalents of the work done, sum of T(n)/T(1), over the cluster's GPUs.",
+            Markup(svg.lines(shown, seconds, "efficiency")),
+            tuple(
+                (svg.LINE_COLOURS[place % len(svg.LINE_COLOURS)], name)
+                for place, (name, _) in enumerate(lines)
+            ),
+        ),
+    ]
+    title = f"{first.trace}: {len(results)} policies"
+    return _page(title, _subtitle(first), [], results, sections)
+
+
+def _page(
+    title: str,
+    subtitle: str,
+    tiles: Sequence[Tile],
+    results: Sequence[Result],
+    sections: Sequence[Section],
+) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    room = resources.files("ef_slurm.simulator.report")
+    template = environment.from_string((room / "page.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        title=title,
+        subtitle=subtitle,
+        tiles=tiles,
+        sections=sections,
+        maps=[_map(f"map{place}", result) for place, result in enumerate(results)],
+        fate_legend=_legend(*results),
+        headings=HEADINGS,
+        rows=[cells(result.metrics) for result in results],
+        script=Markup((room / "map.js").read_text(encoding="utf-8")),
+    )
+
+
+def _map(key: str, result: Result) -> Map:
+    numbers, runs = result.metrics, result.runs
+    start, end = span(runs)
+    rectangles = allocation(runs, numbers.gpus_per_node, _gpus(numbers))
+    left_out = len(rectangles) if len(rectangles) > MOST_RECTANGLES else 0
+    unit, unit_name = time_unit(end - start)
+    data = {
+        "gpus": _gpus(numbers),
+        "gpusPerNode": numbers.gpus_per_node,
+        "seconds": round(end - start, 1),
+        "unit": unit,
+        "unitName": unit_name,
+        "colours": [svg.COLOURS[one] for one in Fate],
+        "fates": [FATE_LABELS[one] for one in Fate],
+        "jobs": [
+            [
+                run.job.id,
+                f"{run.job.model}/{run.job.batch_size}",
+                int(fate(run)),
+                round(run.job.submitted - start, 1),
+                None if run.job.deadline is None else round(run.job.deadline - start, 1),
+                None if run.finished is None else round(run.finished - start, 1),
+                run.reshapes,
+            ]
+            for run in runs
+        ],
+        "rectangles": []
+        if left_out
+        else [
+            [r.run, round(r.start - start, 1), round(r.end - start, 1), r.row, r.height]
+            for r in sorted(rectangles, key=lambda r: r.start)
+        ],
+    }
+    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    return Map(key, numbers.policy, Markup(text), left_out)
+
+
+def _legend(*results: Result) -> tuple[tuple[str, str], ...]:
+    present = {fate(run) for result in results for run in result.runs}
+    return tuple((svg.COLOURS[one], FATE_LABELS[one]) for one in Fate if one in present)
+
+
+def _stretched(line: TimeLine, seconds: float) -> list[float]:
+    """The efficiency, continued with zeros to `seconds`."""
+    values = [float(value) for value in line.efficiency]
+    whole = round(seconds / float(line.edges[1] - line.edges[0]))
+    return values + [0.0] * (whole - len(values))
+
+
+def _tiles(numbers: Metrics) -> list[Tile]:
+    met = "-" if numbers.ratio is None else f"{numbers.ratio:.1%}"
+    tiles = [
+        Tile(met, f"deadlines met: {numbers.met:,} of {numbers.deadline_jobs:,}"),
+        Tile(f"{numbers.admitted:,}", f"jobs admitted of {numbers.jobs:,}"),
+    ]
+    if numbers.broken_promises is not None:
+        broken = numbers.broken_promises
+        tiles.append(Tile(f"{broken:,}", "broken promises", alarm=broken > 0))
+    tiles += [
+        Tile(f"{numbers.reshapes_per_job:.1f}", "reshapes per job"),
+        Tile(f"{numbers.gpu_hours:,.0f}", "GPU-hours"),
+        Tile(f"{numbers.efficiency:.0%}", "efficiency, mean"),
+    ]
+    if numbers.best_effort_completion_seconds is not None:
+        tiles.append(
+            Tile(duration(numbers.best_effort_completion_seconds), "mean best-effort completion")
+        )
+    return tiles
+
+
+def _subtitle(numbers: Metrics) -> str:
+    return (
+        f"{numbers.jobs:,} jobs on {numbers.nodes} nodes with {numbers.gpus_per_node} GPUs each, "
+        f"overhead {numbers.overhead}"
+    )
+
+
+def _gpus(numbers: Metrics) -> int:
+    return numbers.nodes * numbers.gpus_per_node

@@ -1,0 +1,203 @@
+"""Figures as files, drawn with matplotlib (an optional extra). The suffix names the format."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ef_slurm.simulator.errors import SimulatorError
+from ef_slurm.simulator.outfile import write_whole
+from ef_slurm.simulator.report.series import (
+    FATE_LABELS,
+    Fate,
+    allocation,
+    fate,
+    fates_over_time,
+    span,
+    time_line,
+    time_unit,
+)
+from ef_slurm.simulator.report.svg import COLOURS
+from ef_slurm.simulator.run import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+_SHADES = (0.0, 0.14, 0.28, 0.42, 0.54)
+_STYLE: dict[str, Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#9aa5b1",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ef-sim",
+}
+
+
+def check_figure_file(file: Path) -> None:
+    """Refuses, before the work is done, what could not be drawn after it.
+
+    Raises:
+        SimulatorError: matplotlib is missing, or the suffix is no known format.
+    """
+    if file.suffix.lstrip(".").lower() not in FORMATS:
+        wanted = ", ".join(f".{name}" for name in FORMATS)
+        raise SimulatorError(f"figure {str(file)!r} is not valid: its name must end in {wanted}")
+    try:
+        import matplotlib.figure  # noqa: F401 - heavy, and only needed here
+    except ImportError:
+        raise SimulatorError(
+            "a figure needs matplotlib: pip install 'ef-slurm[simulator]'"
+        ) from None
+
+
+def write_run_figure(result: Result, file: Path) -> None:
+    """Allocation, deadlines and efficiency of one simulation."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    numbers = result.metrics
+    with style.context(_STYLE):
+        figure = Figure(figsize=(11, 7.4), layout="constrained")
+        upper, middle, lower = figure.subplots(3, 1, sharex=True, height_ratios=(2.4, 1, 1))
+        ratio = "-" if numbers.ratio is None else f"{numbers.ratio:.1%}"
+        figure.suptitle(
+            f"{numbers.trace}, {numbers.policy}: {ratio} of deadlines met, "
+            f"{numbers.reshapes_per_job:.1f} reshapes per job",
+            fontweight="bold",
+        )
+        _draw_allocation(upper, result)
+        _draw_fates(middle, result)
+        _draw_efficiency(lower, result)
+        _, unit = time_unit(_seconds(result))
+        lower.set_xlabel(f"{unit} since the first submission")
+        _save(figure, file)
+
+
+def write_compare_figure(results: Sequence[Result], file: Path) -> None:
+    """Ratios of several policies as bars (paper, Figure 8), and the first one's allocation."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    first = results[0].metrics
+    with style.context(_STYLE):
+        figure = Figure(figsize=(11, 6.6), layout="constrained")
+        upper, lower = figure.subplots(2, 1, height_ratios=(1, 1.25))
+        figure.suptitle(
+            f"{first.trace}: {first.jobs:,} jobs on {first.nodes} nodes of "
+            f"{first.gpus_per_node} GPUs, overhead {first.overhead}",
+            fontweight="bold",
+        )
+        _draw_bars(upper, results)
+        _draw_allocation(lower, results[0])
+        lower.set_title(f"GPU allocation under {first.policy}")
+        _, unit = time_unit(_seconds(results[0]))
+        lower.set_xlabel(f"{unit} since the first submission")
+        _save(figure, file)
+
+
+def _draw_bars(axes: Axes, results: Sequence[Result]) -> None:
+    names = [result.metrics.policy for result in results]
+    ratios = [100 * (result.metrics.ratio or 0.0) for result in results]
+    colours = [COLOURS[Fate.MET] if name == "elasticflow" else "#8b98a8" for name in names]
+    bars = axes.bar(names, ratios, width=0.6, color=colours)
+    axes.bar_label(bars, [f"{ratio:.1f} %" for ratio in ratios], padding=3, fontweight="bold")
+    axes.set_ylim(0, 108)
+    axes.set_yticks([0, 25, 50, 75, 100], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    axes.set_title("Deadlines met")
+    axes.grid(axis="y", color="#e6e9ed")
+    axes.set_axisbelow(True)
+
+
+def _draw_allocation(axes: Axes, result: Result) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Patch, Rectangle
+
+    runs, numbers = result.runs, result.metrics
+    gpus = numbers.nodes * numbers.gpus_per_node
+    start, _ = span(runs)
+    unit, _ = time_unit(_seconds(result))
+    rectangles = allocation(runs, numbers.gpus_per_node, gpus)
+    fates = [fate(run) for run in runs]
+    axes.add_collection(
+        PatchCollection(
+            [Rectangle(((r.start - start) / unit, r.row), (r.end - r.start) / unit, r.height)
+             for r in rectangles],
+            facecolors=[_shade(COLOURS[fates[r.run]], r.run) for r in rectangles],
+            edgecolors="white",
+            linewidths=0.15,
+        )
+    )  # fmt: skip
+    axes.set_xlim(0, _seconds(result) / unit)
+    axes.set_ylim(0, gpus)
+    axes.set_facecolor("#eef1f4")
+    axes.set_yticks([gpus * part // 4 for part in range(5)])
+    axes.set_ylabel("GPU")
+    axes.set_title("GPU allocation by job")
+    axes.legend(
+        handles=[Patch(color=COLOURS[o], label=FATE_LABELS[o]) for o in Fate if o in fates],
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=5,
+        frameon=False,
+        fontsize=9,
+        borderpad=0,
+    )
+
+
+def _draw_fates(axes: Axes, result: Result) -> None:
+    import numpy as np
+
+    bins = fates_over_time(result.runs)
+    unit, _ = time_unit(_seconds(result))
+    edges = (bins.edges - bins.edges[0]) / unit
+    level = np.zeros(len(edges) - 1)
+    for one in (Fate.MET, Fate.BEST_EFFORT, Fate.TURNED_AWAY, Fate.LATE, Fate.BROKEN):
+        counts = np.array(bins.counts[one], dtype=float)
+        widths = np.diff(edges) * 0.85
+        axes.bar(edges[:-1], counts, widths, bottom=level, align="edge", color=COLOURS[one])
+        level += counts
+    axes.set_ylabel("jobs")
+    axes.set_title("Deadlines by time of submission")
+
+
+def _draw_efficiency(axes: Axes, result: Result) -> None:
+    numbers = result.metrics
+    line = time_line(result.runs, numbers.nodes * numbers.gpus_per_node)
+    unit, _ = time_unit(_seconds(result))
+    edges = (line.edges - line.edges[0]) / unit
+    axes.stairs(line.in_use * 100, edges, fill=True, color="#d7e3ef", label="GPUs in use")
+    axes.stairs(line.efficiency * 100, edges, color="#0072b2", lw=1.3, label="efficiency")
+    axes.set_ylim(0, 102)
+    axes.set_yticks([0, 50, 100], ["0 %", "50 %", "100 %"])
+    axes.set_title("Efficiency")
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=9, borderpad=0
+    )
+
+
+def _shade(colour: str, place: int) -> tuple[float, float, float]:
+    white = _SHADES[place % len(_SHADES)]
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part + (1 - part) * white for part in parts)
+    return red, green, blue
+
+
+def _seconds(result: Result) -> float:
+    start, end = span(result.runs)
+    return end - start
+
+
+def _save(figure: Figure, file: Path) -> None:
+    kind = file.suffix.lstrip(".").lower()
+    stream = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else None
+    figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
+    write_whole(file, stream.getvalue())

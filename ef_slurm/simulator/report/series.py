@@ -1,0 +1,198 @@
+"""What the figures show, as numbers: rectangles, step functions, bins."""
+
+from __future__ import annotations
+
+import bisect
+import enum
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ef_slurm.model import JobKind
+from ef_slurm.simulator.metrics import is_broken, is_met, single_gpu_rate
+from ef_slurm.simulator.state import Run
+
+Vector = NDArray[np.float64]
+
+
+class Fate(enum.IntEnum):
+    """What became of a job, as the figures colour it."""
+
+    MET = 0
+    TURNED_AWAY = 1
+    LATE = 2
+    BROKEN = 3
+    BEST_EFFORT = 4
+
+
+FATE_LABELS = {
+    Fate.MET: "deadline met",
+    Fate.TURNED_AWAY: "turned away",
+    Fate.LATE: "late",
+    Fate.BROKEN: "promise broken",
+    Fate.BEST_EFFORT: "best effort",
+}
+
+
+def fate(run: Run) -> Fate:
+    """What became of a job."""
+    if run.job.kind is JobKind.BEST_EFFORT:
+        return Fate.BEST_EFFORT
+    if is_met(run):
+        return Fate.MET
+    if is_broken(run):
+        return Fate.BROKEN
+    return Fate.LATE if run.admitted else Fate.TURNED_AWAY
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """`run` (its index) holds `height` GPUs from `row` on, from `start` to `end`."""
+
+    run: int
+    start: float
+    end: float
+    row: int
+    height: int
+
+
+def span(runs: Sequence[Run]) -> tuple[float, float]:
+    """From the first submission to the last end of a stretch (or submission)."""
+    ends = [run.stretches[-1].end for run in runs if run.stretches]
+    submitted = [run.job.submitted for run in runs]
+    start = min(submitted)
+    return start, max([*ends, start + 1.0])
+
+
+def allocation(runs: Sequence[Run], gpus_per_node: int, gpus: int) -> list[Rectangle]:
+    """Which job holds which GPUs when.
+
+    Blocks stand where they are in the cluster. GPUs that a policy only counted are laid out on the
+    lowest free ones, for the picture's sake.
+    """
+    placed: list[Rectangle] = []
+    counted: list[tuple[float, float, int, int]] = []
+    for index, run in enumerate(runs):
+        for stretch in run.stretches:
+            if stretch.block is None:
+                counted.append((stretch.start, stretch.end, index, stretch.gpus))
+                continue
+            node = int(stretch.block.nodes[0].removeprefix("n")) - 1
+            row = node * gpus_per_node + stretch.block.first_gpu
+            placed.append(Rectangle(index, stretch.start, stretch.end, row, stretch.gpus))
+    placed.extend(_lay_out(counted, gpus))
+    return _joined(placed)
+
+
+def _lay_out(counted: list[tuple[float, float, int, int]], gpus: int) -> Iterable[Rectangle]:
+    free = list(range(gpus))
+    busy: list[tuple[float, list[int]]] = []
+    for start, end, index, count in sorted(counted):
+        while busy and busy[0][0] <= start:
+            for row in heapq.heappop(busy)[1]:
+                bisect.insort(free, row)
+        rows, free[:count] = free[:count], []
+        heapq.heappush(busy, (end, rows))
+        first = 0
+        for place in range(1, len(rows) + 1):
+            if place == len(rows) or rows[place] != rows[place - 1] + 1:
+                yield Rectangle(index, start, end, rows[first], place - first)
+                first = place
+
+
+def _joined(rectangles: list[Rectangle]) -> list[Rectangle]:
+    """Neighbours in time on the same GPUs made one."""
+    joined: list[Rectangle] = []
+    for one in sorted(rectangles, key=lambda r: (r.run, r.row, r.height, r.start)):
+        last = joined[-1] if joined else None
+        if last and (last.run, last.row, last.height, last.end) == (
+            one.run,
+            one.row,
+            one.height,
+            one.start,
+        ):
+            joined[-1] = Rectangle(one.run, last.start, one.end, one.row, one.height)
+        else:
+            joined.append(one)
+    return joined
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLine:
+    """Averages over equal bins of time: `edges` has one more entry than the values."""
+
+    edges: Vector
+    efficiency: Vector
+    in_use: Vector
+
+
+def time_line(runs: Sequence[Run], gpus: int, bins: int = 400) -> TimeLine:
+    """Efficiency (sum of T(n)/T(1) over the cluster's GPUs) and the part of the GPUs given out."""
+    start, end = span(runs)
+    edges = np.linspace(start, end, bins + 1)
+    work = [
+        (max(s.start, s.trains_from), s.end, run.rate_at(s.gpus) / single_gpu_rate(run))
+        for run in runs
+        for s in run.stretches
+        if s.trains_from < s.end
+    ]
+    held = [(s.start, s.end, float(s.gpus)) for run in runs for s in run.stretches]
+    return TimeLine(edges, _averages(work, edges) / gpus, _averages(held, edges) / gpus)
+
+
+def _averages(pieces: list[tuple[float, float, float]], edges: Vector) -> Vector:
+    """Mean of a sum of (from, to, height) pieces over every bin."""
+    if not pieces:
+        return np.zeros(len(edges) - 1)
+    begin, end, height = (np.array(column, dtype=float) for column in zip(*pieces, strict=True))
+    times = np.concatenate([begin, end])
+    steps = np.concatenate([height, -height])
+    order = np.argsort(times, kind="stable")
+    times, level = times[order], np.cumsum(steps[order])
+    area = np.concatenate([[0.0], np.cumsum(level[:-1] * np.diff(times))])
+    means: Vector = np.diff(np.interp(edges, times, area)) / np.diff(edges)
+    return means
+
+
+@dataclass(frozen=True, slots=True)
+class FateBins:
+    """How many jobs of each fate were submitted in each bin of time."""
+
+    edges: Vector
+    counts: dict[Fate, list[int]]
+
+
+def fates_over_time(runs: Sequence[Run], bins: int = 48) -> FateBins:
+    """Fates by time of submission."""
+    start, end = span(runs)
+    edges = np.linspace(start, end, bins + 1)
+    counts = {one: [0] * bins for one in Fate}
+    width = (end - start) / bins
+    for run in runs:
+        place = min(bins - 1, int((run.job.submitted - start) / width))
+        counts[fate(run)][place] += 1
+    return FateBins(edges, counts)
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """(Seconds, name) of the unit in which a span of that length is read."""
+    for unit, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * unit:
+            return unit, name
+    return 1.0, "seconds"
+
+
+def ticks(length: float, most: int = 8) -> list[float]:
+    """Round numbers from 0 to `length`, at most `most` of them and the 0."""
+    if length <= 0:
+        return [0.0]
+    step = 10.0 ** math.floor(math.log10(length))
+    while length / step > most:
+        step *= 2 if str(step)[0] in "15" else 2.5
+    while length / step < most / 2.5:
+        step /= 2
+    return [number * step for number in range(int(length / step + 1e-9) + 1)]

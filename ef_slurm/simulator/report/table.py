@@ -1,0 +1,105 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ef_slurm.simulator.metrics import Metrics
+
+HEADINGS = (
+    "policy",
+    "jobs",
+    "admitted",
+    "in time",
+    "ratio",
+    "broken",
+    "reshapes",
+    "migrations",
+    "GPU-hours",
+    "efficiency",
+    "BE compl.",
+    "wall",
+    "memory",
+)
+
+
+def cells(numbers: Metrics) -> tuple[str, ...]:
+    """A simulation's row under `HEADINGS`."""
+    return (
+        numbers.policy,
+        str(numbers.jobs),
+        str(numbers.admitted),
+        str(numbers.met),
+        "-" if numbers.ratio is None else f"{numbers.ratio:.3f}",
+        "-" if numbers.broken_promises is None else str(numbers.broken_promises),
+        str(numbers.reshapes),
+        str(numbers.migrations),
+        f"{numbers.gpu_hours:,.0f}",
+        f"{numbers.efficiency:.3f}",
+        duration(numbers.best_effort_completion_seconds),
+        f"{numbers.wall_seconds:.1f} s",
+        f"{numbers.peak_rss_mb:.0f} MB",
+    )
+
+
+def sheet(numbers: Metrics) -> str:
+    """A single simulation, one line per number, with words."""
+    per_job = f"{numbers.reshapes_per_job:.2f} per job"
+    broken = "none given" if numbers.broken_promises is None else str(numbers.broken_promises)
+    ratio = (
+        "no deadline jobs"
+        if numbers.ratio is None
+        else f"{numbers.ratio:.3f}  of {numbers.deadline_jobs} deadline jobs"
+    )
+    lines = (
+        ("trace", numbers.trace),
+        ("cluster", f"{numbers.nodes} nodes of {numbers.gpus_per_node} GPUs"),
+        ("policy", numbers.policy),
+        ("overhead", numbers.overhead),
+        ("jobs", f"{numbers.jobs}  ({numbers.best_effort_jobs} best effort)"),
+        ("admitted", str(numbers.admitted)),
+        ("in time", str(numbers.met)),
+        ("ratio", ratio),
+        ("broken promises", broken),
+        ("reshapes", f"{numbers.reshapes}  ({per_job}; {numbers.pauses} pauses)"),
+        ("migrations", str(numbers.migrations)),
+        ("GPU-hours", f"{numbers.gpu_hours:,.1f}"),
+        ("efficiency", f"{numbers.efficiency:.3f}"),
+        ("best effort done in", duration(numbers.best_effort_completion_seconds)),
+        ("wall", f"{numbers.wall_seconds:.2f} s"),
+        ("peak memory", f"{numbers.peak_rss_mb:.0f} MB"),
+    )
+    width = max(len(label) for label, _ in lines)
+    return "\n".join(f"{label:<{width}}  {value}" for label, value in lines)
+
+
+def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Aligned columns: the first `left` to the left, the others to the right."""
+    columns = list(zip(headings, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(
+            f"{cell:<{width}}" if place < left else f"{cell:>{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (headings, *rows)
+    ]
+    return "\n".join(lines)
+
+
+def duration(seconds: float | None) -> str:
+    """Days, hours and minutes, the largest two of them.
+
+    >>> duration(93784.0), duration(59.2), duration(None)
+    ('1 d 2 h', '59 s', '-')
+    """
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    parts = ((whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"))
+    for place, (value, unit) in enumerate(parts):
+        if value:
+            rest = parts[place + 1 : place + 2]
+            tail = [f"{number} {name}" for number, name in rest if number]
+            return " ".join([f"{value} {unit}", *tail])
+    return f"{whole} s"

@@ -1,0 +1,308 @@
+"""What ef-slurm would have done with a site's own history.
+
+Every GPU job of the export becomes a job of the trace that needs, at the size that its user
+requested, exactly the time that it took, and has its deadline at `factor` times that time after
+its submission. How fast it would have run at other sizes nobody measured: that is an assumption,
+named by `Scaling` and printed with every answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from ef_slurm.model import IfInfeasible, ThroughputCurve
+from ef_slurm.simulator.errors import SimulatorError
+from ef_slurm.simulator.metrics import gpu_seconds, is_met
+from ef_slurm.simulator.overhead import OverheadModel
+from ef_slurm.simulator.report.table import grid
+from ef_slurm.simulator.run import Request, Result
+from ef_slurm.simulator.sacct import History, SiteJob
+from ef_slurm.simulator.trace import Trace, TraceJob, make_trace
+
+SITE_POLICIES = ("elasticflow", "edf", "slurm")
+SITE_HEADINGS = (
+    "deadline",
+    "scheduler",
+    "in time",
+    "ratio",
+    "broken",
+    "GPU-hours",
+    "on late jobs",
+    "saved",
+)
+LABELS = {
+    "recorded": "as recorded",
+    "elasticflow": "ef-slurm",
+    "edf": "EDF",
+    "slurm": "plain Slurm",
+}
+SCALING_WANTED = "linear, amdahl:SERIAL_FRACTION or power:EXPONENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """An assumed speed-up on n GPUs over one.
+
+    `max_growth` bounds the sizes: at most that many times what the user requested.
+    """
+
+    name: str
+    speedup: Callable[[int], float]
+    max_growth: float
+
+
+def parse_scaling(text: str, max_growth: float) -> Scaling:
+    """The scaling that `--scaling` names.
+
+    `linear`: n; `amdahl:F`: 1 / (F + (1 - F) / n); `power:E`: n to the power of E.
+
+    Raises:
+        SimulatorError: not a known one.
+
+    >>> round(parse_scaling("amdahl:0.02", 8).speedup(8), 2)
+    7.02
+    """
+    kind, _, argument = text.partition(":")
+    if kind == "linear" and not argument:
+        return Scaling(text, float, max_growth)
+    try:
+        value = float(argument)
+    except ValueError:
+        value = math.nan
+    if kind == "amdahl" and 0 <= value <= 1:
+        return Scaling(text, lambda gpus: 1 / (value + (1 - value) / gpus), max_growth)
+    if kind == "power" and 0 < value <= 1:
+        return Scaling(text, lambda gpus: gpus**value, max_growth)
+    raise SimulatorError(f"scaling {text!r} is not valid: {SCALING_WANTED}")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What really happened: deadlines met had there been any, and GPU-hours."""
+
+    jobs: int
+    met: int
+    gpu_hours: float
+    gpu_hours_late: float
+
+
+def recorded(jobs: list[SiteJob], factor: float) -> Recorded:
+    """The history itself, judged by the same deadlines."""
+    hours = {job.id: job.gpus * job.run_seconds / 3600 for job in jobs}
+    late = [job for job in jobs if job.ended > job.submitted + factor * job.run_seconds]
+    return Recorded(
+        jobs=len(jobs),
+        met=len(jobs) - len(late),
+        gpu_hours=math.fsum(hours.values()),
+        gpu_hours_late=math.fsum(hours[job.id] for job in late),
+    )
+
+
+def site_trace(jobs: list[SiteJob], factor: float, scaling: Scaling, cluster_gpus: int) -> Trace:
+    """The history as a trace with deadlines at `factor` times the run time."""
+    return make_trace(
+        f"site-{factor:g}x", [_job(job, factor, scaling, cluster_gpus) for job in jobs]
+    )
+
+
+def gpu_hours_late(result: Result) -> float:
+    """GPU-hours spent on deadline jobs that missed their deadline."""
+    late = (run for run in result.runs if run.job.deadline is not None and not is_met(run))
+    return math.fsum(map(gpu_seconds, late)) / 3600
+
+
+def _job(job: SiteJob, factor: float, scaling: Scaling, cluster_gpus: int) -> TraceJob:
+    """One iteration is one second of the job as it ran."""
+    largest = min(cluster_gpus, max(1.0, job.gpus * scaling.max_growth))
+    own = scaling.speedup(job.gpus)
+    sizes = [1 << power for power in range(int(largest).bit_length())]
+    return TraceJob(
+        id=job.id,
+        submitted=job.submitted,
+        iterations=job.run_seconds,
+        model="site",
+        batch_size=1,
+        curve=ThroughputCurve.of({gpus: scaling.speedup(gpus) / own for gpus in sizes}),
+        deadline=job.submitted + factor * job.run_seconds,
+        requested_gpus=job.gpus,
+        duration=job.run_seconds,
+        time_limit=job.time_limit,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SiteQuestion:
+    """A history, and under which assumptions to replay it."""
+
+    history: History
+    nodes: int
+    gpus_per_node: int
+    factors: tuple[float, ...]
+    scaling: Scaling
+    overhead: OverheadModel
+    if_infeasible: IfInfeasible
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of the cluster."""
+        return self.nodes * self.gpus_per_node
+
+    def requests(self) -> list[Request]:
+        """Every policy at every deadline factor."""
+        return [
+            Request(
+                site_trace(self.jobs(), factor, self.scaling, self.gpus),
+                self.nodes,
+                self.gpus_per_node,
+                policy,
+                self.overhead,
+                self.if_infeasible,
+            )
+            for factor in self.factors
+            for policy in SITE_POLICIES
+        ]
+
+    def jobs(self) -> list[SiteJob]:
+        """The jobs that the cluster could have run."""
+        return [job for job in self.history.jobs if job.gpus <= self.gpus]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRow:
+    """One scheduler at one deadline factor. `source` is a policy's name or `recorded`."""
+
+    deadline_factor: float
+    source: str
+    jobs: int
+    met: int
+    ratio: float
+    broken_promises: int | None
+    gpu_hours: float
+    gpu_hours_late: float
+    gpu_hours_saved: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteAnswer:
+    """The rows, and what stands behind them."""
+
+    question: SiteQuestion
+    rows: tuple[SiteRow, ...]
+    results: tuple[Result, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`."""
+        question = self.question
+        return {
+            "jobs": len(question.jobs()),
+            "left_out": _left_out(question),
+            "nodes": question.nodes,
+            "gpus_per_node": question.gpus_per_node,
+            "scaling": question.scaling.name,
+            "max_growth": question.scaling.max_growth,
+            "overhead": question.overhead.name,
+            "if_infeasible": question.if_infeasible.value,
+            "rows": [asdict(row) for row in self.rows],
+            "results": [asdict(result.metrics) for result in self.results],
+        }
+
+    def text(self) -> str:
+        """For a person."""
+        question = self.question
+        left_out = [f"  left out: {n} {reason}" for reason, n in _left_out(question).items()]
+        head = [
+            f"{len(question.jobs())} GPU jobs on {question.nodes} nodes of "
+            f"{question.gpus_per_node} GPUs",
+            *left_out,
+            f"  assumed: speed-up {question.scaling.name}, at most "
+            f"{question.scaling.max_growth:g} times the requested GPUs, overhead "
+            f"{question.overhead.name}, infeasible deadlines: {question.if_infeasible.value}",
+            "",
+        ]
+        rows = [
+            (
+                f"{row.deadline_factor:g}x",
+                LABELS[row.source],
+                str(row.met),
+                f"{row.ratio:.1%}",
+                "-" if row.broken_promises is None else str(row.broken_promises),
+                f"{row.gpu_hours:,.0f}",
+                f"{row.gpu_hours_late:,.0f}",
+                "-" if row.gpu_hours_saved is None else f"{row.gpu_hours_saved:+,.0f}",
+            )
+            for row in self.rows
+        ]
+        return "\n".join([*head, grid(SITE_HEADINGS, rows, left=2), "", *self._verdict()])
+
+    def _verdict(self) -> list[str]:
+        lines = []
+        for factor in self.question.factors:
+            found = {row.source: row for row in self.rows if row.deadline_factor == factor}
+            ours, slurm = found["elasticflow"], found["slurm"]
+            saved = ours.gpu_hours_saved or 0.0
+            used = f"{abs(saved):,.0f} GPU-hours {'less' if saved >= 0 else 'more'}"
+            lines.append(
+                f"Deadlines at {factor:g} times the run time: ef-slurm meets {ours.met} of "
+                f"{ours.jobs}, plain Slurm {slurm.met}, EDF {found['edf'].met}; ef-slurm uses "
+                f"{used} than plain Slurm, and {ours.gpu_hours_late:,.0f} instead of "
+                f"{slurm.gpu_hours_late:,.0f} on jobs that are late."
+            )
+        return lines
+
+
+def answer_site(
+    question: SiteQuestion, simulate_all: Callable[[list[Request]], list[Result]]
+) -> SiteAnswer:
+    """Replays the history.
+
+    Raises:
+        SimulatorError: no job of the history fits the cluster.
+    """
+    jobs = question.jobs()
+    if not jobs:
+        raise SimulatorError(f"no job of the history fits a cluster of {question.gpus} GPUs")
+    results = simulate_all(question.requests())
+    rows: list[SiteRow] = []
+    for place, factor in enumerate(question.factors):
+        mine = results[place * len(SITE_POLICIES) : (place + 1) * len(SITE_POLICIES)]
+        plain = next(r.metrics.gpu_hours for r in mine if r.metrics.policy == "slurm")
+        past = recorded(jobs, factor)
+        rows.append(
+            SiteRow(
+                factor,
+                "recorded",
+                past.jobs,
+                past.met,
+                past.met / past.jobs,
+                None,
+                past.gpu_hours,
+                past.gpu_hours_late,
+                None,
+            )
+        )
+        for result in mine:
+            numbers = result.metrics
+            rows.append(
+                SiteRow(
+                    factor,
+                    numbers.policy,
+                    numbers.jobs,
+                    numbers.met,
+                    numbers.met / numbers.jobs,
+                    numbers.broken_promises,
+                    numbers.gpu_hours,
+                    gpu_hours_late(result),
+                    plain - numbers.gpu_hours,
+                )
+            )
+    return SiteAnswer(question, tuple(rows), tuple(results))
+
+
+def _left_out(question: SiteQuestion) -> dict[str, int]:
+    counts = dict(question.history.left_out)
+    large = len(question.history.jobs) - len(question.jobs())
+    if large:
+        counts[f"larger than {question.gpus} GPUs"] = large
+    return counts
