@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from ef_slurm.model import Cluster, Node, NodeGroup, Outage
 from ef_slurm.slurm.types import Observation, SlurmJob, SlurmNode, SlurmReservation
 
-PLAIN_TYPE = "gpu"
-"""The GPU type of nodes whose gres names none."""
-
 OVERDUE = 60.0
 """Seconds that somebody's job is taken to need still when its time limit has passed."""
 
@@ -27,11 +24,13 @@ class Ground:
         partitions: names; a node of any of them counts.
         order: node names in the site's order (switch by switch); others follow as Slurm has them.
         reservation: the reservation that the site gives us; its nodes are ours, and only they.
+        gpu_type: what GPUs are called whose gres names no type.
     """
 
     partitions: frozenset[str]
     order: tuple[str, ...] = ()
     reservation: str = ""
+    gpu_type: str = "gpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def cluster_of(observation: Observation, ground: Ground, ours: Collection[int]) 
     groups: dict[str, _Group] = {}
     for node in _ordered(_members(observation, ground), ground.order):
         for gpu in node.gpus[:1]:
-            kind = gpu.gpu_type or PLAIN_TYPE
+            kind = gpu.gpu_type or ground.gpu_type
             groups.setdefault(kind, _Group(kind)).nodes.append((node, gpu.count))
     return Cluster(
         tuple(
@@ -105,9 +104,7 @@ def _ordered(nodes: Iterable[SlurmNode], order: Sequence[str]) -> list[SlurmNode
     return sorted(nodes, key=lambda node: rank.get(node.name, len(rank)))
 
 
-def _foreign_outages(
-    observation: Observation, ours: Collection[int]
-) -> dict[str, list[Outage]]:
+def _foreign_outages(observation: Observation, ours: Collection[int]) -> dict[str, list[Outage]]:
     outages: dict[str, list[Outage]] = defaultdict(list)
     for job in sorted(observation.jobs.values(), key=lambda job: job.job_id):
         if job.job_id in ours or not job.holds_nodes:

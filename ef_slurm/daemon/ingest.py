@@ -60,6 +60,18 @@ def planner_jobs(
     )
 
 
+def runs_on(job: QueueJob, cluster: Cluster) -> bool:
+    """Whether the cluster has a GPU type that the job has a curve for."""
+    return bool({kind for kind, _ in job.request.curves} & {g.gpu_type for g in cluster.groups})
+
+
+def fit(job: Job, cluster: Cluster) -> Job:
+    """The job with only the curves of GPU types that the cluster has."""
+    types = {group.gpu_type for group in cluster.groups}
+    curves = tuple((kind, curve) for kind, curve in job.curves if kind in types)
+    return job if curves == job.curves else replace(job, curves=curves)
+
+
 def planner_job(job: QueueJob, facts: Facts | None, knowledge: Knowledge, now: float) -> Job:
     """One job as the planner is to see it."""
     learned = knowledge.rates.of(job.id)

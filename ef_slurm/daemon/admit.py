@@ -1,0 +1,16 @@
+"""Who may put which Slurm job into the queue."""
+
+from __future__ import annotations
+
+from ef_slurm.queue.rows import QueueJob
+from ef_slurm.slurm.types import SlurmJob
+
+
+def unfit(job: QueueJob, slurm: SlurmJob) -> str | None:
+    """Why the row must not speak for the Slurm job; None if it may."""
+    if slurm.uid != job.request.uid:
+        return (
+            f"Slurm job {slurm.job_id} belongs to {slurm.user or slurm.uid}, "
+            f"not to {job.request.owner}"
+        )
+    return None

@@ -1,0 +1,103 @@
+"""Measurements taken while following jobs, kept in the audit log so that a restart knows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ef_slurm.contract import Phase
+from ef_slurm.daemon.facts import Facts
+from ef_slurm.daemon.ingest import Knowledge
+from ef_slurm.daemon.measure import TOLERANCE, Change
+from ef_slurm.daemon.planning import ACTOR, Shift
+from ef_slurm.queue.rows import Event, Json, QueueJob
+from ef_slurm.queue.states import EventKind
+from ef_slurm.queue.store import Queue
+
+SETTLED = 20.0
+"""Seconds of training after which a reported rate is believed."""
+
+REMEMBERED = 2000
+"""Measurements that are read back after a restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    change: Change
+    since: float
+
+
+class Learner:
+    """Turns shifts and reports into `Knowledge`."""
+
+    def __init__(self, knowledge: Knowledge, queue: Queue) -> None:
+        self._knowledge = knowledge
+        self._queue = queue
+        self._pending: dict[int, _Pending] = {}
+
+    def recall(self) -> None:
+        """Take in what was measured before this daemon started."""
+        for event in self._queue.events.all(kinds=[EventKind.MEASURED])[-REMEMBERED:]:
+            what, value, gpus = (event.data.get(key) for key in ("what", "value", "gpus"))
+            if event.job_id is None or not isinstance(value, int | float):
+                continue
+            if what == "rate" and isinstance(gpus, int):
+                self._knowledge.rates.learn(event.job_id, gpus, value)
+            elif what in {change.value for change in Change}:
+                self._knowledge.overheads.add(event.job_id, Change(what), value)
+
+    def expect(self, shift: Shift, since: float) -> None:
+        """A job was given another block: how long will it take?"""
+        change = shift.change
+        if change is None:
+            self._pending.pop(shift.job_id, None)
+        else:
+            self._pending[shift.job_id] = _Pending(change, since)
+
+    def forget(self, job_id: int) -> None:
+        """What is going on with the job says nothing about its cost."""
+        self._pending.pop(job_id, None)
+
+    def watch(self, job: QueueJob, facts: Facts, now: float) -> bool:
+        """Learn from a running job; whether a plan should hear of it."""
+        progress = facts.progress
+        if job.running is None or progress is None or not facts.holds(job.running.block):
+            return False
+        first = progress.first_iteration_at
+        if first is None or progress.phase is not Phase.RUNNING:
+            return False
+        pending = self._pending.get(job.id)
+        if pending is not None and pending.since == job.running.since:
+            launch = facts.launch
+            # A stop on the way, or an older launch that still trains, would tell another story.
+            if launch is not None and launch.started_at >= pending.since:
+                del self._pending[job.id]
+                seconds = first - pending.since
+                self._knowledge.overheads.add(job.id, pending.change, seconds)
+                words = f"{pending.change.value} took {seconds:.1f} s until training"
+                self._log(job, now, words, pending.change.value, seconds)
+        rate = progress.iterations_per_second
+        if rate is None or rate <= 0 or progress.updated_at < first + SETTLED:
+            return False
+        if not self._knowledge.rates.learn(job.id, job.running.gpus, rate):
+            return False
+        told = _told(job)
+        off = told is not None and abs(rate / told - 1) > TOLERANCE
+        versus = f" (its curve says {told:.3g})" if told is not None else ""
+        self._log(job, now, f"{rate:.3g} iterations/s{versus}", "rate", rate)
+        return off
+
+    def _log(self, job: QueueJob, now: float, message: str, what: str, value: float) -> None:
+        gpus = job.share
+        data: dict[str, Json] = {"what": what, "value": value, "gpus": gpus}
+        on = f"{message} on {gpus} GPU{'' if gpus == 1 else 's'}"
+        self._queue.events.log(Event(now, EventKind.MEASURED, ACTOR, on, job.id, data))
+
+
+def _told(job: QueueJob) -> float | None:
+    if job.running is None:
+        return None
+    block = job.running.block
+    for kind, curve in job.request.curves:
+        if kind == block.gpu_type:
+            return dict(curve.points).get(block.gpus)
+    return None

@@ -1,0 +1,367 @@
+"""One tick of the daemon: observe → ingest → plan → reconcile → act.
+
+Nothing but the queue must survive between two ticks. What is remembered here is either learned
+again (`Knowledge`, from events) or only saves work.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ef_slurm.contract import LaunchState
+from ef_slurm.daemon.actions import ACTOR, Actor
+from ef_slurm.daemon.admit import unfit
+from ef_slurm.daemon.capacity import Ground
+from ef_slurm.daemon.desk import Desk
+from ef_slurm.daemon.driver import Driven, Driver
+from ef_slurm.daemon.facts import Facts
+from ef_slurm.daemon.follow import News, follow, vanished
+from ef_slurm.daemon.ingest import (
+    Knowledge,
+    cluster,
+    fit,
+    planner_job,
+    planner_jobs,
+    running_now,
+    runs_on,
+)
+from ef_slurm.daemon.learning import Learner
+from ef_slurm.daemon.orphans import Orphans
+from ef_slurm.daemon.planning import record
+from ef_slurm.daemon.reconcile import Patience
+from ef_slurm.daemon.watch import Watch
+from ef_slurm.daemon.words import verdict_sentence
+from ef_slurm.model import FOREVER, Cluster, Job, Plan, Policy
+from ef_slurm.planner.plan import plan
+from ef_slurm.queue.rows import Event, JobRequest, QueueJob, planner_id, queue_id
+from ef_slurm.queue.states import ACTIVE, FINAL, EventKind, JobState
+from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.errors import SlurmError
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.types import HoldKind
+
+_log = logging.getLogger(__name__)
+
+SLIP_REPLAN = 10.0
+"""Seconds between plans that only take a late start into account."""
+
+ON_ITS_WAY = frozenset({JobState.NEW, JobState.STARTING, JobState.STOPPING})
+LEAVING = frozenset({LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTERRUPTED})
+
+NEWCOMER = 9_999_999_999
+"""The queue id of a job that is judged without being submitted: after all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How this daemon works; `ef_slurm.daemon.setup` makes one of the site's configuration.
+
+    Args:
+        query_interval: least seconds between two looks at Slurm.
+        tick: seconds between looks while jobs are on their way.
+        idle_tick: seconds between looks while nothing is.
+        glance: seconds between looks at the files of jobs on their way.
+        replan: most seconds between two plans while jobs are active.
+        retry: seconds after which a Slurm that did not answer is asked again.
+        learn: whether measured overheads and rates replace the told ones.
+        advisory: decide and log, act on nothing.
+        keep_plans: old plans that stay in the queue.
+    """
+
+    ground: Ground
+    policy: Policy = field(default_factory=Policy)
+    patience: Patience = field(default_factory=Patience)
+    hold: HoldKind = HoldKind.ADMIN
+    query_interval: float = 1.0
+    tick: float = 1.0
+    idle_tick: float = 15.0
+    glance: float = 0.1
+    replan: float = 60.0
+    retry: float = 5.0
+    learn: bool = True
+    advisory: bool = False
+    keep_plans: int = 200
+
+
+class Scheduler:
+    """The daemon without its surroundings: no threads, no sockets, no clock of its own."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        slurm: Slurm,
+        queue: Queue,
+        desk: Desk,
+        clock: Callable[[], float],
+    ) -> None:
+        self._setup = setup
+        self._queue = queue
+        self._clock = clock
+        self._watch = Watch(slurm, desk, clock)
+        actor = Actor(slurm, queue, desk, clock)
+        self._driver = Driver(actor, self._watch, queue, setup.patience, setup.hold, clock)
+        self._orphans = Orphans(actor, self._watch, queue, clock)
+        self._knowledge = Knowledge()
+        self._learner = Learner(self._knowledge, queue)
+        if setup.learn:
+            self._learner.recall()
+        self._dirty = True
+        self._look_wanted = True
+        self._silent_since: float | None = None
+        self._planned: Cluster | None = None
+        self._planned_at = -math.inf
+        self._next_change = FOREVER
+        self._driven = Driven()
+        self._advice: Plan | None = None
+
+    @property
+    def looked_at(self) -> float | None:
+        """When Slurm was last observed."""
+        return self._watch.looked_at
+
+    def tick(self) -> float:
+        """Do all that is due now.
+
+        Returns:
+            Seconds after which to come back at the latest.
+
+        Raises:
+            QueueError: the queue cannot be read or written; nothing half-done.
+        """
+        now = self._clock()
+        jobs = self._queue.jobs.all(ACTIVE)
+        self._look_wanted |= any(job.state is JobState.NEW for job in jobs)
+        if self._look_is_due(now, jobs) and not self._look(now):
+            return self._setup.retry
+        if self._watch.looked_at is None:
+            return self._setup.idle_tick
+        try:
+            jobs = self._ingest()
+            if self._plan_is_due(self._clock(), jobs):
+                self._plan(jobs)
+            if not self._setup.advisory:
+                self._driven = self._driver.drive(self._queue.jobs.all(ACTIVE))
+                self._knowledge.caps.update(self._driven.caps)
+                self._dirty |= self._driven.replan
+                orphan = self._orphans.cancel()
+                if orphan is not None:
+                    self._driven.until(orphan)
+        except SlurmError as error:
+            self._slurm_is_silent(error)
+            return self._setup.retry
+        return self._delay()
+
+    def judge(self, request: JobRequest) -> tuple[Plan, str]:
+        """What the plan would be with this newcomer, and the verdict in words. Writes nothing.
+
+        Raises:
+            SlurmError: Slurm was never seen and does not answer.
+            ModelError: the request is not one that can be planned.
+        """
+        now = self._clock()
+        looked = self._watch.looked_at
+        if looked is None or now - looked >= self._setup.idle_tick:
+            self._watch.look()
+        jobs = self._queue.jobs.all(ACTIVE)
+        newcomer = QueueJob(id=NEWCOMER, request=request, state=JobState.NEW)
+        ground = cluster(self._watch.observation, self._setup.ground, jobs)
+        planned = [*self._planner_jobs(jobs, ground, now)]
+        planned.append(fit(planner_job(newcomer, None, self._knowledge, now), ground))
+        answer = plan(now, planned, ground, self._setup.policy)
+        names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
+        mine = [v for v in answer.verdicts if v.job_id == planner_id(NEWCOMER)]
+        return answer, verdict_sentence(mine[0], lambda name: names.get(name, name))
+
+    # Observing
+
+    def _look_is_due(self, now: float, jobs: tuple[QueueJob, ...]) -> bool:
+        looked = self._watch.looked_at
+        if looked is None:
+            return True
+        since = now - looked
+        if since < self._setup.query_interval:
+            return False
+        if self._look_wanted or self._dirty:
+            return True
+        busy = self._driven.transit or any(job.state in ON_ITS_WAY for job in jobs)
+        if not jobs and not busy:
+            return False
+        return since >= (self._setup.tick if busy else self._setup.idle_tick)
+
+    def _look(self, now: float) -> bool:
+        try:
+            self._watch.look()
+        except SlurmError as error:
+            self._slurm_is_silent(error)
+            return False
+        self._look_wanted = False
+        if self._silent_since is not None:
+            self._tell(f"Slurm answers again after {now - self._silent_since:.0f} s")
+            self._silent_since = None
+        return True
+
+    def _slurm_is_silent(self, error: SlurmError) -> None:
+        self._look_wanted = True
+        if self._silent_since is None:
+            self._silent_since = self._clock()
+            self._tell(f"Slurm does not answer, nothing is changed until it does: {error.message}")
+
+    # Ingest
+
+    def _ingest(self) -> tuple[QueueJob, ...]:
+        """Write what Slurm and the jobs say into the rows; returns those that are active still."""
+        jobs = self._queue.jobs.all(ACTIVE)
+        self._watch.read(jobs)
+        for job in jobs:
+            if self._watch.facts(job) is None:
+                self._watch.ask(job.request.slurm_job_id)
+        lost = {node.name for node in self._watch.observation.nodes if not node.usable}
+        with self._queue.transaction(durable=False):
+            for job in self._queue.jobs.all(ACTIVE):
+                self._take(job, self._news(job, lost))
+        return self._queue.jobs.all(ACTIVE)
+
+    def _news(self, job: QueueJob, lost_nodes: set[str]) -> News:
+        now = self._clock()
+        facts = self._watch.facts(job)
+        if facts is None:
+            return vanished(job, self._watch.reports(job), now)
+        problem = unfit(job, facts.slurm)
+        if problem is not None:
+            return News(replace(job, note=problem), JobState.FAILED, problem)
+        if self._setup.learn and self._learner.watch(job, facts, now):
+            self._dirty = True
+        launch = facts.launch
+        if launch is not None and launch.state in LEAVING and facts.slurm.is_running:
+            self._look_wanted = True
+        intent = self._queue.intents.unfinished_of(job.id)
+        operator = self._setup.hold is HoldKind.ADMIN
+        return follow(job, facts, intent, now, operator=operator, lost_nodes=lost_nodes)
+
+    def _take(self, job: QueueJob, news: News) -> None:
+        now = self._clock()
+        if news.job != job:
+            self._queue.jobs.save(news.job, durable=False)
+        actor = job.request.owner if news.actor_is_owner else ACTOR
+        for tale in news.tales:
+            self._queue.events.log(Event(now, tale.kind, actor, tale.message, job.id, tale.data))
+        if news.to is not None:
+            self._queue.jobs.move(job.id, news.to, at=now, actor=actor, why=news.why)
+            self._dirty |= news.to in FINAL
+        if news.settled is not None:
+            self._queue.promises.settle(job.id, news.settled, at=now, why=_settled(news))
+        if news.job.running is None and job.running is not None:
+            self._learner.forget(job.id)
+        if news.to in FINAL:
+            self._knowledge.rates.forget([job.id])
+            self._knowledge.caps.pop(job.id, None)
+            self._driver.forget(job)
+        self._dirty |= news.replan
+
+    # Planning
+
+    def _plan_is_due(self, now: float, jobs: tuple[QueueJob, ...]) -> bool:
+        if self._dirty or now >= self._next_change:
+            return True
+        if any(job.state is JobState.NEW for job in jobs):
+            return True
+        ground = cluster(self._watch.observation, self._setup.ground, jobs)
+        if ground != self._planned:
+            return True
+        age = now - self._planned_at
+        if jobs and age >= self._setup.replan:
+            return True
+        return age >= SLIP_REPLAN and any(
+            running_now(job, self._watch.facts(job), now) != job.running for job in jobs
+        )
+
+    def _planner_jobs(
+        self, jobs: tuple[QueueJob, ...], ground: Cluster, now: float
+    ) -> tuple[Job, ...]:
+        facts: dict[int, Facts] = {}
+        for job in jobs:
+            known = self._watch.facts(job)
+            if known is not None:
+                facts[job.id] = known
+        misfits = [job.id for job in jobs if not runs_on(job, ground)]
+        known_jobs = planner_jobs(jobs, facts, self._knowledge, now, without=misfits)
+        return tuple(fit(job, ground) for job in known_jobs)
+
+    def _plan(self, jobs: tuple[QueueJob, ...]) -> None:
+        now = self._clock()
+        ground = cluster(self._watch.observation, self._setup.ground, jobs)
+        jobs = self._turn_away(jobs, ground, now)
+        planned = self._planner_jobs(jobs, ground, now)
+        answer = plan(now, planned, ground, self._setup.policy)
+        self._planned, self._planned_at = ground, now
+        self._next_change, self._dirty = answer.next_change, False
+        if self._setup.advisory:
+            self._advise(answer, jobs)
+            return
+        overheads = {queue_id(job.id): job.overhead for job in planned}
+        taking_part = {queue_id(job.id) for job in planned}
+        shifts = record(
+            self._queue, answer, [job for job in jobs if job.id in taking_part], overheads
+        )
+        self._queue.plans.prune(self._setup.keep_plans)
+        for shift in shifts:
+            self._learner.expect(shift, now)
+
+    def _turn_away(
+        self, jobs: tuple[QueueJob, ...], ground: Cluster, now: float
+    ) -> tuple[QueueJob, ...]:
+        """Fail newcomers that no node of ours can ever run."""
+        kept = []
+        for job in jobs:
+            if job.state is JobState.NEW and not runs_on(job, ground):
+                have = ", ".join(group.gpu_type for group in ground.groups) or "none"
+                asked = ", ".join(kind for kind, _ in job.request.curves)
+                why = f"it has throughput curves for {asked}; GPU types here: {have}"
+                with self._queue.transaction():
+                    self._queue.jobs.save(replace(job, note=why))
+                    self._queue.jobs.move(job.id, JobState.FAILED, at=now, actor=ACTOR, why=why)
+                continue
+            kept.append(job)
+        return tuple(kept)
+
+    def _advise(self, answer: Plan, jobs: tuple[QueueJob, ...]) -> None:
+        names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
+        was = {} if self._advice is None else {d.job_id: d.block for d in self._advice.decisions}
+        for verdict in answer.verdicts:
+            words = verdict_sentence(verdict, lambda name: names.get(name, name))
+            _log.info("advice: job %s: %s", names.get(verdict.job_id), words)
+        for decision in answer.decisions:
+            if decision.block != was.get(decision.job_id):
+                on = "" if decision.block is None else f" on {','.join(decision.block.nodes)}"
+                _log.info("advice: job %s: %d GPUs%s", names[decision.job_id], decision.gpus, on)
+        self._advice = answer
+
+    # Pace
+
+    def _delay(self) -> float:
+        now = self._clock()
+        setup = self._setup
+        looked = self._watch.looked_at
+        ready = now if looked is None else looked + setup.query_interval
+        if self._driven.transit:
+            delay = setup.glance
+        elif self._dirty or self._look_wanted:
+            delay = max(0.0, ready - now)
+        else:
+            delay = setup.tick
+        for moment in (self._next_change, self._driven.wake):
+            if moment is not None:
+                delay = min(delay, max(0.0, moment - now))
+        return delay
+
+    def _tell(self, message: str) -> None:
+        _log.warning("%s", message)
+        self._queue.events.log(Event(self._clock(), EventKind.DAEMON, ACTOR, message))
+
+
+def _settled(news: News) -> str:
+    outcome = news.settled
+    return "" if outcome is None else f"promise {outcome.value}: {news.why}"

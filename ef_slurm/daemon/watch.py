@@ -1,0 +1,104 @@
+"""What Slurm last said, with what single jobs said after our own actions laid over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from ef_slurm.daemon.desk import Desk
+from ef_slurm.daemon.facts import Facts, Reports
+from ef_slurm.queue.rows import QueueJob
+from ef_slurm.slurm.errors import NoSuchJobError
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.types import Observation, SlurmJob
+
+
+class Watch:
+    """The daemon's eyes. One query per kind and look, whatever the number of jobs."""
+
+    def __init__(self, slurm: Slurm, desk: Desk, clock: Callable[[], float]) -> None:
+        self._slurm = slurm
+        self._desk = desk
+        self._clock = clock
+        self._observation: Observation | None = None
+        self._pending: dict[int, tuple[int, float]] = {}
+        self._reports: dict[int, Reports] = {}
+
+    @property
+    def looked_at(self) -> float | None:
+        """When the last look began; None before the first."""
+        return None if self._observation is None else self._observation.at
+
+    @property
+    def observation(self) -> Observation:
+        """The last look, with later news of single jobs in it.
+
+        Raises:
+            RuntimeError: nobody has looked yet.
+        """
+        if self._observation is None:
+            raise RuntimeError("Slurm was not observed yet")
+        return self._observation
+
+    def look(self) -> None:
+        """Ask Slurm for everything. Raises SlurmError."""
+        self._observation = self._slurm.observe()
+        self._pending = {
+            job_id: seen
+            for job_id, seen in self._pending.items()
+            if job_id in self.observation.jobs
+        }
+        for job in self._observation.jobs.values():
+            self._remember(job, self._observation.at)
+
+    def note(self, job: SlurmJob) -> None:
+        """A single job was read again."""
+        known = self.observation
+        self._observation = replace(known, jobs={**known.jobs, job.job_id: job})
+        self._remember(job, self._clock())
+
+    def ask(self, job_id: int) -> SlurmJob | None:
+        """Read one job again; None if Slurm does not know it. Raises SlurmUnavailableError."""
+        try:
+            job = self._slurm.job(job_id)
+        except NoSuchJobError:
+            return None
+        self.note(job)
+        return job
+
+    def forget(self, job_id: int) -> None:
+        """Slurm said that it does not know the job."""
+        jobs = dict(self.observation.jobs)
+        jobs.pop(job_id, None)
+        self._observation = replace(self.observation, jobs=jobs)
+        self._pending.pop(job_id, None)
+
+    def facts(self, job: QueueJob) -> Facts | None:
+        """What is known of a queue job; None if Slurm did not mention it."""
+        slurm = self.observation.jobs.get(job.request.slurm_job_id)
+        if slurm is None:
+            return None
+        return Facts(slurm, self.reports(job), self.pending_since(slurm))
+
+    def reports(self, job: QueueJob) -> Reports:
+        """The job's own word, as it was at the last `read`."""
+        if job.id not in self._reports:
+            self._reports[job.id] = self._desk.read(job)
+        return self._reports[job.id]
+
+    def read(self, jobs: Iterable[QueueJob]) -> None:
+        """Read the reports of these jobs anew, and forget all others."""
+        self._reports = {job.id: self._desk.read(job) for job in jobs}
+
+    def pending_since(self, job: SlurmJob) -> float | None:
+        """When the job was first seen pending since its last run."""
+        seen = self._pending.get(job.job_id)
+        return None if seen is None else seen[1]
+
+    def _remember(self, job: SlurmJob, at: float) -> None:
+        if not job.is_pending:
+            self._pending.pop(job.job_id, None)
+            return
+        seen = self._pending.get(job.job_id)
+        if seen is None or seen[0] != job.restarts:
+            self._pending[job.job_id] = (job.restarts, at)

@@ -1,0 +1,67 @@
+"""The daemon's whole way from submission to the end, against a Slurm in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.model import IfInfeasible, Outcome
+from ef_slurm.queue.states import EventKind, JobState, PromiseOutcome
+from tests.unit.daemon.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path / "queue.sqlite")
+    yield world
+    world.queue.close()
+
+
+def test_a_promised_job_runs_to_its_end(world: World) -> None:
+    job = world.submit(3200, deadline=600.0)
+    world.step()
+    verdict = world.queue.promises.verdict(job.id)
+    assert verdict is not None
+    assert verdict.outcome is Outcome.PROMISED
+    world.run_until(world.finished, 600)
+    done = world.row(job)
+    assert done.state is JobState.COMPLETED
+    promise = world.queue.promises.of(job.id)
+    assert promise is not None
+    assert promise.outcome is PromiseOutcome.KEPT
+    assert not world.queue.intents.unfinished()
+
+
+def test_an_infeasible_job_is_rejected_and_its_slurm_job_cancelled(world: World) -> None:
+    job = world.submit(10_000_000, deadline=100.0)
+    world.step()
+    assert world.state(job) is JobState.REJECTED
+    world.run(30)
+    assert world.training(job).slurm.state.value == "CANCELLED"
+
+
+def test_a_job_grows_and_shrinks_for_a_newcomer(world: World) -> None:
+    first = world.submit(40_000, deadline=3000.0)
+    world.run(60)
+    assert world.row(first).share == 16
+    second = world.submit(40_000, deadline=800.0)
+    world.run_until(lambda: world.state(second) is JobState.RUNNING, 200)
+    assert world.row(first).share < 16
+    world.run_until(world.finished, 4000)
+    for job in (first, second):
+        promise = world.queue.promises.of(job.id)
+        assert promise is not None
+        assert promise.outcome is PromiseOutcome.KEPT
+    kinds = {event.kind for event in world.queue.events.all(job_id=first.id)}
+    assert {EventKind.SHARE, EventKind.MEASURED, EventKind.INTENT} <= kinds
+
+
+def test_the_waiting_list_is_admitted_when_capacity_appears(world: World) -> None:
+    first = world.submit(88 * 500, deadline=520.0)
+    world.run(5)
+    second = world.submit(80 * 300, deadline=900.0, if_infeasible=IfInfeasible.WAIT)
+    world.run_until(world.finished, 4000)
+    assert world.row(first).state is JobState.COMPLETED
+    assert world.row(second).state is JobState.COMPLETED

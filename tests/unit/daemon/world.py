@@ -1,0 +1,348 @@
+"""A whole small world for the daemon: Slurm in memory, trainings that obey, a clock of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
+from ef_slurm.daemon.capacity import Ground
+from ef_slurm.daemon.facts import Reports
+from ef_slurm.daemon.scheduler import Scheduler, Setup
+from ef_slurm.model import IfInfeasible, JobKind, Overhead, ThroughputCurve
+from ef_slurm.queue.rows import JobRequest, QueueJob
+from ef_slurm.queue.states import ACTIVE, FINAL, JobState
+from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.memory import MemorySlurm
+from ef_slurm.slurm.memory_cluster import MemoryCluster, MemoryJob, Timing
+from ef_slurm.slurm.types import JobBaseState
+
+CURVE = ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 32.0, 8: 56.0, 16: 90.0})
+START = 1_000_000.0
+
+
+class Clock:
+    """Virtual time."""
+
+    def __init__(self, now: float = START) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Training:
+    """One job's script and training: what it would write into its state directory."""
+
+    slurm: MemoryJob
+    iterations: int
+    rates: dict[int, float]
+    boot: float
+    """Seconds from the start of the script to the first iteration."""
+    save: float
+    """Seconds that a stop and its checkpoint take."""
+    speed: float = 1.0
+    elastic: bool = True
+    generation: int = 0
+    run: tuple[int, float] | None = None  # (restarts, start) of the Slurm run that it belongs to
+    launched: float = 0.0
+    trains_from: float = math.inf
+    base: float = 0.0
+    checkpoint: float = 0.0
+    rate: float = 0.0
+    stopped_at: float | None = None
+    state: LaunchState = LaunchState.RUNNING
+    order: Order | None = None
+    finished: bool = False
+    losses: list[float] = field(default_factory=list)
+
+    @property
+    def gpus(self) -> int:
+        return len(self.slurm.nodes) * self.slurm.gpus_per_node
+
+    @property
+    def running(self) -> bool:
+        return self.slurm.state is JobBaseState.RUNNING
+
+    def done(self, now: float) -> float:
+        """Iterations done at `now`."""
+        until = now if self.stopped_at is None else min(now, self.stopped_at)
+        return min(self.iterations, self.base + self.rate * max(0.0, until - self.trains_from))
+
+    def finish_time(self) -> float:
+        if not self.running or self.finished or self.stopped_at is not None or not self.rate:
+            return math.inf
+        return self.trains_from + (self.iterations - self.base) / self.rate
+
+    def next_event(self, now: float) -> float:
+        moments = [self.finish_time()]
+        if self.running and self.trains_from > now:
+            moments.append(self.trains_from)
+        if self.stopped_at is not None and self.state is LaunchState.RUNNING:
+            moments.append(self.stopped_at + self.save)
+        return min((m for m in moments if m > now), default=math.inf)
+
+    def advance(self, now: float, boot_of: Callable[[Training], float]) -> None:
+        if not self.running:
+            if self.run is not None:
+                self._interrupted(now)
+            return
+        run = (self.slurm.restarts, self.slurm.started or 0.0)
+        if run != self.run:
+            self.run = run
+            self._launch(self.slurm.started or now, boot_of)
+        self._obey(now, boot_of)
+
+    def _interrupted(self, now: float) -> None:
+        """TERM: what was done is saved, as the library does within KillWait."""
+        self.checkpoint = math.floor(self.done(now)) if self.elastic else 0
+        self.base, self.rate, self.run = self.checkpoint, 0.0, None
+        self.trains_from, self.stopped_at = math.inf, None
+
+    def _launch(self, at: float, boot_of: Callable[[Training], float]) -> None:
+        self.generation += 1
+        self.launched, self.state, self.stopped_at = at, LaunchState.RUNNING, None
+        self.base = self.checkpoint
+        self.trains_from = boot_of(self)
+        self.rate = self.rates.get(self.gpus, 0.0) * self.speed
+
+    def _obey(self, now: float, boot_of: Callable[[Training], float]) -> None:
+        order = self.order
+        if order is None or order.generation != self.generation or not self.elastic:
+            return
+        if order.action is Action.STOP:
+            if self.stopped_at is None and self.state is LaunchState.RUNNING:
+                self.stopped_at = now
+            stopped = self.stopped_at
+            if stopped is not None and now >= stopped + self.save:
+                self.checkpoint = math.floor(self.done(stopped))
+                self.state = LaunchState.WAITING
+        elif order.action is Action.RELAUNCH and self.state is LaunchState.WAITING:
+            self._launch(now, boot_of)
+
+    def reports(self, now: float) -> Reports:
+        if self.generation == 0:
+            return Reports(order=self.order)
+        run = self.run or (self.slurm.restarts, 0.0)
+        state = self.state
+        if self.finished:
+            state = LaunchState.FINISHED
+        launch = Launch(
+            generation=self.generation,
+            state=state,
+            slurm_job_id=self.slurm.job_id,
+            restart_count=run[0],
+            nodes=",".join(self.slurm.nodes),
+            gpus_per_node=self.slurm.gpus_per_node,
+            port=15000,
+            started_at=self.launched,
+            updated_at=now,
+        )
+        return Reports(launch, self._progress(now) if self.elastic else None, self.order)
+
+    def _progress(self, now: float) -> Progress:
+        trains = now >= self.trains_from
+        phase = Phase.RUNNING if trains else Phase.STARTING
+        if self.finished:
+            phase = Phase.FINISHED
+        elif self.stopped_at is not None:
+            phase = Phase.STOPPED if self.state is LaunchState.WAITING else Phase.STOPPING
+        done = math.floor(self.done(now) + 1e-6)
+        at = now
+        if trains and self.rate and phase is Phase.RUNNING:
+            at = self.trains_from + (done - self.base) / self.rate
+        return Progress(
+            generation=self.generation,
+            phase=phase,
+            world_size=max(1, self.gpus),
+            iteration=done,
+            updated_at=min(at, now),
+            started_at=self.launched,
+            first_iteration_at=self.trains_from if trains and now > self.trains_from else None,
+            iterations_per_second=self.rate if trains else None,
+            checkpoint_iteration=math.floor(self.checkpoint),
+        )
+
+
+class Bench:
+    """All trainings of a world; the daemon's `Desk`."""
+
+    def __init__(self, clock: Clock, cluster: MemoryCluster) -> None:
+        self._clock = clock
+        self._cluster = cluster
+        self.trainings: dict[int, Training] = {}
+        self.unwritable = False
+        self.boot_of: Callable[[Training], float] = lambda t: t.launched + t.boot
+
+    def read(self, job: QueueJob) -> Reports:
+        training = self.trainings.get(job.request.slurm_job_id)
+        if training is None:
+            return Reports()
+        training.advance(self._clock.now, self.boot_of)
+        return training.reports(self._clock.now)
+
+    def order(self, job: QueueJob, order: Order) -> None:
+        if self.unwritable:
+            raise PermissionError(13, "Permission denied", job.request.state_dir)
+        self.trainings[job.request.slurm_job_id].order = order
+
+    def advance(self) -> None:
+        now = self._clock.now
+        self._cluster.settle(now)
+        for slurm_id, training in self.trainings.items():
+            training.advance(now, self.boot_of)
+            if training.finish_time() <= now + 1e-9:
+                training.finished = True
+                training.base, training.rate = float(training.iterations), 0.0
+                training.trains_from = now
+                self._cluster.finish(slurm_id, now)
+                # What it was before it left is its last word.
+                training.run = (training.slurm.restarts, training.slurm.started or 0.0)
+
+    def next_event(self) -> float:
+        now = self._clock.now
+        moments = [training.next_event(now) for training in self.trainings.values()]
+        for job in self._cluster.jobs.values():
+            if job.completing_until is not None:
+                moments.append(job.completing_until)
+        return min((m for m in moments if m > now), default=math.inf)
+
+
+class World:
+    """A cluster, a queue and a daemon that can be killed and started again."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        nodes: int = 4,
+        gpus_per_node: int = 4,
+        timing: Timing | None = None,
+        overhead: Overhead | None = None,
+        setup: Setup | None = None,
+        now: float = START,
+    ) -> None:
+        self.clock = Clock(now)
+        names = {f"n{number}": gpus_per_node for number in range(1, nodes + 1)}
+        self.cluster = MemoryCluster(
+            names, timing=timing or Timing(start=0.3, stop=0.3, min_job_age=1e12)
+        )
+        self.bench = Bench(self.clock, self.cluster)
+        self.path = path
+        self.overhead = overhead or Overhead(start=8.0, reshape=10.0, shrink=8.0)
+        self.setup = setup or Setup(Ground(frozenset({"ef"})), idle_tick=5.0)
+        self.slurm: Slurm = MemorySlurm(self.cluster, self.clock)
+        self.queue = Queue.open(path)
+        self.scheduler = self._scheduler()
+        self.arrivals: list[tuple[float, Callable[[], object]]] = []
+
+    def _scheduler(self) -> Scheduler:
+        return Scheduler(self.setup, self.slurm, self.queue, self.bench, self.clock)
+
+    def restart(self, slurm: Slurm | None = None) -> None:
+        """The daemon dies without a word, and another one starts."""
+        self.queue.close()
+        self.queue = Queue.open(self.path)
+        if slurm is not None:
+            self.slurm = slurm
+        self.scheduler = self._scheduler()
+
+    def submit(
+        self,
+        iterations: int,
+        deadline: float | None,
+        *,
+        curve: ThroughputCurve = CURVE,
+        if_infeasible: IfInfeasible = IfInfeasible.REJECT,
+        boot: float = 5.0,
+        save: float = 0.5,
+        speed: float = 1.0,
+        elastic: bool = True,
+        grace: float = 0.0,
+    ) -> QueueJob:
+        """`ef-sbatch`: a held job and its row. `deadline` is in seconds from now."""
+        now = self.clock.now
+        slurm = self.cluster.add_job("user1", "train", now=now)
+        self.bench.trainings[slurm.job_id] = Training(
+            slurm, iterations, dict(curve.points), boot, save, speed, elastic
+        )
+        kind = JobKind.DEADLINE
+        if deadline is None:
+            kind = JobKind.BEST_EFFORT
+        elif grace:
+            kind = JobKind.SOFT_DEADLINE
+        return self.queue.jobs.add(
+            JobRequest(
+                slurm_job_id=slurm.job_id,
+                owner="user1",
+                uid=0,
+                name="train",
+                submitted=now,
+                kind=kind,
+                iterations=iterations,
+                global_batch_size=64,
+                curves=(("gpu", curve),),
+                state_dir=f"/shared/{slurm.job_id}",
+                script="#!/bin/bash\n",
+                deadline=None if deadline is None else now + deadline,
+                grace=grace,
+                if_infeasible=if_infeasible,
+                overhead=self.overhead,
+            ),
+            actor="user1",
+        )
+
+    def row(self, job: QueueJob) -> QueueJob:
+        return self.queue.jobs.get(job.id)
+
+    def training(self, job: QueueJob) -> Training:
+        return self.bench.trainings[job.request.slurm_job_id]
+
+    def at(self, when: float, what: Callable[[], object]) -> None:
+        """Let something happen at a moment of the clock."""
+        self.arrivals.append((when, what))
+        self.arrivals.sort(key=lambda arrival: arrival[0])
+
+    def step(self, until: float = math.inf) -> None:
+        """What is due now, one tick, and on to the next moment at which anything may happen."""
+        while self.arrivals and self.arrivals[0][0] <= self.clock.now:
+            self.arrivals.pop(0)[1]()
+        self.bench.advance()
+        delay = self.scheduler.tick()
+        self.check()
+        moments = [until, self.clock.now + max(delay, 1e-3), self.bench.next_event()]
+        if self.arrivals:
+            moments.append(self.arrivals[0][0])
+        self.clock.now = max(self.clock.now, min(moments))
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            self.step(end)
+        self.step(end)
+
+    def run_until(self, condition: Callable[[], bool], limit: float = 100_000.0) -> None:
+        """Let time pass until something holds."""
+        end = self.clock.now + limit
+        while not condition():
+            assert self.clock.now < end, "it never came to pass"
+            self.step(end)
+
+    def finished(self) -> bool:
+        return not self.arrivals and not self.queue.jobs.all(ACTIVE)
+
+    def check(self) -> None:
+        """What must hold at any moment."""
+        for name, free in self.cluster.free_gpus().items():
+            assert free >= 0, f"{name} was given out twice"
+
+    def state(self, job: QueueJob) -> JobState:
+        return self.row(job).state
+
+
+__all__ = ["CURVE", "FINAL", "START", "Bench", "Clock", "Training", "World", "replace"]
