@@ -68,7 +68,7 @@ Exit codes (of the training command; the batch script exits with the same ones)
                                one before it counts
     else                       failed; tried again as below
     ====  ===================  ====================================================================
-    ``torchrun`` replaces its workers' exit codes by 1, and prints a traceback for each: under
+    To torchrun any worker's code but 0 is a failure that it ends the other workers for: under
     torchrun the library therefore leaves with 0 after a stop, and what counts is ``phase`` and
     ``exit_code`` in ``progress.json`` if it is of this generation. Without torchrun the code alone
     is enough.
@@ -336,10 +336,11 @@ PORTS = 16000
 def rendezvous_port(job_id: int, generation: int) -> int:
     """Port of the rendezvous of one launch.
 
-    Jobs whose ids differ by less than 1000 never share one, nor do 16 successive generations of
-    one job: a launch that found its port taken gets another one next time.
+    The port after it belongs to the launch too. Jobs whose ids differ by less than 1000 never share
+    one, nor do 8 successive generations of one job: a launch that found its port taken gets another
+    one next time.
     """
-    return FIRST_PORT + (job_id * 16 + generation % 16) % PORTS
+    return FIRST_PORT + (job_id * 16 + generation % 8 * 2) % PORTS
 
 
 def write_atomic(path: Path, text: str, *, durable: bool = True) -> None:

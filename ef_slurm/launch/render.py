@@ -65,6 +65,7 @@ def _context(request: LaunchRequest) -> dict[str, Any]:
     container = request.container
     context["container_kind"] = None if container is None else container.kind.value
     context.update(
+        torchrun_program=_quoted(_torchrun_program()),
         version=VERSION,
         first_port=FIRST_PORT,
         ports=PORTS,
@@ -74,6 +75,10 @@ def _context(request: LaunchRequest) -> dict[str, Any]:
         exit_unusable=int(Exit.UNUSABLE),
     )
     return context
+
+
+def _torchrun_program() -> str:
+    return (templates_dir() / "torchrun.py").read_text(encoding="utf-8")
 
 
 def _quoted(value: Any) -> Any:

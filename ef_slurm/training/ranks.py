@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import torch.distributed as dist
@@ -120,12 +121,22 @@ def connect() -> Ranks:
     address: list[Any] = [None, None]
     store: Any = None
     if rank == 0:
-        store = TCPStore("localhost", 0, None, True, timeout=patience, wait_for_workers=False)
+        store = _new_store("localhost", 0, patience, serve=True)
         address = [_own_address(), store.port]
     dist.broadcast_object_list(address, src=0)
     if rank != 0:
-        store = TCPStore(address[0], address[1], None, False, timeout=patience)
+        store = _new_store(address[0], address[1], patience, serve=False)
     return Ranks(rank, world_size, store)
+
+
+def _new_store(host: str, port: int, patience: timedelta, serve: bool) -> Any:
+    new = partial(TCPStore, host, port, is_master=serve, timeout=patience, wait_for_workers=False)
+    try:
+        return new()
+    except RuntimeError as error:
+        if "libuv" not in str(error):
+            raise
+        return new(use_libuv=False)  # a build without it, such as Debian's
 
 
 def _own_address() -> str:

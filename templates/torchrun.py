@@ -1,0 +1,58 @@
+"""torchrun as the batch script runs it: its own code, plus two things that it lacks.
+
+The exit code is that of the worker that failed first, without a traceback of torchrun's own. And it
+works with builds of torch that have no libuv (Debian's), which torchrun itself cannot be told.
+"""
+
+import functools
+import os
+import sys
+from typing import Any, NoReturn
+
+from torch import distributed
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+dist: Any = distributed
+torchrun: Any = run
+
+
+def has_libuv() -> bool:
+    try:
+        dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    except RuntimeError:
+        return False
+    return True
+
+
+def do_without_libuv() -> None:
+    """The agents' store is made without it, at the next port; the workers get one of their own at
+    the port they know, since only for that one USE_LIBUV is heeded."""
+    from torch.distributed.elastic.rendezvous import static_tcp_rendezvous
+
+    static: Any = static_tcp_rendezvous
+    new_store = functools.partial(dist.TCPStore, use_libuv=False)
+    static.TCPStore = lambda host, port, *args, **kwargs: new_store(host, port + 1, *args, **kwargs)
+    static.StaticTCPRendezvous.use_agent_store = False
+    os.environ["USE_LIBUV"] = "0"
+
+
+def main() -> NoReturn:
+    if not has_libuv():
+        do_without_libuv()
+    try:
+        torchrun.run(torchrun.parse_args(sys.argv[1:]))
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        code = failure.exitcode
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
+        print(f"ef-slurm: rank {rank} failed first, {how}", file=sys.stderr)
+        sys.exit(code if code > 0 else 128 - code)
+    except SignalException as error:
+        sys.exit(128 + error.sigval)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
