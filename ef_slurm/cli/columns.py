@@ -87,7 +87,7 @@ def promise_word(job: JobView) -> str:
     """The state of the promise in one word."""
     outcome = job.promise_outcome
     if outcome is not None and outcome is not PromiseOutcome.OPEN:
-        return outcome.value.upper()
+        return f"{outcome.value}".upper()
     if job.state in FINAL:
         return "-"
     if job.state is JobState.WAITLISTED:

@@ -33,6 +33,7 @@ OWN = (
     Option("dry-run", takes=_NOTHING),
     Option("json", takes=_NOTHING),
     Option("verdict-timeout"),
+    Option("register"),
 )
 """ef-slurm's own options; an ``#EF`` line may hold any of them but those in `NOT_IN_SCRIPTS`."""
 
@@ -48,9 +49,6 @@ ANSWERED = (
     Option("time", "t"),
     Option("job-name", "J"),
     Option("partition", "p"),
-    Option("output", "o"),
-    Option("error", "e"),
-    Option("chdir", "D"),
     Option("cpus-per-gpu"),
     Option("requeue", takes=_NOTHING),
 )
@@ -61,11 +59,13 @@ PASSED = (
     Option("acctg-freq"),
     Option("bb"),
     Option("bbf"),
+    Option("chdir", "D"),
     Option("container"),
     Option("container-id"),
     Option("core-spec", "S"),
     Option("cpu-freq"),
     Option("delay-boot"),
+    Option("error", "e"),
     Option("export"),
     Option("export-file"),
     Option("get-user-env", takes=_OPTIONAL),
@@ -84,6 +84,7 @@ PASSED = (
     Option("mem-per-gpu"),
     Option("network"),
     Option("nice", takes=_OPTIONAL),
+    Option("output", "o"),
     Option("power"),
     Option("propagate", takes=_OPTIONAL),
     Option("qos", "q"),
@@ -175,7 +176,19 @@ REFUSED: Mapping[str, tuple[Option, str]] = MappingProxyType(
 """sbatch's options that ef-slurm owns: the option, and what to use instead."""
 
 NOT_IN_SCRIPTS = frozenset(
-    {"help", "version", "usage", "test-only", "dry-run", "json", "config", "wrap", "parsable"}
+    {
+        "help",
+        "version",
+        "usage",
+        "test-only",
+        "dry-run",
+        "json",
+        "config",
+        "wrap",
+        "parsable",
+        "register",
+        "wait",
+    }
 )
 """Options that make no sense inside a batch script."""
 

@@ -1,0 +1,62 @@
+"""From the site configuration to something that answers."""
+
+from __future__ import annotations
+
+import pwd
+
+from ef_slurm.daemon.client import (
+    Client,
+    QueueClient,
+    SocketClient,
+    TcpEndpoint,
+    UnixEndpoint,
+    UnreachableError,
+)
+from ef_slurm.daemon.munge import MungeCommand
+from ef_slurm.siteconfig.tables import Serves, SiteConfig
+from ef_slurm.slurm.commands import CommandSlurm
+from ef_slurm.slurm.errors import NoSuchJobError
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.run import Runner
+from ef_slurm.slurm.types import JobBaseState
+
+
+def slurm_of(config: SiteConfig) -> CommandSlurm:
+    """Slurm's commands as the configuration says where they are and how patient to be."""
+    return CommandSlurm(Runner(timeout=config.slurm.timeout, directory=config.slurm.commands))
+
+
+def connect(config: SiteConfig, slurm: Slurm) -> Client:
+    """The way to the queue that the configuration names. Nothing is opened yet.
+
+    Raises:
+        UnreachableError: the configuration names none that works from this host.
+    """
+    munge = MungeCommand()
+    unix = SocketClient(UnixEndpoint(config.socket), munge, config.slurm.cluster)
+    if config.daemon.serves is Serves.ME:
+        return QueueClient(config.queue.path, unix, lambda job_id: _cancelled(slurm, job_id))
+    if config.socket.exists():
+        return unix
+    if not config.daemon.host:
+        raise UnreachableError(
+            f"there is no ef-schedd at {config.socket} on this host, and the configuration"
+            f" ({config.path}) names no [daemon] host to reach it from here"
+        )
+    try:
+        trusted = frozenset({pwd.getpwnam(config.daemon.user).pw_uid})
+    except KeyError:
+        raise UnreachableError(
+            f"this host has no user {config.daemon.user!r}, whose ef-schedd is to be trusted"
+            f" ({config.path}: daemon.user)"
+        ) from None
+    endpoint = TcpEndpoint(config.daemon.host, config.daemon.port, trusted)
+    return SocketClient(endpoint, munge, config.slurm.cluster)
+
+
+def _cancelled(slurm: Slurm, job_id: int) -> bool:
+    try:
+        job = slurm.job(job_id)
+    except NoSuchJobError:
+        return True
+    return job.state is JobBaseState.CANCELLED

@@ -1,0 +1,77 @@
+"""The help text of ef-sbatch."""
+
+USAGE = """\
+Usage: ef-sbatch --deadline=WHEN --iterations=N --global-batch-size=B
+                 (--throughput=CURVE | --profile=NAME) [OPTIONS] SCRIPT [ARGUMENT...]"""
+
+HELP = f"""{USAGE}
+
+Submit a training job with a deadline instead of a GPU count. ef-slurm promises that it is finished
+by then (or says which deadline it can promise), chooses the number of GPUs, and changes it while
+the job runs.
+
+SCRIPT is a Python training script (started with torchrun, one rank per GPU), or a batch script with
+#SBATCH and #EF lines (run once per node, with the EF_* variables), or any command.
+
+What is needed
+  --deadline=WHEN          when it must be finished: +6h, 18:00, tomorrow, 12/24, now+2hours,
+                           2026-12-24T12:00 (local time), 2026-12-24T12:00:00+01:00
+  --iterations=N           iterations of the whole training
+  --global-batch-size=B    samples per iteration, the same at every number of GPUs
+  --throughput=CURVE       GPUs:iterations/s, for example 1:12.5,2:23,4:41; TYPE=CURVE for one GPU
+                           type, repeated for others
+  --profile=NAME           a measured curve: NAME.csv in a profile directory
+
+What is promised
+  --soft[=GRACE]           the deadline may be missed by GRACE (90s, 30m, 1h30m; default: a quarter
+                           of the time until it)
+  --best-effort            no deadline: run on GPUs that no promise needs
+  --if-infeasible=CHOICE   when the deadline cannot be promised: reject (default), wait, best-effort
+  --max-gpus=N             never more GPUs than this
+  --gpu-type=TYPE          only GPUs of this type
+  --overhead=SECONDS       training lost per start or change of GPUs (default: the site's)
+  --max-batch-per-gpu=N    samples that fit into one GPU's memory
+  --checkpoint-interval=T  between periodic checkpoints (5m, 90s; default 5 minutes)
+  --state-dir=DIR          where checkpoints and progress go (new, absolute, on a shared file
+                           system; default: a new directory under the site's)
+
+What ef-sbatch does
+  --test-only              tell the verdict and the plan, submit nothing
+  --dry-run                print the batch script, submit nothing
+  --wait                   return when the job has ended, with its exit code
+  --parsable               only the job id on standard output
+  --json                   the verdict as JSON (times are UTC epoch seconds)
+  --quiet                  no verdict, unless it is no
+  --verdict-timeout=S      seconds to wait for the verdict (default: the site's)
+  --register=DIR           go on with a job that stayed held because ef-schedd was not reachable
+  --config=FILE            configuration (default: $EF_SLURM_CONFIG,
+                           ~/.config/ef-slurm/ef-slurm.toml, /etc/ef-slurm/ef-slurm.toml)
+
+sbatch's options --account, --qos, --job-name, --time, --output, --error, --chdir, --export,
+--cpus-per-gpu, --mem-per-gpu, --mail-type, --licenses and others pass through. Those that say how
+many GPUs, which nodes or when (--nodes, --gres, --gpus, --ntasks, --nodelist, --begin, --hold, ...)
+are ef-slurm's to decide and are refused.
+
+Exit codes
+  0  promised; or waitlisted or best effort, where that was asked for
+  1  Slurm refused (its message is shown)
+  2  an option, the script or the configuration is wrong
+  3  the deadline cannot be promised; nothing is left in Slurm
+  4  ef-schedd cannot be reached or gave no verdict in time: the job stays held
+  5  not allowed
+  With --wait: the job's own exit code, once it was promised.
+
+Examples
+  ef-sbatch --deadline=+6h --iterations=20000 --global-batch-size=256 \\
+            --throughput=1:2.1,2:4,4:7.5,8:13 train.py --lr 0.1
+  ef-sbatch --deadline=18:00 --profile=resnet50 --iterations=90000 --global-batch-size=512 \\
+            --if-infeasible=wait --account=vision train.py
+  ef-sbatch --best-effort --profile=bert --iterations=5000 --global-batch-size=64 train.py
+
+  A batch script (ef-sbatch job.sh):
+    #!/bin/bash
+    #SBATCH --job-name=bert --account=nlp
+    #EF --deadline=tomorrow --iterations=5000 --global-batch-size=64 --profile=bert
+    exec torchrun --nnodes=$EF_NUM_NODES --node_rank=$EF_NODE_RANK \\
+         --nproc_per_node=$EF_GPUS_PER_NODE \\
+         --master_addr=$EF_MASTER_ADDR --master_port=$EF_MASTER_PORT train.py"""

@@ -1,0 +1,144 @@
+"""ef-scancel: cancel jobs, as scancel does, and take them out of every plan at once."""
+
+from __future__ import annotations
+
+import getpass
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from ef_slurm.cli.connect import connect, slurm_of
+from ef_slurm.cli.errors import ExitCode, UsageError
+from ef_slurm.cli.main import complain, configuration, run_click
+from ef_slurm.cli.names import parse_job_ids
+from ef_slurm.cli.states import parse_states
+from ef_slurm.daemon.client import Client, FailureError, UnreachableError, expect
+from ef_slurm.daemon.messages import Cancel, Cancelled, JobList, ListJobs
+from ef_slurm.queue.errors import QueueMissingError
+from ef_slurm.queue.states import FINAL
+from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, SlurmError
+from ef_slurm.slurm.interface import Slurm
+
+PROGRAM = "ef-scancel"
+
+EXAMPLES = """
+\b
+Examples:
+  ef-scancel 1234 1235        these jobs
+  ef-scancel --me             all of mine
+  ef-scancel -n bert -t waitlisted
+\b
+Slurm decides who may cancel what. Plain scancel works too: ef-schedd notices a moment later.
+\b
+Exit codes: 0 done, 1 Slurm or a job that is not known, 2 usage, 4 ef-schedd cannot be reached
+  (jobs named by id are cancelled in Slurm all the same), 5 not allowed.
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("ids", nargs=-1, metavar="[JOB_ID[,JOB_ID...]...]")
+@click.option("-u", "--user", metavar="NAME", help="Jobs of this user.")
+@click.option("--me", is_flag=True, help="My jobs.")
+@click.option("-n", "--name", "--jobname", metavar="NAME", help="Jobs of this name.")
+@click.option("-t", "--state", "states", multiple=True, metavar="STATE", help="In this state.")
+@click.option("-i", "--interactive", is_flag=True, help="Ask for each job.")
+@click.option("-Q", "--quiet", is_flag=True, help="Say nothing of jobs that ended already.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
+@click.option("--config", type=click.Path(path_type=Path), help="Configuration file.")
+@click.version_option(package_name="ef-slurm", prog_name=PROGRAM)
+def _command(
+    ids: tuple[str, ...],
+    user: str | None,
+    me: bool,
+    name: str | None,
+    states: tuple[str, ...],
+    interactive: bool,
+    quiet: bool,
+    verbose: bool,
+    config: Path | None,
+) -> ExitCode:
+    """Cancel jobs of ef-slurm's queue."""
+    owner = getpass.getuser() if me else user
+    job_ids = parse_job_ids(ids)
+    if not job_ids and owner is None and name is None and not states:
+        raise UsageError("which jobs? Give job ids, --me, --user, --name or --state")
+    wanted = ListJobs(
+        users=() if owner is None else (owner,), states=parse_states(states), job_ids=job_ids
+    )
+    site = configuration(config)
+    slurm = slurm_of(site)
+    with closing(connect(site, slurm)) as client:
+        chosen = _chosen(client, wanted, name)
+        worst = ExitCode.OK
+        for job_id in job_ids:
+            if job_id not in chosen.known:
+                complain(PROGRAM, f"{job_id}: no such job in ef-slurm's queue")
+                worst = ExitCode.SLURM
+        if not quiet:
+            for job_id in chosen.ended:
+                click.echo(f"{PROGRAM}: job {job_id} has ended already", err=True)
+        cancelled: list[int] = []
+        for job_id in chosen.alive:
+            if interactive and not click.confirm(f"Cancel job {job_id}?", err=True):
+                continue
+            code = _cancel(slurm, job_id, verbose=verbose)
+            worst = max(worst, code)
+            if code is ExitCode.OK:
+                cancelled.append(job_id)
+        return max(worst, _tell(client, tuple(cancelled)))
+
+
+class _Chosen:
+    """The jobs that were meant."""
+
+    def __init__(self, known: set[int], alive: list[int], ended: list[int]) -> None:
+        self.known, self.alive, self.ended = known, alive, ended
+
+
+def _chosen(client: Client, wanted: ListJobs, name: str | None) -> _Chosen:
+    try:
+        answer = expect(JobList, client.ask(wanted))
+    except (UnreachableError, QueueMissingError):
+        if not wanted.job_ids or wanted.users or wanted.states or name is not None:
+            raise
+        # Slurm can cancel without us; the daemon will see it when it is back.
+        return _Chosen(set(wanted.job_ids), list(wanted.job_ids), [])
+    jobs = [job for job in answer.jobs if name is None or job.name == name]
+    ended = [job.job_id for job in jobs if job.state in FINAL]
+    alive = [job.job_id for job in jobs if job.state not in FINAL]
+    return _Chosen({job.job_id for job in answer.jobs}, alive, ended)
+
+
+def _cancel(slurm: Slurm, job_id: int, *, verbose: bool) -> ExitCode:
+    try:
+        slurm.cancel(job_id)
+    except NoSuchJobError:
+        pass  # purged: only the queue still has it
+    except NotPermittedError as error:
+        complain(PROGRAM, f"{job_id}: {error.message}")
+        return ExitCode.DENIED
+    except SlurmError as error:
+        complain(PROGRAM, f"{job_id}: {error.message}")
+        return ExitCode.SLURM
+    if verbose:
+        click.echo(f"{PROGRAM}: job {job_id} cancelled", err=True)
+    return ExitCode.OK
+
+
+def _tell(client: Client, job_ids: tuple[int, ...]) -> ExitCode:
+    if not job_ids:
+        return ExitCode.OK
+    try:
+        answer = expect(Cancelled, client.ask(Cancel(job_ids)))
+    except (UnreachableError, FailureError, QueueMissingError) as error:
+        complain(PROGRAM, f"cancelled in Slurm, but ef-schedd could not be told yet: {error}")
+        return ExitCode.NO_ANSWER
+    for refusal in answer.refused:
+        complain(PROGRAM, f"{refusal.job_id}: {refusal.why}")
+    return ExitCode.SLURM if answer.refused else ExitCode.OK
+
+
+def main() -> None:
+    """The command."""
+    run_click(PROGRAM, _command)
