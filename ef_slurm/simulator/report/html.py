@@ -15,19 +15,20 @@ from ef_slurm.simulator.report import svg
 from ef_slurm.simulator.report.series import (
     FATE_LABELS,
     Fate,
-    TimeLine,
+    Window,
     allocation,
+    coarsened,
     fate,
     fates_over_time,
-    span,
     time_line,
     time_unit,
+    window,
 )
 from ef_slurm.simulator.report.table import HEADINGS, cells, duration
 from ef_slurm.simulator.run import Result
 
-MOST_RECTANGLES = 60_000
-"""Above this many the allocation of a policy is left out, to keep the page light."""
+MOST_RECTANGLES = 20_000
+"""Above this many the allocation of a policy is drawn more coarsely, to keep the page light."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Map:
     key: str
     policy: str
     data: Markup
-    left_out: int
+    exact_to: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +63,34 @@ class Section:
 def run_page(result: Result) -> str:
     """The report of one simulation."""
     numbers = result.metrics
-    line = time_line(result.runs, _gpus(numbers))
+    shown = window(result.runs)
     sections = [
         Section(
             "Deadlines",
             "Jobs by time of submission, and what became of them.",
-            Markup(svg.fates(fates_over_time(result.runs))),
+            Markup(svg.fates(fates_over_time(result.runs, shown))),
             _legend(result),
         ),
         Section(
             "Efficiency",
             "Single-GPU equivalents of the work done, sum of T(n)/T(1), over the GPUs of the "
             "cluster; shaded: GPUs given out.",
-            Markup(svg.time_line(line)),
+            Markup(svg.time_line(time_line(result.runs, _gpus(numbers), shown))),
             (("#0072b2", "efficiency"), ("#d7e3ef", "GPUs in use")),
         ),
     ]
-    return _page(
-        f"{numbers.trace}: {numbers.policy}",
-        _subtitle(numbers),
-        _tiles(numbers),
-        [result],
-        sections,
-    )
+    title = f"{numbers.trace}: {numbers.policy}"
+    return _page(title, shown, _tiles(numbers), [result], sections)
 
 
 def compare_page(results: Sequence[Result]) -> str:
-    """The report of several policies on one trace."""
-    first = results[0].metrics
+    """The report of several policies on one trace, all over the time that the first one needs."""
+    shown = window(results[0].runs)
     ratios = [(r.metrics.policy, r.metrics.ratio) for r in results if r.metrics.ratio is not None]
-    lines = [(r.metrics.policy, time_line(r.runs, _gpus(r.metrics))) for r in results]
-    seconds = max(float(line.edges[-1] - line.edges[0]) for _, line in lines)
-    shown = [(name, _stretched(line, seconds)) for name, line in lines]
+    lines = [
+        (r.metrics.policy, time_line(r.runs, _gpus(r.metrics), shown).efficiency.tolist())
+        for r in results
+    ]
     sections = [
         Section(
             "Deadlines met",
@@ -103,20 +100,20 @@ def compare_page(results: Sequence[Result]) -> str:
         Section(
             "Efficiency over time",
             "Single-GPU equivalents of the work done, sum of T(n)/T(1), over the cluster's GPUs.",
-            Markup(svg.lines(shown, seconds, "efficiency")),
+            Markup(svg.lines(lines, shown.seconds, "efficiency")),
             tuple(
                 (svg.LINE_COLOURS[place % len(svg.LINE_COLOURS)], name)
                 for place, (name, _) in enumerate(lines)
             ),
         ),
     ]
-    title = f"{first.trace}: {len(results)} policies"
-    return _page(title, _subtitle(first), [], results, sections)
+    title = f"{results[0].metrics.trace}: {len(results)} policies"
+    return _page(title, shown, [], results, sections)
 
 
 def _page(
     title: str,
-    subtitle: str,
+    shown: Window,
     tiles: Sequence[Tile],
     results: Sequence[Result],
     sections: Sequence[Section],
@@ -126,10 +123,11 @@ def _page(
     template = environment.from_string((room / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
         title=title,
-        subtitle=subtitle,
+        subtitle=_subtitle(results[0].metrics),
         tiles=tiles,
         sections=sections,
-        maps=[_map(f"map{place}", result) for place, result in enumerate(results)],
+        world=_world(results[0], shown),
+        maps=[_map(f"map{place}", result, shown) for place, result in enumerate(results)],
         fate_legend=_legend(*results),
         headings=HEADINGS,
         rows=[cells(result.metrics) for result in results],
@@ -137,41 +135,71 @@ def _page(
     )
 
 
-def _map(key: str, result: Result) -> Map:
+def _world(result: Result, shown: Window) -> Markup:
+    """What all maps of the page share: the cluster, the time, the jobs as they arrived."""
+    numbers = result.metrics
+    unit, unit_name = time_unit(shown.seconds)
+    places = _decimals(shown)
+    return _json(
+        {
+            "gpus": _gpus(numbers),
+            "seconds": round(shown.seconds, 1),
+            "unit": unit,
+            "unitName": unit_name,
+            "colours": [svg.COLOURS[one] for one in Fate],
+            "fates": [FATE_LABELS[one] for one in Fate],
+            "jobs": [
+                [
+                    run.job.id,
+                    f"{run.job.model}/{run.job.batch_size}",
+                    round(run.job.submitted - shown.start, places),
+                    None
+                    if run.job.deadline is None
+                    else round(run.job.deadline - shown.start, places),
+                ]
+                for run in result.runs
+            ],
+        }
+    )
+
+
+def _map(key: str, result: Result, shown: Window) -> Map:
+    """One policy's allocation: [fate, finish, reshapes] by job, and the rectangles."""
     numbers, runs = result.metrics, result.runs
-    start, end = span(runs)
-    rectangles = allocation(runs, numbers.gpus_per_node, _gpus(numbers))
-    left_out = len(rectangles) if len(rectangles) > MOST_RECTANGLES else 0
-    unit, unit_name = time_unit(end - start)
+    exact = allocation(runs, numbers.gpus_per_node, _gpus(numbers))
+    rectangles, width = coarsened(exact, MOST_RECTANGLES)
+    places = _decimals(shown)
     data = {
-        "gpus": _gpus(numbers),
-        "gpusPerNode": numbers.gpus_per_node,
-        "seconds": round(end - start, 1),
-        "unit": unit,
-        "unitName": unit_name,
-        "colours": [svg.COLOURS[one] for one in Fate],
-        "fates": [FATE_LABELS[one] for one in Fate],
+        "end": round(max((r.end for r in rectangles), default=shown.end) - shown.start, 1),
         "jobs": [
             [
-                run.job.id,
-                f"{run.job.model}/{run.job.batch_size}",
                 int(fate(run)),
-                round(run.job.submitted - start, 1),
-                None if run.job.deadline is None else round(run.job.deadline - start, 1),
-                None if run.finished is None else round(run.finished - start, 1),
+                None if run.finished is None else round(run.finished - shown.start, places),
                 run.reshapes,
             ]
             for run in runs
         ],
-        "rectangles": []
-        if left_out
-        else [
-            [r.run, round(r.start - start, 1), round(r.end - start, 1), r.row, r.height]
+        "rectangles": [
+            [
+                r.run,
+                round(r.start - shown.start, places),
+                round(r.end - shown.start, places),
+                r.row,
+                r.height,
+            ]
             for r in sorted(rectangles, key=lambda r: r.start)
         ],
     }
-    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return Map(key, numbers.policy, Markup(text), left_out)
+    return Map(key, numbers.policy, _json(data), duration(width) if width else "")
+
+
+def _decimals(shown: Window) -> int | None:
+    """Digits of a second that a reader could see."""
+    return 1 if shown.seconds < 50_000 else None
+
+
+def _json(data: object) -> Markup:
+    return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _legend(*results: Result) -> tuple[tuple[str, str], ...]:
@@ -179,17 +207,10 @@ def _legend(*results: Result) -> tuple[tuple[str, str], ...]:
     return tuple((svg.COLOURS[one], FATE_LABELS[one]) for one in Fate if one in present)
 
 
-def _stretched(line: TimeLine, seconds: float) -> list[float]:
-    """The efficiency, continued with zeros to `seconds`."""
-    values = [float(value) for value in line.efficiency]
-    whole = round(seconds / float(line.edges[1] - line.edges[0]))
-    return values + [0.0] * (whole - len(values))
-
-
 def _tiles(numbers: Metrics) -> list[Tile]:
     met = "-" if numbers.ratio is None else f"{numbers.ratio:.1%}"
     tiles = [
-        Tile(met, f"deadlines met: {numbers.met:,} of {numbers.deadline_jobs:,}"),
+        Tile(met, f"deadlines met ({numbers.met:,} of {numbers.deadline_jobs:,})"),
         Tile(f"{numbers.admitted:,}", f"jobs admitted of {numbers.jobs:,}"),
     ]
     if numbers.broken_promises is not None:

@@ -1,6 +1,8 @@
 "use strict";
 // Draws GPU allocation maps: time to the right, the cluster's GPUs upwards.
 (() => {
+  const world = JSON.parse(document.getElementById("world").textContent);
+  const palette = world.colours.map(shades);
   const margin = { left: 58, right: 16, top: 6, bottom: 38 };
 
   // Five shades of a colour, so that neighbouring jobs differ.
@@ -21,15 +23,14 @@
   function start(canvas) {
     const data = JSON.parse(document.getElementById(canvas.id + "-data").textContent);
     const tip = canvas.parentElement.querySelector(".tip");
-    const palette = data.colours.map(shades);
     const height = +canvas.getAttribute("height");
-    let view = [0, data.seconds], pointed = -1, dragFrom = null, dragTo = null;
+    let view = [0, world.seconds], pointed = -1, dragFrom = null, dragTo = null;
 
     const width = () => canvas.clientWidth;
     const plotWidth = () => width() - margin.left - margin.right;
     const plotHeight = height - margin.top - margin.bottom;
     const x = (t) => margin.left + (t - view[0]) / (view[1] - view[0]) * plotWidth();
-    const y = (gpu) => margin.top + (1 - gpu / data.gpus) * plotHeight;
+    const y = (gpu) => margin.top + (1 - gpu / world.gpus) * plotHeight;
     const timeAt = (px) => view[0] +
       Math.min(1, Math.max(0, (px - margin.left) / plotWidth())) * (view[1] - view[0]);
 
@@ -52,7 +53,7 @@
         const wide = Math.max(right - left, 0.35);
         const faded = pointed >= 0 && pointed !== job;
         g.globalAlpha = faded ? 0.3 : 1;
-        g.fillStyle = palette[data.jobs[job][2]][job % 5];
+        g.fillStyle = palette[data.jobs[job][0]][job % 5];
         const gapX = wide > 3 ? 0.6 : 0, gapY = tall > 3 ? 0.6 : 0;
         g.fillRect(left, top + gapY / 2, wide - gapX, tall - gapY);
       }
@@ -62,7 +63,7 @@
         for (const [job, from, to, row, size] of data.rectangles) {
           if (job === pointed) g.strokeRect(x(from), y(row + size), x(to) - x(from), y(row) - y(row + size));
         }
-        const deadline = data.jobs[pointed][4];
+        const deadline = world.jobs[pointed][3];
         if (deadline !== null) {
           g.setLineDash([4, 3]);
           g.beginPath();
@@ -80,15 +81,15 @@
       g.fillStyle = "#3d4956";
       g.font = "13px system-ui, 'DejaVu Sans', sans-serif";
       g.textAlign = "center";
-      for (const t of roundTicks(view[0] / data.unit, view[1] / data.unit, 8)) {
-        const px = x(t * data.unit);
+      for (const t of roundTicks(view[0] / world.unit, view[1] / world.unit, 8)) {
+        const px = x(t * world.unit);
         g.fillRect(px, height - margin.bottom, 1, 5);
         g.fillText(String(+t.toFixed(4)), px, height - margin.bottom + 18);
       }
-      g.fillText(data.unitName + " since the first submission", margin.left + plotWidth() / 2, height - 4);
+      g.fillText(world.unitName + " since the first submission", margin.left + plotWidth() / 2, height - 4);
       g.textAlign = "right";
       for (const part of [0, 0.25, 0.5, 0.75, 1]) {
-        g.fillText(String(part * data.gpus), margin.left - 8, Math.max(y(part * data.gpus) + 4, 13));
+        g.fillText(String(part * world.gpus), margin.left - 8, Math.max(y(part * world.gpus) + 4, 13));
       }
       g.save();
       g.translate(14, margin.top + plotHeight / 2);
@@ -108,12 +109,13 @@
     }
 
     function story(job, size) {
-      const [id, model, fate, submitted, deadline, finished, reshapes] = data.jobs[job];
+      const [id, model, submitted, deadline] = world.jobs[job];
+      const [fate, finished, reshapes] = data.jobs[job];
       const lines = [`job ${id}   ${model}`, `${size} GPUs here, ${reshapes} reshapes in all`,
         `submitted at ${span(submitted)}`];
       if (deadline !== null) lines.push(`deadline ${span(deadline - submitted)} later`);
       if (finished !== null) lines.push(`finished ${span(finished - submitted)} after submission`);
-      lines.push(data.fates[fate]);
+      lines.push(world.fates[fate]);
       return lines.join("\n");
     }
 
@@ -121,7 +123,7 @@
       const box = canvas.getBoundingClientRect();
       const px = event.clientX - box.left, py = event.clientY - box.top;
       if (dragFrom !== null) { dragTo = px; draw(); return; }
-      const t = timeAt(px), gpu = (1 - (py - margin.top) / plotHeight) * data.gpus;
+      const t = timeAt(px), gpu = (1 - (py - margin.top) / plotHeight) * world.gpus;
       const inside = px >= margin.left && px <= width() - margin.right;
       const hit = inside && data.rectangles.find(
         ([, from, to, row, size]) => from <= t && t < to && row <= gpu && gpu < row + size);
@@ -151,7 +153,7 @@
       dragFrom = null;
       draw();
     });
-    canvas.addEventListener("dblclick", () => { view = [0, data.seconds]; draw(); });
+    canvas.addEventListener("dblclick", () => { view = [0, Math.max(world.seconds, data.end)]; draw(); });
     window.addEventListener("resize", draw);
     draw();
   }

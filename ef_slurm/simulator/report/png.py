@@ -12,12 +12,13 @@ from ef_slurm.simulator.outfile import write_whole
 from ef_slurm.simulator.report.series import (
     FATE_LABELS,
     Fate,
+    Window,
     allocation,
     fate,
     fates_over_time,
-    span,
     time_line,
     time_unit,
+    window,
 )
 from ef_slurm.simulator.report.svg import COLOURS
 from ef_slurm.simulator.run import Result
@@ -63,7 +64,7 @@ def write_run_figure(result: Result, file: Path) -> None:
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    numbers = result.metrics
+    numbers, shown = result.metrics, window(result.runs)
     with style.context(_STYLE):
         figure = Figure(figsize=(11, 7.4), layout="constrained")
         upper, middle, lower = figure.subplots(3, 1, sharex=True, height_ratios=(2.4, 1, 1))
@@ -73,10 +74,10 @@ def write_run_figure(result: Result, file: Path) -> None:
             f"{numbers.reshapes_per_job:.1f} reshapes per job",
             fontweight="bold",
         )
-        _draw_allocation(upper, result)
-        _draw_fates(middle, result)
-        _draw_efficiency(lower, result)
-        _, unit = time_unit(_seconds(result))
+        _draw_allocation(upper, result, shown)
+        _draw_fates(middle, result, shown)
+        _draw_efficiency(lower, result, shown)
+        _, unit = time_unit(shown.seconds)
         lower.set_xlabel(f"{unit} since the first submission")
         _save(figure, file)
 
@@ -86,7 +87,7 @@ def write_compare_figure(results: Sequence[Result], file: Path) -> None:
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    first = results[0].metrics
+    first, shown = results[0].metrics, window(results[0].runs)
     with style.context(_STYLE):
         figure = Figure(figsize=(11, 6.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, height_ratios=(1, 1.25))
@@ -96,9 +97,9 @@ def write_compare_figure(results: Sequence[Result], file: Path) -> None:
             fontweight="bold",
         )
         _draw_bars(upper, results)
-        _draw_allocation(lower, results[0])
+        _draw_allocation(lower, results[0], shown)
         lower.set_title(f"GPU allocation under {first.policy}")
-        _, unit = time_unit(_seconds(results[0]))
+        _, unit = time_unit(shown.seconds)
         lower.set_xlabel(f"{unit} since the first submission")
         _save(figure, file)
 
@@ -116,26 +117,27 @@ def _draw_bars(axes: Axes, results: Sequence[Result]) -> None:
     axes.set_axisbelow(True)
 
 
-def _draw_allocation(axes: Axes, result: Result) -> None:
+def _draw_allocation(axes: Axes, result: Result, shown: Window) -> None:
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Patch, Rectangle
 
     runs, numbers = result.runs, result.metrics
     gpus = numbers.nodes * numbers.gpus_per_node
-    start, _ = span(runs)
-    unit, _ = time_unit(_seconds(result))
-    rectangles = allocation(runs, numbers.gpus_per_node, gpus)
+    unit, _ = time_unit(shown.seconds)
+    rectangles = [
+        one for one in allocation(runs, numbers.gpus_per_node, gpus) if one.start < shown.end
+    ]
     fates = [fate(run) for run in runs]
     axes.add_collection(
         PatchCollection(
-            [Rectangle(((r.start - start) / unit, r.row), (r.end - r.start) / unit, r.height)
+            [Rectangle(((r.start - shown.start) / unit, r.row), (r.end - r.start) / unit, r.height)
              for r in rectangles],
             facecolors=[_shade(COLOURS[fates[r.run]], r.run) for r in rectangles],
             edgecolors="white",
             linewidths=0.15,
         )
     )  # fmt: skip
-    axes.set_xlim(0, _seconds(result) / unit)
+    axes.set_xlim(0, shown.seconds / unit)
     axes.set_ylim(0, gpus)
     axes.set_facecolor("#eef1f4")
     axes.set_yticks([gpus * part // 4 for part in range(5)])
@@ -152,11 +154,11 @@ def _draw_allocation(axes: Axes, result: Result) -> None:
     )
 
 
-def _draw_fates(axes: Axes, result: Result) -> None:
+def _draw_fates(axes: Axes, result: Result, shown: Window) -> None:
     import numpy as np
 
-    bins = fates_over_time(result.runs)
-    unit, _ = time_unit(_seconds(result))
+    bins = fates_over_time(result.runs, shown)
+    unit, _ = time_unit(shown.seconds)
     edges = (bins.edges - bins.edges[0]) / unit
     level = np.zeros(len(edges) - 1)
     for one in (Fate.MET, Fate.BEST_EFFORT, Fate.TURNED_AWAY, Fate.LATE, Fate.BROKEN):
@@ -168,10 +170,10 @@ def _draw_fates(axes: Axes, result: Result) -> None:
     axes.set_title("Deadlines by time of submission")
 
 
-def _draw_efficiency(axes: Axes, result: Result) -> None:
+def _draw_efficiency(axes: Axes, result: Result, shown: Window) -> None:
     numbers = result.metrics
-    line = time_line(result.runs, numbers.nodes * numbers.gpus_per_node)
-    unit, _ = time_unit(_seconds(result))
+    line = time_line(result.runs, numbers.nodes * numbers.gpus_per_node, shown)
+    unit, _ = time_unit(shown.seconds)
     edges = (line.edges - line.edges[0]) / unit
     axes.stairs(line.in_use * 100, edges, fill=True, color="#d7e3ef", label="GPUs in use")
     axes.stairs(line.efficiency * 100, edges, color="#0072b2", lw=1.3, label="efficiency")
@@ -188,11 +190,6 @@ def _shade(colour: str, place: int) -> tuple[float, float, float]:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     red, green, blue = (part + (1 - part) * white for part in parts)
     return red, green, blue
-
-
-def _seconds(result: Result) -> float:
-    start, end = span(result.runs)
-    return end - start
 
 
 def _save(figure: Figure, file: Path) -> None:

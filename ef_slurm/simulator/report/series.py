@@ -60,12 +60,32 @@ class Rectangle:
     height: int
 
 
-def span(runs: Sequence[Run]) -> tuple[float, float]:
-    """From the first submission to the last end of a stretch (or submission)."""
-    ends = [run.stretches[-1].end for run in runs if run.stretches]
-    submitted = [run.job.submitted for run in runs]
-    start = min(submitted)
-    return start, max([*ends, start + 1.0])
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The stretch of time that the figures show: seconds on the trace's clock."""
+
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.end - self.start
+
+
+def window(runs: Sequence[Run]) -> Window:
+    """From the first submission until hardly anything happens any more.
+
+    That is, until the last submission and until 98 % of the jobs that ran have let go, and a
+    little longer: a few long jobs at the end would squeeze everything else.
+    """
+    start = min(run.job.submitted for run in runs)
+    last = max(run.job.submitted for run in runs)
+    ends = sorted(run.stretches[-1].end for run in runs if run.stretches)
+    if not ends:
+        return Window(start, max(last, start + 1.0))
+    most = ends[min(len(ends) - 1, int(0.98 * len(ends)))]
+    return Window(start, min(ends[-1], max(most, last) + 0.03 * (most - start)))
 
 
 def allocation(runs: Sequence[Run], gpus_per_node: int, gpus: int) -> list[Rectangle]:
@@ -121,6 +141,34 @@ def _joined(rectangles: list[Rectangle]) -> list[Rectangle]:
     return joined
 
 
+def coarsened(rectangles: list[Rectangle], most: int) -> tuple[list[Rectangle], float]:
+    """At most `most` rectangles, and the seconds to which they are exact (0: exactly).
+
+    What no sample in time meets is left out; the others are widened to the samples' cells.
+    """
+    if len(rectangles) <= most:
+        return rectangles, 0.0
+    start = min(one.start for one in rectangles)
+    length = max(one.end for one in rectangles) - start
+    cells = 4096
+    while True:
+        cells //= 2
+        width = length / cells
+        kept = []
+        for one in rectangles:
+            first = math.ceil((one.start - start) / width - 0.5)
+            last = math.ceil((one.end - start) / width - 0.5)
+            if last > first:
+                kept.append(
+                    Rectangle(
+                        one.run, start + first * width, start + last * width, one.row, one.height
+                    )
+                )
+        kept = _joined(kept)
+        if len(kept) <= most or cells <= 64:
+            return kept, width
+
+
 @dataclass(frozen=True, slots=True)
 class TimeLine:
     """Averages over equal bins of time: `edges` has one more entry than the values."""
@@ -130,10 +178,9 @@ class TimeLine:
     in_use: Vector
 
 
-def time_line(runs: Sequence[Run], gpus: int, bins: int = 400) -> TimeLine:
+def time_line(runs: Sequence[Run], gpus: int, shown: Window, bins: int = 400) -> TimeLine:
     """Efficiency (sum of T(n)/T(1) over the cluster's GPUs) and the part of the GPUs given out."""
-    start, end = span(runs)
-    edges = np.linspace(start, end, bins + 1)
+    edges = np.linspace(shown.start, shown.end, bins + 1)
     work = [
         (max(s.start, s.trains_from), s.end, run.rate_at(s.gpus) / single_gpu_rate(run))
         for run in runs
@@ -166,14 +213,13 @@ class FateBins:
     counts: dict[Fate, list[int]]
 
 
-def fates_over_time(runs: Sequence[Run], bins: int = 48) -> FateBins:
+def fates_over_time(runs: Sequence[Run], shown: Window, bins: int = 48) -> FateBins:
     """Fates by time of submission."""
-    start, end = span(runs)
-    edges = np.linspace(start, end, bins + 1)
+    edges = np.linspace(shown.start, shown.end, bins + 1)
     counts = {one: [0] * bins for one in Fate}
-    width = (end - start) / bins
+    width = shown.seconds / bins
     for run in runs:
-        place = min(bins - 1, int((run.job.submitted - start) / width))
+        place = min(bins - 1, int((run.job.submitted - shown.start) / width))
         counts[fate(run)][place] += 1
     return FateBins(edges, counts)
 
