@@ -153,17 +153,24 @@ class CommandSlurm:
 
     def requeue(self, job_id: int) -> None:
         """End a job's run and put it back, held."""
-        if self.job(job_id).state is not JobBaseState.PENDING:
+        job = self.job(job_id)
+        if job.is_final:
+            raise RefusedError(f"job {job_id} has ended: {job.state.value}")
+        if job.state is not JobBaseState.PENDING:
             self._ask("scontrol", "requeuehold", str(job_id))
         # After requeuehold alone its owner may release it.
         self.hold(job_id)
 
     def signal(self, job_id: int, signal: str, target: SignalTarget) -> None:
         """Send a signal to a running job's processes."""
+        job = self.job(job_id)
+        if not job.is_running:
+            # scancel would try again and again for minutes.
+            raise RefusedError(f"job {job_id} is not running: {job.state.value}")
         self._ask("scancel", f"--signal={signal}", *_TARGETS[target], str(job_id))
 
     def cancel(self, job_id: int) -> None:
-        """Cancel a job. One that has ended stays as it is."""
+        """Cancel a job. One that has ended or is unknown stays as it is."""
         try:
             self._ask("scancel", str(job_id))
         except RefusedError:

@@ -119,13 +119,20 @@ class Slurm(Protocol):
         """End a job's run and put it back, held. Its processes get TERM, and KILL after KillWait.
 
         It is `is_pending` some time later. A job that is already pending is only held.
+
+        Raises:
+            RefusedError: the job has ended, or may not be requeued.
         """
         ...
 
     def signal(self, job_id: int, signal: str, target: SignalTarget) -> None:
-        """Send a signal ("USR2", "TERM", …) to a running job's processes."""
+        """Send a signal ("USR2", "TERM", …) to a running job's processes.
+
+        Raises:
+            RefusedError: the job is not running.
+        """
         ...
 
     def cancel(self, job_id: int) -> None:
-        """Cancel a job. One that has ended stays as it is."""
+        """Cancel a job. One that has ended or is unknown stays as it is."""
         ...

@@ -104,9 +104,8 @@ class MemorySlurm:
             raise RefusedError(
                 "This does not look like a batch script.  The first line must start with #!"
             )
-        options = dict(
-            match.groups() for match in map(_LONG_OPTION.fullmatch, submission.options) if match
-        )
+        matches = map(_LONG_OPTION.fullmatch, submission.options)
+        options = {match[1]: match[2] for match in matches if match}
         partition = options.get("partition", self._cluster.partition)
         if partition != self._cluster.partition:
             raise RefusedError(f"invalid partition specified: {partition}")
@@ -197,6 +196,8 @@ class MemorySlurm:
         """End a job's run and put it back, held."""
         now = self._reach()
         job = self._permitted(job_id)
+        if job.state in FINAL_STATES and job.completing_until is None:
+            raise RefusedError(f"job {job_id} has ended: {job.state.value}")
         if job.state is not JobBaseState.PENDING:
             self._cluster.requeue(job, now)
         if self._operator:
@@ -215,11 +216,12 @@ class MemorySlurm:
         self._answer()
 
     def cancel(self, job_id: int) -> None:
-        """Cancel a job."""
+        """Cancel a job. One that has ended or is unknown stays as it is."""
         now = self._reach()
-        job = self._permitted(job_id)
-        if job.state not in FINAL_STATES:
-            self._cluster.cancel(job, now)
+        if job_id in self._cluster.jobs:
+            job = self._permitted(job_id)
+            if job.state not in FINAL_STATES:
+                self._cluster.cancel(job, now)
         self._answer()
 
     def _reach(self) -> float:

@@ -127,8 +127,13 @@ class Runner:
 def failure(command: Sequence[str], returncode: int, stdout: str, stderr: str) -> SlurmError:
     """The error that a command's words mean; without words, that it failed."""
     said = stderr.strip() or stdout.strip()
-    lines = [_PREFIX.sub("", line).strip() for line in said.splitlines()]
-    message = "; ".join(line for line in lines if line) or f"{command[0]} exited {returncode}"
+    lines: list[str] = []
+    for line in said.splitlines():
+        text = _PREFIX.sub("", line).strip()
+        # scontrol says everything twice, the first time with the job's id.
+        if text and not any(text in before for before in lines):
+            lines.append(text)
+    message = "; ".join(lines) or f"{command[0]} exited {returncode}"
     for pattern, kind in _MEANINGS:
         if pattern.search(said):
             return kind(message, command=command, returncode=returncode)

@@ -1,0 +1,116 @@
+--[[
+job_submit plugin for a site that runs ef-slurm.
+
+In ef-slurm's partition every job starts held and only ef-slurm's release starts it. Its owner can
+neither release nor reshape it behind the daemon's back (holding, requeueing and cancelling it stay
+his right: the daemon follows). A plain sbatch, srun or salloc there is refused with a sentence that
+points to ef-sbatch.
+
+Copy it beside slurm.conf on the host of slurmctld, set the two names below, and add to slurm.conf
+    JobSubmitPlugins=lua
+A site that has a job_submit.lua already calls the functions below from its own.
+
+Other people's jobs are none of its business: Slurm itself lets only operators touch them.
+--]]
+
+-- The partitions that ef-slurm schedules ([slurm] partition in ef-slurm.toml).
+local PARTITIONS = { ef = true }
+-- The user that ef-schedd runs as ([daemon] user in ef-slurm.toml).
+local SERVICE_USER = "ef-slurm"
+
+-- Every batch script that ef-sbatch makes sets this variable.
+local MARK = "EF_STATE_DIR"
+
+local POINTER = "is scheduled by ef-slurm. Submit with:"
+    .. " ef-sbatch --deadline WHEN --iterations N --global-batch-size B SCRIPT"
+    .. " (see ef-sbatch --help)"
+
+-- What an owner may not change, as the fields of a job update are called in Lua.
+local SHAPE = {
+    "partition", "reservation", "min_nodes", "max_nodes", "num_tasks", "min_cpus", "max_cpus",
+    "ntasks_per_node", "ntasks_per_socket", "ntasks_per_gpu", "cpus_per_task", "pn_min_cpus",
+    "sockets_per_node", "cores_per_socket", "threads_per_core", "req_nodes", "exc_nodes",
+    "features", "gres", "tres_per_job", "tres_per_node", "tres_per_socket", "tres_per_task",
+    "cpus_per_tres", "time_limit", "time_min", "begin_time", "deadline", "requeue", "shared",
+    "contiguous", "qos", "dependency",
+}
+
+-- Slurm's marks for "not given", which differ with the width of the field.
+local NOT_GIVEN = {}
+for _, value in ipairs({ "NO_VAL", "NO_VAL8", "NO_VAL16", "NO_VAL64" }) do
+    if slurm[value] ~= nil then
+        NOT_GIVEN[slurm[value]] = true
+    end
+end
+
+local function given(value)
+    return value ~= nil and value ~= "" and not NOT_GIVEN[value]
+end
+
+-- The partition of ef-slurm's that a job asks for, or nil.
+local function ours(wanted, part_list)
+    if wanted == nil or wanted == "" then
+        for name, partition in pairs(part_list) do
+            if PARTITIONS[name] and partition.flag_default == 1 then
+                return name
+            end
+        end
+        return nil
+    end
+    for name in string.gmatch(wanted, "[^,]+") do
+        if PARTITIONS[name] then
+            return name
+        end
+    end
+    return nil
+end
+
+function slurm_job_submit(job_desc, part_list, submit_uid)
+    local partition = ours(job_desc.partition, part_list)
+    if partition == nil then
+        return slurm.SUCCESS
+    end
+    local script = job_desc.script
+    if script == nil or not string.find(script, MARK, 1, true) then
+        slurm.log_user("partition %s %s", partition, POINTER)
+        return slurm.ERROR
+    end
+    if string.find(job_desc.partition or partition, ",", 1, true) then
+        slurm.log_user("partition %s of ef-slurm cannot be one of several", partition)
+        return slurm.ERROR
+    end
+    job_desc.priority = 0
+    return slurm.SUCCESS
+end
+
+function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
+    local owner = modify_uid == job_rec.user_id
+    if not owner or modify_uid == 0 or job_rec.user_name == SERVICE_USER then
+        return slurm.SUCCESS
+    end
+    if not PARTITIONS[job_rec.partition] then
+        local target = given(job_desc.partition) and ours(job_desc.partition, part_list)
+        if target then
+            slurm.log_user("partition %s %s", target, POINTER)
+            return slurm.ERROR
+        end
+        return slurm.SUCCESS
+    end
+    if given(job_desc.priority) and job_desc.priority ~= 0 then
+        slurm.log_user("job %s is started by ef-slurm: see ef-squeue --explain %s",
+            job_rec.job_id, job_rec.job_id)
+        return slurm.ERROR
+    end
+    for _, field in ipairs(SHAPE) do
+        local value = job_desc[field]
+        if given(value) and not (field == "begin_time" and value == 0) then
+            slurm.log_user("job %s gets its nodes, GPUs and times from ef-slurm (%s): to change"
+                .. " them, ef-scancel it and submit it again", job_rec.job_id, field)
+            return slurm.ERROR
+        end
+    end
+    return slurm.SUCCESS
+end
+
+slurm.log_info("ef-slurm: job_submit.lua loaded")
+return slurm.SUCCESS
