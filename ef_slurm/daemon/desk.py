@@ -34,5 +34,8 @@ class FileDesk:
         return read_reports(job.request.state_dir)
 
     def order(self, job: QueueJob, order: Order) -> None:
-        """Replace the job's `order.json`."""
+        """Replace the job's `order.json`, in a directory of the job's owner only."""
+        found = Path(job.request.state_dir).stat()
+        if found.st_uid != job.request.uid:
+            raise PermissionError(f"{job.request.state_dir} does not belong to {job.request.owner}")
         StateDir(Path(job.request.state_dir)).write_order(order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,10 @@ class Reports:
     trouble: str = ""
 
 
+MOST_BYTES = 65536
+"""A report is a few hundred bytes; whatever is larger is none."""
+
+
 def read_reports(state_dir: str) -> Reports:
     """The job's own word. A file that is not there, or not whole, is None; it never raises."""
     directory = StateDir(Path(state_dir))
@@ -37,12 +42,24 @@ def read_reports(state_dir: str) -> Reports:
     progress: Progress | None = None
     order: Order | None = None
     try:
+        for path in (directory.launch_file, directory.progress_file, directory.order_file):
+            _refuse_traps(path)
         launch = directory.read_launch()
         progress = directory.read_progress()
         order = directory.read_order()
     except (ContractError, OSError) as error:
         trouble = str(error)
     return Reports(launch, progress, order, trouble)
+
+
+def _refuse_traps(path: Path) -> None:
+    """The directory is its owner's: a pipe or a huge file there must not stop the daemon."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+        raise ContractError(f"{path}: not a file of at most {MOST_BYTES} bytes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ef_slurm.daemon.actions import Actor
 from ef_slurm.daemon.steps import Cancel
 from ef_slurm.daemon.watch import Watch
-from ef_slurm.queue.states import JobState
+from ef_slurm.queue.states import JobState, PromiseOutcome
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
 
@@ -47,6 +47,9 @@ class Orphans:
             if now < due:
                 following = due if following is None else min(due, following)
                 continue
+            # A cancelled row may have been moved by its owner's own command.
+            why = "cancelled by its owner"
+            self._queue.promises.settle(job.id, PromiseOutcome.RELEASED, at=now, why=why)
             facts = self._watch.facts(job)
             if facts is not None and not facts.slurm.is_final:
                 # Ids are recycled: it must be the same owner's job.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from ef_slurm.contract import LaunchState
@@ -111,6 +111,7 @@ class Scheduler:
         self._dirty = True
         self._look_wanted = True
         self._silent_since: float | None = None
+        self._ticked_at: float | None = None
         self._planned: Cluster | None = None
         self._planned_at = -math.inf
         self._next_change = FOREVER
@@ -118,9 +119,15 @@ class Scheduler:
         self._advice: Plan | None = None
 
     @property
-    def looked_at(self) -> float | None:
-        """When Slurm was last observed."""
-        return self._watch.looked_at
+    def ticked_at(self) -> float | None:
+        """When a tick was last finished. Any thread may ask."""
+        return self._ticked_at
+
+    @property
+    def gpu_types(self) -> tuple[str, ...]:
+        """The GPU types that were last planned with. Any thread may ask."""
+        planned = self._planned
+        return () if planned is None else tuple(group.gpu_type for group in planned.groups)
 
     def tick(self) -> float:
         """Do all that is due now.
@@ -152,7 +159,15 @@ class Scheduler:
         except SlurmError as error:
             self._slurm_is_silent(error)
             return self._setup.retry
+        self._ticked_at = self._clock()
         return self._delay()
+
+    def recheck(self, slurm_job_ids: Iterable[int]) -> None:
+        """Ask Slurm about these jobs now; the next tick follows. Raises SlurmUnavailableError."""
+        if self._watch.looked_at is not None:
+            for job_id in slurm_job_ids:
+                if self._watch.ask(job_id) is None:
+                    self._watch.forget(job_id)
 
     def judge(self, request: JobRequest) -> tuple[Plan, str]:
         """What the plan would be with this newcomer, and the verdict in words. Writes nothing.
@@ -182,6 +197,8 @@ class Scheduler:
         if looked is None:
             return True
         since = now - looked
+        if since < 0:
+            return True  # the clock was set back
         if since < self._setup.query_interval:
             return False
         if self._look_wanted or self._dirty:

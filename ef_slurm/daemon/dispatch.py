@@ -1,0 +1,299 @@
+"""What the daemon answers, and to whom. Each connection's thread has one `Dispatch` of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ef_slurm.daemon import queries
+from ef_slurm.daemon.client import POLL_SECONDS, reached
+from ef_slurm.daemon.errands import Errands
+from ef_slurm.daemon.messages import (
+    LONGEST_WAIT,
+    Await,
+    Cancel,
+    Cancelled,
+    Explain,
+    Failure,
+    FailureCode,
+    JobStatus,
+    Judge,
+    Judged,
+    ListJobs,
+    NotCancelled,
+    OtherJob,
+    Ping,
+    Pong,
+    Register,
+    Registered,
+    Request,
+    Response,
+    Withdraw,
+    Withdrawn,
+)
+from ef_slurm.daemon.scheduler import NEWCOMER, Scheduler
+from ef_slurm.daemon.wire import Caller
+from ef_slurm.model import ModelError
+from ef_slurm.queue.errors import DuplicateJobError, ForbiddenTransitionError, QueueError
+from ef_slurm.queue.rows import JobRequest, QueueJob, planner_id, queue_id
+from ef_slurm.queue.states import ACTIVE, FINAL, JobState
+from ef_slurm.queue.store import Queue
+from ef_slurm.siteconfig.tables import LimitsTable
+from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.types import HoldKind, JobBaseState
+
+ANSWER_SECONDS = 12.0
+"""How long the scheduler's thread may take over an errand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What all connections share.
+
+    Args:
+        cluster: Slurm's name of the cluster; "" when it could not be asked.
+        version: of ef-slurm.
+        started: when the daemon started, UTC epoch seconds.
+    """
+
+    scheduler: Scheduler
+    errands: Errands
+    slurm: Slurm
+    open_queue: Callable[[], Queue]
+    cluster: str
+    partition: str
+    limits: LimitsTable
+    user: str
+    version: str
+    started: float
+    advisory: bool
+
+
+class RequestError(Exception):
+    """A request that is not granted."""
+
+    def __init__(self, code: FailureCode, message: str) -> None:
+        super().__init__(message)
+        self.failure = Failure(code, message)
+
+
+class Dispatch:
+    """Answers the requests of one connection."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._queue: Queue | None = None
+
+    def close(self) -> None:
+        """Close the connection's own view of the queue."""
+        if self._queue is not None:
+            self._queue.close()
+            self._queue = None
+
+    def answer(self, caller: Caller, cluster: str, request: Request) -> Response:
+        """The answer; errors become `Failure`."""
+        try:
+            if cluster and self._office.cluster and cluster != self._office.cluster:
+                raise RequestError(
+                    FailureCode.BAD_REQUEST,
+                    f"this ef-schedd serves cluster {self._office.cluster}, not {cluster}",
+                )
+            return self._answer(caller, request)
+        except RequestError as error:
+            return error.failure
+        except queries.UnknownJobError as error:
+            return Failure(FailureCode.UNKNOWN_JOB, str(error))
+        except (ModelError, DuplicateJobError) as error:
+            return Failure(FailureCode.BAD_REQUEST, str(error))
+        except SlurmError as error:
+            return Failure(FailureCode.SLURM, error.message)
+        except TimeoutError:
+            return Failure(FailureCode.BUSY, "ef-schedd is busy: try again")
+        except QueueError as error:
+            return Failure(FailureCode.INTERNAL, str(error))
+
+    def _answer(self, caller: Caller, request: Request) -> Response:
+        match request:
+            case Ping():
+                return self._pong()
+            case Register(job):
+                return self._register(caller, job)
+            case Await():
+                return self._await(request)
+            case Judge(job):
+                return self._judge(caller, job)
+            case ListJobs():
+                return queries.list_jobs(self._rows(), request, time.time())
+            case Explain(job_id):
+                return queries.story(self._rows(), job_id)
+            case Cancel(job_ids):
+                return self._cancel(job_ids)
+            case Withdraw(job_id):
+                return self._withdraw(caller, job_id)
+
+    def _rows(self) -> Queue:
+        if self._queue is None:
+            self._queue = self._office.open_queue()
+        return self._queue
+
+    def _pong(self) -> Pong:
+        office = self._office
+        return Pong(
+            version=office.version,
+            cluster=office.cluster,
+            pid=os.getpid(),
+            user=office.user,
+            advisory=office.advisory,
+            started=office.started,
+            last_tick=office.scheduler.ticked_at,
+            gpu_types=office.scheduler.gpu_types,
+        )
+
+    def _register(self, caller: Caller, job: JobRequest) -> Registered:
+        slurm = self._office.slurm.job(job.slurm_job_id)
+        if slurm.uid != caller.uid:
+            raise RequestError(
+                FailureCode.DENIED, f"job {slurm.job_id} belongs to {slurm.user}, not to you"
+            )
+        partition = self._office.partition
+        if partition not in slurm.requested.partition.split(","):
+            raise RequestError(
+                FailureCode.BAD_REQUEST,
+                f"job {slurm.job_id} is in partition {slurm.requested.partition}: "
+                f"ef-slurm schedules {partition}",
+            )
+        queue, cluster = self._rows(), self._office.cluster
+        known = queue.jobs.of_slurm(slurm.job_id, cluster)
+        if known is not None and known.state in ACTIVE and known.request.uid == caller.uid:
+            return Registered(slurm.job_id, created=False)
+        if not slurm.is_pending or slurm.hold is HoldKind.NONE:
+            raise RequestError(
+                FailureCode.BAD_REQUEST,
+                f"job {slurm.job_id} is {slurm.state.value} and not held: submit it with ef-sbatch",
+            )
+        self._within_limits(caller)
+        mine = replace(
+            job,
+            owner=slurm.user,
+            uid=slurm.uid,
+            account=slurm.account,
+            partition=partition,
+            cluster=cluster,
+            submitted=time.time(),
+            max_gpus=self._most_gpus(job),
+        )
+        _check(mine)
+        queue.jobs.add(mine, actor=caller.name)
+        self._office.errands.ring()
+        return Registered(slurm.job_id, created=True)
+
+    def _within_limits(self, caller: Caller) -> None:
+        limits, jobs = self._office.limits, self._rows().jobs
+        if limits.jobs and len(jobs.all(ACTIVE)) >= limits.jobs:
+            raise RequestError(
+                FailureCode.BAD_REQUEST, f"the queue is full ({limits.jobs} jobs): try later"
+            )
+        mine = limits.jobs_per_user
+        if mine and len(jobs.all(ACTIVE, uid=caller.uid)) >= mine:
+            raise RequestError(
+                FailureCode.BAD_REQUEST, f"you have {mine} jobs in the queue, the most allowed"
+            )
+
+    def _most_gpus(self, job: JobRequest) -> int | None:
+        most = self._office.limits.gpus_per_job
+        if not most:
+            return job.max_gpus
+        return most if job.max_gpus is None else min(most, job.max_gpus)
+
+    def _await(self, request: Await) -> JobStatus:
+        queue = self._rows()
+        end = time.monotonic() + min(request.seconds, LONGEST_WAIT)
+        while True:
+            version = queue.data_version()
+            status = queries.status(queue, request.job_id)
+            if reached(status, request.until) or time.monotonic() >= end:
+                return status
+            while queue.data_version() == version and time.monotonic() < end:
+                time.sleep(POLL_SECONDS)
+
+    def _judge(self, caller: Caller, job: JobRequest) -> Judged:
+        office = self._office
+        mine = replace(
+            job,
+            owner=caller.name,
+            uid=caller.uid,
+            submitted=time.time(),
+            max_gpus=self._most_gpus(job),
+        )
+        _check(mine)
+        plan, explanation = office.errands.ask(lambda: office.scheduler.judge(mine), ANSWER_SECONDS)
+        name = planner_id(NEWCOMER)
+        verdict = next(v for v in plan.verdicts if v.job_id == name)
+        schedule = next((d.schedule for d in plan.decisions if d.job_id == name), ())
+        return Judged(verdict, schedule, explanation, self._others(verdict.reason.job))
+
+    def _others(self, planner_name: str | None) -> tuple[OtherJob, ...]:
+        if planner_name is None or queue_id(planner_name) == NEWCOMER:
+            return ()
+        row = self._rows().jobs.get(queue_id(planner_name))
+        return (OtherJob(row.id, row.request.slurm_job_id, row.request.owner),)
+
+    def _cancel(self, job_ids: tuple[int, ...]) -> Cancelled:
+        office, rows = self._office, self._rows()
+        found = {job_id: queries.find(rows, job_id) for job_id in job_ids}
+        active = [job_id for job_id, row in found.items() if row.state not in FINAL]
+        done, refused = [], []
+        for job_id in job_ids:
+            why = self._not_cancelled(job_id) if job_id in active else None
+            if why is None:
+                done.append(job_id)
+            else:
+                refused.append(NotCancelled(job_id, why))
+        if active:
+            office.errands.ask(lambda: office.scheduler.recheck(active), ANSWER_SECONDS)
+        return Cancelled(tuple(done), tuple(refused))
+
+    def _not_cancelled(self, job_id: int) -> str | None:
+        try:
+            state = self._office.slurm.job(job_id).state
+        except NoSuchJobError:
+            return None
+        if state is JobBaseState.CANCELLED:
+            return None
+        return f"Slurm reports it as {state.value}, not cancelled"
+
+    def _withdraw(self, caller: Caller, job_id: int) -> Withdrawn:
+        row = queries.find(self._rows(), job_id)
+        if row.request.uid != caller.uid:
+            raise RequestError(
+                FailureCode.DENIED, f"job {job_id} belongs to {row.request.owner}, not to you"
+            )
+        if row.state is not JobState.CANCELLED:
+            self._give_up(row, caller)
+        self._office.errands.ring()
+        return Withdrawn(job_id)
+
+    def _give_up(self, row: QueueJob, caller: Caller) -> None:
+        judged = f"job {row.request.slurm_job_id} has its verdict already: cancel it instead"
+        queue = self._rows()
+        with queue.transaction():
+            if queue.jobs.get(row.id).state is not JobState.NEW:
+                raise RequestError(FailureCode.BAD_REQUEST, judged)
+            try:
+                queue.jobs.move(
+                    row.id,
+                    JobState.CANCELLED,
+                    at=time.time(),
+                    actor=caller.name,
+                    why="submission given up by its owner",
+                )
+            except ForbiddenTransitionError:
+                raise RequestError(FailureCode.BAD_REQUEST, judged) from None
+
+
+def _check(request: JobRequest) -> None:
+    """Refuse what the planner would refuse. Raises ModelError."""
+    QueueJob(id=NEWCOMER, request=request, state=JobState.NEW).for_planner()

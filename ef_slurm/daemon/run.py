@@ -1,0 +1,171 @@
+"""`ef-schedd run`: the daemon in the foreground, until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+
+from ef_slurm.daemon.desk import FileDesk
+from ef_slurm.daemon.dispatch import Office
+from ef_slurm.daemon.errands import Errands
+from ef_slurm.daemon.munge import MungeCommand
+from ef_slurm.daemon.planning import ACTOR
+from ef_slurm.daemon.scheduler import Scheduler
+from ef_slurm.daemon.server import Server
+from ef_slurm.daemon.setup import setup_of
+from ef_slurm.queue.errors import QueueError
+from ef_slurm.queue.owner import DaemonLock
+from ef_slurm.queue.rows import Event
+from ef_slurm.queue.states import EventKind
+from ef_slurm.queue.store import Queue
+from ef_slurm.siteconfig.tables import Serves, SiteConfig
+from ef_slurm.slurm.commands import CommandSlurm
+from ef_slurm.slurm.errors import SlurmError
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.run import Runner
+
+NOTICE = 0.05
+"""Seconds between looks for what another process wrote into the queue."""
+
+RETRY = 5.0
+"""Seconds before a queue that could not be written is tried again."""
+
+BEAT = 10.0
+"""Seconds between two signs of life in the queue."""
+
+_log = logging.getLogger(__name__)
+
+
+def run(config: SiteConfig, *, once: bool = False, advisory: bool = False) -> None:
+    """Be the daemon until SIGTERM or SIGINT; with `once`, for one tick.
+
+    Raises:
+        QueueError: the queue cannot be had (another daemon owns it, a network file system, …).
+        ServerError: a socket cannot be had.
+        SlurmError: with `once`, Slurm does not answer.
+    """
+    slurm = CommandSlurm(Runner(timeout=config.slurm.timeout, directory=config.slurm.commands))
+    path = config.queue.path
+    with DaemonLock(path), Queue.open(path) as queue:
+        scheduler = Scheduler(
+            setup_of(config, advisory=advisory), slurm, queue, FileDesk(), time.time
+        )
+        started = time.time()
+        _announce(queue, started, advisory)
+        try:
+            if once:
+                slurm.configuration()  # its error is more to the point than a silent tick
+                scheduler.tick()
+                return
+            errands = Errands()
+            office = Office(
+                scheduler=scheduler,
+                errands=errands,
+                slurm=slurm,
+                open_queue=lambda: Queue.open(path, create=False),
+                cluster=_cluster(config, slurm),
+                partition=config.slurm.partition,
+                limits=config.limits,
+                user=getpass.getuser(),
+                version=_version(),
+                started=started,
+                advisory=advisory,
+            )
+            everyone = config.daemon.serves is Serves.EVERYONE
+            address = (config.daemon.host, config.daemon.port)
+            with Server(
+                office,
+                MungeCommand(),
+                path=config.socket,
+                mode=0o666 if everyone else 0o600,
+                address=address if everyone and config.daemon.host else None,
+            ):
+                _loop(scheduler, queue, errands)
+        finally:
+            with contextlib.suppress(QueueError):
+                _tell(queue, "stopped")
+                queue.owner.stopped(at=time.time())
+
+
+def _loop(scheduler: Scheduler, queue: Queue, errands: Errands) -> None:
+    with _stop_signals() as stopping:
+        beat = 0.0
+        while not stopping:
+            try:
+                errands.do()
+                seconds = scheduler.tick()
+                if time.monotonic() >= beat + BEAT:
+                    queue.owner.seen(at=time.time())
+                    beat = time.monotonic()
+            except QueueError as error:
+                _log.error("the queue: %s", error)
+                seconds = RETRY
+            _rest(seconds, queue, errands, stopping)
+
+
+def _rest(seconds: float, queue: Queue, errands: Errands, stopping: list[int]) -> None:
+    """Sleep until something is due, somebody rings, or another process writes the queue."""
+    end = time.monotonic() + seconds
+    try:
+        version = queue.data_version()
+        while not stopping:
+            left = end - time.monotonic()
+            if left <= 0 or errands.wait(min(left, NOTICE)):
+                return
+            if queue.data_version() != version:
+                return
+    except QueueError as error:
+        _log.error("the queue: %s", error)
+        time.sleep(min(seconds, RETRY))
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that is empty until the process is told to stop."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _announce(queue: Queue, at: float, advisory: bool) -> None:
+    queue.owner.started(at=at, version=_version())
+    unfinished = len(queue.intents.unfinished())
+    mode = ", advisory: it acts on nothing" if advisory else ""
+    found = f"; {unfinished} actions were under way" if unfinished else ""
+    _tell(queue, f"started{mode}{found}")
+
+
+def _version() -> str:
+    try:
+        return version("ef-slurm")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "unknown"
+
+
+def _tell(queue: Queue, message: str) -> None:
+    _log.info("%s", message)
+    queue.events.log(Event(time.time(), EventKind.DAEMON, ACTOR, message))
+
+
+def _cluster(config: SiteConfig, slurm: Slurm) -> str:
+    if config.slurm.cluster:
+        return config.slurm.cluster
+    try:
+        return slurm.configuration().cluster
+    except SlurmError as error:
+        _log.warning("Slurm does not say what the cluster is called: %s", error.message)
+        return ""
