@@ -106,6 +106,9 @@ class CommandSlurm:
         changes = _changes(update)
         if not changes:
             return self.job(job_id)
+        if update.shape is not None and not self.job(job_id).is_pending:
+            # Parts of a shape would be taken as a resize.
+            raise RefusedError(f"job {job_id} is not pending: its shape cannot change")
         refusal = ""
         try:
             self._ask("scontrol", "update", f"jobid={job_id}", *changes)

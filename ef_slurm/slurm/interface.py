@@ -94,6 +94,7 @@ class Slurm(Protocol):
 
         Raises:
             UpdateIncompleteError: some field does not hold what was asked for.
+            RefusedError: a shape for a job that is not pending; nothing was changed.
         """
         ...
 

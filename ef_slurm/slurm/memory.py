@@ -137,6 +137,8 @@ class MemorySlurm:
         job = self._permitted(job_id)
         difference = ""
         if update.shape is not None:
+            if not _seen(job).is_pending:
+                raise RefusedError(f"job {job_id} is not pending: its shape cannot change")
             difference = self._reshape(job, update.shape)
         if update.time_limit is not None:
             minutes = update.time_limit / 60
@@ -151,10 +153,6 @@ class MemorySlurm:
         return self.job(job_id)
 
     def _reshape(self, job: MemoryJob, shape: Shape) -> str:
-        if job.state is not JobBaseState.PENDING or job.completing_until is not None:
-            raise UpdateIncompleteError(
-                "Job is no longer pending execution", differences=("nothing was changed",)
-            )
         count = len(shape.nodes)
         job.min_nodes = job.max_nodes = job.tasks = count
         job.gpus_per_node = shape.gpus_per_node
