@@ -15,13 +15,14 @@ restart.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable
 
 from ef_slurm.model import Policy
 from ef_slurm.planner.capacity import EDGE
 from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.share import from_now
-from ef_slurm.planner.task import Stretches, Task
+from ef_slurm.planner.task import Size, Stretch, Stretches, Task, replayed
 
 _Entry = tuple[float, tuple[float, float, str], int, str]
 
@@ -40,7 +41,7 @@ def allocate(tasks: Iterable[Task], ledger: Ledger, now: float, policy: Policy) 
         if better is None:
             continue
         ledger.remove(task)
-        ledger.put(task, better, better[-1].end)
+        ledger.put(task, *better)
         for entry in _steps(task, ledger, now):
             heapq.heappush(heap, entry)
 
@@ -65,27 +66,82 @@ def _steps(task: Task, ledger: Ledger, now: float) -> list[_Entry]:
 
 def _better(
     task: Task, ledger: Ledger, now: float, gpus: int, policy: Policy
-) -> Stretches | None:
-    """A complete plan that begins now on `gpus` GPUs or, if that alone does not pay, more."""
+) -> tuple[Stretches, float] | None:
+    """A complete plan that begins now on `gpus` GPUs or, if that does not pay, on more."""
     here = ledger.now_on(task, now)
-    finish = ledger.finishes[task.id]
+    settled = here is not None and ledger.stays(task, now)
+    if settled and now - task.job.last_reshape < policy.min_reshape_interval:
+        return None
+    old, finish = ledger.plans[task.id], ledger.finishes[task.id]
     for size in sorted(task.sizes, key=lambda size: size.gpus):
         if size.gpus < gpus or (here is not None and size.gpu_type != here.gpu_type):
             continue
-        paid = 0.0
-        if here is not None and task.held is not None and here.same_block(task.held):
-            if now - task.job.last_reshape < policy.min_reshape_interval:
-                return None
-            paid = task.overhead(task.held, size.gpus, size.gpu_type, None)
-        end = now + task.overhead(task.held, size.gpus, size.gpu_type, None)
-        end += task.job.iterations / size.rate
-        saved = finish - end
-        if saved <= EDGE or saved < policy.growth_gain * paid:
+        move = task.overhead(task.held, size.gpus, size.gpu_type, None)
+        end = now + move + task.job.iterations / size.rate
+        if not _pays(finish - end, move if settled else 0.0, finish - now, policy):
             continue
-        if here is not None and saved < policy.min_speedup * (finish - now):
-            continue
-        old, old_finish = ledger.remove(task)
+        ledger.remove(task)
         stretch = from_now(task, ledger, now, size, task.deadline)
-        ledger.put(task, old, old_finish)
-        return None if stretch is None else (stretch,)
+        found: tuple[Stretches, float] | None = None
+        if stretch is not None:
+            found = (stretch,), stretch.end
+        elif task.promised:
+            found = _interlude(task, ledger, now, size, old, finish, policy)
+        else:
+            found = _while_it_lasts(task, ledger, now, size, old, policy)
+        ledger.put(task, old, finish)
+        return found
     return None
+
+
+def _pays(saved: float, paid: float, remaining: float, policy: Policy) -> bool:
+    """Whether finishing `saved` seconds earlier is worth a change that costs `paid`."""
+    if saved <= EDGE or saved < policy.growth_gain * paid:
+        return False
+    return remaining == math.inf or saved >= policy.min_speedup * remaining
+
+
+def _interlude(
+    task: Task,
+    ledger: Ledger,
+    now: float,
+    size: Size,
+    old: Stretches,
+    finish: float,
+    policy: Policy,
+) -> tuple[Stretches, float] | None:
+    """Growth until somebody's plan needs the GPUs, then back to the plan in hand, both paid for."""
+    gpus, _, gpu_type = size
+    until, first = ledger.tables[gpu_type].longest_now(gpus)
+    if not old or until <= now or old[0].end <= until + EDGE:
+        return None
+    until = max(min(until, old[0].start), now)
+    opening = Stretch(now, until, first, gpus, gpu_type)
+    back = old[0]._replace(start=max(old[0].start, until))
+    if until <= now + EDGE or opening.same_block(back):
+        return None
+    plan, end = replayed(task, (opening, back, *old[1:]), now)
+    paid = task.overhead(task.held, gpus, gpu_type, first)
+    paid += task.overhead(opening, back.gpus, back.gpu_type, back.first)
+    if not _pays(finish - end, paid, finish - now, policy) or not ledger.is_free(task, plan):
+        return None
+    return plan, end
+
+
+def _while_it_lasts(
+    task: Task, ledger: Ledger, now: float, size: Size, old: Stretches, policy: Policy
+) -> tuple[Stretches, float] | None:
+    """A best-effort job on a block that a promise needs later: it stops there, unfinished."""
+    gpus, rate, gpu_type = size
+    until, first = ledger.tables[gpu_type].longest_now(gpus)
+    paid = task.overhead(task.held, gpus, gpu_type, first)
+    work = (until - now - paid) * rate
+    before = 0.0
+    if old:
+        before = (old[0].end - max(now, task.trains_from)) * task.rate(old[0])
+    plan = (Stretch(now, until, first, gpus, gpu_type),)
+    worth = policy.growth_gain * paid * (task.rate(old[0]) if old else rate)
+    enough = work > before + EDGE * rate and work - before >= worth
+    if not enough or work < before * (1 + policy.min_speedup) or not ledger.is_free(task, plan):
+        return None
+    return plan, math.inf

@@ -27,13 +27,13 @@ True
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ef_slurm.model import NodeGroup
+from ef_slurm.model import Node, NodeGroup, Outage
 
 Floats = NDArray[np.float64]
 
@@ -51,6 +51,36 @@ class Rectangle(NamedTuple):
     first: int
     gpus: int
     key: str
+
+
+def _assign(
+    node: Node, first: int, per_node: int, plans: list[Rectangle]
+) -> list[tuple[Outage, list[int]]]:
+    """Which GPUs of a node each absence takes: first those that no plan uses, the last ones first;
+    absences at the same time take different ones."""
+    taken: list[tuple[Outage, list[int]]] = []
+    for outage in sorted(node.outages, key=lambda o: (o.gpus is not None, o.start, o.end)):
+        lost = per_node if outage.gpus is None else min(outage.gpus, per_node)
+        choice = range(first + per_node - 1, first - 1, -1)
+        if lost < per_node:
+            gone = {
+                gpu
+                for other, gpus in taken
+                if other.start < outage.end and outage.start < other.end
+                for gpu in gpus
+            }
+            used = {
+                gpu
+                for plan in plans
+                if plan.start < outage.end - EDGE and outage.start + EDGE < plan.end
+                for gpu in range(max(first, plan.first), plan.first + plan.gpus)
+            }
+            choice_left = [gpu for gpu in choice if gpu not in gone]
+            choice_left.sort(key=lambda gpu: gpu in used)
+            taken.append((outage, choice_left[:lost]))
+        else:
+            taken.append((outage, list(choice)))
+    return taken
 
 
 class _Levels:
@@ -104,7 +134,12 @@ class _Levels:
 class Timetable:
     """The GPUs of one type over time. Times are seconds, `first` is a position on the line."""
 
-    def __init__(self, group: NodeGroup, now: float) -> None:
+    def __init__(self, group: NodeGroup, now: float, plans: Iterable[Rectangle] = ()) -> None:
+        """The line of `group` with its absences on it.
+
+        `plans` are those in hand. They are not entered: where an absence takes some GPUs of a node,
+        no matter which, it takes those that the plans do not use.
+        """
         self.gpu_type = group.gpu_type
         self.per_node = group.gpus_per_node
         self.width = len(group.nodes) * self.per_node
@@ -118,7 +153,7 @@ class Timetable:
         since[self.width :] = math.inf
         self._closes: Floats | None = None
         self._reopens: Floats | None = None
-        self._read_outages(group, until, since)
+        self._read_outages(group, until, since, list(plans))
         self._base_until = until.copy()
         self._base_since = since.copy()
         self._until = _Levels(until, self._top, least=True)
@@ -126,25 +161,23 @@ class Timetable:
         self._buckets: list[list[Rectangle]] = [[] for _ in range(0, padded, _BUCKET)]
         self._of: dict[str, list[Rectangle]] = {}
 
-    def _read_outages(self, group: NodeGroup, until: Floats, since: Floats) -> None:
+    def _read_outages(
+        self, group: NodeGroup, until: Floats, since: Floats, plans: list[Rectangle]
+    ) -> None:
         """Enter the absences: those that have begun, and those to come."""
         closes = np.full(len(until), math.inf)
         reopens = np.full(len(until), -math.inf)
         for index, node in enumerate(group.nodes):
-            high = (index + 1) * self.per_node
-            for outage in sorted(node.outages, key=lambda outage: (outage.start, outage.end)):
+            for outage, gpus in _assign(node, index * self.per_node, self.per_node, plans):
                 if outage.end <= self.now:
                     continue
-                # GPUs of a node are alike to Slurm: an absence of some takes the last ones.
-                lost = self.per_node if outage.gpus is None else min(outage.gpus, self.per_node)
-                part = slice(high - lost, high)
                 if outage.start <= self.now:
-                    until[part] = -math.inf
-                    since[part] = np.maximum(since[part], outage.end)
+                    until[gpus] = -math.inf
+                    since[gpus] = np.maximum(since[gpus], outage.end)
                 else:
-                    until[part] = np.minimum(until[part], outage.start)
-                    closes[part] = np.minimum(closes[part], outage.start)
-                    reopens[part] = np.maximum(reopens[part], outage.end)
+                    until[gpus] = np.minimum(until[gpus], outage.start)
+                    closes[gpus] = np.minimum(closes[gpus], outage.start)
+                    reopens[gpus] = np.maximum(reopens[gpus], outage.end)
         if np.isfinite(closes).any():
             self._closes, self._reopens = closes, reopens
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 
 from ef_slurm.model import Cluster
-from ef_slurm.planner.capacity import Timetable
+from ef_slurm.planner.capacity import Rectangle, Timetable
 from ef_slurm.planner.limits import LimitBook
 from ef_slurm.planner.task import Stretch, Stretches, Task
 
@@ -25,9 +25,21 @@ class Ledger:
         self.finishes: dict[str, float] = {}
 
     @classmethod
-    def of(cls, cluster: Cluster, limits: LimitBook, now: float) -> Ledger:
-        """The empty ledger of a cluster."""
-        return cls({group.gpu_type: Timetable(group, now) for group in cluster.groups}, limits)
+    def of(
+        cls,
+        cluster: Cluster,
+        limits: LimitBook,
+        now: float,
+        plans: Iterable[tuple[str, Stretches]] = (),
+    ) -> Ledger:
+        """The empty ledger of a cluster; `plans` in hand say which GPUs to spare (`Timetable`)."""
+        used: dict[str, list[Rectangle]] = {group.gpu_type: [] for group in cluster.groups}
+        for key, stretches in plans:
+            for start, end, first, gpus, gpu_type in stretches:
+                if gpu_type in used:
+                    used[gpu_type].append(Rectangle(start, end, first, gpus, key))
+        tables = {g.gpu_type: Timetable(g, now, used[g.gpu_type]) for g in cluster.groups}
+        return cls(tables, limits)
 
     def blank(self) -> Ledger:
         """An empty ledger of the same cluster."""

@@ -77,8 +77,8 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
 
     admitted = [task for task in tasks.values() if task.job.standing is Standing.ADMITTED]
     promised = [task for task in admitted if task.promised]
-    ledger = Ledger.of(cluster, limits, now)
-    in_hand = {task.id: _stretches(task) for task in promised}
+    in_hand = {task.id: _stretches(task) for task in admitted}
+    ledger = Ledger.of(cluster, limits, now, in_hand.items())
     fallen = carry_on(promised, ledger, now, in_hand)
     if fallen:
         ledger = recover(fallen, promised, ledger, now, policy)
