@@ -1,0 +1,57 @@
+"""Small traces and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.model import ThroughputCurve
+from ef_slurm.simulator.throughput import ThroughputTables, read_throughputs
+from ef_slurm.simulator.trace import TraceJob
+
+Table = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    """Writes a file of the given name and text."""
+
+    def write(name: str, text: str) -> Path:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def tables(table: Table) -> ThroughputTables:
+    """One model `m` with batch size 8 that scales perfectly to 4 GPUs and peaks there."""
+    file = table("tables/m.csv", "global_batch_size,1,2,4,8\n8,1,2,4,3\n16,0.5,1,nan,\n")
+    return read_throughputs(file.parent)
+
+
+@pytest.fixture
+def make_job() -> Callable[..., TraceJob]:
+    """A job with sensible defaults: one iteration per second and GPU, up to 4 GPUs."""
+
+    def make(
+        name: str = "a",
+        submitted: float = 0.0,
+        iterations: float = 100.0,
+        deadline: float | None = 1000.0,
+        requested: int = 1,
+        duration: float | None = None,
+        time_limit: float | None = None,
+        sizes: tuple[int, ...] = (1, 2, 4),
+    ) -> TraceJob:
+        curve = ThroughputCurve.of({size: float(size) for size in sizes})
+        seconds = iterations / requested if duration is None else duration
+        return TraceJob(
+            name, submitted, iterations, "m", 8, curve, deadline, requested, seconds, time_limit
+        )
+
+    return make

@@ -1,0 +1,245 @@
+"""Each baseline does what its definition says, on cases small enough to follow."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ef_slurm.model import IfInfeasible, Overhead, ThroughputCurve
+from ef_slurm.simulator.engine import Engine
+from ef_slurm.simulator.errors import SimulatorError
+from ef_slurm.simulator.metrics import is_broken, is_met
+from ef_slurm.simulator.policies.base import Setting
+from ef_slurm.simulator.policies.gandiva import SLICE_SECONDS
+from ef_slurm.simulator.policies.registry import POLICIES, make_policy
+from ef_slurm.simulator.policies.themis import fair_shares
+from ef_slurm.simulator.state import Run
+from ef_slurm.simulator.trace import TraceJob, make_trace
+
+Maker = Callable[..., TraceJob]
+
+
+def simulate(
+    name: str,
+    jobs: list[TraceJob],
+    nodes: int = 1,
+    gpus_per_node: int = 4,
+    overhead: Overhead | None = None,
+    if_infeasible: IfInfeasible = IfInfeasible.WAIT,
+) -> dict[str, Run]:
+    setting = Setting(nodes, gpus_per_node, overhead or Overhead(), if_infeasible)
+    engine = Engine(make_trace("test", jobs), setting, make_policy(name, setting), check=True)
+    return {run.job.id: run for run in engine.simulate().runs}
+
+
+def test_edf_gives_the_earliest_deadline_all_it_can_take(make_job: Maker) -> None:
+    runs = simulate("edf", [make_job("late", deadline=900), make_job("soon", deadline=500)])
+    assert runs["soon"].finished == 25
+    assert runs["late"].finished == 50
+
+
+def test_edf_scales_past_the_peak_of_the_curve(make_job: Maker) -> None:
+    job = make_job("a", iterations=60, requested=1, duration=30)
+    falling = ThroughputCurve.of({1: 2.0, 2: 3.0, 4: 1.0})
+    runs = simulate("edf", [TraceJob("a", 0, 60, "m", 8, falling, 1000, 1, job.duration)])
+    assert runs["a"].finished == 60
+
+
+def test_edf_serves_late_jobs_first_and_best_effort_last(make_job: Maker) -> None:
+    jobs = [
+        make_job("none", deadline=None),
+        make_job("late", iterations=400, deadline=10),
+        make_job("fine", deadline=120),
+    ]
+    runs = simulate("edf", jobs)
+    assert [runs[name].finished for name in ("late", "fine", "none")] == [100, 125, 150]
+    assert not is_met(runs["fine"])
+
+
+def test_edf_admission_turns_away_what_would_break_a_promise(make_job: Maker) -> None:
+    jobs = [
+        make_job("first", iterations=400, deadline=105),
+        make_job("second", iterations=100, deadline=100, submitted=1),
+        make_job("third", iterations=40, deadline=200, submitted=2),
+        make_job("none", iterations=40, deadline=None, submitted=2),
+    ]
+    runs = simulate("edf-admission", jobs)
+    assert runs["first"].finished == 100
+    assert runs["second"].finished is None
+    assert runs["third"].finished == 110
+    assert runs["none"].finished == 120
+
+
+def test_tiresias_demotes_by_attained_service(make_job: Maker) -> None:
+    jobs = [
+        make_job("old", iterations=40_000, requested=4),
+        make_job("new", iterations=4 * 500, requested=4, submitted=100),
+    ]
+    runs = simulate("tiresias", jobs)
+    # `old` has its first 3,250 GPU-seconds at 812.5 and makes way for `new` until that is done.
+    assert runs["new"].stretches[0].start == 812.5
+    assert runs["new"].finished == 1312.5
+    assert runs["old"].pauses == 1
+
+
+def test_tiresias_backfills(make_job: Maker) -> None:
+    jobs = [
+        make_job("wide", iterations=200, requested=2),
+        make_job("whole", iterations=400, requested=4, submitted=1),
+        make_job("small", iterations=50, requested=1, submitted=2),
+    ]
+    runs = simulate("tiresias", jobs)
+    assert runs["small"].stretches[0].start == 2
+    assert runs["whole"].stretches[0].start == 100
+
+
+def test_gandiva_takes_turns(make_job: Maker) -> None:
+    jobs = [make_job(name, iterations=1200, requested=4) for name in "ab"]
+    runs = simulate("gandiva", jobs)
+    lengths = {stretch.end - stretch.start for run in runs.values() for stretch in run.stretches}
+    assert lengths == {SLICE_SECONDS}
+    assert {run.finished for run in runs.values()} == {540, 600}
+
+
+def test_gandiva_moves_nodes_to_the_class_that_needs_them(make_job: Maker) -> None:
+    jobs = [make_job(f"small{n}", iterations=10_000, requested=1) for n in range(5)]
+    jobs += [make_job(f"wide{n}", iterations=4_000, requested=4, submitted=1) for n in range(3)]
+    runs = simulate("gandiva", jobs, nodes=2)
+    # Five small jobs opened both nodes; one goes to the wide jobs at the next slice.
+    wide = [run.stretches[0].start for name, run in runs.items() if name.startswith("wide")]
+    assert min(wide) <= SLICE_SECONDS
+
+
+def test_themis_shares_by_finish_time(make_job: Maker) -> None:
+    jobs = [make_job(name, iterations=4 * 600, requested=4) for name in "ab"]
+    runs = simulate("themis", jobs)
+    finished = [run.finished for run in runs.values() if run.finished is not None]
+    assert max(finished) == 1200
+    assert min(finished) >= 1140
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1.0, 2.0, 4.0, 8.0]),
+            st.floats(1, 1e6),
+            st.floats(0, 1e6),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+@settings(deadline=None)
+def test_fair_shares_fit_and_leave_nobody_behind(jobs: list[tuple[float, float, float]]) -> None:
+    sizes, left, age = (np.array(column) for column in zip(*jobs, strict=True))
+    gpus = 8
+    shares = fair_shares(sizes, left, age, gpus)
+    assert (shares >= 0).all()
+    assert (shares <= 1).all()
+    assert shares @ sizes <= gpus * (1 + 1e-6)
+    if shares @ sizes < gpus * (1 - 1e-6):  # something is left over: somebody has all of the time
+        assert shares.max() >= 1 - 1e-6
+
+
+def test_chronus_promises_the_largest_set_that_fits(make_job: Maker) -> None:
+    pytest.importorskip("scipy")
+    jobs = [
+        make_job("whole", iterations=4 * 720, requested=4, deadline=960),
+        make_job("half1", iterations=2 * 480, requested=2, deadline=960),
+        make_job("half2", iterations=2 * 480, requested=2, deadline=960),
+        make_job("hopeless", iterations=4 * 720, requested=4, deadline=700),
+        make_job("none", iterations=40, requested=4, deadline=None),
+    ]
+    runs = simulate("chronus", jobs)
+    assert is_met(runs["half1"])
+    assert is_met(runs["half2"])
+    assert runs["whole"].finished is None
+    assert runs["hopeless"].finished is None
+    assert runs["none"].finished == 490
+
+
+def test_chronus_without_scipy_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    monkeypatch.delitem(sys.modules, "ef_slurm.simulator.policies.chronus", raising=False)
+    with pytest.raises(SimulatorError, match=r"needs scipy.*ef-slurm\[simulator\]"):
+        make_policy("chronus", Setting(1, 4))
+
+
+def test_slurm_backfills_only_what_does_not_delay_the_first(make_job: Maker) -> None:
+    jobs = [
+        make_job("running", iterations=300, requested=3, duration=100, sizes=(1, 2, 4)),
+        make_job("head", iterations=400, requested=4, submitted=1),
+        make_job("short", iterations=90, requested=1, submitted=2),
+        make_job("long", iterations=200, requested=1, submitted=2),
+    ]
+    runs = simulate("slurm", jobs)
+    assert runs["short"].stretches[0].start == 2
+    assert runs["head"].stretches[0].start == 100
+    assert runs["long"].stretches[0].start == 200
+    assert sum(run.reshapes for run in runs.values()) == 0
+
+
+def test_slurm_believes_the_time_limit(make_job: Maker) -> None:
+    jobs = [
+        make_job("running", iterations=300, requested=3, duration=100, sizes=(1, 2, 4)),
+        make_job("head", iterations=400, requested=4, submitted=1),
+        make_job("short", iterations=90, requested=1, submitted=2, time_limit=3600),
+    ]
+    assert simulate("slurm", jobs)["short"].stretches[0].start == 200
+
+
+@pytest.mark.parametrize("policy", ["gandiva", "tiresias", "themis", "chronus", "slurm"])
+def test_a_job_larger_than_the_cluster_never_runs(policy: str, make_job: Maker) -> None:
+    if policy == "chronus":
+        pytest.importorskip("scipy")
+    runs = simulate(policy, [make_job("huge", requested=8), make_job("small", submitted=1)])
+    assert runs["huge"].finished is None
+    assert runs["small"].finished is not None
+
+
+def test_an_unknown_policy() -> None:
+    with pytest.raises(SimulatorError, match="'lottery' is not known: one of elasticflow"):
+        make_policy("lottery", Setting(1, 4))
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> list[TraceJob]:
+    jobs = []
+    for number in range(draw(st.integers(1, 12))):
+        top = draw(st.sampled_from([1, 2, 4, 8]))
+        rates = {1: 1.0}
+        size = 2
+        while size <= top:
+            rates[size] = rates[size // 2] * draw(st.floats(0.8, 2.0))
+            size *= 2
+        requested = draw(st.sampled_from([size for size in rates if size <= 8]))
+        submitted = float(draw(st.integers(0, 300)))
+        iterations = float(draw(st.integers(1, 2000)))
+        duration = iterations / rates[requested]
+        slack = draw(st.floats(0.3, 3.0))
+        deadline = None if draw(st.booleans()) and slack > 2 else submitted + slack * duration
+        curve = ThroughputCurve.of(rates)
+        jobs.append(
+            TraceJob(
+                str(number), submitted, iterations, "m", 8, curve, deadline, requested, duration
+            )
+        )
+    return jobs
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@given(jobs=traces(), seconds=st.sampled_from([0.0, 5.0, 30.0]))
+@settings(deadline=None, max_examples=40)
+def test_no_policy_breaks_a_rule(policy: str, jobs: list[TraceJob], seconds: float) -> None:
+    if policy == "chronus":
+        pytest.importorskip("scipy")
+    runs = simulate(policy, jobs, nodes=2, gpus_per_node=4, overhead=Overhead.constant(seconds))
+    assert all(run.finished is not None for run in runs.values() if run.admitted)
+    if policy == "elasticflow" or (policy == "edf-admission" and seconds == 0):
+        assert not any(map(is_broken, runs.values()))

@@ -1,0 +1,78 @@
+"""The published traces: the planner against the bounds, the baselines against the published table.
+
+Skipped where the published data is not there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.simulator.metrics import Metrics
+from ef_slurm.simulator.overhead import parse_overhead
+from ef_slurm.simulator.run import Request, simulate
+from ef_slurm.simulator.throughput import read_throughputs
+from ef_slurm.simulator.trace import read_trace
+
+CLUSTERS = {
+    "195job": ("A100", 16, 8),
+    "fig8a_64gpus_T4": ("T4", 16, 4),
+    "cluster10": ("A100", 32, 8),
+}
+# Deadlines met / all jobs that no scheduler can pass: an LP relaxation, clairvoyant and fluid.
+BOUNDS = {
+    ("195job", "zero"): 0.944,
+    ("195job", "constant:30"): 0.944,
+    ("fig8a_64gpus_T4", "zero"): 0.928,
+    ("fig8a_64gpus_T4", "constant:30"): 0.836,
+    ("cluster10", "zero"): 0.992,
+    ("cluster10", "constant:30"): 0.989,
+}
+
+
+def replay(data: Path, trace: str, policy: str, overhead: str) -> Metrics:
+    gpu_type, nodes, gpus_per_node = CLUSTERS[trace]
+    tables = read_throughputs(data / f"throughputs_{gpu_type}")
+    jobs = read_trace(data / "elasticflow-traces" / f"{trace}.csv", tables)
+    cost = parse_overhead(overhead)
+    return simulate(Request(jobs, nodes, gpus_per_node, policy, cost, check=True)).metrics
+
+
+@pytest.mark.parametrize("overhead", ["zero", "constant:30", "paper"])
+@pytest.mark.parametrize("trace", CLUSTERS)
+def test_the_planner_keeps_every_promise(shared_data: Path, trace: str, overhead: str) -> None:
+    numbers = replay(shared_data, trace, "elasticflow", overhead)
+    assert numbers.broken_promises == 0
+    assert numbers.unfinished == 0
+    assert numbers.met == numbers.admitted
+    bound = BOUNDS.get((trace, overhead))
+    if bound is not None and numbers.ratio is not None:
+        assert 0.95 * bound <= numbers.ratio <= bound + 0.5e-3
+
+
+@pytest.mark.parametrize(
+    ("trace", "policy", "published"),
+    [
+        ("195job", "edf", 0.087),
+        ("195job", "tiresias", 0.456),
+        ("fig8a_64gpus_T4", "edf", 0.118),
+        ("fig8a_64gpus_T4", "tiresias", 0.287),
+        ("fig8a_64gpus_T4", "themis", 0.312),
+        ("cluster10", "edf", 0.769),
+        ("cluster10", "tiresias", 0.473),
+        ("cluster10", "themis", 0.431),
+    ],
+)
+def test_baselines_are_near_the_published_ones(
+    shared_data: Path, trace: str, policy: str, published: float
+) -> None:
+    overhead = "zero" if policy == "edf" else "paper"
+    ratio = replay(shared_data, trace, policy, overhead).ratio
+    assert ratio == pytest.approx(published, abs=0.05)
+
+
+def test_chronus_on_the_testbed_trace(shared_data: Path) -> None:
+    pytest.importorskip("scipy")
+    ratio = replay(shared_data, "195job", "chronus", "zero").ratio
+    assert ratio == pytest.approx(0.410, abs=0.09)
