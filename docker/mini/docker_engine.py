@@ -13,6 +13,7 @@ from mini.process import say
 from mini.render import Wiring, index_range
 from mini.settings import CHECKOUT, DOCKER_DIR, SUITES, Cluster, UserError
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SUBNETS = ipaddress.ip_network("10.213.0.0/16")
 PORTS = {"slurmctld": 6817, "slurmd": 6818, "slurmdbd": 6819, "mariadb": 3306}
 PATHS = {
@@ -126,7 +127,7 @@ class DockerEngine:
         environment = json.loads((cluster.directory / "compose.env.json").read_text())
         self.docker.compose(files, project(cluster), environment, *arguments)
 
-    def _write_compose(self, cluster: Cluster, subnet: ipaddress.IPv4Network) -> None:
+    def _write_compose(self, cluster: Cluster, subnet: Network) -> None:
         addresses = {
             host: str(subnet.network_address + 10 + i) for i, host in enumerate(cluster.hosts)
         }
@@ -153,7 +154,7 @@ class DockerEngine:
         }
         write_json(cluster.directory / "compose.env.json", environment)
 
-    def _free_subnets(self) -> list[ipaddress.IPv4Network]:
+    def _free_subnets(self) -> list[Network]:
         taken = host_routes()
         for network in self.docker.run("network", "ls", "--quiet").split():
             found = self.docker.run("network", "inspect", network, check=False)
@@ -182,18 +183,16 @@ def write_json(path: Path, data: object) -> None:
     path.write_text(json.dumps(data, indent=2) + "\n")
 
 
-def host_routes() -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+def host_routes() -> list[Network]:
     """Networks that this host reaches other than by its default route."""
     table = Path("/proc/net/route")
-    networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+    networks: list[Network] = []
     if not table.exists():
         return networks
     for line in table.read_text().splitlines()[1:]:
         fields = line.split()
         # The kernel prints addresses as little-endian hexadecimal.
-        address, mask = (
-            ipaddress.IPv4Address(bytes.fromhex(fields[i])[::-1]) for i in (1, 7)
-        )
+        address, mask = (ipaddress.IPv4Address(bytes.fromhex(fields[i])[::-1]) for i in (1, 7))
         if int(mask):
             networks.append(ipaddress.ip_network(f"{address}/{mask}"))
     return networks

@@ -20,7 +20,7 @@ from mini.settings import UserError, lock, registered, state_root
 START_TIMEOUT_S = 60.0
 
 
-class NoEngine(UserError):
+class NoEngineError(UserError):
     """No Docker engine answers and none can be started."""
 
 
@@ -89,12 +89,12 @@ def connect() -> Docker:
     """An engine that runs already: the caller's, or our own.
 
     Raises:
-        NoEngine: there is none.
+        NoEngineError: there is none.
     """
     for docker in (Docker({}, private=False), private_docker()):
         if answers(docker):
             return docker
-    raise NoEngine("no Docker engine answers")
+    raise NoEngineError("no Docker engine answers")
 
 
 def obtain() -> Docker:
@@ -104,13 +104,13 @@ def obtain() -> Docker:
     stops the engine in between.
 
     Raises:
-        NoEngine: there is none and none can be started.
+        NoEngineError: there is none and none can be started.
     """
     try:
         return connect()
-    except NoEngine:
+    except NoEngineError:
         if not is_root():
-            raise NoEngine(
+            raise NoEngineError(
                 "no Docker engine answers, and starting one (or --engine native) needs root: "
                 "start Docker, or run this with sudo"
             ) from None
@@ -122,7 +122,7 @@ def obtain() -> Docker:
                 state_root() / "apt.log",
             )
         except UserError as error:
-            raise NoEngine(str(error)) from None
+            raise NoEngineError(str(error)) from None
     docker = private_docker()
     start(docker)
     return docker
@@ -159,7 +159,7 @@ def start(docker: Docker) -> None:
             process.wait()
             said = [line for line in log.read_text(errors="replace").splitlines() if line]
             clean_run_dir()
-            raise NoEngine(f"dockerd cannot start here: {said[-1] if said else 'no message'}")
+            raise NoEngineError(f"dockerd cannot start here: {said[-1] if said else 'no message'}")
         time.sleep(0.2)
 
 

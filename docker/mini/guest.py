@@ -24,7 +24,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +112,6 @@ def prepare_database(layout: Layout) -> None:
     shutil.copyfile(layout.path("secret") / "init.sql", sql)
     own(sql, "mysql", 0o400)
     make_dir(run / "mariadb", "mysql")
-    # slurmdbd looks for slurmdbd.conf beside the file that SLURM_CONF names.
     make_dir(run / "slurmdbd", "slurm", 0o700)
     conf = run / "slurmdbd" / "slurmdbd.conf"
     shutil.copyfile(layout.path("secret") / "slurmdbd.conf", conf)
@@ -157,6 +155,8 @@ def install_project(layout: Layout) -> None:
             f"sys.exit({function}())\n"
         )
         command.chmod(0o755)
+    shutil.copyfile(Path(__file__).with_name("torchrun.py"), bin_dir / "torchrun")
+    (bin_dir / "torchrun").chmod(0o755)
 
 
 # --- the daemons ----------------------------------------------------------------------
@@ -164,18 +164,42 @@ def install_project(layout: Layout) -> None:
 
 @dataclass(frozen=True)
 class Daemon:
-    """How a daemon is started: who runs it, with what, and what must answer before."""
+    """How a daemon is started.
+
+    Attributes:
+        user: who runs it.
+        command: its command line.
+        slurm_conf: what SLURM_CONF says to it.
+        needs: host and port that must answer before; nothing if empty.
+    """
 
     user: str
-    command: Callable[[Layout, str], list[str]]
-    environment: Callable[[Layout], dict[str, str]] = lambda layout: {
-        "SLURM_CONF": str(layout.path("conf") / "slurm.conf")
-    }
-    # name of a port in the layout, and of the host that must listen on it
-    needs: Callable[[Layout], tuple[str, str] | None] = lambda layout: None
+    command: list[str]
+    slurm_conf: Path
+    needs: tuple[str, int] | None = None
 
 
-def munged(layout: Layout, host: str) -> list[str]:
+def daemon_named(name: str, layout: Layout, host: str) -> Daemon:
+    conf = layout.path("conf") / "slurm.conf"
+    match name:
+        case "munged":
+            return Daemon("munge", munged(layout), conf)
+        case "mariadbd":
+            return Daemon("mysql", mariadbd(layout), conf)
+        case "slurmdbd":
+            # It looks for slurmdbd.conf beside the file that SLURM_CONF names.
+            conf = layout.path("run") / "slurmdbd" / "slurm.conf"
+            needs = ("127.0.0.1", layout.ports["mariadb"])
+            return Daemon("slurm", ["slurmdbd", "-D"], conf, needs)
+        case "slurmctld":
+            dbd = (layout.dbd_host, layout.ports["slurmdbd"]) if layout.dbd_host else None
+            return Daemon("slurm", ["slurmctld", "-D"], conf, dbd)
+        case "slurmd":
+            return Daemon("root", ["slurmd", "-D", "-N", host], conf)
+    raise KeyError(name)
+
+
+def munged(layout: Layout) -> list[str]:
     run = layout.path("run")
     return [
         "munged",
@@ -189,7 +213,7 @@ def munged(layout: Layout, host: str) -> list[str]:
     ]
 
 
-def mariadbd(layout: Layout, host: str) -> list[str]:
+def mariadbd(layout: Layout) -> list[str]:
     run = layout.path("run")
     return [
         "mariadbd",
@@ -208,24 +232,6 @@ def mariadbd(layout: Layout, host: str) -> list[str]:
         # The data lives as long as the cluster: no disk flush for each transaction.
         "--innodb-flush-log-at-trx-commit=0",
     ]
-
-
-DAEMONS = {
-    "munged": Daemon("munge", munged),
-    "mariadbd": Daemon("mysql", mariadbd),
-    "slurmdbd": Daemon(
-        "slurm",
-        lambda layout, host: ["slurmdbd", "-D"],
-        lambda layout: {"SLURM_CONF": str(layout.path("run") / "slurmdbd" / "slurm.conf")},
-        lambda layout: ("mariadb", "127.0.0.1"),
-    ),
-    "slurmctld": Daemon(
-        "slurm",
-        lambda layout, host: ["slurmctld", "-D"],
-        needs=lambda layout: ("slurmdbd", layout.dbd_host) if layout.dbd_host else None,
-    ),
-    "slurmd": Daemon("root", lambda layout, host: ["slurmd", "-D", "-N", host]),
-}
 
 
 def wait_for_port(address: str, port: int) -> None:
@@ -252,16 +258,15 @@ class Supervisor:
     def start(self, name: str) -> str:
         if self.status()[name] == "running":
             return f"{name} is already running"
-        daemon = DAEMONS[name]
-        needed = daemon.needs(self.layout)
-        if needed:
-            wait_for_port(needed[1], self.layout.ports[needed[0]])
+        daemon = daemon_named(name, self.layout, self.host)
+        if daemon.needs:
+            wait_for_port(*daemon.needs)
         log_path = self.layout.path("log") / f"{self.host}-{name}.log"
         account = pwd.getpwnam(daemon.user)
         with log_path.open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                daemon.command(self.layout, self.host),
-                env=os.environ | daemon.environment(self.layout),
+                daemon.command,
+                env=os.environ | {"SLURM_CONF": str(daemon.slurm_conf)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -68,9 +68,7 @@ def mark(cluster: Cluster) -> str:
 
 
 def other_lines(cluster: Cluster) -> list[str]:
-    return [
-        line for line in ETC_HOSTS.read_text().splitlines() if not line.endswith(mark(cluster))
-    ]
+    return [line for line in ETC_HOSTS.read_text().splitlines() if not line.endswith(mark(cluster))]
 
 
 def write_hosts(lines: list[str]) -> None:

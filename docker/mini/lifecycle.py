@@ -11,7 +11,7 @@ import time
 
 from mini import dockerd
 from mini.docker_engine import DockerEngine
-from mini.dockerd import NoEngine
+from mini.dockerd import NoEngineError
 from mini.engine import Engine, Invocation
 from mini.native_engine import NativeEngine, host_suite
 from mini.process import is_root, say
@@ -25,7 +25,6 @@ from mini.settings import (
     check_name,
     check_space,
     clusters_dir,
-    find,
     lock,
     register,
     registered,
@@ -85,7 +84,7 @@ def choose_engine(wanted: Cluster) -> tuple[Cluster, Engine]:
     if wanted.engine != "native":
         try:
             docker = dockerd.obtain()
-        except NoEngine as error:
+        except NoEngineError as error:
             if wanted.engine == "docker" or not is_root():
                 raise
             say(f"{error}: using --engine native instead")
@@ -188,7 +187,7 @@ def down(cluster: Cluster) -> None:
     """Leave nothing behind: hosts, networks, volumes, processes, files, our own engine."""
     try:
         engine = engine_of(cluster)
-    except NoEngine:
+    except NoEngineError:
         # The machine was restarted, say: our own engine knows what it had.
         with lock("engine"):
             engine = DockerEngine(dockerd.obtain())
@@ -218,8 +217,9 @@ def invocation_on(
 
 
 def execute(
-    invocation: Invocation, *, capture: bool = False
+    invocation: Invocation, *, capture: bool = False, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """Run it: on our own terminal, or with its output kept and `stdin` as its input."""
     base = {} if invocation.clear_environment else dict(os.environ)
     account = pwd.getpwnam(invocation.user) if invocation.user else None
     return subprocess.run(
@@ -230,17 +230,25 @@ def execute(
         group=account.pw_gid if account else None,
         extra_groups=os.getgrouplist(account.pw_name, account.pw_gid) if account else None,
         capture_output=capture,
-        stdin=subprocess.DEVNULL if capture else None,
+        input=(stdin or "") if capture else None,
         text=True,
         check=False,
     )
 
 
+def layout_paths(cluster: Cluster) -> dict[str, str]:
+    """Where things are on the hosts; empty while the cluster is only just starting."""
+    path = cluster.directory / "guest" / "layout.json"
+    if not path.exists():
+        return {}
+    paths: dict[str, str] = json.loads(path.read_text())["paths"]
+    return paths
+
+
 def guest(
     cluster: Cluster, engine: Engine, host: str, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    layout = json.loads((cluster.directory / "guest" / "layout.json").read_text())
-    script = f"{layout['paths']['checkout']}/{GUEST}"
+    script = f"{layout_paths(cluster)['checkout']}/{GUEST}"
     command = ["/usr/bin/python3", script, *arguments]
     return execute(engine.invocation(cluster, host, "root", command, terminal=False), capture=True)
 
@@ -272,22 +280,44 @@ def switch(cluster: Cluster, host: str, daemon: str | None, *, on: bool) -> str:
     return result.stdout.strip()
 
 
-def status(cluster: Cluster) -> str:
-    """A few lines on a cluster: its settings, and the daemons of each host."""
-    accounting = "" if cluster.accounting else ", no accounting"
-    lines = [
-        f"{cluster.name}: {cluster.nodes} nodes with {cluster.gpus_per_node} GPUs each, "
-        f"{cluster.suite}, {cluster.engine} engine{accounting}"
-    ]
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """A cluster, where its shared directory is on its hosts, and how each host is.
+
+    Attributes:
+        hosts: state of each daemon of each host; None for a host that is down.
+    """
+
+    cluster: Cluster
+    shared: str
+    hosts: dict[str, dict[str, str] | None]
+
+    def __str__(self) -> str:
+        cluster = self.cluster
+        accounting = "" if cluster.accounting else ", no accounting"
+        lines = [
+            f"{cluster.name}: {cluster.nodes} nodes with {cluster.gpus_per_node} GPUs each, "
+            f"{cluster.suite}, {cluster.engine} engine{accounting}"
+        ]
+        for host, daemons in self.hosts.items():
+            if daemons is None:
+                text = "down"
+            else:
+                text = ", ".join(f"{name} {state}" for name, state in daemons.items())
+            lines.append(f"  {host}: {text}")
+        return "\n".join(lines)
+
+
+def status(cluster: Cluster) -> Status:
     try:
         engine = engine_of(cluster)
-    except NoEngine as error:
-        return f"{lines[0]}\n  {error}"
-    for host in cluster.hosts:
-        if engine.is_up(cluster, host):
-            states = daemon_states(cluster, engine, host)
-            text = ", ".join(f"{name} {state}" for name, state in states.items()) or "up"
-        else:
-            text = "down"
-        lines.append(f"  {host}: {text}")
-    return "\n".join(lines)
+    except NoEngineError:
+        return Status(cluster, "", dict.fromkeys(cluster.hosts))
+    return Status(
+        cluster,
+        layout_paths(cluster).get("shared", ""),
+        {
+            host: daemon_states(cluster, engine, host) if engine.is_up(cluster, host) else None
+            for host in cluster.hosts
+        },
+    )

@@ -63,9 +63,7 @@ def run(
     return result
 
 
-def run_logged(
-    command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None
-) -> None:
+def run_logged(command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None) -> None:
     """Run a long command with its output in a file, which a failure points at.
 
     Raises:

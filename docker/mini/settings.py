@@ -102,8 +102,7 @@ def check_nodes(nodes: int) -> int:
 def check_gpus(gpus: int) -> int:
     if not (1 <= gpus <= MAX_GPUS and gpus & (gpus - 1) == 0):
         raise UserError(
-            f"--gpus-per-node {gpus}: must be a power of two from 1 to {MAX_GPUS} "
-            "(1, 2, 4, 8, ...)"
+            f"--gpus-per-node {gpus}: must be a power of two from 1 to {MAX_GPUS} (1, 2, 4, 8, ...)"
         )
     return gpus
 
