@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 FORMS = (
     "HH:MM[:SS], noon, tomorrow, MM/DD[/YY], YYYY-MM-DD[THH:MM[:SS]], now+2hours, +6h, "
@@ -52,6 +52,10 @@ _ZONED = re.compile(r"\d{4}-\d{2}-\d{2}[T ].*(?:Z|[+-]\d{2}:?\d{2})", re.I | re.
 _GAP = re.compile(r"[\s\-T]+", re.I)
 
 
+_LAST_YEAR = 2999
+_LATEST = datetime(_LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()
+
+
 class InstantError(ValueError):
     """Not a point in time that can be used. The message says why and what could be."""
 
@@ -75,6 +79,8 @@ def parse_instant(text: str, now: float, zone: tzinfo) -> float:
     86400.0
     """
     instant = _instant(text.strip(), now, zone)
+    if instant > _LATEST:
+        raise InstantError(f"{text!r} is after the year {_LAST_YEAR}")
     if instant <= now:
         when = _shown(instant, zone)
         raise InstantError(f"{text!r} is {when}: not in the future (now: {_shown(now, zone)})")
@@ -84,7 +90,6 @@ def parse_instant(text: str, now: float, zone: tzinfo) -> float:
 def format_instant(instant: float, zone: tzinfo) -> str:
     """Local time with its zone, to the second: "2026-01-31 12:00:00 CET".
 
-    >>> from datetime import UTC
     >>> format_instant(0.0, UTC)
     '1970-01-01 00:00:00 UTC'
     """
@@ -199,6 +204,8 @@ def _number(text: str, place: int) -> tuple[time | tuple[date, bool], int]:
                 hour = hour % 12 + (12 if match[4].lower() == "p" else 0)
             return time(hour, minute, second), match.end()
         if match := _ISO_DAY.match(text, place):
+            if int(match[1]) > _LAST_YEAR:
+                raise InstantError(f"{text!r} is after the year {_LAST_YEAR}")
             return (date(int(match[1]), int(match[2]), int(match[3])), True), match.end()
         if match := _SLASHED.match(text, place):
             return _month_day(match[1], match[3], match[4]), match.end()

@@ -1,0 +1,59 @@
+"""Host lists."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ef_slurm.slurm.hostlist import HostlistError, compress, expand
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", ()),
+        ("(null)", ()),
+        ("n1", ("n1",)),
+        ("n[1-3,5]", ("n1", "n2", "n3", "n5")),
+        ("n[08-11]", ("n08", "n09", "n10", "n11")),
+        ("n[001,3]", ("n001", "n3")),
+        ("a1,b[1-2]-ib,c", ("a1", "b1-ib", "b2-ib", "c")),
+        ("r[1-2]n[1-2]", ("r1n1", "r1n2", "r2n1", "r2n2")),
+        ("n1,n1,n[1-2]", ("n1", "n2")),
+        ("gpu.example.org", ("gpu.example.org",)),
+    ],
+)
+def test_expand(text: str, names: tuple[str, ...]) -> None:
+    assert expand(text) == names
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["n[1-3", "n1]", "n[[1]]", "n[a-b]", "n[3-1]", "n[]", "a,,b", "a b", "n[1-999999]", "n[-1]"],
+)
+def test_what_is_no_host_list(text: str) -> None:
+    with pytest.raises(HostlistError, match="host list"):
+        expand(text)
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ([], ""),
+        (["n1"], "n1"),
+        (["n1", "n2", "n4"], "n[1-2,4]"),
+        (["n9", "n10"], "n[9-10]"),
+        (["n09", "n10"], "n[09-10]"),
+        (["n2", "n1"], "n[2,1]"),
+        (["a1-ib", "a2-ib", "b1"], "a[1-2]-ib,b1"),
+    ],
+)
+def test_compress(names: list[str], text: str) -> None:
+    assert compress(names) == text
+
+
+node_names = st.from_regex(r"[a-z][a-z-]{0,3}[0-9]{0,4}(-ib)?", fullmatch=True)
+
+
+@given(st.lists(node_names, unique=True))
+def test_compress_then_expand_gives_the_names_back(names: list[str]) -> None:
+    assert expand(compress(names)) == tuple(names)

@@ -1,0 +1,134 @@
+"""`scontrol --oneliner show …`."""
+
+import math
+
+import pytest
+
+from ef_slurm.slurm.errors import UnexpectedOutputError
+from ef_slurm.slurm.listing import (
+    parse_configuration,
+    parse_nodes,
+    parse_partitions,
+    parse_reservations,
+    parse_version,
+)
+from ef_slurm.slurm.types import GpuCount
+
+NODE = (
+    "NodeName=n1 Arch=x86_64 CoresPerSocket=32  CPUAlloc=0 CPUTot=64 CPULoad=0.15 Gres={gres} "
+    "NodeAddr=n1 OS=Linux 6.1.0 #1 SMP Debian 6.1=x RealMemory=256000 State={state} "
+    "Partitions=ef,batch  BootTime=1784000000 CfgTRES=cpu=64,gres/gpu=4 AllocTRES= "
+    "Reason={reason}\n"
+)
+
+
+def node(gres: str = "gpu:4", state: str = "IDLE", reason: str = "") -> str:
+    return NODE.format(gres=gres, state=state, reason=reason)
+
+
+def test_a_node() -> None:
+    (seen,) = parse_nodes(node())
+    assert (seen.name, seen.cpus, seen.partitions) == ("n1", 64, ("ef", "batch"))
+    assert seen.gpus == (GpuCount("", 4),)
+    assert seen.usable
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"),
+    [
+        ("(null)", ()),
+        ("gpu:a100:8(S:0-1)", (GpuCount("a100", 8),)),
+        ("gpu:a100:2,gpu:t4:2,shard:8", (GpuCount("a100", 2), GpuCount("t4", 2))),
+        ("craynetwork:4", ()),
+    ],
+)
+def test_gpus_of_a_node(gres: str, gpus: tuple[GpuCount, ...]) -> None:
+    assert parse_nodes(node(gres=gres))[0].gpus == gpus
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "usable"),
+    [
+        ("MIXED", {"MIXED"}, True),
+        ("IDLE+PLANNED", {"IDLE", "PLANNED"}, True),
+        ("IDLE+DRAIN", {"IDLE", "DRAIN"}, False),
+        ("DOWN*+DRAIN", {"DOWN", "DRAIN", "NOT_RESPONDING"}, False),
+        ("ALLOCATED+NOT_RESPONDING", {"ALLOCATED", "NOT_RESPONDING"}, False),
+        ("IDLE*", {"IDLE", "NOT_RESPONDING"}, False),
+        ("UNKNOWN", {"UNKNOWN"}, False),
+        ("", set(), False),
+    ],
+)
+def test_states_of_a_node(state: str, words: set[str], usable: bool) -> None:
+    (seen,) = parse_nodes(node(state=state))
+    assert seen.state == frozenset(words)
+    assert seen.usable is usable
+
+
+def test_a_reason_may_say_anything() -> None:
+    (seen,) = parse_nodes(node(reason="State=IDLE is wrong [root@2026-07-01T00:00:00]"))
+    assert seen.usable
+    assert seen.gpu_total == 4
+
+
+def test_reservations() -> None:
+    text = (
+        "ReservationName=maint StartTime=1784000000 EndTime=1784003600 Duration=01:00:00 "
+        "Nodes=n[1-2] NodeCnt=2 CoreCnt=128 Features=(null) PartitionName=(null) "
+        "Flags=MAINT,IGNORE_JOBS,SPEC_NODES TRES=cpu=128 Users=root,-user2 Groups=(null) "
+        "Accounts=(null) Licenses=(null) State=INACTIVE BurstBuffer=(null)\n"
+    )
+    (seen,) = parse_reservations(text)
+    assert (seen.name, seen.start, seen.end) == ("maint", 1784000000.0, 1784003600.0)
+    assert seen.nodes == ("n1", "n2")
+    assert seen.users == ("root", "-user2")
+    assert seen.accounts == ()
+    assert "MAINT" in seen.flags
+    assert parse_reservations("No reservations in the system\n") == ()
+
+
+def test_partitions() -> None:
+    text = (
+        "PartitionName=ef AllowGroups=ALL AllowAccounts=a,b Default=NO DefaultTime=01:00:00 "
+        "ExclusiveUser=NO MaxTime=UNLIMITED Nodes=n[1-4] State=UP\n"
+        "PartitionName=old AllowGroups=staff AllowAccounts=ALL DefaultTime=NONE MaxTime=1-00:00:00 "
+        "Nodes=(null) State=DRAIN\n"
+    )
+    first, second = parse_partitions(text)
+    assert (first.up, first.max_time, first.default_time) == (True, math.inf, 3600.0)
+    assert (first.allow_accounts, first.allow_groups) == (("a", "b"), ())
+    assert len(first.nodes) == 4
+    assert (second.up, second.max_time, second.default_time) == (False, 86400.0, None)
+    assert (second.allow_groups, second.nodes) == (("staff",), ())
+
+
+def test_configuration() -> None:
+    text = (
+        "Configuration data as of 1784000000\n"
+        "ClusterName             = mini\n"
+        "JobRequeue              = 1\n"
+        "JobSubmitPlugins        = lua\n"
+        "KillWait                = 15 sec\n"
+        "MinJobAge               = 300 sec\n"
+        "SLURM_VERSION           = 24.11.5\n"
+        "\n"
+        "Slurmctld(primary) at ctl is UP\n"
+    )
+    seen = parse_configuration(text)
+    assert (seen.version, seen.cluster) == ((24, 11, 5), "mini")
+    assert (seen.kill_wait, seen.min_job_age, seen.job_requeue) == (15.0, 300.0, True)
+    assert seen.job_submit_plugins == ("lua",)
+    assert seen.settings["KillWait"] == "15 sec"
+
+
+def test_versions() -> None:
+    assert parse_version("slurm-wlm 22.05.8") == (22, 5, 8)
+    with pytest.raises(UnexpectedOutputError):
+        parse_version("(null)")
+
+
+@pytest.mark.parametrize("parse", [parse_nodes, parse_reservations, parse_partitions])
+def test_something_else(parse: object) -> None:
+    assert callable(parse)
+    with pytest.raises(UnexpectedOutputError, match="Ghost"):
+        parse("Ghost=1 State=IDLE\n")

@@ -1,0 +1,94 @@
+"""Running commands: what their failures mean. The commands are small scripts of the test's own."""
+
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.slurm.commands import CommandSlurm
+from ef_slurm.slurm.errors import (
+    NoSuchJobError,
+    NotPermittedError,
+    RefusedError,
+    SlurmError,
+    SlurmTimeoutError,
+    SlurmUnavailableError,
+    UnexpectedOutputError,
+)
+from ef_slurm.slurm.run import Runner, failure
+from ef_slurm.slurm.types import Submission
+
+
+def command(directory: Path, name: str, body: str) -> None:
+    path = directory / name
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("slurm_load_jobs error: Invalid job id specified", NoSuchJobError),
+        ("Access/permission denied for job 4", NotPermittedError),
+        ("Invalid user id for job 4", NotPermittedError),
+        ("slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
+         SlurmUnavailableError),
+        ("sbatch: error: Munge encode failed: Failed to access \"/run/munge/x\"",
+         SlurmUnavailableError),
+        ("scontrol: error: Socket timed out on send/recv operation", SlurmTimeoutError),
+        ("sbatch: error: Batch job submission failed: Invalid account", RefusedError),
+        ("", RefusedError),
+    ],
+)  # fmt: skip
+def test_what_slurm_says(said: str, kind: type[SlurmError]) -> None:
+    error = failure(("scontrol", "show"), 1, "", said)
+    assert type(error) is kind
+    assert error.message
+
+
+def test_messages_are_slurms_own_without_the_commands_name() -> None:
+    said = "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed"
+    assert failure(("sbatch",), 1, "", said).message == (
+        "QOSMaxSubmitJobPerUserLimit; Batch job submission failed"
+    )
+    twice = "Invalid node name specified for job 4\nInvalid node name specified"
+    assert failure(("scontrol",), 1, "", twice).message == "Invalid node name specified for job 4"
+    assert failure(("scontrol",), 3, "", "").message == "scontrol exited 3"
+
+
+def test_a_command_that_hangs(tmp_path: Path) -> None:
+    command(tmp_path, "squeue", "sleep 60")
+    slurm = CommandSlurm(Runner(timeout=0.2, directory=tmp_path))
+    with pytest.raises(SlurmTimeoutError, match="squeue gave no answer"):
+        slurm.observe()
+
+
+def test_slurm_is_not_installed(tmp_path: Path) -> None:
+    slurm = CommandSlurm(Runner(directory=tmp_path))
+    with pytest.raises(SlurmUnavailableError, match="is Slurm installed"):
+        slurm.configuration()
+
+
+def test_the_callers_variables_do_not_change_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(tmp_path, "scontrol", 'test -z "$SLURM_TIMES" && test "$SLURM_TIME_FORMAT" = %s &&'
+            ' test "$SLURM_CONF" = /x && echo "SLURM_VERSION = 24.11.5"')  # fmt: skip
+    monkeypatch.setenv("SLURM_TIMES", "1")
+    monkeypatch.setenv("SLURM_TIME_FORMAT", "relative")
+    monkeypatch.setenv("SLURM_CONF", "/x")
+    assert CommandSlurm(Runner(directory=tmp_path)).configuration().version == (24, 11, 5)
+
+
+def test_submission(tmp_path: Path) -> None:
+    command(tmp_path, "sbatch", 'cat > "$0.in"; echo "$@" > "$0.args"; echo hi >&2; echo "12;mini"')
+    slurm = CommandSlurm(Runner(directory=tmp_path))
+    answer = slurm.submit(Submission("#!/bin/sh\n", options=("-A", "a"), arguments=("x", "y z")))
+    assert (answer.job_id, answer.cluster, answer.messages) == (12, "mini", "hi")
+    assert (tmp_path / "sbatch.in").read_text() == "#!/bin/sh\n"
+    assert (tmp_path / "sbatch.args").read_text() == "-A a --hold --parsable /dev/stdin x y z\n"
+
+
+def test_an_answer_without_a_job_id(tmp_path: Path) -> None:
+    command(tmp_path, "sbatch", "echo Submitted")
+    with pytest.raises(UnexpectedOutputError):
+        CommandSlurm(Runner(directory=tmp_path)).submit(Submission("#!/bin/sh\n"))
