@@ -1,0 +1,95 @@
+"""A training command without torch: iterations are sleeps, at a rate that the GPUs decide.
+
+It honours ef_slurm/contract.py as any foreign command may: order.json is read several times a
+second, a stop is acknowledged and checkpointed, TERM too. Started once per node; only the first
+process counts. For tests of the daemon that need many quick jobs.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+
+from ef_slurm.contract import Action, Exit, JobEnvironment, Order, Phase, Progress, StateDir
+
+POLL = 0.1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rates", required=True, help="GPUs:iterations/s, as ef-sbatch has them")
+    parser.add_argument("--slower", type=float, default=1.0, help="factor on all rates")
+    parser.add_argument("--fail-at", type=int, help="exit with 9 at this iteration")
+    options = parser.parse_args()
+    rates = {int(n): float(r) for n, r in (pair.split(":") for pair in options.rates.split(","))}
+    environment = JobEnvironment.read(os.environ)
+    assert environment.state_dir is not None
+    assert environment.iterations is not None
+    directory = StateDir(environment.state_dir)
+    if int(os.environ.get("SLURM_PROCID", "0")):
+        return follow(directory, environment.generation)
+    gpus = int(os.environ["EF_NUM_NODES"]) * int(os.environ["EF_GPUS_PER_NODE"])
+    return train(directory, environment, gpus, rates[gpus] * options.slower, options.fail_at)
+
+
+def follow(directory: StateDir, generation: int) -> int:
+    """What the other nodes' processes do: leave when the first one does."""
+    while True:
+        progress = directory.read_progress()
+        mine = progress is not None and progress.generation == generation
+        if mine and progress.phase in (Phase.STOPPED, Phase.FINISHED, Phase.FAILED):
+            return progress.exit_code or 0
+        time.sleep(POLL)
+
+
+def train(
+    directory: StateDir, environment: JobEnvironment, gpus: int, rate: float, fail_at: int | None
+) -> int:
+    terminated: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
+    signal.signal(signal.SIGUSR2, lambda *_: None)
+    before = directory.read_progress()
+    base = (before.checkpoint_iteration or 0) if before is not None else 0
+    total, generation = environment.iterations or 0, environment.generation
+    started = time.time()
+    first = started + 1 / rate
+
+    def report(phase: Phase, iteration: int, saved: int, code: Exit | None = None) -> None:
+        directory.write_progress(
+            Progress(
+                generation=generation,
+                phase=phase,
+                world_size=gpus,
+                iteration=iteration,
+                updated_at=time.time(),
+                started_at=started,
+                first_iteration_at=first if time.time() >= first else None,
+                iterations_per_second=rate,
+                checkpoint_iteration=saved,
+                stop_iteration=iteration if phase in (Phase.STOPPING, Phase.STOPPED) else None,
+                exit_code=None if code is None else int(code),
+            )
+        )
+
+    while True:
+        iteration = min(total, base + int((time.time() - started) * rate))
+        if fail_at is not None and iteration >= fail_at:
+            return 9
+        if iteration >= total:
+            report(Phase.FINISHED, total, total, Exit.FINISHED)
+            return Exit.FINISHED
+        if terminated or stop_ordered(directory.read_order(), generation):
+            report(Phase.STOPPING, iteration, base)
+            report(Phase.STOPPED, iteration, iteration, Exit.STOPPED)
+            return Exit.STOPPED
+        report(Phase.RUNNING, iteration, base)
+        time.sleep(POLL)
+
+
+def stop_ordered(order: Order | None, generation: int) -> bool:
+    return order is not None and order.generation == generation and order.action is Action.STOP
+
+
+if __name__ == "__main__":
+    sys.exit(main())
