@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -18,7 +17,7 @@ from ef_slurm.cli import verdicts
 from ef_slurm.cli.asked import Manner, Mode, asked, manner
 from ef_slurm.cli.connect import connect, slurm_of
 from ef_slurm.cli.errors import CommandError, ExitCode, UsageError
-from ef_slurm.cli.main import complain, configuration, run
+from ef_slurm.cli.main import complain, configuration, own_version, run
 from ef_slurm.cli.names import name_of
 from ef_slurm.cli.options import Given
 from ef_slurm.cli.prepare import Prepared, batch_script, curves_of, prepare, state_dir_name
@@ -53,7 +52,7 @@ def _command(words: Sequence[str]) -> ExitCode | int:
         click.echo(USAGE)
         return ExitCode.OK
     if "version" in names:
-        click.echo(f"{PROGRAM} {version('ef-slurm')}")
+        click.echo(f"{PROGRAM} {own_version()}")
         return ExitCode.OK
     how = manner(given)
     site = configuration(how.config)

@@ -10,7 +10,7 @@ import click
 
 from ef_slurm.cli.connect import connect, slurm_of
 from ef_slurm.cli.errors import ExitCode, UsageError
-from ef_slurm.cli.main import complain, configuration, run_click
+from ef_slurm.cli.main import complain, configuration, own_version, run_click
 from ef_slurm.cli.names import parse_job_ids
 from ef_slurm.cli.states import parse_states
 from ef_slurm.daemon.client import Client, FailureError, UnreachableError, expect
@@ -46,7 +46,7 @@ Exit codes: 0 done, 1 Slurm or a job that is not known, 2 usage, 4 ef-schedd can
 @click.option("-Q", "--quiet", is_flag=True, help="Say nothing of jobs that ended already.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file.")
-@click.version_option(package_name="ef-slurm", prog_name=PROGRAM)
+@click.version_option(own_version(), prog_name=PROGRAM)
 def _command(
     ids: tuple[str, ...],
     user: str | None,

@@ -25,7 +25,7 @@ from ef_slurm.cli.columns import (
 )
 from ef_slurm.cli.connect import connect, slurm_of
 from ef_slurm.cli.errors import ExitCode, UsageError
-from ef_slurm.cli.main import configuration, paint, run_click
+from ef_slurm.cli.main import configuration, own_version, paint, run_click
 from ef_slurm.cli.names import name_of, parse_job_ids
 from ef_slurm.cli.states import parse_states
 from ef_slurm.cli.story import lines
@@ -87,7 +87,7 @@ Exit codes: 0 done, 1 Slurm or a job that is not known, 2 usage, 4 ef-schedd can
     help="Refresh every so many seconds (2).",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file.")
-@click.version_option(package_name="ef-slurm", prog_name=PROGRAM)
+@click.version_option(own_version(), prog_name=PROGRAM)
 def _command(
     users: tuple[str, ...],
     me: bool,

@@ -15,8 +15,8 @@ from ef_slurm.queue.states import FINAL, EventKind, JobState, PromiseOutcome
 from ef_slurm.slurm.hostlist import compress
 from ef_slurm.slurm.times import format_instant
 
-_HIDDEN = frozenset({EventKind.INTENT, EventKind.PROGRESS})
-"""Left out unless everything is asked for: how it was done, not what."""
+_HIDDEN = frozenset({EventKind.INTENT, EventKind.PROGRESS, EventKind.PROMISED})
+"""Left out unless everything is asked for: how it was done, and what a verdict has told."""
 
 
 def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterator[str]:
@@ -32,9 +32,12 @@ def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterat
         yield f"It is expected to finish {say.span(abs(left))} {word} its deadline."
     yield ""
     day = None
+    told = ""
     for event in story.events:
-        if event.kind in _HIDDEN and not everything:
+        # A verdict and the move to another state that it causes tell the same.
+        if not everything and (event.kind in _HIDDEN or event.message == told):
             continue
+        told = event.message
         local = datetime.fromtimestamp(event.at, zone)
         if local.date() != day:
             day = local.date()

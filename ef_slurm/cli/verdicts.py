@@ -45,11 +45,16 @@ class Shown:
         return self.schedule[0].start if self.schedule else None
 
     @property
+    def planned_finish(self) -> float | None:
+        """When the plan that comes with the verdict finishes it: `finish` or earlier."""
+        return self.schedule[-1].end if self.schedule else self.finish
+
+    @property
     def slack(self) -> float | None:
         """Seconds between the predicted finish and the deadline."""
-        if self.finish is None or self.request.deadline is None:
+        if self.planned_finish is None or self.request.deadline is None:
             return None
-        return self.request.deadline - self.finish
+        return self.request.deadline - self.planned_finish
 
     @property
     def offer(self) -> float | None:
@@ -108,6 +113,7 @@ def as_json(shown: Shown) -> dict[str, object]:
         "share": shown.share,
         "start": shown.start,
         "finish": shown.finish,
+        "planned_finish": shown.planned_finish,
         "slack": shown.slack,
         "earliest_deadline": shown.earliest_deadline,
         "offer": shown.offer,
@@ -121,7 +127,10 @@ def _promised(shown: Shown, zone: tzinfo) -> Iterator[str]:
     late = shown.slack is not None and shown.slack < 0
     yield "Promised within its grace" if soft and late else "Promised"
     yield f"  deadline   {_deadline(shown.request, zone)}"
-    yield f"  share      {say.gpus(shown.share)} or more"
+    enough = "is enough" if shown.share == 1 else "are enough"
+    first = shown.schedule[0].gpus if shown.schedule else shown.share
+    now = f"; planned now: {first}" if first != shown.share else ""
+    yield f"  share      {say.gpus(shown.share)} {enough}{now}"
     yield from _times(shown, zone)
 
 
@@ -130,9 +139,10 @@ def _times(shown: Shown, zone: tzinfo) -> Iterator[str]:
         soon = shown.start - shown.at
         when = f"in {say.span(soon)}" if soon >= 1 else "now"
         yield f"  starts     {format_instant(shown.start, zone)}, predicted ({when})"
-    if shown.finish is not None:
-        left = f"in {say.span(shown.finish - shown.at)}"
-        yield f"  finishes   {format_instant(shown.finish, zone)}, predicted ({left})"
+    finish = shown.planned_finish
+    if finish is not None:
+        left = f"in {say.span(finish - shown.at)}"
+        yield f"  finishes   {format_instant(finish, zone)}, predicted ({left})"
     if shown.slack is not None:
         yield f"  slack      {say.span(shown.slack)}"
 

@@ -1,0 +1,57 @@
+"""Jobs as the daemon would show them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ef_slurm.daemon.views import JobView
+from ef_slurm.model import IfInfeasible, JobKind, PromiseState, Reason, ReasonCode, Segment
+from ef_slurm.queue.states import JobState, PromiseOutcome
+
+NOW = 1_700_000_000.0
+
+VIEW = JobView(
+    job_id=1234,
+    queue_id=5,
+    name="bert",
+    owner="alice",
+    account="nlp",
+    partition="ef",
+    state=JobState.RUNNING,
+    kind=JobKind.DEADLINE,
+    asked_kind=JobKind.DEADLINE,
+    if_infeasible=IfInfeasible.REJECT,
+    submitted=NOW - 3600,
+    deadline=NOW + 7200,
+    grace=0.0,
+    share=8,
+    nodes=("n1", "n2"),
+    gpu_type="gpu",
+    iterations=1000,
+    iteration=255.0,
+    rate=12.345,
+    progress_at=NOW - 1,
+    verdict=None,
+    promise=PromiseState.SAFE,
+    promise_outcome=PromiseOutcome.OPEN,
+    finish=NOW + 3600,
+    started=NOW - 1800,
+    ended=None,
+    exit_code=None,
+    generation=2,
+    reshapes=1,
+    schedule=(Segment(NOW, NOW + 3600, 8, "gpu"),),
+    reason=Reason(ReasonCode.GREW, gpus=8),
+    note="",
+    state_dir="/shared/x",
+)
+
+
+@pytest.fixture
+def job() -> Callable[..., JobView]:
+    def make(**changes: Any) -> JobView:
+        return replace(VIEW, **changes)
+
+    return make

@@ -1,0 +1,252 @@
+"""Both ways to the queue give the same answers, and say so when there is none."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.daemon import wire
+from ef_slurm.daemon.client import (
+    FailureError,
+    QueueClient,
+    SocketClient,
+    TcpEndpoint,
+    UnixEndpoint,
+    UnreachableError,
+    await_status,
+    expect,
+)
+from ef_slurm.daemon.messages import (
+    Await,
+    Cancel,
+    Cancelled,
+    Explain,
+    Failure,
+    FailureCode,
+    JobList,
+    ListJobs,
+    NotCancelled,
+    Ping,
+    Pong,
+    Register,
+    Registered,
+    Request,
+    Response,
+    Story,
+    Until,
+    Withdraw,
+)
+from ef_slurm.daemon.wire import Transport
+from ef_slurm.model import Outcome, Reason, ReasonCode, Verdict
+from ef_slurm.queue.errors import QueueMissingError
+from ef_slurm.queue.rows import planner_id
+from ef_slurm.queue.states import JobState
+from ef_slurm.queue.store import Queue
+from tests.unit.daemon.test_wire import REQUEST, FakeMunge
+
+PONG = Pong("0.1", "mini", 1, "ef-slurm", False, 1.0, 2.0, ("gpu",))
+
+
+class Server:
+    """Answers every connection with one function."""
+
+    def __init__(
+        self, listener: socket.socket, transport: Transport, answer: Callable[[Request], Response]
+    ) -> None:
+        self.listener, self.transport, self.answer = listener, transport, answer
+        self.munge = FakeMunge(uid=0)
+        self.connections = 0
+        self.streams: list[socket.socket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                stream, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self.streams.append(stream)
+            threading.Thread(target=self._one, args=(stream,), daemon=True).start()
+
+    def _one(self, stream: socket.socket) -> None:
+        while True:
+            try:
+                asked = wire.read_request(stream, self.transport, self.munge)
+            except (OSError, wire.DisconnectedError):
+                return
+            if asked is None:
+                return
+            response = self.answer(asked[1].request)
+            wire.write_response(stream, self.transport, asked[1].nonce, response, self.munge)
+
+    def drop(self) -> None:
+        for stream in self.streams:
+            stream.shutdown(socket.SHUT_RDWR)
+            stream.close()
+        self.streams.clear()
+
+
+@pytest.fixture
+def unix(tmp_path: Path) -> Iterator[Server]:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    yield Server(listener, Transport.UNIX, lambda _: PONG)
+    listener.close()
+
+
+def test_unix(unix: Server, tmp_path: Path) -> None:
+    with SocketClient(UnixEndpoint(tmp_path / "s"), FakeMunge()) as client:
+        assert client.ask(Ping()) == PONG
+        assert client.ask(Ping()) == PONG
+    assert unix.connections == 1
+
+
+def test_a_daemon_that_restarted_is_asked_again(unix: Server, tmp_path: Path) -> None:
+    with SocketClient(UnixEndpoint(tmp_path / "s"), FakeMunge()) as client:
+        client.ask(Ping())
+        unix.drop()
+        assert client.ask(Ping()) == PONG
+    assert unix.connections == 2
+
+
+def test_a_failure_is_raised(unix: Server, tmp_path: Path) -> None:
+    unix.answer = lambda _: Failure(FailureCode.DENIED, "not yours")
+    with (
+        SocketClient(UnixEndpoint(tmp_path / "s"), FakeMunge()) as client,
+        pytest.raises(FailureError, match="not yours") as error,
+    ):
+        client.ask(Ping())
+    assert error.value.code is FailureCode.DENIED
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    client = SocketClient(UnixEndpoint(tmp_path / "none"), FakeMunge())
+    with pytest.raises(UnreachableError, match="none: No such file"):
+        client.ask(Ping())
+
+
+@pytest.fixture
+def tcp() -> Iterator[Server]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    yield Server(listener, Transport.TCP, lambda _: PONG)
+    listener.close()
+
+
+@pytest.mark.parametrize(("uid", "believed"), [(0, True), (990, True), (3001, False)])
+def test_tcp_believes_only_the_daemons_user(tcp: Server, uid: int, believed: bool) -> None:
+    tcp.munge = FakeMunge(uid)
+    port = tcp.listener.getsockname()[1]
+    with SocketClient(TcpEndpoint("127.0.0.1", port, frozenset({990})), FakeMunge()) as client:
+        if believed:
+            assert client.ask(Ping()) == PONG
+        else:
+            with pytest.raises(UnreachableError, match="signed by uid 3001"):
+                client.ask(Ping())
+
+
+@pytest.fixture
+def queue_path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "queue.sqlite"
+
+
+class Nobody:
+    def ask(self, request: Request) -> Response:
+        raise UnreachableError(f"nobody answers {request}")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def embedded(queue_path: Path) -> Iterator[QueueClient]:
+    client = QueueClient(queue_path, Nobody(), lambda job_id: job_id == 7)
+    yield client
+    client.close()
+
+
+def judge(path: Path, outcome: Outcome, state: JobState) -> None:
+    with Queue.open(path) as queue:
+        job = queue.jobs.of_slurm(7)
+        assert job is not None
+        verdict = Verdict(planner_id(job.id), outcome, Reason(ReasonCode.STARTED), 1, 4000.0)
+        queue.promises.record(verdict, at=101.0, explanation="yes")
+        queue.jobs.move(job.id, state, at=101.0, actor="ef-schedd", why="judged")
+
+
+def test_embedded_registers_once(embedded: QueueClient) -> None:
+    assert embedded.ask(Register(REQUEST)) == Registered(7, created=True)
+    assert embedded.ask(Register(REQUEST)) == Registered(7, created=False)
+
+
+def test_embedded_sees_the_verdict_as_soon_as_it_is_written(
+    embedded: QueueClient, queue_path: Path
+) -> None:
+    embedded.ask(Register(REQUEST))
+    assert await_status(embedded, 7, Until.VERDICT, 0.0).job.verdict is None
+    timer = threading.Timer(0.2, judge, (queue_path, Outcome.PROMISED, JobState.ADMITTED))
+    timer.start()
+    started = time.monotonic()
+    status = await_status(embedded, 7, Until.VERDICT, 20.0)
+    assert time.monotonic() - started < 15
+    assert status.job.verdict is not None
+    assert status.job.verdict.outcome is Outcome.PROMISED
+    timer.join()
+
+
+def test_embedded_lists_and_explains(embedded: QueueClient, queue_path: Path) -> None:
+    embedded.ask(Register(REQUEST))
+    embedded.ask(Register(replace(REQUEST, slurm_job_id=8, owner="user2")))
+    judge(queue_path, Outcome.PROMISED, JobState.ADMITTED)
+
+    def ids(request: ListJobs) -> list[int]:
+        return [job.job_id for job in expect(JobList, embedded.ask(request)).jobs]
+
+    assert ids(ListJobs()) == [7, 8]
+    assert ids(ListJobs(users=("user2",))) == [8]
+    assert ids(ListJobs(states=(JobState.ADMITTED,))) == [7]
+    assert ids(ListJobs(job_ids=(8, 99))) == [8]
+    story = expect(Story, embedded.ask(Explain(7)))
+    assert story.promise is not None
+    assert next(event.message for event in story.events) == "submitted as Slurm job 7"
+
+
+def test_embedded_cancels_what_slurm_has_cancelled(embedded: QueueClient) -> None:
+    embedded.ask(Register(REQUEST))
+    embedded.ask(Register(replace(REQUEST, slurm_job_id=8)))
+    answer = expect(Cancelled, embedded.ask(Cancel((7, 8))))
+    assert answer == Cancelled((7,), (NotCancelled(8, "Slurm has not cancelled it"),))
+    listed = expect(JobList, embedded.ask(ListJobs(job_ids=(7, 8))))
+    assert [job.state for job in listed.jobs] == [JobState.CANCELLED, JobState.NEW]
+
+
+def test_embedded_withdraws_only_before_the_verdict(
+    embedded: QueueClient, queue_path: Path
+) -> None:
+    embedded.ask(Register(REQUEST))
+    judge(queue_path, Outcome.PROMISED, JobState.ADMITTED)
+    embedded.ask(Withdraw(7))
+    status = await_status(embedded, 7, Until.VERDICT, 0.0)
+    assert status.job.state is JobState.ADMITTED
+
+
+def test_embedded_asks_the_daemon_what_the_file_does_not_know(embedded: QueueClient) -> None:
+    with pytest.raises(UnreachableError, match="nobody"):
+        embedded.ask(Ping())
+
+
+def test_embedded_without_a_queue_makes_none(embedded: QueueClient, queue_path: Path) -> None:
+    with pytest.raises(QueueMissingError):
+        embedded.ask(ListJobs())
+    assert not queue_path.exists()
+
+
+def test_embedded_does_not_know_the_job(embedded: QueueClient) -> None:
+    embedded.ask(Register(REQUEST))
+    with pytest.raises(FailureError, match="job 99 is not in ef-slurm's queue"):
+        embedded.ask(Await(99, Until.END, 0.0))
