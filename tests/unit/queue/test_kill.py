@@ -1,0 +1,58 @@
+"""kill -9 at any instant: what was acknowledged is there, and nothing is there by half."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ef_slurm.queue import Queue
+from ef_slurm.queue.states import EventKind, IntentState, JobState
+
+WRITER = Path(__file__).with_name("writer.py")
+KILLS = 25
+
+
+def test_a_killed_writer_loses_nothing_that_it_was_told(path: Path) -> None:
+    chance = random.Random(20260715)
+    told = 0
+    for _ in range(KILLS):
+        with subprocess.Popen(
+            [sys.executable, str(WRITER), str(path)], stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "ready\n"
+            time.sleep(chance.uniform(0.0, 0.15))
+            os.kill(writer.pid, signal.SIGKILL)
+            acknowledged = [int(line) for line in writer.stdout if line.endswith("\n")]
+        told = max([told, *acknowledged])
+        with Queue.open(path) as queue:
+            check(queue, told)
+    assert told > KILLS, "the writer hardly wrote anything before it was killed"
+
+
+def check(queue: Queue, told: int) -> None:
+    jobs = queue.jobs.all(JobState)
+    assert len(jobs) >= told
+    for job in jobs:
+        events = queue.events.all(job_id=job.id)
+        moves = [event for event in events if event.kind is EventKind.STATE]
+        intents = [event for event in events if event.kind is EventKind.INTENT]
+        # The writer adds, admits and opens an intent in one transaction, and closes in another.
+        assert events[0].kind is EventKind.SUBMITTED
+        assert [move.data["to"] for move in moves][:1] == ["admitted"]
+        assert len(intents) >= 1
+        unfinished = queue.intents.unfinished_of(job.id)
+        if job.state is JobState.STARTING:
+            assert unfinished is None
+            assert intents[-1].data["state"] == IntentState.CLOSED.value
+        else:
+            assert job.state is JobState.ADMITTED
+            assert unfinished is not None
+    with sqlite3.connect(queue.path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()

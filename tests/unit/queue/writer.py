@@ -1,0 +1,50 @@
+"""Writes to a queue without end, and says after each job that it is on disk. For test_kill."""
+
+import sys
+from pathlib import Path
+
+from ef_slurm.model import JobKind, ThroughputCurve
+from ef_slurm.queue import Queue
+from ef_slurm.queue.rows import JobRequest
+from ef_slurm.queue.states import IntentAction, IntentState, JobState
+
+ACTOR = "ef-schedd"
+
+
+def write(queue: Queue, number: int) -> int:
+    request = JobRequest(
+        slurm_job_id=number,
+        owner="user1",
+        uid=3001,
+        name="train",
+        submitted=1.0,
+        kind=JobKind.BEST_EFFORT,
+        iterations=10,
+        global_batch_size=8,
+        curves=(("gpu", ThroughputCurve.of({1: 1.0})),),
+        state_dir="/shared",
+        script="#!/bin/sh\n",
+    )
+    with queue.transaction():
+        job = queue.jobs.add(request, actor="user1")
+        queue.jobs.move(job.id, JobState.ADMITTED, at=2.0, actor=ACTOR, why="fits")
+        intent = queue.intents.open(job.id, 0, IntentAction.RELEASE, {}, at=3.0, why="start")
+    queue.intents.advance(intent.id, IntentState.EXECUTED, at=4.0)
+    queue.intents.advance(intent.id, IntentState.VERIFIED, at=5.0)
+    with queue.transaction():
+        queue.intents.advance(intent.id, IntentState.CLOSED, at=6.0, why="started")
+        queue.jobs.move(job.id, JobState.STARTING, at=6.0, actor=ACTOR, why="started")
+    return job.id
+
+
+def main() -> None:
+    with Queue.open(Path(sys.argv[1])) as queue:
+        print("ready", flush=True)
+        number = len(queue.jobs.all(JobState))
+        while True:
+            number += 1
+            print(write(queue, number), flush=True)
+
+
+if __name__ == "__main__":
+    main()
