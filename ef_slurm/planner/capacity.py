@@ -58,28 +58,27 @@ def _assign(
 ) -> list[tuple[Outage, list[int]]]:
     """Which GPUs of a node each absence takes: first those that no plan uses, the last ones first;
     absences at the same time take different ones."""
+    line = range(first + per_node - 1, first - 1, -1)
     taken: list[tuple[Outage, list[int]]] = []
-    for outage in sorted(node.outages, key=lambda o: (o.gpus is not None, o.start, o.end)):
+    for outage in sorted(node.outages, key=lambda o: (o.start, o.end, o.gpus or per_node)):
         lost = per_node if outage.gpus is None else min(outage.gpus, per_node)
-        choice = range(first + per_node - 1, first - 1, -1)
-        if lost < per_node:
-            gone = {
-                gpu
-                for other, gpus in taken
-                if other.start < outage.end and outage.start < other.end
-                for gpu in gpus
-            }
-            used = {
-                gpu
-                for plan in plans
-                if plan.start < outage.end - EDGE and outage.start + EDGE < plan.end
-                for gpu in range(max(first, plan.first), plan.first + plan.gpus)
-            }
-            choice_left = [gpu for gpu in choice if gpu not in gone]
-            choice_left.sort(key=lambda gpu: gpu in used)
-            taken.append((outage, choice_left[:lost]))
-        else:
-            taken.append((outage, list(choice)))
+        if lost == per_node:
+            taken.append((outage, list(line)))
+            continue
+        gone = {
+            gpu
+            for other, gpus in taken
+            if len(gpus) < per_node and other.start < outage.end and outage.start < other.end
+            for gpu in gpus
+        }
+        used = {
+            gpu
+            for plan in plans
+            if plan.start < outage.end - EDGE and outage.start + EDGE < plan.end
+            for gpu in range(max(first, plan.first), plan.first + plan.gpus)
+        }
+        choice = sorted(line, key=lambda gpu: (gpu in gone, gpu in used))
+        taken.append((outage, choice[:lost]))
     return taken
 
 

@@ -49,7 +49,7 @@ from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.limits import LimitBook
 from ef_slurm.planner.line import lines_of
 from ef_slurm.planner.risk import carry_on, recover
-from ef_slurm.planner.task import Stretch, Stretches, Task, make_task
+from ef_slurm.planner.task import Stretch, Stretches, Task, make_task, wants_best_effort
 
 
 def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> Plan:
@@ -83,39 +83,94 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
     if fallen:
         ledger = recover(fallen, promised, ledger, now, policy)
 
-    verdicts: list[Verdict] = []
-    rejected: dict[str, Task] = {}
-    running = list(promised)
     best_effort = [task for task in admitted if not task.promised]
     asking = [task for task in tasks.values() if task.job.standing is not Standing.ADMITTED]
-    for task in sorted(asking, key=lambda task: (task.job.submitted, task.id)):
-        grown = admit(task, running, ledger, now) if task.promised else None
-        if grown is not None:
-            ledger = grown
-            running.append(task)
-            verdicts.append(_promise(task, ledger))
-        elif not task.promised or task.job.if_infeasible is IfInfeasible.BEST_EFFORT:
-            task.deadline = task.wish = math.inf
+    asking.sort(key=lambda task: (task.job.submitted, task.id))
+    refused: list[Task] = []
+    shares: dict[str, tuple[int, float]] = {}
+    for task in asking:
+        if not task.promised:
             best_effort.append(task)
-            reason = Reason(ReasonCode.STARTED)
-            verdicts.append(Verdict(task.id, Outcome.BEST_EFFORT, reason))
         else:
-            verdicts.append(_refusal(task, running, ledger, now))
-            rejected[task.id] = task
-
-    everybody = [*running, *best_effort]
-    carry_on_best_effort(best_effort, ledger, now)
-    if policy.best_effort_grows:
-        allocate(everybody, ledger, now, policy)
-    else:
-        allocate(running, ledger, now, policy)
-        allocate(best_effort, ledger, now, policy)
+            refused.append(task)
+    while True:
+        ledger, refused = _admissions(refused, promised, shares, ledger, now)
+        settled = dict(ledger.plans)
+        extras = [*best_effort, *(t for t in refused if wants_best_effort(t))]
+        _share_out(promised, extras, ledger, now, policy)
+        if not refused or all(ledger.plans[key] == plan for key, plan in settled.items()):
+            break
+        # What growth has changed may let somebody in: ask once more before saying no.
+        for task in extras:
+            ledger.remove(task)
+        before = len(promised)
+        ledger, refused = _admissions(refused, promised, shares, ledger, now)
+        if len(promised) == before:
+            _share_out(promised, extras, ledger, now, policy)
+            break
+    everybody = [*promised, *extras]
+    offers = _offers(refused, promised, ledger, now, policy)
+    verdicts = tuple(_verdict(task, shares, offers, now) for task in asking)
     return Plan(
         now,
         decisions(everybody, ledger, lines, now),
-        tuple(verdicts),
+        verdicts,
         _next_change(ledger, cluster, now),
     )
+
+
+def _admissions(
+    asking: list[Task],
+    promised: list[Task],
+    shares: dict[str, tuple[int, float]],
+    ledger: Ledger,
+    now: float,
+) -> tuple[Ledger, list[Task]]:
+    """Judge one by one; whoever is admitted joins `promised`, with its share and its finish."""
+    refused: list[Task] = []
+    for task in asking:
+        grown = admit(task, promised, ledger, now)
+        if grown is None:
+            refused.append(task)
+            continue
+        ledger = grown
+        promised.append(task)
+        share = max(stretch.gpus for stretch in ledger.plans[task.id])
+        shares[task.id] = (share, ledger.finishes[task.id])
+    return ledger, refused
+
+
+def _share_out(
+    promised: list[Task], best_effort: list[Task], ledger: Ledger, now: float, policy: Policy
+) -> None:
+    """Give away what the promises leave."""
+    for task in best_effort:
+        task.give_up_deadline()
+    carry_on_best_effort(best_effort, ledger, now)
+    if policy.best_effort_grows:
+        allocate([*promised, *best_effort], ledger, now, policy)
+    else:
+        allocate(promised, ledger, now, policy)
+        allocate(best_effort, ledger, now, policy)
+    for task in best_effort:
+        task.restore_deadline()
+
+
+def _offers(
+    refused: list[Task], promised: list[Task], ledger: Ledger, now: float, policy: Policy
+) -> dict[str, float | None]:
+    """Counter-offers to newcomers, as they would be judged once this plan is carried out."""
+    wanted = [task for task in refused if task.job.standing is Standing.NEW]
+    if not policy.offers or not wanted:
+        return {}
+    then = ledger.blank()
+    after = [task.after(ledger.plans[task.id], now) for task in promised]
+    for task in after:
+        then.put(task, ledger.plans[task.id], ledger.finishes[task.id])
+    return {
+        task.id: earliest_deadline(task, after, then, now, policy.offer_resolution)
+        for task in wanted
+    }
 
 
 def _stretches(task: Task) -> Stretches:
@@ -128,18 +183,31 @@ def _stretches(task: Task) -> Stretches:
     return plan
 
 
-def _promise(task: Task, ledger: Ledger) -> Verdict:
-    stretches, finish = ledger.plans[task.id], ledger.finishes[task.id]
-    share = max(stretch.gpus for stretch in stretches)
-    return Verdict(task.id, Outcome.PROMISED, Reason(ReasonCode.STARTED, gpus=share), share, finish)
-
-
-def _refusal(task: Task, running: list[Task], ledger: Ledger, now: float) -> Verdict:
-    alone = could_alone(task, now, task.deadline)
-    if alone and task.job.if_infeasible is IfInfeasible.WAIT:
-        return Verdict(task.id, Outcome.WAITLISTED, Reason(ReasonCode.WAITS))
-    code = ReasonCode.REJECTED if alone else ReasonCode.TOO_LARGE
-    return Verdict(task.id, Outcome.REJECTED, Reason(code))
+def _verdict(
+    task: Task,
+    shares: dict[str, tuple[int, float]],
+    offers: dict[str, float | None],
+    now: float,
+) -> Verdict:
+    if task.id in shares:
+        share, finish = shares[task.id]
+        reason = Reason(ReasonCode.STARTED, gpus=share)
+        return Verdict(task.id, Outcome.PROMISED, reason, share, finish)
+    if not task.promised or wants_best_effort(task):
+        offer = offers.get(task.id)
+        reason = Reason(ReasonCode.STARTED)
+        return Verdict(task.id, Outcome.BEST_EFFORT, reason, earliest_deadline=offer)
+    offer = offers.get(task.id)
+    if not could_alone(task, now, task.deadline):
+        return Verdict(
+            task.id, Outcome.REJECTED, Reason(ReasonCode.TOO_LARGE), earliest_deadline=offer
+        )
+    if task.job.if_infeasible is IfInfeasible.WAIT:
+        return Verdict(
+            task.id, Outcome.WAITLISTED, Reason(ReasonCode.WAITS), earliest_deadline=offer
+        )
+    reason = Reason(ReasonCode.REJECTED, until=offer)
+    return Verdict(task.id, Outcome.REJECTED, reason, earliest_deadline=offer)
 
 
 def _next_change(ledger: Ledger, cluster: Cluster, now: float) -> float:

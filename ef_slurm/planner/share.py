@@ -81,7 +81,10 @@ def from_now(
     if end > deadline + EDGE or not ledger.limits.allow(task, now, end, gpus):
         return None
     found = table.find_now(gpus, end)
-    return None if found is None else Stretch(now, end, found, gpus, gpu_type)
+    if found is None:
+        return None
+    end = now + task.overhead(held, gpus, gpu_type, found) + run
+    return Stretch(now, end, found, gpus, gpu_type)
 
 
 def _near(

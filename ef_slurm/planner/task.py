@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ef_slurm.model import Job, JobKind, ModelError, Overhead
+from ef_slurm.model import IfInfeasible, Job, JobKind, ModelError, Overhead
 from ef_slurm.planner.curve import Envelope, envelope
 from ef_slurm.planner.line import Line
 
@@ -91,6 +91,24 @@ class Task:
         """Whether it has a deadline to keep."""
         return self.deadline < math.inf
 
+    def give_up_deadline(self) -> None:
+        """Run as best effort from here on."""
+        self.deadline = self.wish = math.inf
+
+    def restore_deadline(self) -> None:
+        """Have the job's own deadline again."""
+        self.wish, self.deadline = _deadlines(self.job)
+
+    def after(self, plan: Stretches, now: float) -> Task:
+        """The task as it will be once `plan` is carried out at `now`."""
+        here = plan[0] if plan and plan[0].start <= now else None
+        if here is None:
+            return replace(self, held=None, trains_from=-math.inf)
+        if here.same_block(self.held):
+            return self
+        trains = now + self.overhead(self.held, here.gpus, here.gpu_type, here.first)
+        return replace(self, held=here, trains_from=trains)
+
     def rate(self, stretch: Stretch) -> float:
         """Iterations/s on a stretch; 0 for a size that the curve does not have."""
         for gpu_type, curve in self.job.curves:
@@ -123,6 +141,11 @@ class Task:
         return base + cost.per_doubling * (gpus.bit_length() - 1)
 
 
+def wants_best_effort(task: Task) -> bool:
+    """Whether a job that cannot be promised would rather run without a promise."""
+    return task.job.if_infeasible is IfInfeasible.BEST_EFFORT
+
+
 def make_task(job: Job, lines: Mapping[str, Line], most: int | None = None) -> Task:
     """The task of a job; `most` is the largest share that the limits ever allow it.
 
@@ -139,10 +162,7 @@ def make_task(job: Job, lines: Mapping[str, Line], most: int | None = None) -> T
             envelopes[gpu_type] = found
             sizes += [Size(gpus, rate, gpu_type) for gpus, rate in found.sizes]
     sizes.sort(key=lambda size: (size.gpus / size.rate, size.gpus, size.gpu_type))
-    if job.kind is JobKind.BEST_EFFORT or job.deadline is None:
-        wish = deadline = math.inf
-    else:
-        wish, deadline = job.deadline, job.deadline + job.grace
+    wish, deadline = _deadlines(job)
     held, trains_from = None, -math.inf
     if job.running is not None:
         block = job.running.block
@@ -152,6 +172,13 @@ def make_task(job: Job, lines: Mapping[str, Line], most: int | None = None) -> T
             trains_from = job.running.trains_from
     per_node = {gpu_type: line.per_node for gpu_type, line in lines.items()}
     return Task(job, deadline, wish, envelopes, tuple(sizes), held, trains_from, per_node)
+
+
+def _deadlines(job: Job) -> tuple[float, float]:
+    """(by when it should be finished, by when it must be): infinite for best effort."""
+    if job.kind is JobKind.BEST_EFFORT or job.deadline is None:
+        return math.inf, math.inf
+    return job.deadline, job.deadline + job.grace
 
 
 def _line(job: Job, gpu_type: str, lines: Mapping[str, Line]) -> Line:
