@@ -176,8 +176,6 @@ def cluster_environment(cluster: Cluster, host: str, user: str) -> dict[str, str
         "SLURM_CONF": str(base / "conf" / "slurm.conf"),
         "PYTHONPATH": f"{checkout}:{base / 'site'}",
         "PYTHONDONTWRITEBYTECODE": "1",
-        # Debian builds torch without libuv, which torchrun wants by default.
-        "USE_LIBUV": "0",
         "MINISLURM_NAME": cluster.name,
         "MINISLURM_HOST": host,
         "MINISLURM_LAYOUT": str(layout_file(cluster)),
