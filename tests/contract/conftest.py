@@ -6,12 +6,13 @@ others run inside it as the user in question.
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from ef_slurm.slurm.commands import CommandSlurm
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.memory import MemorySlurm
 from ef_slurm.slurm.memory_cluster import MemoryCluster, Timing
-from ef_slurm.slurm.run import Result, Runner
+from ef_slurm.slurm.run import Result, Runner, failure
 from ef_slurm.slurm.types import SlurmJob, Submission
 
 MINISLURM = Path(__file__).parents[2] / "docker" / "minislurm"
@@ -79,11 +80,51 @@ class MemorySite(Site):
         return self.time
 
 
+# Runs commands inside the mini-Slurm, one after another: an exec for each would take a second.
+AGENT = """
+import json, os, subprocess, sys
+for line in sys.stdin:
+    command, variables, text = json.loads(line)
+    done = subprocess.run(
+        command, input=text, capture_output=True, text=True, env={**os.environ, **variables}
+    )
+    print(json.dumps([done.returncode, done.stdout, done.stderr]), flush=True)
+"""
+
+
+class Guest:
+    """A user's session on the mini-Slurm's login node."""
+
+    def __init__(self, user: str) -> None:
+        command = [str(MINISLURM), "exec", "--user", user, "--", "python3", "-c", AGENT]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(
+        self, command: Sequence[str], variables: Mapping[str, str], text: str
+    ) -> tuple[int, str, str]:
+        """Run a command: exit code, standard output, standard error."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([command, variables, text]), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        assert answer, "the mini-Slurm is gone"
+        code, stdout, stderr = json.loads(answer)
+        return code, stdout, stderr
+
+    def close(self) -> None:
+        """End the session."""
+        with self._process as process:
+            assert process.stdin is not None
+            process.stdin.close()
+
+
 @dataclass(frozen=True)
 class GuestRunner(Runner):
-    """Runs commands as a user of the mini-Slurm, on its login node."""
+    """Runs commands in a user's session on the mini-Slurm."""
 
-    user: str = "user1"
+    guest: Guest = field(kw_only=True)
 
     def run(
         self,
@@ -93,26 +134,58 @@ class GuestRunner(Runner):
         directory: str | None = None,  # noqa: ARG002 (a path of this host)
         text: str = "",
     ) -> Result:
-        variables = [
-            f"{name}={value}"
+        variables = {
+            name: value
             for name, value in (environment or {}).items()
             if name.startswith("SLURM_") or name == "LC_ALL"
-        ]
-        guest = [str(MINISLURM), "exec", "--user", self.user, "--", "env", *variables, *command]
-        return super().run(guest, text=text)
+        }
+        code, stdout, stderr = self.guest.run(command, variables, text)
+        if code:
+            raise failure(command, code, stdout, stderr)
+        return Result(stdout, stderr)
 
 
 class CommandSite(Site):
     """The mini-Slurm that MINISLURM_NAME names."""
 
+    def __init__(self, guests: Mapping[str, Guest]) -> None:
+        self._guests = guests
+
     def of(self, user: str) -> Slurm:
-        return CommandSlurm(GuestRunner(timeout=30.0, user=user))
+        return CommandSlurm(GuestRunner(guest=self._guests[user]))
 
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
 
     def now(self) -> float:
         return time.time()
+
+    def clear(self) -> None:
+        """Cancel what a test has left behind."""
+        operator = self.of("ef-slurm")
+
+        def left() -> list[int]:
+            jobs = operator.observe().jobs.values()
+            return [job.job_id for job in jobs if job.name == "contract" and not job.is_final]
+
+        for job_id in left():
+            operator.cancel(job_id)
+        self.until(lambda: not left())
+
+
+@pytest.fixture(scope="session")
+def command_site() -> Iterator[CommandSite]:
+    """The mini-Slurm."""
+    if "MINISLURM_NAME" not in os.environ:
+        pytest.skip("no mini-Slurm: docker/minislurm up --name NAME, and set MINISLURM_NAME")
+    guests = {user: Guest(user) for user in ("user1", "user2")}
+    settings = CommandSlurm(GuestRunner(guest=guests["user1"])).configuration().settings
+    # Without accounting there are no operators: root has their rights.
+    has_operators = "slurmdbd" in settings["AccountingStorageType"]
+    guests["ef-slurm"] = Guest("ef-slurm" if has_operators else "root")
+    yield CommandSite(guests)
+    for guest in guests.values():
+        guest.close()
 
 
 @pytest.fixture(params=["memory", pytest.param("commands", marks=pytest.mark.cluster)])
@@ -121,25 +194,10 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     if request.param == "memory":
         yield MemorySite()
         return
-    if "MINISLURM_NAME" not in os.environ:
-        pytest.skip("no mini-Slurm: docker/minislurm up --name NAME, and set MINISLURM_NAME")
-    site = CommandSite()
+    site: CommandSite = request.getfixturevalue("command_site")
+    site.clear()
     yield site
-    _cancel_all(site)
-
-
-def _cancel_all(site: CommandSite) -> None:
-    operator = site.of("ef-slurm")
-    left = [job for job in operator.observe().jobs.values() if job.name == "contract"]
-    for job in left:
-        if not job.is_final:
-            operator.cancel(job.job_id)
-    for job in left:
-        site.until(partial(_is_final, operator, job.job_id))
-
-
-def _is_final(slurm: Slurm, job_id: int) -> bool:
-    return slurm.job(job_id).is_final
+    site.clear()
 
 
 @pytest.fixture

@@ -87,12 +87,13 @@ def test_an_error_inside_a_transaction_leaves_the_queue_usable(queue: Queue, add
 
 
 def test_a_locked_queue(queue: Queue, add: Add) -> None:
-    with Queue.open(queue.path, timeout=0.05) as other, other.transaction():
-        with (
-            Queue.open(queue.path, timeout=0.05) as third,
-            pytest.raises(QueueLockedError, match="try again"),
-        ):
-            third.owner.started(at=1.0, version="")
+    with (
+        Queue.open(queue.path) as other,
+        Queue.open(queue.path, timeout=0.05) as third,
+        other.transaction(),
+        pytest.raises(QueueLockedError, match="try again"),
+    ):
+        third.owner.started(at=1.0, version="")
     assert add().state is JobState.NEW
 
 
