@@ -123,7 +123,12 @@ def clusters_dir() -> Path:
 
 
 def check_space(path: Path, needed_gib: float, what: str) -> None:
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; set MINISLURM_STATE to a directory of yours"
+        ) from None
     free_gib = shutil.disk_usage(path).free / 2**30
     if free_gib < needed_gib:
         raise UserError(

@@ -1,0 +1,240 @@
+"""A running mini-Slurm as tests see it: everything goes through `docker/minislurm`."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+CHECKOUT = Path(__file__).parents[2]
+PROGRAM = CHECKOUT / "docker" / "minislurm"
+FINAL_STATES = frozenset(
+    {
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "TIMEOUT",
+    }
+)
+Found = TypeVar("Found")
+
+
+def minislurm(
+    *arguments: str,
+    timeout: float = 120,
+    stdin: str | None = None,
+    env: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run `docker/minislurm` with these arguments; never raises for its exit code."""
+    return subprocess.run(
+        [sys.executable, str(PROGRAM), *arguments],
+        input=stdin or "",
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def wait_until(
+    what: str, find: Callable[[], Found], *, timeout: float = 60, every: float = 0.3
+) -> Found:
+    """Poll until `find` returns something true, and return it.
+
+    Raises:
+        AssertionError: not within `timeout` seconds; tells what it was at the end.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        found = find()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s in vain for {what}; last: {found!r}")
+        time.sleep(every)
+
+
+@dataclass(frozen=True)
+class MiniSlurm:
+    """A cluster that is up.
+
+    Attributes:
+        shared: the directory that all hosts share, as they see it.
+    """
+
+    name: str
+    engine: str
+    suite: str
+    nodes: int
+    gpus_per_node: int
+    accounting: bool
+    shared: str
+
+    @classmethod
+    def named(cls, name: str) -> "MiniSlurm | None":
+        """The cluster of that name, if it is up."""
+        for status in json.loads(minislurm("status", "--json").stdout):
+            settings: dict[str, Any] = status["cluster"]
+            if settings["name"] == name:
+                return cls(shared=status["shared"], **settings)
+        return None
+
+    @property
+    def node_names(self) -> list[str]:
+        return [f"n{i}" for i in range(1, self.nodes + 1)]
+
+    # --- running things -----------------------------------------------------------
+
+    def exec(
+        self,
+        *command: str,
+        user: str = "root",
+        on: str = "login",
+        stdin: str | None = None,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on a host, in the user's home directory, whatever its exit code."""
+        options = ["--name", self.name, "--user", user, "--on", on]
+        return minislurm("exec", *options, "--", *command, timeout=timeout, stdin=stdin)
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        user: str = "root",
+        on: str = "login",
+        stdin: str | None = None,
+        timeout: float = 120,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """The same with a list of words, or a string that goes to bash.
+
+        Raises:
+            AssertionError: it failed and `check` is set.
+        """
+        words = ["bash", "-c", command] if isinstance(command, str) else command
+        result = self.exec(*words, user=user, on=on, stdin=stdin, timeout=timeout)
+        if check and result.returncode:
+            raise AssertionError(
+                f"{user}@{on}: {command!r} ended with {result.returncode}\n"
+                f"{result.stdout}{result.stderr}"
+            )
+        return result
+
+    def output(
+        self,
+        command: str | Sequence[str],
+        *,
+        user: str = "root",
+        on: str = "login",
+        stdin: str | None = None,
+    ) -> str:
+        """What it prints, without the last line's end."""
+        return self.run(command, user=user, on=on, stdin=stdin).stdout.strip()
+
+    def home(self, user: str) -> str:
+        return f"{self.shared}/home/{user}"
+
+    def write(self, path: str, text: str, *, user: str) -> str:
+        """Write a file as a user; relative paths lie in his home. Returns the full path."""
+        full = path if path.startswith("/") else f"{self.home(user)}/{path}"
+        self.run(
+            ["bash", "-c", 'mkdir -p "$(dirname "$0")" && cat > "$0"', full], user=user, stdin=text
+        )
+        return full
+
+    def read(self, path: str) -> str:
+        return self.run(["cat", path]).stdout
+
+    # --- jobs -----------------------------------------------------------------------
+
+    def sbatch(self, *options: str, script: str, user: str = "user1") -> int:
+        """Submit a batch script, given as text; returns the job's id."""
+        text = script if script.startswith("#!") else f"#!/bin/bash\n{script}\n"
+        result = self.run(["sbatch", "--parsable", *options], user=user, stdin=text)
+        return int(result.stdout.strip().partition(";")[0])
+
+    def job(self, job_id: int) -> dict[str, str]:
+        """`scontrol show job` as a dictionary; empty once Slurm has forgotten the job."""
+        shown = self.run(["scontrol", "--oneliner", "show", "job", str(job_id)], check=False)
+        words = (word.partition("=") for word in shown.stdout.split())
+        return {name: value for name, found, value in words if found}
+
+    def job_state(self, job_id: int) -> str:
+        return self.job(job_id).get("JobState", "")
+
+    def wait_for_state(self, job_id: int, *states: str, timeout: float = 60) -> dict[str, str]:
+        """Wait until a job is in one of these states; returns the job."""
+
+        def reached() -> dict[str, str] | None:
+            job = self.job(job_id)
+            return job if job.get("JobState") in states else None
+
+        return (
+            wait_until(f"job {job_id} to be {' or '.join(states)}", reached, timeout=timeout) or {}
+        )
+
+    def wait_for_end(self, job_id: int, timeout: float = 120) -> str:
+        """Wait until a job has ended; returns its final state."""
+        return self.wait_for_state(job_id, *FINAL_STATES, timeout=timeout)["JobState"]
+
+    def cancel_all(self) -> None:
+        """No jobs are left, pending, running or completing."""
+        self.run(
+            "squeue --noheader --format=%A | xargs --no-run-if-empty scancel --hurry", check=False
+        )
+        wait_until("an empty queue", lambda: not self.output(["squeue", "--noheader"]), timeout=120)
+
+    # --- nodes ----------------------------------------------------------------------
+
+    def node_states(self) -> dict[str, str]:
+        """State of each node, as sinfo's long form says it (`idle`, `mixed`, `down*`)."""
+        lines = self.output(["sinfo", "-h", "-N", "-p", "batch", "-o", "%N %T"]).splitlines()
+        return dict(line.split() for line in lines)
+
+    def wait_for_node(self, node: str, *prefixes: str, timeout: float = 90) -> str:
+        """Wait until a node's state starts with one of these; returns the state."""
+
+        def reached() -> str:
+            state = self.node_states()[node]
+            return state if state.startswith(prefixes) else ""
+
+        return wait_until(f"{node} to be {' or '.join(prefixes)}", reached, timeout=timeout)
+
+    def kill(self, host: str, daemon: str = "") -> None:
+        """Pull a host's plug, or SIGKILL one daemon on it (`kill("n2", "slurmd")`)."""
+        self._switch("kill", host, daemon)
+
+    def start(self, host: str, daemon: str = "") -> None:
+        """Bring back what `kill` took."""
+        self._switch("start", host, daemon)
+
+    def _switch(self, verb: str, host: str, daemon: str) -> None:
+        result = minislurm(verb, "--name", self.name, host, *([daemon] if daemon else []))
+        assert result.returncode == 0, result.stderr
+
+    def heal(self) -> None:
+        """Every host and daemon runs, no node is drained or down, the queue is empty."""
+        for host in ["login", "ctl", *(["db"] if self.accounting else []), *self.node_names]:
+            self.start(host)
+        for status in json.loads(minislurm("status", "--json").stdout):
+            if status["cluster"]["name"] == self.name:
+                for host, daemons in status["hosts"].items():
+                    for daemon, state in daemons.items():
+                        if state != "running":
+                            self.start(host, daemon)
+        wait_until("slurmctld", lambda: "is UP" in self.output("scontrol ping || true"))
+        self.cancel_all()
+        for node, state in self.node_states().items():
+            if not state.startswith("idle"):
+                self.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=False)
+        for node in self.node_names:
+            self.wait_for_node(node, "idle")
