@@ -7,6 +7,7 @@ a run that is stopped anywhere continues exactly, at any world size, without a s
 batch may reach over the end of an epoch: B is never cut short.
 """
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -106,8 +107,10 @@ class Order:
 
     def _permutation(self, epoch: int) -> torch.Tensor:
         if epoch not in self._permutations:
-            # One generator per epoch: no need to draw the epochs before it.
-            generator = torch.Generator().manual_seed((self._seed << 32) + epoch)
+            # One generator per epoch: no need to draw the epochs before it. Mixed into 32 bits,
+            # since torch's generator ignores the others.
+            mixed = zlib.crc32(f"{self._seed}/{epoch}".encode())
+            generator = torch.Generator().manual_seed(mixed)
             for old in [e for e in self._permutations if e < epoch - 1]:
                 del self._permutations[old]
             self._permutations[epoch] = torch.randperm(self.samples, generator=generator)
@@ -125,14 +128,14 @@ class PartSampler:
     def __init__(self, order: Order, share: Share, start: int, end: int):
         self._order = order
         self._share = share
-        self._start = start
-        self._end = end
+        self.start = start
+        self.end = end
 
     def __len__(self) -> int:
-        return max(0, self._end - self._start) * self._share.parts
+        return max(0, self.end - self.start) * self._share.parts
 
     def __iter__(self) -> Iterator[list[int]]:
-        for iteration in range(self._start, self._end):
+        for iteration in range(self.start, self.end):
             for first, end in self._share.slices():
                 if first == end:
                     first, end = self._share.start, self._share.start + 1

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ef_slurm.training.batches import PartSampler
@@ -17,8 +18,12 @@ def part_loader(
 
     Its workers ignore TERM: Slurm sends that to every process of a job, and a loader whose workers
     die fails the training that is about to save its checkpoint. They end with their rank.
+
+    The loader seeds its workers from a generator of its own: from the default one it would draw a
+    number at each launch, and the training after it would see other random numbers.
     """
     options = dict(options)
+    options.setdefault("generator", torch.Generator().manual_seed(sampler.start))
     options["worker_init_fn"] = partial(_ignore_term, options.get("worker_init_fn"))
     return DataLoader(data, batch_sampler=sampler, **options)
 

@@ -66,6 +66,8 @@ class Run:
             environment.generation,
             self.ranks.world_size,
         )
+        self._signals: Signals | None = None
+        self._watcher: Watcher | None = None
         try:
             self.iterations, self.global_batch_size = _targets(environment)
             self.share = Share(
@@ -86,8 +88,6 @@ class Run:
         self._first_iteration_at: float | None = None
         self._meeting = Meeting(0)
         self._signature: dict[str, str] = {}
-        self._signals: Signals | None = None
-        self._watcher: Watcher | None = None
         self._saver: Saver | None = None
 
     def start(self, snapshot: Snapshot) -> None:
@@ -161,6 +161,7 @@ class Run:
 
     def give_up(self, message: str) -> NoReturn:
         """Every rank comes here, with the same message. Raises Unusable."""
+        self.close()
         self._say(message)
         self._failed(Exit.UNUSABLE, message)
         raise Unusable(message)

@@ -50,7 +50,7 @@ class Saver:
         self._tell = saved
         self._thread: threading.Thread | None = None
         self._result: Saved | None = None
-        self._last_end = time.monotonic()
+        self._last_begin = time.monotonic()
 
     @property
     def busy(self) -> bool:
@@ -58,13 +58,13 @@ class Saver:
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since the last save ended; 0 during one."""
-        return 0.0 if self.busy else time.monotonic() - self._last_end
+        """Seconds since the state that was saved last, or since the start; 0 during a save."""
+        return 0.0 if self.busy else time.monotonic() - self._last_begin
 
     def begin(self, iteration: int) -> None:
         """Capture the state now and write it in the background."""
         self.wait()
-        began = time.monotonic()
+        began = self._last_begin = time.monotonic()
         captured = self._snapshot.capture(self._ranks.rank)
         rng = capture_rng()
         stall = time.monotonic() - began
@@ -91,8 +91,7 @@ class Saver:
             error = self._save(iteration, captured, rng)
         except Exception as failure:
             error = _describe(failure)
-        self._last_end = time.monotonic()
-        self._result = Saved(iteration, error, self._last_end - began, stall)
+        self._result = Saved(iteration, error, time.monotonic() - began, stall)
         self._tell(self._result)
 
     def _save(self, iteration: int, captured: Any, rng: dict[str, Any]) -> str:

@@ -141,6 +141,7 @@ def main() -> None:
                     "loss": total(loss_sum).item(),
                     "indices": all_indices(indices),
                     "world": world,
+                    "time": time.time(),
                     "lr": scheduler.get_last_lr()[0],
                 }
                 if not dist.is_initialized() or dist.get_rank() == 0:
