@@ -146,11 +146,12 @@ class Scheduler:
         if self._watch.looked_at is None:
             return self._setup.idle_tick
         try:
-            jobs = self._ingest()
+            jobs = self._ingest(jobs)
             if self._plan_is_due(self._clock(), jobs):
                 self._plan(jobs)
+                jobs = self._queue.jobs.all(ACTIVE)
             if not self._setup.advisory:
-                self._driven = self._driver.drive(self._queue.jobs.all(ACTIVE))
+                self._driven = self._driver.drive(jobs)
                 self._knowledge.caps.update(self._driven.caps)
                 self._dirty |= self._driven.replan
                 orphan = self._orphans.cancel()
@@ -228,18 +229,24 @@ class Scheduler:
 
     # Ingest
 
-    def _ingest(self) -> tuple[QueueJob, ...]:
+    def _ingest(self, jobs: tuple[QueueJob, ...]) -> tuple[QueueJob, ...]:
         """Write what Slurm and the jobs say into the rows; returns those that are active still."""
-        jobs = self._queue.jobs.all(ACTIVE)
         self._watch.read(jobs)
         for job in jobs:
             if self._watch.facts(job) is None:
                 self._watch.ask(job.request.slurm_job_id)
         lost = {node.name for node in self._watch.observation.nodes if not node.usable}
+        asked = {job.id for job in jobs}
+        active = []
         with self._queue.transaction(durable=False):
+            # Again: another process may have changed rows since. New ones wait for the next tick.
             for job in self._queue.jobs.all(ACTIVE):
-                self._take(job, self._news(job, lost))
-        return self._queue.jobs.all(ACTIVE)
+                if job.id not in asked:
+                    continue
+                job = self._take(job, self._news(job, lost))
+                if job.state in ACTIVE:
+                    active.append(job)
+        return tuple(active)
 
     def _news(self, job: QueueJob, lost_nodes: set[str]) -> News:
         now = self._clock()
@@ -258,15 +265,16 @@ class Scheduler:
         operator = self._setup.hold is HoldKind.ADMIN
         return follow(job, facts, intent, now, operator=operator, lost_nodes=lost_nodes)
 
-    def _take(self, job: QueueJob, news: News) -> None:
-        now = self._clock()
+    def _take(self, job: QueueJob, news: News) -> QueueJob:
+        """Write the news of a job; returns its row as it is then."""
+        now, row = self._clock(), job
         if news.job != job:
-            self._queue.jobs.save(news.job, durable=False)
+            row = self._queue.jobs.save(news.job, durable=False)
         actor = job.request.owner if news.actor_is_owner else ACTOR
         for tale in news.tales:
             self._queue.events.log(Event(now, tale.kind, actor, tale.message, job.id, tale.data))
         if news.to is not None:
-            self._queue.jobs.move(job.id, news.to, at=now, actor=actor, why=news.why)
+            row = self._queue.jobs.move(job.id, news.to, at=now, actor=actor, why=news.why)
             self._dirty |= news.to in FINAL
         if news.settled is not None:
             self._queue.promises.settle(job.id, news.settled, at=now, why=_settled(news))
@@ -277,6 +285,7 @@ class Scheduler:
             self._knowledge.caps.pop(job.id, None)
             self._driver.forget(job)
         self._dirty |= news.replan
+        return row
 
     # Planning
 

@@ -124,33 +124,41 @@ class Database:
         """Close the connection."""
         self._connection.close()
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether what is read now may still be taken back."""
+        return self._depth > 0
+
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
-        """Everything inside is written together or not at all. Nests: the outermost commits.
+        """Everything inside is written together or not at all.
+
+        Nests: an error undoes the innermost one that it leaves, and the outermost commits.
 
         Args:
             durable: on disk before it returns. Without, a power cut (not a kill) may lose the
-                latest such transactions, whole.
+                latest such transactions, whole. The outermost one's word counts.
         """
         if self._depth:
-            self._depth += 1
-            try:
-                yield
-            finally:
-                self._depth -= 1
-            return
-        self._run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        self._run("BEGIN IMMEDIATE")
-        self._depth = 1
+            name = f"nested_{self._depth}"
+            begin, commit = f"SAVEPOINT {name}", f"RELEASE {name}"
+            undo: tuple[str, ...] = (f"ROLLBACK TO {name}", commit)
+        else:
+            self._run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
+        self._run(begin)
+        self._depth += 1
         try:
             yield
-            self._run("COMMIT")
+            self._run(commit)
         except BaseException:
+            # A full disk makes SQLite roll everything back by itself.
             if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+                for statement in undo:
+                    self._connection.execute(statement)
             raise
         finally:
-            self._depth = 0
+            self._depth -= 1
 
     def execute(self, sql: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> int:
         """Run a statement that writes; returns how many rows it touched."""

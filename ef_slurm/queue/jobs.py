@@ -26,6 +26,7 @@ class Jobs:
     def __init__(self, database: Database, events: Events) -> None:
         self._database = database
         self._events = events
+        self._decoded: dict[int, QueueJob] = {}
 
     def add(self, request: JobRequest, *, actor: str) -> QueueJob:
         """A new job, not judged yet.
@@ -59,7 +60,7 @@ class Jobs:
         row = self._database.one("SELECT * FROM jobs WHERE id = ?", (job_id,))
         if row is None:
             raise NoSuchRowError(f"the queue has no job {job_id}")
-        return _job(row)
+        return self._job(row)
 
     def of_slurm(self, slurm_job_id: int, cluster: str | None = None) -> QueueJob | None:
         """The latest job with that Slurm id (Slurm recycles ids), or None."""
@@ -68,7 +69,7 @@ class Jobs:
             " ORDER BY id DESC LIMIT 1",
             {"id": slurm_job_id, "cluster": cluster},
         )
-        return None if row is None else _job(row)
+        return None if row is None else self._job(row)
 
     def all(
         self,
@@ -94,7 +95,7 @@ class Jobs:
                 "since": ended_since,
             },
         )
-        return tuple(_job(row) for row in rows)
+        return tuple(self._job(row) for row in rows)
 
     def save(self, job: QueueJob, *, durable: bool = True) -> QueueJob:
         """Write everything that may change but the state; returns the job with its new revision.
@@ -192,6 +193,22 @@ class Jobs:
                 )
             )
             return self.get(job_id)
+
+    def _job(self, row: Row) -> QueueJob:
+        """The row as a value; decoded again only when its revision has grown."""
+        known = self._decoded.get(row["id"])
+        if known is not None and known.revision == row["revision"]:
+            return known
+        job = _job(row)
+        # A revision that is rolled back would come again with other values.
+        if not self._database.in_transaction:
+            if len(self._decoded) >= _MOST_DECODED:
+                self._decoded.clear()
+            self._decoded[job.id] = job
+        return job
+
+
+_MOST_DECODED = 20_000
 
 
 def _request_columns(request: JobRequest) -> dict[str, Any]:
