@@ -24,6 +24,7 @@ import math
 from collections.abc import Iterable
 
 from ef_slurm.planner.capacity import EDGE
+from ef_slurm.planner.curve import least_gpu_time
 from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.share import from_now, least_share, soonest
 from ef_slurm.planner.task import Order, Stretches, Task
@@ -63,17 +64,16 @@ def lacks_room(newcomer: Task, others: Iterable[Task], ledger: Ledger, now: floa
     cheapest; each job due later at least what its fastest size cannot do afterwards.
     """
     end = newcomer.deadline
-    room = sum(table.width for table in ledger.tables.values()) * (end - now)
+    room = sum(table.width for table in ledger.tables.values()) * (end - now) * (1 + 1e-9) + EDGE
     for task in (newcomer, *others):
-        if not task.sizes:
-            continue
-        left = task.job.iterations
+        left, seconds = task.job.iterations, task.deadline - now
         if task.deadline > end:
-            fastest = max(size.rate for size in task.sizes)
-            left -= fastest * (task.deadline - end)
-        if left > 0:
-            room -= left * task.sizes[0].gpus / task.sizes[0].rate
-        if room < -EDGE:
+            left -= task.corners[-1][0] * (task.deadline - end)
+            seconds = end - now
+        needed = least_gpu_time(task.corners, left, seconds + EDGE)
+        if task is newcomer or needed < math.inf:  # a job at risk may be impossible
+            room -= needed
+        if room < 0:
             return True
     return False
 

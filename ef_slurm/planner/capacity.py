@@ -93,32 +93,32 @@ class _Levels:
         self._fold = np.minimum if least else np.maximum
         for level in range(1, top + 1):
             self.arrays.append(np.empty(len(leaves) >> level))
-        self._stale = [(0, len(leaves))] * (top + 1)
+        self._changes: list[tuple[int, int]] = [(0, len(leaves))]
+        self._seen = [0] * (top + 1)
 
     def copy(self) -> _Levels:
         """An independent copy."""
         twin = object.__new__(_Levels)
         twin.arrays = [array.copy() for array in self.arrays]
         twin._fold = self._fold
-        twin._stale = list(self._stale)
+        twin._changes = list(self._changes)
+        twin._seen = list(self._seen)
         return twin
 
     def touch(self, low: int, high: int) -> None:
         """Note that GPUs `low` to `high - 1` have changed."""
-        stale = self._stale
-        for level in range(1, len(stale)):
-            first, last = stale[level]
-            if first == last:
-                stale[level] = (low, high)
-            else:
-                stale[level] = (low if low < first else first, high if high > last else last)
+        self._changes.append((low, high))
 
     def at(self, level: int) -> Floats:
         """Values over the blocks of 2**level GPUs."""
+        changes = self._changes
         for step in range(1, level + 1):
-            low, high = self._stale[step]
-            if low == high:
+            fresh = changes[self._seen[step] :]
+            if not fresh:
                 continue
+            self._seen[step] = len(changes)
+            low = min(change[0] for change in fresh) if len(fresh) > 1 else fresh[0][0]
+            high = max(change[1] for change in fresh) if len(fresh) > 1 else fresh[0][1]
             first, last = low >> step, (high - 1 >> step) + 1
             below = self.arrays[step - 1]
             self._fold(
@@ -126,7 +126,6 @@ class _Levels:
                 below[2 * first + 1 : 2 * last : 2],
                 out=self.arrays[step][first:last],
             )
-            self._stale[step] = (0, 0)
         return self.arrays[level]
 
 

@@ -21,6 +21,7 @@ work gained, counted in the work that one GPU does alone, per GPU added (section
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -63,6 +64,44 @@ class Envelope:
     def marginal_return(self, low: int, high: int) -> float:
         """Single-GPU-equivalent work gained per GPU added from `low` (0: none) to `high` GPUs."""
         return (self.rate(high) - self.rate(low)) / self.unit / (high - low)
+
+
+@lru_cache(maxsize=4096)
+def cheapest_mix(sizes: tuple[tuple[int, float], ...]) -> tuple[tuple[float, float], ...]:
+    """(iterations/s, GPUs) corners of the least GPUs for every average rate, from (0, 0) upwards.
+
+    A job that spends part of its time on one size and the rest on another gets any average rate in
+    between; no schedule gets it with fewer GPUs than the corners' connecting line.
+
+    >>> cheapest_mix(((1, 4.0), (2, 5.0), (4, 9.0)))
+    ((0.0, 0.0), (4.0, 1.0), (9.0, 4.0))
+    """
+    corners: list[tuple[float, float]] = [(0.0, 0.0)]
+    for gpus, rate in sorted(sizes, key=lambda size: (size[1], -size[0])):
+        while len(corners) > 1:
+            (low_rate, low), (mid_rate, mid) = corners[-2:]
+            if (mid - low) * (rate - low_rate) < (gpus - low) * (mid_rate - low_rate):
+                break
+            corners.pop()
+        corners.append((rate, float(gpus)))
+    return tuple(corners)
+
+
+def least_gpu_time(
+    corners: tuple[tuple[float, float], ...], iterations: float, seconds: float
+) -> float:
+    """GPU seconds below which no schedule does `iterations` within `seconds`; infinite if none does.
+
+    >>> least_gpu_time(cheapest_mix(((1, 4.0), (2, 7.0))), iterations=55.0, seconds=10.0)
+    15.0
+    """
+    if iterations <= 0:
+        return 0.0
+    rate = iterations / seconds if seconds > 0 else math.inf
+    for (low_rate, low), (high_rate, high) in zip(corners, corners[1:], strict=False):
+        if rate <= high_rate:
+            return seconds * (low + (high - low) * (rate - low_rate) / (high_rate - low_rate))
+    return math.inf
 
 
 @lru_cache(maxsize=4096)

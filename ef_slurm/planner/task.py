@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ef_slurm.model import IfInfeasible, Job, JobKind, ModelError, Overhead
-from ef_slurm.planner.curve import Envelope, envelope
+from ef_slurm.planner.curve import Envelope, cheapest_mix, envelope
 from ef_slurm.planner.line import Line
 
 
@@ -56,6 +56,7 @@ class Task:
         wish: by when it should be finished, grace not included.
         envelopes: its useful sizes, by GPU type.
         sizes: the same, those that cost least GPU time first.
+        corners: the least GPUs for every average rate (`curve.cheapest_mix`).
         held: what it holds now, as a stretch without an end; None for nothing.
         trains_from: when the overhead of what it holds is paid.
         per_node: GPUs per node, by type.
@@ -66,6 +67,7 @@ class Task:
     wish: float
     envelopes: dict[str, Envelope]
     sizes: tuple[Size, ...]
+    corners: tuple[tuple[float, float], ...]
     held: Stretch | None
     trains_from: float
     per_node: dict[str, int]
@@ -171,7 +173,10 @@ def make_task(job: Job, lines: Mapping[str, Line], most: int | None = None) -> T
             held = Stretch(job.running.since, math.inf, first, block.gpus, block.gpu_type)
             trains_from = job.running.trains_from
     per_node = {gpu_type: line.per_node for gpu_type, line in lines.items()}
-    return Task(job, deadline, wish, envelopes, tuple(sizes), held, trains_from, per_node)
+    corners = cheapest_mix(tuple((size.gpus, size.rate) for size in sizes))
+    return Task(
+        job, deadline, wish, envelopes, tuple(sizes), corners, held, trains_from, per_node
+    )
 
 
 def _deadlines(job: Job) -> tuple[float, float]:
