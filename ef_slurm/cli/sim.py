@@ -18,7 +18,7 @@ from ef_slurm.model import IfInfeasible, is_power_of_two
 from ef_slurm.simulator.analytic import analytic_tables, write_tables
 from ef_slurm.simulator.compare import simulate_all
 from ef_slurm.simulator.errors import InvariantError, SimulatorError
-from ef_slurm.simulator.generate import Recipe, generate
+from ef_slurm.simulator.generate import Recipe, generate, only_models
 from ef_slurm.simulator.outfile import write_whole
 from ef_slurm.simulator.overhead import OverheadModel, parse_overhead
 from ef_slurm.simulator.policies.registry import POLICIES
@@ -308,6 +308,7 @@ def compare(
     help="Part of the jobs without a deadline, 0 to 1.",
 )
 @_TABLES
+@click.option("--models", metavar="NAME,NAME,…", help="Only these models. Default: all tables.")
 @click.option(
     "--write-throughputs",
     type=click.Path(path_type=Path, file_okay=False),
@@ -323,6 +324,7 @@ def generate_command(
     slack: tuple[float, float],
     best_effort: float,
     throughputs: Path | None,
+    models: str | None,
     write_throughputs: Path | None,
 ) -> None:
     """Make a synthetic trace and write it to TRACE ('-': standard output).
@@ -336,6 +338,8 @@ def generate_command(
       ef-sim generate trace.csv --jobs 1000 --mean-interarrival 1500 --seed 7
     """
     tables = _tables(throughputs, 8)
+    if models is not None:
+        tables = only_models(tables, [name.strip() for name in models.split(",")])
     trace = generate(Recipe(jobs, mean_interarrival, seed, slack, best_effort), tables)
     _write(trace_file, trace_text(trace))
     if write_throughputs is not None:

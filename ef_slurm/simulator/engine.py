@@ -136,7 +136,12 @@ class Engine:
                 "which are not there"
             )
         for job_id, run in self._active.items():
-            if run.assign(now, answer.grants.get(job_id, _NOTHING)) and run.gpus:
+            grant = answer.grants.get(job_id)
+            if grant is None:
+                if not run.gpus and not run.schedule:
+                    continue
+                grant = _NOTHING
+            if run.assign(now, grant) and run.gpus:
                 self._pushed += 1
                 heapq.heappush(self._finishes, (run.finish_time(), self._pushed, run))
         return left

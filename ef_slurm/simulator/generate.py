@@ -54,6 +54,19 @@ class Recipe:
             )
 
 
+def only_models(tables: ThroughputTables, names: list[str]) -> ThroughputTables:
+    """The tables of some models.
+
+    Raises:
+        SimulatorError: there is none for one of them.
+    """
+    known = sorted({model for model, _ in tables})
+    for name in names:
+        if name not in known:
+            raise SimulatorError(f"no table for model {name!r}; known: {', '.join(known)}")
+    return {key: curve for key, curve in tables.items() if key[0] in names}
+
+
 def generate(recipe: Recipe, tables: ThroughputTables) -> Trace:
     """A trace of the recipe over the models of `tables`."""
     random = np.random.default_rng(recipe.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ef_slurm.model import Cluster, IfInfeasible, Job, Running
+from ef_slurm.model import Cluster, IfInfeasible, Job, JobKind, Outcome, Running
 from ef_slurm.planner.plan import plan
 from ef_slurm.simulator.policies.base import Round, Setting
 from ef_slurm.simulator.state import Grant, Run
@@ -40,7 +40,12 @@ class ElasticFlow:
 
 
 def as_job(run: Run, now: float, if_infeasible: IfInfeasible) -> Job:
-    """What the planner sees of a run."""
+    """What the planner sees of a run.
+
+    A deadline job that runs as best effort, because its deadline could not be promised, is a
+    best-effort job from then on.
+    """
+    promised = run.outcome is not Outcome.BEST_EFFORT
     running = None
     if run.block is not None:
         running = Running(run.block, run.since, run.trains_from)
@@ -49,8 +54,8 @@ def as_job(run: Run, now: float, if_infeasible: IfInfeasible) -> Job:
         submitted=run.job.submitted,
         iterations=run.remaining_at(now),
         curves=((GPU_TYPE, run.job.curve),),
-        kind=run.job.kind,
-        deadline=run.job.deadline,
+        kind=run.job.kind if promised else JobKind.BEST_EFFORT,
+        deadline=run.job.deadline if promised else None,
         if_infeasible=if_infeasible,
         standing=run.standing,
         overhead=run.overhead,

@@ -7,7 +7,7 @@ import pytest
 
 from ef_slurm.simulator.analytic import analytic_tables
 from ef_slurm.simulator.errors import SimulatorError
-from ef_slurm.simulator.generate import Recipe, generate
+from ef_slurm.simulator.generate import Recipe, generate, only_models
 
 TABLES = analytic_tables()
 
@@ -62,3 +62,11 @@ def test_iterations_are_the_run_time_at_the_requested_size() -> None:
 def test_bad_recipes(recipe: tuple[int, float], message: str) -> None:
     with pytest.raises(SimulatorError, match=message):
         Recipe(*recipe)
+
+
+def test_only_some_models() -> None:
+    tables = only_models(TABLES, ["bert", "gpt2"])
+    jobs = generate(Recipe(50, 60.0), tables).jobs
+    assert {job.model for job in jobs} == {"bert", "gpt2"}
+    with pytest.raises(SimulatorError, match="no table for model 'elmo'; known: bert"):
+        only_models(TABLES, ["elmo"])

@@ -243,3 +243,15 @@ def test_no_policy_breaks_a_rule(policy: str, jobs: list[TraceJob], seconds: flo
     assert all(run.finished is not None for run in runs.values() if run.admitted)
     if policy == "elasticflow" or (policy == "edf-admission" and seconds == 0):
         assert not any(map(is_broken, runs.values()))
+
+
+def test_a_deadline_that_cannot_be_promised_may_run_as_best_effort(make_job: Maker) -> None:
+    jobs = [
+        make_job("hopeless", iterations=400, deadline=50),
+        make_job("promised", iterations=160, deadline=300, submitted=10),
+    ]
+    for wish, finishes in ((IfInfeasible.BEST_EFFORT, True), (IfInfeasible.REJECT, False)):
+        runs = simulate("elasticflow", jobs, if_infeasible=wish)
+        assert (runs["hopeless"].finished is not None) is finishes
+        assert runs["hopeless"].promised_at is None
+        assert is_met(runs["promised"])
