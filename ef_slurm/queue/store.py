@@ -56,11 +56,13 @@ class Queue:
         return self._database.path
 
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
-        """Everything inside is written together or not at all. Nests: the outermost commits.
+        """Everything inside is written together or not at all.
+
+        Nests: an error undoes the innermost one that it leaves, and the outermost commits.
 
         Args:
             durable: on disk before it returns. Without, a power cut (not a kill) may lose the
-                latest such transactions, whole.
+                latest such transactions, whole. The outermost one's word counts.
         """
         return self._database.transaction(durable=durable)
 

@@ -80,6 +80,17 @@ def test_a_transaction_is_all_or_nothing(queue: Queue, add: Add) -> None:
     assert queue.jobs.get(job.id).state is JobState.ADMITTED
 
 
+def test_an_error_undoes_only_what_it_leaves(queue: Queue, add: Add) -> None:
+    job = add()
+    with queue.transaction():
+        queue.jobs.move(job.id, JobState.ADMITTED, at=1.0, actor="", why="")
+        with suppress(RuntimeError), queue.transaction():
+            queue.jobs.move(job.id, JobState.STARTING, at=2.0, actor="", why="")
+            raise RuntimeError
+    assert queue.jobs.get(job.id).state is JobState.ADMITTED
+    assert len(queue.events.all()) == 2
+
+
 def test_an_error_inside_a_transaction_leaves_the_queue_usable(queue: Queue, add: Add) -> None:
     with pytest.raises(QueueError), queue.transaction():
         add(owner="")

@@ -1,5 +1,6 @@
 """Jobs in the queue."""
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -101,11 +102,10 @@ def test_every_allowed_transition_and_no_other(queue: Queue, add: Add) -> None:
         for before, path in list(paths.items()):
             for after in TRANSITIONS[before]:
                 paths.setdefault(after, (*path, after))
-    slurm_job_id = 1000
-    for before, path in paths.items():
-        for after in JobState:
-            slurm_job_id += 1
-            job = move(queue, add(slurm_job_id), *path)
+    pairs = itertools.product(paths, JobState)
+    with queue.transaction():
+        for slurm_job_id, (before, after) in enumerate(pairs, 1000):
+            job = move(queue, add(slurm_job_id), *paths[before])
             assert job.state is before
             if after is before or after in TRANSITIONS[before]:
                 assert move(queue, job, after).state is after

@@ -1,0 +1,148 @@
+"""The site configuration: what is accepted, and how what is not is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.model import Limit, RiskOrder
+from ef_slurm.resources import site_config_dir
+from ef_slurm.siteconfig import SiteConfig, SiteConfigError, find, load
+from ef_slurm.siteconfig.tables import Serves
+
+EXAMPLE = site_config_dir() / "ef-slurm.toml"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "ef-slurm.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_example_lists_the_defaults() -> None:
+    assert replace(load(EXAMPLE), path=None) == SiteConfig()
+
+
+def test_the_example_leaves_no_key_out() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    tables = SiteConfig()
+    for table in ("slurm", "nodes", "queue", "daemon", "jobs", "timers", "limits"):
+        for key in type(getattr(tables, table)).__slots__:
+            assert f"\n{key} = " in text, f"[{table}] {key}"
+    for key in (*type(tables.policy).__slots__, *type(tables.overhead).__slots__):
+        assert f"\n{key} = " in text, key
+
+
+def test_what_is_not_given_keeps_its_default(tmp_path: Path) -> None:
+    path = write(tmp_path, '[slurm]\npartition = "gpu"\n')
+    config = load(path)
+    assert config.slurm.partition == "gpu"
+    assert config.timers == SiteConfig().timers
+    assert config.path == path
+
+
+def test_a_sites_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SITE", "/srv")
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load(
+        write(
+            tmp_path,
+            """
+            [nodes]
+            switches = ["n[1-8]", "n[9-16]"]
+            [queue]
+            path = "/var/lib/ef-slurm/queue.sqlite"
+            [daemon]
+            serves = "everyone"
+            host = "ctl"
+            [jobs]
+            state_root = "$SITE/jobs"
+            profiles = ["~/profiles"]
+            [policy]
+            risk_order = "most-promises"
+            limits = [{ max_gpus = 32, account = "vision" }, { max_gpus = 16, owner = "alice" }]
+            [overhead]
+            start = 45
+            [timers]
+            tick = 2
+            """,
+        )
+    )
+    assert config.nodes.switches == ("n[1-8]", "n[9-16]")
+    assert config.socket == Path("/var/lib/ef-slurm/ef-schedd.sock")
+    assert config.daemon.serves is Serves.EVERYONE
+    assert config.jobs.state_root == Path("/srv/jobs")
+    assert config.jobs.profiles == (Path("/home/me/profiles"),)
+    assert config.policy.risk_order is RiskOrder.MOST_PROMISES
+    assert config.policy.limits == (Limit(32, account="vision"), Limit(16, owner="alice"))
+    assert config.overhead.start == 45.0
+    assert config.timers.tick == 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "why"),
+    [
+        ("[slrum]", "slrum", "unknown table: did you mean 'slurm'"),
+        ("partition = 'ef'", "partition", "unknown table"),
+        ("slurm = 3", "slurm", "give a table"),
+        ("[slurm]\npartitions = 'ef'", "slurm.partitions", "did you mean 'partition'"),
+        ("[slurm]\nqwerty = 1", "slurm.qwerty", "valid ones are cluster"),
+        ("[slurm]\npartition = ''", "slurm.partition", '"" is not valid: give a text that is not'),
+        ("[slurm]\npartition = 3", "slurm.partition", "3 is not valid: give a text in quotes"),
+        ("[slurm]\ntimeout = '10'", "slurm.timeout", "give a number of 1 or more"),
+        ("[slurm]\ntimeout = 0", "slurm.timeout", "0 is not valid"),
+        ("[slurm]\ntimeout = true", "slurm.timeout", "true is not valid"),
+        ("[slurm]\ntimeout = nan", "slurm.timeout", "nan is not valid"),
+        ("[slurm]\ntimeout = inf", "slurm.timeout", "inf is not valid"),
+        ("[slurm]\ncommands = 'bin'", "slurm.commands", "an absolute path"),
+        ("[daemon]\nport = 70000", "daemon.port", "1 or more, 65535 at most"),
+        ("[daemon]\nport = 1.5", "daemon.port", "a whole number"),
+        ("[daemon]\nserves = 'all'", "daemon.serves", "one of 'me', 'everyone'"),
+        ("[queue]\nkeep_plans = 0", "queue.keep_plans", "1 or more"),
+        ("[nodes]\nswitches = 'n1'", "nodes.switches", "give a list"),
+        ("[nodes]\nswitches = ['']", "nodes.switches[0]", "not empty"),
+        ("[nodes]\nswitches = [1]", "nodes.switches[0]", "a text"),
+        ("[policy]\nmin_speedup = 2", "policy", "a fraction"),
+        ("[policy]\nbest_effort_grows = 1", "policy.best_effort_grows", "true or false"),
+        ("[policy]\nlimits = [{ gpus = 3 }]", "policy.limits[0].gpus", "valid ones are account"),
+        ("[policy]\nlimits = [{ owner = 'a' }]", "policy.limits[0]", "max_gpus"),
+        ("[policy]\nlimits = [3]", "policy.limits[0]", "a table"),
+        ("[policy]\nlimits = [{ max_gpus = -1 }]", "policy.limits[0]", "0 or more"),
+        ("[overhead]\nstart = -1", "overhead", "overhead start: -1"),
+        ("[timers]\nidle_tick = 0.5", "timers.idle_tick", "shorter than timers.tick"),
+        ("[timers]\ntick = 0.2", "timers.tick", "shorter than slurm.query_interval"),
+    ],
+)  # fmt: skip
+def test_wrong_keys_and_values_are_named(tmp_path: Path, text: str, key: str, why: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(SiteConfigError) as error:
+        load(path)
+    assert error.value.key == key
+    assert why in str(error.value)
+    assert str(error.value).startswith(f"{path}: {key}: ")
+
+
+def test_what_is_no_toml(tmp_path: Path) -> None:
+    path = write(tmp_path, "[slurm\n")
+    with pytest.raises(SiteConfigError, match=r"is no TOML: .*line 1"):
+        load(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SiteConfigError, match="is no TOML"):
+        load(path)
+    with pytest.raises(SiteConfigError, match="cannot be read: No such file"):
+        load(tmp_path / "none.toml")
+
+
+def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = write(tmp_path, "")
+    assert find({"XDG_CONFIG_HOME": str(tmp_path)}, tmp_path / "none") == EXAMPLE
+    assert find({"XDG_CONFIG_HOME": str(tmp_path)}, site) == site
+    mine = tmp_path / "ef-slurm" / "ef-slurm.toml"
+    mine.parent.mkdir()
+    mine.touch()
+    assert find({"XDG_CONFIG_HOME": str(tmp_path)}, site) == mine
+    assert find({"EF_SLURM_CONFIG": str(site)}, tmp_path) == site
+    with pytest.raises(SiteConfigError, match=r"no such file \(from \$EF_SLURM_CONFIG\)"):
+        find({"EF_SLURM_CONFIG": str(tmp_path / "gone")})
+    monkeypatch.setenv("EF_SLURM_CONFIG", str(site))
+    assert load().path == site
