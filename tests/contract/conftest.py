@@ -174,8 +174,8 @@ class CommandSite(Site):
 
 
 @pytest.fixture(scope="session")
-def command_site() -> Iterator[CommandSite]:
-    """The mini-Slurm."""
+def guests() -> Iterator[Mapping[str, Guest]]:
+    """Sessions of the mini-Slurm's users."""
     if "MINISLURM_NAME" not in os.environ:
         pytest.skip("no mini-Slurm: docker/minislurm up --name NAME, and set MINISLURM_NAME")
     guests = {user: Guest(user) for user in ("user1", "user2")}
@@ -183,21 +183,27 @@ def command_site() -> Iterator[CommandSite]:
     # Without accounting there are no operators: root has their rights.
     has_operators = "slurmdbd" in settings["AccountingStorageType"]
     guests["ef-slurm"] = Guest("ef-slurm" if has_operators else "root")
-    yield CommandSite(guests)
+    yield guests
     for guest in guests.values():
         guest.close()
 
 
-@pytest.fixture(params=["memory", pytest.param("commands", marks=pytest.mark.cluster)])
-def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    """A cluster; jobs that a test leaves behind are cancelled."""
-    if request.param == "memory":
-        yield MemorySite()
-        return
-    site: CommandSite = request.getfixturevalue("command_site")
+@pytest.fixture
+def command_site(guests: Mapping[str, Guest]) -> Iterator[CommandSite]:
+    """The mini-Slurm; jobs that a test leaves behind are cancelled."""
+    site = CommandSite(guests)
     site.clear()
     yield site
     site.clear()
+
+
+@pytest.fixture(params=["memory", pytest.param("commands", marks=pytest.mark.cluster)])
+def site(request: pytest.FixtureRequest) -> Site:
+    """Each of the clusters."""
+    chosen: Site = (
+        MemorySite() if request.param == "memory" else request.getfixturevalue("command_site")
+    )
+    return chosen
 
 
 @pytest.fixture
