@@ -29,7 +29,7 @@ class Outcomes:
     """What came out of a simulation: the runs by submission, and what it took.
 
     `rounds` is how often the policy was asked, `planning_seconds` the wall time it needed,
-    `wall_seconds` that of the whole loop.
+    `wall_seconds` that of the whole loop and `cpu_seconds` what this process had of it.
     """
 
     runs: tuple[Run, ...]
@@ -37,6 +37,7 @@ class Outcomes:
     planning_seconds: float
     longest_round_seconds: float
     wall_seconds: float
+    cpu_seconds: float
 
 
 class Engine:
@@ -67,7 +68,7 @@ class Engine:
         Raises:
             InvariantError: the policy gave an impossible answer.
         """
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         planning = longest = 0.0
         rounds = 0
         wake = math.inf
@@ -95,7 +96,8 @@ class Engine:
                 self._on_done(left)
         if self._active and self._on_done is not None:
             self._on_done(len(self._active))
-        return Outcomes(self._runs, rounds, planning, longest, time.perf_counter() - began)
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+        return Outcomes(self._runs, rounds, planning, longest, wall, cpu)
 
     def _next_arrival(self) -> float:
         if self._arrived == len(self._runs):

@@ -54,6 +54,7 @@ class Metrics:
     planning_seconds: float
     longest_round_seconds: float
     wall_seconds: float
+    cpu_seconds: float
     peak_rss_mb: float
 
 

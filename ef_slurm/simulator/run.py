@@ -95,6 +95,7 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
         planning_seconds=outcomes.planning_seconds,
         longest_round_seconds=outcomes.longest_round_seconds,
         wall_seconds=outcomes.wall_seconds,
+        cpu_seconds=outcomes.cpu_seconds,
         peak_rss_mb=peak_rss_mb(),
     )
     return Result(numbers, runs)

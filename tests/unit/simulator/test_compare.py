@@ -25,6 +25,7 @@ def timeless(numbers: Metrics) -> Metrics:
     return replace(
         numbers,
         wall_seconds=0.0,
+        cpu_seconds=0.0,
         planning_seconds=0.0,
         longest_round_seconds=0.0,
         peak_rss_mb=0.0,
