@@ -27,6 +27,7 @@ def test_rate_limit_and_rate(tmp_path: Path) -> None:
         progress = state.read_progress()
         assert progress is not None
         assert clock.now - progress.updated_at < 1.0
+    assert progress is not None
     assert progress.generation == 3
     assert progress.phase is Phase.RUNNING
     assert progress.iteration == 300

@@ -1,0 +1,296 @@
+"""The batch script against the contract. Slurm's commands are played by small scripts; the daemon,
+by the test; the rest is the real script in a real shell."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.contract import (
+    Action,
+    Launch,
+    LaunchState,
+    Order,
+    Phase,
+    Progress,
+    StateDir,
+    rendezvous_port,
+)
+from ef_slurm.launch import LaunchRequest, render
+
+# Runs what it is given on "this node", until TERM as srun does.
+SRUN = """#!/bin/bash
+while [[ $1 == --* ]]; do echo "$1" >>"$FAKE/srun-options"; shift; done
+[ "$1" = true ] && exit "$(cat "$FAKE/answers" 2>/dev/null || echo 0)"
+"$@" & pid=$!
+trap 'kill -TERM $pid' TERM
+wait $pid; code=$?
+while [ $code -gt 128 ] && kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
+exit $code
+"""
+SCONTROL = """#!/bin/bash
+case "$*" in
+    "show hostnames "*) echo "$3" | tr , '\\n' ;;
+    *) echo "NodeName=x NodeAddr=127.0.0.9 Port=1" ;;
+esac
+"""
+SQUEUE = '#!/bin/bash\ncat "$FAKE/nodes"\n'
+
+
+@dataclass
+class Script:
+    """A batch script that runs, and its state directory."""
+
+    process: subprocess.Popen[str]
+    state: StateDir
+    log: Path
+    fake: Path
+
+    def launch(self) -> Launch | None:
+        return self.state.read_launch()
+
+    def until(self, state: LaunchState, generation: int = 1) -> Launch:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            launch = self.launch()
+            if launch and (launch.state, launch.generation) == (state, generation):
+                return launch
+            time.sleep(0.02)
+        raise AssertionError(f"never {state} {generation}: {self.launch()}\n{self.log.read_text()}")
+
+    def end(self) -> int:
+        return self.process.wait(timeout=60)
+
+    def report(self, phase: Phase, **changes: object) -> None:
+        launch = self.launch()
+        assert launch is not None
+        progress = Progress(launch.generation, phase, 1, 0, time.time(), time.time())
+        self.state.write_progress(replace(progress, **changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Script]]:
+    fake = tmp_path / "fake"
+    fake.mkdir()
+    for name, text in (("srun", SRUN), ("scontrol", SCONTROL), ("squeue", SQUEUE)):
+        (fake / name).write_text(text)
+        (fake / name).chmod(0o755)
+    (fake / "nodes").write_text("n1\n")
+    running: list[Script] = []
+
+    def begin(command: str, restart_count: int | None = None, **options: object) -> Script:
+        values: dict[str, object] = {
+            "command": ("bash", "-c", command, "it's", "ü b"),
+            "state_dir": f"{tmp_path}/st ate's/%j",
+            "iterations": 10,
+            "global_batch_size": 4,
+            "torchrun": False,
+        }
+        request = LaunchRequest(**{**values, **options})  # type: ignore[arg-type]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("EF_", "SLURM_"))}
+        environment |= {
+            "PATH": f"{fake}:{os.environ['PATH']}",
+            "FAKE": str(fake),
+            "SLURM_JOB_ID": "12",
+            "SLURM_JOB_NODELIST": "n1,n2",
+            "SLURM_JOB_NUM_NODES": "2",
+            "SLURM_GPUS_ON_NODE": "2",
+            "SLURM_NTASKS": "64",
+            "SBATCH_PARTITION": "foreign",
+            "SLURMD_NODENAME": "n2",
+        }
+        if restart_count is not None:
+            environment["SLURM_RESTART_COUNT"] = str(restart_count)
+        log = tmp_path / "log"
+        script = tmp_path / "job.sh"
+        script.write_text(render(request))
+        with log.open("a") as file:
+            process = subprocess.Popen(
+                ["bash", str(script)],
+                env=environment,
+                stdout=file,
+                stderr=file,
+                cwd=tmp_path,
+                text=True,
+                start_new_session=True,
+            )
+        running.append(Script(process, StateDir(tmp_path / "st ate's" / "12"), log, fake))
+        return running[-1]
+
+    yield begin
+    for script in running:
+        if script.process.poll() is None:
+            os.killpg(script.process.pid, signal.SIGKILL)
+            script.process.wait()
+
+
+Start = Callable[..., Script]
+
+
+def test_environment_and_arguments(start: Start, tmp_path: Path) -> None:
+    script = start(
+        'env | grep -E "^(EF|SLURM|SBATCH)_" | sort >env; printf "%s\\n" "$0" "$@" >args',
+        deadline=1767225600.5,
+        max_batch_per_gpu=3,
+    )
+    assert script.end() == 0
+    assert (tmp_path / "args").read_text() == "it's\nü b\n"
+    found = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
+    expected = {
+        "EF_JOB_ID": "12",
+        "EF_GENERATION": "1",
+        "EF_STATE_DIR": str(script.state.path),
+        "EF_GLOBAL_BATCH_SIZE": "4",
+        "EF_ITERATIONS": "10",
+        "EF_DEADLINE": "1767225600.5",
+        "EF_NUM_NODES": "2",
+        "EF_GPUS_PER_NODE": "2",
+        "EF_NODES": "n1,n2",
+        "EF_NODE_RANK": "1",
+        "EF_MASTER_ADDR": "127.0.0.9",
+        "EF_MASTER_PORT": str(rendezvous_port(12, 1)),
+        "EF_STOP_SIGNAL": "USR2",
+        "EF_MAX_BATCH_PER_GPU": "3",
+    }
+    assert {name: found.get(name) for name in expected} == expected
+    assert "SLURM_NTASKS" not in found
+    assert "SBATCH_PARTITION" not in found
+    options = (script.fake / "srun-options").read_text().split()
+    assert {"--nodes=2", "--ntasks=2", "--kill-on-bad-exit=1", "--gres=gpu:2"} <= set(options)
+
+
+def test_command_that_never_checks_in_finishes(start: Start) -> None:
+    script = start("exit 0")
+    assert script.end() == 0
+    launch = script.until(LaunchState.FINISHED)
+    assert launch.exit_code == 0
+    assert script.state.generation() == 1
+    assert "without ever reporting progress" in script.log.read_text()
+
+
+def test_log_and_generation_go_on_over_requeues(start: Start) -> None:
+    start("exit 0").end()
+    script = start("exit 0", restart_count=3)
+    script.end()
+    assert script.until(LaunchState.FINISHED, 2).restart_count == 3
+    assert script.log.read_text().count("ef-slurm: launch") == 2
+
+
+def test_there_is_always_an_order_file(start: Start) -> None:
+    script = start("exit 0")
+    script.end()
+    order = script.state.read_order()
+    assert order is not None
+    assert order.action is Action.NONE
+
+
+def test_stopped_waits_and_is_relaunched_on_what_is_left(start: Start) -> None:
+    script = start('[ "$EF_GENERATION" = 1 ] && exit 75; exit 0')
+    launch = script.until(LaunchState.WAITING)
+    assert (launch.exit_code, launch.nodes, launch.failures) == (75, "n1,n2", 0)
+    for order in (Order(9, Action.RELAUNCH, 0.0), Order(1, Action.STOP, 0.0)):
+        script.state.write_order(order)
+        time.sleep(0.5)
+        assert script.launch() == launch
+    script.state.write_order(Order(1, Action.RELAUNCH, 0.0, "test"))
+    assert script.end() == 0
+    assert script.until(LaunchState.FINISHED, 2).nodes == "n1"
+
+
+def test_stopped_under_torchrun_is_told_by_progress(start: Start) -> None:
+    script = start("sleep 1")
+    script.until(LaunchState.RUNNING)
+    script.report(Phase.STOPPED, exit_code=75, stop_iteration=5, checkpoint_iteration=5)
+    assert script.until(LaunchState.WAITING).exit_code == 75
+
+
+def test_stopped_without_a_checkpoint_waits_too(start: Start) -> None:
+    script = start("sleep 1; exit 74")
+    script.until(LaunchState.RUNNING)
+    script.report(Phase.FAILED, exit_code=74, stop_iteration=5)
+    assert script.until(LaunchState.WAITING).exit_code == 74
+
+
+def test_without_a_decision_it_goes_on(start: Start) -> None:
+    script = start('[ "$EF_GENERATION" = 1 ] && exit 75; exit 0', wait_seconds=1)
+    assert script.end() == 0
+    assert "no decision for 1 s" in script.log.read_text()
+
+
+def test_unusable_is_not_tried_again(start: Start) -> None:
+    script = start("sleep 1; exit 1")
+    script.until(LaunchState.RUNNING)
+    script.report(Phase.FAILED, exit_code=78, message='a "quoted" reason')
+    assert script.end() == 78
+    assert script.until(LaunchState.FAILED).exit_code == 78
+
+
+def test_failures_without_progress_end_the_job(start: Start) -> None:
+    script = start("exit 3")
+    assert script.end() == 3
+    launch = script.until(LaunchState.FAILED, 3)
+    assert (launch.failures, launch.exit_code) == (3, 3)
+    assert "given up: 3 launches failed without progress" in script.log.read_text()
+
+
+def test_failures_are_counted_over_requeues(start: Start) -> None:
+    script = start("exit 3")
+    script.until(LaunchState.RETRYING, 2)
+    os.killpg(script.process.pid, signal.SIGKILL)
+    script.process.wait()
+    script = start("exit 3")
+    assert script.end() == 3
+    assert script.until(LaunchState.FAILED, 3).failures == 3
+
+
+def test_progress_forgives_failures(start: Start) -> None:
+    script = start("sleep 0.7; [ $EF_GENERATION = 4 ] || exit 3")
+    for generation in (1, 2, 3):
+        script.until(LaunchState.RUNNING, generation)
+        script.report(Phase.RUNNING, checkpoint_iteration=10 * generation)
+        assert script.until(LaunchState.RETRYING, generation).failures == 1
+    assert script.end() == 0
+
+
+def test_a_silent_node_is_not_the_commands_failure(start: Start) -> None:
+    script = start("exit 3")
+    (script.fake / "answers").write_text("1")
+    assert script.until(LaunchState.RETRYING).failures == 0
+    assert "a node does not answer" in script.log.read_text()
+
+
+def test_term_lets_the_step_end_by_itself(start: Start) -> None:
+    script = start('trap "sleep 1; exit 75" TERM; while :; do sleep 0.1; done')
+    script.until(LaunchState.RUNNING)
+    time.sleep(0.5)
+    os.killpg(script.process.pid, signal.SIGTERM)
+    assert script.end() == 143
+    assert script.until(LaunchState.INTERRUPTED).exit_code == 143
+
+
+def test_term_while_waiting(start: Start) -> None:
+    script = start("exit 75")
+    script.until(LaunchState.WAITING)
+    os.kill(script.process.pid, signal.SIGTERM)
+    assert script.end() == 143
+    script.until(LaunchState.INTERRUPTED)
+
+
+def test_stop_signal_harms_nobody(start: Start) -> None:
+    script = start("for i in 1 2 3 4 5; do sleep 0.3; done")
+    script.until(LaunchState.RUNNING)
+    time.sleep(0.5)
+    os.killpg(script.process.pid, signal.SIGUSR2)
+    assert script.end() == 0
+
+
+def test_state_directory_that_cannot_be_made(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    script = start("exit 0", state_dir=f"{tmp_path}/file/x")
+    assert script.end() == 78
+    assert "cannot be made" in script.log.read_text()
