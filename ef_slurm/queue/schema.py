@@ -76,6 +76,7 @@ _FIRST = (
     WHERE state NOT IN ('rejected', 'completed', 'failed', 'cancelled', 'lost')
     """,
     "CREATE INDEX jobs_by_state ON jobs (state)",
+    "CREATE INDEX jobs_by_slurm_id ON jobs (slurm_job_id)",
     """
     CREATE TRIGGER jobs_begin BEFORE INSERT ON jobs WHEN NEW.state <> 'new'
     BEGIN SELECT RAISE(ABORT, 'forbidden transition: a job begins as new'); END

@@ -42,7 +42,7 @@ class MemorySlurm:
     Args:
         cluster: shared by all views.
         clock: the present, UTC epoch seconds; virtual in replays.
-        user: who acts.
+        user, uid: who acts.
         operator: whether they may act on everybody's jobs.
     """
 
@@ -52,11 +52,13 @@ class MemorySlurm:
         clock: Callable[[], float],
         *,
         user: str = "ef-slurm",
+        uid: int = 0,
         operator: bool = True,
     ) -> None:
         self._cluster = cluster
         self._clock = clock
         self._user = user
+        self._uid = uid
         self._operator = operator
 
     def observe(self) -> Observation:
@@ -113,6 +115,7 @@ class MemorySlurm:
             self._user,
             options.get("job-name", "sbatch"),
             now=now,
+            uid=self._uid,
             account=options.get("account", ""),
         )
         job.comment = options.get("comment", "")
@@ -267,7 +270,7 @@ def _seen(job: MemoryJob) -> SlurmJob:
         job_id=job.job_id,
         name=job.name,
         user=job.user,
-        uid=0,
+        uid=job.uid,
         account=job.account,
         state=job.state,
         flags=frozenset() if job.completing_until is None else frozenset({"COMPLETING"}),

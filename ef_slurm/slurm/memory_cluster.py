@@ -63,6 +63,7 @@ class MemoryJob:
     partition: str
     account: str
     submitted: float
+    uid: int = 0
     min_nodes: int = 1
     max_nodes: int | None = 1
     tasks: int = 1
@@ -213,11 +214,18 @@ class MemoryCluster:
     # What happens to jobs and nodes from outside.
 
     def add_job(
-        self, user: str, name: str, *, now: float, account: str = "", held: bool = True
+        self,
+        user: str,
+        name: str,
+        *,
+        now: float,
+        uid: int = 0,
+        account: str = "",
+        held: bool = True,
     ) -> MemoryJob:
         """A new job of one node and one GPU."""
         self._last_id += 1
-        job = MemoryJob(self._last_id, user, name, self.partition, account, now)
+        job = MemoryJob(self._last_id, user, name, self.partition, account, now, uid)
         job.hold = HoldKind.USER if held else HoldKind.NONE
         self.jobs[job.job_id] = job
         return job
