@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hypothesis import strategies as st
 
-from ef_slurm.model import Node, NodeGroup, Outage
+from ef_slurm.model import (
+    Cluster,
+    IfInfeasible,
+    Job,
+    JobKind,
+    Node,
+    NodeGroup,
+    Outage,
+    Overhead,
+    Policy,
+    RiskOrder,
+    ThroughputCurve,
+)
+from tests.unit.planner.world import World
 
 GPU = "gpu"
+HORIZON = 4000.0
+"""Seconds within which outages begin and most jobs end."""
 
 
 @st.composite
 def outages(draw: st.DrawFn, gpus_per_node: int, horizon: float) -> Outage:
-    """An absence of a node or of some of its GPUs, in force now, later, or for good."""
-    start = draw(st.one_of(st.just(0.0), st.floats(0.0, horizon).map(round).map(float)))
-    length = draw(st.one_of(st.just(float("inf")), st.integers(1, int(horizon)).map(float)))
+    """An absence of a node or of some of its GPUs, in force now or later, ending or for good."""
+    start = draw(st.one_of(st.just(0), st.integers(0, int(horizon))))
+    end = draw(st.one_of(st.just(float("inf")), st.integers(start + 1, int(2 * horizon))))
     gpus = draw(st.one_of(st.none(), st.integers(1, gpus_per_node)))
-    return Outage(start, start + length, gpus)
+    return Outage(float(start), float(end), gpus)
 
 
 @st.composite
@@ -33,12 +50,138 @@ def node_groups(
     nodes = []
     for number in range(1, count + 1):
         missing = draw(st.integers(0, 5))
-        absences: list[Outage] = []
-        if missing == 0:
-            absences.append(Outage(0.0))
-        elif missing == 1:
-            absences.append(Outage(0.0, gpus=draw(st.integers(1, gpus_per_node))))
-        elif missing == 2 and horizon > 0:
-            absences.append(draw(outages(gpus_per_node, horizon)))
-        nodes.append(Node(f"{gpu_type}-{number}", tuple(absences)))
+        absences: tuple[Outage, ...] = ()
+        if missing == 5:
+            absences = (Outage(0.0),)
+        elif missing == 4:
+            absences = (Outage(0.0, gpus=draw(st.integers(1, gpus_per_node))),)
+        elif missing == 3 and horizon > 0:
+            kinds = outages(gpus_per_node, horizon)
+            absences = tuple(draw(st.lists(kinds, min_size=1, max_size=2)))
+        nodes.append(Node(f"{gpu_type}-{number}", absences))
     return NodeGroup(gpu_type, gpus_per_node, tuple(nodes))
+
+
+@st.composite
+def clusters(
+    draw: st.DrawFn, *, max_nodes: int = 5, max_types: int = 2, horizon: float = HORIZON
+) -> Cluster:
+    """One or two groups with holes, now and to come."""
+    types = draw(st.integers(1, max_types))
+    return Cluster(
+        tuple(
+            draw(node_groups(gpu_type=name, max_nodes=max_nodes, horizon=horizon))
+            for name in (GPU, "other")[:types]
+        )
+    )
+
+
+@st.composite
+def curves(draw: st.DrawFn, largest: int = 32) -> ThroughputCurve:
+    """Sub-linear, super-linear, falling and with sizes that are missing."""
+    rate = float(draw(st.integers(1, 20)))
+    points: dict[int, float] = {}
+    size = 1
+    while size <= largest:
+        if draw(st.integers(0, 4)):
+            points[size] = rate
+        rate = round(rate * draw(st.sampled_from([0.7, 1.0, 1.2, 1.5, 1.7, 1.9, 2.0, 2.2])), 3)
+        size *= 2
+    return ThroughputCurve.of(points or {draw(st.sampled_from([1, 2, 4])): rate})
+
+
+@st.composite
+def overheads(draw: st.DrawFn) -> Overhead:
+    """None, the same for all, or all different."""
+    seconds = st.sampled_from([0.0, 1.0, 4.0, 30.0, 90.0])
+    if draw(st.booleans()):
+        return Overhead.constant(draw(seconds))
+    return Overhead(draw(seconds), draw(seconds), draw(seconds), draw(st.sampled_from([0.0, 2.0])))
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """All that a site may decide, limits apart."""
+    return Policy(
+        min_reshape_interval=draw(st.sampled_from([0.0, 0.0, 300.0])),
+        growth_gain=draw(st.sampled_from([0.0, 1.0, 3.0])),
+        min_speedup=draw(st.sampled_from([0.0, 0.1, 0.3])),
+        best_effort_grows=draw(st.booleans()),
+        risk_order=draw(st.sampled_from(RiskOrder)),
+        offer_resolution=draw(st.sampled_from([1.0, 60.0])),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A job before it has an arrival time; its deadline counts from the submission."""
+
+    seconds_alone: float  # at the slowest size
+    seconds_allowed: float
+    curves: tuple[tuple[str, ThroughputCurve], ...]
+    kind: JobKind
+    grace: float
+    if_infeasible: IfInfeasible
+    overhead: Overhead
+    owner: str
+    max_gpus: int | None
+
+    def submitted_at(self, now: float, job_id: str) -> Job:
+        """The job that this becomes when it is submitted at `now`."""
+        slowest = min(rate for _, curve in self.curves for _, rate in curve.points)
+        best_effort = self.kind is JobKind.BEST_EFFORT
+        return Job(
+            id=job_id,
+            submitted=now,
+            iterations=self.seconds_alone * slowest,
+            curves=self.curves,
+            kind=self.kind,
+            deadline=None if best_effort else now + self.seconds_allowed,
+            grace=self.grace if self.kind is JobKind.SOFT_DEADLINE else 0.0,
+            if_infeasible=self.if_infeasible,
+            overhead=self.overhead,
+            owner=self.owner,
+            max_gpus=self.max_gpus,
+        )
+
+
+DEADLINE_HEAVY = (JobKind.DEADLINE,) * 4 + (JobKind.SOFT_DEADLINE, JobKind.BEST_EFFORT)
+
+
+@st.composite
+def wishes(draw: st.DrawFn, types: tuple[str, ...] = (GPU,)) -> Wish:
+    """From hopeless to lax, on one type or on several."""
+    wanted = [name for name in types if draw(st.integers(0, 3))] or [types[0]]
+    seconds = float(draw(st.integers(1, 2000)))
+    tightness = draw(st.sampled_from([0.15, 0.4, 0.7, 1.0, 1.3, 2.0, 4.0]))
+    overhead = draw(overheads())
+    return Wish(
+        seconds_alone=seconds,
+        seconds_allowed=max(1.0, round(seconds * tightness + overhead.start)),
+        curves=tuple((name, draw(curves())) for name in wanted),
+        kind=draw(st.sampled_from(DEADLINE_HEAVY)),
+        grace=draw(st.sampled_from([0.0, 60.0, 600.0])),
+        if_infeasible=draw(st.sampled_from(IfInfeasible)),
+        overhead=overhead,
+        owner=draw(st.sampled_from(["ann", "bob"])),
+        max_gpus=draw(st.sampled_from([None, None, 1, 4])),
+    )
+
+
+@st.composite
+def lives(
+    draw: st.DrawFn,
+    *,
+    max_jobs: int = 6,
+    max_types: int = 1,
+    horizon: float = HORIZON,
+    policy: Policy | None = None,
+) -> World:
+    """A cluster on which some jobs have arrived and some time has passed."""
+    cluster = draw(clusters(max_types=max_types, horizon=horizon))
+    world = World(cluster, policy or draw(policies()))
+    types = tuple(group.gpu_type for group in cluster.groups)
+    for number in range(draw(st.integers(0, max_jobs))):
+        world.submit(draw(wishes(types)).submitted_at(world.now, f"j{number}"))
+        world.advance(world.now + draw(st.sampled_from([0.0, 0.0, 13.0, 111.1, 700.0])))
+    return world
