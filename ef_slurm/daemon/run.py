@@ -97,7 +97,9 @@ def _loop(scheduler: Scheduler, queue: Queue, errands: Errands) -> None:
     with _stop_signals() as stopping:
         beat = 0.0
         while not stopping:
+            version = None
             try:
+                version = queue.data_version()
                 errands.do()
                 seconds = scheduler.tick()
                 if time.monotonic() >= beat + BEAT:
@@ -106,19 +108,23 @@ def _loop(scheduler: Scheduler, queue: Queue, errands: Errands) -> None:
             except QueueError as error:
                 _log.error("the queue: %s", error)
                 seconds = RETRY
-            _rest(seconds, queue, errands, stopping)
+            _rest(seconds, version, queue, errands, stopping)
 
 
-def _rest(seconds: float, queue: Queue, errands: Errands, stopping: list[int]) -> None:
-    """Sleep until something is due, somebody rings, or another process writes the queue."""
+def _rest(
+    seconds: float, version: int | None, queue: Queue, errands: Errands, stopping: list[int]
+) -> None:
+    """Sleep until something is due, somebody rings, or another process writes the queue.
+
+    `version` is the queue's from before the tick: what was written meanwhile counts.
+    """
     end = time.monotonic() + seconds
     try:
-        version = queue.data_version()
         while not stopping:
             left = end - time.monotonic()
             if left <= 0 or errands.wait(min(left, NOTICE)):
                 return
-            if queue.data_version() != version:
+            if version is not None and queue.data_version() != version:
                 return
     except QueueError as error:
         _log.error("the queue: %s", error)

@@ -124,6 +124,11 @@ class Scheduler:
         return self._ticked_at
 
     @property
+    def next_change(self) -> float:
+        """When the plan in force wants to be made anew even if nothing happens."""
+        return self._next_change
+
+    @property
     def gpu_types(self) -> tuple[str, ...]:
         """The GPU types that were last planned with. Any thread may ask."""
         planned = self._planned
@@ -140,7 +145,8 @@ class Scheduler:
         """
         now = self._clock()
         jobs = self._queue.jobs.all(ACTIVE)
-        self._look_wanted |= any(job.state is JobState.NEW for job in jobs)
+        self._watch.read(jobs)
+        self._look_wanted |= any(job.state is JobState.NEW or self._leaves(job) for job in jobs)
         if self._look_is_due(now, jobs) and not self._look(now):
             return self._setup.retry
         if self._watch.looked_at is None:
@@ -209,6 +215,14 @@ class Scheduler:
             return False
         return since >= (self._setup.tick if busy else self._setup.idle_tick)
 
+    def _leaves(self, job: QueueJob) -> bool:
+        """Whether the job says that its run ends, and Slurm has not said so yet."""
+        facts = None if self._watch.looked_at is None else self._watch.facts(job)
+        launch = None if facts is None else facts.launch
+        if facts is None or launch is None:
+            return False
+        return launch.state in LEAVING and facts.slurm.is_running
+
     def _look(self, now: float) -> bool:
         try:
             self._watch.look()
@@ -231,7 +245,6 @@ class Scheduler:
 
     def _ingest(self, jobs: tuple[QueueJob, ...]) -> tuple[QueueJob, ...]:
         """Write what Slurm and the jobs say into the rows; returns those that are active still."""
-        self._watch.read(jobs)
         for job in jobs:
             if self._watch.facts(job) is None:
                 self._watch.ask(job.request.slurm_job_id)
@@ -258,9 +271,6 @@ class Scheduler:
             return News(replace(job, note=problem), JobState.FAILED, problem)
         if self._setup.learn and self._learner.watch(job, facts, now):
             self._dirty = True
-        launch = facts.launch
-        if launch is not None and launch.state in LEAVING and facts.slurm.is_running:
-            self._look_wanted = True
         intent = self._queue.intents.unfinished_of(job.id)
         operator = self._setup.hold is HoldKind.ADMIN
         return follow(job, facts, intent, now, operator=operator, lost_nodes=lost_nodes)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.daemon.capacity import Ground
@@ -22,6 +23,8 @@ from ef_slurm.slurm.types import JobBaseState
 
 CURVE = ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 32.0, 8: 56.0, 16: 90.0})
 START = 1_000_000.0
+SAME_MOMENT = 1e-6
+"""As in the simulator: moments that are nearer to each other are one."""
 
 
 class Clock:
@@ -47,6 +50,8 @@ class Training:
     """Seconds that a stop and its checkpoint take."""
     speed: float = 1.0
     elastic: bool = True
+    exact: bool = False
+    """Report fractions of iterations, which no real training does, so that nothing is rounded."""
     generation: int = 0
     run: tuple[int, float] | None = None  # (restarts, start) of the Slurm run that it belongs to
     launched: float = 0.0
@@ -72,6 +77,10 @@ class Training:
         """Iterations done at `now`."""
         until = now if self.stopped_at is None else min(now, self.stopped_at)
         return min(self.iterations, self.base + self.rate * max(0.0, until - self.trains_from))
+
+    def count(self, done: float) -> int:
+        """Iterations as reported."""
+        return cast(int, done) if self.exact else math.floor(done + 1e-6)
 
     def finish_time(self) -> float:
         if not self.running or self.finished or self.stopped_at is not None or not self.rate:
@@ -99,7 +108,7 @@ class Training:
 
     def _interrupted(self, now: float) -> None:
         """TERM: what was done is saved, as the library does within KillWait."""
-        self.checkpoint = math.floor(self.done(now)) if self.elastic else 0
+        self.checkpoint = self.count(self.done(now)) if self.elastic else 0
         self.base, self.rate, self.run = self.checkpoint, 0.0, None
         self.trains_from, self.stopped_at = math.inf, None
 
@@ -119,7 +128,7 @@ class Training:
                 self.stopped_at = now
             stopped = self.stopped_at
             if stopped is not None and now >= stopped + self.save:
-                self.checkpoint = math.floor(self.done(stopped))
+                self.checkpoint = self.count(self.done(stopped))
                 self.state = LaunchState.WAITING
         elif order.action is Action.RELAUNCH and self.state is LaunchState.WAITING:
             self._launch(now, boot_of)
@@ -151,7 +160,7 @@ class Training:
             phase = Phase.FINISHED
         elif self.stopped_at is not None:
             phase = Phase.STOPPED if self.state is LaunchState.WAITING else Phase.STOPPING
-        done = math.floor(self.done(now) + 1e-6)
+        done = self.count(self.done(now))
         at = now
         if trains and self.rate and phase is Phase.RUNNING:
             at = self.trains_from + (done - self.base) / self.rate
@@ -164,7 +173,7 @@ class Training:
             started_at=self.launched,
             first_iteration_at=self.trains_from if trains and now > self.trains_from else None,
             iterations_per_second=self.rate if trains else None,
-            checkpoint_iteration=math.floor(self.checkpoint),
+            checkpoint_iteration=self.count(self.checkpoint),
         )
 
 
@@ -195,7 +204,7 @@ class Bench:
         self._cluster.settle(now)
         for slurm_id, training in self.trainings.items():
             training.advance(now, self.boot_of)
-            if training.finish_time() <= now + 1e-9:
+            if training.finish_time() <= now + SAME_MOMENT:
                 training.finished = True
                 training.base, training.rate = float(training.iterations), 0.0
                 training.trains_from = now
@@ -263,12 +272,13 @@ class World:
         speed: float = 1.0,
         elastic: bool = True,
         grace: float = 0.0,
+        exact: bool = False,
     ) -> QueueJob:
         """`ef-sbatch`: a held job and its row. `deadline` is in seconds from now."""
         now = self.clock.now
         slurm = self.cluster.add_job("user1", "train", now=now)
         self.bench.trainings[slurm.job_id] = Training(
-            slurm, iterations, dict(curve.points), boot, save, speed, elastic
+            slurm, iterations, dict(curve.points), boot, save, speed, elastic, exact
         )
         kind = JobKind.DEADLINE
         if deadline is None:
@@ -315,6 +325,8 @@ class World:
         delay = self.scheduler.tick()
         self.check()
         moments = [until, self.clock.now + max(delay, 1e-3), self.bench.next_event()]
+        if self.scheduler.next_change > self.clock.now:
+            moments.append(self.scheduler.next_change)
         if self.arrivals:
             moments.append(self.arrivals[0][0])
         self.clock.now = max(self.clock.now, min(moments))
