@@ -1,0 +1,279 @@
+"""`ef-schedd check`: does the site's configuration fit what Slurm and this host say?"""
+
+from __future__ import annotations
+
+import enum
+import os
+import pwd
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ef_slurm.daemon.capacity import cluster_of
+from ef_slurm.daemon.munge import Munge, MungeCommand, MungeError
+from ef_slurm.daemon.setup import ground_of
+from ef_slurm.model import ModelError
+from ef_slurm.queue.errors import QueueError
+from ef_slurm.queue.filesystem import refuse_network_filesystem
+from ef_slurm.siteconfig.tables import Serves, SiteConfig
+from ef_slurm.slurm.admin import AdminLevel, admin_level
+from ef_slurm.slurm.commands import CommandSlurm
+from ef_slurm.slurm.errors import SlurmError
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.run import Runner
+from ef_slurm.slurm.types import Observation, SlurmConfiguration, SlurmPartition
+
+OLDEST = (22, 5, 0)
+SHORT_KILL_WAIT = 15.0
+SHORT_JOB_AGE = 60.0
+CLOCK_TOLERANCE = 2.0
+
+
+class Level(enum.Enum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked."""
+
+    level: Level
+    subject: str
+    text: str
+
+
+def check(config: SiteConfig) -> tuple[Finding, ...]:
+    """Everything that can be checked from here."""
+    runner = Runner(timeout=config.slurm.timeout, directory=config.slurm.commands)
+    user = pwd.getpwuid(os.getuid()).pw_name
+    return (
+        *check_slurm(config, CommandSlurm(runner), time.time()),
+        *check_rights(config, user, admin_level(runner, user)),
+        *check_queue(config),
+        *check_state_root(config),
+        *(check_munge(MungeCommand()) if config.daemon.host else ()),
+    )
+
+
+def check_slurm(config: SiteConfig, slurm: Slurm, now: float) -> Iterator[Finding]:
+    """What slurmctld says."""
+    try:
+        settings = slurm.configuration()
+        partitions = slurm.partitions()
+        observation = slurm.observe()
+    except SlurmError as error:
+        yield Finding(Level.ERROR, "Slurm", f"does not answer: {error.message}")
+        return
+    version = ".".join(str(part) for part in settings.version)
+    if settings.version < OLDEST:
+        yield Finding(Level.ERROR, "Slurm", f"version {version}: 22.05 or newer is needed")
+    else:
+        yield Finding(Level.OK, "Slurm", f"version {version}, cluster {settings.cluster}")
+    if config.slurm.cluster and config.slurm.cluster != settings.cluster:
+        yield Finding(
+            Level.ERROR,
+            "slurm.cluster",
+            f"{config.slurm.cluster!r} is configured, Slurm calls itself {settings.cluster!r}",
+        )
+    yield from _settings(settings)
+    yield _plugin(config, settings)
+    yield _partition(config, partitions)
+    yield from _nodes(config, observation)
+    yield _clock(observation, now)
+
+
+def _settings(settings: SlurmConfiguration) -> Iterator[Finding]:
+    if settings.job_requeue:
+        yield Finding(Level.OK, "JobRequeue", "jobs may be requeued")
+    else:
+        yield Finding(
+            Level.WARNING,
+            "JobRequeue",
+            "is 0: only jobs submitted with --requeue (ef-sbatch does) come back after a failure",
+        )
+    wait = f"{settings.kill_wait:g} s between TERM and KILL"
+    if settings.kill_wait < SHORT_KILL_WAIT:
+        yield Finding(
+            Level.WARNING,
+            "KillWait",
+            f"{wait}: a job that is requeued without having been asked must checkpoint within it",
+        )
+    else:
+        yield Finding(Level.OK, "KillWait", wait)
+    if settings.min_job_age < SHORT_JOB_AGE:
+        yield Finding(
+            Level.WARNING,
+            "MinJobAge",
+            f"{settings.min_job_age:g} s: a daemon that is down for longer does not see how jobs "
+            "ended (then their own reports count)",
+        )
+    select = settings.settings.get("SelectType", "")
+    if "cons_tres" not in select:
+        yield Finding(
+            Level.ERROR, "SelectType", f"{select or 'unknown'}: GPUs need select/cons_tres"
+        )
+    if "disable_job_shrink" in settings.settings.get("SchedulerParameters", ""):
+        yield Finding(
+            Level.WARNING,
+            "SchedulerParameters",
+            "disable_job_shrink: jobs cannot give up nodes in place, each shrink is a requeue",
+        )
+
+
+def _plugin(config: SiteConfig, settings: SlurmConfiguration) -> Finding:
+    if "lua" in settings.job_submit_plugins:
+        return Finding(
+            Level.OK, "JobSubmitPlugins", "lua: owners cannot act behind ef-slurm's back"
+        )
+    return Finding(
+        Level.WARNING,
+        "JobSubmitPlugins",
+        "without site-config/slurm/job_submit.lua nothing keeps users from a plain sbatch into "
+        f"partition {config.slurm.partition}, nor owners from changing a held job's nodes, GPUs "
+        "and time limit; ef-slurm plans around such jobs and sets its own values before each start",
+    )
+
+
+def _partition(config: SiteConfig, partitions: tuple[SlurmPartition, ...]) -> Finding:
+    name = config.slurm.partition
+    found = next((one for one in partitions if one.name == name), None)
+    if found is None:
+        known = ", ".join(one.name for one in partitions)
+        return Finding(Level.ERROR, "slurm.partition", f"Slurm has no {name!r}; it has {known}")
+    if not found.up:
+        return Finding(Level.ERROR, "slurm.partition", f"{name} is not up: nothing starts there")
+    return Finding(Level.OK, "slurm.partition", f"{name}, {len(found.nodes)} nodes")
+
+
+def _nodes(config: SiteConfig, observation: Observation) -> Iterator[Finding]:
+    wanted = config.slurm.reservation
+    if wanted and wanted not in {one.name for one in observation.reservations}:
+        yield Finding(Level.ERROR, "slurm.reservation", f"Slurm has no reservation {wanted!r}")
+        return
+    ground = ground_of(config)
+    try:
+        cluster = cluster_of(observation, ground, ())
+    except ModelError as error:
+        yield Finding(Level.ERROR, "nodes", str(error))
+        return
+    if not cluster.groups:
+        yield Finding(
+            Level.ERROR,
+            "nodes",
+            f"partition {config.slurm.partition} has no node with gres/gpu: nothing to schedule",
+        )
+    for group in cluster.groups:
+        down = [node.name for node in observation.nodes if not node.usable]
+        unusable = [node.name for node in group.nodes if node.name in down]
+        text = f"{len(group.nodes)} nodes with {group.gpus_per_node} GPUs ({group.gpu_type})"
+        if unusable:
+            yield Finding(Level.WARNING, "nodes", f"{text}; not usable now: {','.join(unusable)}")
+        else:
+            yield Finding(Level.OK, "nodes", text)
+    names = {node.name for node in observation.nodes}
+    unknown = [name for name in ground.order if name not in names]
+    if unknown:
+        yield Finding(
+            Level.ERROR, "nodes.switches", f"Slurm has no nodes called {','.join(unknown)}"
+        )
+
+
+def _clock(observation: Observation, now: float) -> Finding:
+    """Slurm's stamps come from slurmctld's clock."""
+    latest = max(
+        (job.submit_time for job in observation.jobs.values() if job.submit_time is not None),
+        default=None,
+    )
+    if latest is not None and latest > now + CLOCK_TOLERANCE:
+        return Finding(
+            Level.WARNING,
+            "clock",
+            f"slurmctld's clock is at least {latest - now:.0f} s ahead of this host's: deadlines "
+            "and time limits will be off by as much",
+        )
+    return Finding(Level.OK, "clock", "not behind slurmctld's")
+
+
+def check_rights(config: SiteConfig, user: str, level: AdminLevel | None) -> Iterator[Finding]:
+    """Whether this user may do what the daemon does."""
+    if config.daemon.serves is Serves.ME:
+        yield Finding(Level.OK, "rights", f"serves {user} alone: no special rights are needed")
+        return
+    if user != config.daemon.user:
+        yield Finding(
+            Level.WARNING,
+            "daemon.user",
+            f"is {config.daemon.user!r}, and this is {user!r}: run the check as the daemon's user",
+        )
+    if level is None:
+        yield Finding(
+            Level.WARNING,
+            "rights",
+            f"accounting does not tell whether {user} is an operator; without that it can act on "
+            "its own jobs only",
+        )
+    elif level is AdminLevel.NONE:
+        yield Finding(
+            Level.ERROR,
+            "rights",
+            f"{user} is no Slurm operator: sacctmgr modify user {user} set adminlevel=Operator",
+        )
+    else:
+        yield Finding(Level.OK, "rights", f"{user} is {level.value}")
+
+
+def check_queue(config: SiteConfig) -> Iterator[Finding]:
+    """Whether the queue may be where it is."""
+    path = config.queue.path
+    try:
+        refuse_network_filesystem(path)
+    except QueueError as error:
+        yield Finding(Level.ERROR, "queue.path", str(error))
+        return
+    place = next(one for one in (path, *path.parents) if one.exists())
+    if not os.access(place, os.R_OK | os.W_OK):
+        yield Finding(Level.ERROR, "queue.path", f"{place} cannot be written by this user")
+    else:
+        yield Finding(Level.OK, "queue.path", f"{path}, on a local file system")
+
+
+def check_state_root(config: SiteConfig) -> Iterator[Finding]:
+    """Whether jobs' state directories can be made, and orders be put into them."""
+    root, subject = config.jobs.state_root, "jobs.state_root"
+    if config.daemon.serves is Serves.ME:
+        yield Finding(Level.OK, subject, f"{root} (must be seen by the compute nodes as well)")
+        return
+    try:
+        found = root.stat()
+    except OSError as error:
+        yield Finding(Level.ERROR, subject, f"{root}: {error.strerror}")
+        return
+    groups = {os.getgid(), *os.getgroups()}
+    if found.st_mode & stat.S_ISGID and found.st_gid in groups and found.st_mode & stat.S_IWOTH:
+        yield Finding(Level.OK, subject, f"{root}: orders reach the jobs")
+        return
+    yield Finding(
+        Level.WARNING,
+        subject,
+        f"{root} must be writable by everybody and pass its group on to what is made in it, or "
+        "orders cannot reach the jobs and each reshape is a requeue without warning: "
+        f"chgrp {config.daemon.user} {root} && chmod 3777 {root}",
+    )
+
+
+def check_munge(munge: Munge) -> Iterator[Finding]:
+    """Whether requests over TCP can be believed."""
+    try:
+        identity = munge.decode(munge.encode("ef-schedd check"))
+    except MungeError as error:
+        yield Finding(Level.ERROR, "munge", f"requests over TCP will be refused: {error}")
+        return
+    if identity.uid == os.getuid():
+        yield Finding(Level.OK, "munge", "makes and checks credentials")
+    else:
+        yield Finding(Level.ERROR, "munge", f"says that this is uid {identity.uid}")

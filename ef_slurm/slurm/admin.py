@@ -1,0 +1,29 @@
+"""What accounting says of a user's rights (sacctmgr(1))."""
+
+from __future__ import annotations
+
+import enum
+
+from ef_slurm.slurm.errors import SlurmError
+from ef_slurm.slurm.run import Runner
+
+
+class AdminLevel(enum.Enum):
+    """AdminLevel of a user, as sacctmgr spells it."""
+
+    NONE = "None"
+    OPERATOR = "Operator"
+    ADMINISTRATOR = "Administrator"
+
+
+def admin_level(runner: Runner, user: str) -> AdminLevel | None:
+    """The user's level; None where accounting does not tell (no slurmdbd, unknown user)."""
+    command = ("sacctmgr", "--noheader", "--parsable2", "show", "user", user, "format=AdminLevel")
+    try:
+        answer = runner.query(command).stdout.strip()
+    except SlurmError:
+        return None
+    try:
+        return AdminLevel(answer)
+    except ValueError:
+        return None
