@@ -29,12 +29,20 @@ class Docker:
     """A Docker engine that answers.
 
     Attributes:
-        environment: what the docker client needs to reach it.
-        private: we started it.
+        host: its address; empty for the one that the docker client finds by itself.
     """
 
-    environment: dict[str, str]
-    private: bool
+    host: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the docker client needs to reach it."""
+        return {"DOCKER_HOST": self.host} if self.host else {}
+
+    @property
+    def private(self) -> bool:
+        """Whether it is the one that we start ourselves."""
+        return self == private_docker()
 
     def run(self, *arguments: str, check: bool = True, timeout: float | None = None) -> str:
         command = ["docker", *arguments]
@@ -73,7 +81,7 @@ def run_dir() -> Path:
 
 
 def private_docker() -> Docker:
-    return Docker({"DOCKER_HOST": f"unix://{run_dir() / 'docker.sock'}"}, private=True)
+    return Docker(f"unix://{run_dir() / 'docker.sock'}")
 
 
 def answers(docker: Docker) -> bool:
@@ -91,7 +99,7 @@ def connect() -> Docker:
     Raises:
         NoEngineError: there is none.
     """
-    for docker in (Docker({}, private=False), private_docker()):
+    for docker in (Docker(""), private_docker()):
         if answers(docker):
             return docker
     raise NoEngineError("no Docker engine answers")
@@ -137,7 +145,7 @@ def start(docker: Docker) -> None:
         process = subprocess.Popen(
             [
                 "dockerd",
-                f"--host={docker.environment['DOCKER_HOST']}",
+                f"--host={docker.host}",
                 f"--data-root={engine_dir() / 'data'}",
                 f"--exec-root={run_dir() / 'exec'}",
                 f"--pidfile={run_dir() / 'docker.pid'}",

@@ -39,7 +39,7 @@ GUEST = "docker/mini/guest.py"
 def engine_of(cluster: Cluster) -> Engine:
     if cluster.engine == "native":
         return NativeEngine()
-    return DockerEngine(dockerd.connect())
+    return DockerEngine(dockerd.Docker(cluster.docker_host))
 
 
 # --- up -------------------------------------------------------------------------------
@@ -89,8 +89,13 @@ def choose_engine(wanted: Cluster) -> tuple[Cluster, Engine]:
                 raise
             say(f"{error}: using --engine native instead")
         else:
-            suite = wanted.suite or DEFAULT_SUITE
-            return dataclasses.replace(wanted, engine="docker", suite=suite), DockerEngine(docker)
+            cluster = dataclasses.replace(
+                wanted,
+                engine="docker",
+                suite=wanted.suite or DEFAULT_SUITE,
+                docker_host=docker.host,
+            )
+            return cluster, DockerEngine(docker)
     if not is_root():
         raise UserError("--engine native needs root, or a Docker engine that runs: use sudo")
     host = host_suite()
@@ -185,9 +190,8 @@ def show_logs(cluster: Cluster, lines: int = 8) -> None:
 
 def down(cluster: Cluster) -> None:
     """Leave nothing behind: hosts, networks, volumes, processes, files, our own engine."""
-    try:
-        engine = engine_of(cluster)
-    except NoEngineError:
+    engine = engine_of(cluster)
+    if isinstance(engine, DockerEngine) and not dockerd.answers(engine.docker):
         # The machine was restarted, say: our own engine knows what it had.
         with lock("engine"):
             engine = DockerEngine(dockerd.obtain())
@@ -208,12 +212,15 @@ def invocation_on(
         raise UserError(f"no host {host!r}: {cluster.name} has {', '.join(cluster.hosts)}")
     if user not in ("root", *USERS):
         raise UserError(f"no user {user!r}: there are root, {', '.join(USERS)}")
-    engine = engine_of(cluster)
-    if not engine.is_up(cluster, host):
+    return engine_of(cluster).invocation(cluster, host, user, command, terminal=terminal)
+
+
+def check_up(cluster: Cluster, host: str) -> None:
+    """Say so if a command failed because its host is down."""
+    if not engine_of(cluster).is_up(cluster, host):
         raise UserError(
             f"{host} of {cluster.name} is down: docker/minislurm start --name {cluster.name} {host}"
         )
-    return engine.invocation(cluster, host, user, command, terminal=terminal)
 
 
 def execute(
@@ -309,10 +316,7 @@ class Status:
 
 
 def status(cluster: Cluster) -> Status:
-    try:
-        engine = engine_of(cluster)
-    except NoEngineError:
-        return Status(cluster, "", dict.fromkeys(cluster.hosts))
+    engine = engine_of(cluster)
     return Status(
         cluster,
         layout_paths(cluster).get("shared", ""),

@@ -56,6 +56,7 @@ class Cluster:
         suite: Debian release; empty until an engine is chosen, where the user named none.
         engine: "docker" or "native"; "auto" until one is chosen.
         accounting: whether slurmdbd runs; known once the engine is prepared.
+        docker_host: address of the Docker engine that it runs in; empty for the caller's own.
     """
 
     name: str
@@ -63,7 +64,8 @@ class Cluster:
     nodes: int
     gpus_per_node: int
     engine: str
-    accounting: bool
+    accounting: bool = False
+    docker_host: str = ""
 
     @property
     def node_names(self) -> list[str]:
