@@ -1,42 +1,41 @@
 """A training job on the mini-Slurm, as its daemon and its owner see it."""
 
 import json
+import os
 import shlex
-import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from ef_slurm.launch import LaunchRequest, render
+from tests.cluster.minislurm import CHECKOUT, MiniSlurm, wait_until
 
-SCRIPTS = "/opt/ef-slurm/tests/cluster/training_scripts"
-
-
-class Cluster(Protocol):
-    """What is used of the mini-Slurm."""
-
-    def exec(
-        self, *command: str, user: str = ..., on: str = ..., stdin: str | None = ...
-    ) -> subprocess.CompletedProcess[str]: ...
+BATCH = 30
+ITERATIONS = 210
+LONG = bool(os.environ.get("EF_LONG"))
+"""Whether the tests that take many minutes are wanted."""
 
 
-def eventually(
-    condition: Callable[[], Any], what: str, seconds: float = 90.0, every: float = 0.2
-) -> Any:
-    """The first true value of ``condition()``; fails the test if there is none."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, f"waited {seconds:.0f} s in vain: {what}"
-        time.sleep(every)
-    return value
+def scripts(cluster: MiniSlurm) -> str:
+    """Where the hosts see the training scripts."""
+    checkout = CHECKOUT if cluster.engine == "native" else Path("/opt/ef-slurm")
+    return str(checkout / "tests" / "cluster" / "training_scripts")
+
+
+def new_job(cluster: MiniSlurm, name: str) -> "TrainingJob":
+    """A job in a directory of its own, with a name that a careless script trips over."""
+    unique = f"{name}-{time.time_ns()}"
+    return TrainingJob(cluster, f"{cluster.home('user1')}/{unique} ü'")
 
 
 @dataclass
 class TrainingJob:
     """One job of user1, with the daemon's means: orders, requeue, update."""
 
-    cluster: Cluster
+    cluster: MiniSlurm
     directory: str
     """On the shared directory; made by ``submit``."""
     job_id: int = 0
@@ -64,15 +63,10 @@ class TrainingJob:
     def scontrol(self, *words: str) -> str:
         return self.run("scontrol", *words)
 
-    def show(self) -> dict[str, str]:
-        """``scontrol show job``."""
-        words = self.scontrol("--oneliner", "show", "job", str(self.job_id)).split()
-        return dict(word.split("=", 1) for word in words if "=" in word)
-
     def read(self, name: str) -> dict[str, Any]:
         """A JSON file of the state directory; empty when there is none."""
         text = self.shell(f"cat {shlex.quote(self.state_dir)}/{name} 2>/dev/null || true")
-        return json.loads(text) if text else {}
+        return dict(json.loads(text)) if text else {}
 
     def log(self) -> str:
         return self.shell(f"cat {shlex.quote(self.directory)}/log 2>/dev/null || true")
@@ -86,6 +80,24 @@ class TrainingJob:
         """Iterations of the visible checkpoints."""
         text = self.shell(f"ls {shlex.quote(self.state_dir)}/checkpoint 2>/dev/null || true")
         return sorted(int(name) for name in text.split() if name.isdecimal())
+
+    def wait_for_checkpoint(self, iteration: int, timeout: float = 180) -> None:
+        """Wait for a checkpoint of this iteration or a later one."""
+        wait_until(
+            f"a checkpoint of iteration {iteration}",
+            lambda: max(self.checkpoints(), default=-1) >= iteration,
+            timeout=timeout,
+        )
+
+    def verify_checkpoints(self) -> None:
+        """Every visible checkpoint matches its manifest."""
+        program = (
+            "import sys; from pathlib import Path\n"
+            "from ef_slurm.training.checkpoint import CheckpointStore\n"
+            "store = CheckpointStore(Path(sys.argv[1]))\n"
+            "[store.verify(n) for n in store.iterations()] or sys.exit('none')"
+        )
+        self.run("python3", "-c", program, f"{self.state_dir}/checkpoint")
 
     def order(self, action: str, reason: str = "test") -> int:
         """Write an order for the present generation, as the daemon does; the generation."""
@@ -106,27 +118,33 @@ class TrainingJob:
         )
         return generation
 
-    def wait_for_iteration(self, iteration: int, seconds: float = 120.0) -> None:
+    def wait_for_iteration(self, iteration: int, timeout: float = 180) -> None:
         def there() -> bool:
             progress = self.read("progress.json")
             assert self.read("launch.json").get("state") != "failed", self.log()
             return int(progress.get("iteration", 0)) >= iteration
 
-        eventually(there, f"iteration {iteration} of job {self.job_id}", seconds)
+        wait_until(f"iteration {iteration} of job {self.job_id}", there, timeout=timeout)
 
-    def wait_for_launch(self, state: str, seconds: float = 120.0) -> dict[str, Any]:
-        def there() -> dict[str, Any] | None:
+    def wait_for_launch(self, state: str, timeout: float = 180) -> dict[str, Any]:
+        def there() -> dict[str, Any]:
             launch = self.read("launch.json")
-            return launch if launch.get("state") == state else None
+            return launch if launch.get("state") == state else {}
 
-        return eventually(there, f"launch state {state} of job {self.job_id}", seconds)
+        return wait_until(f"launch state {state} of job {self.job_id}", there, timeout=timeout)
 
-    def wait_for_state(self, state: str, seconds: float = 120.0) -> dict[str, str]:
-        def there() -> dict[str, str] | None:
-            shown = self.show()
-            return shown if shown["JobState"] == state else None
+    def wait_for_generation(self, generation: int, timeout: float = 180) -> dict[str, Any]:
+        """Wait until a launch has done an iteration; what it reports."""
 
-        return eventually(there, f"job {self.job_id} {state}", seconds)
+        def there() -> dict[str, Any]:
+            progress = self.read("progress.json")
+            fresh = progress.get("generation") == generation and progress["first_iteration_at"]
+            return progress if fresh else {}
+
+        return wait_until(f"an iteration of launch {generation}", there, timeout=timeout)
+
+    def wait_for_state(self, state: str, timeout: float = 180) -> dict[str, str]:
+        return self.cluster.wait_for_state(self.job_id, state, timeout=timeout)
 
     def stop(self) -> dict[str, Any]:
         """Order to stop; what the training reports when no process of it is left."""
@@ -152,6 +170,42 @@ class TrainingJob:
         time.sleep(1.1)  # never start within the second of the end: see Requeue in Slurm's facts
         self.scontrol("release", job)
 
-    def cancel(self) -> None:
-        if self.job_id:
-            self.cluster.exec("scancel", str(self.job_id), user="user1")
+
+def training_request(job: TrainingJob, *arguments: str, **options: object) -> LaunchRequest:
+    """The character model, recording what it does."""
+    record = f"{job.directory}/record"
+    values: dict[str, object] = {
+        "command": (f"{scripts(job.cluster)}/chars.py", "--record", record, *arguments),
+        "state_dir": job.state_dir,
+        "iterations": ITERATIONS,
+        "global_batch_size": BATCH,
+        "gpus_per_node": 2,
+        "sbatch_options": ("--partition=batch", "--time=20"),
+    }
+    return LaunchRequest(**{**values, **options})  # type: ignore[arg-type]
+
+
+def fixed_run(
+    job: TrainingJob, *arguments: str, iterations: int = ITERATIONS
+) -> list[dict[str, Any]]:
+    """What the same training does in one process, uninterrupted, without Slurm."""
+    fixed = TrainingJob(job.cluster, f"{job.directory}/fixed")
+    job.run("mkdir", "-p", fixed.directory)
+    script = f"{scripts(job.cluster)}/chars.py"
+    sizes = ("--iterations", str(iterations), "--batch", str(BATCH))
+    job.run("python3", script, *sizes, "--record", f"{fixed.directory}/record", *arguments)
+    return fixed.record()
+
+
+def assert_same_training(job: TrainingJob, reference: list[dict[str, Any]]) -> None:
+    """Every iteration of the reference was done, with its samples and its loss.
+
+    An iteration that was done again after a failure must have given the same once more.
+    """
+    record = job.record()
+    assert sorted({entry["iteration"] for entry in record}) == list(range(len(reference)))
+    for found in record:
+        expected = reference[found["iteration"]]
+        assert found["indices"] == expected["indices"]
+        assert found["lr"] == expected["lr"]
+        assert found["loss"] == pytest.approx(expected["loss"], rel=2e-4)

@@ -23,7 +23,7 @@ CORPUS = Path("/usr/share/common-licenses")
 CONTEXT = 16
 
 
-class Characters(Dataset):
+class Characters(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
     """Windows of CONTEXT characters and the character that follows; with each, its index."""
 
     def __init__(self, samples: int):
@@ -48,7 +48,8 @@ class Model(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(self.embedding(x).flatten(1))
+        result: torch.Tensor = self.body(self.embedding(x).flatten(1))
+        return result
 
 
 def arguments() -> argparse.Namespace:
@@ -67,7 +68,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def wrap(model: nn.Module, kind: str) -> nn.Module:
+def wrap(model: "Model", kind: str) -> nn.Module:
     if not dist.is_initialized():
         return model
     if kind == "ddp":
@@ -78,7 +79,8 @@ def wrap(model: nn.Module, kind: str) -> nn.Module:
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (dist.get_world_size(),))
     fully_shard(model.body, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
 
 
 def total(value: torch.Tensor) -> torch.Tensor:
@@ -103,6 +105,7 @@ def main() -> None:
     world = dist.get_world_size() if dist.is_initialized() else 1
     torch.manual_seed(1)
     model = wrap(Model(args.width).to(device), args.wrapper)
+    optimizer: torch.optim.Optimizer
     if args.optimizer == "sgd":
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     else:
@@ -142,6 +145,7 @@ def main() -> None:
                     "indices": all_indices(indices),
                     "world": world,
                     "time": time.time(),
+                    "generation": int(os.environ.get("EF_GENERATION", "0")),
                     "lr": scheduler.get_last_lr()[0],
                 }
                 if not dist.is_initialized() or dist.get_rank() == 0:

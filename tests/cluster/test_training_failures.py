@@ -1,0 +1,146 @@
+"""Processes, agents and nodes killed at random instants: the training goes on from its newest good
+checkpoint, at most one interval is done again, and the result is the same."""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.minislurm import MiniSlurm
+from tests.cluster.training_jobs import (
+    LONG,
+    TrainingJob,
+    assert_same_training,
+    fixed_run,
+    new_job,
+    scripts,
+    training_request,
+)
+
+pytestmark = pytest.mark.cluster
+
+INTERVAL = 2.0
+SAVING = 3.0
+"""Seconds that a checkpoint of the wide model may take on a busy machine: a kill in that time
+throws away the one being written, and what was trained since the one before it."""
+
+
+@pytest.fixture
+def job(cluster: MiniSlurm, tmp_path: Path) -> TrainingJob:
+    return new_job(cluster, tmp_path.name)
+
+
+def kill_process(job: TrainingJob, node: str, kind: str, chance: random.Random) -> None:
+    script = f"{scripts(job.cluster)}/kill_process.py"
+    words = ("env", f"NODE={node}", "python3", script, str(job.job_id), kind)
+    done = job.cluster.exec(*words, str(chance.randrange(100)), on=node, user="user1")
+    assert done.returncode == 0, f"no {kind} of job {job.job_id} on {node}: {done.stderr}"
+
+
+def assert_little_was_lost(job: TrainingJob, generation: int) -> None:
+    """The first iteration of this launch had been done at most an interval before the kill."""
+    progress = job.read("progress.json")
+    assert progress["corrupt_checkpoints"] == 0
+    first_done: dict[int, float] = {}
+    last = 0.0
+    for entry in job.record():
+        if entry["generation"] < generation:
+            last = max(last, entry["time"])
+            first_done[entry["iteration"]] = entry["time"]
+        else:
+            resumed = entry["iteration"]
+            break
+    lost = last - first_done.get(resumed, last)
+    assert lost <= INTERVAL + SAVING, f"launch {generation} lost {lost:.1f} s"
+
+
+def test_killed_at_random_instants(job: TrainingJob) -> None:
+    kills = 20 if LONG else 3
+    chance = random.Random(time.time_ns())
+    arguments = ("--width", "64", "--sleep", "0.05")
+    job.submit(
+        training_request(
+            job, *arguments, nodes=2, gpus_per_node=1, checkpoint_seconds=INTERVAL, iterations=10**6
+        )
+    )
+    saved = 0
+    for number in range(kills):
+        job.wait_for_generation(number + 1)
+        if number % 3 == 2:
+            # Two launches in a row that saved nothing are enough to make a third one the last.
+            job.wait_for_checkpoint(saved + 1)
+        saved = job.read("progress.json")["checkpoint_iteration"] or 0
+        time.sleep(chance.random() * 3 * INTERVAL)
+        node = chance.choice(job.read("launch.json")["nodes"].split(","))
+        kill_process(job, node, ("rank", "agent")[number % 2], chance)
+        job.wait_for_generation(number + 2)
+        assert_little_was_lost(job, number + 2)
+    progress = job.stop()
+    assert progress["phase"] == "stopped"
+    job.verify_checkpoints()
+    reference = fixed_run(job, "--width", "64", iterations=progress["iteration"])
+    assert_same_training(job, reference)
+
+
+def test_requeued_by_hand(job: TrainingJob) -> None:
+    """Slurm's TERM is the chance to save: nothing is done twice."""
+    job.submit(training_request(job, "--sleep", "0.05", "--workers", "1"))
+    job.wait_for_iteration(30)
+    job.scontrol("requeue", str(job.job_id))
+    job.wait_for_launch("interrupted")
+    progress = job.read("progress.json")
+    assert (progress["phase"], progress["exit_code"]) == ("stopped", 75)
+    job.wait_for_state("PENDING")
+    job.scontrol("update", f"jobid={job.job_id}", "StartTime=now")
+    job.wait_for_launch("finished")
+    record = job.record()
+    assert [entry["iteration"] for entry in record] == list(range(len(record)))
+    assert job.read("launch.json")["restart_count"] == 1
+
+
+@pytest.mark.skipif(not LONG, reason="waits for Slurm to notice: EF_LONG=1")
+def test_node_killed(job: TrainingJob) -> None:
+    """Slurm's own requeue after a node failure."""
+    job.submit(
+        training_request(
+            job, "--sleep", "0.1", nodes=2, gpus_per_node=1, checkpoint_seconds=INTERVAL
+        )
+    )
+    job.wait_for_checkpoint(10)
+    victim = job.read("launch.json")["nodes"].split(",")[1]
+    job.cluster.kill(victim)
+    job.wait_for_state("PENDING")
+    job.cluster.start(victim)
+    job.wait_for_launch("finished", timeout=300)
+    assert job.read("launch.json")["restart_count"] == 1
+    assert_same_training(job, fixed_run(job))
+    job.verify_checkpoints()
+
+
+@pytest.mark.skipif(not LONG, reason="reconfigures the cluster: EF_LONG=1")
+def test_preempted(job: TrainingJob) -> None:
+    """A job of a better partition takes the nodes; afterwards the training goes on."""
+    cluster = job.cluster
+    configuration = "/etc/slurm/slurm.conf"
+    before = cluster.output(["cat", configuration], user="root")
+    changed = before + (
+        "\nPreemptType=preempt/partition_prio\nPreemptMode=REQUEUE\n"
+        "PartitionName=urgent Nodes=ALL PriorityTier=1000 PreemptMode=OFF MaxTime=10\n"
+    )
+    try:
+        cluster.write(configuration, changed, user="root")
+        cluster.run("scontrol reconfigure")
+        time.sleep(3)
+        job.submit(training_request(job, "--sleep", "0.1", nodes=cluster.nodes, gpus_per_node=1))
+        job.wait_for_iteration(20)
+        everything = (f"-N{cluster.nodes}", "--exclusive", "--partition=urgent")
+        cluster.sbatch(*everything, script="sleep 5", user="user2")
+        job.wait_for_launch("interrupted")
+        assert job.read("progress.json")["phase"] == "stopped"
+        job.wait_for_launch("finished", timeout=300)
+        record = job.record()
+        assert [entry["iteration"] for entry in record] == list(range(len(record)))
+    finally:
+        cluster.write(configuration, before + "\n", user="root")
+        cluster.run("scontrol reconfigure")

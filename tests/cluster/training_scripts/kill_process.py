@@ -1,0 +1,43 @@
+"""Kill -9 one process of a job on this host: kill_process.py JOB rank|agent [PID-ORDER].
+
+Prints its pid; exit code 1 where there is none. Processes are found by the environment that Slurm
+gave them, so that nothing else on the host can be hit.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+def environment(process: Path) -> dict[str, str]:
+    try:
+        text = (process / "environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return {}
+    return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
+
+
+def main() -> int:
+    job, kind, order = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    found = []
+    for process in sorted(Path("/proc").glob("[0-9]*")):
+        variables = environment(process)
+        if variables.get("SLURM_JOB_ID") != job or "SLURM_PROCID" not in variables:
+            continue
+        here = variables.get("SLURMD_NODENAME") == os.environ.get("NODE")
+        command = (process / "cmdline").read_bytes()
+        is_rank = "LOCAL_RANK" in variables
+        is_agent = not is_rank and b"torch" in command and b"--master_port" in command
+        if here and (is_rank if kind == "rank" else is_agent):
+            found.append(int(process.name))
+    if not found:
+        return 1
+    victim = found[order % len(found)]
+    os.kill(victim, signal.SIGKILL)
+    print(victim)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
