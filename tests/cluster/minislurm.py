@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,16 @@ FINAL_STATES = frozenset(
     }
 )
 Found = TypeVar("Found")
+# Cancels everything; fails if then, for 60 s, a job is left or a node is not idle.
+CLEAN_UP = """
+squeue --noheader --format=%A | xargs --no-run-if-empty scancel --hurry
+for i in $(seq 300); do
+    [ -z "$(squeue --noheader)" ] && ! sinfo -h -N -o %T | grep -qv '^idle$' && exit 0
+    sinfo -h -N -o %T | grep -q -e down -e drain -e '[*]' && exit 1
+    sleep 0.2
+done
+exit 1
+"""
 
 
 def minislurm(
@@ -77,15 +87,17 @@ class MiniSlurm:
     gpus_per_node: int
     accounting: bool
     shared: str
+    docker_host: str = ""
 
     @classmethod
     def named(cls, name: str) -> "MiniSlurm | None":
         """The cluster of that name, if it is up."""
-        for status in json.loads(minislurm("status", "--json").stdout):
-            settings: dict[str, Any] = status["cluster"]
-            if settings["name"] == name:
-                return cls(shared=status["shared"], **settings)
-        return None
+        shown = minislurm("status", "--json", "--name", name)
+        if shown.returncode:
+            return None
+        (status,) = json.loads(shown.stdout)
+        settings: dict[str, Any] = status["cluster"] | {"shared": status["shared"]}
+        return cls(**{field.name: settings[field.name] for field in fields(cls)})
 
     @property
     def node_names(self) -> list[str]:
@@ -223,14 +235,15 @@ class MiniSlurm:
 
     def heal(self) -> None:
         """Every host and daemon runs, no node is drained or down, the queue is empty."""
-        for host in ["login", "ctl", *(["db"] if self.accounting else []), *self.node_names]:
-            self.start(host)
-        for status in json.loads(minislurm("status", "--json").stdout):
-            if status["cluster"]["name"] == self.name:
-                for host, daemons in status["hosts"].items():
-                    for daemon, state in daemons.items():
-                        if state != "running":
-                            self.start(host, daemon)
+        if self.run(CLEAN_UP, check=False).returncode == 0:
+            return
+        (status,) = json.loads(minislurm("status", "--json", "--name", self.name).stdout)
+        for host, daemons in status["hosts"].items():
+            if daemons is None:
+                self.start(host)
+            for daemon, state in (daemons or {}).items():
+                if state != "running":
+                    self.start(host, daemon)
         wait_until("slurmctld", lambda: "is UP" in self.output("scontrol ping || true"))
         self.cancel_all()
         for node, state in self.node_states().items():
