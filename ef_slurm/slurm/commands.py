@@ -213,24 +213,27 @@ def _minutes(seconds: float) -> str:
 
 
 def _differences(update: JobUpdate, job: SlurmJob) -> list[str]:
-    """A sentence for every field that is not what was asked for."""
+    """A sentence for every field that is not what was asked for, as far as Slurm tells."""
     asked = job.requested
     pairs: list[tuple[str, object, object]] = []
     if update.shape is not None:
         count = len(update.shape.nodes)
         pairs += [
-            ("nodes", asked.min_nodes, count),
-            ("most nodes", asked.max_nodes, count),
             ("tasks", asked.tasks, count),
             ("GPUs per node", asked.gpus_per_node, update.shape.gpus_per_node),
             ("node list", compress(sorted(asked.nodes)), compress(sorted(update.shape.nodes))),
         ]
+        if asked.min_nodes is not None:
+            pairs += [
+                ("fewest nodes", asked.min_nodes, count),
+                ("most nodes", asked.max_nodes, count),
+            ]
     if update.time_limit is not None:
         limit = update.time_limit
-        minutes = limit if math.isinf(limit) else math.ceil(limit / 60) * 60.0
-        pairs.append(("time limit in seconds", asked.time_limit, minutes))
+        wanted = limit if math.isinf(limit) else math.ceil(limit / 60) * 60.0
+        # 22.05 tells no limit of a pending job that has none.
+        seen = math.inf if asked.time_limit is None else asked.time_limit
+        pairs.append(("time limit in seconds", seen, wanted))
     if update.comment is not None:
         pairs.append(("comment", asked.comment, update.comment))
-    return [
-        f"{what} is {is_now}, not {wanted}" for what, is_now, wanted in pairs if is_now != wanted
-    ]
+    return [f"{what} is {seen}, not {wanted}" for what, seen, wanted in pairs if seen != wanted]

@@ -66,8 +66,7 @@ def _job(job: Mapping[str, Any]) -> SlurmJob:
     state, flags = _state(job.get("job_state"))
     reason = _text(job.get("state_reason"))
     nodes = expand(_text(job.get("nodes")))
-    limit = _number(job.get("time_limit"))
-    time_limit = None if limit is None else limit * 60
+    time_limit = _time_limit(job, state)
     return SlurmJob(
         job_id=int(job["job_id"]),
         name=_text(job.get("name")),
@@ -78,7 +77,7 @@ def _job(job: Mapping[str, Any]) -> SlurmJob:
         flags=flags,
         reason="" if reason == "None" else reason,
         hold=_hold(job, state, reason),
-        requested=_requested(job, time_limit),
+        requested=_requested(job, state, time_limit),
         nodes=nodes,
         gpus=_gpus(job, nodes),
         submit_time=_time(job.get("submit_time")),
@@ -93,11 +92,15 @@ def _job(job: Mapping[str, Any]) -> SlurmJob:
     )
 
 
-def _requested(job: Mapping[str, Any], time_limit: float | None) -> Requested:
+def _requested(job: Mapping[str, Any], state: JobBaseState, time_limit: float | None) -> Requested:
+    least = _number(job.get("node_count"))
     most = _number(job.get("max_nodes"))
     tasks = _number(job.get("tasks"))
+    if state is JobBaseState.PENDING and not most and _number(job.get("restart_cnt")):
+        # 22.05 shows the nodes of its last run, and not what it asks for, once a job has run.
+        least = None
     return Requested(
-        min_nodes=int(_number(job.get("node_count")) or 0),
+        min_nodes=int(least) if least else None,
         max_nodes=int(most) if most else None,
         tasks=int(tasks) if tasks else None,
         gpus_per_node=gpus_in(_text(job.get("tres_per_node"))),
@@ -107,6 +110,15 @@ def _requested(job: Mapping[str, Any], time_limit: float | None) -> Requested:
         partition=_text(job.get("partition")),
         comment=_text(job.get("comment")),
     )
+
+
+def _time_limit(job: Mapping[str, Any], state: JobBaseState) -> float | None:
+    """Seconds. 22.05 writes null for UNLIMITED, and for none where the partition's will count."""
+    minutes = _number(job.get("time_limit"))
+    if minutes is not None:
+        return minutes * 60
+    is_null = "time_limit" in job and job["time_limit"] is None
+    return math.inf if is_null and state is not JobBaseState.PENDING else None
 
 
 def _state(value: object) -> tuple[JobBaseState, frozenset[str]]:

@@ -71,9 +71,12 @@ class GpuCount:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """What a job asks for now; the fields that `JobUpdate` changes."""
+    """What a job asks for now; the fields that `JobUpdate` changes.
 
-    min_nodes: int
+    None is what Slurm does not tell: 22.05 hides the node counts of a pending job that has run.
+    """
+
+    min_nodes: int | None
     max_nodes: int | None
     tasks: int | None
     gpus_per_node: int | None

@@ -43,6 +43,9 @@ for _, value in ipairs({ "NO_VAL", "NO_VAL8", "NO_VAL16", "NO_VAL64" }) do
     end
 end
 
+-- 22.05 does not pass our sentences on to scontrol: let it at least say what the matter is.
+local DENIED = slurm.ESLURM_ACCESS_DENIED or slurm.ERROR
+
 local function given(value)
     return value ~= nil and value ~= "" and not NOT_GIVEN[value]
 end
@@ -92,21 +95,21 @@ function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
         local target = given(job_desc.partition) and ours(job_desc.partition, part_list)
         if target then
             slurm.log_user("partition %s %s", target, POINTER)
-            return slurm.ERROR
+            return DENIED
         end
         return slurm.SUCCESS
     end
     if given(job_desc.priority) and job_desc.priority ~= 0 then
         slurm.log_user("job %s is started by ef-slurm: see ef-squeue --explain %s",
             job_rec.job_id, job_rec.job_id)
-        return slurm.ERROR
+        return DENIED
     end
     for _, field in ipairs(SHAPE) do
         local value = job_desc[field]
         if given(value) and not (field == "begin_time" and value == 0) then
             slurm.log_user("job %s gets its nodes, GPUs and times from ef-slurm (%s): to change"
                 .. " them, ef-scancel it and submit it again", job_rec.job_id, field)
-            return slurm.ERROR
+            return DENIED
         end
     end
     return slurm.SUCCESS

@@ -78,6 +78,11 @@ def test_every_job_starts_held(run: Run, command_site: Site) -> None:
     assert command_site.of("user1").job(int(job_id)).hold is not HoldKind.NONE
 
 
+def told(site: Site) -> bool:
+    """Whether Slurm passes a plugin's sentence on to scontrol: 22.05 only says no."""
+    return site.of("user1").configuration().version >= (23, 2, 0)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -99,7 +104,7 @@ def test_an_owner_can_neither_release_nor_reshape(
     arguments = (change, job_id) if change == "release" else ("update", f"jobid={job_id}", change)
     code, said = run("user1", "scontrol", *arguments)
     assert code != 0
-    assert why in said
+    assert why in said or not told(command_site)
     assert command_site.of("user1").job(int(job_id)) == before
 
 
@@ -111,14 +116,14 @@ def test_an_owner_may_hold_and_cancel(run: Run, command_site: Site) -> None:
     command_site.until(lambda: slurm.job(int(job_id)).is_final)
 
 
-def test_no_job_is_moved_in_from_elsewhere(run: Run) -> None:
+def test_no_job_is_moved_in_from_elsewhere(run: Run, command_site: Site) -> None:
     code, said = run(
         "user1", "sbatch", *SMALL, "--hold", "--parsable", "--partition=batch", text=PLAIN
     )
     assert code == 0
     code, said = run("user1", "scontrol", "update", f"jobid={said.strip()}", "Partition=ef")
     assert code != 0
-    assert "ef-sbatch" in said
+    assert "ef-sbatch" in said or not told(command_site)
 
 
 def test_ef_slurm_may_do_all_that(run: Run, command_site: Site) -> None:

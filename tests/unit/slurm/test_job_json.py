@@ -171,3 +171,21 @@ def test_fields_that_are_missing() -> None:
 def test_what_is_no_listing(text: str) -> None:
     with pytest.raises(UnexpectedOutputError, match="squeue --json"):
         parse_jobs(text)
+
+
+def test_what_22_05_does_not_tell() -> None:
+    """After a requeue it shows the last run's nodes; UNLIMITED is null."""
+    fields: dict[str, Any] = {
+        "job_state": "PENDING",
+        "nodes": "",
+        "gres_detail": [],
+        "time_limit": None,
+    }
+    asked = parse(older(**fields)).requested
+    assert (asked.min_nodes, asked.max_nodes, asked.tasks, asked.time_limit) == (
+        None,
+        None,
+        2,
+        None,
+    )
+    assert parse(older(time_limit=None)).end_time == math.inf
