@@ -129,7 +129,7 @@ class Facts:
         return (
             frozenset(asked.nodes) == frozenset(block.nodes)
             and asked.gpus_per_node == block.gpus_per_node
-            and asked.min_nodes == count
+            and asked.min_nodes in (None, count)
             and asked.max_nodes in (None, 0, count)
         )
 
