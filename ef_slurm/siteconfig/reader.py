@@ -28,11 +28,9 @@ _AT_LEAST: Mapping[str, float] = {
     "timers.acknowledge": 1.0,
     "timers.stop": 1.0,
     "timers.start": 1.0,
-    "timers.progress": 1.0,
     "limits.jobs": 0,
     "limits.jobs_per_user": 0,
     "limits.gpus_per_job": 0,
-    "limits.fruitless_starts": 1,
 }
 _AT_MOST: Mapping[str, float] = {"daemon.port": 65535}
 _NOT_EMPTY = frozenset({"slurm.partition", "nodes.gpu_type", "daemon.user"})

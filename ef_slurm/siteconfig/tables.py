@@ -123,7 +123,6 @@ class TimersTable:
         acknowledge: for a job to acknowledge an order; then it is requeued anyway.
         stop: for a checkpoint to be written after that.
         start: for a released job to be seen running.
-        progress: without a report a running job is called silent.
     """
 
     tick: float = 1.0
@@ -131,7 +130,6 @@ class TimersTable:
     acknowledge: float = 30.0
     stop: float = 300.0
     start: float = 60.0
-    progress: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +140,11 @@ class LimitsTable:
         jobs: in the queue at a time.
         jobs_per_user: of one user.
         gpus_per_job: the largest share.
-        fruitless_starts: in a row, after which a job is failed.
     """
 
     jobs: int = 0
     jobs_per_user: int = 0
     gpus_per_job: int = 0
-    fruitless_starts: int = 3
 
 
 @dataclass(frozen=True, slots=True)
