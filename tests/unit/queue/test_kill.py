@@ -24,14 +24,14 @@ def test_a_killed_writer_loses_nothing_that_it_was_told(path: Path) -> None:
             [sys.executable, str(WRITER), str(path)], stdout=subprocess.PIPE, text=True
         ) as writer:
             assert writer.stdout is not None
-            assert writer.stdout.readline() == "ready\n"
-            time.sleep(chance.uniform(0.0, 0.15))
+            acknowledged = [int(writer.stdout.readline()) for _ in range(chance.randint(1, 4))]
+            time.sleep(chance.uniform(0.0, 0.05))
             os.kill(writer.pid, signal.SIGKILL)
-            acknowledged = [int(line) for line in writer.stdout if line.endswith("\n")]
+            acknowledged += [int(line) for line in writer.stdout if line.endswith("\n")]
         told = max([told, *acknowledged])
         with Queue.open(path) as queue:
             check(queue, told)
-    assert told > KILLS, "the writer hardly wrote anything before it was killed"
+    assert told >= KILLS
 
 
 def check(queue: Queue, told: int) -> None:

@@ -39,7 +39,6 @@ def write(queue: Queue, number: int) -> int:
 
 def main() -> None:
     with Queue.open(Path(sys.argv[1])) as queue:
-        print("ready", flush=True)
         number = len(queue.jobs.all(JobState))
         while True:
             number += 1
