@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ef_slurm.planner.capacity import EDGE
 from ef_slurm.planner.curve import least_gpu_time
@@ -151,36 +152,48 @@ def earliest_deadline(
 ) -> float | None:
     """The earliest deadline, to within `resolution` seconds, that `admit` says yes to.
 
-    One resolution earlier it says no. None when no deadline can be promised at all.
+    One resolution earlier it says no. None when no deadline can be promised at all. What a count
+    of GPU time rules out is skipped; from there the search goes up in doubling steps, then halves.
     """
     beside = soonest(newcomer, ledger, now)
     if beside is None or not math.isfinite(beside[-1].end):
         return None
-    grace = newcomer.deadline - newcomer.wish
+    trial = replace(newcomer)
+    others = sorted(tasks, key=lambda task: task.order)
     low, high = newcomer.deadline, beside[-1].end
+
+    def possible(deadline: float) -> bool:
+        trial.move_deadline(deadline)
+        return could_alone(trial, now, deadline) and not lacks_room(trial, others, ledger, now)
+
+    def admitted(deadline: float) -> bool:
+        return possible(deadline) and (
+            least_share(trial, ledger, now, deadline) is not None
+            or together(trial, others, ledger, now) is not None
+        )
+
+    bound = high
+    while bound - low > resolution:
+        middle = (low + bound) / 2
+        if possible(middle):
+            bound = middle
+        else:
+            low = middle
+    step = resolution
+    while low + step < high:
+        if admitted(low + step):
+            high = low + step
+        else:
+            low, step = low + step, 2 * step
     while high - low > resolution:
         middle = (low + high) / 2
-        if would_admit(newcomer, middle, tasks, ledger, now):
+        if admitted(middle):
             high = middle
         else:
             low = middle
-    return high - grace
-
-
-def would_admit(
-    newcomer: Task, deadline: float, tasks: list[Task], ledger: Ledger, now: float
-) -> bool:
-    """What `admit` would say to the same job with another deadline (grace included)."""
-    asked = newcomer.deadline, newcomer.wish
-    newcomer.wish, newcomer.deadline = deadline - (newcomer.deadline - newcomer.wish), deadline
-    try:
-        if not could_alone(newcomer, now, deadline):
-            return False
-        if least_share(newcomer, ledger, now, deadline) is not None:
-            return True
-        others = sorted(tasks, key=lambda task: task.order)
-        if lacks_room(newcomer, others, ledger, now):
-            return False
-        return together(newcomer, others, ledger, now) is not None
-    finally:
-        newcomer.deadline, newcomer.wish = asked
+    while high - low < resolution and high - resolution > newcomer.deadline:
+        # The offer stands only if one whole resolution earlier the answer is no.
+        low = high - resolution
+        if admitted(low):
+            high, low = low, high
+    return high - (newcomer.deadline - newcomer.wish)

@@ -126,18 +126,24 @@ def _admissions(
     ledger: Ledger,
     now: float,
 ) -> tuple[Ledger, list[Task]]:
-    """Judge one by one; whoever is admitted joins `promised`, with its share and its finish."""
-    refused: list[Task] = []
-    for task in asking:
-        grown = admit(task, promised, ledger, now)
-        if grown is None:
-            refused.append(task)
-            continue
-        ledger = grown
-        promised.append(task)
-        share = max(stretch.gpus for stretch in ledger.plans[task.id])
-        shares[task.id] = (share, ledger.finishes[task.id])
-    return ledger, refused
+    """Judge one by one; whoever is admitted joins `promised`, with its share and its finish.
+
+    Whoever was refused is asked once more after a later one was admitted: plans have changed.
+    """
+    while True:
+        refused: list[Task] = []
+        for task in asking:
+            grown = admit(task, promised, ledger, now)
+            if grown is None:
+                refused.append(task)
+                continue
+            ledger = grown
+            promised.append(task)
+            share = max(stretch.gpus for stretch in ledger.plans[task.id])
+            shares[task.id] = (share, ledger.finishes[task.id])
+        if not refused or refused == asking[len(asking) - len(refused) :]:
+            return ledger, refused
+        asking = refused
 
 
 def _share_out(

@@ -101,6 +101,10 @@ class Task:
         """Have the job's own deadline again."""
         self.wish, self.deadline = _deadlines(self.job)
 
+    def move_deadline(self, deadline: float) -> None:
+        """Be due at `deadline`, grace included."""
+        self.wish, self.deadline = deadline - (self.deadline - self.wish), deadline
+
     def after(self, plan: Stretches, now: float) -> Task:
         """The task as it will be once `plan` is carried out at `now`."""
         here = plan[0] if plan and plan[0].start <= now else None
