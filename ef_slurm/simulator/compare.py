@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -11,7 +12,7 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from ef_slurm.simulator.errors import SimulatorError
-from ef_slurm.simulator.run import Request, Result, simulate
+from ef_slurm.simulator.run import Request, Result, prepare, simulate
 
 _POLL_SECONDS = 0.2
 
@@ -29,8 +30,10 @@ def simulate_all(
     `on_done` hears of the jobs that left, in whatever simulation.
 
     Raises:
-        SimulatorError: one of them failed; the others are given up.
+        SimulatorError: one of them cannot be done, or failed.
     """
+    for request in requests:
+        prepare(request)
     if processes <= 1 or len(requests) == 1:
         return [simulate(request, on_done) for request in requests]
     context = multiprocessing.get_context("spawn")
@@ -60,6 +63,8 @@ def simulate_all(
 def _start(done: Synchronized[Any]) -> None:
     global _done
     _done = done
+    # Ctrl-C reaches every process of the terminal; workers die without a word.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _work(request: Request) -> Result:

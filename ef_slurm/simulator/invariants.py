@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ef_slurm.model import Block, Standing
 from ef_slurm.simulator.errors import InvariantError
+from ef_slurm.simulator.metrics import PUNCTUAL
 from ef_slurm.simulator.policies.base import SchedulingPolicy, Setting
 from ef_slurm.simulator.state import Run
 
@@ -39,6 +40,7 @@ class Invariants:
                 self._fail(now, f"job {run.job.id} cannot run on {run.gpus} GPUs")
             if run.gpus and run.standing is not Standing.ADMITTED:
                 self._fail(now, f"job {run.job.id} holds GPUs and is {run.standing.value}")
+        self._check_plans_in_hand(now, runs)
         if self._policy.work_conserving:
             self._check_work_conserved(now, runs, self._setting.gpus - held)
 
@@ -85,6 +87,24 @@ class Invariants:
             self._fail(now, f"job {job_id} spans {size} nodes without filling them")
         if block.first_gpu + block.gpus_per_node > width:
             self._fail(now, f"job {job_id} reaches beyond its node: {block}")
+
+    def _check_plans_in_hand(self, now: float, runs: Sequence[Run]) -> None:
+        """A promised job's schedule ends in time, and all schedules together fit the cluster."""
+        steps: list[tuple[float, int]] = []
+        for run in runs:
+            for segment in run.schedule:
+                steps.append((segment.start + _ROUNDING, segment.gpus))
+                steps.append((segment.end - _ROUNDING, -segment.gpus))
+            deadline = run.job.deadline
+            if run.schedule and run.promised_at is not None and deadline is not None:
+                end = run.schedule[-1].end
+                if end > deadline + PUNCTUAL:
+                    self._fail(now, f"job {run.job.id} is planned to end {end - deadline} s late")
+        held = 0
+        for when, gpus in sorted(steps):
+            held += gpus
+            if held > self._setting.gpus:
+                self._fail(now, f"the plans in hand need {held} GPUs at {when!r}")
 
     def _check_work_conserved(self, now: float, runs: Sequence[Run], idle: int) -> None:
         for run in runs:

@@ -12,7 +12,7 @@ from ef_slurm.simulator import metrics
 from ef_slurm.simulator.engine import Engine
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.overhead import OverheadModel
-from ef_slurm.simulator.policies.base import Setting
+from ef_slurm.simulator.policies.base import SchedulingPolicy, Setting
 from ef_slurm.simulator.policies.registry import make_policy
 from ef_slurm.simulator.state import Run
 from ef_slurm.simulator.trace import Trace, require_requests
@@ -51,17 +51,28 @@ class Result:
     runs: tuple[Run, ...]
 
 
+def prepare(request: Request) -> SchedulingPolicy:
+    """The policy, ready to run on the trace.
+
+    Raises:
+        SimulatorError: there is no such policy, a package that it needs is missing, or the trace
+            does not have what it needs.
+    """
+    policy = make_policy(request.policy, request.setting)
+    if policy.fixed_size:
+        require_requests(request.trace, request.policy)
+    return policy
+
+
 def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> Result:
     """Simulates; `on_done` hears of every job that leaves (see `Engine`).
 
     Raises:
-        InputError: the policy needs what the trace does not have.
+        SimulatorError: see `prepare`.
         InvariantError: a rule of the simulator was broken.
     """
     setting = request.setting
-    policy = make_policy(request.policy, setting)
-    if policy.fixed_size:
-        require_requests(request.trace, request.policy)
+    policy = prepare(request)
     engine = Engine(request.trace, setting, policy, check=request.check, on_done=on_done)
     outcomes = engine.simulate()
     runs = outcomes.runs

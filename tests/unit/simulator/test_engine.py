@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from ef_slurm.model import Block, Outcome, Overhead
+from ef_slurm.model import Block, Outcome, Overhead, Schedule, Segment
 from ef_slurm.simulator.engine import Engine, Outcomes
 from ef_slurm.simulator.errors import InvariantError
 from ef_slurm.simulator.policies.base import Round, Setting
@@ -141,6 +141,25 @@ def test_progress_counts_every_job_once(make_job: Maker) -> None:
     assert sum(heard) == 3
 
 
+def planned(*segments: tuple[float, float, int]) -> Grant:
+    schedule = tuple(Segment(start, end, gpus, "gpu") for start, end, gpus in segments)
+    return Grant(4, schedule=schedule)
+
+
+def test_plans_in_hand_that_do_not_fit_together_are_caught(make_job: Maker) -> None:
+    plans = {"a": planned((0, 10, 4), (20, 30, 4)), "b": planned((0, 20, 4), (25, 30, 8))}
+    with pytest.raises(InvariantError, match="the plans in hand need 12 GPUs at 25"):
+        simulate([make_job("a"), make_job("b")], Scripted((0, plans)))
+    plans["b"] = planned((0, 20, 4), (30, 35, 8))
+    simulate([make_job("a"), make_job("b")], Scripted((0, plans)))
+
+
+def test_a_promise_planned_to_break_is_caught(make_job: Maker) -> None:
+    judge = Judge({"a": Outcome.PROMISED}, schedule=(Segment(0, 30, 1, "gpu"),))
+    with pytest.raises(InvariantError, match=r"job a is planned to end 5 s late"):
+        simulate([make_job("a", deadline=25)], judge)
+
+
 @pytest.mark.parametrize(
     ("grants", "message"),
     [
@@ -173,13 +192,19 @@ class Judge(Scripted):
 
     judges = True
 
-    def __init__(self, verdicts: Mapping[str, Outcome], next_change: float = math.inf) -> None:
+    def __init__(
+        self,
+        verdicts: Mapping[str, Outcome],
+        next_change: float = math.inf,
+        schedule: Schedule = (),
+    ) -> None:
         super().__init__()
         self._verdicts = verdicts
         self._next = next_change
+        self._schedule = schedule
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:
-        grants = {run.job.id: Grant(1) for run in runs} if now else {}
+    def decide(self, now: float, runs: Sequence[Run]) -> Round:  # noqa: ARG002
+        grants = {run.job.id: Grant(1, schedule=self._schedule) for run in runs}
         return Round(grants, self._verdicts, self._next)
 
 
