@@ -131,8 +131,9 @@ class Overhead:
     """Seconds of lost training per change of share; the GPUs are held all the while.
 
     `start` is paid by a first start and by a resume, `reshape` by a move from one running share to
-    another through checkpoint and requeue, `shrink` by giving up whole nodes in place. Each grows
-    by `per_doubling` for every doubling of the new share beyond one GPU.
+    another through checkpoint and requeue, `shrink` by giving up the last nodes in place (the
+    batch script runs on the first). Each grows by `per_doubling` for every doubling of the new
+    share beyond one GPU.
     """
 
     start: float = 0.0
@@ -162,8 +163,8 @@ class Overhead:
         elif (
             old.gpu_type == new.gpu_type
             and old.gpus_per_node == new.gpus_per_node
-            and old.first_gpu == new.first_gpu
-            and set(new.nodes) < set(old.nodes)
+            and len(new.nodes) < len(old.nodes)
+            and new.nodes == old.nodes[: len(new.nodes)]
         ):
             base = self.shrink
         else:

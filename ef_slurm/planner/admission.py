@@ -116,6 +116,7 @@ def restore(tasks: Iterable[Task], old: Ledger, new: Ledger, now: float) -> None
 
     Jobs that stand on most GPUs come last: they are the ones that make room.
     """
+
     def width(task: Task) -> tuple[int, Order]:
         return (task.held.gpus if task.held else 0, task.order)
 

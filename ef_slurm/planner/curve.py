@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from ef_slurm.model import ThroughputCurve
 
@@ -90,7 +91,7 @@ def cheapest_mix(sizes: tuple[tuple[int, float], ...]) -> tuple[tuple[float, flo
 def least_gpu_time(
     corners: tuple[tuple[float, float], ...], iterations: float, seconds: float
 ) -> float:
-    """GPU seconds below which no schedule does `iterations` within `seconds`; infinite if none does.
+    """GPU seconds below which no schedule does `iterations` in `seconds`; infinite if none does.
 
     >>> least_gpu_time(cheapest_mix(((1, 4.0), (2, 7.0))), iterations=55.0, seconds=10.0)
     15.0
@@ -98,7 +99,7 @@ def least_gpu_time(
     if iterations <= 0:
         return 0.0
     rate = iterations / seconds if seconds > 0 else math.inf
-    for (low_rate, low), (high_rate, high) in zip(corners, corners[1:], strict=False):
+    for (low_rate, low), (high_rate, high) in pairwise(corners):
         if rate <= high_rate:
             return seconds * (low + (high - low) * (rate - low_rate) / (high_rate - low_rate))
     return math.inf

@@ -54,7 +54,7 @@ def _decision(task: Task, ledger: Ledger, lines: Mapping[str, Line], now: float)
         schedule,
         finish if finish < math.inf else None,
         _promise(task, finish),
-        _reason(task, here, ledger, now),
+        _reason(task, here, ledger),
     )
 
 
@@ -69,14 +69,14 @@ def _promise(task: Task, finish: float) -> PromiseState:
     return PromiseState.AT_RISK
 
 
-def _reason(task: Task, here: Stretch | None, ledger: Ledger, now: float) -> Reason:
+def _reason(task: Task, here: Stretch | None, ledger: Ledger) -> Reason:
     held = task.held
     if here is None:
         plan = ledger.plans[task.id]
         until = plan[0].start if plan else None
         if held is None:
             return Reason(ReasonCode.WAITS, until=until)
-        return Reason(ReasonCode.PAUSED, job=_taker(task, held, None, ledger, now), until=until)
+        return Reason(ReasonCode.PAUSED, job=_taker(task, held, ledger), until=until)
     if held is None:
         return Reason(ReasonCode.STARTED, gpus=here.gpus)
     if here.same_block(held):
@@ -84,12 +84,10 @@ def _reason(task: Task, here: Stretch | None, ledger: Ledger, now: float) -> Rea
     if here.gpus > held.gpus:
         return Reason(ReasonCode.GREW, gpus=here.gpus, until=here.end)
     code = ReasonCode.SHRANK if here.gpus < held.gpus else ReasonCode.MIGRATED
-    return Reason(code, job=_taker(task, held, here, ledger, now), gpus=here.gpus)
+    return Reason(code, job=_taker(task, held, ledger), gpus=here.gpus)
 
 
-def _taker(
-    task: Task, held: Stretch, here: Stretch | None, ledger: Ledger, now: float
-) -> str | None:
+def _taker(task: Task, held: Stretch, ledger: Ledger) -> str | None:
     """Who next gets GPUs that a job gives up."""
     takers = [
         rectangle

@@ -21,9 +21,9 @@ LATE = 1e-3
 """Seconds by which a finish may pass its deadline by rounding alone."""
 
 
-def carry_on(tasks: Iterable[Task], ledger: Ledger, now: float, plans: dict[str, Stretches]) -> (
-    list[Task]
-):
+def carry_on(
+    tasks: Iterable[Task], ledger: Ledger, now: float, plans: dict[str, Stretches]
+) -> list[Task]:
     """Enter the plans in hand as they stand at `now`; return the tasks whose plan does not hold.
 
     Plans are entered in order of their next start, so whoever is already there keeps its place. A

@@ -61,9 +61,7 @@ def soonest(task: Task, ledger: Ledger, now: float) -> Stretches | None:
     return two or best
 
 
-def from_now(
-    task: Task, ledger: Ledger, now: float, size: Size, deadline: float
-) -> Stretch | None:
+def from_now(task: Task, ledger: Ledger, now: float, size: Size, deadline: float) -> Stretch | None:
     """One block from now to the end, the present one or one around or inside it if possible."""
     gpus, rate, gpu_type = size
     run = task.job.iterations / rate
@@ -93,16 +91,15 @@ def _near(
     """(first GPU, end) on the present block, inside it, or on the larger block around it."""
     gpus, rate, gpu_type = size
     run = task.job.iterations / rate
-    if gpus == held.gpus:
-        end = max(now, task.trains_from) + run
-        firsts: tuple[int, ...] | range = (held.first,)
-    else:
-        firsts = range(held.first // gpus * gpus, held.first + held.gpus, gpus)
-        end = now + task.overhead(held, gpus, gpu_type, firsts[0]) + run
-    if end <= deadline + EDGE:
-        for first in firsts:
-            if first + gpus <= table.width and table.free_until(first, gpus) >= end - EDGE:
-                return first, end
+    for first in range(held.first // gpus * gpus, held.first + held.gpus, gpus):
+        trains = now + task.overhead(held, gpus, gpu_type, first)
+        end = (max(now, task.trains_from) if gpus == held.gpus else trains) + run
+        if (
+            end <= deadline + EDGE
+            and first + gpus <= table.width
+            and table.free_until(first, gpus) >= end - EDGE
+        ):
+            return first, end
     return None
 
 
@@ -154,11 +151,7 @@ def in_two(task: Task, ledger: Ledger, now: float, deadline: float) -> Stretches
             left = task.job.iterations - done
             if done <= 0.0 or left <= 0.0:
                 continue
-            paid = (
-                task.overhead(stretch, gpus, gpu_type, place)
-                if stretch.end >= start
-                else move
-            )
+            paid = task.overhead(stretch, gpus, gpu_type, place) if stretch.end >= start else move
             end = start + paid + left / rate
             cost = (until - now) * stretch.gpus + (end - start) * gpus
             if end > deadline + EDGE or cost >= best_cost:

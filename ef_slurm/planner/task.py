@@ -136,11 +136,7 @@ class Task:
             base = cost.reshape
         elif old.first == first and old.gpus == gpus:
             return 0.0
-        elif (
-            self.per_node[gpu_type] <= gpus < old.gpus
-            and old.first <= first
-            and first + gpus <= old.first + old.gpus
-        ):
+        elif self.per_node[gpu_type] <= gpus < old.gpus and old.first == first:
             base = cost.shrink
         else:
             base = cost.reshape
@@ -178,9 +174,7 @@ def make_task(job: Job, lines: Mapping[str, Line], most: int | None = None) -> T
             trains_from = job.running.trains_from
     per_node = {gpu_type: line.per_node for gpu_type, line in lines.items()}
     corners = cheapest_mix(tuple((size.gpus, size.rate) for size in sizes))
-    return Task(
-        job, deadline, wish, envelopes, tuple(sizes), corners, held, trains_from, per_node
-    )
+    return Task(job, deadline, wish, envelopes, tuple(sizes), corners, held, trains_from, per_node)
 
 
 def _deadlines(job: Job) -> tuple[float, float]:
