@@ -77,6 +77,7 @@ class MiniSlurm:
     """A cluster that is up.
 
     Attributes:
+        docker_host: address of its Docker engine; empty for the default one and for none.
         shared: the directory that all hosts share, as they see it.
     """
 
@@ -86,6 +87,7 @@ class MiniSlurm:
     nodes: int
     gpus_per_node: int
     accounting: bool
+    docker_host: str
     shared: str
     docker_host: str = ""
 
