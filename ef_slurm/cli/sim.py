@@ -29,7 +29,7 @@ from ef_slurm.simulator.report.png import (
     write_run_figure,
 )
 from ef_slurm.simulator.report.table import HEADINGS, cells, grid, sheet
-from ef_slurm.simulator.run import Request, Result, simulate
+from ef_slurm.simulator.run import Request, Result, prepare, simulate
 from ef_slurm.simulator.sacct import read_sacct
 from ef_slurm.simulator.site import SiteQuestion, answer_site, parse_scaling
 from ef_slurm.simulator.throughput import ThroughputTables, read_throughputs
@@ -234,8 +234,8 @@ def run(
     "--policies",
     type=_Policies(),
     metavar="NAME,NAME,…",
-    default=",".join(POLICIES),
-    show_default=True,
+    show_default="all that can run",
+    help=f"Of {', '.join(POLICIES)}.",
 )
 @_options(_COST, _wait_or("wait", "reject", "best-effort", default="wait"), _PROCESSES)
 @_options(_CHECK, _JSON, _HTML, _PNG)
@@ -245,7 +245,7 @@ def compare(
     throughputs: Path | None,
     nodes: int,
     gpus_per_node: int,
-    policies: tuple[str, ...],
+    policies: tuple[str, ...] | None,
     overhead: OverheadModel,
     if_infeasible: str,
     processes: int,
@@ -267,8 +267,10 @@ def compare(
     wish = IfInfeasible(if_infeasible)
     requests = [
         Request(trace, nodes, gpus_per_node, policy, overhead, wish, check=check)
-        for policy in policies
+        for policy in policies or POLICIES
     ]
+    if policies is None:
+        requests = _possible(requests)
     results = _simulate_all(requests, processes)
     if not _is_stdout(json_file):
         click.echo(grid(HEADINGS, [cells(result.metrics) for result in results]))
@@ -439,6 +441,19 @@ def _trace(file: Path, throughputs: Path | None, gpus_per_node: int) -> Trace:
 
 def _tables(directory: Path | None, gpus_per_node: int) -> ThroughputTables:
     return analytic_tables(gpus_per_node) if directory is None else read_throughputs(directory)
+
+
+def _possible(requests: list[Request]) -> list[Request]:
+    """Those that can run here and on this trace, with a note on the others."""
+    possible = []
+    for request in requests:
+        try:
+            prepare(request)
+        except SimulatorError as error:
+            click.echo(f"note: {request.policy} left out: {error}", err=True)
+        else:
+            possible.append(request)
+    return possible
 
 
 def _simulate_all(requests: list[Request], processes: int) -> list[Result]:

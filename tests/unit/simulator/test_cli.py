@@ -156,3 +156,17 @@ def test_help_has_examples() -> None:
         result = invoke(*command, "--help")
         assert result.exit_code == 0
         assert "ef-sim " in result.stdout
+
+
+def test_compare_leaves_out_what_cannot_run_unless_asked_for(tmp_path: Path) -> None:
+    trace = tmp_path / "t.csv"
+    columns = "submission_time,num_iteration,model_name,deadline,batch_size"
+    trace.write_text(f"{columns}\n0,100,bert,900,64\n")
+    result = invoke("compare", str(trace), *CLUSTER, "--processes", "1")
+    assert result.exit_code == 0, result.output
+    rows = [line.split()[0] for line in result.stdout.splitlines()[1:]]
+    assert rows == ["elasticflow", "edf", "edf-admission"]
+    assert "note: slurm left out" in result.stderr
+    asked = invoke("compare", str(trace), *CLUSTER, "--policies", "edf,slurm")
+    assert asked.exit_code == 1
+    assert "policy 'slurm' runs jobs at their requested size" in asked.stderr
