@@ -12,6 +12,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -178,14 +179,17 @@ def guests() -> Iterator[Mapping[str, Guest]]:
     """Sessions of the mini-Slurm's users."""
     if "MINISLURM_NAME" not in os.environ:
         pytest.skip("no mini-Slurm: docker/minislurm up --name NAME, and set MINISLURM_NAME")
-    guests = {user: Guest(user) for user in ("user1", "user2")}
-    settings = CommandSlurm(GuestRunner(guest=guests["user1"])).configuration().settings
-    # Without accounting there are no operators: root has their rights.
-    has_operators = "slurmdbd" in settings["AccountingStorageType"]
-    guests["ef-slurm"] = Guest("ef-slurm" if has_operators else "root")
-    yield guests
-    for guest in guests.values():
-        guest.close()
+    with ExitStack() as stack:
+
+        def guest(user: str) -> Guest:
+            return stack.enter_context(closing(Guest(user)))
+
+        guests = {user: guest(user) for user in ("user1", "user2")}
+        settings = CommandSlurm(GuestRunner(guest=guests["user1"])).configuration().settings
+        # Without accounting there are no operators: root has their rights.
+        has_operators = "slurmdbd" in settings["AccountingStorageType"]
+        guests["ef-slurm"] = guest("ef-slurm" if has_operators else "root")
+        yield guests
 
 
 @pytest.fixture
