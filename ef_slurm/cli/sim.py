@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,13 +13,14 @@ from typing import Any
 
 import click
 
-from ef_slurm.model import IfInfeasible, is_power_of_two
+from ef_slurm.cli import sim_options
+from ef_slurm.model import IfInfeasible
 from ef_slurm.simulator.analytic import analytic_tables, write_tables
 from ef_slurm.simulator.compare import simulate_all
 from ef_slurm.simulator.errors import InvariantError, SimulatorError
 from ef_slurm.simulator.generate import Recipe, generate, only_models
 from ef_slurm.simulator.outfile import write_whole
-from ef_slurm.simulator.overhead import OverheadModel, parse_overhead
+from ef_slurm.simulator.overhead import OverheadModel
 from ef_slurm.simulator.policies.registry import POLICIES
 from ef_slurm.simulator.report.html import compare_page, run_page
 from ef_slurm.simulator.report.png import (
@@ -35,121 +35,9 @@ from ef_slurm.simulator.site import SiteQuestion, answer_site, parse_scaling
 from ef_slurm.simulator.throughput import ThroughputTables, read_throughputs
 from ef_slurm.simulator.trace import Trace, read_trace, trace_text
 
-_FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
-
 
 class _Bug(click.ClickException):
     exit_code = 70  # EX_SOFTWARE of sysexits.h
-
-
-class _Overhead(click.ParamType[OverheadModel]):
-    name = "overhead"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> OverheadModel:
-        if isinstance(value, OverheadModel):
-            return value
-        try:
-            return parse_overhead(value)
-        except SimulatorError as error:
-            self.fail(str(error), param, ctx)
-
-
-class _PowerOfTwo(click.ParamType[int]):
-    name = "integer"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if not (str(value).isdecimal() and is_power_of_two(int(value))):
-            self.fail(f"{value!r} is not valid: a power of two (1, 2, 4, 8, …)", param, ctx)
-        return int(value)
-
-
-class _Policies(click.ParamType[tuple[str, ...]]):
-    name = "list"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        names = tuple(dict.fromkeys(part.strip() for part in value.split(",")))
-        for name in names:
-            if name not in POLICIES:
-                self.fail(f"{name!r} is not a policy: one of {', '.join(POLICIES)}", param, ctx)
-        return names
-
-
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def apply(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return apply
-
-
-_CLUSTER = (
-    click.option(
-        "--nodes", required=True, type=click.IntRange(min=1), help="Nodes of the cluster."
-    ),
-    click.option("--gpus-per-node", required=True, type=_PowerOfTwo(), help="GPUs of each node."),
-)
-_TABLES = click.option(
-    "--throughputs",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Throughput tables, <model>.csv each. Default: ef-sim's own analytic curves.",
-)
-_COST = click.option(
-    "--overhead",
-    type=_Overhead(),
-    metavar="zero|constant:SECONDS|paper",
-    default="zero",
-    show_default=True,
-    help="Training lost at every start and reshape.",
-)
-_JSON = click.option(
-    "--json",
-    "json_file",
-    type=_FILE,
-    metavar="FILE",
-    help="Write the numbers as JSON ('-': only that, to standard output).",
-)
-_HTML = click.option(
-    "--html",
-    "html_file",
-    type=_FILE,
-    metavar="FILE",
-    help="Write a report, one self-contained page.",
-)
-_PNG = click.option(
-    "--png",
-    "figure_file",
-    type=_FILE,
-    metavar="FILE",
-    help="Write a figure (.png, .svg or .pdf; needs matplotlib).",
-)
-_CHECK = click.option(
-    "--check", is_flag=True, help="Check the simulator's own rules at every event (slower)."
-)
-_PROCESSES = click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    default=lambda: os.cpu_count() or 1,
-    show_default="the machine's cores",
-    help="Simulations at a time.",
-)
-
-
-def _wait_or(*names: str, default: str) -> Callable[[Any], Any]:
-    return click.option(
-        "--if-infeasible",
-        type=click.Choice(names),
-        default=default,
-        show_default=True,
-        help="What elasticflow does with a deadline that it cannot promise.",
-    )
 
 
 def _reports_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -181,10 +69,13 @@ def main() -> None:
 
 @main.command()
 @click.argument("trace_file", metavar="TRACE", type=click.Path(path_type=Path))
-@_options(_TABLES, *_CLUSTER)
+@sim_options.together(sim_options.TABLES, *sim_options.CLUSTER)
 @click.option("--policy", type=click.Choice(POLICIES), default="elasticflow", show_default=True)
-@_options(_COST, _wait_or("wait", "reject", "best-effort", default="wait"))
-@_options(_CHECK, _JSON, _HTML, _PNG)
+@sim_options.together(
+    sim_options.cost("zero"),
+    sim_options.if_infeasible("wait", "reject", "best-effort", default="wait"),
+)
+@sim_options.together(sim_options.CHECK, sim_options.JSON, sim_options.HTML, sim_options.PNG)
 @_reports_errors
 def run(
     trace_file: Path,
@@ -229,16 +120,20 @@ def run(
 
 @main.command()
 @click.argument("trace_file", metavar="TRACE", type=click.Path(path_type=Path))
-@_options(_TABLES, *_CLUSTER)
+@sim_options.together(sim_options.TABLES, *sim_options.CLUSTER)
 @click.option(
     "--policies",
-    type=_Policies(),
+    type=sim_options.policies,
     metavar="NAME,NAME,…",
     show_default="all that can run",
     help=f"Of {', '.join(POLICIES)}.",
 )
-@_options(_COST, _wait_or("wait", "reject", "best-effort", default="wait"), _PROCESSES)
-@_options(_CHECK, _JSON, _HTML, _PNG)
+@sim_options.together(
+    sim_options.cost("zero"),
+    sim_options.if_infeasible("wait", "reject", "best-effort", default="wait"),
+    sim_options.PROCESSES,
+)
+@sim_options.together(sim_options.CHECK, sim_options.JSON, sim_options.HTML, sim_options.PNG)
 @_reports_errors
 def compare(
     trace_file: Path,
@@ -282,7 +177,7 @@ def compare(
 
 
 @main.command("generate")
-@click.argument("trace_file", metavar="TRACE", type=_FILE)
+@click.argument("trace_file", metavar="TRACE", type=sim_options.FILE)
 @click.option("--jobs", type=click.IntRange(min=1), default=200, show_default=True)
 @click.option(
     "--mean-interarrival",
@@ -309,7 +204,7 @@ def compare(
     show_default=True,
     help="Part of the jobs without a deadline, 0 to 1.",
 )
-@_TABLES
+@sim_options.TABLES
 @click.option("--models", metavar="NAME,NAME,…", help="Only these models. Default: all tables.")
 @click.option(
     "--write-throughputs",
@@ -352,7 +247,7 @@ def generate_command(
 
 @main.command()
 @click.argument("sacct_file", metavar="EXPORT", type=click.Path(path_type=Path))
-@_options(*_CLUSTER)
+@sim_options.together(*sim_options.CLUSTER)
 @click.option(
     "--deadline-factor",
     "factors",
@@ -377,15 +272,12 @@ def generate_command(
     show_default=True,
     help="No job gets more than this many times the GPUs that it requested.",
 )
-@click.option(
-    "--overhead",
-    type=_Overhead(),
-    metavar="zero|constant:SECONDS|paper",
-    default="constant:30",
-    show_default=True,
-    help="Training lost at every start and reshape.",
+@sim_options.cost("constant:30")
+@sim_options.together(
+    sim_options.if_infeasible("best-effort", "wait", "reject", default="best-effort"),
+    sim_options.PROCESSES,
+    sim_options.JSON,
 )
-@_options(_wait_or("best-effort", "wait", "reject", default="best-effort"), _PROCESSES, _JSON)
 @_reports_errors
 def site(
     sacct_file: Path,

@@ -1,0 +1,126 @@
+"""Options that the commands of ef-sim share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ef_slurm.model import is_power_of_two
+from ef_slurm.simulator.errors import SimulatorError
+from ef_slurm.simulator.overhead import OverheadModel, parse_overhead
+from ef_slurm.simulator.policies.registry import POLICIES
+
+FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+
+
+def overhead(text: str) -> OverheadModel:
+    """The type of `--overhead`."""
+    try:
+        return parse_overhead(text)
+    except SimulatorError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def power_of_two(text: str) -> int:
+    """The type of `--gpus-per-node`."""
+    if not (text.isdecimal() and is_power_of_two(int(text))):
+        raise click.BadParameter(f"{text!r} is not valid: a power of two (1, 2, 4, 8, …)")
+    return int(text)
+
+
+def policies(text: str) -> tuple[str, ...]:
+    """The type of `--policies`."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in POLICIES:
+            raise click.BadParameter(f"{name!r} is not a policy: one of {', '.join(POLICIES)}")
+    return names
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options as one decorator, in the order of `--help`."""
+
+    def apply(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+CLUSTER = (
+    click.option(
+        "--nodes", required=True, type=click.IntRange(min=1), help="Nodes of the cluster."
+    ),
+    click.option(
+        "--gpus-per-node",
+        required=True,
+        type=power_of_two,
+        metavar="POWER OF TWO",
+        help="GPUs of each node.",
+    ),
+)
+TABLES = click.option(
+    "--throughputs",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Throughput tables, <model>.csv each. Default: ef-sim's own analytic curves.",
+)
+JSON = click.option(
+    "--json",
+    "json_file",
+    type=FILE,
+    metavar="FILE",
+    help="Write the numbers as JSON ('-': only that, to standard output).",
+)
+HTML = click.option(
+    "--html",
+    "html_file",
+    type=FILE,
+    metavar="FILE",
+    help="Write a report, one self-contained page.",
+)
+PNG = click.option(
+    "--png",
+    "figure_file",
+    type=FILE,
+    metavar="FILE",
+    help="Write a figure (.png, .svg or .pdf; needs matplotlib).",
+)
+CHECK = click.option(
+    "--check", is_flag=True, help="Check the simulator's own rules at every event (slower)."
+)
+PROCESSES = click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=lambda: os.cpu_count() or 1,
+    show_default="the machine's cores",
+    help="Simulations at a time.",
+)
+
+
+def if_infeasible(*names: str, default: str) -> Callable[[Any], Any]:
+    """`--if-infeasible` with these choices."""
+    return click.option(
+        "--if-infeasible",
+        type=click.Choice(names),
+        default=default,
+        show_default=True,
+        help="What elasticflow does with a deadline that it cannot promise.",
+    )
+
+
+def cost(default: str) -> Callable[[Any], Any]:
+    """`--overhead` with this default."""
+    return click.option(
+        "--overhead",
+        type=overhead,
+        metavar="zero|constant:SECONDS|paper",
+        default=default,
+        show_default=True,
+        help="Training lost at every start and reshape.",
+    )
