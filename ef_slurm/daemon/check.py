@@ -210,6 +210,7 @@ def check_rights(config: SiteConfig, user: str, level: AdminLevel | None) -> Ite
             "daemon.user",
             f"is {config.daemon.user!r}, and this is {user!r}: run the check as the daemon's user",
         )
+        return
     if level is None:
         yield Finding(
             Level.WARNING,

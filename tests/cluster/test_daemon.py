@@ -1,0 +1,221 @@
+"""ef-schedd on the mini-Slurm: real jobs through ef-sbatch, and everything that happens to them.
+
+The jobs are `daemon_pacer.py`: quick to start, so that a test takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.ef_site import Site
+from tests.cluster.minislurm import MiniSlurm, wait_until
+
+pytestmark = pytest.mark.cluster
+
+RATES = "1:10,2:18,4:32,8:56,16:90"
+PACER = "/opt/ef-slurm/tests/cluster/daemon_pacer.py"
+
+
+class Bench:
+    """A site with its daemon, and what a user does with it."""
+
+    def __init__(self, cluster: MiniSlurm) -> None:
+        self.cluster = cluster
+        self.site = Site(self._shell, {"start": 6.0, "reshape": 8.0, "shrink": 6.0})
+
+    def _shell(
+        self, command: str, *, user: str = "root", on: str = "ctl", stdin: str | None = None
+    ) -> str:
+        return self.cluster.output(command, user=user, on=on, stdin=stdin)
+
+    def submit(
+        self, iterations: int, *options: str, user: str = "user1", more: str = ""
+    ) -> dict[str, Any]:
+        """ef-sbatch's answer as JSON."""
+        words = " ".join(
+            (
+                "ef-sbatch --json",
+                f"--iterations={iterations} --global-batch-size=32 --throughput={RATES}",
+                *options,
+                f"python3 {PACER} --rates {RATES} {more}",
+            )
+        )
+        done = self.cluster.run(words, user=user, check=False)
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def job(self, iterations: int, *options: str, user: str = "user1", more: str = "") -> int:
+        """The id of a job that was taken."""
+        answer = self.submit(iterations, *options, user=user, more=more)
+        return int(answer["job_id"])
+
+    def queue(self) -> dict[int, dict[str, Any]]:
+        """ef-squeue's view of all jobs, ended ones too."""
+        shown = json.loads(self.cluster.output("ef-squeue --json --states=all", user="user1"))
+        return {int(job["job_id"]): job for job in shown["jobs"]}
+
+    def state(self, job_id: int) -> str:
+        state: str = self.queue()[job_id]["state"]
+        return state.lower()
+
+    def wait_state(self, job_id: int, *states: str, timeout: float = 60) -> dict[str, Any]:
+        def reached() -> dict[str, Any] | None:
+            job = self.queue()[job_id]
+            return job if job["state"].lower() in states else None
+
+        found = wait_until(f"job {job_id} to be {states}", reached, timeout=timeout)
+        assert found is not None
+        return found
+
+    def explain(self, job_id: int) -> str:
+        return self.cluster.output(f"ef-squeue --explain {job_id}", user="user1")
+
+    def gpus_held(self) -> Counter[str]:
+        """GPUs in use by node, as Slurm tells them job by job."""
+        shown = self.cluster.output(
+            "squeue --noheader --states=R,CG --Format='JobID:|,NodeList:|,tres-per-node:|'"
+        )
+        held: Counter[str] = Counter()
+        for line in shown.splitlines():
+            _, nodes, gres = line.split("|")[:3]
+            count = int(gres.rpartition(":")[2]) if "gpu" in gres else 0
+            for node in self.cluster.output(f"scontrol show hostnames {nodes.strip()}").split():
+                held[node] += count
+        return held
+
+
+@pytest.fixture(scope="module")
+def site(running_cluster: MiniSlurm) -> Iterator[Bench]:
+    bench = Bench(running_cluster)
+    bench.site.stop("KILL")
+    bench.site.prepare()
+    bench.site.start()
+    yield bench
+    bench.site.stop()
+
+
+@pytest.fixture
+def bench(site: Bench) -> Iterator[Bench]:
+    """The site with a daemon that runs and no job; what goes wrong comes with the daemon's log."""
+    yield site
+    site.cluster.heal()
+    wait_until(
+        "no active job",
+        lambda: not json.loads(site.cluster.output("ef-squeue --json", user="user1"))["jobs"],
+        timeout=60,
+    )
+
+
+def test_check_finds_nothing_wrong(bench: Bench) -> None:
+    shown = bench.cluster.output("ef-schedd check", user="ef-slurm", on="ctl")
+    assert "ERROR" not in shown
+    assert "WARNING" not in shown
+
+
+def test_a_second_daemon_refuses(bench: Bench) -> None:
+    again = bench.cluster.run("ef-schedd run", user="ef-slurm", on="ctl", check=False)
+    assert again.returncode != 0
+    assert "has a daemon already" in again.stderr
+
+
+def test_a_newcomer_makes_another_shrink_and_both_promises_are_kept(bench: Bench) -> None:
+    first = bench.job(5000, "--deadline=+5m")
+    assert bench.wait_state(first, "running")["share"] == 16
+    time.sleep(3)
+    second = bench.job(1000, "--deadline=+36s")
+    bench.wait_state(second, "running", timeout=20)
+    assert 0 < bench.queue()[first]["share"] < 16
+    for job in (first, second):
+        done = bench.wait_state(job, "completed", "failed", timeout=120)
+        assert done["state"].lower() == "completed", bench.explain(job)
+        assert "kept" in bench.explain(job)
+
+
+def test_a_best_effort_job_is_paused_for_a_promise_and_goes_on(bench: Bench) -> None:
+    idle = bench.job(2500, "--best-effort")
+    bench.wait_state(idle, "running")
+    time.sleep(2)
+    urgent = bench.job(1800, "--deadline=+33s")  # 8 GPUs would not do
+    bench.wait_state(idle, "paused", timeout=20)
+    bench.wait_state(urgent, "completed", timeout=40)
+    assert bench.wait_state(idle, "completed", timeout=60)["reshapes"] >= 1
+
+
+def test_owner_cancels_requeues_and_holds(bench: Bench) -> None:
+    job = bench.job(3000, "--deadline=+10m")
+    bench.wait_state(job, "running")
+    bench.cluster.run(f"scontrol requeue {job}", user="user1")
+    wait_until("the daemon to see it", lambda: "not by ef-slurm" in bench.explain(job), timeout=30)
+    bench.wait_state(job, "running")
+    bench.cluster.run(f"scontrol requeuehold {job}", user="user1")
+    bench.wait_state(job, "held")
+    bench.cluster.run(f"scontrol release {job}")
+    bench.wait_state(job, "running")
+    bench.cluster.run(f"scancel {job}", user="user1")
+    bench.wait_state(job, "cancelled")
+
+
+def test_other_peoples_jobs_are_planned_around(bench: Bench) -> None:
+    other = bench.cluster.sbatch(
+        "--partition=batch", "--nodelist=n1", "--gres=gpu:4", "--time=5", script="sleep 200"
+    )
+    bench.cluster.wait_for_state(other, "RUNNING")
+    time.sleep(6)  # one idle tick: the daemon must have seen it
+    job = bench.job(600, "--deadline=+2m")
+    running = bench.wait_state(job, "running")
+    assert running["share"] == 2 or "n1" not in running["nodes"]
+    assert bench.cluster.job_state(other) == "RUNNING"
+    bench.wait_state(job, "completed")
+    assert bench.cluster.job(other)["Restarts"] == "0"
+
+
+def test_a_drained_node_is_left(bench: Bench) -> None:
+    job = bench.job(4000, "--deadline=+10m")
+    bench.wait_state(job, "running")
+    bench.cluster.run("scontrol update nodename=n2 state=drain reason=test")
+
+    def moved() -> bool:
+        row = bench.queue()[job]
+        return row["state"].lower() == "running" and "n2" not in row["nodes"]
+
+    wait_until("the job to leave n2", moved, timeout=40)
+    assert "n2" not in bench.cluster.job(job)["NodeList"]
+
+
+def test_slurmctld_goes_and_comes_back(bench: Bench) -> None:
+    job = bench.job(1500, "--deadline=+5m")
+    bench.wait_state(job, "running")
+    bench.cluster.kill("ctl", "slurmctld")
+    time.sleep(8)
+    bench.cluster.start("ctl", "slurmctld")
+    assert bench.wait_state(job, "completed", timeout=60)["state"]
+
+
+def test_the_daemon_killed_at_bad_moments_loses_nothing(bench: Bench) -> None:
+    first = bench.job(2000, "--deadline=+5m")
+    for number in range(6):
+        time.sleep(0.3 * number)
+        bench.site.stop("KILL")
+        bench.site.start()
+        if number == 2:
+            second = bench.job(900, "--deadline=+45s")
+    for job in (first, second):
+        done = bench.wait_state(job, "completed", "failed", "lost", timeout=150)
+        assert done["state"].lower() == "completed", bench.explain(job)
+
+
+def test_users_cannot_touch_each_others_jobs(bench: Bench) -> None:
+    job = bench.job(3000, "--deadline=+10m")
+    bench.wait_state(job, "running")
+    other = bench.cluster.run(f"ef-scancel {job}", user="user2", check=False)
+    assert other.returncode != 0
+    assert bench.state(job) == "running"
+    plain = bench.cluster.run("sbatch --partition=ef --wrap=true", user="user1", check=False)
+    assert plain.returncode != 0
+    assert "ef-sbatch" in plain.stderr
