@@ -360,7 +360,13 @@ def _progress(jobs: int, label: str) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    with click.progressbar(length=jobs, label=label, file=sys.stderr, show_pos=True) as bar:
+    with click.progressbar(
+        length=jobs,
+        label=label,
+        file=sys.stderr,
+        show_pos=True,
+        update_min_steps=max(1, jobs // 200),
+    ) as bar:
         yield bar.update
 
 
