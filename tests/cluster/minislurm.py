@@ -89,7 +89,6 @@ class MiniSlurm:
     accounting: bool
     docker_host: str
     shared: str
-    docker_host: str = ""
 
     @classmethod
     def named(cls, name: str) -> "MiniSlurm | None":
