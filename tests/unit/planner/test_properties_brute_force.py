@@ -1,0 +1,114 @@
+"""Property 5: how close admission comes to what any schedule could do.
+
+Two yardsticks, both clairvoyant in choosing schedules and exact on their grid of steps:
+
+* *any schedule*: the most jobs that can end in time, whichever are left out. Nobody who promises
+  at arrival can reach it always: an early promise may cost two later ones.
+* *in turn*: promise each job at its arrival if any schedule can keep all promises. The difference
+  to it is what the planner's search misses. It can be negative: refusing one job may leave room
+  for two, and the planner may change shares inside a step.
+
+`in turn` admits with hindsight of nothing, but a schedule for the promised may have to begin before
+a later job arrives, so with staggered arrivals it, too, can be out of reach.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from ef_slurm.model import Cluster, Job, Overhead, Policy, ThroughputCurve
+from tests.unit.planner.brute_force import Case, Puzzle
+from tests.unit.planner.world import World
+
+STEP = 60.0
+STEPS = 5
+
+
+def random_case(rng: random.Random, gpus: int, arrival: int) -> Case:
+    rate = 1.0
+    rates = []
+    size = 1
+    while size <= gpus:
+        if rng.random() < 0.85 or size == gpus and not rates:
+            rates.append((size, round(rate, 3)))
+        rate *= rng.choice([0.9, 1.3, 1.6, 1.8, 2.0])
+        size *= 2
+    deadline = rng.randint(arrival + 1, STEPS)
+    fastest = max(value for _, value in rates)
+    seconds = STEP * (deadline - arrival)
+    work = rng.uniform(0.2, 1.0) * rng.choice([rates[0][1], rates[-1][1], fastest]) * seconds
+    return Case(round(work, 3), tuple(rates), STEP * arrival, STEP * deadline)
+
+
+def puzzles(number: int, overhead: float, staggered: bool) -> Iterator[tuple[Puzzle, Cluster]]:
+    rng = random.Random(f"{overhead} {staggered}")
+    for _ in range(number):
+        cluster = rng.choice([Cluster.uniform(1, 8), Cluster.uniform(2, 4), Cluster.uniform(1, 4)])
+        arrivals = sorted(
+            rng.randrange(STEPS - 1) if staggered else 0 for _ in range(rng.choice([2, 3, 4, 4, 4]))
+        )
+        jobs = tuple(random_case(rng, cluster.gpus, arrival) for arrival in arrivals)
+        yield Puzzle(jobs, cluster.gpus, STEP, overhead), cluster
+
+
+def kept_by_us(puzzle: Puzzle, cluster: Cluster) -> int:
+    """How many jobs of a puzzle the planner ends in time."""
+    world = World(cluster, Policy(offers=False))
+    for number, case in enumerate(puzzle.jobs):
+        world.advance(case.arrival)
+        world.submit(
+            Job(
+                id=f"j{number}",
+                submitted=world.now,
+                iterations=case.iterations,
+                curves=(("gpu", ThroughputCurve(case.rates)),),
+                deadline=case.deadline,
+                overhead=Overhead.constant(puzzle.overhead),
+            )
+        )
+    world.advance(STEPS * STEP + 1.0)
+    return len(world.finished)
+
+
+@pytest.mark.parametrize(
+    ("overhead", "staggered", "to_any", "to_in_turn"),
+    [
+        (0.0, False, 0.30, 0.20),
+        (0.0, True, 0.30, 0.20),
+        (12.0, False, 0.30, 0.20),
+        (12.0, True, 0.30, 0.20),
+    ],
+)
+def test_the_gap_to_brute_force(
+    overhead: float, staggered: bool, to_any: float, to_in_turn: float
+) -> None:
+    """Prints the distribution (pytest -s); the mean gaps, in jobs per puzzle, may not grow."""
+    number = 1000 if os.environ.get("EF_HYPOTHESIS_PROFILE") == "long" else 60
+    any_gaps: Counter[int] = Counter()
+    turn_gaps: Counter[int] = Counter()
+    jobs = best = 0
+    for puzzle, cluster in puzzles(number, overhead, staggered):
+        ours = kept_by_us(puzzle, cluster)
+        most = puzzle.most()
+        any_gaps[most - ours] += 1
+        turn_gaps[len(puzzle.in_turn()) - ours] += 1
+        jobs += len(puzzle.jobs)
+        best += most
+    arrivals = "staggered" if staggered else "together"
+    print(
+        f"\noverhead {overhead:g} s, arrivals {arrivals}: {number} puzzles, {jobs} jobs, "
+        f"{best} possible; gap to any schedule {sorted(any_gaps.items())}, "
+        f"to in turn {sorted(turn_gaps.items())}"
+    )
+    assert mean(any_gaps) <= to_any
+    assert mean(turn_gaps) <= to_in_turn
+
+
+def mean(gaps: Counter[int]) -> float:
+    """The mean of a distribution."""
+    return sum(gap * count for gap, count in gaps.items()) / gaps.total()
