@@ -49,6 +49,15 @@ DEFAULTS: Mapping[str, float] = {
     "shrink": 15.0,
     "offer_resolution": 5.0,
 }
+# The queue's lock file names the daemon that owns, or last owned, the queue.
+STOP = """
+pid=$(sed -n 's/^pid \\([0-9]*\\) .*/\\1/p' /var/lib/ef-slurm/queue.sqlite.lock 2>/dev/null)
+alive() { [ -n "$pid" ] && grep -qs ef-schedd "/proc/$pid/cmdline"; }
+alive || exit 0
+kill -SIGNAL "$pid"
+for i in $(seq 150); do alive || exit 0; sleep 0.1; done
+exit 1
+"""
 LOG = "/var/lib/ef-slurm/ef-schedd.log"
 
 
@@ -89,7 +98,11 @@ class Site:
             user="root",
             on="ctl",
         )
-        self.shell("rm -f /var/lib/ef-slurm/queue.sqlite*", user="root", on="ctl")
+        self.shell(
+            "cd /var/lib/ef-slurm && rm -f queue.sqlite queue.sqlite-wal queue.sqlite-shm",
+            user="root",
+            on="ctl",
+        )
 
     def start(self) -> int:
         """Start ef-schedd as a service would; returns its process id when it answers."""
@@ -107,14 +120,8 @@ class Site:
         raise RuntimeError(f"ef-schedd does not come up:\n{self.log()}")
 
     def stop(self, signal: str = "TERM") -> None:
-        """End every ef-schedd of the cluster with a signal, and wait until it is gone."""
-        self.shell(
-            f"pkill -{signal} -u ef-slurm -f 'ef-schedd run' || true;"
-            " for i in $(seq 100); do pgrep -u ef-slurm -f 'ef-schedd run' >/dev/null || exit 0;"
-            " sleep 0.1; done; exit 1",
-            user="root",
-            on="ctl",
-        )
+        """End the daemon that owns the queue with a signal, if there is one, and wait for that."""
+        self.shell(STOP.replace("SIGNAL", signal), user="root", on="ctl")
 
     def log(self) -> str:
         """What ef-schedd wrote."""
