@@ -5,7 +5,8 @@ finish in time. Newcomers are judged one by one in order of arrival. The search:
 
 1. *Beside the others*: its minimum satisfactory share in what the plans in hand leave free.
    Nobody else is touched.
-2. *Together*: all plans are made anew, each job with its minimum satisfactory share, the newcomer
+2. *By moving others* (`moving`): on GPUs that are free but scattered.
+3. *Together*: all plans are made anew, each job with its minimum satisfactory share, the newcomer
    among them; first in order of deadline, as the paper does, then in order of the latest start
    that each could bear, which serves large tight jobs better. If everybody fits, the new plans are
    adopted; but whoever can have its old plan back beside the newcomer gets it back, because every
@@ -27,6 +28,7 @@ from dataclasses import replace
 from ef_slurm.planner.capacity import EDGE
 from ef_slurm.planner.curve import least_gpu_time
 from ef_slurm.planner.ledger import Ledger
+from ef_slurm.planner.moving import admit_by_moving
 from ef_slurm.planner.share import from_now, least_share, soonest
 from ef_slurm.planner.task import Order, Stretches, Task
 
@@ -46,6 +48,8 @@ def admit(newcomer: Task, tasks: Iterable[Task], ledger: Ledger, now: float) -> 
     others = sorted(tasks, key=lambda task: task.order)
     if lacks_room(newcomer, others, ledger, now):
         return None
+    if admit_by_moving(newcomer, others, ledger, now):
+        return ledger
     return together(newcomer, others, ledger, now)
 
 
@@ -170,6 +174,7 @@ def earliest_deadline(
     def admitted(deadline: float) -> bool:
         return possible(deadline) and (
             least_share(trial, ledger, now, deadline) is not None
+            or admit_by_moving(trial, others, ledger, now, only_ask=True)
             or together(trial, others, ledger, now) is not None
         )
 

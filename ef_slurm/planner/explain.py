@@ -7,7 +7,7 @@ pauses names the job that gets its GPUs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from ef_slurm.model import (
     Block,
@@ -19,21 +19,16 @@ from ef_slurm.model import (
     Segment,
 )
 from ef_slurm.planner.ledger import Ledger
-from ef_slurm.planner.line import Line
 from ef_slurm.planner.risk import LATE
 from ef_slurm.planner.task import Stretch, Task
 
 
-def decisions(
-    tasks: Iterable[Task], ledger: Ledger, lines: Mapping[str, Line], now: float
-) -> tuple[Decision, ...]:
+def decisions(tasks: Iterable[Task], ledger: Ledger, now: float) -> tuple[Decision, ...]:
     """Every job's decision, in order of ids."""
-    return tuple(
-        _decision(task, ledger, lines, now) for task in sorted(tasks, key=lambda task: task.id)
-    )
+    return tuple(_decision(task, ledger, now) for task in sorted(tasks, key=lambda task: task.id))
 
 
-def _decision(task: Task, ledger: Ledger, lines: Mapping[str, Line], now: float) -> Decision:
+def _decision(task: Task, ledger: Ledger, now: float) -> Decision:
     stretches = ledger.plans[task.id]
     finish = ledger.finishes[task.id]
     here = ledger.now_on(task, now)
@@ -42,7 +37,7 @@ def _decision(task: Task, ledger: Ledger, lines: Mapping[str, Line], now: float)
         if task.held is not None and task.job.running is not None and here.same_block(task.held):
             block = task.job.running.block
         else:
-            block = lines[here.gpu_type].block(here.first, here.gpus)
+            block = ledger.lines[here.gpu_type].block(here.first, here.gpus)
     schedule = tuple(
         Segment(start, end, gpus, gpu_type, first)
         for start, end, first, gpus, gpu_type in stretches

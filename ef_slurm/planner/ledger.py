@@ -9,16 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ef_slurm.model import Cluster
 from ef_slurm.planner.capacity import Rectangle, Timetable
 from ef_slurm.planner.limits import LimitBook
+from ef_slurm.planner.line import Line
 from ef_slurm.planner.task import Stretch, Stretches, Task
 
 
 class Ledger:
     """Plans in hand by job id, the timetables they stand on, and the limits they count against."""
 
-    def __init__(self, tables: dict[str, Timetable], limits: LimitBook) -> None:
+    def __init__(
+        self, lines: dict[str, Line], tables: dict[str, Timetable], limits: LimitBook
+    ) -> None:
+        self.lines = lines
         self.tables = tables
         self.limits = limits
         self.plans: dict[str, Stretches] = {}
@@ -27,24 +30,26 @@ class Ledger:
     @classmethod
     def of(
         cls,
-        cluster: Cluster,
+        lines: dict[str, Line],
         limits: LimitBook,
         now: float,
         plans: Iterable[tuple[str, Stretches]] = (),
     ) -> Ledger:
         """The empty ledger of a cluster; `plans` in hand say which GPUs to spare (`Timetable`)."""
-        used: dict[str, list[Rectangle]] = {group.gpu_type: [] for group in cluster.groups}
+        used: dict[str, list[Rectangle]] = {gpu_type: [] for gpu_type in lines}
         for key, stretches in plans:
             for start, end, first, gpus, gpu_type in stretches:
                 if gpu_type in used:
                     used[gpu_type].append(Rectangle(start, end, first, gpus, key))
-        tables = {g.gpu_type: Timetable(g, now, used[g.gpu_type]) for g in cluster.groups}
-        return cls(tables, limits)
+        tables = {
+            gpu_type: Timetable(line.group, now, used[gpu_type]) for gpu_type, line in lines.items()
+        }
+        return cls(lines, tables, limits)
 
     def blank(self) -> Ledger:
         """An empty ledger of the same cluster."""
         tables = {gpu_type: table.blank() for gpu_type, table in self.tables.items()}
-        return Ledger(tables, self.limits.blank())
+        return Ledger(self.lines, tables, self.limits.blank())
 
     def put(self, task: Task, stretches: Stretches, finish: float) -> None:
         """Enter a plan that `is_free` allows."""

@@ -78,7 +78,7 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
     admitted = [task for task in tasks.values() if task.job.standing is Standing.ADMITTED]
     promised = [task for task in admitted if task.promised]
     in_hand = {task.id: _stretches(task) for task in admitted}
-    ledger = Ledger.of(cluster, limits, now, in_hand.items())
+    ledger = Ledger.of(lines, limits, now, in_hand.items())
     fallen = carry_on(promised, ledger, now, in_hand)
     if fallen:
         ledger = recover(fallen, promised, ledger, now, policy)
@@ -113,7 +113,7 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
     verdicts = tuple(_verdict(task, shares, offers, now) for task in asking)
     return Plan(
         now,
-        decisions(everybody, ledger, lines, now),
+        decisions(everybody, ledger, now),
         verdicts,
         _next_change(ledger, cluster, now),
     )

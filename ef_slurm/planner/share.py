@@ -16,11 +16,11 @@ free, and stops at the first n that finishes in time. Three things differ here:
 >>> from ef_slurm.planner.limits import LimitBook
 >>> from ef_slurm.planner.line import lines_of
 >>> from ef_slurm.planner.task import make_task
->>> cluster = Cluster.uniform(nodes=1, gpus_per_node=4)
->>> ledger = Ledger.of(cluster, LimitBook(()), now=0.0)
+>>> lines = lines_of(Cluster.uniform(nodes=1, gpus_per_node=4))
+>>> ledger = Ledger.of(lines, LimitBook(()), now=0.0)
 >>> curve = ThroughputCurve.of({1: 1.0, 2: 1.6, 4: 2.4})
 >>> job = Job("a", 0.0, 120.0, (("gpu", curve),), deadline=100.0)
->>> least_share(make_task(job, lines_of(cluster)), ledger, now=0.0, deadline=100.0)
+>>> least_share(make_task(job, lines), ledger, now=0.0, deadline=100.0)
 (Stretch(start=0.0, end=75.0, first=0, gpus=2, gpu_type='gpu'),)
 """
 

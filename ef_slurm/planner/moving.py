@@ -1,0 +1,113 @@
+"""Making room by moving others (paper section 4.3: migration when a buddy block is not free).
+
+Free GPUs may be scattered so that no aligned block of the wanted size is free although there are
+GPUs enough. `buddy.place` then names the running jobs whose move costs least in all. A move is a
+restart that the moved job pays for, so only a job may be moved whose plan is in time even after it,
+and the result counts only if every plan, with the moves paid, fits on the timetable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ef_slurm.planner.buddy import Request, Resident, place
+from ef_slurm.planner.capacity import EDGE
+from ef_slurm.planner.ledger import Ledger
+from ef_slurm.planner.task import Size, Stretch, Stretches, Task
+
+
+def admit_by_moving(
+    newcomer: Task, others: Sequence[Task], ledger: Ledger, now: float, *, only_ask: bool = False
+) -> bool:
+    """Start the newcomer now on the least size that is in time, moving others for it.
+
+    Enters all plans into `ledger` and says True, or leaves it as it was; with `only_ask` it leaves
+    it as it was in any case.
+    """
+    for size in newcomer.sizes:
+        end = now + newcomer.overhead(None, size.gpus, size.gpu_type, None)
+        end += newcomer.job.iterations / size.rate
+        if end > newcomer.deadline + EDGE:
+            continue
+        if not ledger.limits.allow(newcomer, now, end, size.gpus):
+            continue
+        if _try(newcomer, size, end, others, ledger, now, only_ask):
+            return True
+    return False
+
+
+def _try(
+    newcomer: Task,
+    size: Size,
+    end: float,
+    others: Sequence[Task],
+    ledger: Ledger,
+    now: float,
+    only_ask: bool,
+) -> bool:
+    line = ledger.lines[size.gpu_type]
+    here = {task.id: ledger.now_on(task, now) for task in others}
+    standing = {
+        task.id: task
+        for task in others
+        if (stretch := here[task.id]) is not None and stretch.gpu_type == size.gpu_type
+    }
+    room = line.width - sum(stretch.gpus for t in standing if (stretch := here[t]) is not None)
+    if room < size.gpus:
+        return False
+    residents = [
+        Resident(task.id, line.block(stretch.first, stretch.gpus), _cost(task, ledger, now))
+        for task in standing.values()
+        if (stretch := here[task.id]) is not None
+    ]
+    request = Request(newcomer.id, size.gpus, until=end)
+    placement = place(line.group, now, residents, [request])
+    if placement.unplaced:
+        return False
+    plans: list[tuple[Task, Stretches]] = []
+    for key in placement.migrated:
+        task, stretch = standing[key], here[key]
+        first = line.first(placement.blocks[key])
+        if stretch is None or first is None or first % stretch.gpus:
+            return False
+        finish = now + task.overhead(task.held, stretch.gpus, stretch.gpu_type, first)
+        finish += task.job.iterations / task.rate(stretch)
+        plans.append((task, (stretch._replace(start=now, end=finish, first=first),)))
+    first = line.first(placement.blocks[newcomer.id])
+    if first is None or first % size.gpus:
+        return False
+    plans.append((newcomer, (Stretch(now, end, first, size.gpus, size.gpu_type),)))
+    return _enter(plans, ledger, only_ask)
+
+
+def _cost(task: Task, ledger: Ledger, now: float) -> float:
+    """Seconds that a move costs a job; infinite for one that it would make late."""
+    plan = ledger.plans[task.id]
+    stretch = plan[0]
+    if len(plan) > 1 or task.held is None or not stretch.same_block(task.held):
+        return math.inf
+    cost = task.overhead(task.held, stretch.gpus, stretch.gpu_type, None)
+    rate = task.rate(stretch)
+    if rate <= 0 or now + cost + task.job.iterations / rate > task.deadline:
+        return math.inf
+    return cost
+
+
+def _enter(plans: list[tuple[Task, Stretches]], ledger: Ledger, only_ask: bool) -> bool:
+    """Replace plans together, or not at all."""
+    before = [(task, *ledger.remove(task)) for task, _ in plans if task.id in ledger.plans]
+    entered: list[Task] = []
+    for task, plan in plans:
+        if not ledger.is_free(task, plan):
+            break
+        ledger.put(task, plan, plan[-1].end)
+        entered.append(task)
+    fits = len(entered) == len(plans)
+    if fits and not only_ask:
+        return True
+    for task in entered:
+        ledger.remove(task)
+    for task, stretches, finish in before:
+        ledger.put(task, stretches, finish)
+    return fits
