@@ -51,12 +51,14 @@ class Driven:
         wake: when to look again although nothing may be seen to change.
         replan: whether some job could not be brought where the plan wants it.
         caps: queue id → the most GPUs that Slurm seems to allow the job.
+        dead: jobs that ended in Slurm, are to go on, and are not taken back.
     """
 
     transit: bool = False
     wake: float | None = None
     replan: bool = False
     caps: dict[int, int] = field(default_factory=dict)
+    dead: list[QueueJob] = field(default_factory=list)
 
     def until(self, at: float) -> None:
         """Look again at `at`."""
@@ -197,6 +199,9 @@ class Driver:
             case OrderStop():
                 # It cannot be told; TERM, which comes with the requeue, is its chance to save.
                 return self._do(job, facts, Requeue(), target, Ledger({}), driven)
+            case Requeue() if facts.slurm.is_final:
+                driven.dead.append(job)
+                return None
             case _:
                 self._note(job, f"Slurm: {refusal.message}")
                 self._cap(job, target, refusal.message, driven)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ef_slurm.contract import LaunchState
 from ef_slurm.daemon.actions import ACTOR, Actor
 from ef_slurm.daemon.admit import unfit
-from ef_slurm.daemon.capacity import Ground
+from ef_slurm.daemon.advice import advise
 from ef_slurm.daemon.desk import Desk
 from ef_slurm.daemon.driver import Driven, Driver
 from ef_slurm.daemon.facts import Facts
@@ -31,13 +31,14 @@ from ef_slurm.daemon.ingest import (
 from ef_slurm.daemon.learning import Learner
 from ef_slurm.daemon.orphans import Orphans
 from ef_slurm.daemon.planning import record
-from ef_slurm.daemon.reconcile import Patience
+from ef_slurm.daemon.resubmit import Resubmitter
+from ef_slurm.daemon.setup import Setup
 from ef_slurm.daemon.watch import Watch
 from ef_slurm.daemon.words import verdict_sentence
-from ef_slurm.model import FOREVER, Cluster, Job, Plan, Policy
+from ef_slurm.model import FOREVER, Cluster, Job, Plan
 from ef_slurm.planner.plan import plan
 from ef_slurm.queue.rows import Event, JobRequest, QueueJob, planner_id, queue_id
-from ef_slurm.queue.states import ACTIVE, FINAL, EventKind, JobState
+from ef_slurm.queue.states import ACTIVE, FINAL, EventKind, JobState, PromiseOutcome
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
@@ -53,37 +54,6 @@ LEAVING = frozenset({LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTER
 
 NEWCOMER = 9_999_999_999
 """The queue id of a job that is judged without being submitted: after all others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """How this daemon works; `ef_slurm.daemon.setup` makes one of the site's configuration.
-
-    Args:
-        query_interval: least seconds between two looks at Slurm.
-        tick: seconds between looks while jobs are on their way.
-        idle_tick: seconds between looks while nothing is.
-        glance: seconds between looks at the files of jobs on their way.
-        replan: most seconds between two plans while jobs are active.
-        retry: seconds after which a Slurm that did not answer is asked again.
-        learn: whether measured overheads and rates replace the told ones.
-        advisory: decide and log, act on nothing.
-        keep_plans: old plans that stay in the queue.
-    """
-
-    ground: Ground
-    policy: Policy = field(default_factory=Policy)
-    patience: Patience = field(default_factory=Patience)
-    hold: HoldKind = HoldKind.ADMIN
-    query_interval: float = 1.0
-    tick: float = 1.0
-    idle_tick: float = 15.0
-    glance: float = 0.1
-    replan: float = 60.0
-    retry: float = 5.0
-    learn: bool = True
-    advisory: bool = False
-    keep_plans: int = 200
 
 
 class Scheduler:
@@ -104,6 +74,8 @@ class Scheduler:
         actor = Actor(slurm, queue, desk, clock)
         self._driver = Driver(actor, self._watch, queue, setup.patience, setup.hold, clock)
         self._orphans = Orphans(actor, self._watch, queue, clock)
+        self._resubmitter = Resubmitter(slurm, queue, self._watch, clock, setup.uid)
+        self._lost = True  # there may be some from before
         self._knowledge = Knowledge()
         self._learner = Learner(self._knowledge, queue)
         if setup.learn:
@@ -160,6 +132,7 @@ class Scheduler:
                 self._driven = self._driver.drive(jobs)
                 self._knowledge.caps.update(self._driven.caps)
                 self._dirty |= self._driven.replan
+                self._second_lives()
                 orphan = self._orphans.cancel()
                 if orphan is not None:
                     self._driven.until(orphan)
@@ -290,12 +263,32 @@ class Scheduler:
             self._queue.promises.settle(job.id, news.settled, at=now, why=_settled(news))
         if news.job.running is None and job.running is not None:
             self._learner.forget(job.id)
+        self._lost |= news.to is JobState.LOST
         if news.to in FINAL:
             self._knowledge.rates.forget([job.id])
             self._knowledge.caps.pop(job.id, None)
             self._driver.forget(job)
         self._dirty |= news.replan
         return row
+
+    def _second_lives(self) -> None:
+        """Jobs that Slurm does not have or does not take back: submit them again, or say so."""
+        for job in self._driven.dead:
+            why = "it ended in Slurm, which does not take it back"
+            row = self._queue.jobs.get(job.id)
+            if not self._resubmitter.again(row):
+                note = f"{why}: {row.note}" if row.note else why
+                with self._queue.transaction():
+                    self._queue.jobs.save(replace(row, note=note))
+                    self._queue.jobs.move(
+                        job.id, JobState.FAILED, at=self._clock(), actor=ACTOR, why=note
+                    )
+                    outcome = PromiseOutcome.RELEASED
+                    self._queue.promises.settle(job.id, outcome, at=self._clock(), why=note)
+            self._dirty = True
+        if self._lost:
+            self._dirty |= self._resubmitter.revive_lost()
+            self._lost = False
 
     # Planning
 
@@ -335,7 +328,8 @@ class Scheduler:
         self._planned, self._planned_at = ground, now
         self._next_change, self._dirty = answer.next_change, False
         if self._setup.advisory:
-            self._advise(answer, jobs)
+            advise(answer, self._advice, jobs)
+            self._advice = answer
             return
         overheads = {queue_id(job.id): job.overhead for job in planned}
         taking_part = {queue_id(job.id) for job in planned}
@@ -362,18 +356,6 @@ class Scheduler:
                 continue
             kept.append(job)
         return tuple(kept)
-
-    def _advise(self, answer: Plan, jobs: tuple[QueueJob, ...]) -> None:
-        names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
-        was = {} if self._advice is None else {d.job_id: d.block for d in self._advice.decisions}
-        for verdict in answer.verdicts:
-            words = verdict_sentence(verdict, lambda name: names.get(name, name))
-            _log.info("advice: job %s: %s", names.get(verdict.job_id), words)
-        for decision in answer.decisions:
-            if decision.block != was.get(decision.job_id):
-                on = "" if decision.block is None else f" on {','.join(decision.block.nodes)}"
-                _log.info("advice: job %s: %d GPUs%s", names[decision.job_id], decision.gpus, on)
-        self._advice = answer
 
     # Pace
 

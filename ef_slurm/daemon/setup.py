@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from ef_slurm.daemon.capacity import Ground
 from ef_slurm.daemon.reconcile import Patience
-from ef_slurm.daemon.scheduler import Setup
+from ef_slurm.model import Policy
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.slurm.hostlist import expand
 from ef_slurm.slurm.types import HoldKind
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How this daemon works; `setup_of` makes one of the site's configuration.
+
+    Args:
+        query_interval: least seconds between two looks at Slurm.
+        tick: seconds between looks while jobs are on their way.
+        idle_tick: seconds between looks while nothing is.
+        glance: seconds between looks at the files of jobs on their way.
+        replan: most seconds between two plans while jobs are active.
+        retry: seconds after which a Slurm that did not answer is asked again.
+        learn: whether measured overheads and rates replace the told ones.
+        advisory: decide and log, act on nothing.
+        keep_plans: old plans that stay in the queue.
+        uid: whose jobs it may submit again; None for its own.
+    """
+
+    ground: Ground
+    policy: Policy = field(default_factory=Policy)
+    patience: Patience = field(default_factory=Patience)
+    hold: HoldKind = HoldKind.ADMIN
+    query_interval: float = 1.0
+    tick: float = 1.0
+    idle_tick: float = 15.0
+    glance: float = 0.1
+    replan: float = 60.0
+    retry: float = 5.0
+    learn: bool = True
+    advisory: bool = False
+    keep_plans: int = 200
+    uid: int | None = None
 
 
 def ground_of(config: SiteConfig) -> Ground:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,8 @@ from ef_slurm.queue.states import FINAL, JobState, PromiseOutcome
 from ef_slurm.slurm.memory import MemorySlurm
 from tests.unit.daemon.world import World
 
+MEMORY = Path("/dev/shm")
+EXAMPLES = 100 if os.environ.get("EF_LONG") else 4
 ACTS = ("hold", "update", "release", "resize", "requeue", "signal", "cancel", "observe", "job")
 
 
@@ -87,9 +90,13 @@ kills = st.sets(st.tuples(st.integers(0, 400), st.booleans()), max_size=40)
 @given(kills)
 @example(set())
 @example({(number, after) for number in range(0, 400, 7) for after in (False, True)})
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(
+    deadline=None,
+    max_examples=100 if os.environ.get("EF_LONG") else 4,
+    suppress_health_check=list(HealthCheck),
+)
 def test_nothing_is_lost_and_nothing_is_done_twice(dead_at: set[tuple[int, bool]]) -> None:
-    with TemporaryDirectory() as directory:
+    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
         world = World(Path(directory) / "queue.sqlite")
         fate = Fate(dead_at)
         mortal(world, fate)

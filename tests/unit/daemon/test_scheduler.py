@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,38 @@ def test_the_waiting_list_is_admitted_when_capacity_appears(world: World) -> Non
     world.run_until(world.finished, 4000)
     assert world.row(first).state is JobState.COMPLETED
     assert world.row(second).state is JobState.COMPLETED
+
+
+def test_a_job_that_slurm_forgot_is_submitted_again(world: World) -> None:
+    job = world.submit(20_000, deadline=2000.0)
+    world.run(60)
+    training = world.training(job)
+    world.bench.advance()
+    del world.cluster.jobs[training.slurm.job_id]
+    old = training.slurm.job_id
+
+    def come_back() -> bool:
+        row = world.row(job)
+        if (
+            row.request.slurm_job_id != old
+            and row.request.slurm_job_id not in world.bench.trainings
+        ):
+            training.slurm = world.cluster.jobs[row.request.slurm_job_id]
+            world.bench.trainings[row.request.slurm_job_id] = world.bench.trainings.pop(old)
+        return row.state is JobState.COMPLETED
+
+    world.run_until(come_back, 3000)
+
+
+def test_a_script_that_dies_is_failed_where_slurm_does_not_take_it_back(world: World) -> None:
+    world.setup = replace(world.setup, uid=4711)  # somebody else's job: no submission for them
+    world.restart()
+    job = world.submit(20_000, deadline=2000.0)
+    world.run(60)
+    world.bench.advance()
+    world.cluster.finish(world.training(job).slurm.job_id, world.clock.now, exit_code=1)
+    world.run(30)
+    assert world.state(job) is JobState.FAILED
+    promise = world.queue.promises.of(job.id)
+    assert promise is not None
+    assert promise.outcome is PromiseOutcome.RELEASED

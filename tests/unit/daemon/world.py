@@ -11,7 +11,8 @@ from typing import cast
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.daemon.capacity import Ground
 from ef_slurm.daemon.facts import Reports
-from ef_slurm.daemon.scheduler import Scheduler, Setup
+from ef_slurm.daemon.scheduler import Scheduler
+from ef_slurm.daemon.setup import Setup
 from ef_slurm.model import IfInfeasible, JobKind, Overhead, ThroughputCurve
 from ef_slurm.queue.rows import JobRequest, QueueJob
 from ef_slurm.queue.states import ACTIVE, FINAL, JobState
@@ -243,7 +244,7 @@ class World:
         self.bench = Bench(self.clock, self.cluster)
         self.path = path
         self.overhead = overhead or Overhead(start=8.0, reshape=10.0, shrink=8.0)
-        self.setup = setup or Setup(Ground(frozenset({"ef"})), idle_tick=5.0)
+        self.setup = setup or Setup(Ground(frozenset({"ef"})), idle_tick=5.0, uid=0)
         self.slurm: Slurm = MemorySlurm(self.cluster, self.clock)
         self.queue = Queue.open(path)
         self.scheduler = self._scheduler()

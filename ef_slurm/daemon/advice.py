@@ -1,0 +1,25 @@
+"""`--advisory`: what a plan would do, in the log, and nothing more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from ef_slurm.daemon.words import gpus, verdict_sentence
+from ef_slurm.model import Plan
+from ef_slurm.queue.rows import QueueJob, planner_id
+
+_log = logging.getLogger(__name__)
+
+
+def advise(plan: Plan, before: Plan | None, jobs: Iterable[QueueJob]) -> None:
+    """Log the verdicts of a plan, and the shares that differ from those of the plan before."""
+    names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
+    was = {} if before is None else {one.job_id: one.block for one in before.decisions}
+    for verdict in plan.verdicts:
+        words = verdict_sentence(verdict, lambda name: names.get(name, name))
+        _log.info("advice: job %s: %s", names.get(verdict.job_id), words)
+    for decision in plan.decisions:
+        if decision.block != was.get(decision.job_id):
+            on = "" if decision.block is None else f" on {','.join(decision.block.nodes)}"
+            _log.info("advice: job %s: %s%s", names[decision.job_id], gpus(decision.gpus), on)

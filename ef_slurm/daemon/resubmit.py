@@ -1,0 +1,111 @@
+"""A job that Slurm no longer holds is submitted again, where the daemon may act for its owner.
+
+That is where they are the same user: no operator may submit for somebody else. The job goes on from
+its checkpoint under another Slurm id.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+from ef_slurm.daemon.planning import ACTOR
+from ef_slurm.daemon.watch import Watch
+from ef_slurm.queue.rows import Event, Intent, QueueJob
+from ef_slurm.queue.states import EventKind, IntentAction, IntentState, JobState
+from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.errors import RefusedError
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.types import Submission
+
+HORIZON = 3600.0
+"""Seconds after which a lost job is left alone."""
+
+_log = logging.getLogger(__name__)
+
+
+class Resubmitter:
+    """Gives jobs a new Slurm job."""
+
+    def __init__(
+        self,
+        slurm: Slurm,
+        queue: Queue,
+        watch: Watch,
+        clock: Callable[[], float],
+        uid: int | None = None,
+    ) -> None:
+        self._slurm = slurm
+        self._queue = queue
+        self._watch = watch
+        self._clock = clock
+        self._uid = os.getuid() if uid is None else uid
+
+    def revive_lost(self) -> bool:
+        """Submit again what Slurm forgot; whether there was any.
+
+        Raises:
+            SlurmUnavailableError: nobody knows whether it was done; asked again, it finds out.
+        """
+        lost = self._queue.jobs.all({JobState.LOST}, ended_since=self._clock() - HORIZON)
+        return sum(self.again(job) for job in lost) > 0
+
+    def again(self, job: QueueJob) -> bool:
+        """Submit a job again; False where the daemon may not, or Slurm refuses."""
+        request = job.request
+        if request.uid != self._uid or not request.script:
+            return False
+        intent = self._announce(job)
+        found = self._left_by_a_crash(job, intent)
+        if found is None:
+            submission = Submission(
+                request.script, request.options, request.arguments, request.directory or None
+            )
+            try:
+                found = self._slurm.submit(submission).job_id
+            except RefusedError as error:
+                self._refused(job, intent, error.message)
+                return False
+        now = self._clock()
+        back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
+        why = f"goes on as Slurm job {found}"
+        with self._queue.transaction():
+            self._queue.jobs.rebind(job.id, found, at=now, actor=ACTOR)
+            self._queue.jobs.move(job.id, back, at=now, actor=ACTOR, why=why)
+            for state in (IntentState.EXECUTED, IntentState.VERIFIED, IntentState.CLOSED):
+                self._queue.intents.advance(intent.id, state, at=now)
+        _log.info("job %d %s", request.slurm_job_id, why)
+        return True
+
+    def _announce(self, job: QueueJob) -> Intent:
+        other = self._queue.intents.unfinished_of(job.id)
+        now = self._clock()
+        if other is not None and other.action is IntentAction.SUBMIT:
+            return self._queue.intents.tried(other.id, at=now)
+        with self._queue.transaction():
+            if other is not None:
+                self._queue.intents.advance(other.id, IntentState.ABANDONED, at=now)
+            return self._queue.intents.open(
+                job.id, job.generation, IntentAction.SUBMIT, {}, at=now, why="submit it again"
+            )
+
+    def _left_by_a_crash(self, job: QueueJob, intent: Intent) -> int | None:
+        """The Slurm job that an earlier attempt made without living to write it down."""
+        if not intent.attempts:
+            return None
+        self._watch.look()
+        for slurm in self._watch.observation.jobs.values():
+            same = (slurm.uid, slurm.name) == (job.request.uid, job.request.name)
+            later = slurm.submit_time is not None and slurm.submit_time >= int(intent.opened_at)
+            if not (same and later and slurm.is_pending):
+                continue
+            if self._queue.jobs.of_slurm(slurm.job_id, job.request.cluster) is None:
+                return slurm.job_id
+        return None
+
+    def _refused(self, job: QueueJob, intent: Intent, message: str) -> None:
+        now, told = self._clock(), f"cannot be submitted again: {message}"
+        with self._queue.transaction():
+            self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=now, why=told)
+            self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, told, job.id))
