@@ -60,7 +60,8 @@ Files (all in ``EF_STATE_DIR``)
 Exit codes (of the training command; the batch script exits with the same ones)
     ====  ===================  ====================================================================
     0     ``Exit.FINISHED``    training is complete
-    75    ``Exit.STOPPED``     stopped as ordered (or on TERM), checkpoint durable
+    75    ``Exit.STOPPED``     stopped as ordered (or on TERM), checkpoint durable. Without an order
+                               for this generation the batch script launches again
     78    ``Exit.UNUSABLE``    cannot work as asked, however often it is tried: checkpoint of
                                another model or another global batch size, more ranks than samples
                                in a batch, unwritable state directory. Not tried again

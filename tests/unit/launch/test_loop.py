@@ -66,6 +66,12 @@ class Script:
     def end(self) -> int:
         return self.process.wait(timeout=60)
 
+    def order(self, action: Action, generation: int = 1) -> None:
+        end = time.monotonic() + 60
+        while not self.state.order_file.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        self.state.write_order(Order(generation, action, time.time(), "test"))
+
     def report(self, phase: Phase, **changes: object) -> None:
         launch = self.launch()
         assert launch is not None
@@ -190,7 +196,8 @@ def test_there_is_always_an_order_file(start: Start) -> None:
 
 
 def test_stopped_waits_and_is_relaunched_on_what_is_left(start: Start) -> None:
-    script = start('[ "$EF_GENERATION" = 1 ] && exit 75; exit 0')
+    script = start('[ "$EF_GENERATION" = 1 ] && sleep 1 && exit 75; exit 0')
+    script.order(Action.STOP)
     launch = script.until(LaunchState.WAITING)
     assert (launch.exit_code, launch.nodes, launch.failures) == (75, "n1,n2", 0)
     for order in (Order(9, Action.RELAUNCH, 0.0), Order(1, Action.STOP, 0.0)):
@@ -203,23 +210,33 @@ def test_stopped_waits_and_is_relaunched_on_what_is_left(start: Start) -> None:
 
 
 def test_stopped_under_torchrun_is_told_by_progress(start: Start) -> None:
-    script = start("sleep 1")
+    script = start("sleep 2")
     script.until(LaunchState.RUNNING)
+    script.order(Action.STOP)
     script.report(Phase.STOPPED, exit_code=75, stop_iteration=5, checkpoint_iteration=5)
     assert script.until(LaunchState.WAITING).exit_code == 75
 
 
 def test_stopped_without_a_checkpoint_waits_too(start: Start) -> None:
-    script = start("sleep 1; exit 74")
+    script = start("sleep 2; exit 74")
     script.until(LaunchState.RUNNING)
+    script.order(Action.STOP)
     script.report(Phase.FAILED, exit_code=74, stop_iteration=5)
     assert script.until(LaunchState.WAITING).exit_code == 74
 
 
 def test_without_a_decision_it_goes_on(start: Start) -> None:
-    script = start('[ "$EF_GENERATION" = 1 ] && exit 75; exit 0', wait_seconds=1)
+    script = start('[ "$EF_GENERATION" = 1 ] && sleep 1 && exit 75; exit 0', wait_seconds=1)
+    script.order(Action.STOP)
     assert script.end() == 0
     assert "no decision for 1 s" in script.log.read_text()
+
+
+def test_stopped_without_an_order_is_launched_again(start: Start) -> None:
+    """srun sends TERM to what is left when one process dies: it saves, and goes on at once."""
+    script = start('[ "$EF_GENERATION" = 1 ] && exit 75; exit 0')
+    assert script.until(LaunchState.RETRYING).exit_code == 75
+    assert script.end() == 0
 
 
 def test_unusable_is_not_tried_again(start: Start) -> None:
@@ -274,7 +291,8 @@ def test_term_lets_the_step_end_by_itself(start: Start) -> None:
 
 
 def test_term_while_waiting(start: Start) -> None:
-    script = start("exit 75")
+    script = start("sleep 1; exit 75")
+    script.order(Action.STOP)
     script.until(LaunchState.WAITING)
     os.kill(script.process.pid, signal.SIGTERM)
     assert script.end() == 143
