@@ -109,9 +109,12 @@ def replan(tasks: Iterable[Task], ledger: Ledger, now: float) -> Ledger | None:
         if task.wish < task.deadline:
             plan = least_share(task, ledger, now, task.wish)
         plan = plan or least_share(task, ledger, now, task.deadline)
-        if plan is None:
+        if plan is not None:
+            ledger.put(task, plan, plan[-1].end)
+        elif task.deadline < math.inf:
             return None
-        ledger.put(task, plan, plan[-1].end)
+        else:  # nothing ever frees what it needs: it was named at risk before
+            ledger.put(task, (), math.inf)
     return ledger
 
 

@@ -22,9 +22,9 @@ from ef_slurm.model import Policy
 from ef_slurm.planner.capacity import EDGE
 from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.share import from_now
-from ef_slurm.planner.task import Size, Stretch, Stretches, Task, replayed
+from ef_slurm.planner.task import Order, Size, Stretch, Stretches, Task, replayed
 
-_Entry = tuple[float, tuple[float, float, str], int, str]
+_Entry = tuple[float, Order, int, str, str]
 
 
 def allocate(tasks: Iterable[Task], ledger: Ledger, now: float, policy: Policy) -> None:
@@ -35,9 +35,9 @@ def allocate(tasks: Iterable[Task], ledger: Ledger, now: float, policy: Policy) 
     heap = [entry for task in by_id.values() for entry in _steps(task, ledger, now)]
     heapq.heapify(heap)
     while heap:
-        _, _, gpus, key = heapq.heappop(heap)
+        _, _, gpus, gpu_type, key = heapq.heappop(heap)
         task = by_id[key]
-        better = _better(task, ledger, now, gpus, policy)
+        better = _better(task, ledger, now, gpus, gpu_type, policy)
         if better is None:
             continue
         ledger.remove(task)
@@ -60,21 +60,22 @@ def _steps(task: Task, ledger: Ledger, now: float) -> list[_Entry]:
         gpus = here.gpus if here is not None else 0
         step = curve.above(gpus)
         if step is not None:
-            entries.append((-curve.marginal_return(gpus, step[0]), task.order, step[0], task.id))
+            value = curve.marginal_return(gpus, step[0])
+            entries.append((-value, task.order, step[0], gpu_type, task.id))
     return entries
 
 
 def _better(
-    task: Task, ledger: Ledger, now: float, gpus: int, policy: Policy
+    task: Task, ledger: Ledger, now: float, gpus: int, gpu_type: str, policy: Policy
 ) -> tuple[Stretches, float] | None:
-    """A complete plan that begins now on `gpus` GPUs or, if that does not pay, on more."""
+    """A complete plan that begins now on `gpus` GPUs or, if that does not pay, on more of them."""
     here = ledger.now_on(task, now)
     settled = here is not None and ledger.stays(task, now)
     if settled and now - task.job.last_reshape < policy.min_reshape_interval:
         return None
     old, finish = ledger.plans[task.id], ledger.finishes[task.id]
     for size in sorted(task.sizes, key=lambda size: size.gpus):
-        if size.gpus < gpus or (here is not None and size.gpu_type != here.gpu_type):
+        if size.gpus < gpus or size.gpu_type != gpu_type:
             continue
         move = task.overhead(task.held, size.gpus, size.gpu_type, None)
         end = now + move + task.job.iterations / size.rate
@@ -85,7 +86,7 @@ def _better(
         found: tuple[Stretches, float] | None = None
         if stretch is not None:
             found = (stretch,), stretch.end
-        elif task.promised:
+        elif finish < math.inf:
             found = _interlude(task, ledger, now, size, old, finish, policy)
         else:
             found = _while_it_lasts(task, ledger, now, size, old, policy)
@@ -131,7 +132,7 @@ def _interlude(
 def _while_it_lasts(
     task: Task, ledger: Ledger, now: float, size: Size, old: Stretches, policy: Policy
 ) -> tuple[Stretches, float] | None:
-    """A best-effort job on a block that a promise needs later: it stops there, unfinished."""
+    """For a job that no plan finishes: a block that a promise needs later, until then."""
     gpus, rate, gpu_type = size
     until, first = ledger.tables[gpu_type].longest_now(gpus)
     paid = task.overhead(task.held, gpus, gpu_type, first)

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from ef_slurm.model import (
     Block,
     Decision,
-    JobKind,
     PromiseState,
     Reason,
     ReasonCode,
@@ -55,8 +54,8 @@ def _decision(task: Task, ledger: Ledger, now: float) -> Decision:
 
 def _promise(task: Task, finish: float) -> PromiseState:
     job = task.job
-    if job.deadline is None or (not task.promised and finish == math.inf):
-        return PromiseState.NONE if job.kind is JobKind.BEST_EFFORT else PromiseState.AT_RISK
+    if job.deadline is None or not task.promised:
+        return PromiseState.NONE
     if finish <= job.deadline + LATE:
         return PromiseState.SAFE
     if finish <= job.deadline + job.grace + LATE:

@@ -77,22 +77,18 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
 
     admitted = [task for task in tasks.values() if task.job.standing is Standing.ADMITTED]
     promised = [task for task in admitted if task.promised]
+    best_effort = [task for task in admitted if not task.promised]
     in_hand = {task.id: _stretches(task) for task in admitted}
     ledger = Ledger.of(lines, limits, now, in_hand.items())
     fallen = carry_on(promised, ledger, now, in_hand)
     if fallen:
         ledger = recover(fallen, promised, ledger, now, policy)
 
-    best_effort = [task for task in admitted if not task.promised]
     asking = [task for task in tasks.values() if task.job.standing is not Standing.ADMITTED]
     asking.sort(key=lambda task: (task.job.submitted, task.id))
-    refused: list[Task] = []
+    best_effort += [task for task in asking if not task.promised]
+    refused = [task for task in asking if task.promised]
     shares: dict[str, tuple[int, float]] = {}
-    for task in asking:
-        if not task.promised:
-            best_effort.append(task)
-        else:
-            refused.append(task)
     while True:
         ledger, refused = _admissions(refused, promised, shares, ledger, now)
         settled = dict(ledger.plans)
@@ -108,9 +104,11 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
         if len(promised) == before:
             _share_out(promised, extras, ledger, now, policy)
             break
-    everybody = [*promised, *extras]
     offers = _offers(refused, promised, ledger, now, policy)
     verdicts = tuple(_verdict(task, shares, offers, now) for task in asking)
+    for task in extras:
+        task.give_up_deadline()
+    everybody = [*promised, *extras]
     return Plan(
         now,
         decisions(everybody, ledger, now),

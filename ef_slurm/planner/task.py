@@ -60,6 +60,8 @@ class Task:
         held: what it holds now, as a stretch without an end; None for nothing.
         trains_from: when the overhead of what it holds is paid.
         per_node: GPUs per node, by type.
+        promised: whether it has, or asks for, a deadline to keep. It stays true for a job at risk,
+            whose `deadline` is then its planned finish.
     """
 
     job: Job
@@ -71,6 +73,7 @@ class Task:
     held: Stretch | None
     trains_from: float
     per_node: dict[str, int]
+    promised: bool
 
     @property
     def id(self) -> str:
@@ -88,18 +91,15 @@ class Task:
         fastest = max((size.rate for size in self.sizes), default=0.0)
         return self.deadline - self.job.iterations / fastest if fastest > 0 else -math.inf
 
-    @property
-    def promised(self) -> bool:
-        """Whether it has a deadline to keep."""
-        return self.deadline < math.inf
-
     def give_up_deadline(self) -> None:
         """Run as best effort from here on."""
         self.deadline = self.wish = math.inf
+        self.promised = False
 
     def restore_deadline(self) -> None:
         """Have the job's own deadline again."""
         self.wish, self.deadline = _deadlines(self.job)
+        self.promised = self.deadline < math.inf
 
     def move_deadline(self, deadline: float) -> None:
         """Be due at `deadline`, grace included."""
@@ -174,7 +174,18 @@ def make_task(job: Job, lines: Mapping[str, Line], most: int | None = None) -> T
             trains_from = job.running.trains_from
     per_node = {gpu_type: line.per_node for gpu_type, line in lines.items()}
     corners = cheapest_mix(tuple((size.gpus, size.rate) for size in sizes))
-    return Task(job, deadline, wish, envelopes, tuple(sizes), corners, held, trains_from, per_node)
+    return Task(
+        job=job,
+        deadline=deadline,
+        wish=wish,
+        envelopes=envelopes,
+        sizes=tuple(sizes),
+        corners=corners,
+        held=held,
+        trains_from=trains_from,
+        per_node=per_node,
+        promised=deadline < math.inf,
+    )
 
 
 def _deadlines(job: Job) -> tuple[float, float]:
