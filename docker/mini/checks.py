@@ -94,7 +94,7 @@ class Environment:
 
     @property
     def stamp(self) -> Path:
-        """Holds the hash of what was installed."""
+        """Holds the hash of what was installed, and for which checkout."""
         return self.directory / "installed"
 
     def pip(self, *arguments: str) -> None:
@@ -107,19 +107,19 @@ def ensure_environment() -> Path:
     """The python of a virtual environment with the pinned versions of everything."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     environment = Environment(state_root() / f"venv-{version}")
-    wanted = hashlib.sha256(
-        CONSTRAINTS.read_bytes() + (CHECKOUT / "pyproject.toml").read_bytes()
-    ).hexdigest()
+    pinned = CONSTRAINTS.read_bytes() + (CHECKOUT / "pyproject.toml").read_bytes()
+    wanted = [hashlib.sha256(pinned).hexdigest(), str(CHECKOUT)]
     with lock("venv"):
-        if not environment.stamp.exists() or environment.stamp.read_text() != wanted:
+        installed = environment.stamp.read_text().split("\n") if environment.stamp.exists() else []
+        if installed[:1] != wanted[:1]:
             say(f"installing the pinned versions of everything into {environment.directory}")
             create(environment)
             install_torch(environment)
             environment.pip("--editable", f"{CHECKOUT}[dev,training]")
-            environment.stamp.write_text(wanted)
-        else:
-            # Commands and metadata are those of this checkout.
-            environment.pip("--no-deps", "--no-build-isolation", "--editable", str(CHECKOUT))
+        elif installed != wanted:
+            # Commands and metadata are to be those of this checkout.
+            environment.pip("--no-deps", "--editable", str(CHECKOUT))
+        environment.stamp.write_text("\n".join(wanted))
     return environment.python
 
 
