@@ -102,7 +102,17 @@ class Facts:
     @property
     def waiting(self) -> bool:
         """Whether the batch script stands alone and waits for the daemon."""
-        return self.launch is not None and self.launch.state is LaunchState.WAITING
+        stands = self.launch is not None and self.launch.state is LaunchState.WAITING
+        return stands and self.relaunching is None
+
+    @property
+    def relaunching(self) -> Order | None:
+        """The order by which the script that waits is about to go on."""
+        launch, order = self.launch, self.reports.order
+        if launch is None or order is None or launch.state is not LaunchState.WAITING:
+            return None
+        ordered = order.generation == launch.generation and order.action is Action.RELAUNCH
+        return order if ordered else None
 
     @property
     def ordered_to_stop(self) -> Order | None:

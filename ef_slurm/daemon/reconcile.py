@@ -89,15 +89,13 @@ def next_step(
     if not job.is_running:
         return start(facts, target, situation, patience, now)
     if facts.holds(target):
-        return settle(facts)
+        return settle(facts, patience, now)
     if situation.in_place and gives_up_nodes(job, target):
         return shrink(facts, target, patience, now)
     return vacate(facts, situation, patience, now)
 
 
-def start(
-    facts: Facts, block: Block, situation: Situation, patience: Patience, now: float
-) -> Next:
+def start(facts: Facts, block: Block, situation: Situation, patience: Patience, now: float) -> Next:
     """The next step of a job that does not run and is to run on `block`."""
     job = facts.slurm
     if job.state is JobBaseState.SUSPENDED:
@@ -151,9 +149,11 @@ def shrink(facts: Facts, block: Block, patience: Patience, now: float) -> Next:
     return Do(Requeue()) if isinstance(stop, Failed) else stop
 
 
-def settle(facts: Facts) -> Next:
+def settle(facts: Facts, patience: Patience, now: float) -> Next:
     """The next step of a running job that has what it is to have."""
-    launch = facts.launch
+    launch, relaunch = facts.launch, facts.relaunching
+    if relaunch is not None and now < relaunch.issued_at + patience.launch:
+        return Wait("it to go on", relaunch.issued_at + patience.launch)
     if launch is not None and launch.state is LaunchState.WAITING:
         return Do(OrderRelaunch(launch.generation))
     if facts.ordered_to_stop is not None:
@@ -172,6 +172,9 @@ def _stop(facts: Facts, patience: Patience, now: float) -> Next:
         return Wait("Slurm to end it")
     if facts.progress is None and now >= launch.started_at + patience.check_in:
         return Failed("its command never reported progress: it knows nothing of orders")
+    relaunch = facts.relaunching
+    if relaunch is not None and now < relaunch.issued_at + patience.launch:
+        return Wait("it to go on, to be stopped anew", relaunch.issued_at + patience.launch)
     order = facts.ordered_to_stop
     if order is None:
         return Do(OrderStop(launch.generation))

@@ -1,0 +1,225 @@
+"""The next step, for every situation that a job can be in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ef_slurm.contract import Action, LaunchState, Order, Phase
+from ef_slurm.daemon.facts import Facts
+from ef_slurm.daemon.reconcile import Patience, Situation, next_step
+from ef_slurm.daemon.steps import (
+    Do,
+    Done,
+    Failed,
+    Hold,
+    Next,
+    OrderRelaunch,
+    OrderStop,
+    Release,
+    Requeue,
+    Resize,
+    Update,
+    Wait,
+)
+from ef_slurm.model import Block
+from ef_slurm.slurm.types import HoldKind, JobBaseState
+from tests.unit.daemon.make import (
+    ELSEWHERE,
+    FOUR_NODES,
+    NOW,
+    TWO_NODES,
+    launch,
+    pending,
+    progress,
+    running,
+    slurm_job,
+    stop,
+)
+
+PATIENCE = Patience()
+PLAIN = Situation()
+
+
+def step(facts: Facts, target: Block | None, situation: Situation = PLAIN) -> Next:
+    return next_step(facts, target, situation, PATIENCE, NOW)
+
+
+class TestStart:
+    def test_a_job_that_is_not_held_is_held_before_it_is_changed(self) -> None:
+        assert step(pending(hold=HoldKind.NONE), TWO_NODES) == Do(Hold())
+
+    def test_gpus_that_are_not_free_are_waited_for(self) -> None:
+        assert isinstance(step(pending(), TWO_NODES, Situation(free=False)), Wait)
+
+    def test_the_shape_is_told_even_if_slurm_seems_to_have_it(self) -> None:
+        """The begin time that Slurm puts on a requeued job is lifted by the update only."""
+        assert step(pending(TWO_NODES), TWO_NODES) == Do(Update(TWO_NODES))
+
+    def test_what_was_read_back_is_released(self) -> None:
+        assert step(pending(TWO_NODES), TWO_NODES, Situation(updated=True)) == Do(
+            Release(TWO_NODES)
+        )
+
+    def test_what_was_changed_meanwhile_is_told_again(self) -> None:
+        assert step(pending(ELSEWHERE), TWO_NODES, Situation(updated=True)) == Do(Update(TWO_NODES))
+
+    def test_a_job_that_ran_waits_for_the_next_second(self) -> None:
+        facts = replace(pending(TWO_NODES, restarts=1), seen_pending=NOW - 0.5)
+        later = step(facts, TWO_NODES, Situation(updated=True))
+        assert later == Do(Release(TWO_NODES))  # NOW is a whole second
+        facts = replace(facts, seen_pending=NOW)
+        assert step(facts, TWO_NODES, Situation(updated=True)) == Wait(
+            "the next whole second", NOW + 1.0
+        )
+
+    def test_a_released_job_is_waited_for_and_given_up(self) -> None:
+        facts = pending(TWO_NODES, hold=HoldKind.NONE, reason="Resources")
+        assert isinstance(step(facts, TWO_NODES, Situation(released=NOW - 10)), Wait)
+        failed = step(facts, TWO_NODES, Situation(released=NOW - PATIENCE.start))
+        assert isinstance(failed, Failed)
+        assert "Resources" in failed.why
+
+
+class TestVacate:
+    def test_it_is_asked_to_stop_first(self) -> None:
+        assert step(running(TWO_NODES), None) == Do(OrderStop(1))
+        assert step(running(TWO_NODES), ELSEWHERE) == Do(OrderStop(1))
+
+    def test_the_acknowledgement_is_waited_for_but_not_for_ever(self) -> None:
+        assert isinstance(step(running(TWO_NODES, order=stop()), None), Wait)
+        late = stop(at=NOW - PATIENCE.acknowledge)
+        assert step(running(TWO_NODES, order=late), None) == Do(Requeue())
+
+    def test_a_checkpoint_gets_more_time(self) -> None:
+        saving = progress(Phase.STOPPING)
+        order = stop(at=NOW - PATIENCE.acknowledge)
+        assert isinstance(step(running(TWO_NODES, order=order, progress=saving), None), Wait)
+        order = stop(at=NOW - PATIENCE.save)
+        assert step(running(TWO_NODES, order=order, progress=saving), None) == Do(Requeue())
+
+    def test_a_script_that_waits_is_requeued(self) -> None:
+        waiting = running(TWO_NODES, launch=launch(LaunchState.WAITING), order=stop())
+        assert step(waiting, None) == Do(Requeue())
+
+    def test_an_order_of_an_older_launch_does_not_count(self) -> None:
+        facts = running(
+            TWO_NODES, launch=launch(generation=2), progress=progress(generation=2), order=stop(1)
+        )
+        assert step(facts, None) == Do(OrderStop(2))
+
+    def test_a_command_that_never_reports_is_requeued(self) -> None:
+        old = launch(started_at=NOW - PATIENCE.check_in)
+        assert step(running(TWO_NODES, launch=old, progress=None), None) == Do(Requeue())
+
+    def test_a_job_that_finishes_is_left_alone(self) -> None:
+        done = running(TWO_NODES, launch=launch(LaunchState.FINISHED))
+        assert isinstance(step(done, None), Wait)
+
+    def test_it_ends_held_by_an_operator(self) -> None:
+        assert step(pending(hold=HoldKind.USER), None) == Do(Hold())
+        assert step(pending(hold=HoldKind.ADMIN), None) == Done()
+        own = Situation(hold=HoldKind.USER)
+        assert step(pending(hold=HoldKind.USER), None, own) == Done()
+
+
+class TestShrink:
+    def test_whole_nodes_are_given_up_in_place(self) -> None:
+        assert step(running(FOUR_NODES), TWO_NODES) == Do(OrderStop(1))
+        waiting = running(FOUR_NODES, launch=launch(LaunchState.WAITING), order=stop())
+        assert step(waiting, TWO_NODES) == Do(Resize(TWO_NODES))
+
+    def test_the_batch_host_must_stay(self) -> None:
+        waiting = running(FOUR_NODES, launch=launch(LaunchState.WAITING), order=stop())
+        assert step(waiting, ELSEWHERE) == Do(Requeue())
+
+    def test_where_it_was_refused_it_is_requeued(self) -> None:
+        waiting = running(FOUR_NODES, launch=launch(LaunchState.WAITING), order=stop())
+        assert step(waiting, TWO_NODES, Situation(in_place=False)) == Do(Requeue())
+
+    def test_after_the_resize_it_is_relaunched(self) -> None:
+        waiting = running(TWO_NODES, launch=launch(LaunchState.WAITING), order=stop())
+        assert step(waiting, TWO_NODES) == Do(OrderRelaunch(1))
+        told = running(
+            TWO_NODES,
+            launch=launch(LaunchState.WAITING),
+            order=Order(1, Action.RELAUNCH, NOW),
+        )
+        assert isinstance(step(told, TWO_NODES), Wait)
+
+    def test_a_job_that_was_told_to_stop_in_vain_goes_on_where_it_is(self) -> None:
+        stopping = running(TWO_NODES, order=stop(), progress=progress(Phase.STOPPING))
+        assert isinstance(step(stopping, TWO_NODES), Wait)
+
+
+blocks = st.sampled_from([TWO_NODES, FOUR_NODES, ELSEWHERE, Block("gpu", ("n1",), 2)])
+situations = st.builds(
+    Situation,
+    free=st.booleans(),
+    updated=st.booleans(),
+    released=st.none() | st.floats(NOW - 100, NOW),
+    in_place=st.booleans(),
+    hold=st.sampled_from([HoldKind.ADMIN, HoldKind.USER]),
+)
+launches = st.none() | st.builds(
+    launch, st.sampled_from(LaunchState), st.integers(1, 3), restart_count=st.integers(0, 1)
+)
+reports = st.none() | st.builds(progress, st.sampled_from(Phase), st.integers(1, 3))
+orders = st.none() | st.builds(
+    Order, st.integers(1, 3), st.sampled_from(Action), st.floats(NOW - 400, NOW)
+)
+
+
+@st.composite
+def any_facts(draw: st.DrawFn) -> Facts:
+    state = draw(st.sampled_from(JobBaseState))
+    on = draw(blocks) if state is JobBaseState.RUNNING else None
+    job = slurm_job(
+        state,
+        on=on,
+        asks=draw(st.none() | blocks),
+        hold=draw(st.sampled_from(HoldKind)) if state is JobBaseState.PENDING else HoldKind.NONE,
+        flags=frozenset(draw(st.sets(st.sampled_from(["COMPLETING", "REQUEUED"])))),
+        restarts=draw(st.integers(0, 1)),
+    )
+    facts = running(TWO_NODES, launch=draw(launches), progress=draw(reports), order=draw(orders))
+    return Facts(job, facts.reports, draw(st.none() | st.floats(NOW - 100, NOW)))
+
+
+@given(any_facts(), st.none() | blocks, situations)
+def test_no_step_is_ever_unsafe(facts: Facts, target: Block | None, situation: Situation) -> None:
+    following = next_step(facts, target, situation, PATIENCE, NOW)
+    if not isinstance(following, Do):
+        return
+    job = facts.slurm
+    match following.step:
+        case Release(block):
+            assert block == target
+            assert situation.free
+            assert situation.updated
+            assert facts.asks_for(block)
+        case Update(block):
+            assert block == target
+            assert facts.held
+            assert situation.free
+        case Requeue() | OrderStop():
+            assert target is None or not facts.holds(target)
+            assert not job.is_pending
+        case Resize(block):
+            assert facts.waiting
+            assert job.batch_host in block.nodes
+            assert set(block.nodes) < set(job.nodes)
+        case OrderRelaunch():
+            assert target is not None
+            assert facts.holds(target)
+        case Hold():
+            assert job.is_pending
+    assert not job.is_final
+
+
+@pytest.mark.parametrize("state", [s for s in JobBaseState if s.value in ("COMPLETED", "FAILED")])
+def test_what_has_ended_is_left_alone(state: JobBaseState) -> None:
+    assert step(Facts(slurm_job(state)), TWO_NODES) == Done()
