@@ -30,7 +30,7 @@ local SHAPE = {
     "partition", "reservation", "min_nodes", "max_nodes", "num_tasks", "min_cpus", "max_cpus",
     "ntasks_per_node", "ntasks_per_socket", "ntasks_per_gpu", "cpus_per_task", "pn_min_cpus",
     "sockets_per_node", "cores_per_socket", "threads_per_core", "req_nodes", "exc_nodes",
-    "features", "gres", "tres_per_job", "tres_per_node", "tres_per_socket", "tres_per_task",
+    "features", "tres_per_job", "tres_per_node", "tres_per_socket", "tres_per_task", "gres",
     "cpus_per_tres", "time_limit", "time_min", "begin_time", "deadline", "requeue", "shared",
     "contiguous", "qos", "dependency",
 }

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.slurm.commands import CommandSlurm
+from ef_slurm.slurm.errors import SlurmTimeoutError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.memory import MemorySlurm
 from ef_slurm.slurm.memory_cluster import MemoryCluster, Timing
@@ -85,11 +86,16 @@ class MemorySite(Site):
 AGENT = """
 import json, os, subprocess, sys
 for line in sys.stdin:
-    command, variables, text = json.loads(line)
-    done = subprocess.run(
-        command, input=text, capture_output=True, text=True, env={**os.environ, **variables}
-    )
-    print(json.dumps([done.returncode, done.stdout, done.stderr]), flush=True)
+    command, variables, text, timeout = json.loads(line)
+    try:
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=timeout,
+            env={**os.environ, **variables},
+        )
+        answer = [done.returncode, done.stdout, done.stderr]
+    except subprocess.TimeoutExpired:
+        answer = None
+    print(json.dumps(answer), flush=True)
 """
 
 
@@ -103,15 +109,23 @@ class Guest:
         )
 
     def run(
-        self, command: Sequence[str], variables: Mapping[str, str], text: str
+        self, command: Sequence[str], variables: Mapping[str, str], text: str, timeout: float = 30.0
     ) -> tuple[int, str, str]:
-        """Run a command: exit code, standard output, standard error."""
+        """Run a command: exit code, standard output, standard error.
+
+        Raises:
+            SlurmTimeoutError: it gave no answer within `timeout` seconds.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps([command, variables, text]), file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        assert answer, "the mini-Slurm is gone"
-        code, stdout, stderr = json.loads(answer)
+        request = json.dumps([command, variables, text, timeout])
+        print(request, file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        assert line, "the mini-Slurm is gone"
+        answer = json.loads(line)
+        if answer is None:
+            raise SlurmTimeoutError(f"{command[0]} gave no answer within {timeout:g} s")
+        code, stdout, stderr = answer
         return code, stdout, stderr
 
     def close(self) -> None:
@@ -140,7 +154,7 @@ class GuestRunner(Runner):
             for name, value in (environment or {}).items()
             if name.startswith("SLURM_") or name == "LC_ALL"
         }
-        code, stdout, stderr = self.guest.run(command, variables, text)
+        code, stdout, stderr = self.guest.run(command, variables, text, self.timeout)
         if code:
             raise failure(command, code, stdout, stderr)
         return Result(stdout, stderr)

@@ -1,4 +1,4 @@
-"""slurmctld away and back: errors of their own kind, in time, and nothing lost."""
+"""slurmctld away and back: errors of their own kind, in time."""
 
 import subprocess
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 
 from ef_slurm.slurm.errors import SlurmUnavailableError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import HoldKind, SlurmJob, Submission
+from ef_slurm.slurm.types import Submission
 
 pytestmark = pytest.mark.cluster
 
@@ -39,14 +39,12 @@ def answers(slurm: Slurm) -> bool:
 def test_without_slurmctld(command_site: Site) -> None:
     user, operator = command_site.of("user1"), command_site.of("ef-slurm")
     script = Submission("#!/bin/sh\n# EF_STATE_DIR\n", options=("-p", "ef", "-J", "contract"))
-    job: SlurmJob = user.job(user.submit(script).job_id)
+    job_id = user.submit(script).job_id
     minislurm("kill", "ctl", "slurmctld")
     try:
         for ask in (
             operator.observe,
-            lambda: operator.job(job.job_id),
-            lambda: operator.release(job.job_id),
-            lambda: operator.cancel(job.job_id),
+            lambda: operator.release(job_id),
             lambda: user.submit(script),
         ):
             with pytest.raises(SlurmUnavailableError):
@@ -54,4 +52,3 @@ def test_without_slurmctld(command_site: Site) -> None:
     finally:
         minislurm("start", "ctl", "slurmctld")
     command_site.until(lambda: answers(operator))
-    assert operator.job(job.job_id).hold is HoldKind.USER
