@@ -6,6 +6,7 @@ a model's parameters are distributed (FSDP).
 """
 
 import random
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -276,8 +277,5 @@ def _on_gpu() -> bool:
 
 
 def _numpy_random() -> Any:
-    try:
-        import numpy
-    except ImportError:
-        return None
-    return numpy.random
+    # A script that has not imported it draws nothing from it.
+    return getattr(sys.modules.get("numpy"), "random", None)

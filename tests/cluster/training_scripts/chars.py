@@ -12,12 +12,15 @@ import os
 import time
 from pathlib import Path
 
-import torch
-import torch.distributed as dist
-from torch import nn
-from torch.utils.data import Dataset
+BEGAN = time.time()
+import torch  # noqa: E402 - how long these take is measured
+import torch.distributed as dist  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.utils.data import Dataset  # noqa: E402
 
-from ef_slurm import training
+from ef_slurm import training  # noqa: E402
+
+IMPORTED = time.time()
 
 CORPUS = Path("/usr/share/common-licenses")
 CONTEXT = 16
@@ -63,6 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--wrapper", choices=("ddp", "fsdp"), default="ddp")
     parser.add_argument("--state-dir")
     parser.add_argument("--record", help="file to append one line per iteration to")
+    parser.add_argument("--times", help="file to append the instants of this start to")
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds added to an iteration")
     parser.add_argument("--workers", type=int, default=0)
     return parser.parse_args()
@@ -102,6 +106,7 @@ def main() -> None:
     if os.cpu_count():
         torch.set_num_threads(1)
     device = training.init()
+    times = {"began": BEGAN, "imported": IMPORTED, "joined": time.time()}
     world = dist.get_world_size() if dist.is_initialized() else 1
     torch.manual_seed(1)
     model = wrap(Model(args.width).to(device), args.wrapper)
@@ -112,6 +117,7 @@ def main() -> None:
         optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 400)
     data = Characters(args.samples)
+    times["built"] = time.time()
     with training.session(
         model,
         optimizer,
@@ -124,6 +130,7 @@ def main() -> None:
         state_dir=args.state_dir,
         sharded=args.wrapper == "fsdp" or None,
     ) as session:
+        times["restored"] = time.time()
         for step in session:
             loss_sum = torch.zeros((), device=device)
             indices: list[int] = []
@@ -136,6 +143,11 @@ def main() -> None:
             optimizer.step()
             optimizer.zero_grad()
             scheduler.step()
+            if args.times and "iterated" not in times:
+                times["iterated"] = time.time()
+                if not dist.is_initialized() or dist.get_rank() == 0:
+                    with Path(args.times).open("a") as file:
+                        file.write(json.dumps(times) + "\n")
             if args.sleep:
                 time.sleep(args.sleep)
             if args.record:
