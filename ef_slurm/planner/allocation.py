@@ -135,7 +135,7 @@ def _while_it_lasts(
     """For a job that no plan finishes: a block that a promise needs later, until then."""
     gpus, rate, gpu_type = size
     until, first = ledger.tables[gpu_type].longest_now(gpus)
-    paid = task.overhead(task.held, gpus, gpu_type, first)
+    paid = task.trains(now, gpus, gpu_type, first) - now
     work = (until - now - paid) * rate
     before = 0.0
     if old:

@@ -60,26 +60,31 @@ def _assign(
     absences at the same time take different ones."""
     line = range(first + per_node - 1, first - 1, -1)
     taken: list[tuple[Outage, list[int]]] = []
+    partial: list[tuple[Outage, list[int]]] = []
     for outage in sorted(node.outages, key=lambda o: (o.start, o.end, o.gpus or per_node)):
         lost = per_node if outage.gpus is None else min(outage.gpus, per_node)
         if lost == per_node:
             taken.append((outage, list(line)))
             continue
-        gone = {
-            gpu
-            for other, gpus in taken
-            if len(gpus) < per_node and other.start < outage.end and outage.start < other.end
-            for gpu in gpus
-        }
         used = {
             gpu
             for plan in plans
             if plan.start < outage.end - EDGE and outage.start + EDGE < plan.end
             for gpu in range(max(first, plan.first), plan.first + plan.gpus)
         }
-        choice = sorted(line, key=lambda gpu: (gpu in gone, gpu in used))
-        taken.append((outage, choice[:lost]))
+        doubled = {
+            gpu: sum(_together(outage, other) for other, gpus in partial if gpu in gpus)
+            for gpu in line
+        }
+        gpus = sorted(line, key=lambda gpu: (doubled[gpu], gpu in used))[:lost]
+        taken.append((outage, gpus))
+        partial.append((outage, gpus))
     return taken
+
+
+def _together(one: Outage, other: Outage) -> float:
+    """Seconds during which both last."""
+    return max(0.0, min(one.end, other.end) - max(one.start, other.start))
 
 
 class _Levels:

@@ -81,8 +81,8 @@ def from_now(task: Task, ledger: Ledger, now: float, size: Size, deadline: float
     found = table.find_now(gpus, end)
     if found is None:
         return None
-    end = now + task.overhead(held, gpus, gpu_type, found) + run
-    return Stretch(now, end, found, gpus, gpu_type)
+    end = task.trains(now, gpus, gpu_type, found) + run
+    return Stretch(now, end, found, gpus, gpu_type) if end <= deadline + EDGE else None
 
 
 def _near(
@@ -92,8 +92,7 @@ def _near(
     gpus, rate, gpu_type = size
     run = task.job.iterations / rate
     for first in range(held.first // gpus * gpus, held.first + held.gpus, gpus):
-        trains = now + task.overhead(held, gpus, gpu_type, first)
-        end = (max(now, task.trains_from) if gpus == held.gpus else trains) + run
+        end = task.trains(now, gpus, gpu_type, first) + run
         if (
             end <= deadline + EDGE
             and first + gpus <= table.width
@@ -173,13 +172,11 @@ def _opening(
     gpus, rate, gpu_type = size
     table = ledger.tables[gpu_type]
     held = task.held
+    places = [table.longest_now(gpus)]
     if held is not None and held.gpu_type == gpu_type and held.gpus == gpus:
-        until = table.free_until(held.first, gpus)
-        if until > max(now, task.trains_from) + EDGE:
-            trains = max(now, task.trains_from)
-            return Stretch(now, until, held.first, gpus, gpu_type), trains, rate
-    until, first = table.longest_now(gpus)
-    trains = now + task.overhead(held, gpus, gpu_type, first)
-    if until <= trains + EDGE:
-        return None
-    return Stretch(now, until, first, gpus, gpu_type), trains, rate
+        places.insert(0, (table.free_until(held.first, gpus), held.first))
+    for until, first in places:
+        trains = task.trains(now, gpus, gpu_type, first)
+        if until > trains + EDGE:
+            return Stretch(now, until, first, gpus, gpu_type), trains, rate
+    return None

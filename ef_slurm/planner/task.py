@@ -142,6 +142,13 @@ class Task:
             base = cost.reshape
         return base + cost.per_doubling * (gpus.bit_length() - 1)
 
+    def trains(self, now: float, gpus: int, gpu_type: str, first: int) -> float:
+        """When it trains if it is on a block from `now` on; the block may be the present one."""
+        held = self.held
+        if held is not None and (held.first, held.gpus, held.gpu_type) == (first, gpus, gpu_type):
+            return max(now, self.trains_from)
+        return now + self.overhead(held, gpus, gpu_type, first)
+
 
 def wants_best_effort(task: Task) -> bool:
     """Whether a job that cannot be promised would rather run without a promise."""
