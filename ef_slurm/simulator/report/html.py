@@ -128,7 +128,7 @@ def _page(
         sections=sections,
         world=_world(results[0], shown),
         maps=[_map(f"map{place}", result, shown) for place, result in enumerate(results)],
-        fate_legend=_legend(*results),
+        fate_legend=_legend(*results, drawn=True),
         headings=HEADINGS,
         rows=[cells(result.metrics) for result in results],
         script=Markup((room / "map.js").read_text(encoding="utf-8")),
@@ -202,8 +202,9 @@ def _json(data: object) -> Markup:
     return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
 
 
-def _legend(*results: Result) -> tuple[tuple[str, str], ...]:
-    present = {fate(run) for result in results for run in result.runs}
+def _legend(*results: Result, drawn: bool = False) -> tuple[tuple[str, str], ...]:
+    """The fates that occur; with `drawn`, only those of jobs that ever held a GPU."""
+    present = {fate(run) for result in results for run in result.runs if run.stretches or not drawn}
     return tuple((svg.COLOURS[one], FATE_LABELS[one]) for one in Fate if one in present)
 
 

@@ -128,6 +128,7 @@ def _draw_allocation(axes: Axes, result: Result, shown: Window) -> None:
         one for one in allocation(runs, numbers.gpus_per_node, gpus) if one.start < shown.end
     ]
     fates = [fate(run) for run in runs]
+    drawn = {fates[one.run] for one in rectangles}
     axes.add_collection(
         PatchCollection(
             [Rectangle(((r.start - shown.start) / unit, r.row), (r.end - r.start) / unit, r.height)
@@ -144,7 +145,7 @@ def _draw_allocation(axes: Axes, result: Result, shown: Window) -> None:
     axes.set_ylabel("GPU")
     axes.set_title("GPU allocation by job")
     axes.legend(
-        handles=[Patch(color=COLOURS[o], label=FATE_LABELS[o]) for o in Fate if o in fates],
+        handles=[Patch(color=COLOURS[o], label=FATE_LABELS[o]) for o in Fate if o in drawn],
         loc="lower right",
         bbox_to_anchor=(1, 1),
         ncols=5,
