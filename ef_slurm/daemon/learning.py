@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ef_slurm.contract import Phase
+from ef_slurm.contract import Phase, Progress
 from ef_slurm.daemon.facts import Facts
 from ef_slurm.daemon.ingest import Knowledge
 from ef_slurm.daemon.measure import TOLERANCE, Change
@@ -13,8 +13,9 @@ from ef_slurm.queue.rows import Event, Json, QueueJob
 from ef_slurm.queue.states import EventKind
 from ef_slurm.queue.store import Queue
 
-SETTLED = 20.0
-"""Seconds of training after which a reported rate is believed."""
+FIRST_WINDOW = 30.0
+WINDOW = 120.0
+"""Seconds of training over which a rate is taken: at first, and later."""
 
 REMEMBERED = 2000
 """Measurements that are read back after a restart."""
@@ -26,6 +27,16 @@ class _Pending:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Where a measurement of the rate began."""
+
+    generation: int
+    iteration: int
+    at: float
+    seconds: float
+
+
 class Learner:
     """Turns shifts and reports into `Knowledge`."""
 
@@ -33,6 +44,7 @@ class Learner:
         self._knowledge = knowledge
         self._queue = queue
         self._pending: dict[int, _Pending] = {}
+        self._windows: dict[int, _Window] = {}
 
     def recall(self) -> None:
         """Take in what was measured before this daemon started."""
@@ -56,6 +68,7 @@ class Learner:
     def forget(self, job_id: int) -> None:
         """What is going on with the job says nothing about its cost."""
         self._pending.pop(job_id, None)
+        self._windows.pop(job_id, None)
 
     def watch(self, job: QueueJob, facts: Facts, now: float) -> bool:
         """Learn from a running job; whether a plan should hear of it."""
@@ -75,16 +88,26 @@ class Learner:
                 self._knowledge.overheads.add(job.id, pending.change, seconds)
                 words = f"{pending.change.value} took {seconds:.1f} s until training"
                 self._log(job, now, words, pending.change.value, seconds)
-        rate = progress.iterations_per_second
-        if rate is None or rate <= 0 or progress.updated_at < first + SETTLED:
-            return False
-        if not self._knowledge.rates.learn(job.id, job.running.gpus, rate):
+        rate = self._rate(job.id, progress)
+        if rate is None or not self._knowledge.rates.learn(job.id, job.running.gpus, rate):
             return False
         told = _told(job)
         off = told is not None and abs(rate / told - 1) > TOLERANCE
         versus = f" (its curve says {told:.3g})" if told is not None else ""
         self._log(job, now, f"{rate:.3g} iterations/s{versus}", "rate", rate)
         return off
+
+    def _rate(self, job_id: int, progress: Progress) -> float | None:
+        """Iterations/s over a whole window: the last seconds alone are too unsteady to plan by."""
+        now, done = progress.updated_at, progress.iteration
+        window = self._windows.get(job_id)
+        if window is None or window.generation != progress.generation:
+            self._windows[job_id] = _Window(progress.generation, done, now, FIRST_WINDOW)
+            return None
+        if now < window.at + window.seconds or done <= window.iteration:
+            return None
+        self._windows[job_id] = _Window(progress.generation, done, now, WINDOW)
+        return (done - window.iteration) / (now - window.at)
 
     def _log(self, job: QueueJob, now: float, message: str, what: str, value: float) -> None:
         gpus = job.share

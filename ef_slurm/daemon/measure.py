@@ -55,12 +55,17 @@ class Overheads:
     def _seconds(self, job_id: int, change: Change, told: float) -> float:
         own = self._of_job.get((job_id, change))
         if own:
-            return float(math.ceil(MARGIN * max(own)))
+            return _with_margin(max(own))
         others = self._of_all.get(change)
         if others:
             ranked = sorted(others)
-            return float(math.ceil(MARGIN * ranked[int(QUANTILE * (len(ranked) - 1))]))
+            return _with_margin(ranked[int(QUANTILE * (len(ranked) - 1))])
         return told
+
+
+def _with_margin(seconds: float) -> float:
+    """Whole seconds, so that plans do not change for a hair."""
+    return float(math.ceil(round(MARGIN * seconds, 6)))
 
 
 TOLERANCE = 0.05

@@ -265,6 +265,7 @@ class Scheduler:
             self._learner.forget(job.id)
         self._lost |= news.to is JobState.LOST
         if news.to in FINAL:
+            self._learner.forget(job.id)
             self._knowledge.rates.forget([job.id])
             self._knowledge.caps.pop(job.id, None)
             self._driver.forget(job)

@@ -56,7 +56,12 @@ class Server:
         self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._listeners: list[socketserver.BaseServer] = [self._unix(path, mode)]
         if address is not None:
-            self._listeners.append(self._tcp(address))
+            try:
+                self._listeners.append(self._tcp(address))
+            except ServerError:
+                self._listeners[0].server_close()
+                path.unlink()
+                raise
         for listener in self._listeners:
             threading.Thread(
                 target=listener.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True

@@ -1,0 +1,112 @@
+"""What the daemon learns from watching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ef_slurm.daemon.ingest import Knowledge
+from ef_slurm.daemon.learning import FIRST_WINDOW, Learner
+from ef_slurm.daemon.measure import MARGIN, TOLERANCE, Change, Overheads, Rates, calibrated
+from ef_slurm.daemon.planning import Shift
+from ef_slurm.model import Overhead, Running, ThroughputCurve
+from ef_slurm.queue.store import Queue
+from tests.unit.daemon.make import NOW, TWO_NODES, launch, progress, row, running
+
+TOLD = Overhead(start=30.0, reshape=40.0, shrink=20.0)
+
+
+def test_what_was_told_counts_until_something_was_seen() -> None:
+    learned = Overheads()
+    assert learned.estimate(1, TOLD) == TOLD
+    learned.add(2, Change.START, 10.0)
+    assert learned.estimate(1, TOLD) == replace(TOLD, start=11.0)
+    learned.add(1, Change.START, 50.0)
+    assert learned.estimate(1, TOLD).start == 55.0
+    assert learned.estimate(2, TOLD).start == 11.0
+
+
+@given(st.lists(st.floats(0.1, 300.0), min_size=1, max_size=10))
+def test_a_jobs_own_worst_lately_is_never_underestimated(seconds: list[float]) -> None:
+    learned = Overheads()
+    for one in seconds:
+        learned.add(1, Change.RESHAPE, one)
+    assert learned.estimate(1, TOLD).reshape >= MARGIN * max(seconds[-3:]) - 1e-6
+
+
+curves = st.dictionaries(st.sampled_from([1, 2, 4, 8]), st.floats(0.5, 100.0), min_size=1).map(
+    ThroughputCurve.of
+)
+
+
+@given(curves, st.dictionaries(st.sampled_from([1, 2, 4, 8]), st.floats(0.5, 100.0)))
+def test_a_calibrated_curve_promises_no_speed_that_was_not_seen(
+    curve: ThroughputCurve, measured: dict[int, float]
+) -> None:
+    told, now = dict(curve.points), dict(calibrated(curve, measured).points)
+    assert now.keys() == told.keys()
+    for gpus, rate in now.items():
+        if gpus in measured:
+            assert rate <= max(measured[gpus], told[gpus] * (1 + TOLERANCE))
+        else:
+            assert rate <= told[gpus]
+
+
+def test_noise_is_not_news() -> None:
+    rates = Rates()
+    assert rates.learn(1, 4, 100.0)
+    assert not rates.learn(1, 4, 100.0 * (1 + TOLERANCE / 2))
+    assert rates.learn(1, 4, 80.0)
+    rates.forget([1])
+    assert not rates.of(1)
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    with Queue.open(tmp_path / "queue.sqlite") as queue:
+        queue.jobs.add(row().request, actor="user1")
+        yield queue
+
+
+def test_a_start_is_measured_and_known_after_a_restart(queue: Queue) -> None:
+    knowledge = Knowledge()
+    learner = Learner(knowledge, queue)
+    since = NOW - 100.0
+    job = row(running=Running(TWO_NODES, since, since + 30.0))
+    learner.expect(Shift(1, None, TWO_NODES), since)
+    learner.watch(job, running(TWO_NODES), NOW)
+    assert knowledge.overheads.estimate(1, TOLD).start == 7.0  # 6 s and the margin
+    again = Knowledge()
+    Learner(again, queue).recall()
+    assert again.overheads.estimate(1, TOLD).start == 7.0
+
+
+def test_an_older_launch_tells_nothing_about_a_reshape(queue: Queue) -> None:
+    knowledge = Knowledge()
+    learner = Learner(knowledge, queue)
+    job = row(running=Running(TWO_NODES, NOW, NOW + 30.0))
+    learner.expect(Shift(1, TWO_NODES, TWO_NODES), NOW)
+    learner.watch(job, running(TWO_NODES), NOW)
+    assert knowledge.overheads.estimate(1, TOLD) == TOLD
+
+
+def test_a_rate_is_taken_over_a_window(queue: Queue) -> None:
+    knowledge = Knowledge()
+    learner = Learner(knowledge, queue)
+    job = row(running=Running(TWO_NODES, NOW - 100, NOW - 70))
+    at = NOW + FIRST_WINDOW
+    assert not learner.watch(job, running(TWO_NODES), NOW)
+    later = running(TWO_NODES, progress=progress(iteration=650, updated_at=at))
+    assert learner.watch(job, later, at)  # 5 a second where the curve says 10
+    assert knowledge.rates.of(1) == {8: 5.0}
+    relaunched = running(
+        TWO_NODES,
+        launch=launch(generation=2),
+        progress=progress(generation=2, iteration=700, updated_at=at + 500),
+    )
+    assert not learner.watch(job, relaunched, at + 500)

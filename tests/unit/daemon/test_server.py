@@ -1,0 +1,366 @@
+"""Requests over real sockets to a daemon whose Slurm is in memory."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.daemon import wire
+from ef_slurm.daemon.client import (
+    FailureError,
+    SocketClient,
+    TcpEndpoint,
+    UnixEndpoint,
+    UnreachableError,
+)
+from ef_slurm.daemon.dispatch import Office
+from ef_slurm.daemon.errands import Errands
+from ef_slurm.daemon.messages import (
+    Await,
+    Cancel,
+    Cancelled,
+    Explain,
+    Failure,
+    FailureCode,
+    JobList,
+    JobStatus,
+    Judge,
+    Judged,
+    ListJobs,
+    Ping,
+    Pong,
+    Register,
+    Registered,
+    Request,
+    Response,
+    Story,
+    Until,
+    Withdraw,
+)
+from ef_slurm.daemon.munge import Identity, MungeError, MungeProblem
+from ef_slurm.daemon.server import Server, ServerError
+from ef_slurm.daemon.wire import Envelope, Transport
+from ef_slurm.model import JobKind, Outcome
+from ef_slurm.queue.rows import JobRequest
+from ef_slurm.queue.states import JobState
+from ef_slurm.queue.store import Queue
+from ef_slurm.siteconfig.tables import LimitsTable
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.types import HoldKind, SlurmJob
+from tests.unit.daemon.world import CURVE, World
+
+ME = os.getuid()
+
+
+class FakeMunge:
+    """Credentials of this process that anybody could make; each is good once."""
+
+    def __init__(self, uid: int = ME) -> None:
+        self.uid = uid
+        self.seen: set[str] = set()
+
+    def encode(self, payload: str) -> str:
+        text = f"{self.uid} {time.monotonic_ns()} {payload}"
+        return f"MUNGE:{base64.b64encode(text.encode()).decode()}:"
+
+    def decode(self, credential: str) -> Identity:
+        if credential in self.seen:
+            raise MungeError(MungeProblem.REPLAYED, "replayed credential")
+        self.seen.add(credential)
+        text = base64.b64decode(credential.removeprefix("MUNGE:").removesuffix(":")).decode()
+        uid, _, payload = text.split(" ", 2)
+        return Identity(int(uid), int(uid), payload)
+
+
+class OwnedSlurm:
+    """The world's Slurm, in which jobs belong to somebody."""
+
+    def __init__(self, slurm: Slurm) -> None:
+        self._slurm = slurm
+        self.uid = ME
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._slurm, name)
+
+    def job(self, job_id: int) -> SlurmJob:
+        return replace(self._slurm.job(job_id), uid=self.uid, user="owner")
+
+
+@dataclass
+class Site:
+    """A daemon's loop in a thread, and its sockets."""
+
+    world: World
+    slurm: OwnedSlurm
+    server: Server
+    errands: Errands
+    socket: Path
+    port: int
+    munge: FakeMunge
+
+    def ask(self, request: Request) -> Response:
+        with SocketClient(UnixEndpoint(self.socket), self.munge) as client:
+            return client.ask(request)
+
+    def refused(self, request: Request) -> FailureCode:
+        with pytest.raises(FailureError) as caught:
+            self.ask(request)
+        return caught.value.code
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    path = tmp_path / "queue.sqlite"
+    World(path, now=time.time()).queue.close()
+    stop, ready = threading.Event(), threading.Event()
+    errands = Errands()
+    worlds: list[World] = []
+
+    def loop() -> None:
+        world = World(path, now=time.time())
+        worlds.append(world)
+        ready.set()
+        while not stop.is_set():
+            world.clock.now = time.time()
+            errands.do()
+            world.bench.advance()
+            world.scheduler.tick()
+            errands.wait(0.05)
+        world.queue.close()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    assert ready.wait(10)
+    world = worlds[0]
+    slurm = OwnedSlurm(world.slurm)
+    munge, port = FakeMunge(), free_port()
+    office = Office(
+        scheduler=world.scheduler,
+        errands=errands,
+        slurm=slurm,  # type: ignore[arg-type]
+        open_queue=lambda: Queue.open(path, create=False),
+        cluster="memory",
+        partition="ef",
+        limits=LimitsTable(jobs_per_user=3, gpus_per_job=8),
+        user="ef-slurm",
+        version="1",
+        started=time.time(),
+        advisory=False,
+    )
+    where = tmp_path / "sock"
+    server = Server(office, munge, path=where, mode=0o600, address=("127.0.0.1", port))
+    yield Site(world, slurm, server, errands, where, port, munge)
+    server.close()
+    stop.set()
+    thread.join()
+
+
+def request(site: Site, **other: object) -> JobRequest:
+    """A job that was submitted held. Its row is given to nobody: uid 0 is what memory says."""
+    slurm = site.world.cluster.add_job("owner", "train", now=time.time())
+    values: dict[str, object] = {
+        "slurm_job_id": slurm.job_id,
+        "owner": "somebody else",
+        "uid": 4711,
+        "name": "train",
+        "submitted": time.time(),
+        "kind": JobKind.DEADLINE,
+        "iterations": 1000,
+        "global_batch_size": 32,
+        "curves": (("gpu", CURVE),),
+        "state_dir": "/nowhere",
+        "script": "#!/bin/sh\n",
+        "deadline": time.time() + 3600,
+        **other,
+    }
+    return JobRequest(**values)  # type: ignore[arg-type]
+
+
+def test_ping(site: Site) -> None:
+    pong = site.ask(Ping())
+    assert isinstance(pong, Pong)
+    assert (pong.cluster, pong.user) == ("memory", "ef-slurm")
+
+
+class TestRegister:
+    def test_the_owner_is_who_slurm_says(self, site: Site) -> None:
+        job = request(site)
+        assert site.ask(Register(job)) == Registered(job.slurm_job_id, created=True)
+        assert site.ask(Register(job)) == Registered(job.slurm_job_id, created=False)
+        listed = site.ask(ListJobs())
+        assert isinstance(listed, JobList)
+        assert [one.owner for one in listed.jobs] == ["owner"]
+
+    def test_nobody_registers_anothers_job(self, site: Site) -> None:
+        site.slurm.uid = ME + 1
+        assert site.refused(Register(request(site))) is FailureCode.DENIED
+
+    def test_unknown_job(self, site: Site) -> None:
+        job = replace(request(site), slurm_job_id=999)
+        assert site.refused(Register(job)) is FailureCode.SLURM
+
+    def test_a_job_that_is_not_held(self, site: Site) -> None:
+        job = request(site)
+        site.world.cluster.jobs[job.slurm_job_id].hold = HoldKind.NONE
+        assert site.refused(Register(job)) is FailureCode.BAD_REQUEST
+
+    def test_a_deadline_in_the_past(self, site: Site) -> None:
+        job = request(site, deadline=time.time() - 60)
+        assert site.refused(Register(job)) is FailureCode.BAD_REQUEST
+
+    def test_limits(self, site: Site) -> None:
+        for _ in range(3):
+            site.ask(Register(request(site)))
+        assert site.refused(Register(request(site))) is FailureCode.BAD_REQUEST
+
+
+class TestJudge:
+    def test_it_writes_nothing(self, site: Site) -> None:
+        judged = site.ask(Judge(replace(request(site), slurm_job_id=0)))
+        assert isinstance(judged, Judged)
+        assert judged.verdict.outcome is Outcome.PROMISED
+        assert judged.schedule
+        listed = site.ask(ListJobs(all=True))
+        assert isinstance(listed, JobList)
+        assert not listed.jobs
+
+    def test_the_site_limit_counts(self, site: Site) -> None:
+        hopeless = request(site, iterations=60 * 3600, deadline=time.time() + 3600)
+        judged = site.ask(Judge(replace(hopeless, slurm_job_id=0)))  # 16 GPUs would do it
+        assert isinstance(judged, Judged)
+        assert judged.verdict.outcome is Outcome.REJECTED
+
+
+class TestQuestions:
+    def test_await_a_verdict(self, site: Site) -> None:
+        # The memory's jobs are uid 0's for the tick; only root's rows pass its check.
+        job = request(site)
+        site.ask(Register(job))
+        answer = site.ask(Await(job.slurm_job_id, Until.VERDICT, 10.0))
+        assert isinstance(answer, JobStatus)
+        assert answer.job.verdict is not None or answer.job.state is JobState.FAILED
+
+    def test_await_gives_up_in_time(self, site: Site) -> None:
+        job = request(site)
+        site.ask(Register(job))
+        began = time.monotonic()
+        site.ask(Await(job.slurm_job_id, Until.END, 0.3))
+        assert time.monotonic() - began < 10
+
+    def test_explain(self, site: Site) -> None:
+        job = request(site)
+        site.ask(Register(job))
+        story = site.ask(Explain(job.slurm_job_id))
+        assert isinstance(story, Story)
+        assert story.events
+        assert site.refused(Explain(999)) is FailureCode.UNKNOWN_JOB
+
+    def test_cancel_believes_slurm_only(self, site: Site) -> None:
+        job = request(site)
+        site.ask(Register(job))
+        answer = site.ask(Cancel((job.slurm_job_id,)))
+        assert isinstance(answer, Cancelled)
+        if answer.refused:
+            site.world.cluster.cancel(site.world.cluster.jobs[job.slurm_job_id], time.time())
+            answer = site.ask(Cancel((job.slurm_job_id,)))
+            assert isinstance(answer, Cancelled)
+        assert answer.job_ids == (job.slurm_job_id,)
+
+    def test_another_cluster_is_refused(self, site: Site) -> None:
+        client = SocketClient(UnixEndpoint(site.socket), site.munge, "other")
+        with client, pytest.raises(FailureError) as caught:
+            client.ask(Ping())
+        assert caught.value.code is FailureCode.BAD_REQUEST
+
+
+def test_withdraw_is_the_owners(site: Site, tmp_path: Path) -> None:
+    with Queue.open(tmp_path / "queue.sqlite") as queue:
+        mine = queue.jobs.add(replace(request(site), uid=ME, cluster="memory"), actor="me")
+        queue.jobs.move(mine.id, JobState.HELD, at=time.time(), actor="me", why="test")
+    assert site.refused(Withdraw(mine.request.slurm_job_id)) is FailureCode.BAD_REQUEST
+    assert site.refused(Withdraw(999)) is FailureCode.UNKNOWN_JOB
+
+
+class TestTcp:
+    def client(self, site: Site, munge: FakeMunge, trusted: int = ME) -> SocketClient:
+        endpoint = TcpEndpoint("127.0.0.1", site.port, frozenset({trusted}))
+        return SocketClient(endpoint, munge)
+
+    def test_a_credential_in_every_message(self, site: Site) -> None:
+        with self.client(site, site.munge) as client:
+            assert isinstance(client.ask(Ping()), Pong)
+            assert isinstance(client.ask(Ping()), Pong)
+
+    def test_the_credential_says_who_asks(self, site: Site) -> None:
+        other = FakeMunge(uid=ME + 1)
+        other.seen = site.munge.seen
+        with self.client(site, other) as client, pytest.raises(FailureError) as caught:
+            client.ask(Register(request(site)))
+        assert caught.value.code is FailureCode.DENIED
+
+    def test_an_answer_of_another_user_is_not_believed(self, site: Site) -> None:
+        site.munge.uid = ME + 1
+        client = self.client(site, FakeMunge())
+        with client, pytest.raises(UnreachableError, match="signed by"):
+            client.ask(Ping())
+
+    def test_a_replayed_message_is_refused(self, site: Site) -> None:
+        envelope = Envelope(wire.new_nonce(), time.time(), "", Ping())
+        codes = [self.send(site, envelope) for _ in range(2)]
+        assert codes == [None, FailureCode.REPLAYED]
+
+    def test_a_stale_message_is_refused(self, site: Site) -> None:
+        old = Envelope(wire.new_nonce(), time.time() - 3600, "", Ping())
+        assert self.send(site, old) is FailureCode.STALE
+
+    def test_a_message_without_a_credential_is_refused(self, site: Site) -> None:
+        with socket.create_connection(("127.0.0.1", site.port)) as stream:
+            stream.sendall(b"\x00\x00\x00\x02{}")
+            stream.settimeout(10)
+            answer, _ = wire.read_response(stream, Transport.TCP, "", site.munge)
+        assert isinstance(answer, Failure)
+        assert answer.code is FailureCode.DENIED
+
+    def send(self, site: Site, envelope: Envelope) -> FailureCode | None:
+        with socket.create_connection(("127.0.0.1", site.port)) as stream:
+            stream.settimeout(10)
+            wire.write_request(stream, Transport.TCP, envelope, site.munge)
+            answer, _ = wire.read_response(stream, Transport.TCP, envelope.nonce, site.munge)
+        return answer.code if isinstance(answer, Failure) else None
+
+
+def test_a_port_in_use_is_said_so(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="in use"):
+        Server(
+            site.server._office,
+            site.munge,
+            path=tmp_path / "other",
+            mode=0o600,
+            address=("127.0.0.1", site.port),
+        )
+
+
+def test_garbage_does_not_stop_it(site: Site) -> None:
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(str(site.socket))
+        stream.sendall(b"\x00\x00\x00\x05hello")
+        stream.settimeout(10)
+        answer, _ = wire.read_response(stream, Transport.UNIX, "", site.munge)
+        assert isinstance(answer, Failure)
+    assert isinstance(site.ask(Ping()), Pong)
+    assert site.socket.stat().st_mode & 0o777 == 0o600
