@@ -49,7 +49,7 @@ def node_groups(
     count = draw(st.integers(1, max_nodes))
     nodes = []
     for number in range(1, count + 1):
-        missing = draw(st.integers(0, 5))
+        missing = draw(st.integers(0, 7))
         absences: tuple[Outage, ...] = ()
         if missing == 5:
             absences = (Outage(0.0),)
@@ -181,7 +181,7 @@ def lives(
     cluster = draw(clusters(max_types=max_types, horizon=horizon))
     world = World(cluster, policy or draw(policies()))
     types = tuple(group.gpu_type for group in cluster.groups)
-    for number in range(draw(st.integers(0, max_jobs))):
+    for number in range(draw(st.integers(max_jobs // 2, max_jobs))):
         world.submit(draw(wishes(types)).submitted_at(world.now, f"j{number}"))
-        world.advance(world.now + draw(st.sampled_from([0.0, 0.0, 13.0, 111.1, 700.0])))
+        world.advance(world.now + draw(st.sampled_from([0.0, 0.0, 0.0, 13.0, 111.1, 700.0])))
     return world

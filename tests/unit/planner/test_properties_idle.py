@@ -98,7 +98,11 @@ def pays(job: Job, trial: tuple[Segment, ...], saved: float, finish: float, worl
     if not saved > 1.0 or math.isinf(finish):
         return saved == math.inf
     held = None if job.running is None else job.running.block
-    cost = job.overhead.seconds(held, block_of(trial[0], world.cluster))
+    cost = 0.0
+    for segment in trial[:2]:  # there, and back to the plan in hand
+        block = block_of(segment, world.cluster)
+        cost += job.overhead.seconds(held, block)
+        held = block
     return (
         saved > world.policy.growth_gain * cost + DONE
         and saved > world.policy.min_speedup * (finish - world.now) + DONE
