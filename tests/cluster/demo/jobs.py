@@ -75,10 +75,10 @@ JOBS = (
         "a tight deadline: others make room",
     ),
     DemoJob(
-        "vgg", 68, Wish.TOO_SOON, 240, 40,
+        "vgg", 68, Wish.TOO_SOON, 300, 40,
         ((1, 1.25), (2, 2.4), (4, 4.5), (8, 7.5)),
         "asks too much, gets a counter-offer and takes it; trains faster than it said",
-        faster=1.4,
+        faster=2.0,
     ),
     DemoJob(
         "lstm", 92, Wish.SOONER_THAN_OFFERED, 200, None,

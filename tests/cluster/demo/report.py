@@ -10,6 +10,8 @@ from tests.cluster.demo.timeline import Timeline
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 """Paul Tol's bright scheme: told apart by colour-blind people too."""
+DARK = frozenset({"#4477aa", "#228833", "#aa3377"})
+"""Those that white text is read on."""
 TERMINAL = ("blue", "red", "green", "yellow", "cyan", "magenta")
 
 
@@ -101,8 +103,9 @@ def svg(timeline: Timeline, entries: Sequence[Entry]) -> str:
         )
         if width > 8 * len(bar.job) + 6 and height >= LANE:
             parts.append(
-                f'<text x="{x + width / 2:.1f}" y="{y + height / 2 + 4}" fill="white"'
-                f' text-anchor="middle">{html.escape(bar.job)}</text>'
+                f'<text x="{x + width / 2:.1f}" y="{y + height / 2 + 4}" text-anchor="middle"'
+                f' fill="{"white" if colour.get(bar.job) in DARK else "#222"}">'
+                f"{html.escape(bar.job)}</text>"
             )
     parts += _marks(entries, colour, scale, bottom)
     step = next(s for s in (10, 20, 30, 60, 120, 300, 600, 3600, 10**9) if seconds / s <= 12)
@@ -132,9 +135,10 @@ def _marks(
         x = LEFT + entry.deadline * scale
         if x > LEFT + WIDTH:
             continue
+        line = f'<line x1="{x:.1f}" y1="{TOP - 12}" x2="{x:.1f}" y2="{bottom}"'
         parts.append(
-            f'<line x1="{x:.1f}" y1="{TOP - 12}" x2="{x:.1f}" y2="{bottom}"'
-            f' stroke="{colour[entry.name]}" stroke-width="2" stroke-dasharray="5 4"/>'
+            f'{line} stroke="white" stroke-width="5"/>'
+            f'{line} stroke="{colour[entry.name]}" stroke-width="2" stroke-dasharray="5 4"/>'
             f'<text x="{x:.1f}" y="{TOP - 16}" text-anchor="middle" fill="{colour[entry.name]}">'
             f"{html.escape(entry.name)} due</text>"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.daemon.capacity import Ground
-from ef_slurm.daemon.scheduler import Setup
+from ef_slurm.daemon.setup import Setup
 from ef_slurm.model import IfInfeasible, Outcome, Overhead, Policy, ThroughputCurve
 from ef_slurm.queue.rows import QueueJob
 from ef_slurm.queue.states import JobState, PromiseOutcome

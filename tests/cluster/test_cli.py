@@ -1,0 +1,348 @@
+"""The commands on the mini-Slurm, as people use them: users on the login node, the daemon on ctl.
+
+The jobs are `daemon_pacer.py`: quick to start, so that a test takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+import pytest
+
+from tests.cluster.ef_site import Site
+from tests.cluster.minislurm import MiniSlurm, wait_until
+
+pytestmark = pytest.mark.cluster
+
+RATES = "1:10,2:18,4:32,8:56,16:90"
+PACER = f"/opt/ef-slurm/tests/cluster/daemon_pacer.py --rates {RATES}"
+JOB = f"--iterations=200 --global-batch-size=32 --throughput={RATES}"
+FAR = f"--deadline=+30m {JOB}"
+INFEASIBLE = f"--deadline=+60s --iterations=100000 --global-batch-size=32 --throughput={RATES}"
+COMMAND = f"python3 {PACER}"
+
+
+class People:
+    """What users type, and what they see."""
+
+    def __init__(self, cluster: MiniSlurm) -> None:
+        self.cluster = cluster
+        self.site = Site(self._shell, {"start": 5.0, "reshape": 6.0, "shrink": 5.0})
+
+    def _shell(
+        self, command: str, *, user: str = "root", on: str = "ctl", stdin: str | None = None
+    ) -> str:
+        return self.cluster.output(command, user=user, on=on, stdin=stdin)
+
+    def type(
+        self, command: str, *, user: str = "user1", on: str = "login", stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Any command, whatever its exit code; never a traceback."""
+        done = self.cluster.run(command, user=user, on=on, stdin=stdin, check=False)
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+    def submit(self, options: str = FAR, *, user: str = "user1") -> int:
+        """The id of a job that was promised."""
+        done = self.type(f"ef-sbatch --parsable {options} {COMMAND}", user=user)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    def queue(self, options: str = "-a", *, user: str = "user1") -> dict[int, dict[str, Any]]:
+        shown = json.loads(self.cluster.output(f"ef-squeue --json {options}", user=user))
+        return {job["job_id"]: job for job in shown["jobs"]}
+
+    def slurm_jobs(self) -> list[str]:
+        return self.cluster.output("squeue -h -o %A").split()
+
+    def state_dirs(self) -> list[str]:
+        return self.cluster.output("ls /shared/ef-slurm/jobs").split()
+
+
+@pytest.fixture(scope="module")
+def site(running_cluster: MiniSlurm) -> Iterator[People]:
+    people = People(running_cluster)
+    people.site.stop("KILL")
+    people.site.prepare()
+    people.site.start()
+    yield people
+    people.site.stop()
+
+
+@pytest.fixture
+def people(site: People) -> Iterator[People]:
+    yield site
+    site.cluster.heal()
+    wait_until("no active job", lambda: not site.queue(""), timeout=60)
+
+
+def test_a_promise(people: People) -> None:
+    done = people.type(f"ef-sbatch {FAR} --job-name=mine {COMMAND}")
+    assert done.returncode == 0
+    first, *rest = done.stdout.splitlines()
+    assert first.startswith("Submitted batch job ")
+    assert rest[0] == "Promised"
+    for word in ("deadline", "share", "starts", "finishes", "slack"):
+        assert any(line.startswith(f"  {word}") for line in rest)
+    job = people.queue()[int(first.split()[-1])]
+    assert (job["name"], job["owner"], job["account"]) == ("mine", "user1", "acct1")
+
+
+def test_parsable_json_and_quiet(people: People) -> None:
+    parsable = people.type(f"ef-sbatch --parsable {FAR} {COMMAND}")
+    assert parsable.stdout.strip().isdecimal()
+    assert "Promised" in parsable.stderr
+    answer = json.loads(people.type(f"ef-sbatch --json {FAR} {COMMAND}").stdout)
+    assert answer["outcome"] == "promised"
+    assert answer["slack"] > 0
+    quiet = people.type(f"ef-sbatch --quiet {FAR} {COMMAND}")
+    assert quiet.stdout.count("\n") == 1
+    assert quiet.stderr == ""
+
+
+def test_infeasible_leaves_nothing_and_its_offer_is_accepted(people: People) -> None:
+    before = people.state_dirs()
+    done = people.type(f"ef-sbatch {INFEASIBLE} {COMMAND}")
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr.startswith("Not promised: ")
+    assert people.slurm_jobs() == []
+    assert people.state_dirs() == before
+    (offer,) = (word for word in done.stderr.split() if word.startswith("--deadline="))
+    again = people.type(f"ef-sbatch {INFEASIBLE} {offer} {COMMAND}")
+    assert again.returncode == 0, again.stderr
+
+
+def test_infeasible_by_choice(people: People) -> None:
+    best = people.type(f"ef-sbatch --if-infeasible=best-effort {INFEASIBLE} {COMMAND}")
+    assert best.returncode == 0
+    assert "runs as best effort" in best.stdout
+
+
+def test_test_only_and_dry_run_submit_nothing(people: People) -> None:
+    before = people.state_dirs()
+    tested = people.type(f"ef-sbatch --test-only {FAR} {COMMAND}")
+    assert tested.returncode == 0
+    assert "Promised" in tested.stdout
+    assert "Nothing was submitted" in tested.stdout
+    assert people.type(f"ef-sbatch --test-only {INFEASIBLE} {COMMAND}").returncode == 3
+    dry = people.type(f"ef-sbatch --dry-run {FAR} {COMMAND}")
+    assert dry.stdout.startswith("#!/bin/bash\n")
+    checked = people.type("sbatch --test-only -p batch", stdin=dry.stdout)
+    assert checked.returncode == 0, checked.stderr
+    assert people.slurm_jobs() == []
+    assert people.state_dirs() == before
+
+
+def test_a_batch_script_with_directives(people: People) -> None:
+    text = (
+        "#!/bin/bash\n"
+        "#SBATCH --job-name=from-script --output=from-script.out\n"
+        f"#EF {FAR}\n"
+        f'exec python3 {PACER} "$@"\n'
+    )
+    people.cluster.write("job.sh", text, user="user1")
+    done = people.type("ef-sbatch --wait job.sh --slower 0.9")
+    assert done.returncode == 0, done.stderr
+    job = people.queue()[int(done.stdout.splitlines()[0].split()[-1])]
+    assert (job["name"], job["state"]) == ("from-script", "completed")
+    assert job["promise_outcome"] == "kept"
+
+
+def test_wait_returns_the_jobs_exit_code(people: People) -> None:
+    done = people.type(f"ef-sbatch --wait {FAR} --wrap 'exit 78'")
+    assert done.returncode == 78
+    assert "failed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("ef-sbatch", 2, "which script?"),
+        (f"ef-sbatch {FAR} no-such.py", 2, "unable to open file no-such.py"),
+        (f"ef-sbatch {FAR} --nodes=2 {COMMAND}", 2, "--nodes: ef-slurm chooses the nodes"),
+        (f"ef-sbatch {FAR} --gres=gpu:2 {COMMAND}", 2, "cap it with --max-gpus"),
+        (f"ef-sbatch {JOB} {COMMAND}", 2, "when must it be finished?"),
+        (f"ef-sbatch {JOB} --deadline=now {COMMAND}", 2, "not in the future"),
+        (f"ef-sbatch {FAR} --partition=batch {COMMAND}", 2, "schedules the partition 'ef'"),
+        (f"ef-sbatch {FAR} --gpu-type=h100 {COMMAND}", 2, "no GPU type 'h100' here; there is gpu"),
+        (f"ef-sbatch {FAR} --account=acct2 {COMMAND}", 1, "Invalid account"),
+        (f"ef-sbatch {FAR} --state-dir=/nowhere/x {COMMAND}", 1, "/nowhere"),
+        (f"ef-sbatch {FAR} --config=/no.toml {COMMAND}", 2, "/no.toml"),
+        ("ef-squeue --explain 999999", 1, "job 999999 is not in ef-slurm's queue"),
+        ("ef-squeue --format=%y", 2, "%y is not known"),
+        ("ef-scancel 999999", 1, "999999: no such job"),
+        ("ef-scancel", 2, "which jobs?"),
+        ("ef-scancel x", 2, "'x' is no job id"),
+    ],
+)
+def test_errors_leave_nothing(people: People, words: str, code: int, message: str) -> None:
+    before = people.state_dirs()
+    done = people.type(words, stdin="")
+    program = words.split()[0]
+    assert done.returncode == code, done.stderr
+    assert f"{program}: error: " in done.stderr
+    assert message in done.stderr
+    assert people.slurm_jobs() == []
+    assert people.state_dirs() == before
+
+
+def test_errors_without_a_script(people: People) -> None:
+    done = people.type(f"ef-sbatch {FAR}", stdin="echo no shebang\n")
+    assert done.returncode == 2
+    assert "does not look like a batch script" in done.stderr
+
+
+def test_squeue(people: People) -> None:
+    mine = people.submit(FAR + " --job-name=a")
+    theirs = people.submit(FAR + " --job-name=b", user="user2")
+    assert set(people.queue("")) == {mine, theirs}
+    assert set(people.queue("--me")) == {mine}
+    assert set(people.queue("-u user2")) == {theirs}
+    assert set(people.queue(f"-j {mine}")) == {mine}
+    assert set(people.queue("-t completed,failed -u nobody")) == set()
+    shown = people.type("ef-squeue -h -o '%i|%j|%u'").stdout.split()
+    assert sorted(shown) == sorted([f"{mine}|a|user1", f"{theirs}|b|user2"])
+    told = people.type(f"ef-squeue --explain {mine}").stdout
+    assert f"Job {mine} (a) of user1: 200 iterations by " in told
+    assert "Promised on" in told
+
+
+def test_scancel_as_scancel(people: People) -> None:
+    mine, theirs = people.submit(), people.submit(user="user2")
+    refused = people.type(f"ef-scancel {theirs}")
+    assert refused.returncode == 5
+    assert f"{theirs}: " in refused.stderr
+    assert people.type(f"ef-scancel -v {mine}").returncode == 0
+    jobs = people.queue()
+    assert jobs[mine]["state"] == "cancelled"
+    assert jobs[theirs]["state"] != "cancelled"
+    assert people.type("ef-scancel --me", user="user2").returncode == 0
+    assert people.queue()[theirs]["state"] == "cancelled"
+
+
+def test_without_the_daemon_the_job_stays_held_and_goes_on_later(people: People) -> None:
+    people.site.stop()
+    try:
+        done = people.type(f"ef-sbatch {FAR} {COMMAND}")
+        assert done.returncode == 4
+        assert done.stdout.startswith("Submitted batch job ")
+        assert "stays held in Slurm, without a promise" in done.stderr
+        job_id = int(done.stdout.split()[-1])
+        shown = people.cluster.job(job_id)
+        assert (shown["JobState"], shown["Reason"]) == ("PENDING", "JobHeldUser")
+        looked = people.type("ef-squeue")
+        assert looked.returncode == 4
+        assert "ef-schedd cannot be reached" in looked.stderr
+        (going_on,) = (line for line in done.stderr.splitlines() if "--register=" in line)
+        again = people.type(going_on.split("error:")[-1])
+        assert again.returncode == 4
+    finally:
+        people.site.start()
+    later = people.type(going_on.split("error:")[-1])
+    assert later.returncode == 0, later.stderr
+    assert later.stdout.startswith(f"Submitted batch job {job_id}\nPromised\n")
+
+
+REPLAY = """
+import socket, struct, time
+from ef_slurm.daemon import wire
+from ef_slurm.daemon.messages import Ping
+from ef_slurm.daemon.munge import MungeCommand
+
+class Recorder:
+    data = b""
+    def sendall(self, data): self.data += data
+
+def ask(frames):
+    with socket.create_connection(("ctl", 6830), 5) as stream:
+        for frame in frames:
+            stream.sendall(frame)
+            try:
+                print(wire.read_response(stream, wire.Transport.TCP, "", MungeCommand())[0])
+            except (wire.WireError, wire.DisconnectedError) as error:
+                print(error)
+
+def frame(sent):
+    recorder = Recorder()
+    envelope = wire.Envelope(wire.new_nonce(), sent, "", Ping())
+    wire.write_request(recorder, wire.Transport.TCP, envelope, MungeCommand())
+    return recorder.data
+
+good = frame(time.time())
+ask([good]); ask([good]); ask([frame(time.time() - 3600)])
+forged = good[4:].replace(b"ping", b"list")
+ask([struct.pack("!I", len(forged)) + forged])
+"""
+
+
+def test_replayed_stale_and_forged_requests_are_refused(people: People) -> None:
+    done = people.type("python3 -", stdin=REPLAY)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4, done.stdout + done.stderr
+    assert "another request" in lines[0]  # answered: the recorder knows no nonce
+    assert "REPLAYED" in lines[1]
+    assert "STALE" in lines[2]
+    assert "REPLAYED" in lines[3] or "DENIED" in lines[3]
+
+
+def test_a_persons_own_daemon_needs_no_administrator(people: People) -> None:
+    people.site.stop()
+    try:
+        people.cluster.write(".config/ef-slurm/ef-slurm.toml", OWN_SITE, user="user1")
+        done = people.type(f"ef-sbatch --verdict-timeout=1 {FAR} {COMMAND}")
+        assert done.returncode == 4  # in the queue already, judged when the daemon comes
+        assert "is in the queue and stays held" in done.stderr
+        job_id = int(done.stdout.split()[-1])
+        people.type("setsid nohup ef-schedd run >own.log 2>&1 </dev/null & echo $! > own.pid")
+        assert people.type(f"ef-sbatch --wait {FAR} {COMMAND}").returncode == 0
+        wait_until("the first", lambda: people.queue()[job_id]["state"] == "completed")
+        assert people.type(f"ef-sbatch --test-only {FAR} {COMMAND}").returncode == 0
+    finally:
+        people.type("kill $(cat own.pid); rm -rf ~/.config/ef-slurm ~/own-queue")
+        people.site.start()
+
+
+OWN_SITE = """
+[slurm]
+query_interval = 0.5
+[queue]
+path = "/tmp/own-queue/queue.sqlite"
+[daemon]
+serves = "me"
+owner_lock = "none"
+[overhead]
+start = 5.0
+reshape = 6.0
+shrink = 5.0
+[timers]
+tick = 0.5
+idle_tick = 2.0
+"""
+
+
+def test_the_verdict_costs_little_more_than_sbatch(people: People) -> None:
+    """Measured and printed; the goal is less than 1 s more on an idle machine."""
+
+    def seconds(command: str) -> float:
+        times = []
+        for _ in range(7):
+            start = "import subprocess, sys, time; t = time.monotonic();"
+            run = f"subprocess.run({command!r}, shell=True, stdout=subprocess.DEVNULL, check=True);"
+            times.append(
+                float(
+                    people.cluster.output(
+                        ["python3", "-c", f"{start} {run} print(time.monotonic() - t)"],
+                        user="user1",
+                    )
+                )
+            )
+        return median(times)
+
+    plain = seconds("sbatch -p batch --hold --wrap true")
+    ours = seconds(f"ef-sbatch {FAR} {COMMAND}")
+    print(f"\nmedian of 7: sbatch {plain:.3f} s, ef-sbatch with verdict {ours:.3f} s")
