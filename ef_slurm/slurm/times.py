@@ -144,7 +144,8 @@ def _local(text: str, now: float, zone: tzinfo) -> float:
             raise InstantError(f"{text!r} gives two days")
         day, year_given = part
     if day is None:
-        assert clock is not None
+        if clock is None:
+            raise InstantError(f"{text!r} is no point in time: give {FORMS}")
         today = present.date()
         over = _is_over(today, clock, now, zone)
         return _on_wall(text, today + timedelta(days=1) if over else today, clock, zone)

@@ -81,6 +81,8 @@ def test_epoch_seconds() -> None:
     [
         ("", "empty"),
         ("soon", "give HH:MM"),
+        ("-", "no point in time"),
+        ("T", "no point in time"),
         ("25:00", "hour"),
         ("12:60", "minute"),
         ("13:00pm", "no hour"),
