@@ -26,7 +26,9 @@ def parse_duration(text: str) -> float:
     stripped = text.strip()
     if stripped.upper() in _UNLIMITED:
         return math.inf
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", stripped, flags=re.ASCII)
+    match = re.fullmatch(
+        r"(?:(\d{1,12})-)?(\d{1,12})(?::(\d{1,12}))?(?::(\d{1,12}))?", stripped, flags=re.ASCII
+    )
     if match is None:
         raise DurationError(f"{text!r} is no duration: give {FORMS}")
     days, *rest = match.groups()

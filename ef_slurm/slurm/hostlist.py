@@ -96,7 +96,7 @@ def _expand_one(part: str, text: str) -> Iterable[str]:
 def _numbers(inside: str, text: str) -> list[str]:
     numbers: list[str] = []
     for span in inside.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", span, flags=re.ASCII)
+        match = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", span, flags=re.ASCII)
         if match is None:
             raise HostlistError(f"host list {text!r}: {span!r} is no number and no range")
         first, last = match[1], match[2] or match[1]
