@@ -188,6 +188,9 @@ class Actor:
         action, arguments = action_of(step), arguments_of(step, facts)
         now = self._clock()
         with self._queue.transaction():
+            to = _state_during(job, step)
+            if to is not None:
+                self._queue.jobs.move(job.id, to, at=now, actor=ACTOR, why=why)
             other = self._queue.intents.unfinished_of(job.id)
             if other is not None:
                 if (other.action, dict(other.arguments)) == (action, dict(arguments)):
@@ -195,9 +198,6 @@ class Actor:
                 self._queue.intents.advance(
                     other.id, IntentState.ABANDONED, at=now, why=f"overtaken by {action.value}"
                 )
-            to = _state_during(job, step)
-            if to is not None:
-                self._queue.jobs.move(job.id, to, at=now, actor=ACTOR, why=why)
             return self._queue.intents.open(
                 job.id, job.generation, action, arguments, at=now, why=f"{action.value}: {why}"
             )

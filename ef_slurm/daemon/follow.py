@@ -81,7 +81,7 @@ def follow(
     if slurm.is_pending:
         return _pending(heard, facts, intent, operator, lost_nodes)
     if slurm.is_running:
-        return _running(heard, facts, now)
+        return _running(heard, facts, intent, now)
     return News(heard)
 
 
@@ -139,19 +139,32 @@ def _iterations(job: QueueJob, reports: Reports) -> QueueJob:
     return replace(job, iteration=job.checkpoint_iteration)
 
 
-def _running(job: QueueJob, facts: Facts, now: float) -> News:
+def _running(job: QueueJob, facts: Facts, intent: Intent | None, now: float) -> News:
     progress = facts.progress
     if job.state not in ON | {JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING}:
         return News(job)  # not judged yet; that it runs is for the next step to mend
-    if job.state is JobState.STOPPING or progress is None or progress.phase is Phase.STARTING:
+    if job.state is JobState.STOPPING and not _relaunched(facts, intent):
         return News(job)
-    if progress.first_iteration_at is None or job.state is JobState.RUNNING:
+    if progress is None or progress.first_iteration_at is None:
+        if job.state is JobState.STOPPING:
+            return News(job, JobState.STARTING, f"launched again on {','.join(facts.slurm.nodes)}")
+        return News(job)
+    if job.state is JobState.RUNNING or progress.phase is Phase.STARTING:
         return News(job)
     if job.running is not None and job.running.trains_from > now:
         # It trains earlier than was counted on.
         job = replace(job, running=replace(job.running, trains_from=now))
     on = ",".join(facts.slurm.nodes)
     return News(job, JobState.RUNNING, f"trains on {on} ({progress.world_size} GPUs)")
+
+
+def _relaunched(facts: Facts, intent: Intent | None) -> bool:
+    """Whether a job that was stopping goes on in the allocation that it has."""
+    launch = facts.launch
+    requeued = intent is not None and intent.action is IntentAction.REQUEUE
+    if launch is None or launch.state is not LaunchState.RUNNING or requeued:
+        return False
+    return facts.ordered_to_stop is None
 
 
 def _pending(

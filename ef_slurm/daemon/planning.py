@@ -20,7 +20,7 @@ from ef_slurm.model import (
 )
 from ef_slurm.planner.buddy import same_place
 from ef_slurm.queue.rows import Event, Json, QueueJob, planner_id, queue_id
-from ef_slurm.queue.states import EventKind, JobState
+from ef_slurm.queue.states import ACTIVE, EventKind, JobState
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.hostlist import compress
 
@@ -32,6 +32,8 @@ _STATE_OF = {
     Outcome.WAITLISTED: JobState.WAITLISTED,
     Outcome.REJECTED: JobState.REJECTED,
 }
+
+UNJUDGED = frozenset({JobState.NEW, JobState.WAITLISTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,8 @@ def record(
 def _judge(queue: Queue, verdict: Verdict, now: float, name_of: NameOf) -> None:
     job = queue.jobs.get(queue_id(verdict.job_id))
     to = _STATE_OF[verdict.outcome]
-    if job.state is to:
-        return  # on the waiting list, and still there
+    if job.state is to or job.state not in UNJUDGED:
+        return  # still on the waiting list, or withdrawn while the plan was made
     sentence = verdict_sentence(verdict, name_of)
     queue.promises.record(verdict, at=now, explanation=sentence)
     if verdict.outcome is Outcome.BEST_EFFORT and job.request.kind is not JobKind.BEST_EFFORT:
@@ -112,6 +114,8 @@ def _assign(
     block = None if decision is None else decision.block
     old = None if before.running is None else before.running.block
     row = queue.jobs.get(before.id)
+    if row.state not in ACTIVE:
+        return None
     if decision is not None:
         _tell_promise(queue, before, decision, now, name_of)
     if old is None and block is None:

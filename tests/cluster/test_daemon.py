@@ -5,89 +5,15 @@ The jobs are `daemon_pacer.py`: quick to start, so that a test takes seconds.
 
 from __future__ import annotations
 
-import json
 import time
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.cluster.ef_site import Site
+from tests.cluster.daemon_bench import Bench
 from tests.cluster.minislurm import MiniSlurm, wait_until
 
 pytestmark = pytest.mark.cluster
-
-RATES = "1:10,2:18,4:32,8:56,16:90"
-PACER = "/opt/ef-slurm/tests/cluster/daemon_pacer.py"
-
-
-class Bench:
-    """A site with its daemon, and what a user does with it."""
-
-    def __init__(self, cluster: MiniSlurm) -> None:
-        self.cluster = cluster
-        self.site = Site(self._shell, {"start": 6.0, "reshape": 8.0, "shrink": 6.0})
-
-    def _shell(
-        self, command: str, *, user: str = "root", on: str = "ctl", stdin: str | None = None
-    ) -> str:
-        return self.cluster.output(command, user=user, on=on, stdin=stdin)
-
-    def submit(
-        self, iterations: int, *options: str, user: str = "user1", more: str = ""
-    ) -> dict[str, Any]:
-        """ef-sbatch's answer as JSON."""
-        words = " ".join(
-            (
-                "ef-sbatch --json",
-                f"--iterations={iterations} --global-batch-size=32 --throughput={RATES}",
-                *options,
-                f"python3 {PACER} --rates {RATES} {more}",
-            )
-        )
-        done = self.cluster.run(words, user=user, check=False)
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
-    def job(self, iterations: int, *options: str, user: str = "user1", more: str = "") -> int:
-        """The id of a job that was taken."""
-        answer = self.submit(iterations, *options, user=user, more=more)
-        return int(answer["job_id"])
-
-    def queue(self) -> dict[int, dict[str, Any]]:
-        """ef-squeue's view of all jobs, ended ones too."""
-        shown = json.loads(self.cluster.output("ef-squeue --json --states=all", user="user1"))
-        return {int(job["job_id"]): job for job in shown["jobs"]}
-
-    def state(self, job_id: int) -> str:
-        state: str = self.queue()[job_id]["state"]
-        return state.lower()
-
-    def wait_state(self, job_id: int, *states: str, timeout: float = 60) -> dict[str, Any]:
-        def reached() -> dict[str, Any] | None:
-            job = self.queue()[job_id]
-            return job if job["state"].lower() in states else None
-
-        found = wait_until(f"job {job_id} to be {states}", reached, timeout=timeout)
-        assert found is not None
-        return found
-
-    def explain(self, job_id: int) -> str:
-        return self.cluster.output(f"ef-squeue --explain {job_id}", user="user1")
-
-    def gpus_held(self) -> Counter[str]:
-        """GPUs in use by node, as Slurm tells them job by job."""
-        shown = self.cluster.output(
-            "squeue --noheader --states=R,CG --Format='JobID:|,NodeList:|,tres-per-node:|'"
-        )
-        held: Counter[str] = Counter()
-        for line in shown.splitlines():
-            _, nodes, gres = line.split("|")[:3]
-            count = int(gres.rpartition(":")[2]) if "gpu" in gres else 0
-            for node in self.cluster.output(f"scontrol show hostnames {nodes.strip()}").split():
-                held[node] += count
-        return held
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +33,7 @@ def bench(site: Bench) -> Iterator[Bench]:
     site.cluster.heal()
     wait_until(
         "no active job",
-        lambda: not json.loads(site.cluster.output("ef-squeue --json", user="user1"))["jobs"],
+        lambda: not site.active(),
         timeout=60,
     )
 
@@ -133,7 +59,7 @@ def test_a_newcomer_makes_another_shrink_and_both_promises_are_kept(bench: Bench
     assert 0 < bench.queue()[first]["share"] < 16
     for job in (first, second):
         done = bench.wait_state(job, "completed", "failed", timeout=120)
-        assert done["state"].lower() == "completed", bench.explain(job)
+        assert done["state"] == "completed", bench.explain(job)
         assert "kept" in bench.explain(job)
 
 
@@ -182,7 +108,7 @@ def test_a_drained_node_is_left(bench: Bench) -> None:
 
     def moved() -> bool:
         row = bench.queue()[job]
-        return row["state"].lower() == "running" and "n2" not in row["nodes"]
+        return row["state"] == "running" and "n2" not in row["nodes"]
 
     wait_until("the job to leave n2", moved, timeout=40)
     assert "n2" not in bench.cluster.job(job)["NodeList"]
@@ -207,7 +133,7 @@ def test_the_daemon_killed_at_bad_moments_loses_nothing(bench: Bench) -> None:
             second = bench.job(900, "--deadline=+45s")
     for job in (first, second):
         done = bench.wait_state(job, "completed", "failed", "lost", timeout=150)
-        assert done["state"].lower() == "completed", bench.explain(job)
+        assert done["state"] == "completed", bench.explain(job)
 
 
 def test_users_cannot_touch_each_others_jobs(bench: Bench) -> None:

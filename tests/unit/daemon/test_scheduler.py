@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ef_slurm.model import IfInfeasible, Outcome
+from ef_slurm.model import IfInfeasible, Outcome, Plan
+from ef_slurm.planner.plan import plan
 from ef_slurm.queue.states import EventKind, JobState, PromiseOutcome
 from tests.unit.daemon.world import World
 
@@ -101,3 +103,104 @@ def test_a_script_that_dies_is_failed_where_slurm_does_not_take_it_back(world: W
     promise = world.queue.promises.of(job.id)
     assert promise is not None
     assert promise.outcome is PromiseOutcome.RELEASED
+
+
+def test_whole_nodes_are_given_up_in_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.submit(80_000, deadline=None)
+    world.run(60)
+    old = world.row(job).running
+    assert old is not None
+    assert len(old.block.nodes) == 4
+    smaller = replace(old.block, nodes=old.block.nodes[:2])
+
+    def shrinking(*arguments: Any) -> Plan:
+        answer = plan(*arguments)
+        decisions = tuple(replace(decision, block=smaller) for decision in answer.decisions)
+        return replace(answer, decisions=decisions)
+
+    monkeypatch.setattr("ef_slurm.daemon.scheduler.plan", shrinking)
+    world.run(90)
+    training = world.training(job)
+    assert training.slurm.restarts == 0
+    assert training.slurm.nodes == smaller.nodes
+    assert training.generation == 2
+    assert world.state(job) is JobState.RUNNING
+
+
+def test_an_order_that_cannot_be_written_means_requeue(world: World) -> None:
+    world.bench.unwritable = True
+    job = world.submit(40_000, deadline=3000.0)
+    world.run(60)
+    other = world.submit(40_000, deadline=800.0)
+    world.run_until(lambda: world.state(other) is JobState.RUNNING, 200)
+    assert world.training(job).slurm.restarts == 1
+
+
+def test_a_dead_node_is_left_and_the_promise_kept(world: World) -> None:
+    job = world.submit(20_000, deadline=3000.0)
+    world.run(60)
+    world.cluster.kill_node("n2", world.clock.now)
+    world.run_until(lambda: world.state(job) is not JobState.RUNNING, 30)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING, 200)
+    assert "n2" not in world.training(job).slurm.nodes
+    told = [event.message for event in world.queue.events.all(kinds=[EventKind.NODE])]
+    assert any("n2" in message for message in told)
+    world.run_until(world.finished, 4000)
+    promise = world.queue.promises.of(job.id)
+    assert promise is not None
+    assert promise.outcome is PromiseOutcome.KEPT
+
+
+def test_others_jobs_are_never_disturbed(world: World) -> None:
+    other = world.cluster.occupy("user2", ("n1", "n2"), 2, 500.0, world.clock.now)
+    job = world.submit(5_000, deadline=3000.0)
+    world.run_until(world.finished, 4000)
+    assert other.restarts == 0
+    assert world.row(job).state is JobState.COMPLETED
+
+
+def test_slurm_that_does_not_answer_is_waited_for(world: World) -> None:
+    job = world.submit(20_000, deadline=3000.0)
+    world.run(60)
+    world.cluster.reachable = False
+    world.run(120)
+    world.cluster.reachable = True
+    world.cluster.answers_lost = 3
+    world.run_until(world.finished, 4000)
+    assert world.row(job).state is JobState.COMPLETED
+    told = [event.message for event in world.queue.events.all(kinds=[EventKind.DAEMON])]
+    assert len(told) >= 2
+
+
+def test_a_slow_job_is_noticed_and_gets_more(world: World) -> None:
+    other = world.submit(40_000, deadline=None)
+    job = world.submit(10_000, deadline=900.0, speed=0.5)
+    world.run_until(world.finished, 8000)
+    measured = world.queue.events.all(job_id=job.id, kinds=[EventKind.MEASURED])
+    assert any(event.data["what"] == "rate" for event in measured)
+    assert world.row(job).state is JobState.COMPLETED
+    assert world.row(other).state is JobState.COMPLETED
+
+
+def test_a_command_that_knows_nothing_of_orders_runs_too(world: World) -> None:
+    job = world.submit(2_000, deadline=2000.0, elastic=False)
+    world.run_until(world.finished, 3000)
+    assert world.row(job).state is JobState.COMPLETED
+
+
+def test_advisory_acts_on_nothing(world: World) -> None:
+    world.setup = replace(world.setup, advisory=True)
+    world.restart()
+    job = world.submit(2_000, deadline=2000.0)
+    world.run(60)
+    assert world.state(job) is JobState.NEW
+    assert world.training(job).slurm.hold.value == "user"
+
+
+def test_another_users_slurm_job_is_not_taken(world: World) -> None:
+    job = world.submit(2_000, deadline=2000.0)
+    forged = replace(job.request, slurm_job_id=job.request.slurm_job_id, uid=4711)
+    world.queue.jobs.move(job.id, JobState.CANCELLED, at=world.clock.now, actor="x", why="test")
+    row = world.queue.jobs.add(forged, actor="user2")
+    world.step()
+    assert world.state(row) is JobState.FAILED

@@ -1,0 +1,115 @@
+"""What the cluster tests of the daemon share: a site, and what users do with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from tests.cluster.ef_site import Site
+from tests.cluster.minislurm import MiniSlurm, wait_until
+
+RATES = "1:10,2:18,4:32,8:56,16:90"
+PACER = "/opt/ef-slurm/tests/cluster/daemon_pacer.py"
+
+
+class Bench:
+    """A site with its daemon, and what a user does with it."""
+
+    def __init__(self, cluster: MiniSlurm) -> None:
+        self.cluster = cluster
+        self.site = Site(self._shell, {"start": 6.0, "reshape": 8.0, "shrink": 6.0})
+
+    def _shell(
+        self, command: str, *, user: str = "root", on: str = "ctl", stdin: str | None = None
+    ) -> str:
+        return self.cluster.output(command, user=user, on=on, stdin=stdin)
+
+    def command(self, iterations: int, *options: str, more: str = "") -> str:
+        """An ef-sbatch of a pacer."""
+        return " ".join(
+            (
+                "ef-sbatch --json",
+                f"--iterations={iterations} --global-batch-size=32 --throughput={RATES}",
+                *options,
+                f"python3 {PACER} --rates {RATES} {more}",
+            )
+        )
+
+    def submit(
+        self, iterations: int, *options: str, user: str = "user1", more: str = ""
+    ) -> dict[str, Any]:
+        """ef-sbatch's answer."""
+        words = self.command(iterations, *options, more=more)
+        done = self.cluster.run(words, user=user, check=False)
+        assert done.stdout, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def job(self, iterations: int, *options: str, user: str = "user1", more: str = "") -> int:
+        """The id of a job that was taken."""
+        answer = self.submit(iterations, *options, user=user, more=more)
+        return int(answer["job_id"])
+
+    def queue(self) -> dict[int, dict[str, Any]]:
+        """ef-squeue's view of all jobs, ended ones too."""
+        shown = json.loads(self.cluster.output("ef-squeue --json --states=all", user="user1"))
+        return {int(job["job_id"]): job for job in shown["jobs"]}
+
+    def active(self) -> list[int]:
+        """Jobs that have not ended."""
+        shown = json.loads(self.cluster.output("ef-squeue --json", user="user1"))
+        return [int(job["job_id"]) for job in shown["jobs"]]
+
+    def state(self, job_id: int) -> str:
+        state: str = self.queue()[job_id]["state"]
+        return state
+
+    def wait_state(self, job_id: int, *states: str, timeout: float = 60) -> dict[str, Any]:
+        """The job as soon as it is in one of the states."""
+
+        def reached() -> dict[str, Any] | None:
+            job = self.queue()[job_id]
+            return job if job["state"] in states else None
+
+        try:
+            found = wait_until(f"job {job_id} to be {states}", reached, timeout=timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.explain(job_id)}\n{self.site.log()}") from None
+        assert found is not None
+        return found
+
+    def explain(self, job_id: int) -> str:
+        return self.cluster.output(f"ef-squeue --explain {job_id}", user="user1")
+
+    def gpus_given_twice(self) -> list[str]:
+        """GPUs, as node and index, that more than one running job has according to Slurm."""
+        shown = self.cluster.output("scontrol --details --oneliner show job --all || true")
+        held: Counter[str] = Counter()
+        for line in shown.splitlines():
+            if not re.search(r"JobState=(RUNNING|COMPLETING)", line):
+                continue
+            for nodes, indices in re.findall(
+                r"Nodes=(\S+) \S+ \S+ GRES=gpu\S*?\(IDX:([^)]*)\)", line
+            ):
+                for node in expand(nodes):
+                    held.update(f"{node}:{index}" for index in numbers(indices))
+        return [gpu for gpu, count in held.items() if count > 1]
+
+
+def expand(nodes: str) -> list[str]:
+    """Names of a short host list (n1, n[1-2,4])."""
+    match = re.fullmatch(r"(\w+?)\[(.*)\]", nodes)
+    if match is None:
+        return [nodes]
+    return [f"{match[1]}{number}" for number in numbers(match[2])]
+
+
+def numbers(text: str) -> list[int]:
+    """The numbers of `0-2,5`."""
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found

@@ -1,0 +1,139 @@
+"""A plan becomes rows, promises and events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.daemon.measure import Change
+from ef_slurm.daemon.planning import Shift, record
+from ef_slurm.model import (
+    FOREVER,
+    Block,
+    Decision,
+    Outcome,
+    Overhead,
+    Plan,
+    PromiseState,
+    Reason,
+    ReasonCode,
+    Verdict,
+)
+from ef_slurm.queue.rows import QueueJob, planner_id
+from ef_slurm.queue.states import EventKind, JobState
+from ef_slurm.queue.store import Queue
+from tests.unit.daemon.make import ELSEWHERE, FOUR_NODES, NOW, TWO_NODES, row
+
+WHY = Reason(ReasonCode.STARTED, gpus=8)
+COST = {1: Overhead(start=30.0, reshape=40.0, shrink=20.0)}
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    with Queue.open(tmp_path / "queue.sqlite") as queue:
+        queue.jobs.add(row().request, actor="user1")
+        yield queue
+
+
+def verdict(outcome: Outcome = Outcome.PROMISED) -> Verdict:
+    return Verdict(planner_id(1), outcome, WHY, share=8, finish=NOW + 600.0)
+
+
+def decision(block: Block | None, promise: PromiseState = PromiseState.SAFE) -> Decision:
+    return Decision(planner_id(1), block, (), NOW + 600.0, promise, WHY)
+
+
+def apply(
+    queue: Queue, block: Block | None, *verdicts: Verdict, at: float = NOW, **other: PromiseState
+) -> tuple[QueueJob, tuple[Shift, ...]]:
+    plan = Plan(at, (decision(block, **other),), verdicts, FOREVER)
+    shifts = record(queue, plan, [queue.jobs.get(1)], COST)
+    return queue.jobs.get(1), shifts
+
+
+def messages(queue: Queue, kind: EventKind) -> list[str]:
+    return [event.message for event in queue.events.all(kinds=[kind])]
+
+
+def test_a_promise_and_its_first_block(queue: Queue) -> None:
+    job, shifts = apply(queue, TWO_NODES, verdict())
+    assert job.state is JobState.ADMITTED
+    assert job.running is not None
+    assert (job.running.since, job.running.trains_from) == (NOW, NOW + 30.0)
+    assert job.reshapes == 0
+    assert shifts == (Shift(1, None, TWO_NODES),)
+    promise = queue.promises.of(1)
+    assert promise is not None
+    assert promise.share == 8
+    assert "0 → 8 GPUs on n[1-2]" in messages(queue, EventKind.SHARE)[0]
+
+
+def test_the_same_place_is_no_change(queue: Queue) -> None:
+    apply(queue, TWO_NODES, verdict())
+    job, shifts = apply(queue, TWO_NODES, at=NOW + 50.0)
+    assert not shifts
+    assert job.running is not None
+    assert job.running.since == NOW
+
+
+def test_a_reshape_is_counted_and_charged(queue: Queue) -> None:
+    apply(queue, FOUR_NODES, verdict())
+    job, (shift,) = apply(queue, TWO_NODES, at=NOW + 50.0)
+    assert shift.change is Change.SHRINK
+    assert job.running is not None
+    assert job.running.trains_from == NOW + 70.0
+    job, (shift,) = apply(queue, ELSEWHERE, at=NOW + 90.0)
+    assert shift.change is Change.RESHAPE
+    assert (job.reshapes, job.last_reshape) == (2, NOW + 90.0)
+
+
+def test_a_pause_holds_nothing(queue: Queue) -> None:
+    apply(queue, TWO_NODES, verdict())
+    job, (shift,) = apply(queue, None, at=NOW + 50.0)
+    assert job.running is None
+    assert shift.change is None
+    assert job.reshapes == 0
+
+
+def test_a_rejection_ends_the_job(queue: Queue) -> None:
+    plan = Plan(NOW, (), (replace(verdict(Outcome.REJECTED), finish=None),), FOREVER)
+    assert not record(queue, plan, [queue.jobs.get(1)], COST)
+    assert queue.jobs.get(1).state is JobState.REJECTED
+    assert queue.promises.of(1) is None
+
+
+def test_waiting_on_is_not_told_again(queue: Queue) -> None:
+    waits = Plan(NOW, (), (verdict(Outcome.WAITLISTED),), FOREVER)
+    for _ in range(3):
+        record(queue, waits, [queue.jobs.get(1)], COST)
+    assert len(messages(queue, EventKind.VERDICT)) == 1
+
+
+def test_a_deadline_job_may_fall_to_best_effort(queue: Queue) -> None:
+    plan = Plan(NOW, (), (verdict(Outcome.BEST_EFFORT),), FOREVER)
+    record(queue, plan, [queue.jobs.get(1)], COST)
+    assert queue.jobs.get(1).best_effort
+
+
+def test_a_promise_at_risk_is_told_once(queue: Queue) -> None:
+    apply(queue, TWO_NODES, verdict())
+    for number in range(3):
+        apply(queue, TWO_NODES, at=NOW + number, promise=PromiseState.AT_RISK)
+    apply(queue, TWO_NODES, at=NOW + 9.0)
+    told = messages(queue, EventKind.PROMISE)
+    assert len(told) == 2
+    assert "at risk" in told[0]
+    assert "safe again" in told[1]
+
+
+def test_what_ended_meanwhile_stays_ended(queue: Queue) -> None:
+    before = queue.jobs.get(1)
+    queue.jobs.move(1, JobState.CANCELLED, at=NOW, actor="user1", why="cancelled")
+    plan = Plan(NOW, (decision(TWO_NODES),), (verdict(),), FOREVER)
+    assert not record(queue, plan, [before], COST)
+    job = queue.jobs.get(1)
+    assert job.state is JobState.CANCELLED
+    assert job.running is None
