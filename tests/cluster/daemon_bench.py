@@ -50,6 +50,11 @@ class Bench:
     def job(self, iterations: int, *options: str, user: str = "user1", more: str = "") -> int:
         """The id of a job that was taken."""
         answer = self.submit(iterations, *options, user=user, more=more)
+        while not answer.get("registered", True):  # no daemon at that moment: the job stays held
+            again = f"ef-sbatch --json --register={answer['state_dir']}"
+            done = self.cluster.run(again, user=user, check=False)
+            assert done.stdout, done.stderr
+            answer = {**answer, "registered": True, **json.loads(done.stdout)}
         return int(answer["job_id"])
 
     def queue(self) -> dict[int, dict[str, Any]]:

@@ -1,0 +1,130 @@
+"""Intents: written before the act, closed by what is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.contract import Action, LaunchState, Order
+from ef_slurm.daemon.actions import Actor, Refusal, action_of, arguments_of, effect_seen
+from ef_slurm.daemon.facts import Facts
+from ef_slurm.daemon.steps import (
+    Cancel,
+    Hold,
+    OrderRelaunch,
+    OrderStop,
+    Release,
+    Requeue,
+    Resize,
+    Step,
+    Update,
+)
+from ef_slurm.queue.rows import Intent
+from ef_slurm.queue.states import IntentState, JobState
+from ef_slurm.slurm.errors import NoSuchJobError, SlurmUnavailableError
+from ef_slurm.slurm.types import HoldKind, JobBaseState
+from tests.unit.daemon.make import (
+    FOUR_NODES,
+    NOW,
+    TWO_NODES,
+    launch,
+    pending,
+    running,
+    slurm_job,
+    stop,
+)
+from tests.unit.daemon.world import World
+
+
+def intent(step: Step, facts: Facts) -> Intent:
+    return Intent(1, 1, 1, action_of(step), arguments_of(step, facts), IntentState.OPEN, NOW, NOW)
+
+
+ENDED = Facts(slurm_job(JobBaseState.CANCELLED))
+
+
+@pytest.mark.parametrize(
+    ("step", "before", "after"),
+    [
+        (Hold(), pending(hold=HoldKind.NONE), pending()),
+        (Update(TWO_NODES), pending(), pending(TWO_NODES)),
+        (Release(TWO_NODES), pending(TWO_NODES), running(TWO_NODES)),
+        (Requeue(), running(TWO_NODES), pending(restarts=1)),
+        (Resize(TWO_NODES), running(FOUR_NODES), running(TWO_NODES)),
+        (OrderStop(1), running(TWO_NODES), running(TWO_NODES, order=stop())),
+        (
+            OrderRelaunch(1),
+            running(TWO_NODES, launch=launch(LaunchState.WAITING)),
+            running(TWO_NODES, order=Order(1, Action.RELAUNCH, NOW)),
+        ),
+        (Cancel(), pending(), ENDED),
+    ],
+)
+def test_an_effect_is_seen_when_it_is_there(step: Step, before: Facts, after: Facts) -> None:
+    meant = intent(step, before)
+    assert not effect_seen(meant, before)
+    assert effect_seen(meant, after)
+    assert effect_seen(meant, ENDED)
+
+
+def test_a_later_run_overtakes_what_was_meant_for_an_earlier() -> None:
+    meant = intent(Release(TWO_NODES), pending(TWO_NODES))
+    assert effect_seen(meant, pending(restarts=1))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path / "queue.sqlite")
+    yield world
+    world.queue.close()
+
+
+def actor(world: World) -> Actor:
+    return Actor(world.slurm, world.queue, world.bench, world.clock)
+
+
+def test_a_lost_answer_leaves_the_intent_open(world: World) -> None:
+    job = world.submit(1000, deadline=600.0)
+    facts = Facts(world.slurm.job(job.request.slurm_job_id))
+    world.cluster.answers_lost = 1
+    with pytest.raises(SlurmUnavailableError):
+        actor(world).act(job, facts, Hold(), "test")
+    (open_one,) = world.queue.intents.unfinished()
+    assert open_one.state is IntentState.OPEN
+    assert open_one.attempts == 1
+    # It was done all the same, and the next look closes it.
+    actor(world).settle(job, Facts(world.slurm.job(job.request.slurm_job_id)))
+    assert not world.queue.intents.unfinished()
+
+
+def test_a_refusal_is_told_in_slurms_words(world: World) -> None:
+    job = world.submit(1000, deadline=600.0)
+    facts = Facts(world.slurm.job(job.request.slurm_job_id))
+    bad = replace(TWO_NODES, nodes=("n1", "nowhere"))
+    refusal = actor(world).act(job, facts, Update(bad), "test")
+    assert isinstance(refusal, Refusal)
+    assert "node" in refusal.message
+    assert not world.queue.intents.unfinished()
+    assert any(refusal.message in event.message for event in world.queue.events.all(job_id=job.id))
+
+
+def test_a_job_that_slurm_does_not_know(world: World) -> None:
+    job = world.submit(1000, deadline=600.0)
+    facts = Facts(replace(world.slurm.job(job.request.slurm_job_id), job_id=999))
+    with pytest.raises(NoSuchJobError):
+        actor(world).act(job, facts, Hold(), "test")
+    assert not world.queue.intents.unfinished()
+
+
+def test_another_step_overtakes_an_unfinished_one(world: World) -> None:
+    job = world.submit(1000, deadline=600.0)
+    facts = Facts(world.slurm.job(job.request.slurm_job_id))
+    world.cluster.answers_lost = 1
+    with pytest.raises(SlurmUnavailableError):
+        actor(world).act(job, facts, Update(TWO_NODES), "test")
+    assert isinstance(actor(world).act(job, facts, Hold(), "test"), Facts)
+    assert not world.queue.intents.unfinished()
+    assert world.queue.jobs.get(job.id).state is JobState.NEW
