@@ -8,7 +8,7 @@ from tests.cluster.minislurm import CHECKOUT, MiniSlurm, wait_until
 
 pytestmark = pytest.mark.cluster
 
-DEMO = CHECKOUT / "docker" / "demo"
+ALLREDUCE = CHECKOUT / "tests" / "cluster" / "allreduce"
 
 
 @pytest.fixture
@@ -20,8 +20,10 @@ def accounting(cluster: MiniSlurm) -> MiniSlurm:
 
 def test_torchrun_adds_up_over_two_nodes_and_each_rank_has_its_own_gpu(cluster: MiniSlurm) -> None:
     gpus = cluster.gpus_per_node
-    script = cluster.write("allreduce.py", (DEMO / "allreduce.py").read_text(), user="user1")
-    batch = cluster.write("allreduce.sbatch", (DEMO / "allreduce.sbatch").read_text(), user="user1")
+    script = cluster.write("allreduce.py", (ALLREDUCE / "allreduce.py").read_text(), user="user1")
+    batch = cluster.write(
+        "allreduce.sbatch", (ALLREDUCE / "allreduce.sbatch").read_text(), user="user1"
+    )
     submitted = cluster.output(
         ["sbatch", "--parsable", f"--gres=gpu:{gpus}", batch, script], user="user1"
     )

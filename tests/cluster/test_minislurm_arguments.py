@@ -30,7 +30,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         (["up", "--name", "Big One"], "--name 'Big One': a name is"),
         (["up", "--name", "../up"], "--name '../up': a name is"),
         (["test", "--nodes", "-1"], "--nodes -1: a mini-Slurm has 1 to 64 nodes"),
-        (["demo", "--nodes", "1"], "--nodes 1: the demo's job needs two"),
+        (["demo", "--nodes", "1"], "--nodes 1: the demo needs two"),
         (["down", "--name", "nobody"], "no mini-Slurm named 'nobody' is up: start it with"),
         (["exec", "--name", "nobody", "--", "true"], "no mini-Slurm named 'nobody' is up"),
         (["exec"], "exec: no command"),
