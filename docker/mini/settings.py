@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -157,24 +158,33 @@ def lock(name: str) -> Iterator[None]:
 
 def register(cluster: Cluster) -> None:
     """Take the cluster's name; every file of it lies in its directory from now on."""
-    try:
-        cluster.directory.mkdir(parents=True)
-    except FileExistsError:
-        raise UserError(
-            f"a mini-Slurm named {cluster.name!r} exists already: use it, choose another "
-            f"--name, or end it with: docker/minislurm down --name {cluster.name}"
-        ) from None
-    save(cluster)
+    clusters_dir().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=clusters_dir()) as directory:
+        new = Path(directory) / "cluster"
+        new.mkdir(mode=0o755)
+        write_settings(new, cluster)
+        try:
+            # In one step, so that a directory without settings can never block a name.
+            new.rename(cluster.directory)
+        except OSError:
+            raise UserError(
+                f"a mini-Slurm named {cluster.name!r} exists already: use it, choose another "
+                f"--name, or end it with: docker/minislurm down --name {cluster.name}"
+            ) from None
 
 
 def save(cluster: Cluster) -> None:
-    new = cluster.directory / "cluster.json.new"
+    write_settings(cluster.directory, cluster)
+
+
+def write_settings(directory: Path, cluster: Cluster) -> None:
+    new = directory / "cluster.json.new"
     new.write_text(json.dumps(asdict(cluster), indent=2) + "\n")
-    new.replace(cluster.directory / "cluster.json")
+    new.replace(directory / "cluster.json")
 
 
 def registered() -> list[Cluster]:
-    found = sorted(clusters_dir().glob("*/cluster.json"))
+    found = sorted(clusters_dir().glob("[!.]*/cluster.json"))
     return [Cluster(**json.loads(path.read_text())) for path in found]
 
 
