@@ -98,6 +98,7 @@ def _loop(scheduler: Scheduler, queue: Queue, errands: Errands) -> None:
         beat = 0.0
         while not stopping:
             version = None
+            began = time.monotonic()
             try:
                 version = queue.data_version()
                 errands.do()
@@ -108,6 +109,8 @@ def _loop(scheduler: Scheduler, queue: Queue, errands: Errands) -> None:
             except QueueError as error:
                 _log.error("the queue: %s", error)
                 seconds = RETRY
+            # However much there is to do, half of the time is somebody else's.
+            seconds = max(seconds, time.monotonic() - began)
             _rest(seconds, version, queue, errands, stopping)
 
 

@@ -49,6 +49,9 @@ _log = logging.getLogger(__name__)
 SLIP_REPLAN = 10.0
 """Seconds between plans that only take a late start into account."""
 
+PROGRESS_SECONDS = 2.0
+"""How much training may pass between two writes of a job's progress."""
+
 ON_ITS_WAY = frozenset({JobState.NEW, JobState.STARTING, JobState.STOPPING})
 LEAVING = frozenset({LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTERRUPTED})
 
@@ -251,7 +254,7 @@ class Scheduler:
     def _take(self, job: QueueJob, news: News) -> QueueJob:
         """Write the news of a job; returns its row as it is then."""
         now, row = self._clock(), job
-        if news.job != job:
+        if news.job != job and not _only_a_little_progress(job, news):
             row = self._queue.jobs.save(news.job, durable=False)
         actor = job.request.owner if news.actor_is_owner else ACTOR
         for tale in news.tales:
@@ -379,6 +382,15 @@ class Scheduler:
     def _tell(self, message: str) -> None:
         _log.warning("%s", message)
         self._queue.events.log(Event(self._clock(), EventKind.DAEMON, ACTOR, message))
+
+
+def _only_a_little_progress(job: QueueJob, news: News) -> bool:
+    """Whether the next report will tell the same again, and this one need not be written."""
+    new = news.job
+    if news.to is not None or new.progress_at is None or job.progress_at is None:
+        return False
+    same = replace(new, iteration=job.iteration, progress_at=job.progress_at, rate=job.rate) == job
+    return same and 0 <= new.progress_at - job.progress_at < PROGRESS_SECONDS
 
 
 def _settled(news: News) -> str:
