@@ -1,7 +1,8 @@
 """torchrun as the batch script runs it: its own code, plus two things that it lacks.
 
 The exit code is that of the worker that failed first, without a traceback of torchrun's own. And it
-works with builds of torch that have no libuv (Debian's), which torchrun itself cannot be told.
+works with Debian's builds of torch: 2.6 has no libuv, which torchrun itself cannot be told; 1.13
+with Python 3.11 does not find its own default for "no redirection".
 """
 
 import functools
@@ -11,7 +12,7 @@ from typing import Any, NoReturn
 
 from torch import distributed
 from torch.distributed import run
-from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.api import SignalException, Std
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 dist: Any = distributed
@@ -38,9 +39,17 @@ def do_without_libuv() -> None:
     os.environ["USE_LIBUV"] = "0"
 
 
+def find_no_redirection() -> None:
+    redirection: Any = Std
+    from_str = redirection.from_str
+    redirection.from_str = lambda text: from_str(text) or Std.NONE
+
+
 def main() -> NoReturn:
     if not has_libuv():
         do_without_libuv()
+    if Std.from_str("0") is None:
+        find_no_redirection()
     try:
         torchrun.run(torchrun.parse_args(sys.argv[1:]))
     except ChildFailedError as error:

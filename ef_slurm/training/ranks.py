@@ -50,6 +50,25 @@ class LocalStore:
         return self._values.pop(key, None) is not None
 
 
+class OldStore:
+    """The store of torch before 2.0, which cannot look without waiting."""
+
+    def __init__(self, store: Any):
+        self._store = store
+        self.set = store.set
+        self.get = store.get
+        self.delete_key = store.delete_key
+
+    def check(self, keys: list[str]) -> bool:
+        try:
+            self._store.wait(keys, timedelta(milliseconds=10))
+        except RuntimeError as error:
+            if "imeout" in str(error):
+                return False
+            raise
+        return True
+
+
 class Ranks:
     """This process among its peers: rank, world size, and messages by key.
 
@@ -126,7 +145,7 @@ def connect() -> Ranks:
     dist.broadcast_object_list(address, src=0)
     if rank != 0:
         store = _new_store(address[0], address[1], patience, serve=False)
-    return Ranks(rank, world_size, store)
+    return Ranks(rank, world_size, store if hasattr(store, "check") else OldStore(store))
 
 
 def _new_store(host: str, port: int, patience: timedelta, serve: bool) -> Any:

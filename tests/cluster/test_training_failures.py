@@ -58,10 +58,17 @@ def assert_little_was_lost(job: TrainingJob, generation: int) -> None:
 def test_killed_at_random_instants(job: TrainingJob) -> None:
     kills = 20 if LONG else 3
     chance = random.Random(time.time_ns())
-    arguments = ("--width", "64", "--sleep", "0.05")
+    model = ("--width", "64", "--samples", "100000")
     job.submit(
         training_request(
-            job, *arguments, nodes=2, gpus_per_node=1, checkpoint_seconds=INTERVAL, iterations=10**6
+            job,
+            *model,
+            "--sleep",
+            "0.05",
+            nodes=2,
+            gpus_per_node=1,
+            checkpoint_seconds=INTERVAL,
+            iterations=10**6,
         )
     )
     saved = 0
@@ -79,8 +86,8 @@ def test_killed_at_random_instants(job: TrainingJob) -> None:
     progress = job.stop()
     assert progress["phase"] == "stopped"
     job.verify_checkpoints()
-    reference = fixed_run(job, "--width", "64", iterations=progress["iteration"])
-    assert_same_training(job, reference)
+    reference = fixed_run(job, *model, iterations=progress["iteration"])
+    assert_same_training(job, reference, tolerance=1e-2)
 
 
 def test_requeued_by_hand(job: TrainingJob) -> None:

@@ -39,10 +39,11 @@ class TrainingJob:
     directory: str
     """On the shared directory; made by ``submit``."""
     job_id: int = 0
+    subdirectory: str = ""
 
     @property
     def state_dir(self) -> str:
-        return f"{self.directory}/state"
+        return f"{self.directory}/state/{self.subdirectory}".rstrip("/")
 
     def submit(self, request: LaunchRequest, *options: str) -> None:
         script = f"{self.directory}/job.sh"
@@ -197,15 +198,23 @@ def fixed_run(
     return fixed.record()
 
 
-def assert_same_training(job: TrainingJob, reference: list[dict[str, Any]]) -> None:
+def assert_same_training(
+    job: TrainingJob, reference: list[dict[str, Any]], tolerance: float = 2e-4
+) -> None:
     """Every iteration of the reference was done, with its samples and its loss.
 
-    An iteration that was done again after a failure must have given the same once more.
+    An iteration that was done again after a failure must have given the same once more; against
+    the reference at another world size, rounding adds up over many iterations.
     """
     record = job.record()
+    seen: dict[int, dict[str, Any]] = {}
+    for found in record:
+        before = seen.setdefault(found["iteration"], found)
+        if before["world"] == found["world"]:
+            assert found["loss"] == pytest.approx(before["loss"], rel=1e-5)
     assert sorted({entry["iteration"] for entry in record}) == list(range(len(reference)))
     for found in record:
         expected = reference[found["iteration"]]
         assert found["indices"] == expected["indices"]
         assert found["lr"] == expected["lr"]
-        assert found["loss"] == pytest.approx(expected["loss"], rel=2e-4)
+        assert found["loss"] == pytest.approx(expected["loss"], rel=tolerance)
