@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
@@ -102,17 +102,19 @@ def _script(given: Sequence[Given], rest: Sequence[str]) -> Script:
             return wrapped(option.value or "")
     if rest:
         return from_words(rest)
-    if sys.stdin.isatty():
-        raise UsageError(f"which script? {USAGE}")
-    return from_text(sys.stdin.read())
+    text = "" if sys.stdin.isatty() else sys.stdin.read()
+    if not text:
+        raise UsageError(f"which script?\n{USAGE}")
+    return from_text(text)
 
 
 def _gpu_types(client: Client, site: SiteConfig, slurm: Slurm) -> tuple[str, ...]:
-    """The GPU types that curves may be for: the daemon's, or where it is not there Slurm's."""
-    try:
+    """The GPU types that curves may be for: the daemon's, or where it has none yet Slurm's."""
+    types: tuple[str, ...] = ()
+    with suppress(UnreachableError):
         types = expect(Pong, client.ask(Ping())).gpu_types
-    except UnreachableError:
-        nodes = slurm.observe().nodes
+    if not types:
+        nodes = [n for n in slurm.observe().nodes if site.slurm.partition in n.partitions]
         found = {gpu.gpu_type or site.nodes.gpu_type for node in nodes for gpu in node.gpus}
         types = tuple(sorted(found))
     if not types:

@@ -22,6 +22,7 @@ RATES = "1:10,2:18,4:32,8:56,16:90"
 PACER = f"/opt/ef-slurm/tests/cluster/daemon_pacer.py --rates {RATES}"
 JOB = f"--iterations=200 --global-batch-size=32 --throughput={RATES}"
 FAR = f"--deadline=+30m {JOB}"
+LONG = f"--deadline=+90m --iterations=30000 --global-batch-size=32 --throughput={RATES}"
 INFEASIBLE = f"--deadline=+60s --iterations=100000 --global-batch-size=32 --throughput={RATES}"
 COMMAND = f"python3 {PACER}"
 
@@ -198,8 +199,8 @@ def test_errors_without_a_script(people: People) -> None:
 
 
 def test_squeue(people: People) -> None:
-    mine = people.submit(FAR + " --job-name=a")
-    theirs = people.submit(FAR + " --job-name=b", user="user2")
+    mine = people.submit(LONG + " --job-name=a")
+    theirs = people.submit(LONG + " --job-name=b", user="user2")
     assert set(people.queue("")) == {mine, theirs}
     assert set(people.queue("--me")) == {mine}
     assert set(people.queue("-u user2")) == {theirs}
@@ -208,12 +209,12 @@ def test_squeue(people: People) -> None:
     shown = people.type("ef-squeue -h -o '%i|%j|%u'").stdout.split()
     assert sorted(shown) == sorted([f"{mine}|a|user1", f"{theirs}|b|user2"])
     told = people.type(f"ef-squeue --explain {mine}").stdout
-    assert f"Job {mine} (a) of user1: 200 iterations by " in told
+    assert f"Job {mine} (a) of user1: 30000 iterations by " in told
     assert "Promised on" in told
 
 
 def test_scancel_as_scancel(people: People) -> None:
-    mine, theirs = people.submit(), people.submit(user="user2")
+    mine, theirs = people.submit(LONG), people.submit(LONG, user="user2")
     refused = people.type(f"ef-scancel {theirs}")
     assert refused.returncode == 5
     assert f"{theirs}: " in refused.stderr
@@ -314,7 +315,6 @@ query_interval = 0.5
 path = "/tmp/own-queue/queue.sqlite"
 [daemon]
 serves = "me"
-owner_lock = "none"
 [overhead]
 start = 5.0
 reshape = 6.0
