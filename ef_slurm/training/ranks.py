@@ -8,6 +8,7 @@ import contextlib
 import os
 import pickle
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,8 +16,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 
+import torch
 import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from ef_slurm.contract import Exit
 
 PATIENCE = 1800.0
 """Seconds a rank waits for another (which may be reading a large checkpoint)."""
@@ -48,25 +52,6 @@ class LocalStore:
 
     def delete_key(self, key: str) -> bool:
         return self._values.pop(key, None) is not None
-
-
-class OldStore:
-    """The store of torch before 2.0, which cannot look without waiting."""
-
-    def __init__(self, store: Any):
-        self._store = store
-        self.set = store.set
-        self.get = store.get
-        self.delete_key = store.delete_key
-
-    def check(self, keys: list[str]) -> bool:
-        try:
-            self._store.wait(keys, timedelta(milliseconds=10))
-        except RuntimeError as error:
-            if "imeout" in str(error):
-                return False
-            raise
-        return True
 
 
 class Ranks:
@@ -134,6 +119,13 @@ def connect() -> Ranks:
     rank, world_size = dist.get_rank(), dist.get_world_size()
     if world_size == 1:
         return Ranks(0, 1, LocalStore())
+    if not hasattr(TCPStore, "check"):
+        print(
+            "ef-slurm: training on several ranks needs torch 2.1 or newer, "
+            f"this is {torch.__version__}",
+            file=sys.stderr,
+        )
+        raise SystemExit(int(Exit.UNUSABLE))
     patience = timedelta(seconds=PATIENCE)
     # A store of our own: a call that blocks on the default one would block the process group's use
     # of it. Its port is any free one; the process group carries the address to the other ranks.
@@ -145,7 +137,7 @@ def connect() -> Ranks:
     dist.broadcast_object_list(address, src=0)
     if rank != 0:
         store = _new_store(address[0], address[1], patience, serve=False)
-    return Ranks(rank, world_size, store if hasattr(store, "check") else OldStore(store))
+    return Ranks(rank, world_size, store)
 
 
 def _new_store(host: str, port: int, patience: timedelta, serve: bool) -> Any:
