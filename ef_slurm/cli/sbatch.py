@@ -241,8 +241,8 @@ def _held(answer: Answer, how: Manner) -> ExitCode:
     else:
         complain(
             PROGRAM,
-            f"ef-schedd cannot be reached: {answer.problem}\n"
-            f"Job {job_id} stays held in Slurm, without a promise. When ef-schedd is back:\n"
+            f"the job could not be put into ef-slurm's queue: {answer.problem}\n"
+            f"Job {job_id} stays held in Slurm, without a promise. To go on:\n"
             f"  ef-sbatch --register={request.state_dir}\n"
             f"or give it up: scancel {job_id}",
         )

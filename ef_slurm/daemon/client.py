@@ -29,6 +29,7 @@ from ef_slurm.daemon.messages import (
     JobStatus,
     ListJobs,
     NotCancelled,
+    Ping,
     Register,
     Registered,
     Request,
@@ -40,6 +41,7 @@ from ef_slurm.daemon.messages import (
 from ef_slurm.daemon.munge import Munge, MungeError
 from ef_slurm.daemon.wire import Envelope, Transport, WireError
 from ef_slurm.queue.errors import DuplicateJobError
+from ef_slurm.queue.filesystem import refuse_network_filesystem
 from ef_slurm.queue.states import FINAL, JobState
 from ef_slurm.queue.store import Queue
 
@@ -241,18 +243,22 @@ class QueueClient:
                 if queries.find(self._queue(), job_id).state is JobState.NEW:
                     self._move_to_cancelled(job_id, "submission given up by its owner")
                 return Withdrawn(job_id)
+            case Ping():
+                # Asked first: better to learn now than after sbatch that the queue cannot be here.
+                refuse_network_filesystem(self._path)
+                return self._daemon.ask(request)
             case _:
                 return self._daemon.ask(request)
 
-    def _queue(self) -> Queue:
+    def _queue(self, *, create: bool = False) -> Queue:
         if self._open is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._open = Queue.open(self._path)
+            self._open = Queue.open(self._path, create=create)
         return self._open
 
     def _register(self, request: Register) -> Registered:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            self._queue().jobs.add(request.job, actor=request.job.owner)
+            self._queue(create=True).jobs.add(request.job, actor=request.job.owner)
         except DuplicateJobError:
             return Registered(request.job.slurm_job_id, created=False)
         return Registered(request.job.slurm_job_id, created=True)
