@@ -91,7 +91,7 @@ def busy(gpus: int, wanted: int) -> tuple[Cluster, dict[str, Job]]:
     policy = replace(POLICY, offers=False)
     jobs: dict[str, Job] = {}
     number = 0
-    slack = 0.8
+    slack = 0.35
     while len(jobs) < wanted:
         batch = min(500, wanted - len(jobs))
         arriving = [
@@ -129,7 +129,7 @@ def test_verdict_for_one_arrival(offers: bool) -> None:
     for number in range(300):
         now = 10.0 + number / 10
         present = later(jobs, now)
-        newcomer = make_job(rng, 900_000 + number, now, 20_000.0, rng.choice([0.5, 2.0]))
+        newcomer = make_job(rng, 900_000 + number, now, 20_000.0, rng.choice([0.35, 0.8]))
         began = time.process_time()
         answer = plan(now, (*present, newcomer), cluster, policy)
         times.append(time.process_time() - began)

@@ -1,4 +1,7 @@
-"""How long the planner's properties are tested: EF_HYPOTHESIS_PROFILE=quick (default) or long."""
+"""How long the planner's properties are tested.
+
+EF_HYPOTHESIS_PROFILE=quick (the default) or long; EF_HYPOTHESIS_EXAMPLES=N for another number.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ from hypothesis import HealthCheck, settings
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
+_QUICK = os.environ.get("EF_HYPOTHESIS_PROFILE", "quick") == "quick"
+
 settings.register_profile(
-    "quick", max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=_SLOW
+    "planner",
+    max_examples=int(os.environ.get("EF_HYPOTHESIS_EXAMPLES", 50 if _QUICK else 5000)),
+    stateful_step_count=25 if _QUICK else 50,
+    deadline=None,
+    suppress_health_check=_SLOW,
 )
-settings.register_profile(
-    "long", max_examples=5000, stateful_step_count=50, deadline=None, suppress_health_check=_SLOW
-)
-settings.load_profile(os.environ.get("EF_HYPOTHESIS_PROFILE", "quick"))
+settings.load_profile("planner")
