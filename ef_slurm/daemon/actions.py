@@ -221,8 +221,9 @@ class Actor:
                 self._slurm.requeue(slurm_id)
             case Update(block):
                 shape = Shape(block.nodes, block.gpus_per_node)
-                after = self._slurm.update(slurm_id, JobUpdate(shape=shape, start_now=True))
-                return replace(facts, slurm=after)
+                left = _time_left(job, self._clock())
+                update = JobUpdate(shape=shape, time_limit=left, start_now=True)
+                return replace(facts, slurm=self._slurm.update(slurm_id, update))
             case Release():
                 self._slurm.release(slurm_id)
             case Resize(block):
@@ -259,6 +260,16 @@ _RANK = {
     IntentState.CLOSED: 3,
     IntentState.ABANDONED: 3,
 }
+
+
+SHORTEST_RUN = 60.0
+
+
+def _time_left(job: QueueJob, now: float) -> float | None:
+    """What is left of the owner's `--time`: it counts from the first start, Slurm's from each."""
+    if job.request.max_time is None or job.first_started_at is None:
+        return None
+    return max(SHORTEST_RUN, job.first_started_at + job.request.max_time - now)
 
 
 def _state_during(job: QueueJob, step: Step) -> JobState | None:

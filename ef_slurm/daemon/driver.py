@@ -83,6 +83,7 @@ class Driver:
         self._patience = patience
         self._hold = hold
         self._clock = clock
+        self._born = clock()
         self._updated: dict[int, tuple[Block, int]] = {}
         self._requeue_only: set[tuple[int, int]] = set()
         self._not_before: dict[int, float] = {}
@@ -158,10 +159,17 @@ class Driver:
         return Situation(
             free=target is not None and ledger.fits(target),
             updated=target is not None and self._updated.get(job.id) == (target, slurm.restarts),
-            released=_released(intent, facts),
+            released=self._released(intent, facts),
             in_place=_key(job, facts.launch) not in self._requeue_only,
             hold=self._hold,
         )
+
+    def _released(self, intent: Intent | None, facts: Facts) -> float | None:
+        """When we released the job for its present run; not before this daemon could watch it."""
+        if intent is None or intent.action is not IntentAction.RELEASE:
+            return None
+        same_run = intent.arguments.get("restarts") == facts.slurm.restarts
+        return max(intent.opened_at, self._born) if same_run else None
 
     def _do(
         self,
@@ -241,13 +249,6 @@ class Driver:
 
 def _key(job: QueueJob, launch: Launch | None) -> tuple[int, int]:
     return job.id, 0 if launch is None else launch.generation
-
-
-def _released(intent: Intent | None, facts: Facts) -> float | None:
-    if intent is None or intent.action is not IntentAction.RELEASE:
-        return None
-    same_run = intent.arguments.get("restarts") == facts.slurm.restarts
-    return intent.opened_at if same_run else None
 
 
 def _purpose(target: Block | None) -> str:

@@ -196,6 +196,7 @@ def _pending(
             why,
             actor_is_owner=slurm.hold is HoldKind.USER,
             tales=(Tale(EventKind.USER, f"{why}: it takes no part in plans until it is released"),),
+            settled=PromiseOutcome.RELEASED,
             replan=True,
         )
     dead = [] if job.running is None else sorted(set(job.running.block.nodes) & set(lost_nodes))

@@ -128,3 +128,16 @@ def test_another_step_overtakes_an_unfinished_one(world: World) -> None:
     assert isinstance(actor(world).act(job, facts, Hold(), "test"), Facts)
     assert not world.queue.intents.unfinished()
     assert world.queue.jobs.get(job.id).state is JobState.NEW
+
+
+def test_a_time_limit_counts_from_the_first_start(world: World) -> None:
+    job = world.submit(1000, deadline=600.0)
+    facts = Facts(world.slurm.job(job.request.slurm_job_id))
+    started = replace(
+        job,
+        request=replace(job.request, max_time=3600.0),
+        first_started_at=world.clock.now - 1800.0,
+    )
+    after = actor(world).act(started, facts, Update(TWO_NODES), "test")
+    assert isinstance(after, Facts)
+    assert after.slurm.requested.time_limit == 1800.0
