@@ -5,6 +5,7 @@ The jobs are `daemon_pacer.py`: quick to start, so that a test takes seconds.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -50,17 +51,16 @@ def test_a_second_daemon_refuses(bench: Bench) -> None:
     assert "has a daemon already" in again.stderr
 
 
-def test_a_newcomer_makes_another_shrink_and_both_promises_are_kept(bench: Bench) -> None:
+def test_a_newcomer_makes_another_shrink_and_both_promises_hold(bench: Bench) -> None:
     first = bench.job(5000, "--deadline=+5m")
     assert bench.wait_state(first, "running")["share"] == 16
     time.sleep(3)
     second = bench.job(1000, "--deadline=+36s")
     bench.wait_state(second, "running", timeout=20)
-    assert 0 < bench.queue()[first]["share"] < 16
-    for job in (first, second):
-        done = bench.wait_state(job, "completed", "failed", timeout=120)
-        assert done["state"] == "completed", bench.explain(job)
-        assert "kept" in bench.explain(job)
+    assert 0 < bench.queue()[first]["share"] < 16, bench.explain(first)
+    done = bench.wait_state(second, "completed", "failed", timeout=60)
+    assert done["promise_outcome"] == "kept", bench.explain(second)
+    assert bench.queue()[first]["promise"] == "safe", bench.explain(first)
 
 
 def test_a_best_effort_job_is_paused_for_a_promise_and_goes_on(bench: Bench) -> None:
@@ -112,6 +112,21 @@ def test_a_drained_node_is_left(bench: Bench) -> None:
 
     wait_until("the job to leave n2", moved, timeout=40)
     assert "n2" not in bench.cluster.job(job)["NodeList"]
+
+
+@pytest.mark.skipif(not os.environ.get("EF_LONG"), reason="Slurm takes a minute: EF_LONG=1")
+def test_a_dead_node_is_left(bench: Bench) -> None:
+    job = bench.job(8000, "--deadline=+15m")
+    bench.wait_state(job, "running")
+    bench.cluster.kill("n2")
+
+    def moved() -> bool:
+        row = bench.queue()[job]
+        return row["state"] == "running" and "n2" not in row["nodes"]
+
+    wait_until("the job to run without n2", moved, timeout=150)
+    assert "n2" in bench.explain(job)
+    assert bench.queue()[job]["promise"] == "safe"
 
 
 def test_slurmctld_goes_and_comes_back(bench: Bench) -> None:

@@ -1,0 +1,95 @@
+"""Rows and reports → what the planner is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ef_slurm.contract import Phase
+from ef_slurm.daemon.ingest import (
+    SILENCE,
+    Knowledge,
+    fit,
+    planner_job,
+    planner_jobs,
+    remaining,
+    running_now,
+    runs_on,
+)
+from ef_slurm.daemon.measure import Change
+from ef_slurm.model import Cluster, Running, ThroughputCurve
+from ef_slurm.queue.states import JobState
+from tests.unit.daemon.make import FOUR_NODES, NOW, TWO_NODES, progress, row, running
+
+TRAINING = row(
+    running=Running(TWO_NODES, NOW - 100, NOW - 70), iteration=500.0, rate=10.0, progress_at=NOW
+)
+
+
+def test_the_last_report_is_carried_forward() -> None:
+    assert remaining(TRAINING, running(TWO_NODES), NOW + 5) == 9450.0
+
+
+def test_but_not_without_end() -> None:
+    silent = remaining(TRAINING, running(TWO_NODES), NOW + 10_000)
+    assert silent == 9500.0 - 10.0 * SILENCE
+
+
+def test_a_job_that_stops_gains_nothing() -> None:
+    stopping = running(TWO_NODES, progress=progress(Phase.STOPPING))
+    assert remaining(TRAINING, stopping, NOW + 5) == 9500.0
+
+
+@given(st.floats(0, 20_000), st.floats(0, 1e5))
+def test_what_remains_is_never_nothing(iteration: float, later: float) -> None:
+    job = replace(TRAINING, iteration=iteration)
+    assert remaining(job, running(TWO_NODES), NOW + later) > 0
+
+
+def test_a_late_start_is_pushed_back() -> None:
+    starting = running(TWO_NODES, progress=progress(Phase.STARTING))
+    job = replace(TRAINING, running=Running(TWO_NODES, NOW - 40, NOW - 10))
+    late = running_now(job, starting, NOW)
+    assert late is not None
+    assert late.trains_from > NOW
+    assert running_now(job, running(TWO_NODES), NOW) == job.running
+    assert running_now(job, running(FOUR_NODES), NOW) == late  # trains, but not there yet
+
+
+def test_what_was_learned_replaces_what_was_told() -> None:
+    knowledge = Knowledge()
+    knowledge.overheads.add(1, Change.START, 100.0)
+    knowledge.rates.learn(1, 8, 5.0)
+    knowledge.caps[1] = 4
+    job = planner_job(TRAINING, running(TWO_NODES), knowledge, NOW)
+    assert job.overhead.start == 110.0
+    assert dict(job.curves[0][1].points)[8] == 5.0
+    assert job.max_gpus == 4
+
+
+def test_held_and_ended_jobs_are_left_out() -> None:
+    rows = [row(state, id=number) for number, state in enumerate(JobState, start=1)]
+    told = {job.id for job in planner_jobs(rows, {}, Knowledge(), NOW, without=[1])}
+    kept = {
+        JobState.WAITLISTED,
+        JobState.ADMITTED,
+        JobState.STARTING,
+        JobState.RUNNING,
+        JobState.STOPPING,
+        JobState.PAUSED,
+    }
+    assert len(told) == len(kept)
+
+
+def test_only_gpu_types_that_are_there_count() -> None:
+    here = Cluster.uniform(2, 4)
+    curve = ThroughputCurve.of({1: 1.0})
+    curves = (("a100", curve), ("gpu", curve))
+    both = replace(TRAINING, request=replace(TRAINING.request, curves=curves))
+    assert runs_on(both, here)
+    fitted = fit(planner_job(both, None, Knowledge(), NOW), here)
+    assert [kind for kind, _ in fitted.curves] == ["gpu"]
+    alien = replace(TRAINING, request=replace(TRAINING.request, curves=(("a100", curve),)))
+    assert not runs_on(alien, here)
