@@ -124,12 +124,15 @@ class Driver:
 
     def _drive(self, job: QueueJob, facts: Facts, ledger: Ledger, driven: Driven) -> None:
         target = None if job.running is None else job.running.block
+        to_go_on = facts.slurm.is_final  # or it would not be active any more
         for _ in range(MOST_STEPS):
             now = self._clock()
             situation = self._situation(job, facts, target, ledger)
             following = next_step(facts, target, situation, self._patience, now)
             if facts.slurm.is_final:
-                following = Do(Requeue())  # it is to go on: Slurm still has it and takes it back
+                if not to_go_on:
+                    return  # it ended just now: the next tick hears how
+                following = Do(Requeue())
             match following:
                 case Done():
                     self._actor.settle(job, facts)

@@ -12,6 +12,7 @@ import pytest
 from ef_slurm.model import IfInfeasible, Outcome, Plan
 from ef_slurm.planner.plan import plan
 from ef_slurm.queue.states import EventKind, JobState, PromiseOutcome
+from ef_slurm.slurm.types import JobUpdate, SlurmJob
 from tests.unit.daemon.world import World
 
 
@@ -204,3 +205,18 @@ def test_another_users_slurm_job_is_not_taken(world: World) -> None:
     row = world.queue.jobs.add(forged, actor="user2")
     world.step()
     assert world.state(row) is JobState.FAILED
+
+
+def test_a_cancel_in_the_middle_of_an_action_is_a_cancel(world: World) -> None:
+    job = world.submit(20_000, deadline=2000.0)
+    plain = world.slurm.update
+
+    def cancelled_meanwhile(job_id: int, update: JobUpdate) -> SlurmJob:
+        plain(job_id, update)
+        world.cluster.cancel(world.cluster.jobs[job_id], world.clock.now)
+        return world.slurm.job(job_id)
+
+    world.slurm.update = cancelled_meanwhile  # type: ignore[method-assign]
+    world.run(30)
+    assert world.state(job) is JobState.CANCELLED
+    assert len(world.cluster.jobs) == 1
