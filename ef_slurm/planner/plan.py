@@ -82,7 +82,7 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
     ledger = Ledger.of(lines, limits, now, in_hand.items())
     fallen = carry_on(promised, ledger, now, in_hand)
     if fallen:
-        ledger = recover(fallen, promised, ledger, now, policy)
+        ledger = recover(fallen, promised, in_hand, ledger, now, policy)
 
     asking = [task for task in tasks.values() if task.job.standing is not Standing.ADMITTED]
     asking.sort(key=lambda task: (task.job.submitted, task.id))

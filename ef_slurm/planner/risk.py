@@ -1,17 +1,18 @@
 """Promises at risk: what happens when capacity is lost or a job is slower than its curve.
 
-A plan that no longer holds is made anew beside the others; if that fails, all plans are made anew,
-in the order that the site's policy states, so that those who come first in it keep their promises.
-Whoever then cannot be in time is planned to finish as soon as possible, is named at risk, and
-never makes another one late.
+A plan that no longer holds is made anew beside the others. If that fails, all promises are judged
+anew, one by one like newcomers, in the order that the site's policy states: nobody is given up who
+could be kept beside those that come before it. Whoever then cannot be in time is planned to finish
+as soon as possible, is named at risk, and never makes another one late.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ef_slurm.model import Policy, RiskOrder
+from ef_slurm.planner.admission import together
 from ef_slurm.planner.capacity import EDGE
 from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.share import least_share, soonest
@@ -22,7 +23,7 @@ LATE = 1e-3
 
 
 def carry_on(
-    tasks: Iterable[Task], ledger: Ledger, now: float, plans: dict[str, Stretches]
+    tasks: Iterable[Task], ledger: Ledger, now: float, plans: Mapping[str, Stretches]
 ) -> list[Task]:
     """Enter the plans in hand as they stand at `now`; return the tasks whose plan does not hold.
 
@@ -66,11 +67,90 @@ def _wait_for_block(
     return replayed(task, (plan[0]._replace(start=start), *plan[1:]), now)
 
 
-def in_risk_order(tasks: Iterable[Task], policy: Policy) -> list[Task]:
-    """Tasks, those whose promises are kept first at the front."""
-    if policy.risk_order is RiskOrder.EARLIEST_SUBMITTED:
-        return sorted(tasks, key=lambda task: (task.job.submitted, task.order))
+def recover(
+    fallen: list[Task],
+    tasks: list[Task],
+    in_hand: Mapping[str, Stretches],
+    ledger: Ledger,
+    now: float,
+    policy: Policy,
+) -> Ledger:
+    """A ledger with a plan for every task, as many promises kept as the risk order allows."""
+    if beside(fallen, ledger, now, policy.risk_order):
+        return ledger
+    orders = [policy.risk_order]
     if policy.risk_order is RiskOrder.MOST_PROMISES:
+        orders = list(RiskOrder)
+        orders.sort(key=lambda order: order is not RiskOrder.MOST_PROMISES)
+    results = [_promise_anew(tasks, in_hand, ledger, now, order) for order in orders]
+    ledger, late = min(results, key=lambda result: len(result[1]))
+    for task in late:
+        as_late(task, ledger, now)
+    return ledger
+
+
+def beside(fallen: Iterable[Task], ledger: Ledger, now: float, order: RiskOrder) -> bool:
+    """Whether all who fell are in time again beside the plans that hold; enters those that are."""
+    kept = True
+    for task in in_risk_order(fallen, order):
+        plan = least_share(task, ledger, now, task.deadline)
+        if plan is None:
+            kept = False
+        else:
+            ledger.put(task, plan, plan[-1].end)
+    return kept
+
+
+def _promise_anew(
+    tasks: list[Task],
+    in_hand: Mapping[str, Stretches],
+    ledger: Ledger,
+    now: float,
+    order: RiskOrder,
+) -> tuple[Ledger, list[Task]]:
+    """All promises judged one by one in the stated order: (ledger, those that cannot be kept).
+
+    Nobody is given up who could be kept beside all those that come before it.
+    """
+    ledger = ledger.blank()
+    kept: list[Task] = []
+    late: list[Task] = []
+    for task in in_risk_order(tasks, order):
+        plan, finish = replayed(task, in_hand[task.id], now)
+        if not plan or finish > task.deadline + LATE or not ledger.is_free(task, plan):
+            plan = least_share(task, ledger, now, task.deadline) or ()
+            finish = plan[-1].end if plan else math.inf
+        if plan:
+            ledger.put(task, plan, finish)
+        else:
+            fresh = _all_of([*kept, task], in_hand, ledger, now, order)
+            fresh = fresh or together(task, kept, ledger, now)
+            if fresh is None:
+                late.append(task)
+                continue
+            ledger = fresh
+        kept.append(task)
+    return ledger, late
+
+
+def _all_of(
+    tasks: list[Task],
+    in_hand: Mapping[str, Stretches],
+    ledger: Ledger,
+    now: float,
+    order: RiskOrder,
+) -> Ledger | None:
+    """The plans in hand of these tasks alone, and new ones for those that do not hold."""
+    ledger = ledger.blank()
+    fallen = carry_on(tasks, ledger, now, in_hand)
+    return ledger if beside(fallen, ledger, now, order) else None
+
+
+def in_risk_order(tasks: Iterable[Task], order: RiskOrder) -> list[Task]:
+    """Tasks, those whose promises are kept first at the front."""
+    if order is RiskOrder.EARLIEST_SUBMITTED:
+        return sorted(tasks, key=lambda task: (task.job.submitted, task.order))
+    if order is RiskOrder.MOST_PROMISES:
         return sorted(tasks, key=lambda task: (_gpu_time(task), task.order))
     return sorted(tasks, key=lambda task: task.order)
 
@@ -81,42 +161,8 @@ def _gpu_time(task: Task) -> float:
     return task.job.iterations * task.sizes[0].gpus / task.sizes[0].rate
 
 
-def recover(
-    fallen: list[Task], tasks: list[Task], ledger: Ledger, now: float, policy: Policy
-) -> Ledger:
-    """A ledger with a plan for every task, as many promises kept as the risk order allows."""
-    waiting: list[Task] = []
-    for task in in_risk_order(fallen, policy):
-        plan = least_share(task, ledger, now, task.deadline)
-        if plan is None:
-            waiting.append(task)
-        else:
-            ledger.put(task, plan, plan[-1].end)
-    if not waiting:
-        return ledger
-    fresh = ledger.blank()
-    late: list[Task] = []
-    for task in in_risk_order(tasks, policy):
-        plan = least_share(task, fresh, now, task.deadline)
-        if plan is None:
-            late.append(task)
-        else:
-            fresh.put(task, plan, plan[-1].end)
-    if len(late) < len(waiting):
-        ledger = fresh
-    else:
-        late = waiting
-    for task in late:
-        as_late(task, ledger, now)
-    return ledger
-
-
 def as_late(task: Task, ledger: Ledger, now: float) -> None:
     """Plan a job that cannot be in time for its soonest finish, which then is its deadline."""
-    plan = soonest(task, ledger, now)
-    task.deadline = task.wish = math.inf
-    if plan is None:
-        ledger.put(task, (), math.inf)
-        return
-    task.deadline = plan[-1].end
-    ledger.put(task, plan, plan[-1].end)
+    plan = soonest(task, ledger, now) or ()
+    task.deadline = task.wish = plan[-1].end if plan else math.inf
+    ledger.put(task, plan, task.deadline)

@@ -131,7 +131,7 @@ class Task:
         if old is None:
             base = cost.start
         elif first is None:
-            base = max(cost.reshape, cost.shrink)
+            base = max(cost.reshape, cost.shrink) if gpus < old.gpus else cost.reshape
         elif old.gpu_type != gpu_type:
             base = cost.reshape
         elif old.first == first and old.gpus == gpus:
