@@ -5,10 +5,14 @@ For cluster tests and for `docker/minislurm demo`; needs only a way to run a com
 
 from __future__ import annotations
 
-import time
+import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
+
+USERS = ("user1", "user2", "ef-slurm")
 
 CONFIGURATION = """\
 [slurm]
@@ -16,16 +20,16 @@ partition = "ef"
 query_interval = 0.5
 
 [queue]
-path = "/var/lib/ef-slurm/queue.sqlite"
+path = "{ef_lib}/queue.sqlite"
 
 [daemon]
 serves = "everyone"
 user = "ef-slurm"
-socket = "/run/ef-slurm/ef-schedd.sock"
-host = "ctl"
+socket = "{socket}"
+host = "{host}"
 
 [jobs]
-state_root = "/shared/ef-slurm/jobs"
+state_root = "{shared}/ef-slurm/jobs"
 verdict_wait = 20.0
 
 [policy]
@@ -49,16 +53,15 @@ DEFAULTS: Mapping[str, float] = {
     "shrink": 15.0,
     "offer_resolution": 5.0,
 }
+
 # The queue's lock file names the daemon that owns, or last owned, the queue.
 STOP = """
-pid=$(sed -n 's/^pid \\([0-9]*\\) .*/\\1/p' /var/lib/ef-slurm/queue.sqlite.lock 2>/dev/null)
+pid=$(sed -n 's/^pid \\([0-9]*\\) .*/\\1/p' "$QUEUE.lock" 2>/dev/null)
 alive() { [ -n "$pid" ] && grep -qs ef-schedd "/proc/$pid/cmdline"; }
-alive || exit 0
-kill -SIGNAL "$pid"
-for i in $(seq 150); do alive || exit 0; sleep 0.1; done
+alive && kill -SIGNAL "$pid"
+for i in $(seq 150); do alive || { rm -f "$SOCKET"; exit 0; }; sleep 0.1; done
 exit 1
 """
-LOG = "/var/lib/ef-slurm/ef-schedd.log"
 
 
 class Shell(Protocol):
@@ -81,48 +84,74 @@ class Site:
     shell: Shell
     settings: Mapping[str, float] = field(default_factory=dict)
 
+    @cached_property
+    def layout(self) -> Mapping[str, Any]:
+        """What the mini-Slurm tells its hosts about itself."""
+        text = self.shell('cat "$MINISLURM_LAYOUT"', user="root", on="ctl")
+        layout: Mapping[str, Any] = json.loads(text)
+        return layout
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """Directories as the hosts see them: ef_lib, ef_run, shared, checkout, …"""
+        paths: Mapping[str, str] = self.layout["paths"]
+        return paths
+
+    @property
+    def socket(self) -> str:
+        """Where ef-schedd listens on ctl."""
+        return f"{self.paths['ef_run']}/ef-schedd.sock"
+
+    @property
+    def log_file(self) -> str:
+        """Where ef-schedd writes, on ctl."""
+        return f"{self.paths['ef_lib']}/ef-schedd.log"
+
+    @property
+    def jobs_dir(self) -> str:
+        """Where the jobs' state directories are."""
+        return f"{self.paths['shared']}/ef-slurm/jobs"
+
     def prepare(self) -> None:
-        """Configuration on the hosts that need it, and the state root; the queue is emptied."""
-        text = CONFIGURATION.format(**{**DEFAULTS, **self.settings})
-        for host in ("ctl", "login"):
+        """Everybody's configuration, and the state root; the queue is emptied."""
+        # Hosts of the native engine are one machine: TCP between them would prove nothing.
+        host = "" if self.layout["engine"] == "native" else "ctl"
+        values = {**DEFAULTS, **self.settings, **self.paths, "host": host, "socket": self.socket}
+        for user in USERS:
             self.shell(
-                "mkdir -p /etc/ef-slurm && cat > /etc/ef-slurm/ef-slurm.toml",
-                user="root",
-                on=host,
-                stdin=text,
+                "mkdir -p ~/.config/ef-slurm && cat > ~/.config/ef-slurm/ef-slurm.toml",
+                user=user,
+                on="login",
+                stdin=CONFIGURATION.format(**values),
             )
+        jobs, lib = shlex.quote(self.jobs_dir), shlex.quote(self.paths["ef_lib"])
         # Users make their jobs' directories there; the group lets the daemon write its orders.
         self.shell(
-            "mkdir -p /shared/ef-slurm/jobs && chgrp ef-slurm /shared/ef-slurm/jobs"
-            " && chmod 3777 /shared/ef-slurm/jobs",
-            user="root",
-            on="ctl",
-        )
-        self.shell(
-            "cd /var/lib/ef-slurm && rm -f queue.sqlite queue.sqlite-wal queue.sqlite-shm",
+            f"mkdir -p {jobs} && chgrp ef-slurm {jobs} && chmod 3777 {jobs} && cd {lib}"
+            " && rm -f queue.sqlite queue.sqlite-wal queue.sqlite-shm",
             user="root",
             on="ctl",
         )
 
     def start(self) -> int:
         """Start ef-schedd as a service would; returns its process id when it answers."""
+        log = shlex.quote(self.log_file)
+        socket = shlex.quote(self.socket)
         pid = self.shell(
-            f"setsid nohup ef-schedd run >>{LOG} 2>&1 </dev/null & echo $!",
+            f"setsid nohup ef-schedd run >>{log} 2>&1 </dev/null & echo $!;"
+            f" for i in $(seq 300); do test -S {socket} && exit 0; sleep 0.1; done; exit 1",
             user="ef-slurm",
             on="ctl",
         )
-        number = int(pid.split()[-1])
-        for _ in range(100):
-            probe = "test -S /run/ef-slurm/ef-schedd.sock && echo up || true"
-            if "up" in self.shell(probe, on="ctl", user="root"):
-                return number
-            time.sleep(0.1)
-        raise RuntimeError(f"ef-schedd does not come up:\n{self.log()}")
+        return int(pid.split()[0])
 
     def stop(self, signal: str = "TERM") -> None:
         """End the daemon that owns the queue with a signal, if there is one, and wait for that."""
-        self.shell(STOP.replace("SIGNAL", signal), user="root", on="ctl")
+        queue = shlex.quote(f"{self.paths['ef_lib']}/queue.sqlite")
+        places = f"QUEUE={queue} SOCKET={shlex.quote(self.socket)}"
+        self.shell(places + STOP.replace("SIGNAL", signal), user="root", on="ctl")
 
     def log(self) -> str:
         """What ef-schedd wrote."""
-        return self.shell(f"cat {LOG} 2>/dev/null || true", user="root", on="ctl")
+        command = f"cat {shlex.quote(self.log_file)} 2>/dev/null || true"
+        return self.shell(command, user="root", on="ctl")

@@ -19,7 +19,8 @@ from tests.cluster.minislurm import MiniSlurm, wait_until
 pytestmark = pytest.mark.cluster
 
 RATES = "1:10,2:18,4:32,8:56,16:90"
-PACER = f"/opt/ef-slurm/tests/cluster/daemon_pacer.py --rates {RATES}"
+# CHECKOUT: where the cluster sees this project.
+PACER = f"CHECKOUT/tests/cluster/daemon_pacer.py --rates {RATES}"
 JOB = f"--iterations=200 --global-batch-size=32 --throughput={RATES}"
 FAR = f"--deadline=+30m {JOB}"
 LONG = f"--deadline=+90m --iterations=30000 --global-batch-size=32 --throughput={RATES}"
@@ -43,7 +44,8 @@ class People:
         self, command: str, *, user: str = "user1", on: str = "login", stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Any command, whatever its exit code; never a traceback."""
-        done = self.cluster.run(command, user=user, on=on, stdin=stdin, check=False)
+        words = command.replace("CHECKOUT", self.site.paths["checkout"])
+        done = self.cluster.run(words, user=user, on=on, stdin=stdin, check=False)
         assert "Traceback" not in done.stdout + done.stderr
         return done
 
@@ -61,7 +63,7 @@ class People:
         return self.cluster.output("squeue -h -o %A").split()
 
     def state_dirs(self) -> list[str]:
-        return self.cluster.output("ls /shared/ef-slurm/jobs").split()
+        return self.cluster.output(f"ls {self.site.jobs_dir}").split()
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +147,7 @@ def test_a_batch_script_with_directives(people: People) -> None:
         "#SBATCH --job-name=from-script --output=from-script.out\n"
         f"#EF {FAR}\n"
         f'exec python3 {PACER} "$@"\n'
-    )
+    ).replace("CHECKOUT", people.site.paths["checkout"])
     people.cluster.write("job.sh", text, user="user1")
     done = people.type("ef-sbatch --wait job.sh --slower 0.9")
     assert done.returncode == 0, done.stderr
@@ -304,7 +306,8 @@ def test_a_persons_own_daemon_needs_no_administrator(people: People) -> None:
         wait_until("the first", lambda: people.queue()[job_id]["state"] == "completed")
         assert people.type(f"ef-sbatch --test-only {FAR} {COMMAND}").returncode == 0
     finally:
-        people.type("kill $(cat own.pid); rm -rf ~/.config/ef-slurm ~/own-queue")
+        people.type("kill $(cat own.pid); rm -rf /tmp/own-queue")
+        people.site.prepare()
         people.site.start()
 
 
@@ -344,5 +347,6 @@ def test_the_verdict_costs_little_more_than_sbatch(people: People) -> None:
         return median(times)
 
     plain = seconds("sbatch -p batch --hold --wrap true")
-    ours = seconds(f"ef-sbatch {FAR} {COMMAND}")
+    command = COMMAND.replace("CHECKOUT", people.site.paths["checkout"])
+    ours = seconds(f"ef-sbatch {FAR} {command}")
     print(f"\nmedian of 7: sbatch {plain:.3f} s, ef-sbatch with verdict {ours:.3f} s")

@@ -17,7 +17,6 @@ from tests.cluster.minislurm import MiniSlurm, wait_until
 
 pytestmark = pytest.mark.cluster
 
-TRAIN = "/opt/ef-slurm/tests/cluster/demo/train.py"
 CURVE = "1:2,2:4,4:8,8:15,16:28"
 USERS = ("user1", "user2")
 EASY, IMPOSSIBLE, EXCLUSIVE = "easy", "impossible", "exclusive"
@@ -90,7 +89,7 @@ def indices(gres: str) -> list[int]:
 
 
 @pytest.fixture
-def site(running_cluster: MiniSlurm) -> Iterator[MiniSlurm]:
+def site(running_cluster: MiniSlurm) -> Iterator[Site]:
     cluster = running_cluster
 
     def shell(
@@ -102,18 +101,18 @@ def site(running_cluster: MiniSlurm) -> Iterator[MiniSlurm]:
     site.stop("KILL")
     site.prepare()
     site.start()
-    yield cluster
+    yield site
     for user in USERS:
         cluster.run("ef-scancel --me", user=user, check=False)
     cluster.heal()
     site.stop()
 
 
-def submit(cluster: MiniSlurm, number: int) -> dict[str, Any]:
+def submit(cluster: MiniSlurm, train: str, number: int) -> dict[str, Any]:
     kind, user = KINDS[number], USERS[number % 2]
     command = (
         f"ef-sbatch --json --verdict-timeout=120 {ASKED[kind]} --global-batch-size=64 --time=60"
-        f" --throughput={CURVE} --job-name={kind}-{number} {TRAIN} --pace {CURVE}"
+        f" --throughput={CURVE} --job-name={kind}-{number} {train} --pace {CURVE}"
     )
     done = cluster.run(command, user=user, check=False, timeout=180)
     assert "Traceback" not in done.stderr
@@ -122,21 +121,23 @@ def submit(cluster: MiniSlurm, number: int) -> dict[str, Any]:
     return answer | {"kind": kind, "user": user}
 
 
-def any_at_work(site: MiniSlurm) -> bool:
-    jobs = json.loads(site.output("ef-squeue --json --all", user="user2"))["jobs"]
+def any_at_work(cluster: MiniSlurm) -> bool:
+    jobs = json.loads(cluster.output("ef-squeue --json --all", user="user2"))["jobs"]
     return any(job["iteration"] > 0 for job in jobs)
 
 
-def test_twenty_at_once(site: MiniSlurm) -> None:
-    watch = Watch(site)
+def test_twenty_at_once(running_cluster: MiniSlurm, site: Site) -> None:
+    cluster = running_cluster
+    train = f"{site.paths['checkout']}/tests/cluster/demo/train.py"
+    watch = Watch(cluster)
     watch.start()
     with ThreadPoolExecutor(len(KINDS)) as pool:
-        answers = list(pool.map(lambda number: submit(site, number), range(len(KINDS))))
+        answers = list(pool.map(lambda number: submit(cluster, train, number), range(len(KINDS))))
     ids = [answer["job_id"] for answer in answers]
     assert len(set(ids)) == len(KINDS), "two submissions got one job"
 
     # Nothing is lost: every submission is in the queue, with the verdict that it was told.
-    shown = json.loads(site.output("ef-squeue --json --all", user="user1"))
+    shown = json.loads(cluster.output("ef-squeue --json --all", user="user1"))
     rows = {job["job_id"]: job for job in shown["jobs"]}
     assert set(rows) == set(ids)
     for answer in answers:
@@ -161,15 +162,15 @@ def test_twenty_at_once(site: MiniSlurm) -> None:
     gone = {answer["job_id"] for answer in answers if answer["outcome"] == "rejected"}
     wait_until(
         "rejected jobs to leave Slurm",
-        lambda: not gone & set(map(int, site.output("squeue -h -o %A").split())),
+        lambda: not gone & set(map(int, cluster.output("squeue -h -o %A").split())),
     )
 
     # Let it run for a while: still no GPU is given twice.
-    wait_until("a job that trains", lambda: any_at_work(site), timeout=300)
+    wait_until("a job that trains", lambda: any_at_work(cluster), timeout=300)
     time.sleep(20)
     watch.stopping.set()
     watch.join(30)
     assert watch.looks >= 10
     assert watch.twice == []
-    assert all(number <= site.gpus_per_node for number in watch.most.values())
+    assert all(number <= cluster.gpus_per_node for number in watch.most.values())
     assert sum(watch.most.values()) > 0
