@@ -113,7 +113,12 @@ class Saver:
         ranks.post(f"{key}/part", (error, written, rng))
         if ranks.first:
             ranks.publish(f"{key}/done", self._finish(iteration, temporary))
-        return str(ranks.fetch(f"{key}/done"))
+        error = ranks.fetch(f"{key}/done")
+        # Rank 0 serves the messages: it must not leave before all have read this one.
+        ranks.post(f"{key}/read")
+        if ranks.first:
+            ranks.gather(f"{key}/read")
+        return error
 
     def _begin(self, iteration: int) -> None:
         self._store.begin(iteration, self._generation)
