@@ -15,8 +15,24 @@ finish in time. Newcomers are judged one by one in order of arrival. The search:
 A step that fails leaves all plans as they were, so a promise once given is never weakened.
 
 A newcomer that was not admitted gets a *counter-offer*: the earliest deadline that the same search
-would admit right now, found by bisection between the deadline that it asked for and the finish
-that it would have beside the others.
+would admit right now, found between the deadline that it asked for and the finish that it would
+have beside the others.
+
+Two GPUs, and `a` holds both until 50. `b` needs one for 40 s until 60: `a` has time to spare, so it
+shrinks to one GPU and both are in time. `c`, due at 60 as well, is refused.
+
+>>> from ef_slurm.model import Cluster, Job, Policy, ThroughputCurve
+>>> from ef_slurm.planner.plan import plan
+>>> def job(name, iterations, deadline):
+...     curve = ThroughputCurve.of({1: 1.0, 2: 2.0})
+...     return Job(name, 0.0, iterations, (("gpu", curve),), deadline=deadline)
+>>> cluster = Cluster.uniform(nodes=1, gpus_per_node=2)
+>>> jobs = [job("a", 100.0, 200.0), job("b", 40.0, 60.0), job("c", 90.0, 60.0)]
+>>> answer = plan(0.0, jobs, cluster, Policy(offer_resolution=1.0))
+>>> [(verdict.job_id, verdict.outcome.value) for verdict in answer.verdicts]
+[('a', 'promised'), ('b', 'promised'), ('c', 'rejected')]
+>>> 65.0 <= answer.verdicts[2].earliest_deadline < 66.0  # `b` and `c` on both GPUs in turn
+True
 """
 
 from __future__ import annotations

@@ -10,6 +10,19 @@ Every change of a running job is a restart, so it must pay: the job must finish 
 `Policy.min_speedup` of what remains; and not sooner than `Policy.min_reshape_interval` after the
 last one. A job that starts or moves at this moment anyway takes the larger size without a further
 restart.
+
+Four GPUs, two jobs that need one each to be in time. `a` gains 1.0 from its second GPU, `b` only
+0.2; after that `a` gains 0.7 per GPU from two more, but only one is left: `b` takes it.
+
+>>> from ef_slurm.model import Cluster, Job, ThroughputCurve
+>>> from ef_slurm.planner.plan import plan
+>>> steep = ThroughputCurve.of({1: 1.0, 2: 2.0, 4: 3.4})
+>>> flat = ThroughputCurve.of({1: 1.0, 2: 1.2})
+>>> jobs = [Job("a", 0.0, 100.0, (("gpu", steep),), deadline=100.0),
+...         Job("b", 0.0, 100.0, (("gpu", flat),), deadline=100.0)]
+>>> answer = plan(0.0, jobs, Cluster.uniform(nodes=1, gpus_per_node=4), Policy())
+>>> [decision.gpus for decision in answer.decisions]
+[2, 2]
 """
 
 from __future__ import annotations

@@ -3,6 +3,14 @@
 A best-effort job that runs stays where it is for as long as no plan of a deadline job needs its
 block, and is planned to pause then. The rest is `allocation`: it competes for free GPUs by
 marginal return, where the first GPU of a waiting job is worth most.
+
+>>> from ef_slurm.model import Cluster, Job, JobKind, Policy, ThroughputCurve
+>>> from ef_slurm.planner.plan import plan
+>>> curves = (("gpu", ThroughputCurve.of({1: 1.0, 2: 1.5})),)
+>>> jobs = [Job(name, 0.0, 60.0, curves, kind=JobKind.BEST_EFFORT) for name in ("a", "b", "c")]
+>>> answer = plan(0.0, jobs, Cluster.uniform(nodes=1, gpus_per_node=4), Policy())
+>>> [decision.gpus for decision in answer.decisions]  # the last GPU goes to its neighbour
+[1, 1, 2]
 """
 
 from __future__ import annotations

@@ -1,7 +1,15 @@
 """Why a job has the share that it has, as data.
 
 A decision's reason compares what the job held with what it gets. A job that shrinks, moves or
-pauses names the job that gets its GPUs.
+pauses names the job that gets its GPUs; a promise at risk says whether capacity was lost or the job
+itself is slower than its curve.
+
+>>> from ef_slurm.model import Cluster, Job, Policy, ThroughputCurve
+>>> from ef_slurm.planner.plan import plan
+>>> curve = ThroughputCurve.of({1: 1.0, 2: 1.8, 4: 3.0})
+>>> job = Job("a", 0.0, 90.0, (("gpu", curve),), deadline=60.0)
+>>> plan(0.0, [job], Cluster.uniform(nodes=1, gpus_per_node=4), Policy()).decision("a").reason
+Reason(code=<ReasonCode.STARTED: 'started'>, job=None, gpus=4, until=None)
 """
 
 from __future__ import annotations
@@ -42,13 +50,13 @@ def _decision(task: Task, ledger: Ledger, now: float) -> Decision:
         for start, end, first, gpus, gpu_type in stretches
         if start < end
     )
+    promise = _promise(task, finish)
+    reason = _reason(task, here, ledger)
+    if promise is PromiseState.AT_RISK:
+        code = ReasonCode.BEHIND if task.behind else ReasonCode.LOST_CAPACITY
+        reason = Reason(code, gpus=0 if here is None else here.gpus)
     return Decision(
-        task.id,
-        block,
-        schedule,
-        finish if finish < math.inf else None,
-        _promise(task, finish),
-        _reason(task, here, ledger),
+        task.id, block, schedule, finish if finish < math.inf else None, promise, reason
     )
 
 

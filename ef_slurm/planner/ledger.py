@@ -2,6 +2,17 @@
 
 A ledger is always consistent: no two plans overlap, and no limit is passed. Planning means to make
 another consistent ledger and to adopt it only if it is complete.
+
+>>> from ef_slurm.model import Cluster, Job, ThroughputCurve
+>>> from ef_slurm.planner.line import lines_of
+>>> from ef_slurm.planner.task import make_task
+>>> lines = lines_of(Cluster.uniform(nodes=1, gpus_per_node=2))
+>>> curve = ThroughputCurve.of({1: 1.0, 2: 1.5})
+>>> task = make_task(Job("a", 0.0, 60.0, (("gpu", curve),), deadline=90.0), lines)
+>>> ledger = Ledger.of(lines, LimitBook(()), now=0.0)
+>>> ledger.put(task, (Stretch(0.0, 60.0, first=0, gpus=1, gpu_type="gpu"),), finish=60.0)
+>>> ledger.is_free(task, [Stretch(30.0, 70.0, first=0, gpus=2, gpu_type="gpu")])
+False
 """
 
 from __future__ import annotations

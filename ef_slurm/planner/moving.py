@@ -4,6 +4,20 @@ Free GPUs may be scattered so that no aligned block of the wanted size is free a
 GPUs enough. `buddy.place` then names the running jobs whose move costs least in all. A move is a
 restart that the moved job pays for, so only a job may be moved whose plan is in time even after it,
 and the result counts only if every plan, with the moves paid, fits on the timetable.
+
+Two nodes of 2 GPUs, each half taken. `c` needs two GPUs at once, so `a` moves to the other node:
+
+>>> from ef_slurm.model import Block, Cluster, Job, Policy, Running, Standing, ThroughputCurve
+>>> from ef_slurm.planner.plan import plan
+>>> def running(name, node):
+...     return Job(name, 0.0, 50.0, (("gpu", ThroughputCurve.of({1: 1.0})),), deadline=99.0,
+...                standing=Standing.ADMITTED,
+...                running=Running(Block("gpu", (node,), 1), since=0.0, trains_from=0.0))
+>>> wide = Job("c", 0.0, 40.0, (("gpu", ThroughputCurve.of({2: 1.0})),), deadline=45.0)
+>>> jobs = [running("a", "n1"), running("b", "n2"), wide]
+>>> answer = plan(0.0, jobs, Cluster.uniform(nodes=2, gpus_per_node=2), Policy())
+>>> [(d.job_id, d.block.nodes, d.reason.code.value) for d in answer.decisions]
+[('a', ('n2',), 'migrated'), ('b', ('n2',), 'kept'), ('c', ('n1',), 'started')]
 """
 
 from __future__ import annotations

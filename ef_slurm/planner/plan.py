@@ -47,7 +47,7 @@ from ef_slurm.planner.besteffort import carry_on_best_effort
 from ef_slurm.planner.explain import decisions
 from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.limits import LimitBook
-from ef_slurm.planner.line import lines_of
+from ef_slurm.planner.line import Line, lines_of
 from ef_slurm.planner.risk import carry_on, recover
 from ef_slurm.planner.task import Stretch, Stretches, Task, make_task, wants_best_effort
 
@@ -105,7 +105,7 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
             _share_out(promised, extras, ledger, now, policy)
             break
     offers = _offers(refused, promised, ledger, now, policy)
-    verdicts = tuple(_verdict(task, shares, offers, now) for task in asking)
+    verdicts = tuple(_verdict(task, shares, offers, limits, lines, now) for task in asking)
     for task in extras:
         task.give_up_deadline()
     everybody = [*promised, *extras]
@@ -191,6 +191,8 @@ def _verdict(
     task: Task,
     shares: dict[str, tuple[int, float]],
     offers: dict[str, float | None],
+    limits: LimitBook,
+    lines: dict[str, Line],
     now: float,
 ) -> Verdict:
     if task.id in shares:
@@ -203,9 +205,11 @@ def _verdict(
         return Verdict(task.id, Outcome.BEST_EFFORT, reason, earliest_deadline=offer)
     offer = offers.get(task.id)
     if not could_alone(task, now, task.deadline):
-        return Verdict(
-            task.id, Outcome.REJECTED, Reason(ReasonCode.TOO_LARGE), earliest_deadline=offer
-        )
+        reason = Reason(ReasonCode.TOO_LARGE)
+        most = limits.most(task.job)
+        if most is not None and could_alone(make_task(task.job, lines), now, task.deadline):
+            reason = Reason(ReasonCode.LIMITED, gpus=most)
+        return Verdict(task.id, Outcome.REJECTED, reason, earliest_deadline=offer)
     if task.job.if_infeasible is IfInfeasible.WAIT:
         return Verdict(
             task.id, Outcome.WAITLISTED, Reason(ReasonCode.WAITS), earliest_deadline=offer

@@ -4,6 +4,19 @@ A plan that no longer holds is made anew beside the others. If that fails, all p
 anew, one by one like newcomers, in the order that the site's policy states: nobody is given up who
 could be kept beside those that come before it. Whoever then cannot be in time is planned to finish
 as soon as possible, is named at risk, and never makes another one late.
+
+One GPU of two fails, and the job that ran on both gets named with its new finish:
+
+>>> from ef_slurm.model import Block, Cluster, Job, Node, NodeGroup, Outage, Running, Standing
+>>> from ef_slurm.model import ThroughputCurve
+>>> from ef_slurm.planner.plan import plan
+>>> curve = ThroughputCurve.of({1: 1.0, 2: 2.0})
+>>> job = Job("a", 0.0, 100.0, (("gpu", curve),), deadline=60.0, standing=Standing.ADMITTED,
+...           running=Running(Block("gpu", ("n1",), 2), since=0.0, trains_from=0.0))
+>>> failed = Cluster((NodeGroup("gpu", 2, (Node("n1", (Outage(0.0, gpus=1),)),)),))
+>>> decision = plan(10.0, [job], failed, Policy()).decision("a")
+>>> decision.promise, decision.finish
+(<PromiseState.AT_RISK: 'at-risk'>, 110.0)
 """
 
 from __future__ import annotations
@@ -34,6 +47,7 @@ def carry_on(
     todo = []
     for task in tasks:
         plan, finish = replayed(task, plans[task.id], now)
+        task.behind = bool(plan) and finish > task.deadline + LATE
         todo.append((plan[0].start if plan else math.inf, task.order, task, plan, finish))
     todo.sort(key=lambda item: (item[0], not _stands(item[2], item[3]), item[1]))
     for _, _, task, plan, finish in todo:

@@ -2,6 +2,16 @@
 
 A *stretch* is a piece of a job's schedule on one block. Whatever begins a stretch on another block
 than the job held just before costs the job's overhead, spent at the beginning of that stretch.
+
+>>> from ef_slurm.model import Cluster, ThroughputCurve
+>>> from ef_slurm.planner.line import lines_of
+>>> curve = ThroughputCurve.of({1: 1.0, 2: 1.5})
+>>> job = Job("a", 0.0, 60.0, (("gpu", curve),), deadline=90.0, overhead=Overhead.constant(5.0))
+>>> task = make_task(job, lines_of(Cluster.uniform(nodes=1, gpus_per_node=2)))
+>>> plan = (Stretch(0.0, 25.0, 0, 1, "gpu"), Stretch(25.0, 60.0, 0, 2, "gpu"))
+>>> _, finish = replayed(task, plan, now=0.0)
+>>> round(finish, 3)  # 5 + 20 s for 20 iterations on one GPU, 5 s, then 40 iterations at 1.5/s
+56.667
 """
 
 from __future__ import annotations
@@ -62,6 +72,7 @@ class Task:
         per_node: GPUs per node, by type.
         promised: whether it has, or asks for, a deadline to keep. It stays true for a job at risk,
             whose `deadline` is then its planned finish.
+        behind: whether its plan in hand is too late by its own slow progress.
     """
 
     job: Job
@@ -74,6 +85,7 @@ class Task:
     trains_from: float
     per_node: dict[str, int]
     promised: bool
+    behind: bool = False
 
     @property
     def id(self) -> str:
