@@ -1,0 +1,210 @@
+"""The entry point on small cases that can be worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from ef_slurm.model import (
+    Block,
+    Cluster,
+    IfInfeasible,
+    Job,
+    JobKind,
+    Limit,
+    ModelError,
+    Node,
+    NodeGroup,
+    Outage,
+    Outcome,
+    Overhead,
+    Plan,
+    Policy,
+    PromiseState,
+    ReasonCode,
+    RiskOrder,
+    Running,
+    Standing,
+    ThroughputCurve,
+)
+from ef_slurm.planner.plan import plan
+
+LINEAR = ThroughputCurve.of({1: 1.0, 2: 2.0, 4: 4.0})
+ONE_NODE = Cluster.uniform(nodes=1, gpus_per_node=4)
+
+
+def job(name: str, iterations: float, deadline: float | None, **options: object) -> Job:
+    kind = JobKind.BEST_EFFORT if deadline is None else JobKind.DEADLINE
+    fields: dict[str, object] = {"kind": kind, "curves": (("gpu", LINEAR),), **options}
+    return Job(id=name, submitted=0.0, iterations=iterations, deadline=deadline, **fields)  # type: ignore[arg-type]
+
+
+def carried_out(one: Job, answer: Plan, now: float) -> Job:
+    """The job at `now`, the answer's decision carried out since."""
+    decision = answer.decision(one.id)
+    if decision.block is None:
+        return replace(one, standing=Standing.ADMITTED, plan=decision.schedule, running=None)
+    old = None if one.running is None else one.running.block
+    trains_from = answer.now + one.overhead.seconds(old, decision.block)
+    rate = dict(LINEAR.points)[decision.gpus]
+    return replace(
+        one,
+        standing=Standing.ADMITTED,
+        iterations=one.iterations - rate * max(0.0, now - trains_from),
+        plan=decision.schedule,
+        running=Running(decision.block, answer.now, trains_from),
+    )
+
+
+def test_the_newcomer_that_fits_does_not_touch_the_others() -> None:
+    policy = Policy(min_speedup=0.9)
+    first = job("a", 100.0, 120.0)
+    answer = plan(0.0, [first], ONE_NODE, policy)
+    running = carried_out(first, answer, 10.0)
+    later = plan(10.0, [running, replace(job("b", 10.0, 60.0), submitted=10.0)], ONE_NODE, policy)
+    assert later.decision("a").reason.code is ReasonCode.KEPT
+    assert later.verdicts[0].outcome is Outcome.PROMISED
+
+
+def test_a_grown_job_shrinks_for_a_newcomer_and_names_it() -> None:
+    first = job("a", 400.0, 500.0)
+    answer = plan(0.0, [first], ONE_NODE, Policy())
+    assert answer.decision("a").gpus == 4
+    running = carried_out(first, answer, 10.0)
+    newcomer = replace(job("b", 100.0, 65.0), submitted=10.0)
+    later = plan(10.0, [running, newcomer], ONE_NODE, Policy())
+    assert later.verdicts[0].outcome is Outcome.PROMISED
+    reason = later.decision("a").reason
+    assert (reason.code, reason.job) == (ReasonCode.SHRANK, "b")
+
+
+def test_overhead_is_paid_inside_the_plan() -> None:
+    tight = job("a", 100.0, 50.0, overhead=Overhead.constant(26.0))
+    assert plan(0.0, [tight], ONE_NODE, Policy()).verdicts[0].outcome is Outcome.REJECTED
+    bearable = replace(tight, overhead=Overhead.constant(25.0))
+    answer = plan(0.0, [bearable], ONE_NODE, Policy())
+    assert answer.verdicts[0].outcome is Outcome.PROMISED
+    assert answer.decision("a").finish == 50.0
+
+
+def test_growth_that_does_not_pay_its_restart_is_left_out() -> None:
+    block = Block("gpu", ("n1",), 2)
+    running = job(
+        "a",
+        100.0,
+        200.0,
+        standing=Standing.ADMITTED,
+        overhead=Overhead.constant(30.0),
+        running=Running(block, since=-50.0, trains_from=-20.0),
+    )
+    kept = plan(0.0, [running], ONE_NODE, Policy())  # 50 s left; on 4 GPUs 30 + 25
+    assert kept.decision("a").reason.code is ReasonCode.KEPT
+    longer = plan(0.0, [replace(running, iterations=1000.0, deadline=999.0)], ONE_NODE, Policy())
+    assert longer.decision("a").reason.code is ReasonCode.GREW
+    often = Policy(min_reshape_interval=600.0)
+    recent = replace(running, iterations=1000.0, deadline=999.0, last_reshape=-50.0)
+    assert plan(0.0, [recent], ONE_NODE, often).decision("a").reason.code is ReasonCode.KEPT
+
+
+def test_the_waitlist_is_asked_again_and_given_up_when_hopeless() -> None:
+    holder = job("a", 400.0, 100.0)
+    waiting = job("b", 100.0, 120.0, if_infeasible=IfInfeasible.WAIT)
+    answer = plan(0.0, [holder, waiting], ONE_NODE, Policy())
+    assert [verdict.outcome for verdict in answer.verdicts] == [
+        Outcome.PROMISED,
+        Outcome.WAITLISTED,
+    ]
+    again = replace(waiting, standing=Standing.WAITLISTED)
+    freed = plan(50.0, [again], ONE_NODE, Policy())
+    assert freed.verdicts[0].outcome is Outcome.PROMISED
+    hopeless = plan(96.0, [again], ONE_NODE, Policy())
+    assert hopeless.verdicts[0].outcome is Outcome.REJECTED
+    assert hopeless.verdicts[0].reason.code is ReasonCode.TOO_LARGE
+
+
+def test_infeasible_jobs_may_run_as_best_effort() -> None:
+    hopeless = job("a", 400.0, 50.0, if_infeasible=IfInfeasible.BEST_EFFORT)
+    answer = plan(0.0, [hopeless], ONE_NODE, Policy())
+    assert answer.verdicts[0].outcome is Outcome.BEST_EFFORT
+    assert answer.decision("a").gpus == 4
+    assert answer.decision("a").promise is PromiseState.NONE
+
+
+def test_a_soft_deadline_may_use_its_grace() -> None:
+    soft = job("a", 400.0, 90.0, kind=JobKind.SOFT_DEADLINE, grace=20.0)
+    answer = plan(0.0, [soft], ONE_NODE, Policy())
+    assert answer.verdicts[0].outcome is Outcome.PROMISED
+    assert answer.decision("a").promise is PromiseState.IN_GRACE
+
+
+def test_a_limit_counts_the_owner_s_jobs_together() -> None:
+    policy = Policy(limits=(Limit(2, owner="ann"),))
+    jobs = [job(name, 100.0, 100.0, owner="ann") for name in ("a", "b", "c")]
+    answer = plan(0.0, jobs, ONE_NODE, policy)
+    assert sum(decision.gpus for decision in answer.decisions) == 2
+    assert answer.verdicts[2].outcome is Outcome.REJECTED
+    alone = plan(0.0, [job("d", 400.0, 120.0, owner="ann")], ONE_NODE, policy)
+    assert alone.verdicts[0].reason.code is ReasonCode.LIMITED
+    assert alone.verdicts[0].reason.gpus == 2
+
+
+def test_a_job_takes_the_gpu_type_that_is_in_time() -> None:
+    cluster = Cluster((NodeGroup("slow", 1, (Node("s1"),)), NodeGroup("fast", 1, (Node("f1"),))))
+    curves = (("slow", ThroughputCurve.of({1: 1.0})), ("fast", ThroughputCurve.of({1: 3.0})))
+    answer = plan(0.0, [job("a", 90.0, 40.0, curves=curves)], cluster, Policy())
+    block = answer.decision("a").block
+    assert block is not None
+    assert block.nodes == ("f1",)
+
+
+def test_maintenance_is_planned_around_and_wakes_the_planner() -> None:
+    cluster = Cluster((NodeGroup("gpu", 4, (Node("n1", (Outage(100.0, 200.0),)),)),))
+    answer = plan(0.0, [job("a", 401.0, 999.0)], cluster, Policy())
+    assert answer.decision("a").finish is not None
+    assert all(s.end <= 100.0 or s.start >= 200.0 for s in answer.decision("a").schedule)
+    assert answer.next_change <= 200.0
+
+
+@pytest.mark.parametrize(
+    ("order", "kept"),
+    [(RiskOrder.EARLIEST_DEADLINE, "a"), (RiskOrder.MOST_PROMISES, "b")],
+)
+def test_lost_capacity_keeps_promises_in_the_stated_order(order: RiskOrder, kept: str) -> None:
+    two = Cluster.uniform(nodes=2, gpus_per_node=1)
+    single = (("gpu", ThroughputCurve.of({1: 1.0})),)
+    jobs = [job("a", 90.0, 100.0, curves=single), job("b", 50.0, 101.0, curves=single)]
+    answer = plan(0.0, jobs, two, Policy())
+    jobs = [carried_out(one, answer, 0.0) for one in jobs]
+    failed = Cluster((NodeGroup("gpu", 1, (Node("n1"), Node("n2", (Outage(0.0),)))),))
+    after = plan(0.0, jobs, failed, Policy(risk_order=order))
+    states = {decision.job_id: decision.promise for decision in after.decisions}
+    assert states.pop(kept) is PromiseState.SAFE
+    assert list(states.values()) == [PromiseState.AT_RISK]
+    late = next(d for d in after.decisions if d.promise is PromiseState.AT_RISK)
+    assert late.reason.code is ReasonCode.LOST_CAPACITY
+    assert late.finish == 140.0
+
+
+def test_a_job_slower_than_its_curve_is_named_behind() -> None:
+    running = job(
+        "a",
+        100.0,
+        20.0,
+        standing=Standing.ADMITTED,
+        running=Running(Block("gpu", ("n1",), 4), since=-100.0, trains_from=-100.0),
+    )
+    decision = plan(0.0, [running], ONE_NODE, Policy()).decision("a")
+    assert (decision.promise, decision.finish) == (PromiseState.AT_RISK, 25.0)
+    assert decision.reason.code is ReasonCode.BEHIND
+
+
+def test_wrong_input_is_refused_by_name() -> None:
+    with pytest.raises(ModelError, match="job id: 'a'"):
+        plan(0.0, [job("a", 1.0, 9.0), job("a", 1.0, 9.0)], ONE_NODE, Policy())
+    with pytest.raises(ModelError, match="now: nan"):
+        plan(math.nan, [], ONE_NODE, Policy())
+    foreign = job("a", 1.0, 9.0, curves=(("tpu", LINEAR),))
+    with pytest.raises(ModelError, match="GPU type of job a: 'tpu'"):
+        plan(0.0, [foreign], ONE_NODE, Policy())
