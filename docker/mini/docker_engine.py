@@ -117,10 +117,6 @@ class DockerEngine:
             options += ["--tty", "--env", f"TERM={os.environ.get('TERM', 'xterm')}"]
         for variable in ("USER", "LOGNAME"):
             options += ["--env", f"{variable}={user}"]
-        # The checkout is read-only: without a place for its compiled form, every command and
-        # every rank compiles all of it again, which costs more than running it.
-        options += ["--env", "PYTHONDONTWRITEBYTECODE="]
-        options += ["--env", f"PYTHONPYCACHEPREFIX=/tmp/pycache-{user}"]
         return Invocation(
             ["docker", "exec", *options, container(cluster, host), *command],
             self.docker.environment,

@@ -131,6 +131,23 @@ def make_gpus(layout: Layout) -> None:
         path.chmod(0o666)
 
 
+# The checkout is read-only, and compiling it anew costs a command more than running it: its
+# compiled form is kept aside. Not by the environment, which the jobs would inherit: torch has its
+# own compiled form, and would be compiled again.
+COMMAND = """\
+#!/usr/bin/python3
+import os
+import sys
+
+sys.dont_write_bytecode = False
+sys.pycache_prefix = f"/tmp/pycache-{{os.getuid()}}"
+
+from {module} import {function}
+
+sys.exit({function}())
+"""
+
+
 def install_project(layout: Layout) -> None:
     """What an editable install does, without pip: commands and metadata that point at the
     checkout, so that `ef-sbatch` and `importlib.metadata` work and code is never stale."""
@@ -150,10 +167,7 @@ def install_project(layout: Layout) -> None:
     for name, target in scripts.items():
         module, function = target.split(":")
         command = bin_dir / name
-        command.write_text(
-            f"#!/usr/bin/python3\nimport sys\n\nfrom {module} import {function}\n\n"
-            f"sys.exit({function}())\n"
-        )
+        command.write_text(COMMAND.format(module=module, function=function))
         command.chmod(0o755)
     shutil.copyfile(Path(__file__).with_name("torchrun.py"), bin_dir / "torchrun")
     (bin_dir / "torchrun").chmod(0o755)
