@@ -48,6 +48,7 @@ class Driven:
 
     Args:
         transit: whether some job is on its way.
+        reports: whether some job's own files will say when to go on.
         wake: when to look again although nothing may be seen to change.
         replan: whether some job could not be brought where the plan wants it.
         caps: queue id → the most GPUs that Slurm seems to allow the job.
@@ -55,6 +56,7 @@ class Driven:
     """
 
     transit: bool = False
+    reports: bool = False
     wake: float | None = None
     replan: bool = False
     caps: dict[int, int] = field(default_factory=dict)
@@ -138,9 +140,10 @@ class Driver:
                     self._actor.settle(job, facts)
                     self._actor.drop(job, "overtaken: the job is where it is to be")
                     return
-                case Wait(_, until):
+                case Wait(_, until, reports):
                     self._actor.settle(job, facts)
                     driven.transit = True
+                    driven.reports |= reports
                     if until is not None:
                         driven.until(until)
                     return

@@ -153,11 +153,11 @@ def settle(facts: Facts, patience: Patience, now: float) -> Next:
     """The next step of a running job that has what it is to have."""
     launch, relaunch = facts.launch, facts.relaunching
     if relaunch is not None and now < relaunch.issued_at + patience.launch:
-        return Wait("it to go on", relaunch.issued_at + patience.launch)
+        return Wait("it to go on", relaunch.issued_at + patience.launch, reports=True)
     if launch is not None and launch.state is LaunchState.WAITING:
         return Do(OrderRelaunch(launch.generation))
     if facts.ordered_to_stop is not None:
-        return Wait("it to stop as ordered, to be relaunched where it is")
+        return Wait("it to stop as ordered, to be relaunched where it is", reports=True)
     return Done()
 
 
@@ -167,20 +167,24 @@ def _stop(facts: Facts, patience: Patience, now: float) -> Next:
     if launch is None:
         began = job.start_time if job.start_time is not None else now
         until = began + patience.launch
-        return Wait("its batch script", until) if now < until else Failed("no report of its script")
+        if now < until:
+            return Wait("its batch script", until, reports=True)
+        return Failed("no report of its script")
     if launch.state in (LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTERRUPTED):
         return Wait("Slurm to end it")
     if facts.progress is None and now >= launch.started_at + patience.check_in:
         return Failed("its command never reported progress: it knows nothing of orders")
     relaunch = facts.relaunching
     if relaunch is not None and now < relaunch.issued_at + patience.launch:
-        return Wait("it to go on, to be stopped anew", relaunch.issued_at + patience.launch)
+        until = relaunch.issued_at + patience.launch
+        return Wait("it to go on, to be stopped anew", until, reports=True)
     order = facts.ordered_to_stop
     if order is None:
         return Do(OrderStop(launch.generation))
     limit = patience.save if facts.acknowledged else patience.acknowledge
     until = order.issued_at + limit
     if now < until:
-        return Wait("its checkpoint" if facts.acknowledged else "its acknowledgement", until)
+        what = "its checkpoint" if facts.acknowledged else "its acknowledgement"
+        return Wait(what, until, reports=True)
     what = "did not finish its checkpoint" if facts.acknowledged else "did not acknowledge"
     return Failed(f"it {what} within {limit:g} s")

@@ -368,7 +368,7 @@ class Scheduler:
         setup = self._setup
         looked = self._watch.looked_at
         ready = now if looked is None else looked + setup.query_interval
-        if self._driven.transit:
+        if self._driven.reports:
             delay = setup.glance
         elif self._dirty or self._look_wanted:
             delay = max(0.0, ready - now)

@@ -69,10 +69,15 @@ class Do:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do until something is seen to change, or until `until`."""
+    """Nothing to do until something is seen to change, or until `until`.
+
+    `reports` says that it will be seen in the job's own files, which may be read more often than
+    Slurm may be asked.
+    """
 
     why: str
     until: float | None = None
+    reports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
