@@ -174,6 +174,8 @@ def _pending(
     operator: bool,
     lost_nodes: Collection[str],
 ) -> News:
+    if job.state is JobState.STOPPING and job.running is None:
+        return News(job, JobState.PAUSED, f"paused at iteration {job.iteration:.0f}")
     if job.state not in ON:
         return News(job)
     slurm = facts.slurm

@@ -98,6 +98,9 @@ class TestBehindOurBack:
     def test_our_own_requeue_is_none_of_theirs(self) -> None:
         assert news(row(JobState.STOPPING, running=HELD), pending(restarts=1)).to is None
 
+    def test_without_a_block_to_go_to_it_is_paused(self) -> None:
+        assert news(row(JobState.STOPPING), pending(restarts=1)).to is JobState.PAUSED
+
     @pytest.mark.parametrize(
         ("before", "after"),
         [
