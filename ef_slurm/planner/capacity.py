@@ -101,15 +101,6 @@ class _Levels:
         self._changes: list[tuple[int, int]] = [(0, len(leaves))]
         self._seen = [0] * (top + 1)
 
-    def copy(self) -> _Levels:
-        """An independent copy."""
-        twin = object.__new__(_Levels)
-        twin.arrays = [array.copy() for array in self.arrays]
-        twin._fold = self._fold
-        twin._changes = list(self._changes)
-        twin._seen = list(self._seen)
-        return twin
-
     def touch(self, low: int, high: int) -> None:
         """Note that GPUs `low` to `high - 1` have changed."""
         self._changes.append((low, high))
@@ -196,23 +187,6 @@ class Timetable:
         twin._buckets = [[] for _ in self._buckets]
         twin._of = {}
         return twin
-
-    def copy(self) -> Timetable:
-        """An independent copy."""
-        twin = object.__new__(Timetable)
-        twin.gpu_type, twin.per_node, twin.width = self.gpu_type, self.per_node, self.width
-        twin.now, twin._top = self.now, self._top
-        twin._closes, twin._reopens = self._closes, self._reopens
-        twin._base_until, twin._base_since = self._base_until, self._base_since
-        twin._until, twin._since = self._until.copy(), self._since.copy()
-        twin._buckets = [list(bucket) for bucket in self._buckets]
-        twin._of = {key: list(held) for key, held in self._of.items()}
-        return twin
-
-    @property
-    def largest(self) -> int:
-        """The largest block that the line can hold."""
-        return 1 << self._top
 
     def put(self, key: str, start: float, end: float, first: int, gpus: int) -> None:
         """Enter a rectangle. The caller has made sure that it is free."""

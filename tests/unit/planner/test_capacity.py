@@ -80,12 +80,14 @@ def test_nodes_that_are_no_power_of_two_have_no_block_across_the_end() -> None:
     assert not line.is_free(0.0, 10.0, 8, 8)
 
 
-def test_a_copy_does_not_share_anything() -> None:
+def test_a_blank_one_shares_nothing() -> None:
     line = table()
-    twin = line.copy()
-    twin.put("a", 0.0, 50.0, 0, 8)
+    line.put("a", 0.0, 50.0, 0, 8)
+    twin = line.blank()
+    assert twin.find_now(8, until=10.0) == 0
+    twin.put("b", 0.0, 50.0, 0, 8)
+    line.remove("a")
     assert line.find_now(8, until=10.0) == 0
-    assert twin.blank().find_now(8, until=10.0) == 0
 
 
 def test_levels_agree_with_a_plain_count() -> None:
