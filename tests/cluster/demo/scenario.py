@@ -55,7 +55,10 @@ class Submitted:
 class Scenario:
     """One run of the demo."""
 
-    def __init__(self, client: Client, timeline: Timeline, factor: float) -> None:
+    def __init__(
+        self, client: Client, timeline: Timeline, factor: float, train: Path = TRAIN
+    ) -> None:
+        self.train = train
         self.client = client
         self.timeline = timeline
         self.factor = factor
@@ -109,15 +112,21 @@ class Scenario:
             case Wish.DEADLINE:
                 self.submit(job, f"--deadline=+{job.deadline:.0f}s")
             case Wish.TOO_SOON:
-                answer = self.submit(job, f"--deadline=+{job.deadline:.0f}s")
-                if answer["outcome"] == "rejected":
-                    self.wait(READING_SECONDS)
-                    self.say(f"{job.name} takes the offer")
-                    self.submit(job, f"--deadline=uts{int(answer['offer'])}")
+                self.accept(job, self.submit(job, f"--deadline=+{job.deadline:.0f}s"))
             case Wish.SOONER_THAN_OFFERED:
                 probe = self.ef_sbatch(job, "--deadline=+5s", "--test-only")
                 sooner = int(probe["earliest_deadline"] - SOONER * self.factor)
-                self.submit(job, f"--deadline=uts{sooner}", "--if-infeasible=wait")
+                # Where starts are very quick nobody could make it that soon, even alone.
+                self.accept(
+                    job, self.submit(job, f"--deadline=uts{sooner}", "--if-infeasible=wait")
+                )
+
+    def accept(self, job: DemoJob, answer: dict[str, Any]) -> None:
+        """Take the offer that came with a refusal, if it was one."""
+        if answer["outcome"] == "rejected":
+            self.wait(READING_SECONDS)
+            self.say(f"{job.name} takes the offer")
+            self.submit(job, f"--deadline=uts{int(answer['offer'])}")
 
     def submit(self, job: DemoJob, *options: str) -> dict[str, Any]:
         answer = self.ef_sbatch(job, *options)
@@ -136,7 +145,7 @@ class Scenario:
         command = [
             "ef-sbatch", "--json", f"--job-name={job.name}", f"--iterations={job.iterations}",
             f"--global-batch-size={BATCH}", f"--throughput={job.throughput}", *options,
-            str(TRAIN), f"--pace={job.pace}",
+            str(self.train), f"--pace={job.pace}",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 3):
@@ -284,6 +293,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="directory for the report")
     parser.add_argument("--stretch", type=float, default=1.0, help="for a slower machine")
+    parser.add_argument(
+        "--train", type=Path, default=TRAIN, help="another script, which takes --pace=CURVE"
+    )
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     site = load()
@@ -295,7 +307,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     timeline = Timeline([node.name for node in nodes], nodes[0].gpu_total)
     with closing(connect(site, slurm)) as client:
-        scenario = Scenario(client, timeline, options.stretch)
+        scenario = Scenario(client, timeline, options.stretch, options.train)
         scenario.run()
     scenario.draw(PICTURE_WIDTH)
     click.echo()
