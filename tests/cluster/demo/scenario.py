@@ -213,7 +213,8 @@ class Scenario:
                 )
                 self.told.append((self.elapsed(), f"{view.name}: {text}"))
         if view.state is JobState.COMPLETED:
-            self.say(f"{view.name}: completed, promise {promise_word(view).lower()}")
+            kept = "" if view.promise_outcome is None else f", promise {promise_word(view).lower()}"
+            self.say(f"{view.name}: completed{kept}")
 
     def _arrival(self, view: JobView) -> float:
         return self.submitted[view.name].at + 1.0

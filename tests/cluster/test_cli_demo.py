@@ -1,0 +1,28 @@
+"""The demo as a newcomer sees it: real torchrun jobs on real text, and every promise is kept."""
+
+import pytest
+
+from tests.cluster.demo.__main__ import main
+from tests.cluster.minislurm import MiniSlurm
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.mark.timeout(1800)
+def test_every_promise_of_the_demo_is_kept(
+    running_cluster: MiniSlurm, capfd: pytest.CaptureFixture[str]
+) -> None:
+    running_cluster.heal()
+    code = main(running_cluster.name)
+    told = capfd.readouterr().out
+    assert code == 0, told
+    for part in (
+        "REFUSED",
+        "takes the offer",
+        "shrinks to",
+        "pauses",
+        "grows to",
+        "GPUs over time",
+    ):
+        assert part in told, told
+    assert "Every promise was kept." in told
