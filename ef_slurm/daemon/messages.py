@@ -56,7 +56,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """Who answers. Times are UTC epoch seconds."""
+    """Who answers. Times are UTC epoch seconds; `gpu_types` are those that it schedules."""
 
     version: str
     cluster: str
@@ -65,6 +65,7 @@ class Pong:
     advisory: bool
     started: float
     last_tick: float | None
+    gpu_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
