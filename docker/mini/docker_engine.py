@@ -4,6 +4,7 @@ import dataclasses
 import ipaddress
 import json
 import os
+import time
 from pathlib import Path
 
 from mini import image
@@ -15,6 +16,7 @@ from mini.settings import CHECKOUT, DOCKER_DIR, SUITES, Cluster, UserError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SUBNETS = ipaddress.ip_network("10.213.0.0/16")
+REMOVAL_TIMEOUT_S = 30.0
 PORTS = {"slurmctld": 6817, "slurmd": 6818, "slurmdbd": 6819, "mariadb": 3306}
 PATHS = {
     "run": "/run/minislurm",
@@ -78,9 +80,15 @@ class DockerEngine:
     def destroy(self, cluster: Cluster) -> None:
         """By label, so that it works on whatever is there, and without the compose file."""
         mine = f"label=com.docker.compose.project={project(cluster)}"
-        containers = self.docker.run("ps", "--all", "--quiet", "--filter", mine).split()
-        if containers:
-            self.docker.run("rm", "--force", "--volumes", *containers)
+        deadline = time.monotonic() + REMOVAL_TIMEOUT_S
+        while containers := self.docker.run("ps", "--all", "--quiet", "--filter", mine).split():
+            try:
+                self.docker.run("rm", "--force", "--volumes", *containers)
+            except UserError:
+                # Another `down` may be at work on the same ones.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
         for kind in ("network", "volume"):
             things = self.docker.run(kind, "ls", "--quiet", "--filter", mine).split()
             if things:

@@ -1,5 +1,6 @@
 """up, down, status: what is the same for both engines."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -196,7 +197,9 @@ def down(cluster: Cluster) -> None:
         with lock("engine"):
             engine = DockerEngine(dockerd.obtain())
     engine.destroy(cluster)
-    shutil.rmtree(cluster.directory)
+    # Another `down` may be removing it too.
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(cluster.directory)
     if isinstance(engine, DockerEngine):
         dockerd.stop_if_unused(engine.docker)
 
