@@ -78,10 +78,10 @@ def kept_by_us(puzzle: Puzzle, cluster: Cluster) -> int:
 @pytest.mark.parametrize(
     ("overhead", "staggered", "to_any", "to_in_turn"),
     [
-        (0.0, False, 0.30, 0.20),
-        (0.0, True, 0.30, 0.20),
-        (12.0, False, 0.30, 0.20),
-        (12.0, True, 0.30, 0.20),
+        (0.0, False, 0.22, 0.15),
+        (0.0, True, 0.18, 0.12),
+        (12.0, False, 0.22, 0.10),
+        (12.0, True, 0.15, 0.10),
     ],
 )
 def test_the_gap_to_brute_force(
