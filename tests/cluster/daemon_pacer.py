@@ -37,8 +37,8 @@ def follow(directory: StateDir, generation: int) -> int:
     """What the other nodes' processes do: leave when the first one does."""
     while True:
         progress = directory.read_progress()
-        mine = progress is not None and progress.generation == generation
-        if mine and progress.phase in (Phase.STOPPED, Phase.FINISHED, Phase.FAILED):
+        ended = (Phase.STOPPED, Phase.FINISHED, Phase.FAILED)
+        if progress and progress.generation == generation and progress.phase in ended:
             return progress.exit_code or 0
         time.sleep(POLL)
 
