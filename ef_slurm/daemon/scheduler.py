@@ -373,7 +373,7 @@ class Scheduler:
         elif self._dirty or self._look_wanted:
             delay = max(0.0, ready - now)
         else:
-            delay = setup.tick
+            delay = setup.tick if self._driven.transit else setup.pulse
         for moment in (self._next_change, self._driven.wake):
             if moment is not None:
                 delay = min(delay, max(0.0, moment - now))

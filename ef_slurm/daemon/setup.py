@@ -21,6 +21,7 @@ class Setup:
         tick: seconds between looks while jobs are on their way.
         idle_tick: seconds between looks while nothing is.
         glance: seconds between looks at the files of jobs on their way.
+        pulse: seconds between looks at the files of all jobs while none is on its way.
         replan: most seconds between two plans while jobs are active.
         retry: seconds after which a Slurm that did not answer is asked again.
         learn: whether measured overheads and rates replace the told ones.
@@ -37,6 +38,7 @@ class Setup:
     tick: float = 1.0
     idle_tick: float = 15.0
     glance: float = 0.1
+    pulse: float = 1.0
     replan: float = 60.0
     retry: float = 5.0
     learn: bool = True
