@@ -5,7 +5,9 @@ works with Debian's builds of torch: 2.6 has no libuv, which torchrun itself can
 with Python 3.11 does not find its own default for "no redirection".
 """
 
+import atexit
 import functools
+import gc
 import os
 import sys
 from typing import Any, NoReturn
@@ -46,6 +48,8 @@ def find_no_redirection() -> None:
 
 
 def main() -> NoReturn:
+    # Most of the time that Python needs to end is a last search for garbage among torch's objects.
+    atexit.register(gc.freeze)
     if not has_libuv():
         do_without_libuv()
     if Std.from_str("0") is None:

@@ -167,7 +167,9 @@ def session(
 
     Call it after the process group exists and the model is wrapped (DDP, FSDP): it restores the
     newest good checkpoint into the given objects. The loop then runs from that iteration to the
-    last; when it is to stop, all ranks save the same iteration and leave by SystemExit.
+    last; when it is to stop, all ranks save the same iteration and leave by SystemExit. What
+    ``finally``, ``with`` and ``atexit`` are to do is done as ever; only Python's last search for
+    reference cycles is left out, because it would be the longest part of a stop.
 
     Args:
         model: the module, wrapped or not. The checkpoint does not depend on the wrapper, except

@@ -21,9 +21,7 @@ from tests.cluster.training_jobs import (
 pytestmark = pytest.mark.cluster
 
 INTERVAL = 2.0
-SAVING = 3.0
-"""Seconds that a checkpoint of the wide model may take on a busy machine: a kill in that time
-throws away the one being written, and what was trained since the one before it."""
+"""Seconds between periodic checkpoints."""
 
 
 @pytest.fixture
@@ -38,56 +36,63 @@ def kill_process(job: TrainingJob, node: str, kind: str, chance: random.Random) 
     assert done.returncode == 0, f"no {kind} of job {job.job_id} on {node}: {done.stderr}"
 
 
-def assert_little_was_lost(job: TrainingJob, generation: int) -> None:
-    """The first iteration of this launch had been done at most an interval before the kill."""
-    progress = job.read("progress.json")
-    assert progress["corrupt_checkpoints"] == 0
-    first_done: dict[int, float] = {}
-    last = 0.0
-    for entry in job.record():
-        if entry["generation"] < generation:
-            last = max(last, entry["time"])
-            first_done[entry["iteration"]] = entry["time"]
-        else:
-            resumed = entry["iteration"]
-            break
-    lost = last - first_done.get(resumed, last)
-    assert lost <= INTERVAL + SAVING, f"launch {generation} lost {lost:.1f} s"
+def resumed_at(job: TrainingJob, generation: int) -> int:
+    """First iteration of a launch."""
+    record = job.record()
+    return int(next(e["iteration"] for e in record if e["generation"] == generation))
 
 
+def seconds_done_again(job: TrainingJob, generation: int) -> float:
+    """How long the launches before this one had trained beyond the point that it resumed at."""
+    resumed = resumed_at(job, generation)
+    before = [e for e in job.record() if e["generation"] < generation]
+    first = next((e["time"] for e in before if e["iteration"] >= resumed), None)
+    return 0.0 if first is None else float(before[-1]["time"] - first)
+
+
+@pytest.mark.timeout(3600 if LONG else 600)
 def test_killed_at_random_instants(job: TrainingJob) -> None:
-    kills = 20 if LONG else 3
+    """A wide model, so that a good part of the time is spent saving."""
+    kinds = ("rank", "agent", "rank", "agent", "node") * 4 if LONG else ("rank", "agent")
     chance = random.Random(time.time_ns())
     model = ("--width", "64", "--samples", "100000")
     job.submit(
         training_request(
             job,
             *model,
-            "--sleep",
-            "0.05",
+            *("--sleep", "0.05"),
             nodes=2,
             gpus_per_node=1,
             checkpoint_seconds=INTERVAL,
             iterations=10**6,
         )
     )
-    saved = 0
-    for number in range(kills):
-        job.wait_for_generation(number + 1)
-        if number % 3 == 2:
-            # Two launches in a row that saved nothing are enough to make a third one the last.
-            job.wait_for_checkpoint(saved + 1)
-        saved = job.read("progress.json")["checkpoint_iteration"] or 0
-        time.sleep(chance.random() * 3 * INTERVAL)
+    told = []
+    generation = job.wait_for_generation(1)["generation"]
+    for kind in kinds:
+        # Launches in a row that save nothing would be the end of the job, as they should be.
+        job.wait_for_checkpoint(resumed_at(job, generation) + 1)
+        time.sleep(chance.random() * 2 * INTERVAL)
         node = chance.choice(job.read("launch.json")["nodes"].split(","))
-        kill_process(job, node, ("rank", "agent")[number % 2], chance)
-        job.wait_for_generation(number + 2)
-        assert_little_was_lost(job, number + 2)
+        saved = job.read("progress.json")["checkpoint_iteration"]
+        if kind == "node":
+            job.cluster.kill(node)
+        else:
+            kill_process(job, node, kind, chance)
+        saving = job.saving()
+        progress = job.wait_for_generation(generation + 1, timeout=300)
+        if kind == "node":
+            job.cluster.start(node)
+        generation = progress["generation"]
+        assert progress["corrupt_checkpoints"] == 0
+        assert resumed_at(job, generation) >= saved, "a durable checkpoint was not used"
+        again = seconds_done_again(job, generation)
+        told.append(f"{kind}{' while saving' * saving}: {again:.1f} s trained again")
+    print("", *told, sep="\n")
     progress = job.stop()
     assert progress["phase"] == "stopped"
     job.verify_checkpoints()
-    reference = fixed_run(job, *model, iterations=progress["iteration"])
-    assert_same_training(job, reference, tolerance=1e-2)
+    assert_same_training(job, fixed_run(job, *model, iterations=progress["iteration"]))
 
 
 def test_requeued_by_hand(job: TrainingJob) -> None:
