@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
 from typing import Any
 
@@ -11,7 +12,6 @@ from tests.cluster.ef_site import Site
 from tests.cluster.minislurm import MiniSlurm, wait_until
 
 RATES = "1:10,2:18,4:32,8:56,16:90"
-PACER = "/opt/ef-slurm/tests/cluster/daemon_pacer.py"
 
 
 class Bench:
@@ -26,6 +26,11 @@ class Bench:
     ) -> str:
         return self.cluster.output(command, user=user, on=on, stdin=stdin)
 
+    @property
+    def pacer(self) -> str:
+        """The training command of these tests, as the nodes see it."""
+        return shlex.quote(f"{self.site.paths['checkout']}/tests/cluster/daemon_pacer.py")
+
     def command(self, iterations: int, *options: str, more: str = "") -> str:
         """An ef-sbatch of a pacer."""
         return " ".join(
@@ -33,7 +38,7 @@ class Bench:
                 "ef-sbatch --json",
                 f"--iterations={iterations} --global-batch-size=32 --throughput={RATES}",
                 *options,
-                f"python3 {PACER} --rates {RATES} {more}",
+                f"python3 {self.pacer} --rates {RATES} {more}",
             )
         )
 

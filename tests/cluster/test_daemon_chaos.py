@@ -31,7 +31,7 @@ for pause in {pauses}; do
     sleep $pause
     pkill -KILL -u ef-slurm -f 'ef-schedd run'
     su ef-slurm -s /bin/bash -c \
-        'setsid nohup ef-schedd run >>/var/lib/ef-slurm/ef-schedd.log 2>&1 </dev/null &'
+        'setsid nohup ef-schedd run >>{log} 2>&1 </dev/null &'
 done
 """
 
@@ -65,7 +65,10 @@ def test_nothing_is_lost_or_done_twice(bench: Bench) -> None:
     pauses = " ".join(f"{dice.uniform(0.5, 6):.2f}" for _ in range(KILLS))
     with ThreadPoolExecutor(AT_ONCE + 1) as pool:
         killer = pool.submit(
-            bench.cluster.run, KILLER.format(pauses=pauses), on="ctl", timeout=KILLS * 20 + 60
+            bench.cluster.run,
+            KILLER.format(pauses=pauses, log=bench.site.log_file),
+            on="ctl",
+            timeout=KILLS * 20 + 60,
         )
         answers = [
             pool.submit(bench.job, iterations, options, "--verdict-timeout=60", user=user)
