@@ -221,11 +221,11 @@ def test_scancel_as_scancel(people: People) -> None:
     assert refused.returncode == 5
     assert f"{theirs}: " in refused.stderr
     assert people.type(f"ef-scancel -v {mine}").returncode == 0
-    jobs = people.queue()
-    assert jobs[mine]["state"] == "cancelled"
-    assert jobs[theirs]["state"] != "cancelled"
+    # As with scancel, the job ends a moment later: when its last process is gone.
+    wait_until("mine", lambda: people.queue()[mine]["state"] == "cancelled")
+    assert people.queue()[theirs]["state"] != "cancelled"
     assert people.type("ef-scancel --me", user="user2").returncode == 0
-    assert people.queue()[theirs]["state"] == "cancelled"
+    wait_until("theirs", lambda: people.queue()[theirs]["state"] == "cancelled")
 
 
 def test_without_the_daemon_the_job_stays_held_and_goes_on_later(people: People) -> None:
@@ -311,8 +311,10 @@ def test_a_persons_own_daemon_needs_no_administrator(people: People) -> None:
         people.site.start()
 
 
+# In the site's own partition its plugin lets nobody but the site's daemon start jobs.
 OWN_SITE = """
 [slurm]
+partition = "batch"
 query_interval = 0.5
 [queue]
 path = "/tmp/own-queue/queue.sqlite"
