@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ef_slurm.model import Block, Outcome, Overhead, Schedule, Standing
+from ef_slurm.planner.buddy import same_place
 from ef_slurm.simulator.overhead import counted_cost
 from ef_slurm.simulator.trace import TraceJob
 
@@ -14,14 +15,15 @@ from ef_slurm.simulator.trace import TraceJob
 class Stretch:
     """A job held `gpus` from `start` to `end` and trained from `trains_from` on (seconds).
 
-    `block` is None under policies that only count GPUs.
+    `places` tells on which block from when on: a job that stays on its nodes may get other indices
+    there on the way. It is empty under policies that only count GPUs.
     """
 
     start: float
     end: float
     gpus: int
     trains_from: float
-    block: Block | None = None
+    places: tuple[tuple[float, Block], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Run:
 
     __slots__ = (
         "_overhead",
+        "_places",
         "anchor",
         "block",
         "finished",
@@ -89,6 +92,7 @@ class Run:
         self.schedule: Schedule = ()
         self.stretches: list[Stretch] = []
         self._overhead = overhead
+        self._places: list[tuple[float, Block]] = []
 
     def __repr__(self) -> str:
         return f"Run({self.job.id!r}, gpus={self.gpus}, remaining={self.remaining:g})"
@@ -127,14 +131,20 @@ class Run:
         return 0.0
 
     def assign(self, now: float, grant: Grant) -> bool:
-        """Gives the job a share and a block from `now` on; whether anything changed."""
+        """Gives the job a share and a block from `now` on; whether it is started or reshaped.
+
+        Other indices on the same nodes are no reshape: Slurm picks them, the training hears nothing
+        of it.
+        """
         self.schedule = grant.schedule
-        same_block = self.block is grant.block or self.block == grant.block
-        if self.gpus == grant.gpus and same_block:
+        if self.gpus == grant.gpus and _stays(self.block, grant.block):
+            if self.block != grant.block:
+                self._put(now, grant.block)
             return False
         before, old_block = self.gpus, self.block
         self._close(now)
-        self.gpus, self.block = grant.gpus, grant.block
+        self.gpus = grant.gpus
+        self._put(now, grant.block)
         if grant.gpus == 0:
             self.pauses += 1
             self.rate = 0.0
@@ -167,9 +177,22 @@ class Run:
         """Takes everything from a job that leaves."""
         self.gpus, self.block, self.rate, self.schedule = 0, None, 0.0, ()
 
+    def _put(self, now: float, block: Block | None) -> None:
+        """Notes the block that is held from `now` on."""
+        self.block = block
+        if block is not None:
+            self._places.append((now, block))
+
     def _close(self, now: float) -> None:
         """Ends the present stretch."""
         if self.gpus and now > self.since:
-            stretch = Stretch(self.since, now, self.gpus, self.trains_from, self.block)
-            self.stretches.append(stretch)
+            places = tuple(self._places)
+            self.stretches.append(Stretch(self.since, now, self.gpus, self.trains_from, places))
+        self._places.clear()
         self.remaining = self.remaining_at(now)
+
+
+def _stays(old: Block | None, new: Block | None) -> bool:
+    if old is None or new is None:
+        return old is new
+    return old.gpu_type == new.gpu_type and same_place(old, new)

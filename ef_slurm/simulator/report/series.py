@@ -98,12 +98,14 @@ def allocation(runs: Sequence[Run], gpus_per_node: int, gpus: int) -> list[Recta
     counted: list[tuple[float, float, int, int]] = []
     for index, run in enumerate(runs):
         for stretch in run.stretches:
-            if stretch.block is None:
+            if not stretch.places:
                 counted.append((stretch.start, stretch.end, index, stretch.gpus))
                 continue
-            node = int(stretch.block.nodes[0].removeprefix("n")) - 1
-            row = node * gpus_per_node + stretch.block.first_gpu
-            placed.append(Rectangle(index, stretch.start, stretch.end, row, stretch.gpus))
+            ends = [start for start, _ in stretch.places[1:]] + [stretch.end]
+            for (start, block), end in zip(stretch.places, ends, strict=True):
+                node = int(block.nodes[0].removeprefix("n")) - 1
+                row = node * gpus_per_node + block.first_gpu
+                placed.append(Rectangle(index, start, end, row, stretch.gpus))
     placed.extend(_lay_out(counted, gpus))
     return _joined(placed)
 

@@ -90,10 +90,19 @@ def test_a_resume_is_a_reshape_and_a_pause_is_not(make_job: Maker) -> None:
 
 
 def test_moving_to_another_block_is_a_migration(make_job: Maker) -> None:
-    policy = Scripted((0, {"a": block(0, 2)}), (10, {"a": block(2, 2)}))
+    policy = Scripted((0, {"a": block(0, 2)}), (10, {"a": block(0, 2, node=2)}))
     (run,) = simulate([make_job(iterations=100)], policy, Overhead.constant(5)).runs
     assert (run.reshapes, run.migrations) == (1, 1)
     assert run.finished == 5 + 5 + 5 + (100 - 10) / 2
+
+
+def test_other_indices_on_the_same_node_cost_nothing(make_job: Maker) -> None:
+    policy = Scripted((0, {"a": block(0, 2)}), (10, {"a": block(2, 2)}))
+    (run,) = simulate([make_job(iterations=100)], policy, Overhead.constant(5)).runs
+    assert (run.reshapes, run.migrations, run.last_reshape) == (0, 0, -math.inf)
+    assert run.finished == 5 + 100 / 2
+    (stretch,) = run.stretches
+    assert stretch.places == ((0, Block("gpu", ("n1",), 2)), (10, Block("gpu", ("n1",), 2, 2)))
 
 
 def test_giving_up_whole_nodes_is_a_shrink(make_job: Maker) -> None:
