@@ -19,6 +19,8 @@ CONSTRAINTS = CHECKOUT / "tests" / "constraints.txt"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 NO_TESTS = 5
 VENV_SPACE_GIB = 3
+# A real cluster on a busy machine can be too slow for a test; a fault shows twice.
+CLUSTER_OPTIONS = ["--reruns=1", "--durations=15"]
 
 
 def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
@@ -43,7 +45,8 @@ def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
         return unit
     cluster = lifecycle.up(wanted)
     try:
-        code = pytest(python, "cluster", pytest_arguments, {"MINISLURM_NAME": cluster.name})
+        options = [*CLUSTER_OPTIONS, *pytest_arguments]
+        code = pytest(python, "cluster", options, {"MINISLURM_NAME": cluster.name})
     finally:
         ended = time.monotonic()
         lifecycle.down(cluster)

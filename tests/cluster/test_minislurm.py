@@ -123,7 +123,7 @@ def test_the_daemons_user_is_an_operator_and_nobody_else_is(accounting: MiniSlur
 
 
 def test_the_checkout_is_importable_on_every_host(cluster: MiniSlurm) -> None:
-    program = "import ef_slurm, numpy, click, jinja2, sqlite_utils; print(ef_slurm.__file__)"
+    program = "import ef_slurm, numpy, click, jinja2; print(ef_slurm.__file__)"
     for host in ("login", "ctl", "n1"):
         assert "ef_slurm" in cluster.output(["python3", "-c", program], user="user1", on=host)
 
