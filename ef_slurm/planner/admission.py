@@ -38,8 +38,10 @@ True
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from bisect import bisect
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 from ef_slurm.planner.capacity import EDGE
 from ef_slurm.planner.curve import least_gpu_time
@@ -47,6 +49,8 @@ from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.moving import admit_by_moving
 from ef_slurm.planner.share import from_now, least_share, soonest
 from ef_slurm.planner.task import Order, Stretches, Task
+
+_KEPT = 3  # ledgers kept by a `_Trial`
 
 
 def admit(newcomer: Task, tasks: Iterable[Task], ledger: Ledger, now: float) -> Ledger | None:
@@ -171,45 +175,77 @@ def _stay(task: Task, ledger: Ledger, now: float) -> Stretches | None:
     return None
 
 
+class _Trial:
+    """The question whether a newcomer fits into all plans made anew in one order, asked for many
+    deadlines.
+
+    Whoever comes before the newcomer is planned the same for all of them, so the ledger as it was
+    before the newcomer's turn is kept: the last few of them, by the number of jobs in it.
+    """
+
+    def __init__(self, others: list[Task], order: Callable[[Task], Any], blank: Ledger) -> None:
+        self._order = order
+        self._others = sorted(others, key=order)
+        self._keys = [order(task) for task in self._others]
+        self._kept = [(0, blank)]
+        self._stuck = len(others)  # whose turn it is when planning fails without the newcomer
+
+    def fits(self, newcomer: Task, now: float) -> bool:
+        """Whether `replan` would succeed with everybody in this order."""
+        turn = bisect(self._keys, self._order(newcomer))
+        before = self._before(turn, now)
+        if before is None:
+            return False
+        return replan((newcomer, *self._others[turn:]), before.copy(), now) is not None
+
+    def _before(self, turn: int, now: float) -> Ledger | None:
+        """The ledger of the first `turn` jobs; None when they do not fit themselves."""
+        if turn > self._stuck:
+            return None
+        kept = [(planned, ledger) for planned, ledger in self._kept if planned <= turn]
+        planned, ledger = kept[-1] if kept else (0, self._kept[0][1].blank())
+        if planned < turn:
+            ledger = ledger.copy()
+            if replan(self._others[planned:turn], ledger, now) is None:
+                self._stuck = len(ledger.plans)
+                return None
+            kept.append((turn, ledger))
+        self._kept = kept[-_KEPT:] or [(planned, ledger)]
+        return ledger
+
+
 def earliest_deadline(
     newcomer: Task, tasks: list[Task], ledger: Ledger, now: float, resolution: float
 ) -> float | None:
     """The earliest deadline, to within `resolution` seconds, that `admit` says yes to.
 
-    One resolution earlier it says no. None when no deadline can be promised at all. What a count
-    of GPU time rules out is skipped; from there the search goes up in doubling steps, then halves.
+    One resolution earlier it says no. None when no deadline can be promised at all. The search
+    halves the time between the deadline asked for and the finish beside the others.
     """
     beside = soonest(newcomer, ledger, now)
     if beside is None or not math.isfinite(beside[-1].end):
         return None
     trial = replace(newcomer)
     others = sorted(tasks, key=lambda task: task.order)
+    replans = [_Trial(others, order, ledger.blank()) for order in (_by_latest_start, _by_deadline)]
     low, high = newcomer.deadline, beside[-1].end
-
-    def possible(deadline: float) -> bool:
-        trial.move_deadline(deadline)
-        return could_alone(trial, now, deadline) and not lacks_room(trial, others, ledger, now)
+    counted = math.inf  # from here on counting GPU time rules nothing out
 
     def admitted(deadline: float) -> bool:
-        return possible(deadline) and (
-            least_share(trial, ledger, now, deadline) is not None
-            or admit_by_moving(trial, others, ledger, now, only_ask=True)
-            or together(trial, others, ledger, now) is not None
+        nonlocal counted
+        trial.move_deadline(deadline)
+        if not could_alone(trial, now, deadline):
+            return False
+        if least_share(trial, ledger, now, deadline) is not None:
+            return True
+        if deadline < counted:
+            if lacks_room(trial, others, ledger, now):
+                return False
+            counted = deadline
+        return admit_by_moving(trial, others, ledger, now, only_ask=True) or any(
+            replan.fits(trial, now) for replan in replans
         )
 
-    bound = high
-    while bound - low > resolution:
-        middle = (low + bound) / 2
-        if possible(middle):
-            bound = middle
-        else:
-            low = middle
-    step = resolution
-    while low + step < high:
-        if admitted(low + step):
-            high = low + step
-        else:
-            low, step = low + step, 2 * step
     while high - low > resolution:
         middle = (low + high) / 2
         if admitted(middle):

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -101,6 +102,15 @@ class _Levels:
         self._changes: list[tuple[int, int]] = [(0, len(leaves))]
         self._seen = [0] * (top + 1)
 
+    def copy(self) -> _Levels:
+        """The same values, to be changed on their own."""
+        twin = object.__new__(_Levels)
+        twin.arrays = [array.copy() for array in self.arrays]
+        twin._fold = self._fold
+        twin._changes = self._changes.copy()
+        twin._seen = self._seen.copy()
+        return twin
+
     def touch(self, low: int, high: int) -> None:
         """Note that GPUs `low` to `high - 1` have changed."""
         self._changes.append((low, high))
@@ -153,7 +163,8 @@ class Timetable:
         self._until = _Levels(until, self._top, least=True)
         self._since = _Levels(since, self._top, least=False)
         self._buckets: list[list[Rectangle]] = [[] for _ in range(0, padded, _BUCKET)]
-        self._of: dict[str, list[Rectangle]] = {}
+        self._of: dict[str, tuple[Rectangle, ...]] = {}
+        self._forget_bounds()
 
     def _read_outages(
         self, group: NodeGroup, until: Floats, since: Floats, plans: list[Rectangle]
@@ -177,23 +188,38 @@ class Timetable:
 
     def blank(self) -> Timetable:
         """The same GPUs and absences with nobody on them."""
-        twin = object.__new__(Timetable)
-        twin.gpu_type, twin.per_node, twin.width = self.gpu_type, self.per_node, self.width
-        twin.now, twin._top = self.now, self._top
-        twin._closes, twin._reopens = self._closes, self._reopens
-        twin._base_until, twin._base_since = self._base_until, self._base_since
+        twin = copy(self)
         twin._until = _Levels(self._base_until.copy(), self._top, least=True)
         twin._since = _Levels(self._base_since.copy(), self._top, least=False)
         twin._buckets = [[] for _ in self._buckets]
         twin._of = {}
+        twin._forget_bounds()
         return twin
+
+    def copy(self) -> Timetable:
+        """The same timetable, to be changed on its own."""
+        twin = copy(self)
+        twin._until, twin._since = self._until.copy(), self._since.copy()
+        twin._buckets = [bucket.copy() for bucket in self._buckets]
+        twin._of = self._of.copy()
+        twin._most_until = self._most_until.copy()
+        twin._least_since = self._least_since.copy()
+        return twin
+
+    def _forget_bounds(self) -> None:
+        """No block is free for longer, or for good sooner, than these bounds, by level.
+
+        Entering rectangles keeps them true; taking one away does not.
+        """
+        self._most_until = [math.inf] * (self._top + 1)
+        self._least_since = [-math.inf] * (self._top + 1)
 
     def put(self, key: str, start: float, end: float, first: int, gpus: int) -> None:
         """Enter a rectangle. The caller has made sure that it is free."""
         rectangle = Rectangle(start, end, first, gpus, key)
         for bucket in self._buckets[first // _BUCKET : (first + gpus - 1) // _BUCKET + 1]:
             bucket.append(rectangle)
-        self._of.setdefault(key, []).append(rectangle)
+        self._of[key] = (*self._of.get(key, ()), rectangle)
         self._mark(rectangle, first, first + gpus)
         self._until.touch(first, first + gpus)
         self._since.touch(first, first + gpus)
@@ -211,6 +237,7 @@ class Timetable:
 
     def remove(self, key: str) -> None:
         """Take away all that `key` holds; nothing when it holds nothing."""
+        self._forget_bounds()
         for rectangle in self._of.pop(key, ()):
             first, last = rectangle.first, rectangle.first + rectangle.gpus
             self._until.arrays[0][first:last] = self._base_until[first:last]
@@ -283,8 +310,12 @@ class Timetable:
         if level > self._top:
             return None
         bound = until - EDGE
-        fit = self._until.at(level) >= bound
+        if bound > self._most_until[level]:
+            return None
+        values = self._until.at(level)
+        fit = values >= bound
         if not fit.any():
+            self._most_until[level] = float(values.max())
             return None
         while level < self._top:
             upper = self._until.at(level + 1) >= bound
@@ -305,7 +336,18 @@ class Timetable:
             return -math.inf, 0
         values = self._until.at(level)
         best = int(np.argmax(values))
-        return float(values[best]), best << level
+        until = self._most_until[level] = float(values[best])
+        return until, best << level
+
+    def full_now(self, gpus: int) -> bool:
+        """Whether it is known, without a search, that no block of a size is free now."""
+        level = gpus.bit_length() - 1
+        return level > self._top or self._most_until[level] <= self.now
+
+    def not_before(self, gpus: int) -> float:
+        """A time, known without a search, before which `find_later` finds nothing."""
+        level = gpus.bit_length() - 1
+        return math.inf if level > self._top else self._least_since[level]
 
     def find_later(self, gpus: int, seconds: float, after: float) -> tuple[float, int] | None:
         """(start, first GPU) of the block that is soonest free for `seconds`, not before `after`.
@@ -322,4 +364,6 @@ class Timetable:
             starts = np.where(starts + seconds <= closes, starts, np.maximum(starts, reopens))
         best = int(np.argmin(starts))
         start = float(starts[best])
+        if start > after and self._closes is None:
+            self._least_since[level] = start
         return (start, best << level) if start < math.inf else None

@@ -62,6 +62,13 @@ class Ledger:
         tables = {gpu_type: table.blank() for gpu_type, table in self.tables.items()}
         return Ledger(self.lines, tables, self.limits.blank())
 
+    def copy(self) -> Ledger:
+        """The same plans, to be changed on their own."""
+        tables = {gpu_type: table.copy() for gpu_type, table in self.tables.items()}
+        twin = Ledger(self.lines, tables, self.limits.copy())
+        twin.plans, twin.finishes = self.plans.copy(), self.finishes.copy()
+        return twin
+
     def put(self, task: Task, stretches: Stretches, finish: float) -> None:
         """Enter a plan that `is_free` allows."""
         self.plans[task.id] = stretches

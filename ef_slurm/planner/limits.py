@@ -31,6 +31,12 @@ class LimitBook:
         """The same limits, not used."""
         return LimitBook(self._limits)
 
+    def copy(self) -> LimitBook:
+        """The same limits and uses, to be changed on their own."""
+        twin = LimitBook(self._limits)
+        twin._uses = tuple(uses.copy() for uses in self._uses)
+        return twin
+
     def _of(self, job: Job) -> list[int]:
         return [
             index

@@ -39,6 +39,7 @@ def admit_by_moving(
     Enters all plans into `ledger` and says True, or leaves it as it was; with `only_ask` it leaves
     it as it was in any case.
     """
+    present = _present(others, ledger, now)
     for size in newcomer.sizes:
         end = now + newcomer.overhead(None, size.gpus, size.gpu_type, None)
         end += newcomer.job.iterations / size.rate
@@ -46,34 +47,39 @@ def admit_by_moving(
             continue
         if not ledger.limits.allow(newcomer, now, end, size.gpus):
             continue
-        if _try(newcomer, size, end, others, ledger, now, only_ask):
+        if _try(newcomer, size, end, present[size.gpu_type], ledger, now, only_ask):
             return True
     return False
+
+
+def _present(
+    tasks: Sequence[Task], ledger: Ledger, now: float
+) -> dict[str, list[tuple[Task, Stretch]]]:
+    """Who is where at `now`, by GPU type."""
+    present: dict[str, list[tuple[Task, Stretch]]] = {gpu_type: [] for gpu_type in ledger.lines}
+    for task in tasks:
+        stretch = ledger.now_on(task, now)
+        if stretch is not None:
+            present[stretch.gpu_type].append((task, stretch))
+    return present
 
 
 def _try(
     newcomer: Task,
     size: Size,
     end: float,
-    others: Sequence[Task],
+    present: list[tuple[Task, Stretch]],
     ledger: Ledger,
     now: float,
     only_ask: bool,
 ) -> bool:
     line = ledger.lines[size.gpu_type]
-    here = {task.id: ledger.now_on(task, now) for task in others}
-    standing = {
-        task.id: task
-        for task in others
-        if (stretch := here[task.id]) is not None and stretch.gpu_type == size.gpu_type
-    }
-    room = line.width - sum(stretch.gpus for t in standing if (stretch := here[t]) is not None)
-    if room < size.gpus:
+    if line.width - sum(stretch.gpus for _, stretch in present) < size.gpus:
         return False
+    standing = {task.id: (task, stretch) for task, stretch in present}
     residents = [
         Resident(task.id, line.block(stretch.first, stretch.gpus), _cost(task, ledger, now))
-        for task in standing.values()
-        if (stretch := here[task.id]) is not None
+        for task, stretch in present
     ]
     request = Request(newcomer.id, size.gpus, until=end)
     placement = place(line.group, now, residents, [request])
@@ -81,9 +87,9 @@ def _try(
         return False
     plans: list[tuple[Task, Stretches]] = []
     for key in placement.migrated:
-        task, stretch = standing[key], here[key]
+        task, stretch = standing[key]
         first = line.first(placement.blocks[key])
-        if stretch is None or first is None or first % stretch.gpus:
+        if first is None or first % stretch.gpus:
             return False
         finish = now + task.overhead(task.held, stretch.gpus, stretch.gpu_type, first)
         finish += task.job.iterations / task.rate(stretch)

@@ -104,7 +104,7 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
         if len(promised) == before:
             _share_out(promised, extras, ledger, now, policy)
             break
-    offers = _offers(refused, promised, ledger, now, policy)
+    offers = _offers(refused, promised, extras, ledger, now, policy)
     verdicts = tuple(_verdict(task, shares, offers, limits, lines, now) for task in asking)
     for task in extras:
         task.give_up_deadline()
@@ -161,16 +161,21 @@ def _share_out(
 
 
 def _offers(
-    refused: list[Task], promised: list[Task], ledger: Ledger, now: float, policy: Policy
+    refused: list[Task],
+    promised: list[Task],
+    extras: list[Task],
+    ledger: Ledger,
+    now: float,
+    policy: Policy,
 ) -> dict[str, float | None]:
     """Counter-offers to newcomers, as they would be judged once this plan is carried out."""
     wanted = [task for task in refused if task.job.standing is Standing.NEW]
     if not policy.offers or not wanted:
         return {}
-    then = ledger.blank()
     after = [task.after(ledger.plans[task.id], now) for task in promised]
-    for task in after:
-        then.put(task, ledger.plans[task.id], ledger.finishes[task.id])
+    then = ledger.copy()
+    for task in extras:
+        then.remove(task)
     return {
         task.id: earliest_deadline(task, after, then, now, policy.offer_resolution)
         for task in wanted

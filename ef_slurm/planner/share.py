@@ -65,9 +65,9 @@ def from_now(task: Task, ledger: Ledger, now: float, size: Size, deadline: float
     """One block from now to the end, the present one or one around or inside it if possible."""
     gpus, rate, gpu_type = size
     run = task.job.iterations / rate
-    if now + run > deadline + EDGE:
-        return None
     table = ledger.tables[gpu_type]
+    if now + run > deadline + EDGE or table.full_now(gpus):
+        return None
     held = task.held
     if held is not None and held.gpu_type == gpu_type:
         place = _near(task, table, now, size, held, deadline)
@@ -108,6 +108,8 @@ def from_later(
     """One block from some later moment to the end, the job paused until then."""
     gpus, rate, gpu_type = size
     seconds = task.overhead(None, gpus, gpu_type, None) + task.job.iterations / rate
+    if ledger.tables[gpu_type].not_before(gpus) + seconds > deadline + EDGE:
+        return None
     after = now
     while after + seconds <= deadline + EDGE:
         found = ledger.tables[gpu_type].find_later(gpus, seconds, after)
@@ -133,18 +135,20 @@ def in_two(task: Task, ledger: Ledger, now: float, deadline: float) -> Stretches
     """
     best: Stretches | None = None
     best_cost = math.inf
-    firsts = [_opening(task, ledger, now, size) for size in task.sizes]
+    openings = [_opening(task, ledger, now, size) for size in task.sizes]
+    firsts = [opening for opening in openings if opening is not None]
+    if not firsts:
+        return None
     for size in task.sizes:
         gpus, rate, gpu_type = size
         move = task.overhead(None, gpus, gpu_type, None)
+        if ledger.tables[gpu_type].not_before(gpus) + move > deadline:
+            continue
         found = ledger.tables[gpu_type].find_later(gpus, 0.0, now)
         if found is None or found[0] <= now or found[0] + move > deadline:
             continue
         start, place = found
-        for opening in firsts:
-            if opening is None:
-                continue
-            stretch, trains, first_rate = opening
+        for stretch, trains, first_rate in firsts:
             until = min(start, stretch.end)
             done = max(0.0, until - trains) * first_rate
             left = task.job.iterations - done
@@ -171,6 +175,8 @@ def _opening(
     """(stretch, when it trains, its rate) on the block of a size that is free longest from now."""
     gpus, rate, gpu_type = size
     table = ledger.tables[gpu_type]
+    if table.full_now(gpus):
+        return None
     held = task.held
     places = [table.longest_now(gpus)]
     if held is not None and held.gpu_type == gpu_type and held.gpus == gpus:

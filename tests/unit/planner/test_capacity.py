@@ -113,3 +113,35 @@ def test_levels_agree_with_a_plain_count() -> None:
             key = generator.choice(sorted(held))
             del held[key]
             line.remove(key)
+
+
+def test_what_was_searched_before_changes_no_answer() -> None:
+    """Bounds remembered from earlier searches, copies and removes: as on a table made anew."""
+    generator = random.Random(11)
+    line = table(nodes=4, gpus_per_node=4)
+    held: dict[str, tuple[float, float, int, int]] = {}
+    for step in range(600):
+        gpus = generator.choice([1, 2, 4, 8, 16])
+        after, seconds = float(generator.randint(0, 60)), float(generator.randint(1, 60))
+        fresh = line.blank()
+        for key, rectangle in held.items():
+            fresh.put(key, *rectangle)
+        assert line.find_now(gpus, seconds) == fresh.find_now(gpus, seconds)
+        assert line.longest_now(gpus) == fresh.longest_now(gpus)
+        found = line.find_later(gpus, seconds, after)
+        assert found is not None
+        assert found == fresh.find_later(gpus, seconds, after)
+        soonest = fresh.find_later(gpus, 0.0, 0.0)
+        assert soonest is not None
+        assert line.not_before(gpus) <= soonest[0]
+        assert not line.full_now(gpus) or fresh.longest_now(gpus)[0] <= line.now
+        before, line = line, line.copy()
+        if generator.random() < 0.6:
+            held[str(step)] = (found[0], found[0] + seconds, found[1], gpus)
+            line.put(str(step), *held[str(step)])
+            assert not line.is_free(*held[str(step)])
+            assert before.is_free(*held[str(step)])
+        elif held:
+            key = generator.choice(sorted(held))
+            line.remove(key)
+            del held[key]
