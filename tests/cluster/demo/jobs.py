@@ -2,7 +2,8 @@
 
 Chosen so that the same story unfolds whether a start takes 8 or 20 seconds (held by
 tests/unit/cli/test_demo.py, which plays it in virtual time). On a slower machine everything is
-stretched: arrivals, work, deadlines and overheads alike.
+stretched: arrivals, work, deadlines and overheads alike. No rate is more than sixteen ranks reach
+together on two cores.
 """
 
 from __future__ import annotations
@@ -60,29 +61,29 @@ class DemoJob:
 
 JOBS = (
     DemoJob(
-        "resnet", 0, Wish.BEST_EFFORT, 210, None,
-        ((1, 1), (2, 1.9), (4, 3.5), (8, 6), (16, 9)),
+        "resnet", 0, Wish.BEST_EFFORT, 105, None,
+        ((1, 0.5), (2, 0.95), (4, 1.75), (8, 3), (16, 4.5)),
         "no deadline: takes what nobody needs, and gives it back",
     ),
     DemoJob(
-        "bert", 20, Wish.DEADLINE, 2150, 290,
-        ((1, 1.5), (2, 3), (4, 5.9), (8, 11.5), (16, 23)),
+        "bert", 20, Wish.DEADLINE, 540, 290,
+        ((1, 0.375), (2, 0.75), (4, 1.475), (8, 2.875), (16, 5.75)),
         "a comfortable deadline and good scaling: may be paused, and grows into idle GPUs",
     ),
     DemoJob(
-        "gpt", 45, Wish.DEADLINE, 500, 98,
-        ((1, 1), (2, 2), (4, 4), (8, 7.75)),
+        "gpt", 45, Wish.DEADLINE, 250, 98,
+        ((1, 0.5), (2, 1), (4, 2), (8, 3.875)),
         "a tight deadline: others make room",
     ),
     DemoJob(
-        "vgg", 68, Wish.TOO_SOON, 300, 40,
-        ((1, 1.25), (2, 2.4), (4, 4.5), (8, 7.5)),
+        "vgg", 68, Wish.TOO_SOON, 150, 40,
+        ((1, 0.625), (2, 1.2), (4, 2.25), (8, 3.75)),
         "asks too much, gets a counter-offer and takes it; trains faster than it said",
         faster=2.0,
     ),
     DemoJob(
-        "lstm", 92, Wish.SOONER_THAN_OFFERED, 200, None,
-        ((1, 1), (2, 2), (4, 3.75), (8, 6)),
+        "lstm", 92, Wish.SOONER_THAN_OFFERED, 100, None,
+        ((1, 0.5), (2, 1), (4, 1.875), (8, 3)),
         "waits until somebody finishes early, and is promised then",
     ),
 )  # fmt: skip
