@@ -1,11 +1,18 @@
 """The demo as a newcomer sees it: real torchrun jobs on real text, and every promise is kept."""
 
+import os
+
 import pytest
 
 from tests.cluster.demo.__main__ import main
 from tests.cluster.minislurm import MiniSlurm
 
-pytestmark = pytest.mark.cluster
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(
+        not os.environ.get("EF_LONG"), reason="six minutes of an otherwise idle machine: EF_LONG=1"
+    ),
+]
 
 
 @pytest.mark.timeout(1800)
