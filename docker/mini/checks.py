@@ -19,8 +19,8 @@ CONSTRAINTS = CHECKOUT / "tests" / "constraints.txt"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 NO_TESTS = 5
 VENV_SPACE_GIB = 3
-# A real cluster on a busy machine can be too slow for a test; a fault shows twice.
-CLUSTER_OPTIONS = ["--reruns=1", "--durations=15"]
+# On a busy machine processes can be too slow for a test; a fault shows twice.
+TRIES = ["--reruns=1", "--durations=15"]
 
 
 def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
@@ -37,7 +37,8 @@ def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
         code = show(linter)
         if code:
             return code
-    unit = pytest(python, "not cluster", pytest_arguments)
+    options = [*TRIES, *pytest_arguments]
+    unit = pytest(python, "not cluster", options)
     if unit not in (0, NO_TESTS) or fast:
         return unit
     cluster_tests = [*pytest_arguments, "--collect-only", "--quiet"]
@@ -45,7 +46,6 @@ def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
         return unit
     cluster = lifecycle.up(wanted)
     try:
-        options = [*CLUSTER_OPTIONS, *pytest_arguments]
         code = pytest(python, "cluster", options, {"MINISLURM_NAME": cluster.name})
     finally:
         ended = time.monotonic()
