@@ -205,8 +205,8 @@ MOUNTS = """\
 30 22 0:40 / /home rw,relatime shared:9 - nfs4 server:/home rw,vers=4.2
 31 30 8:2 / /home/local rw - xfs /dev/sda2 rw
 32 22 0:41 / /my\\040scratch rw - fuse.sshfs me@there: rw
-33 22 0:42 / /work rw - lustre mds:/work rw
-34 33 0:43 / /work rw - tmpfs tmpfs rw
+33 22 0:42 / /scratch rw - lustre mds:/scratch rw
+34 33 0:43 / /scratch rw - tmpfs tmpfs rw
 """
 
 
@@ -218,7 +218,7 @@ MOUNTS = """\
         ("/homes/me/q", "ext4"),
         ("/home/local/q", "xfs"),
         ("/my scratch/q", "fuse.sshfs"),
-        ("/work/q", "tmpfs"),
+        ("/scratch/q", "tmpfs"),
     ],
 )
 def test_the_file_system_of_a_path(path: str, kind: str) -> None:
