@@ -143,7 +143,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
             errands.wait(0.05)
         world.queue.close()
 
-    thread = threading.Thread(target=loop)
+    thread = threading.Thread(target=loop, daemon=True)
     thread.start()
     assert ready.wait(10)
     world = worlds[0]

@@ -42,7 +42,10 @@ class Party:
             )
             for rank in range(world)
         ]
-        self.threads = [threading.Thread(target=self._train, args=(r,)) for r in range(world)]
+        # Daemons: a test that fails must not keep the test run from ending.
+        self.threads = [
+            threading.Thread(target=self._train, args=(r,), daemon=True) for r in range(world)
+        ]
 
     def run(self) -> None:
         for watcher in self.watchers:
