@@ -99,7 +99,7 @@ class _Levels:
         self._fold = np.minimum if least else np.maximum
         for level in range(1, top + 1):
             self.arrays.append(np.empty(len(leaves) >> level))
-        self._changes: list[tuple[int, int]] = [(0, len(leaves))]
+        self._lows, self._highs = [0], [len(leaves)]  # of the stretches that have changed
         self._seen = [0] * (top + 1)
 
     def copy(self) -> _Levels:
@@ -107,24 +107,24 @@ class _Levels:
         twin = object.__new__(_Levels)
         twin.arrays = [array.copy() for array in self.arrays]
         twin._fold = self._fold
-        twin._changes = self._changes.copy()
+        twin._lows, twin._highs = self._lows.copy(), self._highs.copy()
         twin._seen = self._seen.copy()
         return twin
 
     def touch(self, low: int, high: int) -> None:
         """Note that GPUs `low` to `high - 1` have changed."""
-        self._changes.append((low, high))
+        self._lows.append(low)
+        self._highs.append(high)
 
     def at(self, level: int) -> Floats:
         """Values over the blocks of 2**level GPUs."""
-        changes = self._changes
+        count = len(self._lows)
         for step in range(1, level + 1):
-            fresh = changes[self._seen[step] :]
-            if not fresh:
+            seen = self._seen[step]
+            if seen == count:
                 continue
-            self._seen[step] = len(changes)
-            low = min(change[0] for change in fresh) if len(fresh) > 1 else fresh[0][0]
-            high = max(change[1] for change in fresh) if len(fresh) > 1 else fresh[0][1]
+            self._seen[step] = count
+            low, high = min(self._lows[seen:]), max(self._highs[seen:])
             first, last = low >> step, (high - 1 >> step) + 1
             below = self.arrays[step - 1]
             self._fold(

@@ -46,6 +46,8 @@ class LimitBook:
 
     def most(self, job: Job) -> int | None:
         """The largest share that the limits ever allow a job; None for any."""
+        if not self._limits:
+            return None
         return min((self._limits[index].max_gpus for index in self._of(job)), default=None)
 
     def put(self, task: Task, stretches: Stretches) -> None:

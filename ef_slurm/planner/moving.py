@@ -39,7 +39,7 @@ def admit_by_moving(
     Enters all plans into `ledger` and says True, or leaves it as it was; with `only_ask` it leaves
     it as it was in any case.
     """
-    present = _present(others, ledger, now)
+    present: dict[str, list[tuple[Task, Stretch]]] = {}
     for size in newcomer.sizes:
         end = now + newcomer.overhead(None, size.gpus, size.gpu_type, None)
         end += newcomer.job.iterations / size.rate
@@ -47,6 +47,7 @@ def admit_by_moving(
             continue
         if not ledger.limits.allow(newcomer, now, end, size.gpus):
             continue
+        present = present or _present(others, ledger, now)
         if _try(newcomer, size, end, present[size.gpu_type], ledger, now, only_ask):
             return True
     return False

@@ -35,14 +35,19 @@ from ef_slurm.planner.task import Size, Stretch, Stretches, Task
 
 def least_share(task: Task, ledger: Ledger, now: float, deadline: float) -> Stretches | None:
     """The plan of least GPU time that finishes a job by `deadline` in what is free, or None."""
-    for size in task.sizes:
+    fast_enough = [
+        size for size in task.sizes if now + task.job.iterations / size.rate <= deadline + EDGE
+    ]
+    for size in fast_enough:
         stretch = from_now(task, ledger, now, size, deadline)
         if stretch is not None:
             return (stretch,)
-    for size in task.sizes:
+    for size in fast_enough:
         later = from_later(task, ledger, now, size, deadline)
         if later is not None:
             return (later,)
+    if not fast_enough:
+        return None
     return in_two(task, ledger, now, deadline)
 
 

@@ -100,7 +100,7 @@ class Task:
     @property
     def latest_start(self) -> float:
         """When it must start at the latest, at full speed with the cluster to itself."""
-        fastest = max((size.rate for size in self.sizes), default=0.0)
+        fastest = self.corners[-1][0]
         return self.deadline - self.job.iterations / fastest if fastest > 0 else -math.inf
 
     def give_up_deadline(self) -> None:
