@@ -1,20 +1,25 @@
-"""torchrun as the batch script runs it: its own code, plus two things that it lacks.
+"""torchrun as the batch script runs it: its own code, plus three things that it lacks.
 
-The exit code is that of the worker that failed first, without a traceback of torchrun's own. And it
-works with Debian's builds of torch: 2.6 has no libuv, which torchrun itself cannot be told; 1.13
-with Python 3.11 does not find its own default for "no redirection".
+The exit code is that of the worker that failed first, without a traceback of torchrun's own. When
+the agent is killed, its workers die with it: Slurm waits for them before it ends the step, and a
+worker that nobody watches any more would keep GPU and port meanwhile. And it works with Debian's
+builds of torch: 2.6 has no libuv, which torchrun itself cannot be told; 1.13 with Python 3.11 does
+not find its own default for "no redirection".
 """
 
 import atexit
+import ctypes
 import functools
 import gc
 import os
+import signal
+import subprocess
 import sys
 from typing import Any, NoReturn
 
 from torch import distributed
 from torch.distributed import run
-from torch.distributed.elastic.multiprocessing.api import SignalException, Std
+from torch.distributed.elastic.multiprocessing.api import SignalException, Std, SubprocessHandler
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 dist: Any = distributed
@@ -47,6 +52,29 @@ def find_no_redirection() -> None:
     redirection.from_str = lambda text: from_str(text) or Std.NONE
 
 
+def let_workers_die_with_the_agent() -> None:
+    libc, agent = ctypes.CDLL(None), os.getpid()
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG, see prctl(2)
+
+    def in_worker() -> None:
+        libc.prctl(set_parent_death_signal, signal.SIGKILL)
+        if os.getppid() != agent:  # it died before it could be told
+            os._exit(128 + signal.SIGKILL)
+
+    def popen(self: Any, args: tuple[str, ...], env: dict[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            args,
+            env=env,
+            stdout=self._stdout,
+            stderr=self._stderr,
+            start_new_session=True,
+            preexec_fn=in_worker,
+        )
+
+    handler: Any = SubprocessHandler
+    handler._popen = popen
+
+
 def main() -> NoReturn:
     # Most of the time that Python needs to end is a last search for garbage among torch's objects.
     atexit.register(gc.freeze)
@@ -54,6 +82,7 @@ def main() -> NoReturn:
         do_without_libuv()
     if Std.from_str("0") is None:
         find_no_redirection()
+    let_workers_die_with_the_agent()
     try:
         torchrun.run(torchrun.parse_args(sys.argv[1:]))
     except ChildFailedError as error:

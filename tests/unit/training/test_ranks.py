@@ -93,3 +93,37 @@ def test_more_ranks_than_samples(tmp_path: Path) -> None:
     assert done.returncode == 78
     assert done.stderr.count("3 ranks cannot share a global batch of 2 samples") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_workers_die_with_a_killed_agent(tmp_path: Path) -> None:
+    script = tmp_path / "sleeper.py"
+    script.write_text(
+        "import os, pathlib, sys, time\n"
+        "pathlib.Path(sys.argv[1], os.environ['RANK']).write_text(str(os.getpid()))\n"
+        "time.sleep(300)\n"
+    )
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    words = [sys.executable, str(templates_dir() / "torchrun.py"), "--standalone"]
+    words += ["--nproc_per_node=2", str(script), str(pids)]
+    with subprocess.Popen(words, env=environment()) as agent:
+        found: list[int] = []
+        end = time.monotonic() + 60
+        while len(found) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+            found = [int(text) for path in pids.iterdir() if (text := path.read_text())]
+        assert len(found) == 2
+        agent.kill()
+        agent.wait(timeout=10)
+    while any(alive(pid) for pid in found) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(alive(pid) for pid in found)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs; nobody may have taken note of its end yet."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "XZ"
