@@ -28,8 +28,9 @@ def test_every_promise_of_the_demo_is_kept(
         "takes the offer",
         "shrinks to",
         "pauses",
-        "grows to",
         "GPUs over time",
     ):
         assert part in told, told
+    # As the machine's speed has it, a job grows where it is or comes back from its pause on more.
+    assert "grows to" in told or "starts on 16 GPUs" in told.partition("pauses")[2], told
     assert "Every promise was kept." in told

@@ -61,12 +61,12 @@ class DemoJob:
 
 JOBS = (
     DemoJob(
-        "resnet", 0, Wish.BEST_EFFORT, 105, None,
+        "resnet", 0, Wish.BEST_EFFORT, 70, None,
         ((1, 0.5), (2, 0.95), (4, 1.75), (8, 3), (16, 4.5)),
         "no deadline: takes what nobody needs, and gives it back",
     ),
     DemoJob(
-        "bert", 20, Wish.DEADLINE, 540, 290,
+        "bert", 20, Wish.DEADLINE, 520, 300,
         ((1, 0.375), (2, 0.75), (4, 1.475), (8, 2.875), (16, 5.75)),
         "a comfortable deadline and good scaling: may be paused, and grows into idle GPUs",
     ),
