@@ -28,7 +28,8 @@ def main() -> int:
         here = variables.get("SLURMD_NODENAME") == os.environ.get("NODE")
         command = (process / "cmdline").read_bytes()
         is_rank = "LOCAL_RANK" in variables
-        is_agent = not is_rank and b"torch" in command and b"--master_port" in command
+        is_python = b"python" in command.split(b"\0")[0]
+        is_agent = is_python and not is_rank and b"--master_port" in command
         if here and (is_rank if kind == "rank" else is_agent):
             found.append(int(process.name))
     if not found:

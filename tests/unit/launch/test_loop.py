@@ -27,11 +27,25 @@ from ef_slurm.launch import LaunchRequest, render
 SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do echo "$1" >>"$FAKE/srun-options"; shift; done
 [ "$1" = true ] && exit "$(cat "$FAKE/answers" 2>/dev/null || echo 0)"
+set -m
 "$@" & pid=$!
-trap 'kill -TERM $pid' TERM
+set +m
+trap 'kill -TERM -- -$pid' TERM
 wait $pid; code=$?
 while [ $code -gt 128 ] && kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
 exit $code
+"""
+# The same on two nodes: when one fails it ends the other; its own code is the highest of both.
+SRUN_ON_TWO = """#!/bin/bash
+while [[ $1 == --* ]]; do shift; done
+set -m
+SLURMD_NODENAME=n1 "$@" & one=$!
+SLURMD_NODENAME=n2 "$@" & two=$!
+wait -n
+kill -TERM -- -$one -$two
+wait $one; code=$?
+wait $two; other=$?
+exit $((code > other ? code : other))
 """
 SCONTROL = """#!/bin/bash
 case "$*" in
@@ -313,3 +327,14 @@ def test_state_directory_that_cannot_be_made(start: Start, tmp_path: Path) -> No
     script = start("exit 0", state_dir=f"{tmp_path}/file/x")
     assert script.end() == 78
     assert "cannot be made" in script.log.read_text()
+
+
+def test_the_first_to_fail_says_why(start: Start, tmp_path: Path) -> None:
+    """Not the one that is ended for its sake."""
+    fake = tmp_path / "fake" / "srun"
+    fake.write_text(SRUN_ON_TWO)
+    script = start('if [ "$EF_NODE_RANK" = 1 ]; then exit 78; fi; sleep 60')
+    assert script.end() == 78
+    launch = script.until(LaunchState.FAILED)
+    assert launch.exit_code == 78
+    assert not list(script.state.path.glob(".exit*"))
