@@ -222,7 +222,8 @@ class Actor:
             case Update(block):
                 shape = Shape(block.nodes, block.gpus_per_node)
                 left = _time_left(job, self._clock())
-                update = JobUpdate(shape=shape, time_limit=left, start_now=True)
+                comment = "" if facts.slurm.is_released_by_owner else None
+                update = JobUpdate(shape, left, start_now=True, comment=comment)
                 return replace(facts, slurm=self._slurm.update(slurm_id, update))
             case Release():
                 self._slurm.release(slurm_id)

@@ -215,7 +215,8 @@ def _pending(
 
 def _held(job: QueueJob, facts: Facts) -> News:
     slurm = facts.slurm
-    if slurm.is_pending and slurm.hold is not HoldKind.NONE:
+    held = slurm.hold is not HoldKind.NONE and not slurm.is_released_by_owner
+    if slurm.is_pending and held:
         return News(job)
     judged = job.held_from not in (JobState.NEW, JobState.WAITLISTED)
     if job.held_from is not None and not judged:

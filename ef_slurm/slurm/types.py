@@ -69,6 +69,10 @@ class GpuCount:
     count: int
 
 
+OWNER_RELEASED = "ef-slurm: released by its owner"
+"""The comment that `job_submit.lua` puts on a job in place of its owner's `scontrol release`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Requested:
     """What a job asks for now; the fields that `JobUpdate` changes.
@@ -129,6 +133,11 @@ class SlurmJob:
         """Whether it ended for good, with all its processes gone."""
         pending_change = self.flags & {"COMPLETING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
         return self.state in FINAL_STATES and not pending_change
+
+    @property
+    def is_released_by_owner(self) -> bool:
+        """Whether its owner has asked for it to go on; only ef-slurm's own release starts it."""
+        return self.requested.comment == OWNER_RELEASED
 
     @property
     def is_pending(self) -> bool:

@@ -2,9 +2,10 @@
 job_submit plugin for a site that runs ef-slurm.
 
 In ef-slurm's partition every job starts held and only ef-slurm's release starts it. Its owner can
-neither release nor reshape it behind the daemon's back (holding, requeueing and cancelling it stay
-his right: the daemon follows). A plain sbatch, srun or salloc there is refused with a sentence that
-points to ef-sbatch.
+neither start nor reshape it behind the daemon's back (holding, requeueing and cancelling it stay
+his right: the daemon follows). When he releases it, it stays held, and a comment tells the daemon
+that a job that its owner had held may go on. A plain sbatch, srun or salloc there is refused with
+a sentence that points to ef-sbatch.
 
 Copy it beside slurm.conf on the host of slurmctld, set the two names below, and add to slurm.conf
     JobSubmitPlugins=lua
@@ -20,6 +21,9 @@ local SERVICE_USER = "ef-slurm"
 
 -- Every batch script that ef-sbatch makes sets this variable.
 local MARK = "EF_STATE_DIR"
+
+-- What a release by the owner leaves on the job (ef_slurm/slurm/types.py knows it).
+local RELEASED = "ef-slurm: released by its owner"
 
 local POINTER = "is scheduled by ef-slurm. Submit with:"
     .. " ef-sbatch --deadline WHEN --iterations N --global-batch-size B SCRIPT"
@@ -42,6 +46,8 @@ for _, value in ipairs({ "NO_VAL", "NO_VAL8", "NO_VAL16", "NO_VAL64" }) do
         NOT_GIVEN[slurm[value]] = true
     end
 end
+
+local INFINITE = slurm.INFINITE or 4294967295
 
 -- 22.05 does not pass our sentences on to scontrol: let it at least say what the matter is.
 local DENIED = slurm.ESLURM_ACCESS_DENIED or slurm.ERROR
@@ -97,6 +103,13 @@ function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
             slurm.log_user("partition %s %s", target, POINTER)
             return DENIED
         end
+        return slurm.SUCCESS
+    end
+    if job_desc.priority == INFINITE then -- scontrol release
+        job_desc.priority = slurm.NO_VAL
+        job_desc.comment = RELEASED
+        slurm.log_user("job %s is started by ef-slurm, which is told: see ef-squeue --explain %s",
+            job_rec.job_id, job_rec.job_id)
         return slurm.SUCCESS
     end
     if given(job_desc.priority) and job_desc.priority ~= 0 then

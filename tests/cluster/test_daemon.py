@@ -81,7 +81,7 @@ def test_owner_cancels_requeues_and_holds(bench: Bench) -> None:
     bench.wait_state(job, "running")
     bench.cluster.run(f"scontrol requeuehold {job}", user="user1")
     bench.wait_state(job, "held")
-    bench.cluster.run(f"scontrol release {job}")
+    bench.cluster.run(f"scontrol release {job}", user="user1")
     bench.wait_state(job, "running")
     bench.cluster.run(f"scancel {job}", user="user1")
     bench.wait_state(job, "cancelled")

@@ -86,7 +86,6 @@ def told(site: Site) -> bool:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ("release", "started by ef-slurm"),
         ("Priority=100", "started by ef-slurm"),
         ("NumNodes=2-2", "min_nodes"),
         ("TresPerNode=gres:gpu:4", "tres_per_node"),
@@ -101,11 +100,24 @@ def test_an_owner_can_neither_release_nor_reshape(
 ) -> None:
     _, job_id = sbatch(run, "ef", OURS)
     before = command_site.of("user1").job(int(job_id))
-    arguments = (change, job_id) if change == "release" else ("update", f"jobid={job_id}", change)
-    code, said = run("user1", "scontrol", *arguments)
+    code, said = run("user1", "scontrol", "update", f"jobid={job_id}", change)
     assert code != 0
     assert why in said or not told(command_site)
     assert command_site.of("user1").job(int(job_id)) == before
+
+
+def test_an_owners_release_is_a_word_to_the_daemon(run: Run, command_site: Site) -> None:
+    _, text = sbatch(run, "ef", OURS)
+    job_id = int(text)
+    operator = command_site.of("ef-slurm")
+    assert not operator.job(job_id).is_released_by_owner
+    assert run("user1", "scontrol", "release", text)[0] == 0
+    job = operator.job(job_id)
+    assert job.is_pending
+    assert job.hold is not HoldKind.NONE
+    assert job.is_released_by_owner
+    operator.update(job_id, JobUpdate(comment=""))
+    assert not operator.job(job_id).is_released_by_owner
 
 
 def test_an_owner_may_hold_and_cancel(run: Run, command_site: Site) -> None:

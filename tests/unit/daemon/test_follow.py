@@ -18,7 +18,7 @@ from ef_slurm.queue.states import (
     JobState,
     PromiseOutcome,
 )
-from ef_slurm.slurm.types import HoldKind, JobBaseState
+from ef_slurm.slurm.types import OWNER_RELEASED, HoldKind, JobBaseState
 from tests.unit.daemon.make import (
     NOW,
     TWO_NODES,
@@ -113,6 +113,13 @@ class TestBehindOurBack:
         held = row(JobState.HELD, held_from=before, first_started_at=NOW - 500)
         assert news(held, pending(hold=HoldKind.USER)).to is None
         assert news(held, pending(hold=HoldKind.NONE)).to is after
+
+    def test_an_owners_release_may_come_as_a_comment(self) -> None:
+        held = row(JobState.HELD, held_from=JobState.RUNNING, first_started_at=NOW - 500)
+        facts = pending(hold=HoldKind.USER)
+        asked = replace(facts.slurm.requested, comment=OWNER_RELEASED)
+        told = replace(facts, slurm=replace(facts.slurm, requested=asked))
+        assert news(held, told).to is JobState.PAUSED
 
 
 class TestEnds:
