@@ -100,6 +100,15 @@ class Facts:
         return self.slurm.is_pending and self.slurm.hold is not HoldKind.NONE
 
     @property
+    def forgotten(self) -> bool:
+        """Whether Slurm does not know of the run that the job itself reports.
+
+        slurmctld saves its state every few seconds only: killed, it comes back with the past, and
+        a job that we released pends again, held, as if its owner had held it.
+        """
+        return self.slurm.is_pending and self.launch is not None
+
+    @property
     def waiting(self) -> bool:
         """Whether the batch script stands alone and waits for the daemon."""
         stands = self.launch is not None and self.launch.state is LaunchState.WAITING

@@ -189,7 +189,7 @@ def _pending(
         return News(job)
     back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
     theirs = slurm.hold is HoldKind.USER or (released and slurm.hold is HoldKind.ADMIN)
-    if theirs and (operator or released):
+    if theirs and (operator or released) and not facts.forgotten:
         why = "held in Slurm by its owner" if slurm.hold is HoldKind.USER else "held by an operator"
         gone = replace(job, running=None, note=f"{why}: scontrol release lets it go on")
         return News(
@@ -204,9 +204,11 @@ def _pending(
     dead = [] if job.running is None else sorted(set(job.running.block.nodes) & set(lost_nodes))
     if dead:
         why = f"Slurm took it off {','.join(dead)}, which it cannot use, and put it back"
+    elif facts.forgotten:
+        why = "Slurm has forgotten that it ran: slurmctld came back with an older state"
     else:
         why = "requeued in Slurm, not by ef-slurm (scontrol requeue, preemption or node failure)"
-    kind = EventKind.NODE if dead else EventKind.USER
+    kind = EventKind.NODE if dead else EventKind.ERROR if facts.forgotten else EventKind.USER
     tale = Tale(
         kind, f"{why}; goes on from iteration {job.iteration:.0f}", {"nodes": ",".join(dead)}
     )

@@ -129,13 +129,17 @@ def test_a_dead_node_is_left(bench: Bench) -> None:
     assert bench.queue()[job]["promise"] == "safe"
 
 
-def test_slurmctld_goes_and_comes_back(bench: Bench) -> None:
-    job = bench.job(1500, "--deadline=+5m")
+@pytest.mark.parametrize("seconds", [0, 8], ids=["before it has saved", "after"])
+def test_slurmctld_goes_and_comes_back(bench: Bench, seconds: float) -> None:
+    """It saves its state every five seconds; what is younger it has forgotten."""
+    job = bench.job(3000, "--deadline=+5m")
     bench.wait_state(job, "running")
+    time.sleep(seconds)
     bench.cluster.kill("ctl", "slurmctld")
     time.sleep(8)
     bench.cluster.start("ctl", "slurmctld")
-    assert bench.wait_state(job, "completed", timeout=60)["state"]
+    done = bench.wait_state(job, "completed", timeout=120)
+    assert done["promise_outcome"] == "kept", bench.explain(job)
 
 
 def test_the_daemon_killed_at_bad_moments_loses_nothing(bench: Bench) -> None:

@@ -85,6 +85,14 @@ class TestBehindOurBack:
         assert told.to is JobState.HELD
         assert told.actor_is_owner
 
+    def test_a_run_that_slurm_has_forgotten_is_nobodys_hold(self) -> None:
+        for hold in HoldKind:
+            facts = replace(pending(hold=hold), reports=Reports(launch()))
+            told = news(row(running=HELD, first_started_at=NOW - 500), facts)
+            assert told.to is JobState.PAUSED
+            assert "forgotten" in told.why
+            assert told.settled is None
+
     def test_our_own_release_is_no_requeue(self) -> None:
         job = row(JobState.STARTING, running=HELD)
         assert news(job, pending(hold=HoldKind.NONE), release()).to is None
