@@ -292,7 +292,7 @@ def switch(cluster: Cluster, host: str, daemon: str | None, *, on: bool) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """A cluster, where its shared directory is on its hosts, and how each host is.
+    """A cluster, where its hosts see the shared directory and the checkout, and how each host is.
 
     Attributes:
         hosts: state of each daemon of each host; None for a host that is down.
@@ -300,6 +300,7 @@ class Status:
 
     cluster: Cluster
     shared: str
+    checkout: str
     hosts: dict[str, dict[str, str] | None]
 
     def __str__(self) -> str:
@@ -320,9 +321,11 @@ class Status:
 
 def status(cluster: Cluster) -> Status:
     engine = engine_of(cluster)
+    paths = layout_paths(cluster)
     return Status(
         cluster,
-        layout_paths(cluster).get("shared", ""),
+        paths.get("shared", ""),
+        paths.get("checkout", ""),
         {
             host: daemon_states(cluster, engine, host) if engine.is_up(cluster, host) else None
             for host in cluster.hosts

@@ -27,7 +27,7 @@ PORT_RANGE = range(21000, 29000, 100)
 SYSTEM_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 BOOT_TIMEOUT_S = 20.0
 DAEMONS = {"login": ["munged"], "db": ["mariadbd", "slurmdbd"], "ctl": ["slurmctld"]}
-COPIED = ("pyproject.toml", "ef_slurm", "templates", "site-config", "docker")
+COPIED = ("pyproject.toml", "ef_slurm", "templates", "site-config", "docker", "tests")
 
 
 class NativeEngine:

@@ -79,6 +79,7 @@ class MiniSlurm:
     Attributes:
         docker_host: address of its Docker engine; empty for the default one and for none.
         shared: the directory that all hosts share, as they see it.
+        checkout: the checkout, as they see it.
     """
 
     name: str
@@ -89,6 +90,7 @@ class MiniSlurm:
     accounting: bool
     docker_host: str
     shared: str
+    checkout: str
 
     @classmethod
     def named(cls, name: str) -> "MiniSlurm | None":
@@ -97,7 +99,8 @@ class MiniSlurm:
         if shown.returncode:
             return None
         (status,) = json.loads(shown.stdout)
-        settings: dict[str, Any] = status["cluster"] | {"shared": status["shared"]}
+        places = {name: status[name] for name in ("shared", "checkout")}
+        settings: dict[str, Any] = status["cluster"] | places
         return cls(**{field.name: settings[field.name] for field in fields(cls)})
 
     @property

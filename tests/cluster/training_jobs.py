@@ -5,13 +5,12 @@ import os
 import shlex
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ef_slurm.launch import LaunchRequest, render
-from tests.cluster.minislurm import CHECKOUT, MiniSlurm, wait_until
+from tests.cluster.minislurm import MiniSlurm, wait_until
 
 BATCH = 30
 ITERATIONS = 210
@@ -24,8 +23,7 @@ makes of it over some thousand iterations."""
 
 def scripts(cluster: MiniSlurm) -> str:
     """Where the hosts see the training scripts."""
-    checkout = CHECKOUT if cluster.engine == "native" else Path("/opt/ef-slurm")
-    return str(checkout / "tests" / "cluster" / "training_scripts")
+    return f"{cluster.checkout}/tests/cluster/training_scripts"
 
 
 def new_job(cluster: MiniSlurm, name: str) -> "TrainingJob":
