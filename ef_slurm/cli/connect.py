@@ -18,7 +18,6 @@ from ef_slurm.slurm.commands import CommandSlurm
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.run import Runner
-from ef_slurm.slurm.types import JobBaseState
 
 
 def slurm_of(config: SiteConfig) -> CommandSlurm:
@@ -36,13 +35,8 @@ def connect(config: SiteConfig, slurm: Slurm) -> Client:
     unix = SocketClient(UnixEndpoint(config.socket), munge, config.slurm.cluster)
     if config.daemon.serves is Serves.ME:
         return QueueClient(config.queue.path, unix, lambda job_id: _cancelled(slurm, job_id))
-    if config.socket.exists():
+    if config.socket.exists() or not config.daemon.host:
         return unix
-    if not config.daemon.host:
-        raise UnreachableError(
-            f"there is no ef-schedd at {config.socket} on this host, and the configuration"
-            f" ({config.path}) names no [daemon] host to reach it from here"
-        )
     try:
         trusted = frozenset({pwd.getpwnam(config.daemon.user).pw_uid})
     except KeyError:
@@ -56,7 +50,6 @@ def connect(config: SiteConfig, slurm: Slurm) -> Client:
 
 def _cancelled(slurm: Slurm, job_id: int) -> bool:
     try:
-        job = slurm.job(job_id)
+        return slurm.job(job_id).may_be_cancelled
     except NoSuchJobError:
         return True
-    return job.state is JobBaseState.CANCELLED

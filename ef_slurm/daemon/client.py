@@ -319,6 +319,8 @@ def expect(kind: type[R], response: Response) -> R:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "none on this host ([daemon] host in the site's configuration names another)"
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error)

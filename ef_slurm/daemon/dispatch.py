@@ -43,7 +43,7 @@ from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import LimitsTable
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import HoldKind, JobBaseState
+from ef_slurm.slurm.types import HoldKind
 
 ANSWER_SECONDS = 12.0
 """How long the scheduler's thread may take over an errand."""
@@ -258,12 +258,12 @@ class Dispatch:
 
     def _not_cancelled(self, job_id: int) -> str | None:
         try:
-            state = self._office.slurm.job(job_id).state
+            job = self._office.slurm.job(job_id)
         except NoSuchJobError:
             return None
-        if state is JobBaseState.CANCELLED:
+        if job.may_be_cancelled:
             return None
-        return f"Slurm reports it as {state.value}, not cancelled"
+        return f"Slurm reports it as {job.state.value}, not cancelled"
 
     def _withdraw(self, caller: Caller, job_id: int) -> Withdrawn:
         row = queries.find(self._rows(), job_id)

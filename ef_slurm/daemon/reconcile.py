@@ -47,6 +47,9 @@ class Patience:
             then is taken for one that knows nothing of orders.
         start: from the release to RUNNING.
         launch: from RUNNING, or from a relaunch order, to the batch script's report.
+        forgotten: from when a run that Slurm has forgotten was first seen to pend, until its nodes
+            have told slurmctld and been told to end it. A start before that is a "Duplicate jobid",
+            for which Slurm drains the node.
     """
 
     acknowledge: float = 30.0
@@ -54,6 +57,7 @@ class Patience:
     check_in: float = 120.0
     start: float = 60.0
     launch: float = 30.0
+    forgotten: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,10 @@ def start(facts: Facts, block: Block, situation: Situation, patience: Patience, 
         return Wait("its GPUs to become free")
     if not (asked and situation.updated):
         return Do(Update(block))
+    if facts.forgotten and facts.seen_pending is not None:
+        until = facts.seen_pending + patience.forgotten
+        if now < until:
+            return Wait("its nodes to end the run that Slurm has forgotten", until)
     # A job that ran before must not start within the second in which its last run ended.
     if job.restarts and facts.seen_pending is not None:
         earliest = earliest_release(facts.seen_pending)

@@ -160,7 +160,11 @@ class CommandSlurm:
         if job.is_final:
             raise RefusedError(f"job {job_id} has ended: {job.state.value}")
         if job.state is not JobBaseState.PENDING:
-            self._ask("scontrol", "requeuehold", str(job_id))
+            try:
+                self._ask("scontrol", "requeuehold", str(job_id))
+            except RefusedError:
+                if self.job(job_id).state is not JobBaseState.PENDING:
+                    raise  # otherwise somebody was faster
         # After requeuehold alone its owner may release it.
         self.hold(job_id)
 

@@ -144,6 +144,8 @@ def _state(value: object) -> tuple[JobBaseState, frozenset[str]]:
 def _hold(job: Mapping[str, Any], state: JobBaseState, reason: str) -> HoldKind:
     if state is not JobBaseState.PENDING:
         return HoldKind.NONE
+    if "requeued held" in _text(job.get("state_description")):
+        return HoldKind.ADMIN  # by Slurm itself, whose launch failed; not by its owner
     if reason in _HOLDS:
         return _HOLDS[reason]
     # Held, but another reason is shown before it (a begin time, a requeue).

@@ -135,6 +135,13 @@ class SlurmJob:
         return self.state in FINAL_STATES and not pending_change
 
     @property
+    def may_be_cancelled(self) -> bool:
+        """Whether it was cancelled, as far as Slurm tells: while a job's processes end, 22.05
+        does not say how they came to."""
+        hidden = self.state is JobBaseState.UNKNOWN and "COMPLETING" in self.flags
+        return hidden or self.state is JobBaseState.CANCELLED
+
+    @property
     def is_released_by_owner(self) -> bool:
         """Whether its owner has asked for it to go on; only ef-slurm's own release starts it."""
         return self.requested.comment == OWNER_RELEASED

@@ -54,7 +54,10 @@ class Bench:
 
     def job(self, iterations: int, *options: str, user: str = "user1", more: str = "") -> int:
         """The id of a job that was taken."""
-        answer = self.submit(iterations, *options, user=user, more=more)
+        return self.register(self.submit(iterations, *options, user=user, more=more), user=user)
+
+    def register(self, answer: dict[str, Any], *, user: str = "user1") -> int:
+        """The id of a submitted job, once the daemon has taken it."""
         while not answer.get("registered", True):  # no daemon at that moment: the job stays held
             again = f"ef-sbatch --json --register={answer['state_dir']}"
             done = self.cluster.run(again, user=user, check=False)

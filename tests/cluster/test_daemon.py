@@ -131,8 +131,15 @@ def test_a_dead_node_is_left(bench: Bench) -> None:
 
 @pytest.mark.parametrize("seconds", [0, 8], ids=["before it has saved", "after"])
 def test_slurmctld_goes_and_comes_back(bench: Bench, seconds: float) -> None:
-    """It saves its state every five seconds; what is younger it has forgotten."""
-    job = bench.job(3000, "--deadline=+5m")
+    """It saves its state every five seconds; what is younger it has forgotten.
+
+    So it is to know the job at least, before the daemon releases it.
+    """
+    bench.site.stop()
+    answer = bench.submit(3000, "--deadline=+5m")
+    time.sleep(7)
+    bench.site.start()
+    job = bench.register(answer)
     bench.wait_state(job, "running")
     time.sleep(seconds)
     bench.cluster.kill("ctl", "slurmctld")

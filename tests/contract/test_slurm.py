@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from functools import partial
@@ -162,8 +163,10 @@ def test_only_an_operator_ends_an_operators_hold(site: Site, submit: Submit) -> 
     assert operator.job(job_id).hold is HoldKind.ADMIN
     owner.hold(job_id)
     assert operator.job(job_id).hold is HoldKind.ADMIN
-    with pytest.raises((NotPermittedError, RefusedError)):
+    # Slurm refuses, or job_submit.lua makes it a word to the daemon.
+    with contextlib.suppress(NotPermittedError, RefusedError):
         owner.release(job_id)
+    assert operator.job(job_id).hold is HoldKind.ADMIN
     operator.hold(job_id)
     assert operator.job(job_id).hold is HoldKind.ADMIN
 

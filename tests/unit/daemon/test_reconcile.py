@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.contract import Action, LaunchState, Order, Phase
-from ef_slurm.daemon.facts import Facts
+from ef_slurm.daemon.facts import Facts, Reports
 from ef_slurm.daemon.reconcile import Patience, Situation, next_step
 from ef_slurm.daemon.steps import (
     Do,
@@ -75,6 +75,15 @@ class TestStart:
         assert step(facts, TWO_NODES, Situation(updated=True)) == Wait(
             "the next whole second", NOW + 1.0
         )
+
+    def test_the_nodes_first_end_a_run_that_slurm_has_forgotten(self) -> None:
+        seen = NOW - 5.0
+        facts = replace(pending(TWO_NODES), reports=Reports(launch()), seen_pending=seen)
+        waiting = step(facts, TWO_NODES, Situation(updated=True))
+        assert isinstance(waiting, Wait)
+        assert waiting.until == seen + PATIENCE.forgotten
+        later = replace(facts, seen_pending=NOW - PATIENCE.forgotten)
+        assert step(later, TWO_NODES, Situation(updated=True)) == Do(Release(TWO_NODES))
 
     def test_a_released_job_is_waited_for_and_given_up(self) -> None:
         facts = pending(TWO_NODES, hold=HoldKind.NONE, reason="Resources")

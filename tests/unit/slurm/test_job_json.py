@@ -97,6 +97,12 @@ def test_held(make: Any) -> None:
     assert job.end_time is None
 
 
+def test_a_hold_by_slurm_itself_is_not_the_owners() -> None:
+    told = {"job_state": ["PENDING"], "state_reason": "JobHeldUser"}
+    job = parse(newer(**told, state_description="launch failed requeued held"))
+    assert job.hold is HoldKind.ADMIN
+
+
 def test_a_hold_behind_another_reason() -> None:
     pending = {"job_state": ["PENDING"], "state_reason": "BeginTime"}
     assert parse(newer(**pending, priority=number(0))).hold is HoldKind.USER
