@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,11 +28,12 @@ ENDS = frozenset({"completed", "rejected"})
 
 # Bash on the daemon's host: quicker than a command from outside for every kill.
 KILLER = """
+pid={pid}
 for pause in {pauses}; do
     sleep $pause
-    pkill -KILL -u ef-slurm -f 'ef-schedd run'
-    su ef-slurm -s /bin/bash -c \
-        'setsid nohup ef-schedd run >>{log} 2>&1 </dev/null &'
+    kill -KILL $pid
+    setsid nohup ef-schedd run >>{log} 2>&1 </dev/null &
+    pid=$!
 done
 """
 
@@ -41,7 +43,6 @@ def bench(running_cluster: MiniSlurm) -> Iterator[Bench]:
     bench = Bench(running_cluster)
     bench.site.stop("KILL")
     bench.site.prepare()
-    bench.site.start()
     yield bench
     bench.site.stop()
     bench.cluster.heal()
@@ -49,6 +50,7 @@ def bench(running_cluster: MiniSlurm) -> Iterator[Bench]:
 
 def test_nothing_is_lost_or_done_twice(bench: Bench) -> None:
     dice = random.Random(7)
+    daemon = bench.site.start()
     other = bench.cluster.sbatch(
         "--partition=batch", "--nodelist=n4", "--gres=gpu:2", "--time=2", script="sleep 45"
     )
@@ -66,7 +68,8 @@ def test_nothing_is_lost_or_done_twice(bench: Bench) -> None:
     with ThreadPoolExecutor(AT_ONCE + 1) as pool:
         killer = pool.submit(
             bench.cluster.run,
-            KILLER.format(pauses=pauses, log=bench.site.log_file),
+            KILLER.format(pid=daemon, pauses=pauses, log=shlex.quote(bench.site.log_file)),
+            user="ef-slurm",
             on="ctl",
             timeout=KILLS * 20 + 60,
         )

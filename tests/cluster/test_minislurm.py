@@ -49,7 +49,12 @@ def test_gpus_are_counted_and_shown_to_the_job(cluster: MiniSlurm) -> None:
     jobs = [cluster.sbatch(*where, script=script) for _ in range(gpus // half + 1)]
     for job in jobs[:-1]:
         cluster.wait_for_state(job, "RUNNING")
-    assert cluster.wait_for_state(jobs[-1], "PENDING")["Reason"] in ("Resources", "Priority")
+    # Until it has been looked at, a pending job has no reason.
+    wait_until(
+        "the last to lack resources",
+        lambda: cluster.job(jobs[-1])["Reason"] in ("Resources", "Priority"),
+    )
+    assert cluster.job(jobs[-1])["JobState"] == "PENDING"
 
     def devices() -> list[int]:
         text = "".join(cluster.read(f"{cluster.home('user1')}/slurm-{j}.out") for j in jobs[:-1])
