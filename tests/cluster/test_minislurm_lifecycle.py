@@ -104,7 +104,7 @@ def test_a_cluster_that_cannot_start_leaves_nothing_behind(
     cluster: MiniSlurm, other_name: str, tmp_path: Path
 ) -> None:
     """slurmctld refuses its configuration: the log is shown and all is taken down again."""
-    for part in ("docker", "ef_slurm", "site-config", "templates"):
+    for part in ("docker", "ef_slurm", "site-config", "templates", "tests"):
         shutil.copytree(CHECKOUT / part, tmp_path / part)
     shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
     conf = tmp_path / "docker" / "slurm" / "slurm.conf"
