@@ -136,7 +136,7 @@ def test_slurmctld_goes_and_comes_back(bench: Bench, seconds: float) -> None:
     So it is to know the job at least, before the daemon releases it.
     """
     bench.site.stop()
-    answer = bench.submit(3000, "--deadline=+5m")
+    answer = bench.submit(1500, "--deadline=+5m")
     time.sleep(7)
     bench.site.start()
     job = bench.register(answer)
