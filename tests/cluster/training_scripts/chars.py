@@ -43,12 +43,15 @@ class Characters(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
 
 
 class Model(nn.Module):
-    def __init__(self, width: int):
+    def __init__(self, width: int, ballast: int = 0):
         super().__init__()
         self.embedding = nn.Embedding(128, width)
         self.body = nn.Sequential(
             nn.Linear(width * CONTEXT, 4 * width), nn.Tanh(), nn.Linear(4 * width, 128)
         )
+        if ballast:
+            size = ballast * 2**20 // 8
+            self.ballast = nn.Parameter(torch.zeros(size), requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = self.body(self.embedding(x).flatten(1))
@@ -63,6 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--optimizer", choices=("sgd", "adamw"), default="adamw")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--ballast", type=int, default=0, help="MB that make checkpoints larger")
     parser.add_argument("--wrapper", choices=("ddp", "fsdp"), default="ddp")
     parser.add_argument("--state-dir")
     parser.add_argument("--record", help="file to append one line per iteration to")
@@ -111,7 +115,7 @@ def main() -> None:
     times = {"began": BEGAN, "imported": IMPORTED, "joined": time.time()}
     world = dist.get_world_size() if dist.is_initialized() else 1
     torch.manual_seed(1)
-    model = wrap(Model(args.width).to(device), args.wrapper)
+    model = wrap(Model(args.width, args.ballast).to(device), args.wrapper)
     optimizer: torch.optim.Optimizer
     if args.optimizer == "sgd":
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)

@@ -1,4 +1,7 @@
-"""Kill -9 one process of a job on this host: kill_process.py JOB rank|agent [PID-ORDER].
+"""Kill -9 one process of a job on this host: kill_process.py JOB rank|agent ORDER [CHECKPOINTS].
+
+ORDER says which, counted around where there are fewer. With the directory of its checkpoints it is
+killed in the midst of a save.
 
 Prints its pid; exit code 1 where there is none. Processes are found by the environment that Slurm
 gave them, so that nothing else on the host can be hit.
@@ -7,6 +10,7 @@ gave them, so that nothing else on the host can be hit.
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 
@@ -16,6 +20,14 @@ def environment(process: Path) -> dict[str, str]:
     except OSError:
         return {}
     return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
+
+
+def await_save(checkpoints: Path) -> None:
+    """Return when a checkpoint has been begun; after half a minute in any case."""
+    end = time.monotonic() + 30
+    before = set(checkpoints.glob(".*.tmp"))
+    while time.monotonic() < end and not set(checkpoints.glob(".*.tmp")) - before:
+        time.sleep(0.002)
 
 
 def main() -> int:
@@ -35,6 +47,8 @@ def main() -> int:
     if not found:
         return 1
     victim = found[order % len(found)]
+    if len(sys.argv) > 4:
+        await_save(Path(sys.argv[4]))
     os.kill(victim, signal.SIGKILL)
     print(victim)
     return 0
