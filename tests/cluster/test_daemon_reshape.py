@@ -1,7 +1,7 @@
 """Seconds from the decision to training again, by stage, next to a plain `scontrol requeue`.
 
-Prints a table; asserts nothing on time. The job is the pacer, so what remains is Slurm's part, the
-batch script's and the daemon's own.
+Prints a table; asserts nothing on time. With the pacer, what remains is Slurm's part, the batch
+script's and the daemon's own; with real torchrun, what its users wait for.
 """
 
 from __future__ import annotations
@@ -10,24 +10,19 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster.daemon_bench import Bench
 from tests.cluster.minislurm import MiniSlurm, wait_until
+from tests.cluster.training_jobs import new_job, scripts, training_request
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.skipif(not os.environ.get("EF_LONG"), reason="a measurement: EF_LONG=1"),
 ]
-
-PLAIN = """#!/bin/bash
-#SBATCH --partition=batch --requeue --gres=gpu:4 --nodes=1
-trap 'exit 0' TERM
-date +%s.%N >> {log}
-sleep 300 & wait
-"""
 
 
 @pytest.fixture
@@ -62,9 +57,50 @@ def test_reshape_by_stage(bench: Bench) -> None:
     bench.wait_state(second, "completed")
     print_stages(bench, first, generation=3)
     bench.cluster.cancel_all()
-    for hurried in (False, True):
-        print(f"plain scontrol requeue{', StartTime=now' if hurried else ''}: ", end="")
-        print(f"{plain_requeue(bench, hurried=hurried):.2f} s until the script runs again")
+
+
+def test_reshape_of_real_training_by_stage(bench: Bench) -> None:
+    """8 to 4 ranks in place for a newcomer and back by requeue; the other two nodes are taken."""
+    bench.cluster.sbatch(
+        *("--partition=batch", "--nodelist=n3,n4", "--nodes=2", "--gres=gpu:4", "--time=10"),
+        script="sleep 600",
+    )
+    train = f"{scripts(bench.cluster)}/chars.py --sleep 0.05"
+    shape = "--iterations=50000 --global-batch-size=32 --throughput=4:10,8:18 --best-effort"
+    submitted = bench.cluster.output(f"ef-sbatch --parsable {shape} {train}", user="user1")
+    first = int(submitted)
+    bench.wait_state(first, "running", timeout=90)
+    time.sleep(5)
+    second = bench.job(700, "--deadline=+38s")
+    print_stages(bench, first, generation=2)
+    bench.wait_state(second, "completed")
+    try:
+        print_stages(bench, first, generation=3)
+    except AssertionError:
+        print(bench.explain(first), bench.queue()[first], bench.site.log()[-1500:])
+        raise
+    bench.cluster.cancel_all()
+
+
+def test_the_same_training_requeued_by_hand(bench: Bench, tmp_path: Path) -> None:
+    """scontrol requeue, StartTime=now as soon as that is possible: what Slurm alone would take."""
+    job = new_job(bench.cluster, tmp_path.name)
+    job.submit(training_request(job, "--sleep", "0.05", nodes=2, gpus_per_node=4, iterations=9999))
+    job.wait_for_iteration(100)
+    began = float(
+        bench.cluster.output(
+            f"date +%s.%N; scontrol requeue {job.job_id};"
+            f" until squeue -h -j {job.job_id} -o %T | grep -q PENDING; do sleep 0.1; done;"
+            f" scontrol update jobid={job.job_id} StartTime=now",
+        ).splitlines()[0]
+    )
+    job.wait_for_generation(2)
+    launch, progress = job.read("launch.json"), job.read("progress.json")
+    print("\nseconds after scontrol requeue:")
+    print(f"  launched           {launch['started_at'] - began:6.2f}")
+    print(f"  process started    {progress['started_at'] - began:6.2f}")
+    print(f"  first iteration    {progress['first_iteration_at'] - began:6.2f}")
+    job.run("scancel", str(job.job_id))
 
 
 def print_stages(bench: Bench, job: int, generation: int) -> None:
@@ -92,29 +128,6 @@ def print_stages(bench: Bench, job: int, generation: int) -> None:
     print(f"\n{shares[-1]['message']}\nseconds after the decision:")
     for stage, moment in sorted(at.items(), key=lambda pair: pair[1]):
         print(f"  {stage:<18} {moment - began:6.2f}")
-
-
-def plain_requeue(bench: Bench, *, hurried: bool) -> float:
-    """Seconds until a plain job's script runs again; `hurried` lifts Slurm's begin time."""
-    log = f"{bench.cluster.home('user1')}/plain-{time.monotonic_ns()}"
-    job = bench.cluster.sbatch(script=PLAIN.format(log=log))
-    bench.cluster.wait_for_state(job, "RUNNING")
-    time.sleep(2)
-    hurry = (
-        f"until squeue -h -j {job} -o %T | grep -q PENDING; do sleep 0.1; done;"
-        f" scontrol update jobid={job} StartTime=now"
-    )
-    began = bench.cluster.output(
-        f"date +%s.%N; scontrol requeue {job}; {hurry if hurried else 'true'}"
-    ).splitlines()[0]
-
-    def started() -> list[str]:
-        lines = bench.cluster.output(f"cat {log}").splitlines()
-        return lines[1:]
-
-    again = wait_until("the plain job to run again", started, timeout=180)
-    bench.cluster.run(f"scancel {job}")
-    return float(again[0]) - float(began)
 
 
 def test_submission_costs_little_more_than_sbatch(bench: Bench) -> None:
