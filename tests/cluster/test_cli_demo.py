@@ -1,18 +1,15 @@
 """The demo as a newcomer sees it: real torchrun jobs on real text, and every promise is kept."""
 
-import os
-
 import pytest
 
-from tests.cluster.demo.__main__ import main
+from tests.cluster.demo.__main__ import main, stretch
 from tests.cluster.minislurm import MiniSlurm
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.skipif(
-        not os.environ.get("EF_LONG"), reason="six minutes of an otherwise idle machine: EF_LONG=1"
-    ),
-]
+pytestmark = pytest.mark.cluster
+
+MOST = 2.0
+"""How much slower than the demo's own pace a machine may be for this test: it takes five minutes
+at that pace, and on a busy machine sixteen ranks do not get what their curves promise."""
 
 
 @pytest.mark.timeout(1800)
@@ -20,6 +17,10 @@ def test_every_promise_of_the_demo_is_kept(
     running_cluster: MiniSlurm, capfd: pytest.CaptureFixture[str]
 ) -> None:
     running_cluster.heal()
+    if running_cluster.suite == "bookworm":
+        pytest.skip("bookworm's torch is too old for training on several ranks")
+    if (factor := stretch(running_cluster)) > MOST:
+        pytest.skip(f"this machine is too busy: the demo would take {factor:.1f} times as long")
     code = main(running_cluster.name)
     told = capfd.readouterr().out
     assert code == 0, told

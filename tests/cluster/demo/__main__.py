@@ -28,6 +28,12 @@ def main(name: str) -> int:
     if cluster is None:
         print(f"no mini-Slurm named {name!r} is up: docker/minislurm up", file=sys.stderr)
         return 2
+    if cluster.suite == "bookworm":
+        print(
+            "bookworm has torch 1.13, the demo needs 2.1: SUITE=trixie, or Debian 13",
+            file=sys.stderr,
+        )
+        return 2
     factor = stretch(cluster)
     seconds = OVERHEAD * factor
     overheads = {"start": seconds, "reshape": seconds, "shrink": seconds}
