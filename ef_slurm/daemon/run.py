@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import getpass
 import logging
 import signal
@@ -94,6 +95,9 @@ def run(config: SiteConfig, *, once: bool = False, advisory: bool = False) -> No
 
 
 def _loop(scheduler: Scheduler, queue: Queue, errands: Errands) -> None:
+    # What was imported stays: not to be searched for garbage in the midst of a verdict.
+    gc.collect()
+    gc.freeze()
     with _stop_signals() as stopping:
         beat = 0.0
         while not stopping:
