@@ -109,9 +109,10 @@ class Runner:
                 cwd=directory,
                 check=False,
             )
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as error:
+            said = _last_words(error.stderr)
             raise SlurmTimeoutError(
-                f"{command[0]} gave no answer within {self.timeout:g} s", command=command
+                f"{command[0]} gave no answer within {self.timeout:g} s{said}", command=command
             ) from None
         except OSError as error:
             named = error.filename or program
@@ -122,6 +123,13 @@ class Runner:
         if done.returncode:
             raise failure(command, done.returncode, done.stdout, done.stderr)
         return Result(done.stdout, done.stderr)
+
+
+def _last_words(stderr: str | bytes | None) -> str:
+    """What a command that was given up had said at last; Slurm's try again and again, of munge."""
+    text = stderr.decode(errors="replace") if isinstance(stderr, bytes) else stderr or ""
+    lines = [_PREFIX.sub("", line).strip() for line in text.splitlines()]
+    return next((f": {line}" for line in reversed(lines) if line), "")
 
 
 def failure(command: Sequence[str], returncode: int, stdout: str, stderr: str) -> SlurmError:

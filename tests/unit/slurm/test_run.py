@@ -62,6 +62,13 @@ def test_a_command_that_hangs(tmp_path: Path) -> None:
         slurm.observe()
 
 
+def test_what_a_command_that_hangs_had_said(tmp_path: Path) -> None:
+    command(tmp_path, "squeue", "echo 'squeue: error: Munge encode failed' >&2; exec sleep 60")
+    slurm = CommandSlurm(Runner(timeout=0.5, directory=tmp_path))
+    with pytest.raises(SlurmTimeoutError, match=r"within 0\.5 s: Munge encode failed"):
+        slurm.observe()
+
+
 def test_slurm_is_not_installed(tmp_path: Path) -> None:
     slurm = CommandSlurm(Runner(directory=tmp_path))
     with pytest.raises(SlurmUnavailableError, match="is Slurm installed"):
