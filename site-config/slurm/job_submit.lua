@@ -105,7 +105,8 @@ function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
         end
         return slurm.SUCCESS
     end
-    if job_desc.priority == INFINITE then -- scontrol release
+    local pending = job_rec.job_state == nil or job_rec.job_state % 256 == 0
+    if job_desc.priority == INFINITE and pending then -- scontrol release
         job_desc.priority = slurm.NO_VAL
         job_desc.comment = RELEASED
         slurm.log_user("job %s is started by ef-slurm, which is told: see ef-squeue --explain %s",

@@ -118,6 +118,10 @@ def test_an_owners_release_is_a_word_to_the_daemon(run: Run, command_site: Site)
     assert job.is_released_by_owner
     operator.update(job_id, JobUpdate(comment=""))
     assert not operator.job(job_id).is_released_by_owner
+    operator.release(job_id)
+    command_site.until(lambda: operator.job(job_id).is_running)
+    run("user1", "scontrol", "release", text)
+    assert not operator.job(job_id).is_released_by_owner
 
 
 def test_an_owner_may_hold_and_cancel(run: Run, command_site: Site) -> None:
