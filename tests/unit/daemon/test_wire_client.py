@@ -1,5 +1,6 @@
 """Both ways to the queue give the same answers, and say so when there is none."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -74,19 +75,15 @@ class Server:
             threading.Thread(target=self._one, args=(stream,), daemon=True).start()
 
     def _one(self, stream: socket.socket) -> None:
-        while True:
-            try:
-                asked = wire.read_request(stream, self.transport, self.munge)
-            except (OSError, wire.DisconnectedError):
-                return
-            if asked is None:
-                return
-            response = self.answer(asked[1].request)
-            wire.write_response(stream, self.transport, asked[1].nonce, response, self.munge)
+        with stream, contextlib.suppress(OSError, wire.DisconnectedError):
+            while (asked := wire.read_request(stream, self.transport, self.munge)) is not None:
+                response = self.answer(asked[1].request)
+                wire.write_response(stream, self.transport, asked[1].nonce, response, self.munge)
 
     def drop(self) -> None:
         for stream in self.streams:
-            stream.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
             stream.close()
         self.streams.clear()
 
