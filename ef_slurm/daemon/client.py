@@ -320,7 +320,7 @@ def expect(kind: type[R], response: Response) -> R:
 
 def _words(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "none on this host ([daemon] host in the site's configuration names another)"
+        return f"{error.strerror} (if ef-schedd runs on another host, [daemon] host must name it)"
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error)

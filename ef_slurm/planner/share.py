@@ -38,6 +38,8 @@ def least_share(task: Task, ledger: Ledger, now: float, deadline: float) -> Stre
     fast_enough = [
         size for size in task.sizes if now + task.job.iterations / size.rate <= deadline + EDGE
     ]
+    if not fast_enough:
+        return None
     for size in fast_enough:
         stretch = from_now(task, ledger, now, size, deadline)
         if stretch is not None:
@@ -46,8 +48,6 @@ def least_share(task: Task, ledger: Ledger, now: float, deadline: float) -> Stre
         later = from_later(task, ledger, now, size, deadline)
         if later is not None:
             return (later,)
-    if not fast_enough:
-        return None
     return in_two(task, ledger, now, deadline)
 
 
