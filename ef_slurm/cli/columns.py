@@ -15,9 +15,7 @@ from datetime import tzinfo
 
 from ef_slurm.cli import say
 from ef_slurm.cli.errors import UsageError
-from ef_slurm.daemon.views import JobView
-from ef_slurm.model import PromiseState
-from ef_slurm.queue.states import FINAL, JobState, PromiseOutcome
+from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState
 from ef_slurm.slurm.hostlist import compress
 
 BAR_CELLS = 10

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ef_slurm.cli.errors import UsageError
-from ef_slurm.daemon.messages import OtherJob
-from ef_slurm.queue.rows import queue_id
+from ef_slurm.model import OtherJob, queue_id
 
 
 def name_of(others: Iterable[OtherJob]) -> Callable[[str], str]:

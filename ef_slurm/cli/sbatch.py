@@ -28,8 +28,7 @@ from ef_slurm.cli.submit import Answer, await_end, resume, submit
 from ef_slurm.cli.verdicts import Shown
 from ef_slurm.daemon.client import Client, UnreachableError, expect
 from ef_slurm.daemon.messages import Judge, Judged, Ping, Pong
-from ef_slurm.queue.rows import JobRequest
-from ef_slurm.queue.states import JobState
+from ef_slurm.model import JobRequest, JobState
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.zone import local_zone

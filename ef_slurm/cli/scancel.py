@@ -15,8 +15,8 @@ from ef_slurm.cli.names import parse_job_ids
 from ef_slurm.cli.states import parse_states
 from ef_slurm.daemon.client import Client, FailureError, UnreachableError, expect
 from ef_slurm.daemon.messages import Cancel, Cancelled, JobList, ListJobs
+from ef_slurm.model import FINAL
 from ef_slurm.queue.errors import QueueMissingError
-from ef_slurm.queue.states import FINAL
 from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, SlurmError
 from ef_slurm.slurm.interface import Slurm
 

@@ -32,8 +32,8 @@ from ef_slurm.cli.story import lines
 from ef_slurm.daemon.client import Client, expect
 from ef_slurm.daemon.codec import encode
 from ef_slurm.daemon.messages import Explain, JobList, ListJobs, Story
-from ef_slurm.daemon.views import JobView
 from ef_slurm.daemon.words import reason_sentence
+from ef_slurm.model import JobView
 from ef_slurm.slurm.times import format_instant
 from ef_slurm.slurm.zone import local_zone
 

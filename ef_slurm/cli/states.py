@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ef_slurm.cli.errors import UsageError
-from ef_slurm.queue.states import JobState
+from ef_slurm.model import JobState
 
 _PENDING = (
     JobState.NEW,

@@ -8,10 +8,16 @@ from datetime import datetime, tzinfo
 from ef_slurm.cli import say
 from ef_slurm.cli.columns import done, promise_word, slack
 from ef_slurm.daemon.messages import Story
-from ef_slurm.daemon.views import JobView
-from ef_slurm.model import JobKind
-from ef_slurm.queue.rows import Event, Promise
-from ef_slurm.queue.states import FINAL, EventKind, JobState, PromiseOutcome
+from ef_slurm.model import (
+    FINAL,
+    Event,
+    EventKind,
+    JobKind,
+    JobState,
+    JobView,
+    Promise,
+    PromiseOutcome,
+)
 from ef_slurm.slurm.hostlist import compress
 from ef_slurm.slurm.times import format_instant
 

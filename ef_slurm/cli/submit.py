@@ -32,9 +32,8 @@ from ef_slurm.daemon.client import (
 )
 from ef_slurm.daemon.codec import DecodeError, decode, encode
 from ef_slurm.daemon.messages import JobStatus, Register, Registered, Until, Withdraw
-from ef_slurm.model import Outcome
+from ef_slurm.model import JobRequest, Outcome
 from ef_slurm.queue.errors import QueueError
-from ef_slurm.queue.rows import JobRequest
 from ef_slurm.slurm.errors import SlurmError, SlurmTimeoutError
 from ef_slurm.slurm.interface import Slurm
 

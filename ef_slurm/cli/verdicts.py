@@ -11,8 +11,7 @@ from ef_slurm.cli import say
 from ef_slurm.cli.errors import ExitCode
 from ef_slurm.daemon.codec import encode
 from ef_slurm.daemon.words import reason_sentence
-from ef_slurm.model import JobKind, Outcome, Reason, Schedule
-from ef_slurm.queue.rows import JobRequest
+from ef_slurm.model import JobKind, JobRequest, Outcome, Reason, Schedule
 from ef_slurm.slurm.times import format_instant
 
 _PASTE_SECONDS = 5.0

@@ -26,9 +26,17 @@ from ef_slurm.daemon.steps import (
     Step,
     Update,
 )
-from ef_slurm.model import Block
-from ef_slurm.queue.rows import Event, Intent, Json, QueueJob
-from ef_slurm.queue.states import EventKind, IntentAction, IntentState, JobState
+from ef_slurm.model import (
+    Block,
+    Event,
+    EventKind,
+    Intent,
+    IntentAction,
+    IntentState,
+    JobState,
+    Json,
+    QueueJob,
+)
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import (
     NoSuchJobError,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ef_slurm.queue.rows import QueueJob
+from ef_slurm.model import QueueJob
 from ef_slurm.slurm.types import SlurmJob
 
 

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from ef_slurm.daemon.words import gpus, verdict_sentence
-from ef_slurm.model import Plan
-from ef_slurm.queue.rows import QueueJob, planner_id
+from ef_slurm.model import Plan, QueueJob, planner_id
 
 _log = logging.getLogger(__name__)
 

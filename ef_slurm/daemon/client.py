@@ -40,9 +40,9 @@ from ef_slurm.daemon.messages import (
 )
 from ef_slurm.daemon.munge import Munge, MungeError
 from ef_slurm.daemon.wire import Envelope, Transport, WireError
+from ef_slurm.model import FINAL, JobState
 from ef_slurm.queue.errors import DuplicateJobError
 from ef_slurm.queue.filesystem import refuse_network_filesystem
-from ef_slurm.queue.states import FINAL, JobState
 from ef_slurm.queue.store import Queue
 
 CONNECT_SECONDS = 3.0

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ef_slurm.contract import Order, StateDir
 from ef_slurm.daemon.facts import Reports, read_reports
-from ef_slurm.queue.rows import QueueJob
+from ef_slurm.model import QueueJob
 
 
 class Desk(Protocol):

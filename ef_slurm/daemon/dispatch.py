@@ -23,7 +23,6 @@ from ef_slurm.daemon.messages import (
     Judged,
     ListJobs,
     NotCancelled,
-    OtherJob,
     Ping,
     Pong,
     Register,
@@ -35,10 +34,18 @@ from ef_slurm.daemon.messages import (
 )
 from ef_slurm.daemon.scheduler import NEWCOMER, Scheduler
 from ef_slurm.daemon.wire import Caller
-from ef_slurm.model import ModelError
+from ef_slurm.model import (
+    ACTIVE,
+    FINAL,
+    JobRequest,
+    JobState,
+    ModelError,
+    OtherJob,
+    QueueJob,
+    planner_id,
+    queue_id,
+)
 from ef_slurm.queue.errors import DuplicateJobError, ForbiddenTransitionError, QueueError
-from ef_slurm.queue.rows import JobRequest, QueueJob, planner_id, queue_id
-from ef_slurm.queue.states import ACTIVE, FINAL, JobState
 from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import LimitsTable
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmError

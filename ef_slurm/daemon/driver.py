@@ -25,9 +25,7 @@ from ef_slurm.daemon.steps import (
     Wait,
 )
 from ef_slurm.daemon.watch import Watch
-from ef_slurm.model import Block
-from ef_slurm.queue.rows import Event, Intent, QueueJob
-from ef_slurm.queue.states import EventKind, IntentAction, JobState
+from ef_slurm.model import Block, Event, EventKind, Intent, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.types import HoldKind

@@ -11,9 +11,17 @@ from dataclasses import dataclass, field, replace
 
 from ef_slurm.contract import LaunchState, Phase
 from ef_slurm.daemon.facts import Facts, Reports
-from ef_slurm.model import PromiseState
-from ef_slurm.queue.rows import Intent, Json, QueueJob
-from ef_slurm.queue.states import EventKind, IntentAction, IntentState, JobState, PromiseOutcome
+from ef_slurm.model import (
+    EventKind,
+    Intent,
+    IntentAction,
+    IntentState,
+    JobState,
+    Json,
+    PromiseOutcome,
+    PromiseState,
+    QueueJob,
+)
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 
 MOST_FRUITLESS = 3

@@ -9,9 +9,7 @@ from ef_slurm.contract import Phase
 from ef_slurm.daemon.capacity import Ground, cluster_of
 from ef_slurm.daemon.facts import Facts
 from ef_slurm.daemon.measure import Overheads, Rates, calibrated
-from ef_slurm.model import Cluster, Job, Running
-from ef_slurm.queue.rows import QueueJob
-from ef_slurm.queue.states import ACTIVE, JobState
+from ef_slurm.model import ACTIVE, Cluster, Job, JobState, QueueJob, Running
 from ef_slurm.slurm.types import Observation
 
 IN_PLAN = ACTIVE - {JobState.HELD}

@@ -9,8 +9,7 @@ from ef_slurm.daemon.facts import Facts
 from ef_slurm.daemon.ingest import Knowledge
 from ef_slurm.daemon.measure import TOLERANCE, Change
 from ef_slurm.daemon.planning import ACTOR, Shift
-from ef_slurm.queue.rows import Event, Json, QueueJob
-from ef_slurm.queue.states import EventKind
+from ef_slurm.model import Event, EventKind, Json, QueueJob
 from ef_slurm.queue.store import Queue
 
 FIRST_WINDOW = 30.0

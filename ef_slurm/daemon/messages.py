@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
-from ef_slurm.daemon.views import JobView
-from ef_slurm.model import Schedule, Verdict
-from ef_slurm.queue.rows import Event, JobRequest, Promise
-from ef_slurm.queue.states import JobState
+from ef_slurm.model import (
+    Event,
+    JobRequest,
+    JobState,
+    JobView,
+    OtherJob,
+    Promise,
+    Schedule,
+    Verdict,
+)
 
 LONGEST_WAIT = 25.0
 """Seconds that one `Await` may take; a longer wait asks again."""
@@ -38,15 +44,6 @@ class FailureCode(enum.Enum):
     BUSY = "busy"
     SLURM = "slurm"
     INTERNAL = "internal"
-
-
-@dataclass(frozen=True, slots=True)
-class OtherJob:
-    """How a queue id that occurs in a reason is called by people."""
-
-    queue_id: int
-    job_id: int
-    owner: str
 
 
 @dataclass(frozen=True, slots=True)

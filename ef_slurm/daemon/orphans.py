@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ef_slurm.daemon.actions import Actor
 from ef_slurm.daemon.steps import Cancel
 from ef_slurm.daemon.watch import Watch
-from ef_slurm.queue.states import JobState, PromiseOutcome
+from ef_slurm.model import JobState, PromiseOutcome
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
 

@@ -8,19 +8,25 @@ from dataclasses import dataclass, replace
 from ef_slurm.daemon.measure import Change
 from ef_slurm.daemon.words import NameOf, instant, reason_sentence, verdict_sentence
 from ef_slurm.model import (
+    ACTIVE,
     Block,
     Decision,
+    Event,
+    EventKind,
     JobKind,
+    JobState,
+    Json,
     Outcome,
     Overhead,
     Plan,
     PromiseState,
+    QueueJob,
     Running,
     Verdict,
+    planner_id,
+    queue_id,
+    same_place,
 )
-from ef_slurm.planner.buddy import same_place
-from ef_slurm.queue.rows import Event, Json, QueueJob, planner_id, queue_id
-from ef_slurm.queue.states import ACTIVE, EventKind, JobState
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.hostlist import compress
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ef_slurm.daemon.messages import JobList, JobStatus, ListJobs, OtherJob, Story
-from ef_slurm.daemon.views import JobView, named_queue_ids, view
+from ef_slurm.daemon.messages import JobList, JobStatus, ListJobs, Story
+from ef_slurm.model import ACTIVE, FINAL, JobView, OtherJob, QueueJob, named_queue_ids, view
 from ef_slurm.queue.errors import NoSuchRowError
-from ef_slurm.queue.rows import QueueJob
-from ef_slurm.queue.states import ACTIVE, FINAL
 from ef_slurm.queue.store import Queue
 
 

@@ -12,8 +12,7 @@ from collections.abc import Callable
 
 from ef_slurm.daemon.planning import ACTOR
 from ef_slurm.daemon.watch import Watch
-from ef_slurm.queue.rows import Event, Intent, QueueJob
-from ef_slurm.queue.states import EventKind, IntentAction, IntentState, JobState
+from ef_slurm.model import Event, EventKind, Intent, IntentAction, IntentState, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.interface import Slurm

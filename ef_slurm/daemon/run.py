@@ -20,10 +20,9 @@ from ef_slurm.daemon.planning import ACTOR
 from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.server import Server
 from ef_slurm.daemon.setup import setup_of
+from ef_slurm.model import Event, EventKind
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.owner import DaemonLock
-from ef_slurm.queue.rows import Event
-from ef_slurm.queue.states import EventKind
 from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.slurm.commands import CommandSlurm

@@ -35,10 +35,23 @@ from ef_slurm.daemon.resubmit import Resubmitter
 from ef_slurm.daemon.setup import Setup
 from ef_slurm.daemon.watch import Watch
 from ef_slurm.daemon.words import verdict_sentence
-from ef_slurm.model import FOREVER, Cluster, Job, Plan
+from ef_slurm.model import (
+    ACTIVE,
+    FINAL,
+    FOREVER,
+    Cluster,
+    Event,
+    EventKind,
+    Job,
+    JobRequest,
+    JobState,
+    Plan,
+    PromiseOutcome,
+    QueueJob,
+    planner_id,
+    queue_id,
+)
 from ef_slurm.planner.plan import plan
-from ef_slurm.queue.rows import Event, JobRequest, QueueJob, planner_id, queue_id
-from ef_slurm.queue.states import ACTIVE, FINAL, EventKind, JobState, PromiseOutcome
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ef_slurm.daemon.desk import Desk
 from ef_slurm.daemon.facts import Facts, Reports
-from ef_slurm.queue.rows import QueueJob
+from ef_slurm.model import QueueJob
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import Observation, SlurmJob

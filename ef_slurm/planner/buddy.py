@@ -39,7 +39,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ef_slurm.model import Block, ModelError, NodeGroup, is_power_of_two
+from ef_slurm.model import Block, ModelError, NodeGroup, is_power_of_two, same_place
 from ef_slurm.planner.blocks import Counts, Room, ranked, room_in, usable_gpus
 from ef_slurm.planner.migration import Movable, cheapest_set, evictions
 
@@ -116,11 +116,6 @@ def shrunk(block: Block, gpus: int) -> Block:
         raise ModelError("GPUs to shrink to", gpus, f"a power of two up to {block.gpus}")
     nodes = max(1, gpus // block.gpus_per_node)
     return Block(block.gpu_type, block.nodes[:nodes], gpus // nodes, block.first_gpu)
-
-
-def same_place(one: Block, other: Block) -> bool:
-    """Whether two blocks are the same GPUs to Slurm, which picks the indices inside a node."""
-    return one.nodes == other.nodes and one.gpus_per_node == other.gpus_per_node
 
 
 def place(

@@ -21,7 +21,7 @@ from ef_slurm.queue.errors import (
 )
 from ef_slurm.queue.filesystem import refuse_network_filesystem
 from ef_slurm.queue.schema import APPLICATION_ID, MIGRATIONS
-from ef_slurm.queue.states import INTENT_TRANSITIONS, TRANSITIONS
+from ef_slurm.queue.transitions import INTENT_TRANSITIONS, TRANSITIONS
 
 
 class Database:

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterable
 from sqlite3 import Row
 
+from ef_slurm.model import Event, EventKind
 from ef_slurm.queue.codec import dump
 from ef_slurm.queue.database import Database
-from ef_slurm.queue.rows import Event
-from ef_slurm.queue.states import EventKind
 
 
 class Events:

@@ -6,17 +6,12 @@ import json
 from collections.abc import Mapping
 from sqlite3 import Row
 
+from ef_slurm.model import Event, EventKind, Intent, IntentAction, IntentState, Json
 from ef_slurm.queue.codec import dump
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.errors import ConflictError, ForbiddenTransitionError, NoSuchRowError
 from ef_slurm.queue.events import Events
-from ef_slurm.queue.rows import Event, Intent, Json
-from ef_slurm.queue.states import (
-    INTENT_TRANSITIONS,
-    EventKind,
-    IntentAction,
-    IntentState,
-)
+from ef_slurm.queue.transitions import INTENT_TRANSITIONS
 
 _ACTOR = "ef-schedd"
 

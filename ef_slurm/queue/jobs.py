@@ -6,7 +6,19 @@ from collections.abc import Iterable, Mapping
 from sqlite3 import Row
 from typing import Any
 
-from ef_slurm.model import IfInfeasible, JobKind, PromiseState
+from ef_slurm.model import (
+    ACTIVE,
+    FINAL,
+    Event,
+    EventKind,
+    IfInfeasible,
+    JobKind,
+    JobRequest,
+    JobState,
+    Json,
+    PromiseState,
+    QueueJob,
+)
 from ef_slurm.queue import codec
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.errors import (
@@ -16,8 +28,7 @@ from ef_slurm.queue.errors import (
     NoSuchRowError,
 )
 from ef_slurm.queue.events import Events
-from ef_slurm.queue.rows import Event, JobRequest, Json, QueueJob
-from ef_slurm.queue.states import ACTIVE, FINAL, TRANSITIONS, EventKind, JobState
+from ef_slurm.queue.transitions import TRANSITIONS
 
 
 class Jobs:

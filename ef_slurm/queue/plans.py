@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from ef_slurm.model import FOREVER, Plan, PromiseState
+from ef_slurm.model import FOREVER, Plan, PromiseState, queue_id
 from ef_slurm.queue import codec
 from ef_slurm.queue.database import Database
-from ef_slurm.queue.rows import StoredDecision, StoredPlan, queue_id
+from ef_slurm.queue.rows import StoredDecision, StoredPlan
 
 
 class Plans:

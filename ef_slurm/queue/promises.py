@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from sqlite3 import Row
 
-from ef_slurm.model import Outcome, Verdict
+from ef_slurm.model import (
+    Event,
+    EventKind,
+    Outcome,
+    Promise,
+    PromiseOutcome,
+    StoredVerdict,
+    Verdict,
+    queue_id,
+)
 from ef_slurm.queue import codec
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.errors import NoSuchRowError, QueueError
 from ef_slurm.queue.events import Events
 from ef_slurm.queue.jobs import Jobs
-from ef_slurm.queue.rows import Event, Promise, StoredVerdict, queue_id
-from ef_slurm.queue.states import EventKind, PromiseOutcome
 
 _ACTOR = "ef-schedd"
 

@@ -10,7 +10,7 @@ APPLICATION_ID = 0x65665351
 """Marks the file as ours (`PRAGMA application_id`)."""
 
 _FIRST = (
-    # Which state may follow which; filled from `ef_slurm.queue.states` on every writable open.
+    # Which state may follow which; filled from `ef_slurm.queue.transitions` on every writable open.
     """
     CREATE TABLE transitions (
         what TEXT NOT NULL CHECK (what IN ('job', 'intent')),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ef_slurm.model import Block, Outcome, Overhead, Schedule, Standing
-from ef_slurm.planner.buddy import same_place
+from ef_slurm.model import Block, Outcome, Overhead, Schedule, Standing, same_place
 from ef_slurm.simulator.overhead import counted_cost
 from ef_slurm.simulator.trace import TraceJob
 

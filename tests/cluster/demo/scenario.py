@@ -26,8 +26,7 @@ from ef_slurm.cli.columns import promise_word
 from ef_slurm.cli.connect import connect, slurm_of
 from ef_slurm.daemon.client import Client, UnreachableError, expect
 from ef_slurm.daemon.messages import Explain, JobList, ListJobs, Story
-from ef_slurm.daemon.views import JobView
-from ef_slurm.queue.states import FINAL, EventKind, JobState, PromiseOutcome
+from ef_slurm.model import FINAL, EventKind, JobState, JobView, PromiseOutcome
 from ef_slurm.siteconfig.load import load
 from ef_slurm.slurm.hostlist import compress
 from tests.cluster.demo.jobs import SOONER, DemoJob, Wish, stretched

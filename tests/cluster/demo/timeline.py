@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ef_slurm.daemon.views import JobView
+from ef_slurm.model import JobView
 
 Holding = tuple[tuple[str, tuple[str, ...], int], ...]
 """(job's name, nodes, GPUs on each)."""

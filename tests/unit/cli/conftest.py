@@ -6,9 +6,17 @@ from typing import Any
 
 import pytest
 
-from ef_slurm.daemon.views import JobView
-from ef_slurm.model import IfInfeasible, JobKind, PromiseState, Reason, ReasonCode, Segment
-from ef_slurm.queue.states import JobState, PromiseOutcome
+from ef_slurm.model import (
+    IfInfeasible,
+    JobKind,
+    JobState,
+    JobView,
+    PromiseOutcome,
+    PromiseState,
+    Reason,
+    ReasonCode,
+    Segment,
+)
 
 NOW = 1_700_000_000.0
 

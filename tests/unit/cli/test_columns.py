@@ -19,9 +19,7 @@ from ef_slurm.cli.columns import (
 from ef_slurm.cli.errors import UsageError
 from ef_slurm.cli.main import paint
 from ef_slurm.cli.states import parse_states
-from ef_slurm.daemon.views import JobView
-from ef_slurm.model import PromiseState
-from ef_slurm.queue.states import JobState, PromiseOutcome
+from ef_slurm.model import JobState, JobView, PromiseOutcome, PromiseState
 
 NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 Make = Callable[..., JobView]

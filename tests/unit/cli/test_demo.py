@@ -10,9 +10,16 @@ import pytest
 
 from ef_slurm.daemon.capacity import Ground
 from ef_slurm.daemon.setup import Setup
-from ef_slurm.model import IfInfeasible, Outcome, Overhead, Policy, ThroughputCurve
-from ef_slurm.queue.rows import QueueJob
-from ef_slurm.queue.states import JobState, PromiseOutcome
+from ef_slurm.model import (
+    IfInfeasible,
+    JobState,
+    Outcome,
+    Overhead,
+    Policy,
+    PromiseOutcome,
+    QueueJob,
+    ThroughputCurve,
+)
 from tests.cluster.demo.jobs import JOBS, OVERHEAD, SOONER, TYPICAL_START, DemoJob, Wish
 from tests.unit.daemon.world import START, World
 

@@ -6,10 +6,17 @@ from datetime import UTC
 
 from ef_slurm.cli.story import lines
 from ef_slurm.daemon.messages import Story
-from ef_slurm.daemon.views import JobView
-from ef_slurm.model import JobKind, Overhead, ThroughputCurve
-from ef_slurm.queue.rows import Event, Promise
-from ef_slurm.queue.states import EventKind, JobState, PromiseOutcome
+from ef_slurm.model import (
+    Event,
+    EventKind,
+    JobKind,
+    JobState,
+    JobView,
+    Overhead,
+    Promise,
+    PromiseOutcome,
+    ThroughputCurve,
+)
 
 NOW = 1_700_000_000.0
 PROMISE = Promise(

@@ -21,10 +21,17 @@ from ef_slurm.daemon.messages import (
     Response,
     Withdraw,
 )
-from ef_slurm.daemon.views import JobView
-from ef_slurm.model import JobKind, Outcome, Reason, ReasonCode, ThroughputCurve
-from ef_slurm.queue.rows import JobRequest, StoredVerdict
-from ef_slurm.queue.states import JobState
+from ef_slurm.model import (
+    JobKind,
+    JobRequest,
+    JobState,
+    JobView,
+    Outcome,
+    Reason,
+    ReasonCode,
+    StoredVerdict,
+    ThroughputCurve,
+)
 from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.memory import MemorySlurm
 from ef_slurm.slurm.memory_cluster import MemoryCluster

@@ -8,8 +8,15 @@ import pytest
 
 from ef_slurm.cli.errors import ExitCode
 from ef_slurm.cli.verdicts import Shown, as_json, lines, plan_lines
-from ef_slurm.model import JobKind, Outcome, Reason, ReasonCode, Segment, ThroughputCurve
-from ef_slurm.queue.rows import JobRequest
+from ef_slurm.model import (
+    JobKind,
+    JobRequest,
+    Outcome,
+    Reason,
+    ReasonCode,
+    Segment,
+    ThroughputCurve,
+)
 
 NOW = 1_700_000_000.0
 

@@ -6,9 +6,7 @@ from typing import Any
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.daemon.facts import Facts, Reports
-from ef_slurm.model import Block, JobKind, Overhead, ThroughputCurve
-from ef_slurm.queue.rows import JobRequest, QueueJob
-from ef_slurm.queue.states import JobState
+from ef_slurm.model import Block, JobKind, JobRequest, JobState, Overhead, QueueJob, ThroughputCurve
 from ef_slurm.slurm.types import (
     GpuCount,
     HoldKind,

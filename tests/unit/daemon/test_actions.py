@@ -22,8 +22,7 @@ from ef_slurm.daemon.steps import (
     Step,
     Update,
 )
-from ef_slurm.queue.rows import Intent
-from ef_slurm.queue.states import IntentState, JobState
+from ef_slurm.model import Intent, IntentState, JobState
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmUnavailableError
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.unit.daemon.make import (

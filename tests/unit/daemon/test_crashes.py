@@ -11,9 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ef_slurm.contract import Order
-from ef_slurm.model import IfInfeasible
-from ef_slurm.queue.rows import QueueJob
-from ef_slurm.queue.states import FINAL, JobState, PromiseOutcome
+from ef_slurm.model import FINAL, IfInfeasible, JobState, PromiseOutcome, QueueJob
 from ef_slurm.slurm.memory import MemorySlurm
 from tests.unit.daemon.world import World
 

@@ -9,14 +9,15 @@ import pytest
 from ef_slurm.contract import LaunchState, Phase
 from ef_slurm.daemon.facts import Facts, Reports
 from ef_slurm.daemon.follow import News, follow, vanished
-from ef_slurm.model import Running
-from ef_slurm.queue.rows import Intent, QueueJob
-from ef_slurm.queue.states import (
+from ef_slurm.model import (
     EventKind,
+    Intent,
     IntentAction,
     IntentState,
     JobState,
     PromiseOutcome,
+    QueueJob,
+    Running,
 )
 from ef_slurm.slurm.types import OWNER_RELEASED, HoldKind, JobBaseState
 from tests.unit.daemon.make import (

@@ -19,8 +19,7 @@ from ef_slurm.daemon.ingest import (
     runs_on,
 )
 from ef_slurm.daemon.measure import Change
-from ef_slurm.model import Cluster, Running, ThroughputCurve
-from ef_slurm.queue.states import JobState
+from ef_slurm.model import Cluster, JobState, Running, ThroughputCurve
 from tests.unit.daemon.make import FOUR_NODES, NOW, TWO_NODES, progress, row, running
 
 TRAINING = row(

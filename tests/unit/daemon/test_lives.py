@@ -12,9 +12,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ef_slurm.model import IfInfeasible
-from ef_slurm.queue.rows import QueueJob
-from ef_slurm.queue.states import FINAL, JobState
+from ef_slurm.model import FINAL, IfInfeasible, JobState, QueueJob
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.unit.daemon.world import World
 

@@ -14,16 +14,18 @@ from ef_slurm.model import (
     FOREVER,
     Block,
     Decision,
+    EventKind,
+    JobState,
     Outcome,
     Overhead,
     Plan,
     PromiseState,
+    QueueJob,
     Reason,
     ReasonCode,
     Verdict,
+    planner_id,
 )
-from ef_slurm.queue.rows import QueueJob, planner_id
-from ef_slurm.queue.states import EventKind, JobState
 from ef_slurm.queue.store import Queue
 from tests.unit.daemon.make import ELSEWHERE, FOUR_NODES, NOW, TWO_NODES, row
 

@@ -14,9 +14,7 @@ from tempfile import TemporaryDirectory
 
 from ef_slurm.daemon.capacity import Ground
 from ef_slurm.daemon.setup import Setup
-from ef_slurm.model import IfInfeasible, Policy
-from ef_slurm.queue.rows import planner_id
-from ef_slurm.queue.states import EventKind
+from ef_slurm.model import EventKind, IfInfeasible, Policy, planner_id
 from ef_slurm.simulator.analytic import analytic_tables
 from ef_slurm.simulator.generate import Recipe, generate
 from ef_slurm.simulator.overhead import parse_overhead

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from ef_slurm.model import IfInfeasible, Outcome, Plan
+from ef_slurm.model import EventKind, IfInfeasible, JobState, Outcome, Plan, PromiseOutcome
 from ef_slurm.planner.plan import plan
-from ef_slurm.queue.states import EventKind, JobState, PromiseOutcome
 from ef_slurm.slurm.types import JobUpdate, SlurmJob
 from tests.unit.daemon.world import World
 

@@ -48,9 +48,7 @@ from ef_slurm.daemon.messages import (
 from ef_slurm.daemon.munge import Identity, MungeError, MungeProblem
 from ef_slurm.daemon.server import Server, ServerError
 from ef_slurm.daemon.wire import Envelope, Transport
-from ef_slurm.model import JobKind, Outcome
-from ef_slurm.queue.rows import JobRequest
-from ef_slurm.queue.states import JobState
+from ef_slurm.model import JobKind, JobRequest, JobState, Outcome
 from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import LimitsTable
 from ef_slurm.slurm.interface import Slurm

@@ -16,7 +16,6 @@ from ef_slurm.daemon.messages import (
     FailureCode,
     Judged,
     ListJobs,
-    OtherJob,
     Ping,
     Pong,
     Register,
@@ -40,6 +39,9 @@ from ef_slurm.daemon.wire import (
 from ef_slurm.model import (
     IfInfeasible,
     JobKind,
+    JobRequest,
+    JobState,
+    OtherJob,
     Outcome,
     Overhead,
     Reason,
@@ -47,8 +49,6 @@ from ef_slurm.model import (
     ThroughputCurve,
     Verdict,
 )
-from ef_slurm.queue.rows import JobRequest
-from ef_slurm.queue.states import JobState
 
 REQUEST = JobRequest(
     slurm_job_id=7,

@@ -42,10 +42,8 @@ from ef_slurm.daemon.messages import (
     Withdraw,
 )
 from ef_slurm.daemon.wire import Transport
-from ef_slurm.model import Outcome, Reason, ReasonCode, Verdict
+from ef_slurm.model import JobState, Outcome, Reason, ReasonCode, Verdict, planner_id
 from ef_slurm.queue.errors import QueueMissingError
-from ef_slurm.queue.rows import planner_id
-from ef_slurm.queue.states import JobState
 from ef_slurm.queue.store import Queue
 from tests.unit.daemon.test_wire import REQUEST, FakeMunge
 

@@ -13,9 +13,17 @@ from ef_slurm.daemon.capacity import Ground
 from ef_slurm.daemon.facts import Reports
 from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.setup import Setup
-from ef_slurm.model import IfInfeasible, JobKind, Overhead, ThroughputCurve
-from ef_slurm.queue.rows import JobRequest, QueueJob
-from ef_slurm.queue.states import ACTIVE, FINAL, JobState
+from ef_slurm.model import (
+    ACTIVE,
+    FINAL,
+    IfInfeasible,
+    JobKind,
+    JobRequest,
+    JobState,
+    Overhead,
+    QueueJob,
+    ThroughputCurve,
+)
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.memory import MemorySlurm

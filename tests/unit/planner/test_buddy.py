@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from ef_slurm.model import Block, Cluster, ModelError, Node, NodeGroup, Outage
-from ef_slurm.planner.buddy import Request, Resident, place, room, same_place, shrunk
+from ef_slurm.model import Block, Cluster, ModelError, Node, NodeGroup, Outage, same_place
+from ef_slurm.planner.buddy import Request, Resident, place, room, shrunk
 
 
 def group(nodes: int, gpus_per_node: int, down: tuple[int, ...] = ()) -> NodeGroup:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ef_slurm.model import Block, Cluster, NodeGroup
-from ef_slurm.planner.buddy import Request, Resident, place, room, same_place
+from ef_slurm.model import Block, Cluster, NodeGroup, same_place
+from ef_slurm.planner.buddy import Request, Resident, place, room
 
 Jobs = dict[str, int]
 

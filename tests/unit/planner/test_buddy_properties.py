@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ef_slurm.model import Block, Cluster, NodeGroup
+from ef_slurm.model import Block, Cluster, NodeGroup, same_place
 from ef_slurm.planner.blocks import usable_gpus
-from ef_slurm.planner.buddy import Placement, Request, Resident, place, room, same_place
+from ef_slurm.planner.buddy import Placement, Request, Resident, place, room
 from tests.unit.planner.strategies import node_groups
 
 NOW = 0.0

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.model import JobKind, Overhead, ThroughputCurve
+from ef_slurm.model import JobKind, JobRequest, Overhead, QueueJob, ThroughputCurve
 from ef_slurm.queue import Queue
-from ef_slurm.queue.rows import JobRequest, QueueJob
 
 REQUEST = JobRequest(
     slurm_job_id=100,

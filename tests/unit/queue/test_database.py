@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.model import JobState, QueueJob
 from ef_slurm.queue import DaemonLock, Queue, filesystem
 from ef_slurm.queue.errors import (
     DaemonRunningError,
@@ -22,9 +23,7 @@ from ef_slurm.queue.errors import (
     QueueOnNetworkFilesystemError,
     QueueTooNewError,
 )
-from ef_slurm.queue.rows import QueueJob
 from ef_slurm.queue.schema import MIGRATIONS
-from ef_slurm.queue.states import JobState
 
 Add = Callable[..., QueueJob]
 

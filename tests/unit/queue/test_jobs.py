@@ -8,14 +8,20 @@ from dataclasses import replace
 import pytest
 
 from ef_slurm.model import (
+    ACTIVE,
     Block,
+    EventKind,
     JobKind,
+    JobState,
     PromiseState,
+    QueueJob,
     Reason,
     ReasonCode,
     Running,
     Segment,
     Standing,
+    planner_id,
+    queue_id,
 )
 from ef_slurm.queue import Queue
 from ef_slurm.queue.errors import (
@@ -25,8 +31,7 @@ from ef_slurm.queue.errors import (
     NoSuchRowError,
     QueueError,
 )
-from ef_slurm.queue.rows import QueueJob, planner_id, queue_id
-from ef_slurm.queue.states import ACTIVE, TRANSITIONS, EventKind, JobState
+from ef_slurm.queue.transitions import TRANSITIONS
 
 Add = Callable[..., QueueJob]
 BLOCK = Block("a100", ("n1", "n2"), 4)

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from ef_slurm.model import EventKind, IntentState, JobState
 from ef_slurm.queue import Queue
-from ef_slurm.queue.states import EventKind, IntentState, JobState
 
 WRITER = Path(__file__).with_name("writer.py")
 KILLS = 25

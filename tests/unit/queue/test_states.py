@@ -2,16 +2,8 @@
 
 import pytest
 
-from ef_slurm.model import Standing
-from ef_slurm.queue.states import (
-    ACTIVE,
-    FINAL,
-    INTENT_TRANSITIONS,
-    TRANSITIONS,
-    IntentState,
-    JobState,
-    standing,
-)
+from ef_slurm.model import ACTIVE, FINAL, IntentState, JobState, Standing, standing
+from ef_slurm.queue.transitions import INTENT_TRANSITIONS, TRANSITIONS
 
 
 def test_every_state_has_its_line() -> None:

@@ -9,13 +9,21 @@ from ef_slurm.model import (
     FOREVER,
     Block,
     Decision,
+    Event,
+    EventKind,
+    IntentAction,
+    IntentState,
+    Json,
     Outcome,
     Plan,
+    PromiseOutcome,
     PromiseState,
+    QueueJob,
     Reason,
     ReasonCode,
     Segment,
     Verdict,
+    planner_id,
 )
 from ef_slurm.queue import Queue
 from ef_slurm.queue.errors import (
@@ -23,13 +31,6 @@ from ef_slurm.queue.errors import (
     ForbiddenTransitionError,
     NoSuchRowError,
     QueueError,
-)
-from ef_slurm.queue.rows import Event, Json, QueueJob, planner_id
-from ef_slurm.queue.states import (
-    EventKind,
-    IntentAction,
-    IntentState,
-    PromiseOutcome,
 )
 
 Add = Callable[..., QueueJob]

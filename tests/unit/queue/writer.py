@@ -3,10 +3,8 @@
 import sys
 from pathlib import Path
 
-from ef_slurm.model import JobKind, ThroughputCurve
+from ef_slurm.model import IntentAction, IntentState, JobKind, JobRequest, JobState, ThroughputCurve
 from ef_slurm.queue import Queue
-from ef_slurm.queue.rows import JobRequest
-from ef_slurm.queue.states import IntentAction, IntentState, JobState
 
 ACTOR = "ef-schedd"
 

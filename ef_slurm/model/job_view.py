@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ef_slurm.model import IfInfeasible, JobKind, PromiseState, Reason, Schedule
-from ef_slurm.queue.rows import Promise, QueueJob, StoredVerdict, queue_id
-from ef_slurm.queue.states import JobState, PromiseOutcome
+from ef_slurm.model.job import IfInfeasible, JobKind
+from ef_slurm.model.job_state import JobState
+from ef_slurm.model.plan import PromiseState, Reason
+from ef_slurm.model.promise import Promise, PromiseOutcome, StoredVerdict
+from ef_slurm.model.queued_job import QueueJob, queue_id
+from ef_slurm.model.reservation import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +111,12 @@ def named_queue_ids(view: JobView) -> set[int]:
     """The other jobs that the view's reasons speak of, by queue id."""
     reasons = (view.reason, view.verdict.reason if view.verdict else None)
     return {queue_id(reason.job) for reason in reasons if reason is not None and reason.job}
+
+
+@dataclass(frozen=True, slots=True)
+class OtherJob:
+    """How a queue id that occurs in a reason is called by people."""
+
+    queue_id: int
+    job_id: int
+    owner: str

@@ -1,0 +1,79 @@
+"""The words of ef-slurm as immutable values, one file per concept.
+
+Everything here is data: no clock, no I/O, nothing of ours imported. Wrong values are refused when
+an object is made, with a `ModelError` that names the field and the value, so that the rooms behind
+this boundary need not check again. Begin with `job`, `plan` and `queued_job`.
+
+Units: times are UTC epoch seconds (a simulator uses its trace's own clock), durations are seconds,
+rates are iterations per second, shares are whole GPUs.
+"""
+
+from ef_slurm.model.block import Block, same_place
+from ef_slurm.model.checks import is_power_of_two
+from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
+from ef_slurm.model.curve import ThroughputCurve
+from ef_slurm.model.errors import ModelError
+from ef_slurm.model.event import Event, EventKind, Json
+from ef_slurm.model.intent import Intent, IntentAction, IntentState
+from ef_slurm.model.job import IfInfeasible, Job, JobKind, Standing
+from ef_slurm.model.job_state import ACTIVE, FINAL, JobState, standing
+from ef_slurm.model.job_view import JobView, OtherJob, named_queue_ids, view
+from ef_slurm.model.overhead import Overhead
+from ef_slurm.model.plan import Decision, Outcome, Plan, PromiseState, Reason, ReasonCode, Verdict
+from ef_slurm.model.policy import Limit, Policy, RiskOrder
+from ef_slurm.model.promise import Promise, PromiseOutcome, StoredVerdict
+from ef_slurm.model.queued_job import QueueJob, planner_id, queue_id
+from ef_slurm.model.request import JobRequest
+from ef_slurm.model.reservation import Running, Schedule, Segment
+
+__all__ = [
+    "ACTIVE",
+    "FINAL",
+    "FOREVER",
+    "Block",
+    "Cluster",
+    "Decision",
+    "Event",
+    "EventKind",
+    "IfInfeasible",
+    "Intent",
+    "IntentAction",
+    "IntentState",
+    "Job",
+    "JobKind",
+    "JobRequest",
+    "JobState",
+    "JobView",
+    "Json",
+    "Limit",
+    "ModelError",
+    "Node",
+    "NodeGroup",
+    "OtherJob",
+    "Outage",
+    "Outcome",
+    "Overhead",
+    "Plan",
+    "Policy",
+    "Promise",
+    "PromiseOutcome",
+    "PromiseState",
+    "QueueJob",
+    "Reason",
+    "ReasonCode",
+    "RiskOrder",
+    "Running",
+    "Schedule",
+    "Segment",
+    "Standing",
+    "StoredVerdict",
+    "ThroughputCurve",
+    "Verdict",
+    "is_power_of_two",
+    "named_queue_ids",
+    "planner_id",
+    "queue_id",
+    "same_place",
+    "standing",
+    "view",
+]

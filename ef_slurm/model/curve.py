@@ -1,0 +1,44 @@
+"""Throughput curves: GPUs to iterations/s."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ef_slurm.model.checks import is_power_of_two
+from ef_slurm.model.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class ThroughputCurve:
+    """Measured iterations/s by GPU count, for one (model, global batch size, GPU type).
+
+    `points` holds (GPUs, iterations/s) in increasing order of GPUs, each a power of two that can
+    run; a size that is missing cannot. Real curves are not always monotone: the planner uses the
+    non-decreasing envelope (`ef_slurm.planner.curve`).
+
+    >>> ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 30.0}).points
+    ((1, 10.0), (2, 18.0), (4, 30.0))
+    """
+
+    points: tuple[tuple[int, float], ...]
+
+    def __post_init__(self) -> None:
+        if not self.points:
+            raise ModelError("throughput curve", self.points, "give at least one GPUs:iterations/s")
+        last = 0
+        for gpus, rate in self.points:
+            if not is_power_of_two(gpus):
+                raise ModelError("throughput curve GPUs", gpus, "a power of two (1, 2, 4, …)")
+            if gpus <= last:
+                raise ModelError("throughput curve GPUs", gpus, f"larger than {last}")
+            if not (math.isfinite(rate) and rate > 0):
+                raise ModelError(
+                    f"throughput at {gpus} GPUs", rate, "a positive number of iterations/s"
+                )
+            last = gpus
+
+    @classmethod
+    def of(cls, rates: dict[int, float]) -> ThroughputCurve:
+        """The curve of a {GPUs: iterations/s} table."""
+        return cls(tuple(sorted(rates.items())))

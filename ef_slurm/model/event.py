@@ -1,0 +1,49 @@
+"""The audit log: who, what, why, numbers."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
+
+
+class EventKind(enum.Enum):
+    """What the audit log tells."""
+
+    SUBMITTED = "submitted"
+    STATE = "state"  # data: from, to
+    VERDICT = "verdict"
+    PROMISED = "promised"
+    PROMISE = "promise"  # its state changed; data: from, to
+    SHARE = "share"  # GPUs changed; data: from, to, nodes
+    INTENT = "intent"  # data: intent, action, state
+    PROGRESS = "progress"
+    CHECKPOINT = "checkpoint"
+    NODE = "node"  # lost or back
+    MEASURED = "measured"  # data: job_id's seconds per change, or iterations/s at a share
+    USER = "user"  # somebody acted on the Slurm job behind our back
+    DAEMON = "daemon"  # started, stopped, recovered
+    ERROR = "error"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the audit log: who, what, why, numbers.
+
+    Args:
+        job_id: None for what concerns no job in particular.
+        actor: "ef-schedd", or the user that did it.
+        message: a sentence.
+    """
+
+    at: float
+    kind: EventKind
+    actor: str
+    message: str
+    job_id: int | None = None
+    data: Mapping[str, Json] = field(default_factory=dict)
+    id: int = 0

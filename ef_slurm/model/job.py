@@ -1,0 +1,105 @@
+"""A job as the planner sees it."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+
+from ef_slurm.model.checks import check_finite
+from ef_slurm.model.curve import ThroughputCurve
+from ef_slurm.model.errors import ModelError
+from ef_slurm.model.overhead import Overhead
+from ef_slurm.model.reservation import Running, Schedule
+
+
+class JobKind(enum.Enum):
+    """What the deadline means to the job."""
+
+    DEADLINE = "deadline"  # promised or not run (as `IfInfeasible` says)
+    SOFT_DEADLINE = "soft-deadline"  # may be missed by `Job.grace` seconds
+    BEST_EFFORT = "best-effort"  # none
+
+
+class IfInfeasible(enum.Enum):
+    """What a newcomer wants when its deadline cannot be promised."""
+
+    REJECT = "reject"
+    WAIT = "wait"
+    BEST_EFFORT = "best-effort"
+
+
+class Standing(enum.Enum):
+    """Where a job stands with the planner."""
+
+    NEW = "new"  # not judged yet
+    WAITLISTED = "waitlisted"  # judged, not promised, tested again whenever capacity appears
+    ADMITTED = "admitted"  # has a promise, or runs as best effort
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training run as the planner sees it at one moment.
+
+    Args:
+        id: the queue's name of the job; also the last tie-breaker everywhere.
+        submitted: when it arrived.
+        iterations: how many remain (a float: a report may fall between two).
+        curves: (GPU type, curve) for every type that it may use.
+        kind: what its deadline means.
+        deadline: when it must be finished; None for best effort.
+        grace: seconds by which a soft deadline may be missed.
+        if_infeasible: what it wants when it cannot be promised.
+        standing: new, waitlisted or admitted.
+        overhead: what a start and a reshape cost it.
+        running: what it holds now, or None.
+        plan: its plan in hand: the schedule that the last plan gave it. Empty for none.
+        last_reshape: when its share last changed by the planner's will.
+        reshapes: how often it did.
+        owner, account: for limits.
+        max_gpus: the largest share that it accepts.
+    """
+
+    id: str
+    submitted: float
+    iterations: float
+    curves: tuple[tuple[str, ThroughputCurve], ...]
+    kind: JobKind = JobKind.DEADLINE
+    deadline: float | None = None
+    grace: float = 0.0
+    if_infeasible: IfInfeasible = IfInfeasible.REJECT
+    standing: Standing = Standing.NEW
+    overhead: Overhead = field(default_factory=Overhead)
+    running: Running | None = None
+    plan: Schedule = ()
+    last_reshape: float = -math.inf
+    reshapes: int = 0
+    owner: str = ""
+    account: str = ""
+    max_gpus: int | None = None
+
+    def __post_init__(self) -> None:
+        check_finite("submission time", self.submitted, wanted="seconds since the epoch")
+        if not (math.isfinite(self.iterations) and self.iterations > 0):
+            raise ModelError("iterations", self.iterations, "a positive number")
+        if not self.curves:
+            raise ModelError("throughput curves", self.curves, "one for at least one GPU type")
+        types = [gpu_type for gpu_type, _ in self.curves]
+        if len(set(types)) != len(types):
+            raise ModelError("throughput curves", types, "one curve per GPU type")
+        check_finite("grace", self.grace, low=0.0, wanted="seconds, 0 or more")
+        if self.kind is JobKind.BEST_EFFORT:
+            if self.deadline is not None:
+                raise ModelError("deadline", self.deadline, "none for a best-effort job")
+        elif self.deadline is None:
+            raise ModelError("deadline", self.deadline, f"a time for a {self.kind.value} job")
+        else:
+            check_finite("deadline", self.deadline, wanted="seconds since the epoch")
+            if self.standing is Standing.NEW and self.deadline <= self.submitted:
+                raise ModelError(
+                    "deadline", self.deadline, f"later than the submission at {self.submitted!r}"
+                )
+        if self.grace and self.kind is not JobKind.SOFT_DEADLINE:
+            raise ModelError("grace", self.grace, "only for a soft deadline")
+        if self.max_gpus is not None and self.max_gpus < 1:
+            raise ModelError("max GPUs", self.max_gpus, "1 or more")

@@ -1,0 +1,123 @@
+"""A job of the queue."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ef_slurm.model.job import Job, JobKind
+from ef_slurm.model.job_state import JobState, standing
+from ef_slurm.model.plan import PromiseState, Reason
+from ef_slurm.model.request import JobRequest
+from ef_slurm.model.reservation import Running, Schedule
+
+
+def planner_id(job_id: int) -> str:
+    """The planner's name of a queue job: padded, so that names sort as numbers do.
+
+    >>> planner_id(7) < planner_id(10)
+    True
+    """
+    return f"{job_id:010d}"
+
+
+def queue_id(planner_name: str) -> int:
+    """The inverse of `planner_id`."""
+    return int(planner_name)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueJob:
+    """One job of the queue.
+
+    To change one: `dataclasses.replace` and `Queue.save`; its state: `Queue.move`.
+
+    Args:
+        id: the queue's name of it.
+        request: what was submitted.
+        state: where it is.
+        revision: grows with every write; `Queue.save` refuses an outdated one.
+        held_from: the state to return to, while it is held.
+        best_effort: whether it runs as best effort although it asked for a deadline.
+        generation: how many times it has been (re)started.
+        iteration: iterations done, by its last report; `checkpoint_iteration` those safe on disk.
+        rate: iterations/s, by its last report; `progress_at` when it came.
+        running: what it holds, or None.
+        plan: its plan in hand; `finish` its predicted finish.
+        promise: what the last plan says about its promise.
+        reason: why it has the share that it has.
+        fruitless: starts in a row that gained no iteration.
+        ended_at: when it reached a final state.
+        exit_code: of its script.
+        note: the last thing that its owner should know.
+    """
+
+    id: int
+    request: JobRequest
+    state: JobState
+    revision: int = 0
+    held_from: JobState | None = None
+    best_effort: bool = False
+    generation: int = 0
+    iteration: float = 0.0
+    checkpoint_iteration: float = 0.0
+    rate: float | None = None
+    progress_at: float | None = None
+    first_started_at: float | None = None
+    running: Running | None = None
+    plan: Schedule = ()
+    finish: float | None = None
+    promise: PromiseState = PromiseState.NONE
+    reason: Reason | None = None
+    last_reshape: float = -math.inf
+    reshapes: int = 0
+    fruitless: int = 0
+    ended_at: float | None = None
+    exit_code: int | None = None
+    note: str = ""
+
+    @property
+    def share(self) -> int:
+        """GPUs held."""
+        return 0 if self.running is None else self.running.gpus
+
+    @property
+    def remaining(self) -> float:
+        """Iterations to go, by its last report."""
+        return max(0.0, self.request.iterations - self.iteration)
+
+    @property
+    def kind(self) -> JobKind:
+        """What it runs as."""
+        return JobKind.BEST_EFFORT if self.best_effort else self.request.kind
+
+    def for_planner(self, *, iterations: float | None = None) -> Job:
+        """The job as the planner sees it.
+
+        Args:
+            iterations: how many remain now, where the caller knows better than the last report.
+
+        Raises:
+            ModelError: nothing remains to be done.
+        """
+        request = self.request
+        best_effort = self.kind is JobKind.BEST_EFFORT
+        return Job(
+            id=planner_id(self.id),
+            submitted=request.submitted,
+            iterations=self.remaining if iterations is None else iterations,
+            curves=request.curves,
+            kind=self.kind,
+            deadline=None if best_effort else request.deadline,
+            grace=request.grace if self.kind is JobKind.SOFT_DEADLINE else 0.0,
+            if_infeasible=request.if_infeasible,
+            standing=standing(self.state),
+            overhead=request.overhead,
+            running=self.running,
+            plan=self.plan,
+            last_reshape=self.last_reshape,
+            reshapes=self.reshapes,
+            owner=request.owner,
+            account=request.account,
+            max_gpus=request.max_gpus,
+        )

@@ -1,0 +1,52 @@
+"""What was submitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ef_slurm.model.curve import ThroughputCurve
+from ef_slurm.model.job import IfInfeasible, JobKind
+from ef_slurm.model.overhead import Overhead
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What was submitted. Never changes, except for the Slurm job that carries it.
+
+    Args:
+        slurm_job_id: the held Slurm job.
+        owner, uid: the user that owns it, by name and number.
+        submitted: when.
+        iterations: to train in all.
+        curves: (GPU type, curve).
+        curve_source: where they are from, in words ("--throughput", a file's path).
+        overhead: seconds per start, reshape and shrink that the promise is based on.
+        max_time: the user's `--time`: seconds of wall-clock time from the first start, or None.
+        state_dir: the job's state directory on the shared file system.
+        script, options, arguments, directory: what sbatch was given, to submit it again.
+    """
+
+    slurm_job_id: int
+    owner: str
+    uid: int
+    name: str
+    submitted: float
+    kind: JobKind
+    iterations: int
+    global_batch_size: int
+    curves: tuple[tuple[str, ThroughputCurve], ...]
+    state_dir: str
+    script: str
+    deadline: float | None = None
+    grace: float = 0.0
+    if_infeasible: IfInfeasible = IfInfeasible.REJECT
+    overhead: Overhead = field(default_factory=Overhead)
+    curve_source: str = ""
+    max_gpus: int | None = None
+    max_time: float | None = None
+    cluster: str = ""
+    account: str = ""
+    partition: str = ""
+    options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    directory: str = ""
