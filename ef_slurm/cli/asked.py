@@ -12,9 +12,9 @@ from pathlib import Path
 from ef_slurm.cli.errors import UsageError
 from ef_slurm.cli.options import Given
 from ef_slurm.cli.sbatch_options import PASSED_NAMES, REFUSED
+from ef_slurm.formats.durations import DurationError, parse_duration
+from ef_slurm.formats.times import InstantError, parse_instant
 from ef_slurm.model import IfInfeasible, JobKind
-from ef_slurm.slurm.durations import DurationError, parse_duration
-from ef_slurm.slurm.times import InstantError, parse_instant
 
 DEFAULT_GRACE = 0.25
 """Grace of ``--soft`` without one, as a part of the time until the deadline."""

@@ -15,8 +15,8 @@ from datetime import tzinfo
 
 from ef_slurm.cli import say
 from ef_slurm.cli.errors import UsageError
+from ef_slurm.formats.hostlist import compress
 from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState
-from ef_slurm.slurm.hostlist import compress
 
 BAR_CELLS = 10
 

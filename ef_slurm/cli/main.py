@@ -15,12 +15,12 @@ from ef_slurm.cli.columns import Tone
 from ef_slurm.cli.errors import CommandError, ExitCode
 from ef_slurm.daemon.client import FailureError, UnreachableError
 from ef_slurm.daemon.messages import FailureCode
+from ef_slurm.formats.times import InstantError
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.siteconfig.errors import SiteConfigError
 from ef_slurm.siteconfig.load import load
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.errors import NotPermittedError, SlurmError
-from ef_slurm.slurm.times import InstantError
 
 _FAILURES = {
     FailureCode.DENIED: ExitCode.DENIED,

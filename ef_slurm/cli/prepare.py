@@ -19,10 +19,10 @@ from ef_slurm.cli.errors import UsageError
 from ef_slurm.cli.sbatch_options import SCRUBBED_VARIABLES
 from ef_slurm.cli.script import Script
 from ef_slurm.contract import DEFAULT_CHECKPOINT_SECONDS
+from ef_slurm.formats.durations import format_duration
 from ef_slurm.launch import LaunchError, LaunchRequest, render
 from ef_slurm.model import JobRequest, Overhead
 from ef_slurm.siteconfig.tables import SiteConfig
-from ef_slurm.slurm.durations import format_duration
 from ef_slurm.slurm.types import Submission
 
 _LEAST_MARGIN = 3600.0

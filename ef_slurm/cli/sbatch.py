@@ -28,10 +28,10 @@ from ef_slurm.cli.submit import Answer, await_end, resume, submit
 from ef_slurm.cli.verdicts import Shown
 from ef_slurm.daemon.client import Client, UnreachableError, expect
 from ef_slurm.daemon.messages import Judge, Judged, Ping, Pong
+from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import JobRequest, JobState
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.zone import local_zone
 
 PROGRAM = "ef-sbatch"
 

@@ -14,12 +14,14 @@ from typing import Any
 import click
 
 from ef_slurm.cli import sim_options
+from ef_slurm.formats.errors import FormatError
+from ef_slurm.formats.files import write_whole
+from ef_slurm.formats.throughput import ThroughputTables, read_throughputs
 from ef_slurm.model import IfInfeasible
 from ef_slurm.simulator.analytic import analytic_tables, write_tables
 from ef_slurm.simulator.compare import simulate_all
 from ef_slurm.simulator.errors import InvariantError, SimulatorError
 from ef_slurm.simulator.generate import Recipe, generate, only_models
-from ef_slurm.simulator.outfile import write_whole
 from ef_slurm.simulator.overhead import OverheadModel
 from ef_slurm.simulator.policies.registry import POLICIES
 from ef_slurm.simulator.report.html import compare_page, run_page
@@ -32,7 +34,6 @@ from ef_slurm.simulator.report.table import HEADINGS, cells, grid, sheet
 from ef_slurm.simulator.run import Request, Result, prepare, simulate
 from ef_slurm.simulator.sacct import read_sacct
 from ef_slurm.simulator.site import SiteQuestion, answer_site, parse_scaling
-from ef_slurm.simulator.throughput import ThroughputTables, read_throughputs
 from ef_slurm.simulator.trace import Trace, read_trace, trace_text
 
 
@@ -47,7 +48,7 @@ def _reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     def guarded(**options: Any) -> None:
         try:
             command(**options)
-        except SimulatorError as error:
+        except (SimulatorError, FormatError) as error:
             kind = _Bug if isinstance(error, InvariantError) else click.ClickException
             raise kind(str(error)) from None
 
@@ -341,7 +342,7 @@ def _possible(requests: list[Request]) -> list[Request]:
     for request in requests:
         try:
             prepare(request)
-        except SimulatorError as error:
+        except (SimulatorError, FormatError) as error:
             click.echo(f"note: {request.policy} left out: {error}", err=True)
         else:
             possible.append(request)

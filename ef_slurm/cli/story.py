@@ -8,6 +8,8 @@ from datetime import datetime, tzinfo
 from ef_slurm.cli import say
 from ef_slurm.cli.columns import done, promise_word, slack
 from ef_slurm.daemon.messages import Story
+from ef_slurm.formats.hostlist import compress
+from ef_slurm.formats.times import format_instant
 from ef_slurm.model import (
     FINAL,
     Event,
@@ -18,8 +20,6 @@ from ef_slurm.model import (
     Promise,
     PromiseOutcome,
 )
-from ef_slurm.slurm.hostlist import compress
-from ef_slurm.slurm.times import format_instant
 
 _HIDDEN = frozenset({EventKind.INTENT, EventKind.PROGRESS, EventKind.PROMISED})
 """Left out unless everything is asked for: how it was done, and what a verdict has told."""

@@ -30,8 +30,8 @@ from ef_slurm.daemon.client import (
     await_status,
     expect,
 )
-from ef_slurm.daemon.codec import DecodeError, decode, encode
 from ef_slurm.daemon.messages import JobStatus, Register, Registered, Until, Withdraw
+from ef_slurm.formats.codec import DecodeError, decode, encode
 from ef_slurm.model import JobRequest, Outcome
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.slurm.errors import SlurmError, SlurmTimeoutError

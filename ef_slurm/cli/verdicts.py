@@ -9,10 +9,10 @@ from datetime import tzinfo
 
 from ef_slurm.cli import say
 from ef_slurm.cli.errors import ExitCode
-from ef_slurm.daemon.codec import encode
-from ef_slurm.daemon.words import reason_sentence
+from ef_slurm.formats.codec import encode
+from ef_slurm.formats.sentences import reason_sentence
+from ef_slurm.formats.times import format_instant
 from ef_slurm.model import JobKind, JobRequest, Outcome, Reason, Schedule
-from ef_slurm.slurm.times import format_instant
 
 _PASTE_SECONDS = 5.0
 _PASTE_PART = 0.02

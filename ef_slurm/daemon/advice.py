@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from ef_slurm.daemon.words import gpus, verdict_sentence
+from ef_slurm.formats.sentences import gpus, verdict_sentence
 from ef_slurm.model import Plan, QueueJob, planner_id
 
 _log = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ef_slurm.daemon.measure import Change
-from ef_slurm.daemon.words import NameOf, instant, reason_sentence, verdict_sentence
+from ef_slurm.formats.hostlist import compress
+from ef_slurm.formats.sentences import NameOf, instant, reason_sentence, verdict_sentence
 from ef_slurm.model import (
     ACTIVE,
     Block,
@@ -28,7 +29,6 @@ from ef_slurm.model import (
     same_place,
 )
 from ef_slurm.queue.store import Queue
-from ef_slurm.slurm.hostlist import compress
 
 ACTOR = "ef-schedd"
 

@@ -34,7 +34,7 @@ from ef_slurm.daemon.planning import record
 from ef_slurm.daemon.resubmit import Resubmitter
 from ef_slurm.daemon.setup import Setup
 from ef_slurm.daemon.watch import Watch
-from ef_slurm.daemon.words import verdict_sentence
+from ef_slurm.formats.sentences import verdict_sentence
 from ef_slurm.model import (
     ACTIVE,
     FINAL,

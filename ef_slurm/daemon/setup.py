@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from ef_slurm.daemon.capacity import Ground
 from ef_slurm.daemon.reconcile import Patience
+from ef_slurm.formats.hostlist import expand
 from ef_slurm.model import Policy
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
-from ef_slurm.slurm.hostlist import expand
 from ef_slurm.slurm.types import HoldKind
 
 

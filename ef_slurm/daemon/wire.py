@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from ef_slurm.daemon.codec import DecodeError, decode, encode
 from ef_slurm.daemon.messages import (
     REQUESTS,
     RESPONSES,
@@ -34,6 +33,7 @@ from ef_slurm.daemon.messages import (
     Response,
 )
 from ef_slurm.daemon.munge import Identity, Munge, MungeError, MungeProblem
+from ef_slurm.formats.codec import DecodeError, decode, encode
 
 VERSION = 1
 REQUEST_LIMIT = 1 << 20

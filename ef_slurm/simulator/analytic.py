@@ -21,8 +21,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from ef_slurm.formats.throughput import BATCH_COLUMN, ThroughputTables
 from ef_slurm.model import ThroughputCurve
-from ef_slurm.simulator.throughput import BATCH_COLUMN, ThroughputTables
 
 NVLINK_BYTES_PER_SECOND = 150e9
 NETWORK_BYTES_PER_SECOND = 6e9

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ef_slurm.formats.throughput import ThroughputTables
 from ef_slurm.simulator.errors import SimulatorError
-from ef_slurm.simulator.throughput import ThroughputTables
 from ef_slurm.simulator.trace import Trace, TraceJob, make_trace
 
 _SIZES = (1, 2, 4, 8, 16)

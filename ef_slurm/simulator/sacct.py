@@ -26,7 +26,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ef_slurm.simulator.tablefile import Row, TableFile
+from ef_slurm.formats.delimited import Row, TableFile
 
 _UNKNOWN = {"", "Unknown", "None", "N/A", "NONE", "unknown"}
 _NO_LIMIT = {"UNLIMITED", "Partition_Limit", "PARTITION_LIMIT", "INVALID", *_UNKNOWN}

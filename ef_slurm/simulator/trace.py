@@ -24,10 +24,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ef_slurm.formats.delimited import Row, TableFile
+from ef_slurm.formats.errors import InputError
+from ef_slurm.formats.throughput import ThroughputTables
 from ef_slurm.model import JobKind, ThroughputCurve
-from ef_slurm.simulator.errors import InputError
-from ef_slurm.simulator.tablefile import Row, TableFile
-from ef_slurm.simulator.throughput import ThroughputTables
 
 COLUMNS = (
     "job_id",

@@ -10,13 +10,13 @@ import re
 import time
 from collections.abc import Callable, Sequence
 
+from ef_slurm.formats.hostlist import compress
 from ef_slurm.slurm.errors import (
     NoSuchJobError,
     RefusedError,
     UnexpectedOutputError,
     UpdateIncompleteError,
 )
-from ef_slurm.slurm.hostlist import compress
 from ef_slurm.slurm.job_json import parse_jobs
 from ef_slurm.slurm.listing import (
     parse_configuration,

@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.slurm.errors import UnexpectedOutputError
-from ef_slurm.slurm.hostlist import HostlistError, expand
 from ef_slurm.slurm.types import HoldKind, JobBaseState, Requested, SlurmJob
 
 _NO_VALUE = 0xFFFFFFFE

@@ -10,9 +10,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 
-from ef_slurm.slurm.durations import DurationError, parse_duration
+from ef_slurm.formats.durations import DurationError, parse_duration
+from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.slurm.errors import UnexpectedOutputError
-from ef_slurm.slurm.hostlist import HostlistError, expand
 from ef_slurm.slurm.types import (
     GpuCount,
     SlurmConfiguration,

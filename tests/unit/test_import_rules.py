@@ -9,17 +9,19 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "ef_slurm"
 
 # A room may import itself and the rooms named here; nothing else of ours.
-GROUND = {"model", "contract"}
-SERVICES = {"planner", "slurm", "queue", "launch", "siteconfig"}
+GROUND = {"model", "contract", "formats"}
+SERVICES = {"planner", "slurm", "queue", "launch", "siteconfig", "api"}
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "model": set(),
     "contract": set(),
     "resources": set(),
+    "formats": {"model"},
     "planner": {"model"},
     "slurm": GROUND,
     "queue": GROUND,
     "launch": GROUND | {"resources"},
+    "api": GROUND,
     "siteconfig": GROUND | {"resources"},
     "simulator": GROUND | {"planner"},
     "profiling": GROUND | SERVICES,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ef_slurm.formats.files import write_whole
 from ef_slurm.simulator.errors import SimulatorError
-from ef_slurm.simulator.outfile import write_whole
 from ef_slurm.simulator.report.series import (
     FATE_LABELS,
     Fate,

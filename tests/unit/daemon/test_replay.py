@@ -14,12 +14,12 @@ from tempfile import TemporaryDirectory
 
 from ef_slurm.daemon.capacity import Ground
 from ef_slurm.daemon.setup import Setup
+from ef_slurm.formats.throughput import read_throughputs
 from ef_slurm.model import EventKind, IfInfeasible, Policy, planner_id
 from ef_slurm.simulator.analytic import analytic_tables
 from ef_slurm.simulator.generate import Recipe, generate
 from ef_slurm.simulator.overhead import parse_overhead
 from ef_slurm.simulator.run import Request, simulate
-from ef_slurm.simulator.throughput import read_throughputs
 from ef_slurm.simulator.trace import Trace, TraceJob, read_trace
 from ef_slurm.slurm.memory_cluster import Timing
 from tests.unit.daemon.world import Training, World

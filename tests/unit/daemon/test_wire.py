@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from ef_slurm.daemon.codec import DecodeError, decode, encode
 from ef_slurm.daemon.messages import (
     Await,
     Failure,
@@ -36,6 +35,7 @@ from ef_slurm.daemon.wire import (
     write_request,
     write_response,
 )
+from ef_slurm.formats.codec import DecodeError, decode, encode
 from ef_slurm.model import (
     IfInfeasible,
     JobKind,

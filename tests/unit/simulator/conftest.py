@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.formats.throughput import ThroughputTables, read_throughputs
 from ef_slurm.model import ThroughputCurve
-from ef_slurm.simulator.throughput import ThroughputTables, read_throughputs
 from ef_slurm.simulator.trace import TraceJob
 
 Table = Callable[[str, str], Path]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from ef_slurm.formats.errors import InputError
 from ef_slurm.simulator import sacct
-from ef_slurm.simulator.errors import InputError
 from ef_slurm.simulator.sacct import SiteJob, read_sacct
 from tests.unit.simulator.conftest import Table
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.formats.errors import InputError
+from ef_slurm.formats.throughput import ThroughputTables
 from ef_slurm.simulator.analytic import analytic_tables
-from ef_slurm.simulator.errors import InputError
 from ef_slurm.simulator.generate import Recipe, generate
-from ef_slurm.simulator.throughput import ThroughputTables
 from ef_slurm.simulator.trace import read_trace, require_requests, trace_text
 from tests.unit.simulator.conftest import Table
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.slurm.times import InstantError
-from ef_slurm.slurm.zone import local_zone
+from ef_slurm.formats.times import InstantError
+from ef_slurm.formats.zone import local_zone
 
 
 def test_tz_names_it() -> None:

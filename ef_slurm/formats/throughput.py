@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from ef_slurm.formats.delimited import Row, TableFile
+from ef_slurm.formats.errors import InputError
 from ef_slurm.model import ThroughputCurve, is_power_of_two
-from ef_slurm.simulator.errors import InputError
-from ef_slurm.simulator.tablefile import Row, TableFile
 
 BATCH_COLUMN = "global_batch_size"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ef_slurm.slurm.times import InstantError, format_instant, parse_instant
+from ef_slurm.formats.times import InstantError, format_instant, parse_instant
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 7, 15, 10, 30, tzinfo=BERLIN).timestamp()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.formats.errors import InputError
+from ef_slurm.formats.throughput import ThroughputTables, read_throughputs
 from ef_slurm.simulator.analytic import MODELS, analytic_tables, write_tables
-from ef_slurm.simulator.errors import InputError
-from ef_slurm.simulator.throughput import ThroughputTables, read_throughputs
 from tests.unit.simulator.conftest import Table
 
 

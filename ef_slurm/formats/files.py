@@ -6,14 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
-from ef_slurm.simulator.errors import SimulatorError
+from ef_slurm.formats.errors import FormatError
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
     """Writes a file beside its name first and renames it into place.
 
     Raises:
-        SimulatorError: it cannot be written.
+        FormatError: it cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary: Path | None = None
@@ -27,7 +27,7 @@ def write_whole(file: Path, content: str | bytes) -> None:
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise SimulatorError(f"{file}: cannot be written: {error.strerror or error}") from None
+        raise FormatError(f"{file}: cannot be written: {error.strerror or error}") from None
 
 
 def _umask() -> int:

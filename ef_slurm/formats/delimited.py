@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ef_slurm.simulator.errors import InputError, Problem
+from ef_slurm.formats.errors import InputError, Problem
 
 
 @dataclass(frozen=True, slots=True)

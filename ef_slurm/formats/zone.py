@@ -7,7 +7,7 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ef_slurm.slurm.times import InstantError
+from ef_slurm.formats.times import InstantError
 
 _LOCALTIME = Path("/etc/localtime")
 

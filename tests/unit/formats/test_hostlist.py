@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ef_slurm.slurm.hostlist import HostlistError, compress, expand
+from ef_slurm.formats.hostlist import HostlistError, compress, expand
 
 
 @pytest.mark.parametrize(

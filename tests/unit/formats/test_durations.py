@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ef_slurm.slurm.durations import DurationError, format_duration, parse_duration
+from ef_slurm.formats.durations import DurationError, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
