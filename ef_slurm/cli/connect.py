@@ -14,10 +14,10 @@ from ef_slurm.daemon.client import (
 )
 from ef_slurm.daemon.munge import MungeCommand
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
-from ef_slurm.slurm.commands import CommandSlurm
+from ef_slurm.slurm.commands.command_slurm import CommandSlurm
+from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.run import Runner
 
 
 def slurm_of(config: SiteConfig) -> CommandSlurm:

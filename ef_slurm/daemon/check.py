@@ -17,11 +17,11 @@ from ef_slurm.model import ModelError
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.filesystem import refuse_network_filesystem
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
-from ef_slurm.slurm.admin import AdminLevel, admin_level
-from ef_slurm.slurm.commands import CommandSlurm
+from ef_slurm.slurm.commands.accounting import AdminLevel, admin_level
+from ef_slurm.slurm.commands.command_slurm import CommandSlurm
+from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.run import Runner
 from ef_slurm.slurm.types import Observation, SlurmConfiguration, SlurmPartition
 
 OLDEST = (22, 5, 0)

@@ -25,10 +25,10 @@ from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.owner import DaemonLock
 from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
-from ef_slurm.slurm.commands import CommandSlurm
+from ef_slurm.slurm.commands.command_slurm import CommandSlurm
+from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.run import Runner
 
 NOTICE = 0.05
 """Seconds between looks for what another process wrote into the queue."""

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.slurm.commands import CommandSlurm
+from ef_slurm.slurm.commands.command_slurm import CommandSlurm
+from ef_slurm.slurm.commands.runner import Result, Runner, failure
 from ef_slurm.slurm.errors import SlurmTimeoutError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.memory import MemorySlurm
-from ef_slurm.slurm.memory_cluster import MemoryCluster, Timing
-from ef_slurm.slurm.run import Result, Runner, failure
 from ef_slurm.slurm.types import SlurmJob, Submission
+from tests.fakes.memory_cluster import MemoryCluster, Timing
+from tests.fakes.memory_slurm import MemorySlurm
 
 MINISLURM = Path(__file__).parents[2] / "docker" / "minislurm"
 SCRIPT = "#!/bin/bash\n# EF_STATE_DIR: what job_submit.lua knows our scripts by\nexec sleep 600\n"

@@ -33,9 +33,9 @@ from ef_slurm.model import (
     ThroughputCurve,
 )
 from ef_slurm.slurm.errors import RefusedError
-from ef_slurm.slurm.memory import MemorySlurm
-from ef_slurm.slurm.memory_cluster import MemoryCluster
 from ef_slurm.slurm.types import HoldKind, JobBaseState, Submission
+from tests.fakes.memory_cluster import MemoryCluster
+from tests.fakes.memory_slurm import MemorySlurm
 
 NOW = 1_700_000_000.0
 Make = Callable[..., JobView]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ef_slurm.contract import Order
 from ef_slurm.model import FINAL, IfInfeasible, JobState, PromiseOutcome, QueueJob
-from ef_slurm.slurm.memory import MemorySlurm
+from tests.fakes.memory_slurm import MemorySlurm
 from tests.unit.daemon.world import World
 
 MEMORY = Path("/dev/shm")

@@ -21,7 +21,7 @@ from ef_slurm.simulator.generate import Recipe, generate
 from ef_slurm.simulator.overhead import parse_overhead
 from ef_slurm.simulator.run import Request, simulate
 from ef_slurm.simulator.trace import Trace, TraceJob, read_trace
-from ef_slurm.slurm.memory_cluster import Timing
+from tests.fakes.memory_cluster import Timing
 from tests.unit.daemon.world import Training, World
 
 POLICY = Policy(offers=False)

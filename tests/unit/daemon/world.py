@@ -26,9 +26,9 @@ from ef_slurm.model import (
 )
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.memory import MemorySlurm
-from ef_slurm.slurm.memory_cluster import MemoryCluster, MemoryJob, Timing
 from ef_slurm.slurm.types import JobBaseState
+from tests.fakes.memory_cluster import MemoryCluster, MemoryJob, Timing
+from tests.fakes.memory_slurm import MemorySlurm
 
 CURVE = ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 32.0, 8: 56.0, 16: 90.0})
 START = 1_000_000.0

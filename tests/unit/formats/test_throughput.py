@@ -9,7 +9,7 @@ import pytest
 from ef_slurm.formats.errors import InputError
 from ef_slurm.formats.throughput import ThroughputTables, read_throughputs
 from ef_slurm.simulator.analytic import MODELS, analytic_tables, write_tables
-from tests.unit.simulator.conftest import Table
+from tests.unit.conftest import Table
 
 
 def test_empty_nan_and_zero_cells_cannot_run(table: Table) -> None:

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from ef_slurm.formats.throughput import ThroughputTables, read_throughputs
 from ef_slurm.model import ThroughputCurve
 from ef_slurm.simulator.trace import TraceJob
-
-Table = Callable[[str, str], Path]
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Table:
-    """Writes a file of the given name and text."""
-
-    def write(name: str, text: str) -> Path:
-        file = tmp_path / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-        return file
-
-    return write
+from tests.unit.conftest import Table
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from ef_slurm.formats.errors import InputError
 from ef_slurm.simulator import sacct
 from ef_slurm.simulator.sacct import SiteJob, read_sacct
-from tests.unit.simulator.conftest import Table
+from tests.unit.conftest import Table
 
 HEADER = "JobID|Submit|Start|End|Timelimit|ReqTRES|AllocTRES|State"
 TRES = "billing=16,cpu=16,gres/gpu=4,mem=64G,node=1"

@@ -11,7 +11,7 @@ from ef_slurm.formats.throughput import ThroughputTables
 from ef_slurm.simulator.analytic import analytic_tables
 from ef_slurm.simulator.generate import Recipe, generate
 from ef_slurm.simulator.trace import read_trace, require_requests, trace_text
-from tests.unit.simulator.conftest import Table
+from tests.unit.conftest import Table
 
 HEADER = "job_id,submission_time,num_iteration,model_name,deadline,batch_size,num_gpu,duration"
 GOOD = "a,10,100,m,200,8,1,100"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from ef_slurm.slurm.commands.job_json import parse_jobs
 from ef_slurm.slurm.errors import UnexpectedOutputError
-from ef_slurm.slurm.job_json import parse_jobs
 from ef_slurm.slurm.types import HoldKind, JobBaseState, SlurmJob
 
 

@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from ef_slurm.slurm.errors import UnexpectedOutputError
-from ef_slurm.slurm.listing import (
+from ef_slurm.slurm.commands.listing import (
     parse_configuration,
     parse_nodes,
     parse_partitions,
     parse_reservations,
     parse_version,
 )
+from ef_slurm.slurm.errors import UnexpectedOutputError
 from ef_slurm.slurm.types import GpuCount
 
 NODE = (

@@ -14,9 +14,9 @@ from ef_slurm.slurm.errors import (
     SlurmUnavailableError,
 )
 from ef_slurm.slurm.interface import earliest_release
-from ef_slurm.slurm.memory import MemorySlurm
-from ef_slurm.slurm.memory_cluster import MemoryCluster, Timing
 from ef_slurm.slurm.types import JobBaseState, JobUpdate, Shape, Submission
+from tests.fakes.memory_cluster import MemoryCluster, Timing
+from tests.fakes.memory_slurm import MemorySlurm
 
 SCRIPT = Submission("#!/bin/sh\n")
 

@@ -15,7 +15,6 @@ from ef_slurm.slurm.errors import (
     SlurmUnavailableError,
     UpdateIncompleteError,
 )
-from ef_slurm.slurm.memory_cluster import MemoryCluster, MemoryJob, MemoryNode
 from ef_slurm.slurm.types import (
     FINAL_STATES,
     GpuCount,
@@ -32,6 +31,7 @@ from ef_slurm.slurm.types import (
     Submission,
     Submitted,
 )
+from tests.fakes.memory_cluster import MemoryCluster, MemoryJob, MemoryNode
 
 _HELD = {HoldKind.USER: "JobHeldUser", HoldKind.ADMIN: "JobHeldAdmin"}
 

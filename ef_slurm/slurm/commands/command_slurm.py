@@ -11,20 +11,20 @@ import time
 from collections.abc import Callable, Sequence
 
 from ef_slurm.formats.hostlist import compress
+from ef_slurm.slurm.commands.job_json import parse_jobs
+from ef_slurm.slurm.commands.listing import (
+    parse_configuration,
+    parse_nodes,
+    parse_partitions,
+    parse_reservations,
+)
+from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import (
     NoSuchJobError,
     RefusedError,
     UnexpectedOutputError,
     UpdateIncompleteError,
 )
-from ef_slurm.slurm.job_json import parse_jobs
-from ef_slurm.slurm.listing import (
-    parse_configuration,
-    parse_nodes,
-    parse_partitions,
-    parse_reservations,
-)
-from ef_slurm.slurm.run import Runner
 from ef_slurm.slurm.types import (
     HoldKind,
     JobBaseState,

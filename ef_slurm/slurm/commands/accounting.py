@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
-from ef_slurm.slurm.run import Runner
 
 
 class AdminLevel(enum.Enum):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.slurm.commands import CommandSlurm
+from ef_slurm.slurm.commands.command_slurm import CommandSlurm
+from ef_slurm.slurm.commands.runner import Runner, failure
 from ef_slurm.slurm.errors import (
     NoSuchJobError,
     NotPermittedError,
@@ -14,7 +15,6 @@ from ef_slurm.slurm.errors import (
     SlurmUnavailableError,
     UnexpectedOutputError,
 )
-from ef_slurm.slurm.run import Runner, failure
 from ef_slurm.slurm.types import Submission
 
 
