@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pwd
 
-from ef_slurm.daemon.client import (
+from ef_slurm.api.client import (
     Client,
-    QueueClient,
     SocketClient,
     TcpEndpoint,
     UnixEndpoint,
     UnreachableError,
 )
-from ef_slurm.daemon.munge import MungeCommand
+from ef_slurm.api.munge import MungeCommand
+from ef_slurm.cli.local_client import QueueClient
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
 from ef_slurm.slurm.commands.runner import Runner

@@ -11,10 +11,10 @@ from typing import NoReturn
 
 import click
 
+from ef_slurm.api.client import FailureError, UnreachableError
+from ef_slurm.api.messages import FailureCode
 from ef_slurm.cli.columns import Tone
 from ef_slurm.cli.errors import CommandError, ExitCode
-from ef_slurm.daemon.client import FailureError, UnreachableError
-from ef_slurm.daemon.messages import FailureCode
 from ef_slurm.formats.times import InstantError
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.siteconfig.errors import SiteConfigError

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import click
 
+from ef_slurm.api.client import Client, UnreachableError, expect
+from ef_slurm.api.messages import Judge, Judged, Ping, Pong
 from ef_slurm.cli import verdicts
 from ef_slurm.cli.asked import Manner, Mode, asked, manner
 from ef_slurm.cli.connect import connect, slurm_of
@@ -26,8 +28,6 @@ from ef_slurm.cli.sbatch_options import ALL_OPTIONS
 from ef_slurm.cli.script import Script, from_text, from_words, wrapped
 from ef_slurm.cli.submit import Answer, await_end, resume, submit
 from ef_slurm.cli.verdicts import Shown
-from ef_slurm.daemon.client import Client, UnreachableError, expect
-from ef_slurm.daemon.messages import Judge, Judged, Ping, Pong
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import JobRequest, JobState
 from ef_slurm.siteconfig.tables import SiteConfig

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import click
 
+from ef_slurm.api.client import Client, expect
+from ef_slurm.api.messages import Explain, ListJobs
 from ef_slurm.cli.columns import (
     DEFAULT_FORMAT,
     Cell,
@@ -29,13 +31,11 @@ from ef_slurm.cli.main import configuration, own_version, paint, run_click
 from ef_slurm.cli.names import name_of, parse_job_ids
 from ef_slurm.cli.states import parse_states
 from ef_slurm.cli.story import lines
-from ef_slurm.daemon.client import Client, expect
-from ef_slurm.daemon.messages import Explain, JobList, ListJobs, Story
 from ef_slurm.formats.codec import encode
 from ef_slurm.formats.sentences import reason_sentence
 from ef_slurm.formats.times import format_instant
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import JobView
+from ef_slurm.model import JobList, JobView, Story
 
 PROGRAM = "ef-squeue"
 

@@ -7,7 +7,6 @@ from datetime import datetime, tzinfo
 
 from ef_slurm.cli import say
 from ef_slurm.cli.columns import done, promise_word, slack
-from ef_slurm.daemon.messages import Story
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.times import format_instant
 from ef_slurm.model import (
@@ -19,6 +18,7 @@ from ef_slurm.model import (
     JobView,
     Promise,
     PromiseOutcome,
+    Story,
 )
 
 _HIDDEN = frozenset({EventKind.INTENT, EventKind.PROGRESS, EventKind.PROMISED})

@@ -19,20 +19,20 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ef_slurm.cli.errors import CommandError, ExitCode, UsageError
-from ef_slurm.cli.prepare import Prepared
-from ef_slurm.cli.script import COPY_NAME
-from ef_slurm.contract import write_atomic
-from ef_slurm.daemon.client import (
+from ef_slurm.api.client import (
     Client,
     FailureError,
     UnreachableError,
     await_status,
     expect,
 )
-from ef_slurm.daemon.messages import JobStatus, Register, Registered, Until, Withdraw
+from ef_slurm.api.messages import Register, Registered, Until, Withdraw
+from ef_slurm.cli.errors import CommandError, ExitCode, UsageError
+from ef_slurm.cli.prepare import Prepared
+from ef_slurm.cli.script import COPY_NAME
+from ef_slurm.contract import write_atomic
 from ef_slurm.formats.codec import DecodeError, decode, encode
-from ef_slurm.model import JobRequest, Outcome
+from ef_slurm.model import JobRequest, JobDetail, Outcome
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.slurm.errors import SlurmError, SlurmTimeoutError
 from ef_slurm.slurm.interface import Slurm
@@ -56,7 +56,7 @@ class Answer:
     """
 
     request: JobRequest
-    status: JobStatus | None
+    status: JobDetail | None
     problem: str = ""
     messages: str = ""
 
@@ -180,7 +180,7 @@ def _undo(request: JobRequest, slurm: Slurm) -> None:
     shutil.rmtree(request.state_dir, ignore_errors=True)
 
 
-def await_end(client: Client, job_id: int) -> JobStatus:
+def await_end(client: Client, job_id: int) -> JobDetail:
     """The job when it has ended, however long that takes and however often the daemon restarts."""
     while True:
         try:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ef_slurm.api.munge import Munge, MungeCommand, MungeError
 from ef_slurm.daemon.capacity import cluster_of
-from ef_slurm.daemon.munge import Munge, MungeCommand, MungeError
 from ef_slurm.daemon.setup import ground_of
 from ef_slurm.model import ModelError
 from ef_slurm.queue.errors import QueueError

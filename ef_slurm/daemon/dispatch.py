@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ef_slurm.daemon import queries
-from ef_slurm.daemon.client import POLL_SECONDS, reached
-from ef_slurm.daemon.errands import Errands
-from ef_slurm.daemon.messages import (
+from ef_slurm.api.client import POLL_SECONDS, reached
+from ef_slurm.api.messages import (
     LONGEST_WAIT,
     Await,
     Cancel,
@@ -18,7 +16,6 @@ from ef_slurm.daemon.messages import (
     Explain,
     Failure,
     FailureCode,
-    JobStatus,
     Judge,
     Judged,
     ListJobs,
@@ -32,19 +29,22 @@ from ef_slurm.daemon.messages import (
     Withdraw,
     Withdrawn,
 )
+from ef_slurm.api.wire import Caller
+from ef_slurm.daemon.errands import Errands
 from ef_slurm.daemon.scheduler import NEWCOMER, Scheduler
-from ef_slurm.daemon.wire import Caller
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
     JobRequest,
     JobState,
+    JobDetail,
     ModelError,
     OtherJob,
     QueueJob,
     planner_id,
     queue_id,
 )
+from ef_slurm.queue import queries
 from ef_slurm.queue.errors import DuplicateJobError, ForbiddenTransitionError, QueueError
 from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import LimitsTable
@@ -132,8 +132,15 @@ class Dispatch:
                 return self._await(request)
             case Judge(job):
                 return self._judge(caller, job)
-            case ListJobs():
-                return queries.list_jobs(self._rows(), request, time.time())
+            case ListJobs(users, states, job_ids, ended):
+                return queries.list_jobs(
+                    self._rows(),
+                    time.time(),
+                    users=users,
+                    states=states,
+                    job_ids=job_ids,
+                    ended=ended,
+                )
             case Explain(job_id):
                 return queries.story(self._rows(), job_id)
             case Cancel(job_ids):
@@ -215,7 +222,7 @@ class Dispatch:
             return job.max_gpus
         return most if job.max_gpus is None else min(most, job.max_gpus)
 
-    def _await(self, request: Await) -> JobStatus:
+    def _await(self, request: Await) -> JobDetail:
         queue = self._rows()
         end = time.monotonic() + min(request.seconds, LONGEST_WAIT)
         while True:

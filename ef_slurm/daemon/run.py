@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
+from ef_slurm.api.munge import MungeCommand
 from ef_slurm.daemon.desk import FileDesk
 from ef_slurm.daemon.dispatch import Office
 from ef_slurm.daemon.errands import Errands
-from ef_slurm.daemon.munge import MungeCommand
 from ef_slurm.daemon.planning import ACTOR
 from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.server import Server

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from ef_slurm.daemon import wire
+from ef_slurm.api import wire
+from ef_slurm.api.messages import Failure, FailureCode
+from ef_slurm.api.munge import Munge, MungeError
+from ef_slurm.api.wire import DisconnectedError, ReplayGuard, Transport, WireError
 from ef_slurm.daemon.dispatch import Dispatch, Office
-from ef_slurm.daemon.messages import Failure, FailureCode
-from ef_slurm.daemon.munge import Munge, MungeError
-from ef_slurm.daemon.wire import DisconnectedError, ReplayGuard, Transport, WireError
 
 MOST_CONNECTIONS = 200
 IDLE_SECONDS = 30.0

@@ -17,7 +17,15 @@ from ef_slurm.model.event import Event, EventKind, Json
 from ef_slurm.model.intent import Intent, IntentAction, IntentState
 from ef_slurm.model.job import IfInfeasible, Job, JobKind, Standing
 from ef_slurm.model.job_state import ACTIVE, FINAL, JobState, standing
-from ef_slurm.model.job_view import JobView, OtherJob, named_queue_ids, view
+from ef_slurm.model.job_view import (
+    JobList,
+    JobDetail,
+    JobView,
+    OtherJob,
+    Story,
+    named_queue_ids,
+    view,
+)
 from ef_slurm.model.overhead import Overhead
 from ef_slurm.model.plan import Decision, Outcome, Plan, PromiseState, Reason, ReasonCode, Verdict
 from ef_slurm.model.policy import Limit, Policy, RiskOrder
@@ -41,8 +49,10 @@ __all__ = [
     "IntentState",
     "Job",
     "JobKind",
+    "JobList",
     "JobRequest",
     "JobState",
+    "JobDetail",
     "JobView",
     "Json",
     "Limit",
@@ -67,6 +77,7 @@ __all__ = [
     "Segment",
     "Standing",
     "StoredVerdict",
+    "Story",
     "ThroughputCurve",
     "Verdict",
     "is_power_of_two",

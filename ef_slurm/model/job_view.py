@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ef_slurm.model.event import Event
 from ef_slurm.model.job import IfInfeasible, JobKind
 from ef_slurm.model.job_state import JobState
 from ef_slurm.model.plan import PromiseState, Reason
@@ -120,3 +121,30 @@ class OtherJob:
     queue_id: int
     job_id: int
     owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobDetail:
+    """One job."""
+
+    job: JobView
+    others: tuple[OtherJob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobList:
+    """Jobs as they are at `now`, by the daemon's clock."""
+
+    now: float
+    jobs: tuple[JobView, ...]
+    others: tuple[OtherJob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A job, everything that happened to it, and the promise that it has."""
+
+    job: JobView
+    events: tuple[Event, ...]
+    promise: Promise | None = None
+    others: tuple[OtherJob, ...] = ()

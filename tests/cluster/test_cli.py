@@ -253,9 +253,9 @@ def test_without_the_daemon_the_job_stays_held_and_goes_on_later(people: People)
 
 REPLAY = """
 import socket, struct, time
-from ef_slurm.daemon import wire
-from ef_slurm.daemon.messages import Ping
-from ef_slurm.daemon.munge import MungeCommand
+from ef_slurm.api import wire
+from ef_slurm.api.messages import Ping
+from ef_slurm.api.munge import MungeCommand
 
 class Recorder:
     data = b""

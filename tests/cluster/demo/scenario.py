@@ -22,12 +22,12 @@ from typing import Any
 
 import click
 
+from ef_slurm.api.client import Client, UnreachableError, expect
+from ef_slurm.api.messages import Explain, ListJobs
 from ef_slurm.cli.columns import promise_word
 from ef_slurm.cli.connect import connect, slurm_of
-from ef_slurm.daemon.client import Client, UnreachableError, expect
-from ef_slurm.daemon.messages import Explain, JobList, ListJobs, Story
 from ef_slurm.formats.hostlist import compress
-from ef_slurm.model import FINAL, EventKind, JobState, JobView, PromiseOutcome
+from ef_slurm.model import FINAL, EventKind, JobList, JobState, JobView, PromiseOutcome, Story
 from ef_slurm.siteconfig.load import load
 from tests.cluster.demo.jobs import SOONER, DemoJob, Wish, stretched
 from tests.cluster.demo.report import TERMINAL, Entry, letters, page, picture

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC
 
 from ef_slurm.cli.story import lines
-from ef_slurm.daemon.messages import Story
 from ef_slurm.model import (
     Event,
     EventKind,
@@ -15,6 +14,7 @@ from ef_slurm.model import (
     Overhead,
     Promise,
     PromiseOutcome,
+    Story,
     ThroughputCurve,
 )
 

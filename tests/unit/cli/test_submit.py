@@ -6,25 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.cli.errors import CommandError, UsageError
-from ef_slurm.cli.prepare import Prepared
-from ef_slurm.cli.submit import REQUEST_NAME, resume, submit
-from ef_slurm.daemon.client import FailureError, UnreachableError
-from ef_slurm.daemon.messages import (
+from ef_slurm.api.client import FailureError, UnreachableError
+from ef_slurm.api.messages import (
     Await,
     Failure,
     FailureCode,
-    JobStatus,
     Register,
     Registered,
     Request,
     Response,
     Withdraw,
 )
+from ef_slurm.cli.errors import CommandError, UsageError
+from ef_slurm.cli.prepare import Prepared
+from ef_slurm.cli.submit import REQUEST_NAME, resume, submit
 from ef_slurm.model import (
     JobKind,
     JobRequest,
     JobState,
+    JobDetail,
     JobView,
     Outcome,
     Reason,
@@ -64,7 +64,7 @@ class Daemon:
             rejected = self.outcome is Outcome.REJECTED
             state = JobState.REJECTED if rejected else JobState.ADMITTED
             verdict = StoredVerdict(1, 1, NOW, self.outcome, Reason(ReasonCode.STARTED), 1)
-        return JobStatus(replace(self.view, state=state, verdict=verdict))
+        return JobDetail(replace(self.view, state=state, verdict=verdict))
 
     def close(self) -> None:
         pass

@@ -13,25 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.daemon import wire
-from ef_slurm.daemon.client import (
+from ef_slurm.api import wire
+from ef_slurm.api.client import (
     FailureError,
     SocketClient,
     TcpEndpoint,
     UnixEndpoint,
     UnreachableError,
 )
-from ef_slurm.daemon.dispatch import Office
-from ef_slurm.daemon.errands import Errands
-from ef_slurm.daemon.messages import (
+from ef_slurm.api.messages import (
     Await,
     Cancel,
     Cancelled,
     Explain,
     Failure,
     FailureCode,
-    JobList,
-    JobStatus,
     Judge,
     Judged,
     ListJobs,
@@ -41,14 +37,15 @@ from ef_slurm.daemon.messages import (
     Registered,
     Request,
     Response,
-    Story,
     Until,
     Withdraw,
 )
-from ef_slurm.daemon.munge import Identity, MungeError, MungeProblem
+from ef_slurm.api.munge import Identity, MungeError, MungeProblem
+from ef_slurm.api.wire import Envelope, Transport
+from ef_slurm.daemon.dispatch import Office
+from ef_slurm.daemon.errands import Errands
 from ef_slurm.daemon.server import Server, ServerError
-from ef_slurm.daemon.wire import Envelope, Transport
-from ef_slurm.model import JobKind, JobRequest, JobState, Outcome
+from ef_slurm.model import JobKind, JobList, JobRequest, JobState, JobDetail, Outcome, Story
 from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import LimitsTable
 from ef_slurm.slurm.interface import Slurm
@@ -250,7 +247,7 @@ class TestQuestions:
         job = request(site)
         site.ask(Register(job))
         answer = site.ask(Await(job.slurm_job_id, Until.VERDICT, 10.0))
-        assert isinstance(answer, JobStatus)
+        assert isinstance(answer, JobDetail)
         assert answer.job.verdict is not None or answer.job.state is JobState.FAILED
 
     def test_await_gives_up_in_time(self, site: Site) -> None:

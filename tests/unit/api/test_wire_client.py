@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.daemon import wire
-from ef_slurm.daemon.client import (
+from ef_slurm.api import wire
+from ef_slurm.api.client import (
     FailureError,
-    QueueClient,
     SocketClient,
     TcpEndpoint,
     UnixEndpoint,
@@ -21,14 +20,13 @@ from ef_slurm.daemon.client import (
     await_status,
     expect,
 )
-from ef_slurm.daemon.messages import (
+from ef_slurm.api.messages import (
     Await,
     Cancel,
     Cancelled,
     Explain,
     Failure,
     FailureCode,
-    JobList,
     ListJobs,
     NotCancelled,
     Ping,
@@ -37,15 +35,24 @@ from ef_slurm.daemon.messages import (
     Registered,
     Request,
     Response,
-    Story,
     Until,
     Withdraw,
 )
-from ef_slurm.daemon.wire import Transport
-from ef_slurm.model import JobState, Outcome, Reason, ReasonCode, Verdict, planner_id
+from ef_slurm.api.wire import Transport
+from ef_slurm.cli.local_client import QueueClient
+from ef_slurm.model import (
+    JobList,
+    JobState,
+    Outcome,
+    Reason,
+    ReasonCode,
+    Story,
+    Verdict,
+    planner_id,
+)
 from ef_slurm.queue.errors import QueueMissingError
 from ef_slurm.queue.store import Queue
-from tests.unit.daemon.test_wire import REQUEST, FakeMunge
+from tests.unit.api.test_wire import REQUEST, FakeMunge
 
 PONG = Pong("0.1", "mini", 1, "ef-slurm", False, 1.0, 2.0, ("gpu",))
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from ef_slurm.daemon.messages import (
+from ef_slurm.api.messages import (
     Await,
     Failure,
     FailureCode,
@@ -20,8 +20,8 @@ from ef_slurm.daemon.messages import (
     Register,
     Until,
 )
-from ef_slurm.daemon.munge import Identity, MungeError, MungeProblem
-from ef_slurm.daemon.wire import (
+from ef_slurm.api.munge import Identity, MungeError, MungeProblem
+from ef_slurm.api.wire import (
     FRESH_SECONDS,
     REQUEST_LIMIT,
     DisconnectedError,

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from ef_slurm.daemon.messages import (
+from ef_slurm.api.messages import (
     REQUESTS,
     RESPONSES,
     Failure,
@@ -32,7 +32,7 @@ from ef_slurm.daemon.messages import (
     Request,
     Response,
 )
-from ef_slurm.daemon.munge import Identity, Munge, MungeError, MungeProblem
+from ef_slurm.api.munge import Identity, Munge, MungeError, MungeProblem
 from ef_slurm.formats.codec import DecodeError, decode, encode
 
 VERSION = 1

@@ -12,13 +12,13 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from ef_slurm.model import (
-    Event,
+    JobList,
     JobRequest,
     JobState,
-    JobView,
+    JobDetail,
     OtherJob,
-    Promise,
     Schedule,
+    Story,
     Verdict,
 )
 
@@ -90,14 +90,6 @@ class Await:
 
 
 @dataclass(frozen=True, slots=True)
-class JobStatus:
-    """One job."""
-
-    job: JobView
-    others: tuple[OtherJob, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Judge:
     """What would the verdict be? Nothing is written. `job.slurm_job_id` is 0."""
 
@@ -128,29 +120,10 @@ class ListJobs:
 
 
 @dataclass(frozen=True, slots=True)
-class JobList:
-    """Jobs as they are at `now`, by the daemon's clock."""
-
-    now: float
-    jobs: tuple[JobView, ...]
-    others: tuple[OtherJob, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Explain:
     """The story of a job."""
 
     job_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """A job, everything that happened to it, and the promise that it has."""
-
-    job: JobView
-    events: tuple[Event, ...]
-    promise: Promise | None = None
-    others: tuple[OtherJob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +173,7 @@ class Failure:
 
 Request: TypeAlias = Ping | Register | Await | Judge | ListJobs | Explain | Cancel | Withdraw
 Response: TypeAlias = (
-    Pong | Registered | JobStatus | Judged | JobList | Story | Cancelled | Withdrawn | Failure
+    Pong | Registered | JobDetail | Judged | JobList | Story | Cancelled | Withdrawn | Failure
 )
 
 REQUESTS: Mapping[str, type[Request]] = MappingProxyType(
@@ -219,7 +192,7 @@ RESPONSES: Mapping[str, type[Response]] = MappingProxyType(
     {
         "pong": Pong,
         "registered": Registered,
-        "status": JobStatus,
+        "status": JobDetail,
         "judged": Judged,
         "jobs": JobList,
         "story": Story,

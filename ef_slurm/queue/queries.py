@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from ef_slurm.daemon.messages import JobList, JobStatus, ListJobs, Story
-from ef_slurm.model import ACTIVE, FINAL, JobView, OtherJob, QueueJob, named_queue_ids, view
+from ef_slurm.model import (
+    ACTIVE,
+    FINAL,
+    JobList,
+    JobState,
+    JobDetail,
+    JobView,
+    OtherJob,
+    QueueJob,
+    Story,
+    named_queue_ids,
+    view,
+)
 from ef_slurm.queue.errors import NoSuchRowError
 from ef_slurm.queue.store import Queue
 
@@ -26,10 +37,10 @@ def find(queue: Queue, job_id: int) -> QueueJob:
     return job
 
 
-def status(queue: Queue, job_id: int) -> JobStatus:
+def status(queue: Queue, job_id: int) -> JobDetail:
     """One job. Raises UnknownJobError."""
     seen = _view(queue, find(queue, job_id))
-    return JobStatus(seen, _others(queue, [seen]))
+    return JobDetail(seen, _others(queue, [seen]))
 
 
 def story(queue: Queue, job_id: int) -> Story:
@@ -40,18 +51,34 @@ def story(queue: Queue, job_id: int) -> Story:
     return Story(seen, events, queue.promises.of(job.id), _others(queue, [seen]))
 
 
-def list_jobs(queue: Queue, request: ListJobs, now: float) -> JobList:
-    """The jobs that `request` asks for, by Slurm id. Named jobs that do not exist are left out."""
-    if request.job_ids:
-        found = (queue.jobs.of_slurm(job_id) for job_id in request.job_ids)
+def list_jobs(
+    queue: Queue,
+    now: float,
+    *,
+    users: Collection[str] = (),
+    states: Collection[JobState] = (),
+    job_ids: Collection[int] = (),
+    ended: bool = False,
+) -> JobList:
+    """Jobs in order of their Slurm ids.
+
+    Args:
+        now: what the answer says about its own time, UTC epoch seconds.
+        users: of these owners only; everybody's without any.
+        states: in these states only; in any active one without any.
+        job_ids: these and no others, in whatever state; those that do not exist are left out.
+        ended: without `states` and `job_ids`, ended jobs as well.
+    """
+    if job_ids:
+        found = (queue.jobs.of_slurm(job_id) for job_id in job_ids)
         jobs = [job for job in found if job is not None]
     else:
-        wanted = frozenset(request.states) or (ACTIVE | FINAL if request.all else ACTIVE)
+        wanted = frozenset(states) or (ACTIVE | FINAL if ended else ACTIVE)
         jobs = list(queue.jobs.all(wanted))
-    if request.users:
-        jobs = [job for job in jobs if job.request.owner in request.users]
-    if request.states:
-        jobs = [job for job in jobs if job.state in request.states]
+    if users:
+        jobs = [job for job in jobs if job.request.owner in users]
+    if states:
+        jobs = [job for job in jobs if job.state in states]
     views = tuple(_view(queue, job) for job in sorted(jobs, key=lambda j: j.request.slurm_job_id))
     return JobList(now, views, _others(queue, views))
 
