@@ -12,10 +12,10 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from ef_slurm.model import (
+    JobDetail,
     JobList,
     JobRequest,
     JobState,
-    JobDetail,
     OtherJob,
     Schedule,
     Story,

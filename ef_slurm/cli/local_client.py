@@ -26,7 +26,7 @@ from ef_slurm.api.messages import (
     Withdraw,
     Withdrawn,
 )
-from ef_slurm.model import FINAL, JobState, JobDetail
+from ef_slurm.model import FINAL, JobDetail, JobState
 from ef_slurm.queue import queries
 from ef_slurm.queue.errors import DuplicateJobError
 from ef_slurm.queue.filesystem import refuse_network_filesystem

@@ -42,8 +42,8 @@ def _command() -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Log every step.")
 def _run(config: Path | None, once: bool, advisory: bool, verbose: bool) -> ExitCode:
     """Be the daemon, in the foreground, until SIGTERM or Ctrl-C."""
-    from ef_slurm.daemon.run import run
-    from ef_slurm.daemon.server import ServerError
+    from ef_slurm.daemon.main import run
+    from ef_slurm.daemon.serve.server import ServerError
 
     site = configuration(config)
     logging.basicConfig(

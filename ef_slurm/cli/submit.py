@@ -32,7 +32,7 @@ from ef_slurm.cli.prepare import Prepared
 from ef_slurm.cli.script import COPY_NAME
 from ef_slurm.contract import write_atomic
 from ef_slurm.formats.codec import DecodeError, decode, encode
-from ef_slurm.model import JobRequest, JobDetail, Outcome
+from ef_slurm.model import JobDetail, JobRequest, Outcome
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.slurm.errors import SlurmError, SlurmTimeoutError
 from ef_slurm.slurm.interface import Slurm

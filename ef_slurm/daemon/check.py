@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ef_slurm.api.munge import Munge, MungeCommand, MungeError
-from ef_slurm.daemon.capacity import cluster_of
-from ef_slurm.daemon.setup import ground_of
+from ef_slurm.daemon.observe.capacity import cluster_of
+from ef_slurm.daemon.settings import ground_of
 from ef_slurm.model import ModelError
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.filesystem import refuse_network_filesystem

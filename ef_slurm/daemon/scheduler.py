@@ -12,31 +12,32 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ef_slurm.contract import LaunchState
-from ef_slurm.daemon.actions import ACTOR, Actor
-from ef_slurm.daemon.admit import unfit
-from ef_slurm.daemon.advice import advise
-from ef_slurm.daemon.desk import Desk
-from ef_slurm.daemon.driver import Driven, Driver
-from ef_slurm.daemon.facts import Facts
-from ef_slurm.daemon.follow import News, follow, vanished
-from ef_slurm.daemon.ingest import (
-    Knowledge,
+from ef_slurm.daemon.act.executor import Actor
+from ef_slurm.daemon.act.orphans import Orphans
+from ef_slurm.daemon.act.reconciler import Driven, Driver
+from ef_slurm.daemon.act.resubmit import Resubmitter
+from ef_slurm.daemon.observe.calibration import Learner
+from ef_slurm.daemon.observe.estimates import Knowledge
+from ef_slurm.daemon.observe.job_status import Facts
+from ef_slurm.daemon.observe.observer import Watch
+from ef_slurm.daemon.observe.ownership import unfit
+from ef_slurm.daemon.observe.state_dirs import Desk
+from ef_slurm.daemon.observe.transitions import News, follow, vanished
+from ef_slurm.daemon.plan.advice import advise
+from ef_slurm.daemon.plan.planner_input import (
     cluster,
     fit,
-    planner_job,
     planner_jobs,
+    planner_newcomer,
     running_now,
     runs_on,
 )
-from ef_slurm.daemon.learning import Learner
-from ef_slurm.daemon.orphans import Orphans
-from ef_slurm.daemon.planning import record
-from ef_slurm.daemon.resubmit import Resubmitter
-from ef_slurm.daemon.setup import Setup
-from ef_slurm.daemon.watch import Watch
+from ef_slurm.daemon.plan.record import record
+from ef_slurm.daemon.settings import Setup
 from ef_slurm.formats.sentences import verdict_sentence
 from ef_slurm.model import (
     ACTIVE,
+    ACTOR,
     FINAL,
     FOREVER,
     Cluster,
@@ -52,6 +53,7 @@ from ef_slurm.model import (
     queue_id,
 )
 from ef_slurm.planner.plan import plan
+from ef_slurm.planner.what_if import WhatIf, what_if
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
@@ -67,9 +69,6 @@ PROGRESS_SECONDS = 2.0
 
 ON_ITS_WAY = frozenset({JobState.NEW, JobState.STARTING, JobState.STOPPING})
 LEAVING = frozenset({LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTERRUPTED})
-
-NEWCOMER = 9_999_999_999
-"""The queue id of a job that is judged without being submitted: after all others."""
 
 
 class Scheduler:
@@ -165,8 +164,8 @@ class Scheduler:
                 if self._watch.ask(job_id) is None:
                     self._watch.forget(job_id)
 
-    def judge(self, request: JobRequest) -> tuple[Plan, str]:
-        """What the plan would be with this newcomer, and the verdict in words. Writes nothing.
+    def judge(self, request: JobRequest) -> tuple[WhatIf, str]:
+        """The verdict that this request would get now, also in words. Writes nothing.
 
         Raises:
             SlurmError: Slurm was never seen and does not answer.
@@ -177,14 +176,12 @@ class Scheduler:
         if looked is None or now - looked >= self._setup.idle_tick:
             self._watch.look()
         jobs = self._queue.jobs.all(ACTIVE)
-        newcomer = QueueJob(id=NEWCOMER, request=request, state=JobState.NEW)
         ground = cluster(self._watch.observation, self._setup.ground, jobs)
-        planned = [*self._planner_jobs(jobs, ground, now)]
-        planned.append(fit(planner_job(newcomer, None, self._knowledge, now), ground))
-        answer = plan(now, planned, ground, self._setup.policy)
+        newcomer = fit(planner_newcomer(request, self._knowledge), ground)
+        planned = self._planner_jobs(jobs, ground, now)
+        answer = what_if(now, planned, newcomer, ground, self._setup.policy)
         names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
-        mine = [v for v in answer.verdicts if v.job_id == planner_id(NEWCOMER)]
-        return answer, verdict_sentence(mine[0], lambda name: names.get(name, name))
+        return answer, verdict_sentence(answer.verdict, lambda name: names.get(name, name))
 
     # Observing
 
@@ -355,7 +352,7 @@ class Scheduler:
         )
         self._queue.plans.prune(self._setup.keep_plans)
         for shift in shifts:
-            self._learner.expect(shift, now)
+            self._learner.expect(shift.job_id, shift.change, now)
 
     def _turn_away(
         self, jobs: tuple[QueueJob, ...], ground: Cluster, now: float

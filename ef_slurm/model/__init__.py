@@ -13,32 +13,35 @@ from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
 from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.errors import ModelError
-from ef_slurm.model.event import Event, EventKind, Json
+from ef_slurm.model.event import ACTOR, Event, EventKind, Json
 from ef_slurm.model.intent import Intent, IntentAction, IntentState
-from ef_slurm.model.job import IfInfeasible, Job, JobKind, Standing
+from ef_slurm.model.job import NEWCOMER, IfInfeasible, Job, JobKind, Standing
 from ef_slurm.model.job_state import ACTIVE, FINAL, JobState, standing
 from ef_slurm.model.job_view import (
-    JobList,
     JobDetail,
+    JobList,
     JobView,
     OtherJob,
     Story,
     named_queue_ids,
     view,
 )
-from ef_slurm.model.overhead import Overhead
+from ef_slurm.model.overhead import ChangeKind, Overhead
 from ef_slurm.model.plan import Decision, Outcome, Plan, PromiseState, Reason, ReasonCode, Verdict
 from ef_slurm.model.policy import Limit, Policy, RiskOrder
 from ef_slurm.model.promise import Promise, PromiseOutcome, StoredVerdict
-from ef_slurm.model.queued_job import QueueJob, planner_id, queue_id
+from ef_slurm.model.queued_job import QueueJob, newcomer, planner_id, queue_id
 from ef_slurm.model.request import JobRequest
 from ef_slurm.model.reservation import Running, Schedule, Segment
 
 __all__ = [
     "ACTIVE",
+    "ACTOR",
     "FINAL",
     "FOREVER",
+    "NEWCOMER",
     "Block",
+    "ChangeKind",
     "Cluster",
     "Decision",
     "Event",
@@ -48,11 +51,11 @@ __all__ = [
     "IntentAction",
     "IntentState",
     "Job",
+    "JobDetail",
     "JobKind",
     "JobList",
     "JobRequest",
     "JobState",
-    "JobDetail",
     "JobView",
     "Json",
     "Limit",
@@ -82,6 +85,7 @@ __all__ = [
     "Verdict",
     "is_power_of_two",
     "named_queue_ids",
+    "newcomer",
     "planner_id",
     "queue_id",
     "same_place",

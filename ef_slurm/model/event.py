@@ -47,3 +47,7 @@ class Event:
     job_id: int | None = None
     data: Mapping[str, Json] = field(default_factory=dict)
     id: int = 0
+
+
+ACTOR = "ef-schedd"
+"""Who did it, in an event that the daemon writes of its own accord."""

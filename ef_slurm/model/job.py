@@ -37,6 +37,10 @@ class Standing(enum.Enum):
     ADMITTED = "admitted"  # has a promise, or runs as best effort
 
 
+NEWCOMER = "newcomer"
+"""The id of a job that nobody has submitted: it sorts behind every id of the queue."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One training run as the planner sees it at one moment.

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from ef_slurm.model.block import Block
 from ef_slurm.model.checks import check_finite
+
+
+class ChangeKind(enum.Enum):
+    """The ways of getting another share that cost training time."""
+
+    START = "start"
+    RESHAPE = "reshape"
+    SHRINK = "shrink"
 
 
 @dataclass(frozen=True, slots=True)

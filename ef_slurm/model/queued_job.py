@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ef_slurm.model.job import Job, JobKind
+from ef_slurm.model.job import NEWCOMER, Job, JobKind
 from ef_slurm.model.job_state import JobState, standing
 from ef_slurm.model.plan import PromiseState, Reason
 from ef_slurm.model.request import JobRequest
@@ -121,3 +121,12 @@ class QueueJob:
             account=request.account,
             max_gpus=request.max_gpus,
         )
+
+
+def newcomer(request: JobRequest) -> Job:
+    """A job that nobody has submitted yet, as the planner sees it.
+
+    Raises:
+        ModelError: the request is not one that can be planned.
+    """
+    return replace(QueueJob(0, request, JobState.NEW).for_planner(), id=NEWCOMER)

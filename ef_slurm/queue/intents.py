@@ -6,14 +6,12 @@ import json
 from collections.abc import Mapping
 from sqlite3 import Row
 
-from ef_slurm.model import Event, EventKind, Intent, IntentAction, IntentState, Json
+from ef_slurm.model import ACTOR, Event, EventKind, Intent, IntentAction, IntentState, Json
 from ef_slurm.queue.codec import dump
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.errors import ConflictError, ForbiddenTransitionError, NoSuchRowError
 from ef_slurm.queue.events import Events
 from ef_slurm.queue.transitions import INTENT_TRANSITIONS
-
-_ACTOR = "ef-schedd"
 
 
 class Intents:
@@ -129,7 +127,7 @@ class Intents:
             Event(
                 at=at,
                 kind=EventKind.INTENT,
-                actor=_ACTOR,
+                actor=ACTOR,
                 message=why,
                 job_id=intent.job_id,
                 data={

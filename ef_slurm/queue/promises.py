@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlite3 import Row
 
 from ef_slurm.model import (
+    ACTOR,
     Event,
     EventKind,
     Outcome,
@@ -19,8 +20,6 @@ from ef_slurm.queue.database import Database
 from ef_slurm.queue.errors import NoSuchRowError, QueueError
 from ef_slurm.queue.events import Events
 from ef_slurm.queue.jobs import Jobs
-
-_ACTOR = "ef-schedd"
 
 
 class Promises:
@@ -58,7 +57,7 @@ class Promises:
                 Event(
                     at=at,
                     kind=EventKind.VERDICT,
-                    actor=_ACTOR,
+                    actor=ACTOR,
                     message=explanation,
                     job_id=job_id,
                     data={
@@ -94,7 +93,7 @@ class Promises:
             Event(
                 at=at,
                 kind=EventKind.PROMISED,
-                actor=_ACTOR,
+                actor=ACTOR,
                 message=f"promised with {verdict.share} GPUs",
                 job_id=job_id,
                 data={
@@ -143,7 +142,7 @@ class Promises:
             )
             if touched:
                 data = {"from": PromiseOutcome.OPEN.value, "to": outcome.value}
-                self._events.log(Event(at, EventKind.PROMISE, _ACTOR, why, job_id, {**data}))
+                self._events.log(Event(at, EventKind.PROMISE, ACTOR, why, job_id, {**data}))
             return bool(touched)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
+    JobDetail,
     JobList,
     JobState,
-    JobDetail,
     JobView,
     OtherJob,
     QueueJob,

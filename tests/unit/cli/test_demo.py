@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.daemon.capacity import Ground
-from ef_slurm.daemon.setup import Setup
+from ef_slurm.daemon.observe.capacity import Ground
+from ef_slurm.daemon.settings import Setup
 from ef_slurm.model import (
     IfInfeasible,
     JobState,

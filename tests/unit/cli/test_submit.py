@@ -21,10 +21,10 @@ from ef_slurm.cli.errors import CommandError, UsageError
 from ef_slurm.cli.prepare import Prepared
 from ef_slurm.cli.submit import REQUEST_NAME, resume, submit
 from ef_slurm.model import (
+    JobDetail,
     JobKind,
     JobRequest,
     JobState,
-    JobDetail,
     JobView,
     Outcome,
     Reason,

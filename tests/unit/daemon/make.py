@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
-from ef_slurm.daemon.facts import Facts, Reports
+from ef_slurm.daemon.observe.job_status import Facts, Reports
 from ef_slurm.model import Block, JobKind, JobRequest, JobState, Overhead, QueueJob, ThroughputCurve
 from ef_slurm.slurm.types import (
     GpuCount,

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ef_slurm.daemon.capacity import Ground
-from ef_slurm.daemon.setup import Setup
+from ef_slurm.daemon.observe.capacity import Ground
+from ef_slurm.daemon.settings import Setup
 from ef_slurm.formats.throughput import read_throughputs
 from ef_slurm.model import EventKind, IfInfeasible, Policy, planner_id
 from ef_slurm.simulator.analytic import analytic_tables

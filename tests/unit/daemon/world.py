@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import cast
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
-from ef_slurm.daemon.capacity import Ground
-from ef_slurm.daemon.facts import Reports
+from ef_slurm.daemon.observe.capacity import Ground
+from ef_slurm.daemon.observe.job_status import Reports
 from ef_slurm.daemon.scheduler import Scheduler
-from ef_slurm.daemon.setup import Setup
+from ef_slurm.daemon.settings import Setup
 from ef_slurm.model import (
     ACTIVE,
     FINAL,

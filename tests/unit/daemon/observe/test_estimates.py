@@ -10,11 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ef_slurm.daemon.ingest import Knowledge
-from ef_slurm.daemon.learning import FIRST_WINDOW, Learner
-from ef_slurm.daemon.measure import MARGIN, TOLERANCE, Change, Overheads, Rates, calibrated
-from ef_slurm.daemon.planning import Shift
-from ef_slurm.model import Overhead, Running, ThroughputCurve
+from ef_slurm.daemon.observe.calibration import FIRST_WINDOW, Learner
+from ef_slurm.daemon.observe.estimates import (
+    MARGIN,
+    TOLERANCE,
+    Knowledge,
+    Overheads,
+    Rates,
+    calibrated,
+)
+from ef_slurm.model import ChangeKind, Overhead, Running, ThroughputCurve
 from ef_slurm.queue.store import Queue
 from tests.unit.daemon.make import NOW, TWO_NODES, launch, progress, row, running
 
@@ -24,9 +29,9 @@ TOLD = Overhead(start=30.0, reshape=40.0, shrink=20.0)
 def test_what_was_told_counts_until_something_was_seen() -> None:
     learned = Overheads()
     assert learned.estimate(1, TOLD) == TOLD
-    learned.add(2, Change.START, 10.0)
+    learned.add(2, ChangeKind.START, 10.0)
     assert learned.estimate(1, TOLD) == replace(TOLD, start=11.0)
-    learned.add(1, Change.START, 50.0)
+    learned.add(1, ChangeKind.START, 50.0)
     assert learned.estimate(1, TOLD).start == 55.0
     assert learned.estimate(2, TOLD).start == 11.0
 
@@ -35,7 +40,7 @@ def test_what_was_told_counts_until_something_was_seen() -> None:
 def test_a_jobs_own_worst_lately_is_never_underestimated(seconds: list[float]) -> None:
     learned = Overheads()
     for one in seconds:
-        learned.add(1, Change.RESHAPE, one)
+        learned.add(1, ChangeKind.RESHAPE, one)
     assert learned.estimate(1, TOLD).reshape >= MARGIN * max(seconds[-3:]) - 1e-6
 
 
@@ -78,7 +83,7 @@ def test_a_start_is_measured_and_known_after_a_restart(queue: Queue) -> None:
     learner = Learner(knowledge, queue)
     since = NOW - 100.0
     job = row(running=Running(TWO_NODES, since, since + 30.0))
-    learner.expect(Shift(1, None, TWO_NODES), since)
+    learner.expect(1, ChangeKind.START, since)
     learner.watch(job, running(TWO_NODES), NOW)
     assert knowledge.overheads.estimate(1, TOLD).start == 7.0  # 6 s and the margin
     again = Knowledge()
@@ -90,7 +95,7 @@ def test_an_older_launch_tells_nothing_about_a_reshape(queue: Queue) -> None:
     knowledge = Knowledge()
     learner = Learner(knowledge, queue)
     job = row(running=Running(TWO_NODES, NOW, NOW + 30.0))
-    learner.expect(Shift(1, TWO_NODES, TWO_NODES), NOW)
+    learner.expect(1, ChangeKind.RESHAPE, NOW)
     learner.watch(job, running(TWO_NODES), NOW)
     assert knowledge.overheads.estimate(1, TOLD) == TOLD
 

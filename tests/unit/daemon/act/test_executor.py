@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.contract import Action, LaunchState, Order
-from ef_slurm.daemon.actions import Actor, Refusal, action_of, arguments_of, effect_seen
-from ef_slurm.daemon.facts import Facts
-from ef_slurm.daemon.steps import (
+from ef_slurm.daemon.act.executor import Actor, Refusal, action_of, arguments_of, effect_seen
+from ef_slurm.daemon.act.steps import (
     Cancel,
     Hold,
     OrderRelaunch,
@@ -22,6 +21,7 @@ from ef_slurm.daemon.steps import (
     Step,
     Update,
 )
+from ef_slurm.daemon.observe.job_status import Facts
 from ef_slurm.model import Intent, IntentState, JobState
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmUnavailableError
 from ef_slurm.slurm.types import HoldKind, JobBaseState

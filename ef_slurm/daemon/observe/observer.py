@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from ef_slurm.daemon.desk import Desk
-from ef_slurm.daemon.facts import Facts, Reports
+from ef_slurm.daemon.observe.job_status import Facts, Reports
+from ef_slurm.daemon.observe.state_dirs import Desk
 from ef_slurm.model import QueueJob
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.interface import Slurm

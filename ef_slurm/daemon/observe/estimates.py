@@ -5,13 +5,12 @@ Both are kept as samples that come out of the queue's events again after a resta
 
 from __future__ import annotations
 
-import enum
 import math
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from ef_slurm.model import Overhead, ThroughputCurve
+from ef_slurm.model import ChangeKind, Overhead, ThroughputCurve
 
 MARGIN = 1.1
 """A promise counts on this many times what was measured."""
@@ -20,40 +19,34 @@ KEPT_OF_ALL = 20
 QUANTILE = 0.8
 
 
-class Change(enum.Enum):
-    """The ways of getting another share that cost training time."""
-
-    START = "start"
-    RESHAPE = "reshape"
-    SHRINK = "shrink"
-
-
 class Overheads:
     """Seconds from a decision to training again, by kind of change."""
 
     def __init__(self) -> None:
-        self._of_job: dict[tuple[int, Change], deque[float]] = defaultdict(
+        self._of_job: dict[tuple[int, ChangeKind], deque[float]] = defaultdict(
             lambda: deque(maxlen=KEPT_OF_JOB)
         )
-        self._of_all: dict[Change, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT_OF_ALL))
+        self._of_all: dict[ChangeKind, deque[float]] = defaultdict(
+            lambda: deque(maxlen=KEPT_OF_ALL)
+        )
 
-    def add(self, job_id: int, change: Change, seconds: float) -> None:
+    def add(self, job_id: int, change: ChangeKind, seconds: float) -> None:
         """A change of a job took so long."""
         self._of_job[job_id, change].append(seconds)
         self._of_all[change].append(seconds)
 
-    def estimate(self, job_id: int, told: Overhead) -> Overhead:
+    def estimate(self, job_id: int | None, told: Overhead) -> Overhead:
         """What the job's next change will cost: its own worst lately, else what most jobs took,
-        else what it was submitted with."""
+        else what it was submitted with. `job_id` is None for a job that is not in the queue."""
         return replace(
             told,
-            start=self._seconds(job_id, Change.START, told.start),
-            reshape=self._seconds(job_id, Change.RESHAPE, told.reshape),
-            shrink=self._seconds(job_id, Change.SHRINK, told.shrink),
+            start=self._seconds(job_id, ChangeKind.START, told.start),
+            reshape=self._seconds(job_id, ChangeKind.RESHAPE, told.reshape),
+            shrink=self._seconds(job_id, ChangeKind.SHRINK, told.shrink),
         )
 
-    def _seconds(self, job_id: int, change: Change, told: float) -> float:
-        own = self._of_job.get((job_id, change))
+    def _seconds(self, job_id: int | None, change: ChangeKind, told: float) -> float:
+        own = None if job_id is None else self._of_job.get((job_id, change))
         if own:
             return _with_margin(max(own))
         others = self._of_all.get(change)
@@ -124,3 +117,13 @@ class Rates:
         """Drop jobs that have ended."""
         for job_id in job_ids:
             self._rates.pop(job_id, None)
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """What the daemon has learned about jobs beyond the queue's rows."""
+
+    overheads: Overheads = field(default_factory=Overheads)
+    rates: Rates = field(default_factory=Rates)
+    caps: dict[int, int] = field(default_factory=dict)
+    """Queue id → the most GPUs that Slurm's own limits let the job have."""

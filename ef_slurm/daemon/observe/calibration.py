@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ef_slurm.contract import Phase, Progress
-from ef_slurm.daemon.facts import Facts
-from ef_slurm.daemon.ingest import Knowledge
-from ef_slurm.daemon.measure import TOLERANCE, Change
-from ef_slurm.daemon.planning import ACTOR, Shift
-from ef_slurm.model import Event, EventKind, Json, QueueJob
+from ef_slurm.daemon.observe.estimates import TOLERANCE, Knowledge
+from ef_slurm.daemon.observe.job_status import Facts
+from ef_slurm.model import ACTOR, ChangeKind, Event, EventKind, Json, QueueJob
 from ef_slurm.queue.store import Queue
 
 FIRST_WINDOW = 30.0
@@ -22,7 +20,7 @@ REMEMBERED = 2000
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    change: Change
+    change: ChangeKind
     since: float
 
 
@@ -53,16 +51,15 @@ class Learner:
                 continue
             if what == "rate" and isinstance(gpus, int):
                 self._knowledge.rates.learn(event.job_id, gpus, value)
-            elif what in {change.value for change in Change}:
-                self._knowledge.overheads.add(event.job_id, Change(what), value)
+            elif what in {change.value for change in ChangeKind}:
+                self._knowledge.overheads.add(event.job_id, ChangeKind(what), value)
 
-    def expect(self, shift: Shift, since: float) -> None:
-        """A job was given another block: how long will it take?"""
-        change = shift.change
+    def expect(self, job_id: int, change: ChangeKind | None, since: float) -> None:
+        """A job was given another block (None: it pauses): how long will the change take?"""
         if change is None:
-            self._pending.pop(shift.job_id, None)
+            self._pending.pop(job_id, None)
         else:
-            self._pending[shift.job_id] = _Pending(change, since)
+            self._pending[job_id] = _Pending(change, since)
 
     def forget(self, job_id: int) -> None:
         """What is going on with the job says nothing about its cost."""

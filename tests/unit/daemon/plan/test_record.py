@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.daemon.measure import Change
-from ef_slurm.daemon.planning import Shift, record
+from ef_slurm.daemon.plan.record import Shift, record
 from ef_slurm.model import (
     FOREVER,
     Block,
+    ChangeKind,
     Decision,
     EventKind,
     JobState,
@@ -84,11 +84,11 @@ def test_the_same_place_is_no_change(queue: Queue) -> None:
 def test_a_reshape_is_counted_and_charged(queue: Queue) -> None:
     apply(queue, FOUR_NODES, verdict())
     job, (shift,) = apply(queue, TWO_NODES, at=NOW + 50.0)
-    assert shift.change is Change.SHRINK
+    assert shift.change is ChangeKind.SHRINK
     assert job.running is not None
     assert job.running.trains_from == NOW + 70.0
     job, (shift,) = apply(queue, ELSEWHERE, at=NOW + 90.0)
-    assert shift.change is Change.RESHAPE
+    assert shift.change is ChangeKind.RESHAPE
     assert (job.reshapes, job.last_reshape) == (2, NOW + 90.0)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ef_slurm.daemon.actions import Actor
-from ef_slurm.daemon.steps import Cancel
-from ef_slurm.daemon.watch import Watch
+from ef_slurm.daemon.act.executor import Actor
+from ef_slurm.daemon.act.steps import Cancel
+from ef_slurm.daemon.observe.observer import Watch
 from ef_slurm.model import JobState, PromiseOutcome
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ef_slurm.contract import Phase
-from ef_slurm.daemon.capacity import Ground, cluster_of
-from ef_slurm.daemon.facts import Facts
-from ef_slurm.daemon.measure import Overheads, Rates, calibrated
-from ef_slurm.model import ACTIVE, Cluster, Job, JobState, QueueJob, Running
+from ef_slurm.daemon.observe.capacity import Ground, cluster_of
+from ef_slurm.daemon.observe.estimates import Knowledge, calibrated
+from ef_slurm.daemon.observe.job_status import Facts
+from ef_slurm.model import ACTIVE, Cluster, Job, JobRequest, JobState, QueueJob, Running, newcomer
 from ef_slurm.slurm.types import Observation
 
 IN_PLAN = ACTIVE - {JobState.HELD}
@@ -20,16 +20,6 @@ SILENCE = 60.0
 
 LAST_SECOND = 1.0
 """A job that has trained to its end and has not left yet is taken to need this long."""
-
-
-@dataclass(slots=True)
-class Knowledge:
-    """What the daemon has learned about jobs beyond the queue's rows."""
-
-    overheads: Overheads = field(default_factory=Overheads)
-    rates: Rates = field(default_factory=Rates)
-    caps: dict[int, int] = field(default_factory=dict)
-    """Queue id → the most GPUs that Slurm's own limits let the job have."""
 
 
 def cluster(observation: Observation, ground: Ground, jobs: Iterable[QueueJob]) -> Cluster:
@@ -68,6 +58,11 @@ def fit(job: Job, cluster: Cluster) -> Job:
     types = {group.gpu_type for group in cluster.groups}
     curves = tuple((kind, curve) for kind, curve in job.curves if kind in types)
     return job if curves == job.curves else replace(job, curves=curves)
+
+
+def planner_newcomer(request: JobRequest, knowledge: Knowledge) -> Job:
+    """A job that nobody has submitted, as the planner is to see it."""
+    return newcomer(replace(request, overhead=knowledge.overheads.estimate(None, request.overhead)))
 
 
 def planner_job(job: QueueJob, facts: Facts | None, knowledge: Knowledge, now: float) -> Job:

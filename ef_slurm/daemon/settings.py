@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ef_slurm.daemon.capacity import Ground
-from ef_slurm.daemon.reconcile import Patience
+from ef_slurm.daemon.act.next_step import Patience
+from ef_slurm.daemon.observe.capacity import Ground
 from ef_slurm.formats.hostlist import expand
 from ef_slurm.model import Policy
 from ef_slurm.siteconfig.tables import Serves, SiteConfig

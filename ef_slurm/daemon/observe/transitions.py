@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from ef_slurm.contract import LaunchState, Phase
-from ef_slurm.daemon.facts import Facts, Reports
+from ef_slurm.daemon.observe.job_status import Facts, Reports
 from ef_slurm.model import (
     EventKind,
     Intent,

@@ -10,9 +10,17 @@ import logging
 import os
 from collections.abc import Callable
 
-from ef_slurm.daemon.planning import ACTOR
-from ef_slurm.daemon.watch import Watch
-from ef_slurm.model import Event, EventKind, Intent, IntentAction, IntentState, JobState, QueueJob
+from ef_slurm.daemon.observe.observer import Watch
+from ef_slurm.model import (
+    ACTOR,
+    Event,
+    EventKind,
+    Intent,
+    IntentAction,
+    IntentState,
+    JobState,
+    QueueJob,
+)
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.interface import Slurm

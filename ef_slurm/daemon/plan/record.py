@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ef_slurm.daemon.measure import Change
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.sentences import NameOf, instant, reason_sentence, verdict_sentence
 from ef_slurm.model import (
     ACTIVE,
+    ACTOR,
     Block,
+    ChangeKind,
     Decision,
     Event,
     EventKind,
@@ -29,8 +30,6 @@ from ef_slurm.model import (
     same_place,
 )
 from ef_slurm.queue.store import Queue
-
-ACTOR = "ef-schedd"
 
 _STATE_OF = {
     Outcome.PROMISED: JobState.ADMITTED,
@@ -51,16 +50,16 @@ class Shift:
     new: Block | None
 
     @property
-    def change(self) -> Change | None:
+    def change(self) -> ChangeKind | None:
         """The kind of cost; None for a pause, which costs nothing by itself."""
         if self.new is None:
             return None
         if self.old is None:
-            return Change.START
+            return ChangeKind.START
         fewer = self.old.gpus_per_node == self.new.gpus_per_node and (
             set(self.new.nodes) < set(self.old.nodes)
         )
-        return Change.SHRINK if fewer else Change.RESHAPE
+        return ChangeKind.SHRINK if fewer else ChangeKind.RESHAPE
 
 
 def record(

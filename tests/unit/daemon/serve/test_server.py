@@ -42,10 +42,10 @@ from ef_slurm.api.messages import (
 )
 from ef_slurm.api.munge import Identity, MungeError, MungeProblem
 from ef_slurm.api.wire import Envelope, Transport
-from ef_slurm.daemon.dispatch import Office
-from ef_slurm.daemon.errands import Errands
-from ef_slurm.daemon.server import Server, ServerError
-from ef_slurm.model import JobKind, JobList, JobRequest, JobState, JobDetail, Outcome, Story
+from ef_slurm.daemon.serve.requests import Office
+from ef_slurm.daemon.serve.scheduler_calls import Errands
+from ef_slurm.daemon.serve.server import Server, ServerError
+from ef_slurm.model import JobDetail, JobKind, JobList, JobRequest, JobState, Outcome, Story
 from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import LimitsTable
 from ef_slurm.slurm.interface import Slurm

@@ -30,18 +30,18 @@ from ef_slurm.api.messages import (
     Withdrawn,
 )
 from ef_slurm.api.wire import Caller
-from ef_slurm.daemon.errands import Errands
-from ef_slurm.daemon.scheduler import NEWCOMER, Scheduler
+from ef_slurm.daemon.serve.scheduler_calls import Errands, JudgingScheduler
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
+    NEWCOMER,
+    JobDetail,
     JobRequest,
     JobState,
-    JobDetail,
     ModelError,
     OtherJob,
     QueueJob,
-    planner_id,
+    newcomer,
     queue_id,
 )
 from ef_slurm.queue import queries
@@ -66,7 +66,7 @@ class Office:
         started: when the daemon started, UTC epoch seconds.
     """
 
-    scheduler: Scheduler
+    scheduler: JudgingScheduler
     errands: Errands
     slurm: Slurm
     open_queue: Callable[[], Queue]
@@ -243,14 +243,12 @@ class Dispatch:
             max_gpus=self._most_gpus(job),
         )
         _check(mine)
-        plan, explanation = office.errands.ask(lambda: office.scheduler.judge(mine), ANSWER_SECONDS)
-        name = planner_id(NEWCOMER)
-        verdict = next(v for v in plan.verdicts if v.job_id == name)
-        schedule = next((d.schedule for d in plan.decisions if d.job_id == name), ())
-        return Judged(verdict, schedule, explanation, self._others(verdict.reason.job))
+        answer, words = office.errands.ask(lambda: office.scheduler.judge(mine), ANSWER_SECONDS)
+        others = self._others(answer.verdict.reason.job)
+        return Judged(answer.verdict, answer.schedule, words, others)
 
     def _others(self, planner_name: str | None) -> tuple[OtherJob, ...]:
-        if planner_name is None or queue_id(planner_name) == NEWCOMER:
+        if planner_name is None or planner_name == NEWCOMER:
             return ()
         row = self._rows().jobs.get(queue_id(planner_name))
         return (OtherJob(row.id, row.request.slurm_job_id, row.request.owner),)
@@ -310,4 +308,4 @@ class Dispatch:
 
 def _check(request: JobRequest) -> None:
     """Refuse what the planner would refuse. Raises ModelError."""
-    QueueJob(id=NEWCOMER, request=request, state=JobState.NEW).for_planner()
+    newcomer(request)

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.contract import Action, LaunchState, Order, Phase
-from ef_slurm.daemon.facts import Facts, Reports
-from ef_slurm.daemon.reconcile import Patience, Situation, next_step
-from ef_slurm.daemon.steps import (
+from ef_slurm.daemon.act.next_step import Patience, Situation, next_step
+from ef_slurm.daemon.act.steps import (
     Do,
     Done,
     Failed,
@@ -25,6 +24,7 @@ from ef_slurm.daemon.steps import (
     Update,
     Wait,
 )
+from ef_slurm.daemon.observe.job_status import Facts, Reports
 from ef_slurm.model import Block
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.unit.daemon.make import (

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from ef_slurm.contract import Launch
-from ef_slurm.daemon.actions import ACTOR, Actor, Refusal
-from ef_slurm.daemon.facts import Facts
-from ef_slurm.daemon.ledger import Ledger, open_ledger
-from ef_slurm.daemon.reconcile import Patience, Situation, next_step
-from ef_slurm.daemon.steps import (
+from ef_slurm.daemon.act.executor import Actor, Refusal
+from ef_slurm.daemon.act.free_gpus import Ledger, open_ledger
+from ef_slurm.daemon.act.next_step import Patience, Situation, next_step
+from ef_slurm.daemon.act.steps import (
     Do,
     Done,
     Failed,
@@ -24,8 +23,9 @@ from ef_slurm.daemon.steps import (
     Update,
     Wait,
 )
-from ef_slurm.daemon.watch import Watch
-from ef_slurm.model import Block, Event, EventKind, Intent, IntentAction, JobState, QueueJob
+from ef_slurm.daemon.observe.job_status import Facts
+from ef_slurm.daemon.observe.observer import Watch
+from ef_slurm.model import ACTOR, Block, Event, EventKind, Intent, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.types import HoldKind

@@ -6,8 +6,8 @@ import math
 from types import MappingProxyType
 from typing import Any
 
-from ef_slurm.daemon.capacity import OVERDUE, Ground, cluster_of
-from ef_slurm.daemon.ledger import open_ledger
+from ef_slurm.daemon.act.free_gpus import open_ledger
+from ef_slurm.daemon.observe.capacity import OVERDUE, Ground, cluster_of
 from ef_slurm.model import Block, Outage
 from ef_slurm.slurm.types import HoldKind, JobBaseState, Observation, SlurmJob, SlurmReservation
 from tests.unit.daemon.make import ELSEWHERE, NOW, TWO_NODES, node, slurm_job

@@ -13,14 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
 from ef_slurm.api.munge import MungeCommand
-from ef_slurm.daemon.desk import FileDesk
-from ef_slurm.daemon.dispatch import Office
-from ef_slurm.daemon.errands import Errands
-from ef_slurm.daemon.planning import ACTOR
+from ef_slurm.daemon.observe.state_dirs import FileDesk
 from ef_slurm.daemon.scheduler import Scheduler
-from ef_slurm.daemon.server import Server
-from ef_slurm.daemon.setup import setup_of
-from ef_slurm.model import Event, EventKind
+from ef_slurm.daemon.serve.requests import Office
+from ef_slurm.daemon.serve.scheduler_calls import Errands
+from ef_slurm.daemon.serve.server import Server
+from ef_slurm.daemon.settings import setup_of
+from ef_slurm.model import ACTOR, Event, EventKind
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.owner import DaemonLock
 from ef_slurm.queue.store import Queue

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.contract import Phase
-from ef_slurm.daemon.ingest import (
+from ef_slurm.daemon.observe.estimates import Knowledge
+from ef_slurm.daemon.plan.planner_input import (
     SILENCE,
-    Knowledge,
     fit,
     planner_job,
     planner_jobs,
@@ -18,8 +18,7 @@ from ef_slurm.daemon.ingest import (
     running_now,
     runs_on,
 )
-from ef_slurm.daemon.measure import Change
-from ef_slurm.model import Cluster, JobState, Running, ThroughputCurve
+from ef_slurm.model import ChangeKind, Cluster, JobState, Running, ThroughputCurve
 from tests.unit.daemon.make import FOUR_NODES, NOW, TWO_NODES, progress, row, running
 
 TRAINING = row(
@@ -59,7 +58,7 @@ def test_a_late_start_is_pushed_back() -> None:
 
 def test_what_was_learned_replaces_what_was_told() -> None:
     knowledge = Knowledge()
-    knowledge.overheads.add(1, Change.START, 100.0)
+    knowledge.overheads.add(1, ChangeKind.START, 100.0)
     knowledge.rates.learn(1, 8, 5.0)
     knowledge.caps[1] = 4
     job = planner_job(TRAINING, running(TWO_NODES), knowledge, NOW)

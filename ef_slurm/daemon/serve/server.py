@@ -17,7 +17,7 @@ from ef_slurm.api import wire
 from ef_slurm.api.messages import Failure, FailureCode
 from ef_slurm.api.munge import Munge, MungeError
 from ef_slurm.api.wire import DisconnectedError, ReplayGuard, Transport, WireError
-from ef_slurm.daemon.dispatch import Dispatch, Office
+from ef_slurm.daemon.serve.requests import Dispatch, Office
 
 MOST_CONNECTIONS = 200
 IDLE_SECONDS = 30.0

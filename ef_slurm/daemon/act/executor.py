@@ -13,9 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ef_slurm.contract import Action, Order
-from ef_slurm.daemon.desk import Desk
-from ef_slurm.daemon.facts import Facts, layout, layout_of
-from ef_slurm.daemon.steps import (
+from ef_slurm.daemon.act.steps import (
     Cancel,
     Hold,
     OrderRelaunch,
@@ -26,7 +24,10 @@ from ef_slurm.daemon.steps import (
     Step,
     Update,
 )
+from ef_slurm.daemon.observe.job_status import Facts, layout, layout_of
+from ef_slurm.daemon.observe.state_dirs import Desk
 from ef_slurm.model import (
+    ACTOR,
     Block,
     Event,
     EventKind,
@@ -48,7 +49,6 @@ from ef_slurm.slurm.errors import (
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import HoldKind, JobUpdate, Shape, SignalTarget
 
-ACTOR = "ef-schedd"
 _log = logging.getLogger(__name__)
 
 

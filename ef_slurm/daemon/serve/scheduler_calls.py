@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from ef_slurm.model import JobRequest
+from ef_slurm.planner.what_if import WhatIf
 
 T = TypeVar("T")
+
+
+class JudgingScheduler(Protocol):
+    """What the server asks of the scheduler."""
+
+    @property
+    def ticked_at(self) -> float | None:
+        """When a tick was last finished, UTC epoch seconds. Any thread may ask."""
+        ...
+
+    @property
+    def gpu_types(self) -> tuple[str, ...]:
+        """The GPU types that were last planned with. Any thread may ask."""
+        ...
+
+    def judge(self, request: JobRequest) -> tuple[WhatIf, str]:
+        """The verdict that this request would get now, also in words. Its own thread only."""
+        ...
+
+    def recheck(self, slurm_job_ids: Iterable[int]) -> None:
+        """Ask Slurm about these jobs. Its own thread only."""
+        ...
 
 
 class Errands:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ef_slurm.contract import LaunchState, Phase
-from ef_slurm.daemon.facts import Facts, Reports
-from ef_slurm.daemon.follow import News, follow, vanished
+from ef_slurm.daemon.observe.job_status import Facts, Reports
+from ef_slurm.daemon.observe.transitions import News, follow, vanished
 from ef_slurm.model import (
     EventKind,
     Intent,

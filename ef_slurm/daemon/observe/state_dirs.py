@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ef_slurm.contract import Order, StateDir
-from ef_slurm.daemon.facts import Reports, read_reports
+from ef_slurm.daemon.observe.job_status import Reports, read_reports
 from ef_slurm.model import QueueJob
 
 

@@ -16,8 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ef_slurm.contract import LaunchState
-from ef_slurm.daemon.facts import Facts, gives_up_nodes
-from ef_slurm.daemon.steps import (
+from ef_slurm.daemon.act.steps import (
     Do,
     Done,
     Failed,
@@ -31,6 +30,7 @@ from ef_slurm.daemon.steps import (
     Update,
     Wait,
 )
+from ef_slurm.daemon.observe.job_status import Facts, gives_up_nodes
 from ef_slurm.model import Block
 from ef_slurm.slurm.interface import earliest_release
 from ef_slurm.slurm.types import HoldKind, JobBaseState

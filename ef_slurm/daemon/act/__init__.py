@@ -1,0 +1,6 @@
+"""Where a job is to be against where it is → the next step on Slurm.
+
+Begin with `next_step`, a pure function of one job; `reconciler` asks it for every job and has its
+answer done by `executor`, which writes an intent before each action. `resubmit` and `orphans` deal
+with jobs that Slurm lost, and with Slurm jobs whose row has ended.
+"""
