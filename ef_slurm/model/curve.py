@@ -15,7 +15,7 @@ class ThroughputCurve:
 
     `points` holds (GPUs, iterations/s) in increasing order of GPUs, each a power of two that can
     run; a size that is missing cannot. Real curves are not always monotone: the planner uses the
-    non-decreasing envelope (`ef_slurm.planner.curve`).
+    non-decreasing envelope (`ef_slurm.planner.timeline.curve`).
 
     >>> ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 30.0}).points
     ((1, 10.0), (2, 18.0), (4, 30.0))

@@ -43,12 +43,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ef_slurm.planner.capacity import EDGE
-from ef_slurm.planner.curve import least_gpu_time
-from ef_slurm.planner.ledger import Ledger
-from ef_slurm.planner.moving import admit_by_moving
+from ef_slurm.planner.relocation import admit_by_moving
 from ef_slurm.planner.share import from_now, least_share, soonest
-from ef_slurm.planner.task import Order, Stretches, Task
+from ef_slurm.planner.timeline.curve import least_gpu_time
+from ef_slurm.planner.timeline.reservation_table import Ledger
+from ef_slurm.planner.timeline.task import Order, Stretches, Task
+from ef_slurm.planner.timeline.timetable import EDGE
 
 _KEPT = 3  # ledgers kept by a `_Trial`
 

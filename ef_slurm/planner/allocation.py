@@ -32,10 +32,10 @@ import math
 from collections.abc import Iterable
 
 from ef_slurm.model import Policy
-from ef_slurm.planner.capacity import EDGE
-from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.share import from_now
-from ef_slurm.planner.task import Order, Size, Stretch, Stretches, Task, replayed
+from ef_slurm.planner.timeline.reservation_table import Ledger
+from ef_slurm.planner.timeline.task import Order, Size, Stretch, Stretches, Task, replayed
+from ef_slurm.planner.timeline.timetable import EDGE
 
 _Entry = tuple[float, Order, int, str, str]
 

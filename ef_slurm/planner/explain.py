@@ -25,9 +25,9 @@ from ef_slurm.model import (
     ReasonCode,
     Segment,
 )
-from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.risk import LATE
-from ef_slurm.planner.task import Stretch, Task
+from ef_slurm.planner.timeline.reservation_table import Ledger
+from ef_slurm.planner.timeline.task import Stretch, Task
 
 
 def decisions(tasks: Iterable[Task], ledger: Ledger, now: float) -> tuple[Decision, ...]:

@@ -43,13 +43,13 @@ from ef_slurm.model import (
 )
 from ef_slurm.planner.admission import admit, could_alone, earliest_deadline
 from ef_slurm.planner.allocation import allocate
-from ef_slurm.planner.besteffort import carry_on_best_effort
+from ef_slurm.planner.best_effort import carry_on_best_effort
 from ef_slurm.planner.explain import decisions
-from ef_slurm.planner.ledger import Ledger
-from ef_slurm.planner.limits import LimitBook
-from ef_slurm.planner.line import Line, lines_of
 from ef_slurm.planner.risk import carry_on, recover
-from ef_slurm.planner.task import Stretch, Stretches, Task, make_task, wants_best_effort
+from ef_slurm.planner.timeline.gpu_index import Line, lines_of
+from ef_slurm.planner.timeline.limits import LimitBook
+from ef_slurm.planner.timeline.reservation_table import Ledger
+from ef_slurm.planner.timeline.task import Stretch, Stretches, Task, make_task, wants_best_effort
 
 
 def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> Plan:

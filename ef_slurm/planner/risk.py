@@ -26,10 +26,10 @@ from collections.abc import Iterable, Mapping
 
 from ef_slurm.model import Policy, RiskOrder
 from ef_slurm.planner.admission import together
-from ef_slurm.planner.capacity import EDGE
-from ef_slurm.planner.ledger import Ledger
 from ef_slurm.planner.share import least_share, soonest
-from ef_slurm.planner.task import Stretches, Task, replayed
+from ef_slurm.planner.timeline.reservation_table import Ledger
+from ef_slurm.planner.timeline.task import Stretches, Task, replayed
+from ef_slurm.planner.timeline.timetable import EDGE
 
 LATE = 1e-3
 """Seconds by which a finish may pass its deadline by rounding alone."""

@@ -12,10 +12,10 @@ free, and stops at the first n that finishes in time. Three things differ here:
 "Least" is least GPU time, so where a curve is super-linear the larger size counts as the smaller.
 
 >>> from ef_slurm.model import Cluster, Job, ThroughputCurve
->>> from ef_slurm.planner.ledger import Ledger
->>> from ef_slurm.planner.limits import LimitBook
->>> from ef_slurm.planner.line import lines_of
->>> from ef_slurm.planner.task import make_task
+>>> from ef_slurm.planner.timeline.reservation_table import Ledger
+>>> from ef_slurm.planner.timeline.limits import LimitBook
+>>> from ef_slurm.planner.timeline.gpu_index import lines_of
+>>> from ef_slurm.planner.timeline.task import make_task
 >>> lines = lines_of(Cluster.uniform(nodes=1, gpus_per_node=4))
 >>> ledger = Ledger.of(lines, LimitBook(()), now=0.0)
 >>> curve = ThroughputCurve.of({1: 1.0, 2: 1.6, 4: 2.4})
@@ -28,9 +28,9 @@ from __future__ import annotations
 
 import math
 
-from ef_slurm.planner.capacity import EDGE, Timetable
-from ef_slurm.planner.ledger import Ledger
-from ef_slurm.planner.task import Size, Stretch, Stretches, Task
+from ef_slurm.planner.timeline.reservation_table import Ledger
+from ef_slurm.planner.timeline.task import Size, Stretch, Stretches, Task
+from ef_slurm.planner.timeline.timetable import EDGE, Timetable
 
 
 def least_share(task: Task, ledger: Ledger, now: float, deadline: float) -> Stretches | None:

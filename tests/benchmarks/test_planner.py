@@ -32,7 +32,8 @@ from ef_slurm.model import (
     Standing,
     ThroughputCurve,
 )
-from ef_slurm.planner.buddy import Request, Resident, place
+from ef_slurm.planner.placement.buddy import place
+from ef_slurm.planner.placement.occupancy import Request, Tenant
 from ef_slurm.planner.plan import plan
 
 pytestmark = pytest.mark.benchmark
@@ -199,7 +200,7 @@ def test_incremental_placement(benchmark: BenchmarkFixture, gpus: int) -> None:
         sizes.append(1 << rng.choice([0, 1, 1, 2, 2, 3, 3, 4, 5]))
     full = place(group, 0.0, [], [Request(f"j{n}", s, must=False) for n, s in enumerate(sizes)])
     residents = [
-        Resident(job_id, block, rng.uniform(10.0, 90.0))
+        Tenant(job_id, block, rng.uniform(10.0, 90.0))
         for job_id, block in full.blocks.items()
         if rng.random() < 0.95
     ]

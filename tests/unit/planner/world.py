@@ -26,7 +26,7 @@ from ef_slurm.model import (
     Standing,
     Verdict,
 )
-from ef_slurm.planner.blocks import usable_gpus
+from ef_slurm.planner.placement.free_blocks import usable_gpus
 from ef_slurm.planner.plan import plan
 
 LATE = 1e-5

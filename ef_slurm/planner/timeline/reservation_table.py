@@ -4,8 +4,8 @@ A ledger is always consistent: no two plans overlap, and no limit is passed. Pla
 another consistent ledger and to adopt it only if it is complete.
 
 >>> from ef_slurm.model import Cluster, Job, ThroughputCurve
->>> from ef_slurm.planner.line import lines_of
->>> from ef_slurm.planner.task import make_task
+>>> from ef_slurm.planner.timeline.gpu_index import lines_of
+>>> from ef_slurm.planner.timeline.task import make_task
 >>> lines = lines_of(Cluster.uniform(nodes=1, gpus_per_node=2))
 >>> curve = ThroughputCurve.of({1: 1.0, 2: 1.5})
 >>> task = make_task(Job("a", 0.0, 60.0, (("gpu", curve),), deadline=90.0), lines)
@@ -20,10 +20,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ef_slurm.planner.capacity import Rectangle, Timetable
-from ef_slurm.planner.limits import LimitBook
-from ef_slurm.planner.line import Line
-from ef_slurm.planner.task import Stretch, Stretches, Task
+from ef_slurm.planner.timeline.gpu_index import Line
+from ef_slurm.planner.timeline.limits import LimitBook
+from ef_slurm.planner.timeline.task import Stretch, Stretches, Task
+from ef_slurm.planner.timeline.timetable import Rectangle, Timetable
 
 
 class Ledger:

@@ -25,10 +25,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ef_slurm.planner.buddy import Request, Resident, place
-from ef_slurm.planner.capacity import EDGE
-from ef_slurm.planner.ledger import Ledger
-from ef_slurm.planner.task import Size, Stretch, Stretches, Task
+from ef_slurm.planner.placement.buddy import place
+from ef_slurm.planner.placement.occupancy import Request, Tenant
+from ef_slurm.planner.timeline.reservation_table import Ledger
+from ef_slurm.planner.timeline.task import Size, Stretch, Stretches, Task
+from ef_slurm.planner.timeline.timetable import EDGE
 
 
 def admit_by_moving(
@@ -78,12 +79,12 @@ def _try(
     if line.width - sum(stretch.gpus for _, stretch in present) < size.gpus:
         return False
     standing = {task.id: (task, stretch) for task, stretch in present}
-    residents = [
-        Resident(task.id, line.block(stretch.first, stretch.gpus), _cost(task, ledger, now))
+    tenants = [
+        Tenant(task.id, line.block(stretch.first, stretch.gpus), _cost(task, ledger, now))
         for task, stretch in present
     ]
     request = Request(newcomer.id, size.gpus, until=end)
-    placement = place(line.group, now, residents, [request])
+    placement = place(line.group, now, tenants, [request])
     if placement.unplaced:
         return False
     plans: list[tuple[Task, Stretches]] = []

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from ef_slurm.model import Block, Cluster, ModelError, Node, NodeGroup, Outage, same_place
-from ef_slurm.planner.buddy import Request, Resident, place, room, shrunk
+from ef_slurm.planner.placement.buddy import place, room, shrunk
+from ef_slurm.planner.placement.occupancy import Request, Tenant
 
 
 def group(nodes: int, gpus_per_node: int, down: tuple[int, ...] = ()) -> NodeGroup:
@@ -23,58 +24,58 @@ def whole(first: int, count: int, gpus_per_node: int) -> Block:
 
 
 def test_a_new_job_takes_the_smallest_hole_that_holds_it() -> None:
-    resident = Resident("a", Block("gpu", ("n2",), 1))
-    placement = place(group(4, 4), 0.0, [resident], [Request("b", 2), Request("c", 1)])
+    tenant = Tenant("a", Block("gpu", ("n2",), 1))
+    placement = place(group(4, 4), 0.0, [tenant], [Request("b", 2), Request("c", 1)])
     assert placement.blocks["b"] == Block("gpu", ("n2",), 2, first_gpu=2)
     assert placement.blocks["c"] == Block("gpu", ("n2",), 1, first_gpu=1)
-    assert placement.blocks["a"] == resident.block
+    assert placement.blocks["a"] == tenant.block
 
 
 def test_equal_holes_are_filled_where_it_is_crowded() -> None:
     placement = place(
-        group(8, 2), 0.0, [Resident("a", whole(6, 1, 2))], [Request("b", 2), Request("c", 4)]
+        group(8, 2), 0.0, [Tenant("a", whole(6, 1, 2))], [Request("b", 2), Request("c", 4)]
     )
     assert placement.blocks["b"].nodes == ("n5",)
     assert placement.blocks["c"].nodes == ("n7", "n8")
 
 
 def test_nothing_moves_when_everything_fits() -> None:
-    residents = [Resident("a", whole(1, 1, 4)), Resident("b", whole(3, 1, 4))]
-    placement = place(group(4, 4), 0.0, residents, [Request("c", 4), Request("d", 4)])
+    tenants = [Tenant("a", whole(1, 1, 4)), Tenant("b", whole(3, 1, 4))]
+    placement = place(group(4, 4), 0.0, tenants, [Request("c", 4), Request("d", 4)])
     assert placement.migrated == ()
     assert placement.unplaced == ()
 
 
 def test_the_cheaper_job_moves() -> None:
-    residents = [Resident("a", whole(1, 1, 4), 5.0), Resident("b", whole(3, 1, 4), 4.0)]
-    placement = place(group(4, 4), 0.0, residents, [Request("c", 8)])
+    tenants = [Tenant("a", whole(1, 1, 4), 5.0), Tenant("b", whole(3, 1, 4), 4.0)]
+    placement = place(group(4, 4), 0.0, tenants, [Request("c", 8)])
     assert placement.migrated == ("b",)
     assert placement.blocks["c"].nodes == ("n3", "n4")
     assert placement.blocks["b"].nodes == ("n2",)
 
 
 def test_a_job_that_may_not_be_moved_stays() -> None:
-    residents = [Resident("a", whole(1, 1, 4), 5.0), Resident("b", whole(3, 1, 4), math.inf)]
-    assert place(group(4, 4), 0.0, residents, [Request("c", 8)]).migrated == ("a",)
-    pinned = [Resident("a", whole(1, 1, 4), math.inf), residents[1]]
+    tenants = [Tenant("a", whole(1, 1, 4), 5.0), Tenant("b", whole(3, 1, 4), math.inf)]
+    assert place(group(4, 4), 0.0, tenants, [Request("c", 8)]).migrated == ("a",)
+    pinned = [Tenant("a", whole(1, 1, 4), math.inf), tenants[1]]
     assert place(group(4, 4), 0.0, pinned, [Request("c", 8)]).unplaced == ("c",)
 
 
 def test_nobody_moves_for_a_request_that_need_not_be_placed() -> None:
-    residents = [Resident("a", whole(1, 1, 4)), Resident("b", whole(3, 1, 4))]
-    placement = place(group(4, 4), 0.0, residents, [Request("c", 8, must=False)])
+    tenants = [Tenant("a", whole(1, 1, 4)), Tenant("b", whole(3, 1, 4))]
+    placement = place(group(4, 4), 0.0, tenants, [Request("c", 8, must=False)])
     assert placement.migrated == ()
     assert placement.unplaced == ("c",)
 
 
 def test_what_was_moved_away_can_move_others() -> None:
     """`big` wants n1 n2, which sends `mid` to n3 and the `small` there to n4."""
-    residents = [
-        Resident("mid", whole(1, 1, 4), 1.0),
-        Resident("fixed", Block("gpu", ("n4",), 2), math.inf),
-        Resident("small", Block("gpu", ("n3",), 2), 1.0),
+    tenants = [
+        Tenant("mid", whole(1, 1, 4), 1.0),
+        Tenant("fixed", Block("gpu", ("n4",), 2), math.inf),
+        Tenant("small", Block("gpu", ("n3",), 2), 1.0),
     ]
-    placement = place(group(4, 4), 0.0, residents, [Request("big", 8)])
+    placement = place(group(4, 4), 0.0, tenants, [Request("big", 8)])
     assert placement.migrated == ("mid", "small")
     assert placement.blocks["mid"].nodes == ("n3",)
     assert placement.blocks["small"].nodes == ("n4",)
@@ -82,31 +83,31 @@ def test_what_was_moved_away_can_move_others() -> None:
 
 def test_inside_a_node_only_the_count_matters() -> None:
     """1 + 1 GPUs at offsets 0 and 2 leave 2 of 4: no move, only other books."""
-    residents = [
-        Resident("a", Block("gpu", ("n1",), 1, 0)),
-        Resident("b", Block("gpu", ("n1",), 1, 2)),
+    tenants = [
+        Tenant("a", Block("gpu", ("n1",), 1, 0)),
+        Tenant("b", Block("gpu", ("n1",), 1, 2)),
     ]
-    placement = place(group(1, 4), 0.0, residents, [Request("c", 2)])
+    placement = place(group(1, 4), 0.0, tenants, [Request("c", 2)])
     assert placement.migrated == ()
     assert sorted(block.first_gpu for block in placement.blocks.values()) == [0, 2, 3]
-    assert same_place(placement.blocks["b"], residents[1].block)
+    assert same_place(placement.blocks["b"], tenants[1].block)
 
 
 def test_a_job_on_a_node_that_went_away_is_placed_anew() -> None:
-    placement = place(group(2, 4, down=(1,)), 0.0, [Resident("a", whole(1, 1, 4), math.inf)], [])
+    placement = place(group(2, 4, down=(1,)), 0.0, [Tenant("a", whole(1, 1, 4), math.inf)], [])
     assert placement.blocks["a"].nodes == ("n2",)
     assert placement.migrated == ("a",)
 
 
 def test_a_job_without_any_place_left_is_named() -> None:
-    residents = [Resident("a", whole(1, 2, 4)), Resident("b", whole(3, 1, 4))]
-    placement = place(group(3, 4, down=(2,)), 0.0, residents, [])
+    tenants = [Tenant("a", whole(1, 2, 4)), Tenant("b", whole(3, 1, 4))]
+    placement = place(group(3, 4, down=(2,)), 0.0, tenants, [])
     assert placement.unplaced == ("a",)
-    assert placement.blocks["b"] == residents[1].block
+    assert placement.blocks["b"] == tenants[1].block
 
 
 def test_a_node_unknown_to_the_group_counts_as_gone() -> None:
-    placement = place(group(1, 4), 0.0, [Resident("a", Block("gpu", ("old",), 4))], [])
+    placement = place(group(1, 4), 0.0, [Tenant("a", Block("gpu", ("old",), 4))], [])
     assert placement.blocks["a"].nodes == ("n1",)
 
 
@@ -119,7 +120,7 @@ def test_when_not_all_fit_the_earlier_request_wins() -> None:
 def test_a_stay_that_an_outage_would_cut_short_goes_elsewhere() -> None:
     nodes = (Node("n1", (Outage(50.0),)), Node("n2"), Node("n3"), Node("n4"))
     four = NodeGroup("gpu", 4, nodes)
-    crowded = [Resident("a", Block("gpu", ("n1",), 2))]
+    crowded = [Tenant("a", Block("gpu", ("n1",), 2))]
     for until, node in ((40.0, "n1"), (50.0, "n1"), (60.0, "n2")):
         placement = place(four, 0.0, crowded, [Request("b", 2, until=until)])
         assert placement.blocks["b"].nodes == (node,)
@@ -152,9 +153,9 @@ def test_wrong_input_is_refused_by_name() -> None:
     with pytest.raises(ModelError, match="GPUs of job a: 3"):
         Request("a", 3)
     with pytest.raises(ModelError, match="move cost: nan"):
-        Resident("a", whole(1, 1, 4), math.nan)
+        Tenant("a", whole(1, 1, 4), math.nan)
     with pytest.raises(ModelError, match="job: 'a' is not valid: placed once"):
-        place(group(1, 4), 0.0, [Resident("a", whole(1, 1, 4))], [Request("a", 1)])
+        place(group(1, 4), 0.0, [Tenant("a", whole(1, 1, 4))], [Request("a", 1)])
     other = Block("other", ("n1",), 4)
     with pytest.raises(ModelError, match="block GPU type: 'other'"):
-        place(Cluster.uniform(1, 4).groups[0], 0.0, [Resident("a", other)], [])
+        place(Cluster.uniform(1, 4).groups[0], 0.0, [Tenant("a", other)], [])

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from ef_slurm.model import Block, Cluster, NodeGroup, same_place
-from ef_slurm.planner.buddy import Request, Resident, place, room
+from ef_slurm.planner.placement.buddy import place, room
+from ef_slurm.planner.placement.occupancy import Request, Tenant
 
 Jobs = dict[str, int]
 
@@ -33,7 +34,7 @@ def moves(seed: int, events: int, group: NodeGroup, repack: bool) -> int:
     blocks: dict[str, Block] = {}
     moved = 0
     for jobs in churn(seed, events, group):
-        stay = [] if repack else [Resident(i, blocks[i], 1.0) for i in jobs if i in blocks]
+        stay = [] if repack else [Tenant(i, blocks[i], 1.0) for i in jobs if i in blocks]
         new = [i for i in jobs if repack or i not in blocks]
         new.sort(key=lambda job_id: (-jobs[job_id], job_id))
         placement = place(group, 0.0, stay, [Request(job_id, jobs[job_id]) for job_id in new])

@@ -18,9 +18,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ef_slurm.planner.capacity import EDGE
-from ef_slurm.planner.ledger import Ledger
-from ef_slurm.planner.task import Stretches, Task
+from ef_slurm.planner.timeline.reservation_table import Ledger
+from ef_slurm.planner.timeline.task import Stretches, Task
+from ef_slurm.planner.timeline.timetable import EDGE
 
 
 def carry_on_best_effort(tasks: Iterable[Task], ledger: Ledger, now: float) -> None:

@@ -4,7 +4,7 @@ A *stretch* is a piece of a job's schedule on one block. Whatever begins a stret
 than the job held just before costs the job's overhead, spent at the beginning of that stretch.
 
 >>> from ef_slurm.model import Cluster, ThroughputCurve
->>> from ef_slurm.planner.line import lines_of
+>>> from ef_slurm.planner.timeline.gpu_index import lines_of
 >>> curve = ThroughputCurve.of({1: 1.0, 2: 1.5})
 >>> job = Job("a", 0.0, 60.0, (("gpu", curve),), deadline=90.0, overhead=Overhead.constant(5.0))
 >>> task = make_task(job, lines_of(Cluster.uniform(nodes=1, gpus_per_node=2)))
@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ef_slurm.model import IfInfeasible, Job, JobKind, ModelError, Overhead
-from ef_slurm.planner.curve import Envelope, cheapest_mix, envelope
-from ef_slurm.planner.line import Line
+from ef_slurm.planner.timeline.curve import Envelope, cheapest_mix, envelope
+from ef_slurm.planner.timeline.gpu_index import Line
 
 
 class Stretch(NamedTuple):

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.model import Block, Cluster, NodeGroup, same_place
-from ef_slurm.planner.blocks import usable_gpus
-from ef_slurm.planner.buddy import Placement, Request, Resident, place, room
+from ef_slurm.planner.placement.buddy import Placement, place, room
+from ef_slurm.planner.placement.free_blocks import usable_gpus
+from ef_slurm.planner.placement.occupancy import Request, Tenant
 from tests.unit.planner.strategies import node_groups
 
 NOW = 0.0
@@ -56,7 +57,7 @@ def fillings(draw: st.DrawFn, group: NodeGroup, share: float = 1.0) -> list[int]
 @st.composite
 def crowds(
     draw: st.DrawFn, max_nodes: int = 9, max_gpus_per_node: int = 8
-) -> tuple[NodeGroup, list[Resident], list[int]]:
+) -> tuple[NodeGroup, list[Tenant], list[int]]:
     """A group, residents scattered by departures, and sizes that fit if these may move."""
     group = draw(node_groups(max_nodes=max_nodes, max_gpus_per_node=max_gpus_per_node))
     first = place(
@@ -64,19 +65,19 @@ def crowds(
     )
     stay = draw(st.lists(st.booleans(), min_size=len(first.blocks), max_size=len(first.blocks)))
     costs = st.integers(0, 4).map(float)
-    residents = [
-        Resident(job_id, block, draw(costs))
+    tenants = [
+        Tenant(job_id, block, draw(costs))
         for (job_id, block), stays in zip(first.blocks.items(), stay, strict=True)
         if stays
     ]
-    sizes: list[int] = [resident.block.gpus for resident in residents]
+    sizes: list[int] = [tenant.block.gpus for tenant in tenants]
     whole = room(group, NOW)
     wanted: list[int] = []
     for _ in range(draw(st.integers(1, 6))):
         size = 1 << draw(st.integers(0, max(0, whole.largest.bit_length() - 1)))
         if whole.fits([*sizes, *wanted, size]):
             wanted.append(size)
-    return group, residents, wanted
+    return group, tenants, wanted
 
 
 def requests_of(sizes: Iterable[int], prefix: str = "w") -> list[Request]:
@@ -144,71 +145,71 @@ def test_the_fit_theorem_agrees_with_trying_every_way(
 
 @given(crowd=crowds())
 def test_a_must_is_placed_whoever_has_to_move(
-    crowd: tuple[NodeGroup, list[Resident], list[int]],
+    crowd: tuple[NodeGroup, list[Tenant], list[int]],
 ) -> None:
-    group, residents, sizes = crowd
-    placement = place(group, NOW, residents, requests_of(sizes))
+    group, tenants, sizes = crowd
+    placement = place(group, NOW, tenants, requests_of(sizes))
     assert placement.unplaced == ()
     assert_sound(group, placement)
-    for resident in residents:
-        stays = same_place(resident.block, placement.blocks[resident.job_id])
-        assert stays == (resident.job_id not in placement.migrated)
-        assert placement.blocks[resident.job_id].gpus == resident.block.gpus
+    for tenant in tenants:
+        stays = same_place(tenant.block, placement.blocks[tenant.job_id])
+        assert stays == (tenant.job_id not in placement.migrated)
+        assert placement.blocks[tenant.job_id].gpus == tenant.block.gpus
 
 
 def _least_moves(
-    group: NodeGroup, residents: Sequence[Resident], sizes: list[int]
+    group: NodeGroup, tenants: Sequence[Tenant], sizes: list[int]
 ) -> tuple[float, int]:
     """Least (cost, jobs moved) over every set of residents."""
     best = (math.inf, 0)
-    for count in range(len(residents) + 1):
-        for moved in itertools.combinations(residents, count):
-            rank = (sum(resident.move_cost for resident in moved), count)
+    for count in range(len(tenants) + 1):
+        for moved in itertools.combinations(tenants, count):
+            rank = (sum(tenant.move_cost for tenant in moved), count)
             if rank >= best:
                 continue
-            gone = {resident.job_id for resident in moved}
-            stay = [resident.block for resident in residents if resident.job_id not in gone]
-            again = [resident.block.gpus for resident in moved]
+            gone = {tenant.job_id for tenant in moved}
+            stay = [tenant.block for tenant in tenants if tenant.job_id not in gone]
+            again = [tenant.block.gpus for tenant in moved]
             if room(group, NOW, stay).fits([*again, *sizes]):
                 best = rank
     return best
 
 
 @given(crowd=crowds(max_nodes=6, max_gpus_per_node=4))
-def test_the_cheapest_set_moves(crowd: tuple[NodeGroup, list[Resident], list[int]]) -> None:
-    group, residents, sizes = crowd
-    residents = residents[:10]
-    placement = place(group, NOW, residents, requests_of(sizes))
-    costs = {resident.job_id: resident.move_cost for resident in residents}
+def test_the_cheapest_set_moves(crowd: tuple[NodeGroup, list[Tenant], list[int]]) -> None:
+    group, tenants, sizes = crowd
+    tenants = tenants[:10]
+    placement = place(group, NOW, tenants, requests_of(sizes))
+    costs = {tenant.job_id: tenant.move_cost for tenant in tenants}
     took = (sum(costs[job_id] for job_id in placement.migrated), len(placement.migrated))
-    assert took == _least_moves(group, residents, sizes)
+    assert took == _least_moves(group, tenants, sizes)
 
 
 @given(crowd=crowds(), seed=st.integers(0, 1000))
 def test_the_order_of_residents_does_not_matter(
-    crowd: tuple[NodeGroup, list[Resident], list[int]], seed: int
+    crowd: tuple[NodeGroup, list[Tenant], list[int]], seed: int
 ) -> None:
-    group, residents, sizes = crowd
-    mixed = list(residents)
+    group, tenants, sizes = crowd
+    mixed = list(tenants)
     random.Random(seed).shuffle(mixed)
-    assert place(group, NOW, residents, requests_of(sizes)) == place(
+    assert place(group, NOW, tenants, requests_of(sizes)) == place(
         group, NOW, mixed, requests_of(sizes)
     )
 
 
 @given(crowd=crowds(), size=st.integers(0, 6).map(lambda k: 1 << k))
 def test_one_newcomer_leaves_the_largest_blocks(
-    crowd: tuple[NodeGroup, list[Resident], list[int]], size: int
+    crowd: tuple[NodeGroup, list[Tenant], list[int]], size: int
 ) -> None:
     """No other block would leave more room at the largest size at which they differ."""
-    group, residents, _ = crowd
-    before = [resident.block for resident in residents]
-    placement = place(group, NOW, residents, [Request("new", size, must=False)])
+    group, tenants, _ = crowd
+    before = [tenant.block for tenant in tenants]
+    placement = place(group, NOW, tenants, [Request("new", size, must=False)])
     rooms = []
     for nodes, gpus in _block_choices(group, size):
         names = tuple(group.nodes[node].name for node in nodes)
         candidate = Block(group.gpu_type, names, gpus)
-        trial = place(group, NOW, [Resident("new", candidate, math.inf), *residents], [])
+        trial = place(group, NOW, [Tenant("new", candidate, math.inf), *tenants], [])
         if not trial.migrated and not trial.unplaced:
             rooms.append(room(group, NOW, [*before, candidate]).by_size[::-1])
     assert (placement.unplaced == ()) == bool(rooms)
@@ -219,11 +220,11 @@ def test_one_newcomer_leaves_the_largest_blocks(
 
 @given(crowd=crowds(), optional=st.lists(st.integers(0, 5).map(lambda k: 1 << k), max_size=6))
 def test_optional_requests_move_nobody(
-    crowd: tuple[NodeGroup, list[Resident], list[int]], optional: list[int]
+    crowd: tuple[NodeGroup, list[Tenant], list[int]], optional: list[int]
 ) -> None:
-    group, residents, _ = crowd
+    group, tenants, _ = crowd
     requests = [Request(f"o{n}", size, must=False) for n, size in enumerate(optional)]
-    placement = place(group, NOW, residents, requests)
+    placement = place(group, NOW, tenants, requests)
     assert_sound(group, placement)
     assert placement.migrated == ()
     left = room(group, NOW, list(placement.blocks.values()))

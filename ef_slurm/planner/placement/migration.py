@@ -7,14 +7,14 @@ so this order misses no solution.
 
 Which blocks to empty is a depth-first search, cheapest block first, cut off by the best set found
 so far. Its first descent is a greedy answer that always exists when the fit theorem of
-`ef_slurm.planner.buddy` says so; the rest of the search improves it within a fixed number of steps,
+`placement.buddy` says so; the rest of the search improves it within a fixed number of steps,
 so small cases come out exact and large ones stay bounded.
 
 Two nodes of 4 GPUs are each half taken. A 4-GPU job must run, so the cheaper of the two moves:
 
 >>> import numpy as np
->>> jobs = (Movable("a", 0, 2, cost=30.0), Movable("b", 1, 2, cost=10.0))
->>> evictions(np.array([2, 2]), 4, jobs, {4: 1})
+>>> jobs = (Candidate("a", 0, 2, cost=30.0), Candidate("b", 1, 2, cost=10.0))
+>>> victims(np.array([2, 2]), 4, jobs, {4: 1})
 ('b',)
 """
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ef_slurm.planner.blocks import Counts, aligned_free
+from ef_slurm.planner.placement.free_blocks import Counts, aligned_free
 
 Rank = tuple[float, int, int]
 """What a set of moves costs: overhead, then jobs moved, then GPUs moved."""
@@ -34,7 +34,7 @@ NOTHING: Rank = (0.0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Movable:
+class Candidate:
     """A job that may be moved at `cost`. It holds `gpus` from node index `node` on."""
 
     job_id: str
@@ -49,7 +49,7 @@ class _Emptying:
 
     rank: Rank
     node: int
-    moved: tuple[Movable, ...]
+    moved: tuple[Candidate, ...]
 
     @property
     def likeness(self) -> tuple[tuple[int, float], ...]:
@@ -67,7 +67,7 @@ class _State:
 
     size: int
     free: Counts
-    staying: tuple[Movable, ...]
+    staying: tuple[Candidate, ...]
     demand: Mapping[int, int]
     used: int  # free GPUs that larger requests take
     emptied: int  # blocks emptied at this size
@@ -79,18 +79,18 @@ def _add(left: Rank, right: Rank) -> Rank:
     return (left[0] + right[0], left[1] + right[1], left[2] + right[2])
 
 
-def _rank(jobs: Sequence[Movable]) -> Rank:
+def _rank(jobs: Sequence[Candidate]) -> Rank:
     return (sum(job.cost for job in jobs), len(jobs), sum(job.gpus for job in jobs))
 
 
-def cheapest_set(jobs: Sequence[Movable], gpus: int) -> tuple[Movable, ...] | None:
+def cheapest_set(jobs: Sequence[Candidate], gpus: int) -> tuple[Candidate, ...] | None:
     """The cheapest of `jobs` that hold at least `gpus` together; None when all hold fewer.
 
-    >>> jobs = [Movable("a", 0, 2, 5.0), Movable("b", 0, 1, 1.0), Movable("c", 0, 1, 2.0)]
+    >>> jobs = [Candidate("a", 0, 2, 5.0), Candidate("b", 0, 1, 1.0), Candidate("c", 0, 1, 2.0)]
     >>> [job.job_id for job in cheapest_set(jobs, 2)]
     ['b', 'c']
     """
-    best: dict[int, tuple[Rank, tuple[Movable, ...]]] = {0: (NOTHING, ())}
+    best: dict[int, tuple[Rank, tuple[Candidate, ...]]] = {0: (NOTHING, ())}
     for job in jobs:
         for held, (rank, chosen) in list(best.items()):
             total = min(gpus, held + job.gpus)
@@ -104,7 +104,7 @@ def cheapest_set(jobs: Sequence[Movable], gpus: int) -> tuple[Movable, ...] | No
 class _Search:
     gpus_per_node: int
     best: tuple[Rank, tuple[str, ...]] | None = None
-    sets: dict[tuple[int, tuple[Movable, ...]], tuple[Movable, ...] | None] = field(
+    sets: dict[tuple[int, tuple[Candidate, ...]], tuple[Candidate, ...] | None] = field(
         default_factory=dict
     )
 
@@ -144,7 +144,7 @@ class _Search:
         return [(state, (emptying,)) for emptying in reversed(chosen)]
 
     def _emptyings(self, state: _State) -> list[_Emptying]:
-        smaller: dict[int, list[Movable]] = {}
+        smaller: dict[int, list[Candidate]] = {}
         nodes = max(1, state.size // self.gpus_per_node)
         room = state.free.copy()
         for job in state.staying:
@@ -168,7 +168,7 @@ class _Search:
                 found.append(_Emptying(_rank(moved), node, moved))
         return sorted(found, key=_order)
 
-    def _cheapest(self, jobs: tuple[Movable, ...], gpus: int) -> tuple[Movable, ...] | None:
+    def _cheapest(self, jobs: tuple[Candidate, ...], gpus: int) -> tuple[Candidate, ...] | None:
         key = (gpus, jobs)
         if key not in self.sets:
             self.sets[key] = cheapest_set(jobs, gpus)
@@ -195,10 +195,10 @@ class _Search:
         )
 
 
-def evictions(
+def victims(
     free: Counts,
     gpus_per_node: int,
-    movables: Sequence[Movable],
+    candidates: Sequence[Candidate],
     demand: Mapping[int, int],
 ) -> tuple[str, ...] | None:
     """The ids of the jobs to move so that `demand` fits, at the least total cost.
@@ -214,6 +214,6 @@ def evictions(
     """
     search = _Search(gpus_per_node)
     largest = max((size for size, count in demand.items() if count), default=0)
-    order = tuple(sorted(movables, key=lambda job: (job.node, job.job_id)))
+    order = tuple(sorted(candidates, key=lambda job: (job.node, job.job_id)))
     search.run(_State(largest, free, order, demand, 0, 0, NOTHING, ()))
     return None if search.best is None else tuple(sorted(search.best[1]))

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from ef_slurm.model import Cluster, Node, NodeGroup, Outage
-from ef_slurm.planner.capacity import EDGE, Rectangle, Timetable
+from ef_slurm.planner.timeline.timetable import EDGE, Rectangle, Timetable
 
 
 def table(nodes: int = 2, gpus_per_node: int = 4, now: float = 0.0) -> Timetable:

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ef_slurm.model import Job, Limit
-from ef_slurm.planner.capacity import EDGE
-from ef_slurm.planner.task import Stretches, Task
+from ef_slurm.planner.timeline.task import Stretches, Task
+from ef_slurm.planner.timeline.timetable import EDGE
 
 _Use = tuple[float, float, int, str]
 

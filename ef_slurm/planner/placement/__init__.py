@@ -1,0 +1,2 @@
+"""Which GPUs a share gets (paper section 4.3): `buddy` is the entry, `free_blocks` counts what fits,
+`migration` finds the cheapest set of jobs to move."""

@@ -1,0 +1,153 @@
+"""Placement: which GPUs a share gets (paper section 4.3, buddy allocation).
+
+A block is 2^k GPUs inside one node, or 2^k whole nodes whose position in the site's node order is a
+multiple of 2^k. Nodes that may not be used are holes. Inside a node only the number of GPUs counts,
+because Slurm picks the indices: `Block.first_gpu` keeps the books, and may change for a job that
+stays where it is.
+
+**Fit theorem.** Let room(s) be the GPUs in aligned blocks of at least s GPUs. A multiset of
+powers of two can be placed if and only if, for every size s, its members of size s or more sum to
+at most room(s). Only if: such members occupy disjoint blocks of that kind. If: place the largest
+first; every block cut so far was of the present size or more, so it left a multiple of that size,
+and as long as the sum stays below room(s) an uncut piece of size s remains. Without holes, on
+2^k nodes, room(s) is the whole cluster for every s: whatever sums to no more than the GPUs fits.
+
+The choices, in this order: running jobs stay; a new job takes the smallest free block that holds
+it, and among equals the one in the most crowded neighbourhood, so that large blocks survive; jobs
+move (`placement.migration`) only for a job that must be placed and cannot be otherwise.
+
+Four nodes of 4 GPUs; `a` and `b` hold half of n1 and n3. A 2-GPU job fills up n1. An 8-GPU job then
+has no two free nodes n1 n2 or n3 n4, so `b`, the cheapest to move, moves:
+
+>>> from ef_slurm.model import Cluster
+>>> group = Cluster.uniform(nodes=4, gpus_per_node=4).groups[0]
+>>> a = Tenant("a", Block("gpu", ("n1",), 2), move_cost=30.0)
+>>> b = Tenant("b", Block("gpu", ("n3",), 2), move_cost=20.0)
+>>> placement = place(group, 0.0, [a, b], [Request("c", 2), Request("d", 8)])
+>>> placement.blocks["d"].nodes, placement.blocks["c"].nodes, placement.blocks["b"].nodes
+(('n3', 'n4'), ('n1',), ('n2',))
+>>> placement.migrated
+('b',)
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ef_slurm.model import Block, ModelError, NodeGroup, is_power_of_two, same_place
+from ef_slurm.planner.placement.free_blocks import Room, room_in
+from ef_slurm.planner.placement.migration import victims
+from ef_slurm.planner.placement.occupancy import Occupancy, Request, Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The answer: a block for every job that has one, and what it took.
+
+    `migrated` are residents that were given another place, `unplaced` the jobs without one; both in
+    the order of ids.
+    """
+
+    blocks: Mapping[str, Block]
+    migrated: tuple[str, ...]
+    unplaced: tuple[str, ...]
+
+
+def room(group: NodeGroup, at: float, pinned: Iterable[Block] = ()) -> Room:
+    """What a group has room for at a time, apart from blocks that may not be moved.
+
+    >>> from ef_slurm.model import Cluster
+    >>> room(Cluster.uniform(nodes=3, gpus_per_node=2).groups[0], 0.0).by_size
+    (6, 6, 4)
+    """
+    occupancy = Occupancy(group, at)
+    occupancy.keep_in_place(
+        [Tenant(f"pinned {n}", block, math.inf) for n, block in enumerate(pinned)]
+    )
+    return room_in(np.array(occupancy.free), group.gpus_per_node)
+
+
+def shrunk(block: Block, gpus: int) -> Block:
+    """The part of a block that an in-place shrink to `gpus` leaves: its head.
+
+    Slurm cannot take the first node, where the batch script runs, from a job.
+
+    >>> shrunk(Block("gpu", ("n1", "n2"), 4), 4).nodes
+    ('n1',)
+    """
+    if not is_power_of_two(gpus) or gpus > block.gpus:
+        raise ModelError("GPUs to shrink to", gpus, f"a power of two up to {block.gpus}")
+    nodes = max(1, gpus // block.gpus_per_node)
+    return Block(block.gpu_type, block.nodes[:nodes], gpus // nodes, block.first_gpu)
+
+
+def place(
+    group: NodeGroup, now: float, tenants: Iterable[Tenant], requests: Sequence[Request]
+) -> Placement:
+    """Blocks for all residents and for as many requests as fit.
+
+    Residents keep their nodes, unless these are no longer usable (they are then placed anew, before
+    any request) or a `must` request needs them. When not all `must` requests fit, the earlier in
+    the sequence win; the same goes for the other requests, which never move anybody. The order of
+    the residents does not matter.
+
+    Raises:
+        ModelError: a job comes twice, or a block is of another GPU type.
+    """
+    present = sorted(tenants, key=lambda tenant: tenant.job_id)
+    ids = Counter([tenant.job_id for tenant in present])
+    ids.update(request.job_id for request in requests)
+    if len(ids) < len(present) + len(requests):
+        raise ModelError("job", ids.most_common(1)[0][0], "placed once: it comes twice")
+    occupancy = Occupancy(group, now)
+    displaced = occupancy.keep_in_place(present)
+    musts = [Request(tenant.job_id, tenant.block.gpus) for tenant in displaced]
+    musts += [request for request in requests if request.must]
+    accepted, moved = _accept_requests(occupancy, musts)
+    for job_id in moved:
+        tenant = occupancy.remove(job_id)
+        accepted.append(Request(job_id, tenant.block.gpus))
+    occupancy.allot(accepted)
+    others = [request for request in requests if not request.must]
+    sizes = [request.gpus for request in others]
+    occupancy.allot(
+        [others[n] for n in room_in(np.array(occupancy.free), occupancy.gpus).accept(sizes)]
+    )
+    blocks = occupancy.blocks()
+    return Placement(
+        blocks=blocks,
+        migrated=tuple(
+            tenant.job_id
+            for tenant in present
+            if tenant.job_id in blocks and not same_place(tenant.block, blocks[tenant.job_id])
+        ),
+        unplaced=tuple(sorted(job_id for job_id in ids if job_id not in blocks)),
+    )
+
+
+def _accept_requests(
+    occupancy: Occupancy, musts: list[Request]
+) -> tuple[list[Request], tuple[str, ...]]:
+    """Which of `musts` get a block, and the residents that move for them."""
+    free = np.array(occupancy.free, dtype=np.int64)
+    sizes = [request.gpus for request in musts]
+    if room_in(free, occupancy.gpus).fits(sizes):
+        return musts, ()
+    candidates = occupancy.candidates()
+    cleared = free.copy()
+    for job in candidates:
+        nodes = max(1, job.gpus // occupancy.gpus)
+        cleared[job.node : job.node + nodes] += job.gpus // nodes
+    held = [job.gpus for job in candidates]
+    chosen = room_in(cleared, occupancy.gpus).accept(held + sizes)[len(held) :]
+    accepted = [musts[n - len(held)] for n in chosen]
+    demand = Counter(request.gpus for request in accepted)
+    moved = victims(free, occupancy.gpus, candidates, demand)
+    if moved is None:
+        raise AssertionError("the fit theorem promised blocks that were not found")
+    return accepted, moved

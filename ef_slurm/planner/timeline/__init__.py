@@ -1,0 +1,6 @@
+"""Who holds which GPUs when.
+
+A `task` is a job as the planner thinks of it; its plan is a row of reservations on the `timetable`
+of a GPU type; the `reservation_table` holds everybody's plans, keeps them apart and within the
+`limits`. `gpu_index` numbers the GPUs of a type, `curve` is the envelope of a throughput curve.
+"""
