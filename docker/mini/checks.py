@@ -62,7 +62,7 @@ def linters(python: Path) -> list[list[str]]:
         [*tool, "ruff", "format", "--check"],
         [*tool, "mypy"],
         # These scripts import one another as `mini`, not by the path from the top.
-        ["env", "MYPYPATH=docker", *tool, "mypy", "docker/minislurm", "docker/mini"],
+        ["env", "MYPYPATH=docker", *tool, "mypy", "docker/minislurm", "docker/mini", "docker/demo"],
     ]
 
 

@@ -1,4 +1,4 @@
-"""`minislurm demo`: brings a cluster up, plays tests/cluster/demo on it, takes it down."""
+"""`minislurm demo`: brings a cluster up, plays docker/demo on it, takes it down."""
 
 import subprocess
 import sys
@@ -12,8 +12,8 @@ def demo(wanted: Cluster, *, keep: bool) -> int:
     """Five jobs with deadlines on the cluster; 0 if every promise was kept."""
     cluster = lifecycle.up(wanted)
     try:
-        play = [sys.executable, "-m", "tests.cluster.demo", cluster.name]
-        return subprocess.run(play, cwd=CHECKOUT, check=False).returncode
+        play = [sys.executable, "-m", "demo", cluster.name]
+        return subprocess.run(play, cwd=CHECKOUT / "docker", check=False).returncode
     finally:
         if keep:
             say(

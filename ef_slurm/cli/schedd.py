@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from ef_slurm.cli.columns import Tone
-from ef_slurm.cli.errors import CommandError, ExitCode
-from ef_slurm.cli.main import configuration, own_version, paint, run_click
+from ef_slurm.cli.common.entry import configuration, own_version, paint, run_click
+from ef_slurm.cli.common.errors import CommandError, ExitCode
+from ef_slurm.cli.common.formatting import Tone
 
 PROGRAM = "ef-schedd"
 

@@ -1,5 +1,7 @@
 """The paper, pure: who is promised what, how many GPUs everybody gets, and where.
 
-`ef_slurm.planner.plan` is the entry point; `admission`, `share`, `allocation` and `buddy` are the
-paper's sections 4.1 to 4.3, over the throughput curves of `curve` and the timetable of `capacity`.
+In come jobs, a cluster and a policy at one moment, out comes a `Plan`. Begin with `plan`, the one
+entry point; `share` and `admission` are the paper's section 4.1, `allocation` and `best_effort`
+4.2, `placement` 4.3; `risk` keeps promises when capacity is lost, `explain` gives the reasons,
+`what_if` judges a job that nobody has submitted. All of it stands on `timeline`.
 """

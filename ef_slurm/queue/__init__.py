@@ -1,4 +1,9 @@
-"""The queue: SQLite on a local disk of the daemon's host (DESIGN section 9)."""
+"""The queue: jobs, promises, plans, intents and events in one SQLite file on a local disk.
+
+In come values of the model, out come the same; begin with `store`, the whole as one object.
+`schema` has the tables and their migrations, `transitions` the life of a job, `queries` the
+questions that commands ask.
+"""
 
 from ef_slurm.queue.owner import DaemonLock
 from ef_slurm.queue.store import Queue

@@ -12,7 +12,7 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from ef_slurm.simulator.errors import SimulatorError
-from ef_slurm.simulator.run import Request, Result, prepare, simulate
+from ef_slurm.simulator.simulate import Request, Result, prepare, simulate
 
 _POLL_SECONDS = 0.2
 

@@ -16,7 +16,7 @@ from ef_slurm.model import Outcome, Standing
 from ef_slurm.simulator.errors import InvariantError
 from ef_slurm.simulator.invariants import Invariants
 from ef_slurm.simulator.policies.base import Round, SchedulingPolicy, Setting
-from ef_slurm.simulator.state import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, Run
 from ef_slurm.simulator.trace import Trace
 
 TICK = 1e-6

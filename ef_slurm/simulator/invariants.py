@@ -12,7 +12,7 @@ from ef_slurm.model import Block, Standing
 from ef_slurm.simulator.errors import InvariantError
 from ef_slurm.simulator.metrics import PUNCTUAL
 from ef_slurm.simulator.policies.base import SchedulingPolicy, Setting
-from ef_slurm.simulator.state import Run
+from ef_slurm.simulator.simulated_job import Run
 
 _ROUNDING = 1e-6
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ef_slurm.model import JobKind
-from ef_slurm.simulator.state import Run
+from ef_slurm.simulator.simulated_job import Run
 
 PUNCTUAL = 1e-6
 """Seconds by which a finish may pass the deadline through rounding alone."""

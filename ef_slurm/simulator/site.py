@@ -17,8 +17,8 @@ from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.metrics import gpu_seconds, is_met
 from ef_slurm.simulator.overhead import OverheadModel
 from ef_slurm.simulator.report.table import grid
-from ef_slurm.simulator.run import Request, Result
 from ef_slurm.simulator.sacct import History, SiteJob
+from ef_slurm.simulator.simulate import Request, Result
 from ef_slurm.simulator.trace import Trace, TraceJob, make_trace
 
 SITE_POLICIES = ("elasticflow", "edf", "slurm")

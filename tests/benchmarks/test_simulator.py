@@ -14,7 +14,7 @@ from ef_slurm.simulator.analytic import analytic_tables
 from ef_slurm.simulator.generate import Recipe, generate
 from ef_slurm.simulator.overhead import parse_overhead
 from ef_slurm.simulator.report.html import run_page
-from ef_slurm.simulator.run import Request, simulate
+from ef_slurm.simulator.simulate import Request, simulate
 from ef_slurm.simulator.trace import Trace, read_trace, trace_text
 
 TABLES = analytic_tables()

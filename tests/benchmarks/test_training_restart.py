@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from mini.client import MiniSlurm
 
-from tests.cluster.minislurm import MiniSlurm
 from tests.cluster.training_jobs import TrainingJob, new_job, training_request
 
 pytestmark = pytest.mark.cluster

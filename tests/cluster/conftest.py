@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-
-from tests.cluster.minislurm import MiniSlurm
+from mini.client import MiniSlurm
 
 
 @pytest.fixture(scope="session")

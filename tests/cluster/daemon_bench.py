@@ -8,8 +8,8 @@ import shlex
 from collections import Counter
 from typing import Any
 
-from tests.cluster.ef_site import Site
-from tests.cluster.minislurm import MiniSlurm, wait_until
+from mini.client import MiniSlurm, wait_until
+from mini.site import Site
 
 RATES = "1:10,2:18,4:32,8:56,16:90"
 

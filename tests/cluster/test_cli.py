@@ -12,9 +12,8 @@ from statistics import median
 from typing import Any
 
 import pytest
-
-from tests.cluster.ef_site import Site
-from tests.cluster.minislurm import MiniSlurm, wait_until
+from mini.client import MiniSlurm, wait_until
+from mini.site import Site
 
 pytestmark = pytest.mark.cluster
 

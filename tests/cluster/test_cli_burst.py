@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-
-from tests.cluster.ef_site import Site
-from tests.cluster.minislurm import MiniSlurm, wait_until
+from mini.client import MiniSlurm, wait_until
+from mini.site import Site
 
 pytestmark = pytest.mark.cluster
 
@@ -128,7 +127,7 @@ def any_at_work(cluster: MiniSlurm) -> bool:
 
 def test_twenty_at_once(running_cluster: MiniSlurm, site: Site) -> None:
     cluster = running_cluster
-    train = f"{site.paths['checkout']}/tests/cluster/demo/train.py"
+    train = f"{site.paths['checkout']}/docker/demo/train.py"
     watch = Watch(cluster)
     watch.start()
     with ThreadPoolExecutor(len(KINDS)) as pool:

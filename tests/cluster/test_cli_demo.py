@@ -1,9 +1,8 @@
 """The demo as a newcomer sees it: real torchrun jobs on real text, and every promise is kept."""
 
 import pytest
-
-from tests.cluster.demo.__main__ import main, stretch
-from tests.cluster.minislurm import MiniSlurm
+from demo.__main__ import main, stretch
+from mini.client import MiniSlurm
 
 pytestmark = pytest.mark.cluster
 

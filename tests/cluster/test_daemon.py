@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from mini.client import MiniSlurm, wait_until
 
 from tests.cluster.daemon_bench import Bench
-from tests.cluster.minislurm import MiniSlurm, wait_until
 
 pytestmark = pytest.mark.cluster
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from mini.client import MiniSlurm
 
 from tests.cluster.daemon_bench import Bench
-from tests.cluster.minislurm import MiniSlurm
 
 pytestmark = pytest.mark.cluster
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mini.client import MiniSlurm, wait_until
 
 from tests.cluster.daemon_bench import Bench
-from tests.cluster.minislurm import MiniSlurm, wait_until
 from tests.cluster.training_jobs import new_job, scripts, training_request
 
 pytestmark = [

@@ -3,8 +3,7 @@
 import re
 
 import pytest
-
-from tests.cluster.minislurm import CHECKOUT, MiniSlurm, wait_until
+from mini.client import CHECKOUT, MiniSlurm, wait_until
 
 pytestmark = pytest.mark.cluster
 

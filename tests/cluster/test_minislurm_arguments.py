@@ -5,8 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from tests.cluster.minislurm import minislurm
+from mini.client import minislurm
 
 
 @pytest.fixture

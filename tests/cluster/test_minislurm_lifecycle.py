@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.cluster.minislurm import CHECKOUT, MiniSlurm, minislurm
+from mini.client import CHECKOUT, MiniSlurm, minislurm
 
 pytestmark = pytest.mark.cluster
 

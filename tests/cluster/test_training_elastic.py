@@ -4,8 +4,8 @@ import itertools
 from pathlib import Path
 
 import pytest
+from mini.client import MiniSlurm
 
-from tests.cluster.minislurm import MiniSlurm
 from tests.cluster.training_jobs import (
     ITERATIONS,
     LONG,

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from mini.client import MiniSlurm
 
-from tests.cluster.minislurm import MiniSlurm
 from tests.cluster.training_jobs import (
     LONG,
     TrainingJob,

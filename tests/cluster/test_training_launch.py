@@ -6,9 +6,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+from mini.client import MiniSlurm
 
 from ef_slurm.launch import LaunchRequest
-from tests.cluster.minislurm import MiniSlurm
 from tests.cluster.training_jobs import TrainingJob, new_job, training_request
 
 pytestmark = pytest.mark.cluster

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from mini.client import MiniSlurm, wait_until
 
 from ef_slurm.launch import LaunchRequest, render
-from tests.cluster.minislurm import MiniSlurm, wait_until
 
 BATCH = 30
 ITERATIONS = 210

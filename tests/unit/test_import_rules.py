@@ -1,7 +1,7 @@
-"""Who may import whom (the house rules): arrows point downwards only, and there are no cycles."""
+"""Who may import whom (docs/architecture.md): arrows point downwards, and there are no cycles."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -9,9 +9,10 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "ef_slurm"
 
 # A room may import itself and the rooms named here; nothing else of ours.
-GROUND = {"model", "contract", "formats"}
+WORDS = {"model", "contract"}
+GROUND = WORDS | {"formats"}
 SERVICES = {"planner", "slurm", "queue", "launch", "siteconfig", "api"}
-ALLOWED: dict[str, set[str]] = {
+ROOMS: Mapping[str, set[str]] = {
     "": set(),
     "model": set(),
     "contract": set(),
@@ -20,14 +21,62 @@ ALLOWED: dict[str, set[str]] = {
     "planner": {"model"},
     "slurm": GROUND,
     "queue": GROUND,
-    "launch": GROUND | {"resources"},
     "api": GROUND,
+    "launch": GROUND | {"resources"},
     "siteconfig": GROUND | {"resources"},
     "simulator": GROUND | {"planner"},
     "profiling": GROUND | SERVICES,
     "training": {"contract"},
     "daemon": GROUND | SERVICES | {"profiling"},
     "cli": GROUND | SERVICES | {"resources", "simulator", "profiling", "daemon"},
+}
+
+# The same inside rooms that have rooms: main → scheduler → serve, act → plan → observe.
+OBSERVE = {"observe"}
+PLAN = OBSERVE | {"plan"}
+INSIDE: Mapping[str, Mapping[str, set[str]]] = {
+    "daemon": {
+        "": set(),
+        "observe": set(),
+        "plan": OBSERVE,
+        "act": PLAN,
+        "serve": PLAN,
+        "settings": PLAN | {"act"},
+        "scheduler": PLAN | {"act", "serve", "settings"},
+        "check": OBSERVE | {"settings"},
+        "main": PLAN | {"act", "serve", "settings", "scheduler", "check"},
+    },
+    "planner": {
+        "": set(),
+        "timeline": set(),
+        "placement": set(),
+        "share": {"timeline"},
+        "relocation": {"timeline", "placement"},
+        "admission": {"timeline", "share", "relocation"},
+        "risk": {"timeline", "share", "admission"},
+        "allocation": {"timeline", "share"},
+        "best_effort": {"timeline"},
+        "explain": {"timeline", "risk"},
+        "plan": {
+            *("timeline", "share", "relocation", "admission", "risk"),
+            *("allocation", "best_effort", "explain"),
+        },
+        "what_if": {"plan"},
+    },
+    "cli": {
+        "": set(),
+        "common": set(),
+        **{command: {"common"} for command in ("scancel", "schedd", "sim", "squeue")},
+        "sbatch": {"common"},
+    },
+    "slurm": {
+        "": set(),
+        "errors": set(),
+        "types": set(),
+        "interface": {"types"},
+        "commands": {"errors", "types", "interface"},
+        "bindings": {"errors", "types", "interface"},
+    },
 }
 TORCH_ROOMS = {"training"}
 
@@ -36,9 +85,10 @@ def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0]
-    return "" if first == "__init__.py" else first.removesuffix(".py")
+def dotted(path: Path) -> tuple[str, ...]:
+    """A module's place in the package: ("daemon", "plan", "record"), () for the package itself."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -47,26 +97,61 @@ def imported(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
-            if node.module == "ef_slurm":
-                yield from (f"ef_slurm.{alias.name}" for alias in node.names)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def our_imports(path: Path) -> Iterator[tuple[str, ...]]:
+    for name in imported(path):
+        top, *rest = name.split(".")
+        if top == "ef_slurm" and rest:
+            yield tuple(rest)
+
+
+def check_arrow(importer: str, wanted: str, allowed: Mapping[str, set[str]], where: str) -> None:
+    assert importer in allowed, f"{where}: {importer!r} is no room here: add it with its floor"
+    if wanted not in allowed:
+        return  # a name that a room's __init__ offers
+    assert wanted == importer or wanted in allowed[importer], (
+        f"{where}: {importer} may not import {wanted}"
+    )
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_arrows_point_downwards(path: Path) -> None:
-    room = room_of(path)
-    assert room in ALLOWED, f"{room} is no room of the house: add it to ALLOWED with its floor"
-    for name in imported(path):
-        top, *rest = name.split(".")
-        if top != "ef_slurm" or not rest:
-            continue
-        assert rest[0] == room or rest[0] in ALLOWED[room], f"{path}: {room} may not import {name}"
+    here = dotted(path)
+    room = here[0] if here else ""
+    inner = here[1] if len(here) > 1 else ""
+    for name in our_imports(path):
+        check_arrow(room, name[0], ROOMS, str(path))
+        if room in INSIDE and name[0] == room and len(name) > 1 and inner:
+            check_arrow(inner, name[1], INSIDE[room], str(path))
+
+
+@pytest.mark.parametrize("floors", [ROOMS, *INSIDE.values()])
+def test_the_rules_themselves_have_no_cycle(floors: Mapping[str, set[str]]) -> None:
+    left = dict(floors)
+    while left:
+        free = [room for room, below in left.items() if not below & left.keys()]
+        assert free, f"these import one another: {sorted(left)}"
+        for room in free:
+            del left[room]
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_training_imports_torch(path: Path) -> None:
-    if room_of(path) in TORCH_ROOMS:
+    if (dotted(path) or ("",))[0] in TORCH_ROOMS:
         return
     assert not {name for name in imported(path) if name.split(".")[0] == "torch"}
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    rooms = {path.parent for path in modules()}
+    for room in sorted(rooms):
+        introduction = room / "__init__.py"
+        assert introduction.exists(), f"{room} has no __init__.py"
+        assert ast.get_docstring(ast.parse(introduction.read_text(encoding="utf-8"))), (
+            f"{introduction} does not say what the room is for"
+        )
 
 
 def test_no_empty_modules() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ef_slurm.model import IfInfeasible, Outcome, Overhead, Policy
-from ef_slurm.simulator.state import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from ef_slurm.model import Outcome, Standing
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.policies.base import Round, Setting
 from ef_slurm.simulator.policies.fixed import arrival_order, requested, take_in_order
-from ef_slurm.simulator.state import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, Run
 
 try:
     from scipy.optimize import (  # type: ignore[import-untyped,import-not-found,unused-ignore]

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from ef_slurm.simulator.policies.base import Round, Setting
-from ef_slurm.simulator.state import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, Run
 
 
 def deadline_order(run: Run) -> tuple[float, float, str]:

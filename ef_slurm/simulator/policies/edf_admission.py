@@ -13,7 +13,7 @@ from ef_slurm.model import Outcome, Standing
 from ef_slurm.simulator.metrics import PUNCTUAL
 from ef_slurm.simulator.policies.base import Round, Setting
 from ef_slurm.simulator.policies.edf import Edf, deadline_order, largest_size
-from ef_slurm.simulator.state import Run
+from ef_slurm.simulator.simulated_job import Run
 
 
 class EdfAdmission:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ef_slurm.model import Cluster, IfInfeasible, Job, JobKind, Outcome, Running
 from ef_slurm.planner.plan import plan
 from ef_slurm.simulator.policies.base import Round, Setting
-from ef_slurm.simulator.state import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, Run
 
 GPU_TYPE = "gpu"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ef_slurm.simulator.state import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, Run
 
 
 def requested(run: Run) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from ef_slurm.simulator.policies.base import Round, Setting
 from ef_slurm.simulator.policies.fixed import requested
-from ef_slurm.simulator.state import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, Run
 
 SLICE_SECONDS = 60.0
 _UNBALANCED = 2.0

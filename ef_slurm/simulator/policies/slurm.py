@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ef_slurm.simulator.policies.base import Round, Setting
 from ef_slurm.simulator.policies.fixed import requested
-from ef_slurm.simulator.state import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, Run
 
 
 class Slurm:

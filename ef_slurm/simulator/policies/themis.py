@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ef_slurm.simulator.policies.base import Round, Setting
 from ef_slurm.simulator.policies.fixed import requested, take_in_order
-from ef_slurm.simulator.state import Run
+from ef_slurm.simulator.simulated_job import Run
 
 ROUND_SECONDS = 60.0
 _BISECTIONS = 40

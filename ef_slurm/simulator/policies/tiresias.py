@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ef_slurm.simulator.policies.base import Round, Setting
 from ef_slurm.simulator.policies.fixed import arrival_order, requested, take_in_order
-from ef_slurm.simulator.state import Run
+from ef_slurm.simulator.simulated_job import Run
 
 THRESHOLDS = (3250.0, 7200.0)
 _ROUNDING = 1e-6

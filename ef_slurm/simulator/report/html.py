@@ -25,7 +25,7 @@ from ef_slurm.simulator.report.series import (
     window,
 )
 from ef_slurm.simulator.report.table import HEADINGS, cells, duration
-from ef_slurm.simulator.run import Result
+from ef_slurm.simulator.simulate import Result
 
 MOST_RECTANGLES = 20_000
 """Above this many the allocation of a policy is drawn more coarsely, to keep the page light."""

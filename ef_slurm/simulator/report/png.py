@@ -21,7 +21,7 @@ from ef_slurm.simulator.report.series import (
     window,
 )
 from ef_slurm.simulator.report.svg import COLOURS
-from ef_slurm.simulator.run import Result
+from ef_slurm.simulator.simulate import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

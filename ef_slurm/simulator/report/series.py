@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ef_slurm.model import JobKind
 from ef_slurm.simulator.metrics import is_broken, is_met, single_gpu_rate
-from ef_slurm.simulator.state import Run
+from ef_slurm.simulator.simulated_job import Run
 
 Vector = NDArray[np.float64]
 

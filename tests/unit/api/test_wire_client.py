@@ -39,7 +39,7 @@ from ef_slurm.api.messages import (
     Withdraw,
 )
 from ef_slurm.api.wire import Transport
-from ef_slurm.cli.local_client import QueueClient
+from ef_slurm.cli.common.local_client import QueueClient
 from ef_slurm.model import (
     JobList,
     JobState,

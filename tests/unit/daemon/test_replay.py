@@ -19,7 +19,7 @@ from ef_slurm.model import EventKind, IfInfeasible, Policy, planner_id
 from ef_slurm.simulator.analytic import analytic_tables
 from ef_slurm.simulator.generate import Recipe, generate
 from ef_slurm.simulator.overhead import parse_overhead
-from ef_slurm.simulator.run import Request, simulate
+from ef_slurm.simulator.simulate import Request, simulate
 from ef_slurm.simulator.trace import Trace, TraceJob, read_trace
 from tests.fakes.memory_cluster import Timing
 from tests.unit.daemon.world import Training, World

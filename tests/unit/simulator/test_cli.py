@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ef_slurm.cli.sim import main
+from ef_slurm.cli.sim.command import main
 from ef_slurm.simulator.policies.registry import POLICIES
 
 CLUSTER = ("--nodes", "4", "--gpus-per-node", "4")

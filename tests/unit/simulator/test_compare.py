@@ -12,7 +12,7 @@ from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.generate import Recipe, generate
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.overhead import parse_overhead
-from ef_slurm.simulator.run import Request
+from ef_slurm.simulator.simulate import Request
 
 TRACE = generate(Recipe(40, 120.0, seed=4), analytic_tables())
 

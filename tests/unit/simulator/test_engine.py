@@ -11,7 +11,7 @@ from ef_slurm.model import Block, Outcome, Overhead, Schedule, Segment
 from ef_slurm.simulator.engine import Engine, Outcomes
 from ef_slurm.simulator.errors import InvariantError
 from ef_slurm.simulator.policies.base import Round, Setting
-from ef_slurm.simulator.state import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, Run
 from ef_slurm.simulator.trace import TraceJob, make_trace
 
 Maker = Callable[..., TraceJob]

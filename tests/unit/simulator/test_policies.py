@@ -18,7 +18,7 @@ from ef_slurm.simulator.policies.base import Setting
 from ef_slurm.simulator.policies.gandiva import SLICE_SECONDS
 from ef_slurm.simulator.policies.registry import POLICIES, make_policy
 from ef_slurm.simulator.policies.themis import fair_shares
-from ef_slurm.simulator.state import Run
+from ef_slurm.simulator.simulated_job import Run
 from ef_slurm.simulator.trace import TraceJob, make_trace
 
 Maker = Callable[..., TraceJob]

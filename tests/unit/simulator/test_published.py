@@ -12,7 +12,7 @@ import pytest
 from ef_slurm.formats.throughput import read_throughputs
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.overhead import parse_overhead
-from ef_slurm.simulator.run import Request, simulate
+from ef_slurm.simulator.simulate import Request, simulate
 from ef_slurm.simulator.trace import read_trace
 
 CLUSTERS = {

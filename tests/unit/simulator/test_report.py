@@ -35,7 +35,7 @@ from ef_slurm.simulator.report.series import (
     window,
 )
 from ef_slurm.simulator.report.table import HEADINGS, cells, grid, sheet
-from ef_slurm.simulator.run import Request, Result, simulate
+from ef_slurm.simulator.simulate import Request, Result, simulate
 from ef_slurm.simulator.trace import TraceJob, make_trace
 
 NODES, WIDTH = 4, 4

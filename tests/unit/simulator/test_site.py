@@ -7,8 +7,8 @@ import pytest
 from ef_slurm.model import IfInfeasible
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.overhead import parse_overhead
-from ef_slurm.simulator.run import simulate
 from ef_slurm.simulator.sacct import History, SiteJob
+from ef_slurm.simulator.simulate import simulate
 from ef_slurm.simulator.site import (
     SiteQuestion,
     answer_site,

@@ -1,0 +1,96 @@
+"""Play the demo on a mini-Slurm that is up: `cd docker; python3 -m demo NAME`.
+
+Installs ef-slurm's site configuration there, starts ef-schedd, lets user1 play `scenario`, and
+brings the report to this host. Needs nothing but Python.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mini.client import PROGRAM, MiniSlurm
+from mini.site import Site
+
+from demo.jobs import OVERHEAD, TYPICAL_START
+
+USER = "user1"
+# What a start of eight ranks costs on top of their imports.
+START_OF_IMPORTS = 1.8
+WARM_UP = "for i in 1 2 3 4 5 6 7 8; do python3 -c 'import torch.distributed' & done; wait"
+
+
+def main(name: str) -> int:
+    """Play it on the cluster of that name; 0 if every promise was kept."""
+    cluster = MiniSlurm.named(name)
+    if cluster is None:
+        print(f"no mini-Slurm named {name!r} is up: docker/minislurm up", file=sys.stderr)
+        return 2
+    if cluster.suite == "bookworm":
+        print(
+            "bookworm has torch 1.13, the demo needs 2.1: SUITE=trixie, or Debian 13",
+            file=sys.stderr,
+        )
+        return 2
+    factor = stretch(cluster)
+    seconds = OVERHEAD * factor
+    overheads = {"start": seconds, "reshape": seconds, "shrink": seconds}
+
+    def shell(
+        command: str, *, user: str = "root", on: str = "login", stdin: str | None = None
+    ) -> str:
+        return cluster.output(command, user=user, on=on, stdin=stdin)
+
+    site = Site(shell, overheads)
+    site.stop()
+    site.prepare()
+    site.start()
+    try:
+        code = play(cluster, factor)
+        fetch(cluster)
+    finally:
+        site.stop()
+    return code
+
+
+def stretch(cluster: MiniSlurm) -> float:
+    """How much slower this machine is than the demo counts on, at least 1.
+
+    Its processors do what GPUs would not: import torch in every rank of every start.
+    """
+    started = time.monotonic()
+    cluster.run(WARM_UP, user=USER, timeout=600)
+    estimate = START_OF_IMPORTS * (time.monotonic() - started)
+    factor = max(1.0, estimate / TYPICAL_START)
+    if factor > 1.0:
+        print(
+            f"A start takes about {estimate:.0f} s here: the demo takes {factor:.1f} times longer.",
+            flush=True,
+        )
+    return factor
+
+
+def play(cluster: MiniSlurm, factor: float) -> int:
+    """The scenario, in full view."""
+    path = f"PYTHONPATH={cluster.checkout}/docker"
+    scenario = f"env {path} python3 -m demo.scenario --out demo --stretch {factor:.2f}"
+    options = ["--name", cluster.name, "--user", USER]
+    print(f"{USER}@login$ {scenario}", flush=True)
+    words = [sys.executable, str(PROGRAM), "exec", *options, "--", *scenario.split()]
+    return subprocess.run(words, check=False).returncode
+
+
+def fetch(cluster: MiniSlurm) -> None:
+    """Copy the report to this host and say where it is."""
+    report = cluster.run("cat demo/report.html", user=USER, check=False)
+    if report.returncode == 0:
+        path = Path(tempfile.gettempdir()) / f"ef-slurm-demo-{cluster.name}.html"
+        path.write_text(report.stdout, encoding="utf-8")
+        print(f"Picture and story: {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "minislurm"))

@@ -1,0 +1,331 @@
+"""The demo: five jobs arrive within two minutes, and their deadlines are kept.
+
+Runs as an ordinary user on the login node; submits with ef-sbatch, watches through the daemon as
+ef-squeue does. `docker/minislurm demo` calls it; by hand, on any cluster with ef-slurm:
+
+    python3 -m demo.scenario --out ~/demo
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from demo.jobs import SOONER, DemoJob, Wish, stretched
+from demo.report import TERMINAL, Entry, letters, page, picture
+from demo.timeline import Timeline, holding
+from ef_slurm.api.client import Client, UnreachableError, expect
+from ef_slurm.api.messages import Explain, ListJobs
+from ef_slurm.cli.common.connect import connect, slurm_of
+from ef_slurm.cli.squeue.columns import promise_word
+from ef_slurm.formats.hostlist import compress
+from ef_slurm.model import FINAL, EventKind, JobList, JobState, JobView, PromiseOutcome, Story
+from ef_slurm.siteconfig.load import load
+
+TRAIN = Path(__file__).with_name("train.py")
+BATCH = 64
+READING_SECONDS = 4.0
+"""What a person needs to read a counter-offer and paste it."""
+ROW_SECONDS = 5.0
+LIMIT_SECONDS = 480.0
+PICTURE_WIDTH = 75
+
+
+@dataclass
+class Submitted:
+    """A job of the demo in the queue."""
+
+    job: DemoJob
+    job_id: int
+    at: float
+
+
+class Scenario:
+    """One run of the demo."""
+
+    def __init__(
+        self, client: Client, timeline: Timeline, factor: float, train: Path = TRAIN
+    ) -> None:
+        self.train = train
+        self.client = client
+        self.timeline = timeline
+        self.factor = factor
+        self.jobs = stretched(factor)
+        self.letters = letters([job.name for job in self.jobs])
+        self.started = time.time()
+        self.submitted: dict[str, Submitted] = {}
+        self.told: list[tuple[float, str]] = []
+        self.seen_events: set[int] = set()
+        self.views: dict[str, JobView] = {}
+
+    def run(self) -> None:
+        """Submit each job at its time; watch until all have ended."""
+        todo = list(self.jobs)
+        last_row = -ROW_SECONDS
+        while True:
+            now = self.elapsed()
+            if todo and now >= todo[0].at:
+                self.arrive(todo.pop(0))
+                continue
+            self.look()
+            if now - last_row >= ROW_SECONDS:
+                self.row()
+                last_row = now
+            if not todo and all(view.state in FINAL for view in self.views.values()):
+                self.look()
+                return
+            if now > LIMIT_SECONDS * self.factor:
+                raise SystemExit("the demo did not end in time: see ef-squeue -a")
+            time.sleep(max(0.05, min(1.0, (todo[0].at if todo else now + 1) - now)))
+
+    def elapsed(self) -> float:
+        return time.time() - self.started
+
+    def say(self, text: str, *, record: bool = True) -> None:
+        """A line of the story."""
+        at = self.elapsed()
+        if record:
+            self.told.append((at, text))
+        click.echo(f"{click.style(f'{at:5.0f} s', dim=True)}  {text}")
+
+    # Submitting
+
+    def arrive(self, job: DemoJob) -> None:
+        click.echo()
+        self.say(f"{self.coloured(job.name)} arrives: {job.story}", record=False)
+        self.told.append((self.elapsed(), f"{job.name} arrives: {job.story}"))
+        match job.wish:
+            case Wish.BEST_EFFORT:
+                self.submit(job, "--best-effort")
+            case Wish.DEADLINE:
+                self.submit(job, f"--deadline=+{job.deadline:.0f}s")
+            case Wish.TOO_SOON:
+                self.accept(job, self.submit(job, f"--deadline=+{job.deadline:.0f}s"))
+            case Wish.SOONER_THAN_OFFERED:
+                probe = self.ef_sbatch(job, "--deadline=+5s", "--test-only")
+                sooner = int(probe["earliest_deadline"] - SOONER * self.factor)
+                # Where starts are very quick nobody could make it that soon, even alone.
+                self.accept(
+                    job, self.submit(job, f"--deadline=uts{sooner}", "--if-infeasible=wait")
+                )
+
+    def accept(self, job: DemoJob, answer: dict[str, Any]) -> None:
+        """Take the offer that came with a refusal, if it was one."""
+        if answer["outcome"] == "rejected":
+            self.wait(READING_SECONDS)
+            self.say(f"{job.name} takes the offer")
+            self.submit(job, f"--deadline=uts{int(answer['offer'])}")
+
+    def submit(self, job: DemoJob, *options: str) -> dict[str, Any]:
+        answer = self.ef_sbatch(job, *options)
+        shown = " ".join(options)
+        self.say(
+            f"$ ef-sbatch {shown} --iterations={job.iterations} --throughput={job.throughput} …"
+        )
+        self.say(f"  {self.verdict(answer)}")
+        if answer["outcome"] != "rejected":
+            job_id = answer["job_id"]
+            assert isinstance(job_id, int)
+            self.submitted[job.name] = Submitted(job, job_id, self.elapsed())
+        return answer
+
+    def ef_sbatch(self, job: DemoJob, *options: str) -> dict[str, Any]:
+        command = [
+            "ef-sbatch", "--json", f"--job-name={job.name}", f"--iterations={job.iterations}",
+            f"--global-batch-size={BATCH}", f"--throughput={job.throughput}", *options,
+            str(self.train), f"--pace={job.pace}",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 3):
+            raise SystemExit(f"{shlex.join(command)}\n{done.stdout}{done.stderr}")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def verdict(self, answer: dict[str, Any]) -> str:
+        def after(key: str) -> str:
+            return f"{answer[key] - self.started:.0f} s"
+
+        job = f"job {answer['job_id']}"
+        match answer["outcome"]:
+            case "promised":
+                return (
+                    f"{job}: PROMISED by {after('deadline')}: {answer['share']} GPUs are enough, "
+                    f"predicted finish {after('planned_finish')}"
+                )
+            case "rejected":
+                return (
+                    f"REFUSED: {after('deadline')} cannot be promised; earliest: {after('offer')}"
+                )
+            case "waitlisted":
+                return f"{job}: WAITLISTED: {after('deadline')} cannot be promised yet"
+            case _:
+                return f"{job}: best effort"
+
+    # Watching
+
+    def wait(self, seconds: float) -> None:
+        end = time.time() + seconds
+        while time.time() < end:
+            self.look()
+            time.sleep(0.5)
+
+    def look(self) -> None:
+        """Take a sample, and tell what changed."""
+        ids = tuple(entry.job_id for entry in self.submitted.values())
+        try:
+            jobs = expect(JobList, self.client.ask(ListJobs(job_ids=ids))).jobs if ids else ()
+        except UnreachableError as error:
+            self.say(f"(no answer: {error})", record=False)
+            return
+        self.timeline.see(self.elapsed(), holding(jobs))
+        for view in jobs:
+            before = self.views.get(view.name)
+            self.views[view.name] = view
+            if before is None or (before.state, before.share) != (view.state, view.share):
+                self.tell(view)
+
+    def tell(self, view: JobView) -> None:
+        """The events that have come since the last look at this job."""
+        story = expect(Story, self.client.ask(Explain(view.job_id)))
+        for event in story.events:
+            if event.id in self.seen_events:
+                continue
+            self.seen_events.add(event.id)
+            if event.kind is EventKind.SHARE or (
+                event.kind is EventKind.VERDICT and event.at > self.started + self._arrival(view)
+            ):
+                text = event.message
+                click.echo(
+                    f"{click.style(f'{self.elapsed():5.0f} s', dim=True)}  "
+                    f"{self.coloured(view.name)}: {text}"
+                )
+                self.told.append((self.elapsed(), f"{view.name}: {text}"))
+        if view.state is JobState.COMPLETED:
+            kept = "" if view.promise_outcome is None else f", promise {promise_word(view).lower()}"
+            self.say(f"{view.name}: completed{kept}")
+
+    def _arrival(self, view: JobView) -> float:
+        return self.submitted[view.name].at + 1.0
+
+    def row(self) -> None:
+        """The present allocation in one line."""
+        cells = self.timeline.cells(self.timeline.samples[-1][1] if self.timeline.samples else ())
+        nodes = " ".join("".join(self.cell(owner) for owner in row) for row in cells)
+        progress = "  ".join(
+            f"{view.name} {100 * min(1.0, view.iteration / view.iterations):.0f}%"
+            for view in self.views.values()
+            if view.state not in FINAL
+        )
+        click.echo(f"{click.style(f'{self.elapsed():5.0f} s', dim=True)}  {nodes}  {progress}")
+
+    def cell(self, owner: str | None) -> str:
+        if owner is None:
+            return click.style("·", dim=True)
+        return click.style(self.letters[owner], fg=self.colour(owner), bold=True)
+
+    def colour(self, name: str) -> str:
+        names = [job.name for job in self.jobs]
+        return TERMINAL[names.index(name) % len(TERMINAL)]
+
+    def coloured(self, name: str) -> str:
+        return click.style(name, fg=self.colour(name), bold=True)
+
+    # The end
+
+    def entries(self) -> list[Entry]:
+        """The jobs as the report shows them."""
+        entries = []
+        for name, submitted in self.submitted.items():
+            view = self.views[name]
+
+            def after(at: float | None) -> float | None:
+                return None if at is None else at - self.started
+
+            entries.append(
+                Entry(
+                    job_id=view.job_id,
+                    name=name,
+                    asked=submitted.job.wish.value,
+                    submitted=submitted.at,
+                    deadline=after(view.deadline),
+                    started=after(view.started),
+                    ended=after(view.ended),
+                    promise="-" if view.promise_outcome is None else promise_word(view),
+                    starts=view.generation,
+                    story=submitted.job.story,
+                )
+            )
+        return entries
+
+    def draw(self, width: int) -> None:
+        """The picture on the terminal."""
+        click.echo()
+        click.echo("GPUs over time")
+        for label, lane in picture(self.timeline, width):
+            click.echo(f"{label:>4} " + "".join(self.cell(owner) for owner in lane))
+        end = f"{self.elapsed():.0f} s"
+        click.echo(f"     0 s{end:>{width - 3}}")
+
+    def failures(self) -> list[str]:
+        """What did not go as promised."""
+        wrong = []
+        for name, view in self.views.items():
+            if view.state is not JobState.COMPLETED:
+                wrong.append(f"{name} is {view.state.value}: {view.note}")
+            if view.promise_outcome not in (None, PromiseOutcome.KEPT):
+                wrong.append(f"the promise to {name} is {promise_word(view).lower()}")
+        return wrong
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the demo; 0 if every promise was kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="directory for the report")
+    parser.add_argument("--stretch", type=float, default=1.0, help="for a slower machine")
+    parser.add_argument(
+        "--train", type=Path, default=TRAIN, help="another script, which takes --pace=CURVE"
+    )
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    site = load()
+    slurm = slurm_of(site)
+    nodes = [n for n in slurm.observe().nodes if site.slurm.partition in n.partitions]
+    click.echo(
+        f"{sum(node.gpu_total for node in nodes)} GPUs: {compress([n.name for n in nodes])}, "
+        f"{nodes[0].gpu_total} each"
+    )
+    timeline = Timeline([node.name for node in nodes], nodes[0].gpu_total)
+    with closing(connect(site, slurm)) as client:
+        scenario = Scenario(client, timeline, options.stretch, options.train)
+        scenario.run()
+    scenario.draw(PICTURE_WIDTH)
+    click.echo()
+    ids = ",".join(str(entry.job_id) for entry in scenario.submitted.values())
+    sys.stdout.flush()
+    subprocess.run(["ef-squeue", f"--jobs={ids}", "-o", TABLE], check=False)
+    report = options.out / "report.html"
+    report.write_text(page(timeline, scenario.entries(), scenario.told), encoding="utf-8")
+    click.echo(f"\nReport: {report}")
+    failures = scenario.failures()
+    for failure in failures:
+        click.echo(f"BROKEN: {failure}", err=True)
+    if not failures:
+        click.echo(click.style("Every promise was kept.", fg="green", bold=True))
+    return 1 if failures else 0
+
+
+TABLE = "%i %j %k %T %V %E %e %L %q %g"
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

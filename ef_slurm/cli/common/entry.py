@@ -1,0 +1,126 @@
+"""What every command does around its own work: configuration, errors, colours."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from ef_slurm.api.client import FailureError, UnreachableError
+from ef_slurm.api.messages import FailureCode
+from ef_slurm.cli.common.errors import CommandError, ExitCode
+from ef_slurm.cli.common.formatting import Tone
+from ef_slurm.formats.times import InstantError
+from ef_slurm.queue.errors import QueueError
+from ef_slurm.siteconfig.errors import SiteConfigError
+from ef_slurm.siteconfig.load import load
+from ef_slurm.siteconfig.tables import SiteConfig
+from ef_slurm.slurm.errors import NotPermittedError, SlurmError
+
+_FAILURES = {
+    FailureCode.DENIED: ExitCode.DENIED,
+    FailureCode.REPLAYED: ExitCode.DENIED,
+    FailureCode.STALE: ExitCode.DENIED,
+    FailureCode.SLURM: ExitCode.SLURM,
+    FailureCode.UNKNOWN_JOB: ExitCode.SLURM,
+    FailureCode.BAD_REQUEST: ExitCode.USAGE,
+    FailureCode.BUSY: ExitCode.NO_ANSWER,
+    FailureCode.INTERNAL: ExitCode.NO_ANSWER,
+}
+
+_STYLES = {
+    Tone.GOOD: "green",
+    Tone.WARN: "yellow",
+    Tone.BAD: "red",
+    Tone.DIM: "bright_black",
+}
+
+
+def run(program: str, body: Callable[[], ExitCode | int]) -> NoReturn:
+    """Run a command's body and end the process: one line per error, never a traceback."""
+    try:
+        code = int(body())
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # `ef-squeue | head`: whoever read is gone; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.SLURM
+    except Exception as error:
+        told = told_as(error)
+        if told is None:
+            raise
+        complain(program, str(told))
+        code = told.code
+    sys.exit(int(code))
+
+
+def run_click(program: str, command: click.Command) -> NoReturn:
+    """`run` for a click command, whose own errors look and end as the others do."""
+
+    def body() -> ExitCode | int:
+        try:
+            result = command.main(prog_name=program, standalone_mode=False)
+        except click.exceptions.Abort:
+            raise KeyboardInterrupt from None
+        except click.ClickException as error:
+            raise CommandError(error.format_message(), ExitCode.USAGE) from None
+        return result if isinstance(result, int) else ExitCode.OK
+
+    run(program, body)
+
+
+def told_as(error: Exception) -> CommandError | None:
+    """An error of the rooms below as a command tells it, or None for a bug."""
+    match error:
+        case CommandError():
+            return error
+        case SiteConfigError() | InstantError():
+            return CommandError(str(error), ExitCode.USAGE)
+        case UnreachableError():
+            return CommandError(f"ef-schedd cannot be reached: {error}", ExitCode.NO_ANSWER)
+        case FailureError():
+            return CommandError(str(error), _FAILURES[error.code])
+        case NotPermittedError():
+            return CommandError(error.message, ExitCode.DENIED)
+        case SlurmError():
+            return CommandError(error.message, ExitCode.SLURM)
+        case QueueError():
+            return CommandError(str(error), ExitCode.NO_ANSWER)
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            return CommandError(f"{where}{error.strerror or error}", ExitCode.SLURM)
+    return None
+
+
+def complain(program: str, message: str) -> None:
+    """An error as Slurm's commands print it."""
+    for line in message.splitlines() or [""]:
+        click.echo(f"{program}: {click.style('error:', fg='red')} {line}", err=True)
+
+
+def own_version() -> str:
+    """The installed ef-slurm's version; a checkout that is not installed has none."""
+    try:
+        return version("ef-slurm")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def configuration(path: Path | None) -> SiteConfig:
+    """The site configuration. Raises SiteConfigError."""
+    return load(path)
+
+
+def paint(text: str, tone: Tone) -> str:
+    """Text in a tone's colour; `click.echo` takes the colour out again off a terminal."""
+    colour = _STYLES.get(tone)
+    if colour is None or not text.strip() or "NO_COLOR" in os.environ:
+        return text
+    return click.style(text, fg=colour)

@@ -1,0 +1,127 @@
+"""Command-line options read as sbatch reads them (GNU getopt_long, stopping at the script).
+
+One table of options serves the command line and the ``#SBATCH`` and ``#EF`` lines of a batch
+script, and every option that was given remembers where, so that an error can say so. Long names
+may be shortened as long as they stay unambiguous, short flags may be bundled, and an option with an
+optional value takes it only after ``=`` (or stuck to the short name).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ef_slurm.cli.common.errors import UsageError
+
+
+class Takes(enum.Enum):
+    """Whether an option takes a value."""
+
+    NOTHING = "nothing"
+    VALUE = "value"
+    OPTIONAL = "optional value"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: ``--name``, ``-short``, and what it takes."""
+
+    name: str
+    short: str = ""
+    takes: Takes = Takes.VALUE
+
+    @property
+    def flag(self) -> str:
+        """How a person writes it: ``--name``."""
+        return f"--{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One option as somebody gave it. `value` is None where none was given."""
+
+    option: Option
+    value: str | None
+    where: str
+    """``command line`` or ``FILE:LINE``."""
+
+    @property
+    def text(self) -> str:
+        """The option as one word, for passing on."""
+        return self.option.flag if self.value is None else f"{self.option.flag}={self.value}"
+
+
+class Options:
+    """The options that a command knows."""
+
+    def __init__(self, known: Iterable[Option]) -> None:
+        options = tuple(known)
+        self._by_name: Mapping[str, Option] = {option.name: option for option in options}
+        self._by_short: Mapping[str, Option] = {o.short: o for o in options if o.short}
+
+    def parse(self, words: Sequence[str], where: str) -> tuple[list[Given], list[str]]:
+        """The options at the start of `words`, and the rest from the first word that is none.
+
+        Raises:
+            UsageError: unknown or ambiguous option, value missing, or value where none belongs.
+        """
+        given: list[Given] = []
+        rest = list(words)
+        while rest and rest[0].startswith("-") and rest[0] != "-":
+            word = rest.pop(0)
+            if word == "--":
+                break
+            if word.startswith("--"):
+                given.append(self._long(word, rest, where))
+            else:
+                given.extend(self._short(word, rest, where))
+        return given, rest
+
+    def _long(self, word: str, rest: list[str], where: str) -> Given:
+        name, equals, stuck = word[2:].partition("=")
+        option = self._find(name, where)
+        if option.takes is Takes.NOTHING:
+            if equals:
+                raise UsageError(f"{where}: {option.flag} takes no value, but has {stuck!r}")
+            return Given(option, None, where)
+        if equals:
+            return Given(option, stuck, where)
+        if option.takes is Takes.OPTIONAL:
+            return Given(option, None, where)
+        return Given(option, _next(option.flag, rest, where), where)
+
+    def _find(self, name: str, where: str) -> Option:
+        exact = self._by_name.get(name)
+        if exact is not None:
+            return exact
+        candidates = [option for key, option in self._by_name.items() if key.startswith(name)]
+        if not name or not candidates:
+            raise UsageError(f"{where}: there is no option --{name}")
+        if len(candidates) > 1:
+            names = ", ".join(sorted(option.flag for option in candidates))
+            raise UsageError(f"{where}: --{name} could be any of {names}")
+        return candidates[0]
+
+    def _short(self, word: str, rest: list[str], where: str) -> Iterable[Given]:
+        letters = word[1:]
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            option = self._by_short.get(letter)
+            if option is None:
+                raise UsageError(f"{where}: there is no option -{letter}")
+            if option.takes is Takes.NOTHING:
+                yield Given(option, None, where)
+                continue
+            # sbatch accepts both `-n4` and `-n=4`.
+            value = letters.removeprefix("=") if letters else None
+            if value is None and option.takes is Takes.VALUE:
+                value = _next(f"-{letter}", rest, where)
+            yield Given(option, value, where)
+            return
+
+
+def _next(flag: str, rest: list[str], where: str) -> str:
+    if not rest:
+        raise UsageError(f"{where}: {flag} needs a value")
+    return rest.pop(0)

@@ -1,0 +1,254 @@
+"""ef-sbatch: submit a training job with a deadline instead of a GPU count."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import click
+
+from ef_slurm.api.client import Client, UnreachableError, expect
+from ef_slurm.api.messages import Judge, Judged, Ping, Pong
+from ef_slurm.cli.common.connect import connect, slurm_of
+from ef_slurm.cli.common.entry import complain, configuration, own_version, run
+from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
+from ef_slurm.cli.common.job_names import name_of
+from ef_slurm.cli.common.options import Given
+from ef_slurm.cli.sbatch import verdicts
+from ef_slurm.cli.sbatch.help import HELP, USAGE
+from ef_slurm.cli.sbatch.options import ALL_OPTIONS
+from ef_slurm.cli.sbatch.prepare import Prepared, batch_script, curves_of, prepare, state_dir_name
+from ef_slurm.cli.sbatch.script import Script, from_text, from_words, wrapped
+from ef_slurm.cli.sbatch.submission_options import Manner, Mode, asked, manner
+from ef_slurm.cli.sbatch.submit import Answer, await_end, resume, submit
+from ef_slurm.cli.sbatch.verdicts import Shown
+from ef_slurm.formats.zone import local_zone
+from ef_slurm.model import JobRequest, JobState
+from ef_slurm.siteconfig.tables import SiteConfig
+from ef_slurm.slurm.interface import Slurm
+
+PROGRAM = "ef-sbatch"
+
+
+def main() -> None:
+    """The command."""
+    run(PROGRAM, lambda: _command(sys.argv[1:]))
+
+
+def _command(words: Sequence[str]) -> ExitCode | int:
+    given, rest = ALL_OPTIONS.parse(words, "command line")
+    names = {option.option.name: option for option in given}
+    if "help" in names:
+        click.echo(HELP)
+        return ExitCode.OK
+    if "usage" in names:
+        click.echo(USAGE)
+        return ExitCode.OK
+    if "version" in names:
+        click.echo(f"{PROGRAM} {own_version()}")
+        return ExitCode.OK
+    how = manner(given)
+    site = configuration(how.config)
+    slurm = slurm_of(site)
+    if "register" in names:
+        if rest or len(names) > 1 + bool(how.config) + how.wait + how.json:
+            raise UsageError("--register takes everything from its directory: give nothing else")
+        with closing(connect(site, slurm)) as client:
+            state_dir = Path(names["register"].value or "")
+            answer = resume(state_dir, client, slurm, _patience(how, site))
+            return _answered(answer, how, client)
+    return _new(given, rest, how, site, slurm)
+
+
+def _new(
+    given: Sequence[Given], rest: Sequence[str], how: Manner, site: SiteConfig, slurm: Slurm
+) -> ExitCode | int:
+    script = _script(given, rest)
+    now, zone = time.time(), local_zone()
+    wanted = asked(given, script.given, now, zone)
+    name = wanted.job_name or script.name
+    state_dir = wanted.state_dir or site.jobs.state_root / state_dir_name(name, now, zone)
+    if how.mode is Mode.DRY_RUN:
+        click.echo(batch_script(wanted, script, site, state_dir), nl=False)
+        return ExitCode.OK
+    with closing(connect(site, slurm)) as client:
+        prepared = prepare(
+            wanted,
+            script,
+            curves_of(wanted, site, _gpu_types(client, site, slurm)),
+            site,
+            state_dir=state_dir,
+            longest=math.inf if wanted.time_limit is not None else _longest(site, slurm),
+            now=now,
+            environment=os.environ,
+        )
+        if how.mode is Mode.TEST_ONLY:
+            return _tested(prepared, how, client)
+        return _answered(submit(prepared, client, slurm, _patience(how, site)), how, client)
+
+
+def _script(given: Sequence[Given], rest: Sequence[str]) -> Script:
+    for option in given:
+        if option.option.name == "wrap":
+            if rest:
+                raise UsageError(f"--wrap and a script: give one of them, not also {rest[0]!r}")
+            return wrapped(option.value or "")
+    if rest:
+        return from_words(rest)
+    text = "" if sys.stdin.isatty() else sys.stdin.read()
+    if not text:
+        raise UsageError(f"which script?\n{USAGE}")
+    return from_text(text)
+
+
+def _gpu_types(client: Client, site: SiteConfig, slurm: Slurm) -> tuple[str, ...]:
+    """The GPU types that curves may be for: the daemon's, or where it has none yet Slurm's."""
+    types: tuple[str, ...] = ()
+    with suppress(UnreachableError):
+        types = expect(Pong, client.ask(Ping())).gpu_types
+    if not types:
+        nodes = [n for n in slurm.observe().nodes if site.slurm.partition in n.partitions]
+        found = {gpu.gpu_type or site.nodes.gpu_type for node in nodes for gpu in node.gpus}
+        types = tuple(sorted(found))
+    if not types:
+        raise CommandError(f"no node of the partition {site.slurm.partition!r} has GPUs")
+    return types
+
+
+def _longest(site: SiteConfig, slurm: Slurm) -> float:
+    for partition in slurm.partitions():
+        if partition.name == site.slurm.partition:
+            return partition.max_time
+    raise CommandError(
+        f"Slurm has no partition {site.slurm.partition!r}, which the configuration names "
+        f"({site.path}: slurm.partition)",
+        ExitCode.USAGE,
+    )
+
+
+def _patience(how: Manner, site: SiteConfig) -> float:
+    return site.jobs.verdict_wait if how.verdict_timeout is None else how.verdict_timeout
+
+
+def _tested(prepared: Prepared, how: Manner, client: Client) -> ExitCode:
+    judged = expect(Judged, client.ask(Judge(prepared.request)))
+    verdict = judged.verdict
+    shown = Shown(
+        prepared.request,
+        verdict.outcome,
+        verdict.reason,
+        verdict.share,
+        verdict.finish,
+        verdict.earliest_deadline,
+        judged.schedule,
+        time.time(),
+    )
+    if how.json:
+        click.echo(json.dumps(verdicts.as_json(shown), indent=1))
+        return shown.exit_code
+    zone = local_zone()
+    for line in verdicts.lines(shown, zone, name_of(judged.others)):
+        click.echo(line)
+    if judged.schedule:
+        click.echo("Plan")
+        for line in verdicts.plan_lines(judged.schedule, zone):
+            click.echo(line)
+    click.echo("Nothing was submitted (--test-only).")
+    return shown.exit_code
+
+
+def _answered(answer: Answer, how: Manner, client: Client) -> ExitCode | int:
+    request = answer.request
+    if answer.messages and not how.quiet:
+        click.echo(answer.messages, err=True)
+    shown = _shown(answer)
+    if shown is None:
+        return _held(answer, how)
+    _say(shown, answer, how)
+    if shown.exit_code is not ExitCode.OK or not how.wait:
+        return shown.exit_code
+    sys.stdout.flush()
+    ended = await_end(client, request.slurm_job_id).job
+    if ended.state is JobState.COMPLETED:
+        return 0
+    note = f": {ended.note}" if ended.note else ""
+    complain(PROGRAM, f"job {request.slurm_job_id} {ended.state.value}{note}")
+    return ended.exit_code or 1
+
+
+def _shown(answer: Answer) -> Shown | None:
+    if answer.status is None or answer.status.job.verdict is None:
+        return None
+    verdict = answer.status.job.verdict
+    return Shown(
+        answer.request,
+        verdict.outcome,
+        verdict.reason,
+        verdict.share,
+        verdict.finish,
+        verdict.earliest_deadline,
+        answer.status.job.schedule,
+        verdict.at,
+    )
+
+
+def _say(shown: Shown, answer: Answer, how: Manner) -> None:
+    """The verdict. Standard output begins as sbatch's does, and a job that is not there any more
+    is not called submitted: scripts take the id from it."""
+    refused = shown.exit_code is ExitCode.INFEASIBLE
+    if how.json:
+        click.echo(json.dumps(verdicts.as_json(shown), indent=1))
+        return
+    if not refused:
+        click.echo(_first_line(answer.request, how))
+    if how.quiet and not refused:
+        return
+    others = () if answer.status is None else answer.status.others
+    for line in verdicts.lines(shown, local_zone(), name_of(others)):
+        click.echo(line, err=refused or how.parsable)
+
+
+def _held(answer: Answer, how: Manner) -> ExitCode:
+    """Submitted, but without a verdict: the job stays held, and how to go on is said."""
+    request, job_id = answer.request, answer.request.slurm_job_id
+    registered = answer.status is not None
+    if how.json:
+        value = {
+            "job_id": job_id,
+            "name": request.name,
+            "outcome": None,
+            "problem": answer.problem,
+            "registered": registered,
+            "state_dir": request.state_dir,
+        }
+        click.echo(json.dumps(value, indent=1))
+    else:
+        click.echo(_first_line(request, how))
+    sys.stdout.flush()
+    if registered:
+        complain(
+            PROGRAM,
+            f"{answer.problem}\nJob {job_id} is in the queue and stays held until ef-schedd has "
+            f"judged it; see ef-squeue --explain {job_id}",
+        )
+    else:
+        complain(
+            PROGRAM,
+            f"the job could not be put into ef-slurm's queue: {answer.problem}\n"
+            f"Job {job_id} stays held in Slurm, without a promise. To go on:\n"
+            f"  ef-sbatch --register={request.state_dir}\n"
+            f"or give it up: scancel {job_id}",
+        )
+    return ExitCode.NO_ANSWER
+
+
+def _first_line(request: JobRequest, how: Manner) -> str:
+    if how.parsable:
+        return str(request.slurm_job_id)
+    return f"Submitted batch job {request.slurm_job_id}"

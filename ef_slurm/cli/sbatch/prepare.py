@@ -1,0 +1,172 @@
+"""From what was asked to what is submitted: the batch script, sbatch's options, the queue's row."""
+
+from __future__ import annotations
+
+import getpass
+import math
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+
+from ef_slurm.cli.common import formatting
+from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.sbatch.curves import GivenCurves, given_throughput, read_profile
+from ef_slurm.cli.sbatch.options import SCRUBBED_VARIABLES
+from ef_slurm.cli.sbatch.script import Script
+from ef_slurm.cli.sbatch.submission_options import Asked
+from ef_slurm.contract import DEFAULT_CHECKPOINT_SECONDS
+from ef_slurm.formats.durations import format_duration
+from ef_slurm.launch import LaunchError, LaunchRequest, render
+from ef_slurm.model import JobRequest, Overhead
+from ef_slurm.siteconfig.tables import SiteConfig
+from ef_slurm.slurm.types import Submission
+
+_LEAST_MARGIN = 3600.0
+"""Seconds by which a derived time limit exceeds what the plan can need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything of a submission that is known before Slurm has it.
+
+    Args:
+        submission: what sbatch gets.
+        request: the queue's row, still without a Slurm job.
+        state_dir: to be made.
+        copy: the text of a batch script to be put there.
+    """
+
+    submission: Submission
+    request: JobRequest
+    state_dir: Path
+    copy: str | None
+
+
+def state_dir_name(name: str, now: float, zone: tzinfo) -> str:
+    """A new state directory's name: when, what, and four letters against clashes.
+
+    Not the Slurm job id: Slurm recycles those, and another job's checkpoints would lie there.
+    """
+    stamp = formatting.iso(now, zone)[:19].replace("-", "").replace(":", "").replace("T", "-")
+    word = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:40] or "job"
+    return f"{stamp}-{word}-{secrets.token_hex(2)}"
+
+
+def curves_of(asked: Asked, config: SiteConfig, types: Sequence[str]) -> GivenCurves:
+    """The throughput curves that were given or named. Raises UsageError."""
+    if asked.profile is None:
+        return given_throughput(asked.throughputs, asked.gpu_type, types)
+    return read_profile(
+        asked.profile, config.jobs.profiles, asked.global_batch_size, asked.gpu_type, types
+    )
+
+
+def prepare(
+    asked: Asked,
+    script: Script,
+    curves: GivenCurves,
+    config: SiteConfig,
+    *,
+    state_dir: Path,
+    longest: float,
+    now: float,
+    environment: Mapping[str, str],
+) -> Prepared:
+    """The submission as it will be.
+
+    Args:
+        longest: the partition's time limit, seconds, `inf` for none.
+        environment: this process's own.
+
+    Raises:
+        UsageError: the partition is not ef-slurm's, or a value does not fit into a batch script.
+    """
+    name = asked.job_name or script.name
+    partition = config.slurm.partition
+    if asked.partition not in (None, partition):
+        raise UsageError(
+            f"--partition={asked.partition}: ef-slurm schedules the partition {partition!r}; "
+            "leave the option out, or use sbatch there"
+        )
+    options = (
+        f"--partition={partition}",
+        *((f"--reservation={config.slurm.reservation}",) if config.slurm.reservation else ()),
+        f"--time={_limit(asked, curves, longest, now)}",
+        *asked.on_command_line,
+    )
+    text = batch_script(asked, script, config, state_dir)
+    scrubbed = {k: v for k, v in environment.items() if k not in SCRUBBED_VARIABLES}
+    request = JobRequest(
+        slurm_job_id=0,
+        owner=getpass.getuser(),
+        uid=os.getuid(),
+        name=name,
+        submitted=now,
+        kind=asked.kind,
+        iterations=asked.iterations,
+        global_batch_size=asked.global_batch_size,
+        curves=curves.curves,
+        curve_source=curves.source,
+        state_dir=str(state_dir),
+        script=text,
+        deadline=asked.deadline,
+        grace=asked.grace,
+        if_infeasible=asked.if_infeasible,
+        overhead=config.overhead if asked.overhead is None else Overhead.constant(asked.overhead),
+        max_gpus=asked.max_gpus,
+        max_time=asked.time_limit,
+        cluster=config.slurm.cluster,
+        partition=partition,
+        options=options,
+        directory=str(Path.cwd()),
+    )
+    submission = Submission(text, options, (), request.directory, scrubbed)
+    return Prepared(submission, request, state_dir, script.text)
+
+
+def batch_script(asked: Asked, script: Script, config: SiteConfig, state_dir: Path) -> str:
+    """The script that sbatch gets.
+
+    Raises:
+        UsageError: a value does not fit into a batch script, or the site's template is wrong.
+    """
+    interval = asked.checkpoint_interval
+    templates = () if config.jobs.templates is None else (config.jobs.templates,)
+    try:
+        launch = LaunchRequest(
+            command=script.command(state_dir),
+            state_dir=str(state_dir),
+            iterations=asked.iterations,
+            global_batch_size=asked.global_batch_size,
+            torchrun=script.torchrun,
+            job_name=asked.job_name or script.name,
+            deadline=asked.deadline,
+            cpus_per_gpu=asked.cpus_per_gpu,
+            sbatch_options=asked.in_script,
+            max_batch_per_gpu=asked.max_batch_per_gpu,
+            checkpoint_seconds=DEFAULT_CHECKPOINT_SECONDS if interval is None else interval,
+        )
+        return render(launch, site_templates=templates)
+    except LaunchError as error:
+        raise UsageError(str(error)) from None
+
+
+def _limit(asked: Asked, curves: GivenCurves, longest: float, now: float) -> str:
+    """Slurm's time limit: the person's, or one that no plan can need, within the partition's.
+
+    A limit is a bound for Slurm, not the plan: a job that a node failure delays past its deadline
+    must not be killed at it.
+    """
+    if asked.time_limit is not None:
+        return format_duration(asked.time_limit)
+    if asked.deadline is not None:
+        need = 1.5 * (asked.deadline + asked.grace - now)
+    else:
+        slowest = min(curve.points[0][1] for _, curve in curves.curves)
+        need = 2.0 * asked.iterations / slowest
+    minutes = math.ceil((need + _LEAST_MARGIN) / 60)
+    return format_duration(min(minutes * 60.0, longest))

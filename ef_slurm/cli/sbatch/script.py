@@ -1,0 +1,127 @@
+"""What is to be run: a training script, a batch script with its directives, or a command."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.common.options import Given, Options
+from ef_slurm.cli.sbatch.options import EF_OPTIONS, NOT_IN_SCRIPTS, SLURM_OPTIONS
+from ef_slurm.launch import is_python
+
+COPY_NAME = "script"
+"""What a batch script is called in the job's state directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What the person named.
+
+    Args:
+        name: the job's name unless another is given (sbatch(1), --job-name).
+        words: the command; for a batch script only its arguments.
+        torchrun: whether it is a Python script that torchrun starts, one rank per GPU.
+        text: of a batch script, which is copied as sbatch does; None for what runs in place.
+        given: the options of its directives.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    torchrun: bool
+    text: str | None = None
+    given: tuple[Given, ...] = ()
+
+    def command(self, state_dir: Path) -> tuple[str, ...]:
+        """What the job runs."""
+        return self.words if self.text is None else (str(state_dir / COPY_NAME), *self.words)
+
+
+def wrapped(command: str) -> Script:
+    """The script of ``--wrap``."""
+    if not command.strip():
+        raise UsageError("--wrap: nothing to run")
+    return Script("wrap", ("/bin/sh", "-c", command), torchrun=False)
+
+
+def from_text(text: str, name: str = "sbatch") -> Script:
+    """A batch script that came on standard input.
+
+    Raises:
+        UsageError: it is none, or a directive is wrong.
+    """
+    if not text.startswith("#!"):
+        raise UsageError(_NOT_A_SCRIPT.format(name="standard input"))
+    return Script(name, (), torchrun=False, text=text, given=directives(text, "standard input"))
+
+
+def from_words(words: Sequence[str]) -> Script:
+    """The script and its arguments as they stood on the command line.
+
+    Raises:
+        UsageError: no such file, no script, or a directive is wrong.
+    """
+    named, *arguments = words
+    path = Path(named)
+    if not path.exists() and "/" not in named:
+        found = shutil.which(named)
+        if found is not None:
+            path = Path(found)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"unable to open file {named}: {error.strerror}") from None
+    absolute = str(path.absolute())
+    if content.startswith(b"\x7fELF"):
+        return Script(path.name, (absolute, *arguments), torchrun=False)
+    text = content.decode("utf-8", "replace")
+    given = directives(text, named)
+    if is_python(named):
+        return Script(path.name, (absolute, *arguments), torchrun=True, given=given)
+    if not text.startswith("#!"):
+        raise UsageError(_NOT_A_SCRIPT.format(name=named))
+    return Script(path.name, tuple(arguments), torchrun=False, text=text, given=given)
+
+
+_NOT_A_SCRIPT = (
+    "{name}: this does not look like a batch script: the first line must start with #! followed "
+    "by the path to an interpreter (Python training scripts are known by their .py)"
+)
+
+
+def directives(text: str, name: str) -> tuple[Given, ...]:
+    """The options of ``#SBATCH`` and ``#EF`` lines, which end where the first command stands.
+
+    Raises:
+        UsageError: an option that is wrong there, or an ``#EF`` line that comes too late.
+    """
+    given: list[Given] = []
+    commands = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        where = f"{name}:{number}"
+        if line.startswith("#SBATCH") and not commands:
+            given += _directive(line, "#SBATCH", SLURM_OPTIONS, where)
+        elif line.startswith("#EF "):
+            if commands:
+                raise UsageError(f"{where}: an #EF line must stand before the first command")
+            given += _directive(line, "#EF", EF_OPTIONS, where)
+        elif line.strip() and not line.lstrip().startswith("#"):
+            commands = True
+    return tuple(given)
+
+
+def _directive(line: str, mark: str, options: Options, where: str) -> list[Given]:
+    try:
+        words = shlex.split(line.removeprefix(mark), comments=True)
+    except ValueError as error:
+        raise UsageError(f"{where}: {line.strip()}: {error}") from None
+    given, rest = options.parse(words, where)
+    if rest:
+        raise UsageError(f"{where}: {rest[0]!r} is no option of {mark}")
+    for option in given:
+        if option.option.name in NOT_IN_SCRIPTS:
+            raise UsageError(f"{where}: {option.option.flag} belongs on the command line")
+    return given

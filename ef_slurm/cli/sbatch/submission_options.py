@@ -1,0 +1,289 @@
+"""What a person asked ef-sbatch for: the options of command line and script, checked and typed."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+
+from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.common.options import Given
+from ef_slurm.cli.sbatch.options import PASSED_NAMES, REFUSED
+from ef_slurm.formats.durations import DurationError, parse_duration
+from ef_slurm.formats.times import InstantError, parse_instant
+from ef_slurm.model import IfInfeasible, JobKind
+
+DEFAULT_GRACE = 0.25
+"""Grace of ``--soft`` without one, as a part of the time until the deadline."""
+
+_KIND_OPTIONS = frozenset({"deadline", "soft", "best-effort"})
+
+
+class Mode(enum.Enum):
+    """How far to go."""
+
+    SUBMIT = "submit"
+    TEST_ONLY = "test-only"
+    DRY_RUN = "dry-run"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One submission as it was asked for. Times are UTC epoch seconds, durations seconds.
+
+    Args:
+        throughputs: (``[TYPE=]curve``, where it was given).
+        time_limit: of ``--time``; None for none or UNLIMITED.
+        on_command_line: sbatch's options of the command line, to be passed on.
+        in_script: those of ``#SBATCH`` lines.
+    """
+
+    kind: JobKind
+    deadline: float | None
+    grace: float
+    if_infeasible: IfInfeasible
+    iterations: int
+    global_batch_size: int
+    throughputs: tuple[tuple[str, str], ...]
+    profile: str | None
+    gpu_type: str | None
+    max_gpus: int | None
+    overhead: float | None
+    max_batch_per_gpu: int | None
+    checkpoint_interval: float | None
+    state_dir: Path | None
+    job_name: str | None
+    partition: str | None
+    time_limit: float | None
+    cpus_per_gpu: int | None
+    on_command_line: tuple[str, ...]
+    in_script: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How ef-sbatch itself is to behave."""
+
+    mode: Mode = Mode.SUBMIT
+    json: bool = False
+    parsable: bool = False
+    quiet: bool = False
+    wait: bool = False
+    verdict_timeout: float | None = None
+    config: Path | None = None
+
+
+class _Values:
+    """The last value of each option."""
+
+    def __init__(self, given: Iterable[Given]) -> None:
+        self._last: dict[str, Given] = {}
+        self.all = tuple(given)
+        for option in self.all:
+            self._last[option.option.name] = option
+
+    def has(self, name: str) -> bool:
+        return name in self._last
+
+    def text(self, name: str) -> str | None:
+        option = self._last.get(name)
+        return None if option is None else option.value
+
+    def parsed(self, name: str, parse: Callable[[str], float]) -> float | None:
+        option = self._last.get(name)
+        if option is None or option.value is None:
+            return None
+        try:
+            return parse(option.value)
+        except (ValueError, DurationError, InstantError) as error:
+            raise UsageError(f"{option.where}: {option.option.flag}: {error}") from None
+
+    def whole(self, name: str) -> int | None:
+        number = self.parsed(name, _whole)
+        return None if number is None else int(number)
+
+
+def manner(command_line: Sequence[Given]) -> Manner:
+    """The behaviour that the command line asks for.
+
+    Raises:
+        UsageError: options that exclude each other, or a wrong value.
+    """
+    values = _Values(command_line)
+    if values.has("test-only") and values.has("dry-run"):
+        raise UsageError("--test-only and --dry-run: give one of them")
+    if values.has("json") and values.has("parsable"):
+        raise UsageError("--json and --parsable: give one of them")
+    mode = Mode.SUBMIT
+    if values.has("test-only"):
+        mode = Mode.TEST_ONLY
+    elif values.has("dry-run"):
+        mode = Mode.DRY_RUN
+    config = values.text("config")
+    return Manner(
+        mode=mode,
+        json=values.has("json"),
+        parsable=values.has("parsable"),
+        quiet=values.has("quiet"),
+        wait=values.has("wait"),
+        verdict_timeout=values.parsed("verdict-timeout", _seconds),
+        config=None if config is None else Path(config),
+    )
+
+
+def asked(
+    command_line: Sequence[Given], script: Sequence[Given], now: float, zone: tzinfo
+) -> Asked:
+    """The submission that the options ask for; those of the command line win.
+
+    Raises:
+        UsageError: an option of sbatch that ef-slurm owns, a wrong or missing value, or options
+            that exclude each other; with where it was given.
+    """
+    for option in (*script, *command_line):
+        refused = REFUSED.get(option.option.name)
+        if refused is not None:
+            raise UsageError(f"{option.where}: {option.option.flag}: {refused[1]}")
+    values = _Values((*_not_overridden(script, command_line), *command_line))
+    kind, deadline, grace = _kind(values, now, zone)
+    throughputs, profile = _curve(values)
+    state_dir = values.text("state-dir")
+    if state_dir is not None and not Path(state_dir).is_absolute():
+        raise UsageError(f"--state-dir={state_dir}: expected an absolute path")
+    limit = values.parsed("time", parse_duration)
+    return Asked(
+        kind=kind,
+        deadline=deadline,
+        grace=grace,
+        if_infeasible=_if_infeasible(values, kind),
+        iterations=_needed(values, "iterations", "how many iterations the whole training takes"),
+        global_batch_size=_needed(
+            values, "global-batch-size", "samples per iteration over all GPUs, kept at every share"
+        ),
+        throughputs=throughputs,
+        profile=profile,
+        gpu_type=values.text("gpu-type"),
+        max_gpus=values.whole("max-gpus"),
+        overhead=values.parsed("overhead", _seconds),
+        max_batch_per_gpu=values.whole("max-batch-per-gpu"),
+        checkpoint_interval=values.parsed("checkpoint-interval", parse_span),
+        state_dir=None if state_dir is None else Path(state_dir),
+        job_name=values.text("job-name"),
+        partition=values.text("partition"),
+        time_limit=None if limit is None or math.isinf(limit) else limit,
+        cpus_per_gpu=values.whole("cpus-per-gpu"),
+        on_command_line=_passed(command_line),
+        in_script=_passed(script),
+    )
+
+
+def _not_overridden(script: Sequence[Given], command_line: Sequence[Given]) -> list[Given]:
+    """The script's options but those that the command line replaces as a group."""
+    names = {option.option.name for option in command_line}
+    replaced: set[str] = set()
+    if names & {"deadline", "best-effort"}:
+        replaced |= _KIND_OPTIONS
+    if names & {"throughput", "profile"}:
+        replaced |= {"throughput", "profile"}
+    return [option for option in script if option.option.name not in replaced]
+
+
+def _kind(values: _Values, now: float, zone: tzinfo) -> tuple[JobKind, float | None, float]:
+    if values.has("best-effort"):
+        for name in ("deadline", "soft"):
+            if values.has(name):
+                raise UsageError(f"--best-effort and --{name}: give one of them")
+        return JobKind.BEST_EFFORT, None, 0.0
+    deadline = values.parsed("deadline", lambda text: parse_instant(text, now, zone))
+    if deadline is None:
+        raise UsageError(
+            "when must it be finished? Give --deadline=WHEN (for example +6h, 18:00, "
+            "2026-12-24T12:00), or --best-effort"
+        )
+    if not values.has("soft"):
+        return JobKind.DEADLINE, deadline, 0.0
+    grace = values.parsed("soft", parse_span)
+    if grace is None:
+        grace = DEFAULT_GRACE * (deadline - now)
+    return JobKind.SOFT_DEADLINE, deadline, grace
+
+
+def _if_infeasible(values: _Values, kind: JobKind) -> IfInfeasible:
+    text = values.text("if-infeasible")
+    if text is None:
+        return IfInfeasible.REJECT
+    choices = {choice.value: choice for choice in IfInfeasible}
+    if text not in choices:
+        raise UsageError(f"--if-infeasible={text}: expected one of {', '.join(choices)}")
+    if kind is JobKind.BEST_EFFORT:
+        raise UsageError("--if-infeasible means nothing for a --best-effort job; leave it out")
+    return choices[text]
+
+
+def _curve(values: _Values) -> tuple[tuple[tuple[str, str], ...], str | None]:
+    texts = tuple(
+        (option.value or "", f"{option.where}: --throughput")
+        for option in values.all
+        if option.option.name == "throughput"
+    )
+    profile = values.text("profile")
+    if bool(texts) == (profile is not None):
+        problem = "give one of them" if texts else "how fast does it train?"
+        raise UsageError(
+            f"--throughput, --profile: {problem} Give --throughput=GPUS:ITERATIONS_PER_SECOND,… "
+            "(for example 1:12.5,2:23,4:41), or --profile=NAME for a measured curve"
+        )
+    return texts, profile
+
+
+def _needed(values: _Values, name: str, what: str) -> int:
+    number = values.whole(name)
+    if number is None:
+        raise UsageError(f"--{name}=N is needed: {what}")
+    return number
+
+
+def _passed(given: Sequence[Given]) -> tuple[str, ...]:
+    return tuple(option.text for option in given if option.option.name in PASSED_NAMES)
+
+
+def _whole(text: str) -> float:
+    number = int(text) if text.isascii() and text.isdecimal() else 0
+    if number < 1:
+        raise ValueError(f"{text!r} is not a whole number of 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.0 <= seconds < math.inf:
+        raise ValueError(f"{text!r} is not a number of seconds, 0 or more")
+    return seconds
+
+
+def parse_span(text: str) -> float:
+    """Seconds in a length of time as people write it (``90s``, ``1h30m``) or as Slurm does.
+
+    >>> parse_span("1h30m"), parse_span("0:30"), parse_span("10")
+    (5400.0, 30.0, 600.0)
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        seconds = parse_duration(text)
+    except DurationError as error:
+        # A length of time from a zero is a point in time after it.
+        try:
+            seconds = parse_instant(f"+{text.strip().removeprefix('+')}", 0.0, UTC)
+        except InstantError:
+            raise ValueError(f"{error}, or 90s, 30m, 1h30m, 2d") from None
+    if math.isinf(seconds):
+        raise ValueError(f"{text!r}: it must end")
+    return seconds

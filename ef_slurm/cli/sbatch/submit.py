@@ -1,0 +1,189 @@
+"""A submission, step by step, so that nothing half-done is left behind.
+
+1. The state directory is made, with a copy of the batch script.
+2. sbatch takes the script, held, as the user. Nothing can start it now but ef-slurm.
+3. The row is written down in the state directory, then given to the queue.
+4. The verdict is awaited. A rejected job's Slurm job is cancelled.
+
+What fails before 3 leaves nothing behind. If the queue cannot be reached in 3 or 4 the job stays
+held, and `resume` goes on from what was written down.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ef_slurm.api.client import (
+    Client,
+    FailureError,
+    UnreachableError,
+    await_status,
+    expect,
+)
+from ef_slurm.api.messages import Register, Registered, Until, Withdraw
+from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
+from ef_slurm.cli.sbatch.prepare import Prepared
+from ef_slurm.cli.sbatch.script import COPY_NAME
+from ef_slurm.contract import write_atomic
+from ef_slurm.formats.codec import DecodeError, decode, encode
+from ef_slurm.model import JobDetail, JobRequest, Outcome
+from ef_slurm.queue.errors import QueueError
+from ef_slurm.slurm.errors import SlurmError, SlurmTimeoutError
+from ef_slurm.slurm.interface import Slurm
+
+REQUEST_NAME = "request.json"
+"""What was asked for, in the job's state directory."""
+
+RETRY_SECONDS = 5.0
+"""Between two attempts to reach the daemon while a job's end is awaited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a submission ended.
+
+    Args:
+        request: with the Slurm job's id.
+        status: what the queue says; None where it could not be reached.
+        problem: why there is no verdict, in a sentence; "" where there is one.
+        messages: what sbatch said beside the job's id.
+    """
+
+    request: JobRequest
+    status: JobDetail | None
+    problem: str = ""
+    messages: str = ""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The verdict's, or None without one."""
+        if self.status is None or self.status.job.verdict is None:
+            return None
+        return self.status.job.verdict.outcome
+
+
+def submit(prepared: Prepared, client: Client, slurm: Slurm, patience: float) -> Answer:
+    """Submit, register, and await the verdict for `patience` seconds.
+
+    Raises:
+        SlurmError: Slurm refused; nothing is left behind.
+        FailureError: the daemon refused; the Slurm job is cancelled.
+        OSError: the state directory cannot be made; nothing was submitted.
+    """
+    _make_state_dir(prepared)
+    try:
+        submitted = slurm.submit(prepared.submission)
+    except SlurmTimeoutError as error:
+        raise CommandError(
+            f"{error.message}; whether Slurm has taken the job is not known: look with "
+            "squeue --me, and cancel it there if it is held (its state directory is "
+            f"{prepared.state_dir})"
+        ) from None
+    except BaseException:
+        shutil.rmtree(prepared.state_dir, ignore_errors=True)
+        raise
+    request = replace(
+        prepared.request,
+        slurm_job_id=submitted.job_id,
+        cluster=submitted.cluster or prepared.request.cluster,
+    )
+    try:
+        request = replace(request, account=slurm.job(submitted.job_id).account)
+        file = prepared.state_dir / REQUEST_NAME
+        write_atomic(file, json.dumps(encode(request), indent=1) + "\n")
+        answer = _register(request, client, slurm, patience)
+    except BaseException:
+        _undo(request, slurm)
+        raise
+    return replace(answer, messages=submitted.messages)
+
+
+def resume(state_dir: Path, client: Client, slurm: Slurm, patience: float) -> Answer:
+    """Go on with a submission that could not be registered.
+
+    Raises:
+        UsageError: `state_dir` holds none.
+    """
+    file = state_dir / REQUEST_NAME
+    try:
+        request = decode(JobRequest, json.loads(file.read_text(encoding="utf-8")), str(file))
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}: no submission to go on with") from None
+    except (ValueError, DecodeError) as error:
+        raise UsageError(f"{file}: {error}") from None
+    return _register(request, client, slurm, patience)
+
+
+def _make_state_dir(prepared: Prepared) -> None:
+    # The directory inherits the group of the state root, whose members (the daemon) may write
+    # orders into it. A chmod by its owner would take the set-group-id bit away.
+    before = os.umask(0o007)
+    try:
+        prepared.state_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            prepared.state_dir.mkdir(mode=0o770)
+        except FileExistsError:
+            raise UsageError(
+                f"--state-dir={prepared.state_dir}: it exists already, and the checkpoints in it "
+                "would be continued; give a new one"
+            ) from None
+        if prepared.copy is not None:
+            copy = prepared.state_dir / COPY_NAME
+            copy.write_text(prepared.copy, encoding="utf-8")
+            copy.chmod(0o750)
+    except OSError:
+        shutil.rmtree(prepared.state_dir, ignore_errors=True)
+        raise
+    finally:
+        os.umask(before)
+
+
+def _register(request: JobRequest, client: Client, slurm: Slurm, patience: float) -> Answer:
+    try:
+        expect(Registered, client.ask(Register(request)))
+    except (UnreachableError, QueueError) as error:
+        return Answer(request, None, str(error))
+    try:
+        status = await_status(client, request.slurm_job_id, Until.VERDICT, patience)
+    except (UnreachableError, QueueError) as error:
+        return Answer(request, None, str(error))
+    except KeyboardInterrupt:
+        # Given up. The caller cancels the Slurm job; if that is too late for the daemon to forget
+        # it quietly, it sees the cancellation.
+        with suppress(FailureError, UnreachableError):
+            client.ask(Withdraw(request.slurm_job_id))
+        raise
+    answer = Answer(request, status)
+    if answer.outcome is None:
+        return replace(answer, problem=f"no verdict within {patience:.0f} s: is ef-schedd running?")
+    if answer.outcome is Outcome.REJECTED:
+        _undo(request, slurm)
+    return answer
+
+
+def _undo(request: JobRequest, slurm: Slurm) -> None:
+    """Take the held job out of Slurm again, and its state directory away."""
+    try:
+        slurm.cancel(request.slurm_job_id)
+    except SlurmError as error:
+        raise CommandError(
+            f"{error.message}; Slurm job {request.slurm_job_id} stays held: cancel it with "
+            f"scancel {request.slurm_job_id}",
+            ExitCode.SLURM,
+        ) from None
+    shutil.rmtree(request.state_dir, ignore_errors=True)
+
+
+def await_end(client: Client, job_id: int) -> JobDetail:
+    """The job when it has ended, however long that takes and however often the daemon restarts."""
+    while True:
+        try:
+            return await_status(client, job_id, Until.END, float("inf"))
+        except UnreachableError:
+            time.sleep(RETRY_SECONDS)

@@ -1,0 +1,165 @@
+"""The answer to a submission, for people and for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from ef_slurm.cli.common import formatting
+from ef_slurm.cli.common.errors import ExitCode
+from ef_slurm.formats.codec import encode
+from ef_slurm.formats.sentences import reason_sentence
+from ef_slurm.formats.times import format_instant
+from ef_slurm.model import JobKind, JobRequest, Outcome, Reason, Schedule
+
+_PASTE_SECONDS = 5.0
+_PASTE_PART = 0.02
+_PASTE_MOST = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A verdict with what belongs to it.
+
+    Args:
+        request: what was asked for.
+        at: when it was judged.
+        schedule: the plan that comes with it.
+    """
+
+    request: JobRequest
+    outcome: Outcome
+    reason: Reason
+    share: int
+    finish: float | None
+    earliest_deadline: float | None
+    schedule: Schedule
+    at: float
+
+    @property
+    def start(self) -> float | None:
+        """When it is predicted to start."""
+        return self.schedule[0].start if self.schedule else None
+
+    @property
+    def planned_finish(self) -> float | None:
+        """When the plan that comes with the verdict finishes it: `finish` or earlier."""
+        return self.schedule[-1].end if self.schedule else self.finish
+
+    @property
+    def slack(self) -> float | None:
+        """Seconds between the predicted finish and the deadline."""
+        if self.planned_finish is None or self.request.deadline is None:
+            return None
+        return self.request.deadline - self.planned_finish
+
+    @property
+    def offer(self) -> float | None:
+        """A deadline that is still promised when it is pasted a moment later."""
+        if self.earliest_deadline is None:
+            return None
+        margin = _PASTE_SECONDS + _PASTE_PART * max(0.0, self.earliest_deadline - self.at)
+        return math.ceil(self.earliest_deadline + min(margin, _PASTE_MOST))
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """How ef-sbatch ends."""
+        return ExitCode.INFEASIBLE if self.outcome is Outcome.REJECTED else ExitCode.OK
+
+
+def lines(shown: Shown, zone: tzinfo, naming: Callable[[str], str]) -> Iterator[str]:
+    """The verdict for a person."""
+    match shown.outcome:
+        case Outcome.PROMISED:
+            yield from _promised(shown, zone)
+        case Outcome.BEST_EFFORT:
+            if shown.request.kind is JobKind.BEST_EFFORT:
+                yield "Best effort: runs on GPUs that no promise needs"
+            else:
+                yield f"Not promised, runs as best effort: {_why(shown, naming)}"
+            yield from _times(shown, zone)
+        case Outcome.WAITLISTED:
+            yield f"Waitlisted: {_why(shown, naming)}"
+            yield f"  deadline   {_deadline(shown.request, zone)}"
+            yield "  It is judged again whenever GPUs come free."
+            yield from _offer(shown, zone)
+        case Outcome.REJECTED:
+            yield f"Not promised: {_why(shown, naming)}"
+            yield f"  deadline   {_deadline(shown.request, zone)}"
+            yield from _offer(shown, zone)
+            yield "  Or wait for GPUs with --if-infeasible=wait, or run with --best-effort."
+
+
+def plan_lines(schedule: Schedule, zone: tzinfo) -> Iterator[str]:
+    """The plan, a line per share."""
+    for part in schedule:
+        start = format_instant(part.start, zone)
+        length = formatting.span(part.end - part.start) if math.isfinite(part.end) else "open end"
+        yield f"  {start}  {formatting.gpus(part.gpus):>8} of {part.gpu_type} for {length}"
+
+
+def as_json(shown: Shown) -> dict[str, object]:
+    """The verdict for programs; times are UTC epoch seconds."""
+    return {
+        "job_id": shown.request.slurm_job_id or None,
+        "name": shown.request.name,
+        "outcome": shown.outcome.value,
+        "reason": encode(shown.reason),
+        "deadline": shown.request.deadline,
+        "grace": shown.request.grace,
+        "share": shown.share,
+        "start": shown.start,
+        "finish": shown.finish,
+        "planned_finish": shown.planned_finish,
+        "slack": shown.slack,
+        "earliest_deadline": shown.earliest_deadline,
+        "offer": shown.offer,
+        "state_dir": shown.request.state_dir,
+        "plan": encode(shown.schedule),
+    }
+
+
+def _promised(shown: Shown, zone: tzinfo) -> Iterator[str]:
+    soft = shown.request.kind is JobKind.SOFT_DEADLINE
+    late = shown.slack is not None and shown.slack < 0
+    yield "Promised within its grace" if soft and late else "Promised"
+    yield f"  deadline   {_deadline(shown.request, zone)}"
+    enough = "is enough" if shown.share == 1 else "are enough"
+    first = shown.schedule[0].gpus if shown.schedule else shown.share
+    now = f"; planned now: {first}" if first != shown.share else ""
+    yield f"  share      {formatting.gpus(shown.share)} {enough}{now}"
+    yield from _times(shown, zone)
+
+
+def _times(shown: Shown, zone: tzinfo) -> Iterator[str]:
+    if shown.start is not None:
+        soon = shown.start - shown.at
+        when = f"in {formatting.span(soon)}" if soon >= 1 else "now"
+        yield f"  starts     {format_instant(shown.start, zone)}, predicted ({when})"
+    finish = shown.planned_finish
+    if finish is not None:
+        left = f"in {formatting.span(finish - shown.at)}"
+        yield f"  finishes   {format_instant(finish, zone)}, predicted ({left})"
+    if shown.slack is not None:
+        yield f"  slack      {formatting.span(shown.slack)}"
+
+
+def _deadline(request: JobRequest, zone: tzinfo) -> str:
+    if request.deadline is None:
+        return "none"
+    text = format_instant(request.deadline, zone)
+    if request.kind is JobKind.SOFT_DEADLINE:
+        text += f", at most {formatting.span(request.grace)} later"
+    return text
+
+
+def _offer(shown: Shown, zone: tzinfo) -> Iterator[str]:
+    if shown.offer is not None:
+        yield "  The earliest deadline that can be promised now:"
+        yield f"    --deadline={formatting.iso(shown.offer, zone)}"
+
+
+def _why(shown: Shown, naming: Callable[[str], str]) -> str:
+    return reason_sentence(shown.reason, naming)

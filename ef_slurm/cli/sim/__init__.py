@@ -1,0 +1,1 @@
+"""ef-sim: replays of traces; `command` has the subcommands, `options` what they share."""

@@ -1,0 +1,106 @@
+"""``ef-squeue --explain``: what was promised, what was done, and why, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+
+from ef_slurm.cli.common import formatting
+from ef_slurm.cli.squeue.columns import done, promise_word, slack
+from ef_slurm.formats.hostlist import compress
+from ef_slurm.formats.times import format_instant
+from ef_slurm.model import (
+    FINAL,
+    Event,
+    EventKind,
+    JobKind,
+    JobState,
+    JobView,
+    Promise,
+    PromiseOutcome,
+    Story,
+)
+
+_HIDDEN = frozenset({EventKind.INTENT, EventKind.PROGRESS, EventKind.PROMISED})
+"""Left out unless everything is asked for: how it was done, and what a verdict has told."""
+
+
+def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterator[str]:
+    """The story, a line each; `everything` includes each single action on Slurm."""
+    job = story.job
+    yield f"Job {job.job_id} ({job.name}) of {job.owner}: {_asked(job, zone)}."
+    if story.promise is not None:
+        yield _promised(story.promise, zone)
+    yield _present(job, now, zone)
+    left = slack(job, now)
+    if left is not None and job.state not in FINAL:
+        word = "before" if left >= 0 else "AFTER"
+        yield f"It is expected to finish {formatting.span(abs(left))} {word} its deadline."
+    yield ""
+    day = None
+    told = ""
+    for event in story.events:
+        # A verdict and the move to another state that it causes tell the same.
+        if not everything and (event.kind in _HIDDEN or event.message == told):
+            continue
+        told = event.message
+        local = datetime.fromtimestamp(event.at, zone)
+        if local.date() != day:
+            day = local.date()
+            yield f"{local:%A %Y-%m-%d} ({local.tzname()})"
+        yield f"  {local:%H:%M:%S}  {_sentence(event)}"
+
+
+def _asked(job: JobView, zone: tzinfo) -> str:
+    work = f"{job.iterations} iterations"
+    if job.deadline is None:
+        return f"{work}, best effort"
+    due = f"{work} by {format_instant(job.deadline, zone)}"
+    if job.asked_kind is JobKind.SOFT_DEADLINE:
+        due += f" (at most {formatting.span(job.grace)} later)"
+    if job.kind is JobKind.BEST_EFFORT:
+        due += ", which could not be promised: it runs as best effort"
+    return due
+
+
+def _promised(promise: Promise, zone: tzinfo) -> str:
+    text = (
+        f"Promised on {format_instant(promise.given_at, zone)}: with at least "
+        f"{formatting.gpus(promise.share)} it finishes by {format_instant(promise.deadline, zone)} "
+        f"(then predicted: {format_instant(promise.finish, zone)})."
+    )
+    ends = {
+        PromiseOutcome.KEPT: " The promise was kept.",
+        PromiseOutcome.KEPT_IN_GRACE: " The promise was kept within its grace.",
+        PromiseOutcome.BROKEN: " The promise was BROKEN.",
+        PromiseOutcome.RELEASED: " The promise no longer binds.",
+    }
+    return text + ends.get(promise.outcome, "")
+
+
+def _present(job: JobView, now: float, zone: tzinfo) -> str:
+    percent = f"{100 * done(job):.0f} % done"
+    if job.state in FINAL:
+        when = "" if job.ended is None else f" on {format_instant(job.ended, zone)}"
+        code = "" if job.exit_code is None else f", exit code {job.exit_code}"
+        note = f": {job.note}" if job.note else ""
+        return f"It is {job.state.value}{when}, {percent}{code}{note}."
+    text = f"It is {job.state.value}, {percent}"
+    if job.share:
+        text += f", on {formatting.gpus(job.share)} of {compress(job.nodes)}"
+        if job.rate:
+            text += f" at {job.rate:.3g} iterations/s"
+    if job.finish is not None:
+        text += f"; predicted finish {format_instant(job.finish, zone)}"
+        text += f", in {formatting.span(max(0.0, job.finish - now))}"
+    if job.promise_outcome is PromiseOutcome.OPEN:
+        text += f"; promise {promise_word(job).lower()}"
+    if job.state is JobState.HELD and job.note:
+        text += f" ({job.note})"
+    return text + "."
+
+
+def _sentence(event: Event) -> str:
+    message = event.message.strip() or event.kind.value
+    by = "" if event.actor in ("", "ef-schedd") else f" [{event.actor}]"
+    return f"{message[0].upper()}{message[1:].rstrip('.')}.{by}"

@@ -1,0 +1,110 @@
+"""Throughput curves from options and profile files."""
+
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.sbatch.curves import given_throughput, parse_throughput, read_profile
+from ef_slurm.model import ThroughputCurve
+
+TABLE = "global_batch_size,1,2,4\n32,10,18,30\n64,6,11,\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "'' is not GPUs:iterations/s"),
+        ("1", "'1' is not GPUs:iterations/s"),
+        ("1:x", "'1:x' is not GPUs:iterations/s"),
+        ("1:2,1:3", "1 GPUs are given twice"),
+        ("3:2", "throughput curve GPUs: 3 is not valid: a power of two"),
+        ("1:-2", "a positive number of iterations/s"),
+        ("1:nan", "a positive number of iterations/s"),
+        ("1:0", "a positive number of iterations/s"),
+    ],
+)
+def test_wrong_throughput(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse_throughput(text, "here")
+    assert str(error.value).startswith("here: ")
+    assert message in str(error.value)
+
+
+def test_the_only_type_needs_no_name() -> None:
+    assert given_throughput((("1:2", "w"),), None, ("gpu",)).curves == (
+        ("gpu", ThroughputCurve.of({1: 2.0})),
+    )
+
+
+def test_curves_by_type() -> None:
+    given = given_throughput((("t4=1:2", "w"), ("a100=1:5,2:9", "w")), None, ("a100", "t4"))
+    assert [kind for kind, _ in given.curves] == ["a100", "t4"]
+    assert given.source == "--throughput"
+
+
+@pytest.mark.parametrize(
+    ("texts", "gpu_type", "message"),
+    [
+        (("1:2",), None, "for which GPUs"),
+        (("h100=1:2",), None, "no GPU type 'h100' here; there is a100, t4"),
+        (("1:2",), "h100", "--gpu-type: no GPU type 'h100'"),
+        (("t4=1:2", "t4=1:3"), None, "two curves for t4"),
+        (("t4=1:2",), "a100", "no --throughput for it"),
+    ],
+)
+def test_wrong_types(texts: tuple[str, ...], gpu_type: str | None, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        given_throughput([(text, "w") for text in texts], gpu_type, ("a100", "t4"))
+
+
+def test_a_profile(tmp_path: Path) -> None:
+    (tmp_path / "bert.csv").write_text(TABLE)
+    given = read_profile("bert", [tmp_path / "missing", tmp_path], 64, None, ("gpu",))
+    assert given.curves == (("gpu", ThroughputCurve.of({1: 6.0, 2: 11.0})),)
+    assert given.source == str(tmp_path / "bert.csv")
+
+
+def test_profiles_by_type_and_the_users_before_the_sites(tmp_path: Path) -> None:
+    user, site = tmp_path / "user", tmp_path / "site"
+    for place, table in (
+        (user / "t4", "1\n32,1"),
+        (site / "t4", "1\n32,2"),
+        (site / "a", "1\n32,3"),
+    ):
+        place.mkdir(parents=True)
+        (place / "m.csv").write_text(f"global_batch_size,{table}\n")
+    given = read_profile("m", [user, site], 32, None, ("a", "t4"))
+    assert [(kind, curve.points) for kind, curve in given.curves] == [
+        ("a", ((1, 3.0),)),
+        ("t4", ((1, 1.0),)),
+    ]
+    assert read_profile("m", [user, site], 32, "t4", ("a", "t4")).curves[0][0] == "t4"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", ":1: the first line must be global_batch_size"),
+        ("batch,1\n", ":1: the first line must be global_batch_size"),
+        ("global_batch_size,one\n64,1\n", ":1: 'one' is not a number"),
+        ("global_batch_size,1\n64,x\n", ":2: 'x' is not a number"),
+        ("global_batch_size,3\n64,1\n", ":2: throughput curve GPUs: 3"),
+        ("global_batch_size,1\n64,\n", ":2: throughput curve"),
+        ("global_batch_size,1\n32,5\n", "no line for a global batch size of 64; there is 32"),
+    ],
+)
+def test_wrong_profiles(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bert.csv").write_text(text)
+    with pytest.raises(UsageError) as error:
+        read_profile("bert", [tmp_path], 64, None, ("gpu",))
+    assert str(tmp_path / "bert.csv") in str(error.value)
+    assert message in str(error.value)
+
+
+def test_a_profile_that_is_not_there_suggests_one(tmp_path: Path) -> None:
+    (tmp_path / "bert.csv").write_text(TABLE)
+    with pytest.raises(UsageError, match="no such profile in .*; there is bert"):
+        read_profile("brt", [tmp_path], 64, None, ("gpu",))
+    with pytest.raises(UsageError, match="not a path"):
+        read_profile("../bert", [tmp_path], 64, None, ("gpu",))

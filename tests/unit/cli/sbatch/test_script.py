@@ -1,0 +1,89 @@
+"""Scripts, batch scripts and commands."""
+
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.sbatch.script import directives, from_text, from_words, wrapped
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_python_script_runs_where_it_is(tmp_path: Path) -> None:
+    path = write(tmp_path / "train me.py", "#EF --iterations=5\nimport torch\n")
+    script = from_words([str(path), "--lr", "0.1"])
+    assert script.torchrun
+    assert script.command(Path("/state")) == (str(path), "--lr", "0.1")
+    assert [option.where for option in script.given] == [f"{path}:1"]
+    assert script.name == "train me.py"
+
+
+def test_a_relative_script_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "train.py", "pass\n")
+    monkeypatch.chdir(tmp_path)
+    assert from_words(["train.py"]).words == (str(tmp_path / "train.py"),)
+
+
+def test_a_batch_script_is_copied(tmp_path: Path) -> None:
+    path = write(tmp_path / "job.sh", "#!/bin/sh\n#SBATCH -J x\ntrue\n")
+    script = from_words([str(path), "a"])
+    assert not script.torchrun
+    assert script.text == path.read_text()
+    assert script.command(Path("/state")) == ("/state/script", "a")
+
+
+def test_a_command_on_the_path_runs_as_it_is() -> None:
+    script = from_words(["sleep", "5"])
+    assert not script.torchrun
+    assert script.words[0].endswith("/sleep")
+    assert script.text is None
+
+
+def test_wrap() -> None:
+    assert wrapped("echo 1; echo 2").command(Path("/s")) == ("/bin/sh", "-c", "echo 1; echo 2")
+    with pytest.raises(UsageError, match="nothing to run"):
+        wrapped(" ")
+
+
+def test_standard_input() -> None:
+    script = from_text("#!/bin/sh\n#EF --iterations=3\ntrue\n")
+    assert (script.name, script.given[0].where) == ("sbatch", "standard input:2")
+
+
+@pytest.mark.parametrize("text", ["", "echo no shebang\n"])
+def test_what_is_no_batch_script(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not look like a batch script"):
+        from_text(text)
+    with pytest.raises(UsageError, match="does not look like a batch script"):
+        from_words([str(write(tmp_path / "job.sh", text))])
+
+
+def test_missing_and_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unable to open file /no/such: No such file"):
+        from_words(["/no/such"])
+    with pytest.raises(UsageError, match="Is a directory"):
+        from_words([str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("#EF --nope=1\n", "job:1: there is no option --nope"),
+        ("#EF --gres=gpu:1\n", "job:1: there is no option --gres"),
+        ("#SBATCH --deadline=+1h\n", "job:1: there is no option --deadline"),
+        ("#EF --iterations=1 extra\n", "job:1: 'extra' is no option of #EF"),
+        ("#EF --iterations='1\n", "job:1: #EF --iterations='1: No closing quotation"),
+        ("#EF --json\n", "job:1: --json belongs on the command line"),
+        ("true\n#EF --iterations=1\n", "job:2: an #EF line must stand before the first command"),
+    ],
+)
+def test_wrong_directives(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        directives(text, "job")
+    assert str(error.value) == message

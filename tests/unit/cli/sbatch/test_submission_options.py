@@ -1,0 +1,172 @@
+"""Options of command line and script become a checked submission."""
+
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.cli.common.errors import ExitCode, UsageError
+from ef_slurm.cli.sbatch.options import ALL_OPTIONS, REFUSED
+from ef_slurm.cli.sbatch.script import directives
+from ef_slurm.cli.sbatch.submission_options import Asked, Mode, asked, manner, parse_span
+from ef_slurm.model import IfInfeasible, JobKind
+
+NOW = 1_700_000_000.0
+BASE = ("--deadline=+1h", "--iterations=100", "--global-batch-size=64", "--throughput=1:2.0")
+
+
+def ask(*words: str, script: str = "") -> Asked:
+    given, rest = ALL_OPTIONS.parse(words, "command line")
+    assert not rest
+    return asked(given, directives(script, "job.sh"), NOW, UTC)
+
+
+def test_a_deadline_job() -> None:
+    wanted = ask(*BASE)
+    assert (wanted.kind, wanted.deadline) == (JobKind.DEADLINE, NOW + 3600)
+    assert (wanted.iterations, wanted.global_batch_size) == (100, 64)
+    assert wanted.if_infeasible is IfInfeasible.REJECT
+    assert wanted.throughputs == (("1:2.0", "command line: --throughput"),)
+
+
+@pytest.mark.parametrize(("option", "grace"), [("--soft", 900.0), ("--soft=10m", 600.0)])
+def test_soft(option: str, grace: float) -> None:
+    wanted = ask(*BASE, option)
+    assert (wanted.kind, wanted.grace) == (JobKind.SOFT_DEADLINE, grace)
+
+
+def test_best_effort() -> None:
+    wanted = ask("--best-effort", *BASE[1:])
+    assert (wanted.kind, wanted.deadline) == (JobKind.BEST_EFFORT, None)
+
+
+def test_the_rest() -> None:
+    wanted = ask(
+        *BASE, "--if-infeasible=wait", "--max-gpus=8", "--overhead=12.5", "--gpu-type=a100",
+        "--checkpoint-interval=90s", "--state-dir=/shared/x", "-J", "bert", "--time=2:00:00",
+        "--cpus-per-gpu=4", "--max-batch-per-gpu=16", "-A", "acct",
+    )  # fmt: skip
+    assert wanted.if_infeasible is IfInfeasible.WAIT
+    assert (wanted.max_gpus, wanted.overhead, wanted.gpu_type) == (8, 12.5, "a100")
+    assert (wanted.checkpoint_interval, wanted.state_dir) == (90.0, Path("/shared/x"))
+    assert (wanted.job_name, wanted.time_limit, wanted.cpus_per_gpu) == ("bert", 7200.0, 4)
+    assert (wanted.max_batch_per_gpu, wanted.on_command_line) == (16, ("--account=acct",))
+
+
+def test_unlimited_time_is_no_bound() -> None:
+    assert ask(*BASE, "--time=UNLIMITED").time_limit is None
+
+
+SCRIPT = """#!/bin/bash
+#SBATCH --job-name=bert --account=nlp   # who pays
+#SBATCH --time=1:00:00
+
+#EF --deadline=+2h --iterations=7
+#EF --global-batch-size=32 --throughput=1:1,2:1.9
+python train.py
+#SBATCH --nodes=4
+"""
+
+
+def test_a_script_with_directives() -> None:
+    wanted = ask(script=SCRIPT)
+    assert (wanted.job_name, wanted.time_limit) == ("bert", 3600.0)
+    assert (wanted.deadline, wanted.iterations) == (NOW + 7200, 7)
+    assert (wanted.in_script, wanted.on_command_line) == (("--account=nlp",), ())
+
+
+def test_the_command_line_wins() -> None:
+    wanted = ask("--iterations=9", "--deadline=+3h", "--throughput=1:5", script=SCRIPT)
+    assert (wanted.iterations, wanted.deadline) == (9, NOW + 3 * 3600)
+    assert [text for text, _ in wanted.throughputs] == ["1:5"]
+
+
+def test_best_effort_on_the_command_line_replaces_the_scripts_deadline() -> None:
+    assert ask("--best-effort", script=SCRIPT).kind is JobKind.BEST_EFFORT
+
+
+def test_a_profile_on_the_command_line_replaces_the_scripts_curve() -> None:
+    wanted = ask("--profile=bert", script=SCRIPT)
+    assert (wanted.profile, wanted.throughputs) == ("bert", ())
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_owned_options_are_refused_with_what_to_use(name: str) -> None:
+    option, sentence = REFUSED[name]
+    word = option.flag if option.takes.value == "nothing" else f"{option.flag}=1"
+    with pytest.raises(UsageError) as error:
+        ask(*BASE, word)
+    assert str(error.value) == f"command line: {option.flag}: {sentence}"
+    assert error.value.code is ExitCode.USAGE
+
+
+def test_owned_options_in_a_script_name_the_line() -> None:
+    with pytest.raises(UsageError, match=r"^job.sh:2: --nodes: ef-slurm chooses the nodes"):
+        ask(*BASE, script="#!/bin/sh\n#SBATCH -N 4\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (BASE[1:], "when must it be finished"),
+        (("--deadline=yesterday", *BASE[1:]), "command line: --deadline: 'yesterday'"),
+        (("--deadline=2001-01-01", *BASE[1:]), "not in the future"),
+        ((*BASE, "--best-effort"), "--best-effort and --deadline: give one of them"),
+        (BASE[:1] + BASE[2:], "--iterations=N is needed"),
+        (BASE[:2] + BASE[3:], "--global-batch-size=N is needed"),
+        ((*BASE, "--iterations=0"), "'0' is not a whole number of 1 or more"),
+        ((*BASE, "--iterations=1e3"), "'1e3' is not a whole number"),
+        ((*BASE, "--iterations=-5"), "'-5' is not a whole number"),
+        ((*BASE, "--max-gpus=0"), "--max-gpus: '0' is not a whole number"),
+        ((*BASE, "--overhead=nan"), "'nan' is not a number of seconds"),
+        ((*BASE, "--overhead=-1"), "'-1' is not a number of seconds"),
+        ((*BASE, "--soft=soon"), "--soft: "),
+        ((*BASE, "--if-infeasible=maybe"), "expected one of reject, wait, best-effort"),
+        (("--best-effort", *BASE[1:], "--if-infeasible=wait"), "means nothing"),
+        (BASE[:3], "how fast does it train"),
+        ((*BASE, "--profile=x"), "--throughput, --profile: give one of them"),
+        ((*BASE, "--state-dir=x"), "expected an absolute path"),
+        ((*BASE, "--time=long"), "--time: 'long'"),
+    ],
+)
+def test_errors(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        ask(*words)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90.0),
+        ("5m", 300.0),
+        ("1h30m", 5400.0),
+        ("0:45", 45.0),
+        ("2", 120.0),
+        ("1d", 86400.0),
+    ],
+)
+def test_spans(text: str, seconds: float) -> None:
+    assert parse_span(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "x", "UNLIMITED", "-5m"])
+def test_no_spans(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_span(text)
+
+
+def test_manner() -> None:
+    given, _ = ALL_OPTIONS.parse(
+        ("--test-only", "--json", "--verdict-timeout=2", "--config=/x"), "command line"
+    )
+    how = manner(given)
+    assert (how.mode, how.json, how.wait) == (Mode.TEST_ONLY, True, False)
+    assert (how.verdict_timeout, how.config) == (2.0, Path("/x"))
+
+
+@pytest.mark.parametrize("words", [("--test-only", "--dry-run"), ("--json", "--parsable")])
+def test_manners_that_exclude_each_other(words: tuple[str, str]) -> None:
+    given, _ = ALL_OPTIONS.parse(words, "command line")
+    with pytest.raises(UsageError, match="give one of them"):
+        manner(given)

@@ -1,0 +1,214 @@
+"""A submission leaves nothing half-done, whatever fails."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.api.client import FailureError, UnreachableError
+from ef_slurm.api.messages import (
+    Await,
+    Failure,
+    FailureCode,
+    Register,
+    Registered,
+    Request,
+    Response,
+    Withdraw,
+)
+from ef_slurm.cli.common.errors import CommandError, UsageError
+from ef_slurm.cli.sbatch.prepare import Prepared
+from ef_slurm.cli.sbatch.submit import REQUEST_NAME, resume, submit
+from ef_slurm.model import (
+    JobDetail,
+    JobKind,
+    JobRequest,
+    JobState,
+    JobView,
+    Outcome,
+    Reason,
+    ReasonCode,
+    StoredVerdict,
+    ThroughputCurve,
+)
+from ef_slurm.slurm.errors import RefusedError
+from ef_slurm.slurm.types import HoldKind, JobBaseState, Submission
+from tests.fakes.memory_cluster import MemoryCluster
+from tests.fakes.memory_slurm import MemorySlurm
+
+NOW = 1_700_000_000.0
+Make = Callable[..., JobView]
+
+
+@dataclass
+class Daemon:
+    """Answers registrations with one outcome, or fails as it is told."""
+
+    view: JobView
+    outcome: Outcome | None = Outcome.PROMISED
+    fail: dict[type, BaseException] = field(default_factory=dict)
+    asked: list[Request] = field(default_factory=list)
+
+    def ask(self, request: Request) -> Response:
+        self.asked.append(request)
+        error = self.fail.get(type(request))
+        if error is not None:
+            raise error
+        if isinstance(request, Register):
+            return Registered(request.job.slurm_job_id, created=True)
+        assert isinstance(request, Await)
+        verdict = None
+        state = JobState.NEW
+        if self.outcome is not None:
+            rejected = self.outcome is Outcome.REJECTED
+            state = JobState.REJECTED if rejected else JobState.ADMITTED
+            verdict = StoredVerdict(1, 1, NOW, self.outcome, Reason(ReasonCode.STARTED), 1)
+        return JobDetail(replace(self.view, state=state, verdict=verdict))
+
+    def close(self) -> None:
+        pass
+
+
+class World:
+    def __init__(self, tmp_path: Path, view: JobView) -> None:
+        self.cluster = MemoryCluster({"n1": 4})
+        self.slurm = MemorySlurm(self.cluster, lambda: NOW, user="alice", operator=False)
+        self.daemon = Daemon(view)
+        self.prepared = Prepared(
+            Submission("#!/bin/sh\n", ("--partition=ef",)),
+            JobRequest(
+                slurm_job_id=0,
+                owner="alice",
+                uid=1,
+                name="bert",
+                submitted=NOW,
+                kind=JobKind.DEADLINE,
+                iterations=100,
+                global_batch_size=8,
+                curves=(("gpu", ThroughputCurve.of({1: 1.0})),),
+                state_dir=str(tmp_path / "jobs" / "x"),
+                script="#!/bin/sh\n",
+                deadline=NOW + 100,
+            ),
+            tmp_path / "jobs" / "x",
+            "#!/bin/sh\ntrue\n",
+        )
+
+    def jobs(self) -> list[JobBaseState]:
+        return [job.state for job in self.cluster.jobs.values()]
+
+
+@pytest.fixture
+def world(tmp_path: Path, job: Make) -> World:
+    return World(tmp_path, job())
+
+
+def test_a_promise(world: World) -> None:
+    answer = submit(world.prepared, world.daemon, world.slurm, 1.0)
+    assert answer.outcome is Outcome.PROMISED
+    (slurm_job,) = world.cluster.jobs.values()
+    assert slurm_job.hold is HoldKind.USER
+    assert answer.request.slurm_job_id == slurm_job.job_id
+    script = world.prepared.state_dir / "script"
+    assert script.read_text() == "#!/bin/sh\ntrue\n"
+    assert script.stat().st_mode & 0o700 == 0o700
+    registered = world.daemon.asked[0]
+    assert isinstance(registered, Register)
+    assert registered.job.slurm_job_id == slurm_job.job_id
+
+
+def test_rejected_leaves_nothing(world: World) -> None:
+    world.daemon.outcome = Outcome.REJECTED
+    answer = submit(world.prepared, world.daemon, world.slurm, 1.0)
+    assert answer.outcome is Outcome.REJECTED
+    assert world.jobs() == [JobBaseState.CANCELLED]
+    assert not world.prepared.state_dir.exists()
+
+
+def test_slurm_refuses_and_nothing_is_left(world: World) -> None:
+    prepared = replace(world.prepared, submission=Submission("#!/bin/sh\n", ("--partition=no",)))
+    with pytest.raises(RefusedError, match="invalid partition"):
+        submit(prepared, world.daemon, world.slurm, 1.0)
+    assert world.jobs() == []
+    assert not world.prepared.state_dir.exists()
+    assert world.daemon.asked == []
+
+
+def test_the_daemon_refuses_and_nothing_is_left(world: World) -> None:
+    world.daemon.fail[Register] = FailureError(Failure(FailureCode.DENIED, "not yours"))
+    with pytest.raises(FailureError, match="not yours"):
+        submit(world.prepared, world.daemon, world.slurm, 1.0)
+    assert world.jobs() == [JobBaseState.CANCELLED]
+    assert not world.prepared.state_dir.exists()
+
+
+def test_unreachable_the_job_stays_held_and_goes_on_later(world: World) -> None:
+    world.daemon.fail[Register] = UnreachableError("ctl: Connection refused")
+    answer = submit(world.prepared, world.daemon, world.slurm, 1.0)
+    assert (answer.status, answer.problem) == (None, "ctl: Connection refused")
+    assert world.jobs() == [JobBaseState.PENDING]
+    world.daemon.fail.clear()
+    later = resume(world.prepared.state_dir, world.daemon, world.slurm, 1.0)
+    assert later.outcome is Outcome.PROMISED
+    assert later.request == answer.request
+
+
+def test_unreachable_while_waiting(world: World) -> None:
+    world.daemon.fail[Await] = UnreachableError("it went away")
+    answer = submit(world.prepared, world.daemon, world.slurm, 1.0)
+    assert (answer.outcome, answer.problem) == (None, "it went away")
+    assert world.jobs() == [JobBaseState.PENDING]
+
+
+def test_no_verdict_in_time(world: World) -> None:
+    world.daemon.outcome = None
+    answer = submit(world.prepared, world.daemon, world.slurm, 0.0)
+    assert answer.outcome is None
+    assert "no verdict within 0 s" in answer.problem
+    assert world.jobs() == [JobBaseState.PENDING]
+
+
+def test_given_up_with_control_c(world: World) -> None:
+    world.daemon.fail[Await] = KeyboardInterrupt()
+    world.daemon.fail[Withdraw] = FailureError(Failure(FailureCode.BAD_REQUEST, "too late"))
+    with pytest.raises(KeyboardInterrupt):
+        submit(world.prepared, world.daemon, world.slurm, 1.0)
+    assert isinstance(world.daemon.asked[-1], Withdraw)
+    assert world.jobs() == [JobBaseState.CANCELLED]
+    assert not world.prepared.state_dir.exists()
+
+
+def test_slurm_gone_when_it_is_to_be_undone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: int) -> None:
+        raise RefusedError("slurmctld is gone")
+
+    world.daemon.outcome = Outcome.REJECTED
+    monkeypatch.setattr(world.slurm, "cancel", gone)
+    with pytest.raises(CommandError, match=r"slurmctld is gone; Slurm job \d+ stays held: cancel"):
+        submit(world.prepared, world.daemon, world.slurm, 1.0)
+
+
+def test_a_state_directory_that_exists_is_not_touched(world: World) -> None:
+    world.prepared.state_dir.mkdir(parents=True)
+    (world.prepared.state_dir / "checkpoint").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        submit(world.prepared, world.daemon, world.slurm, 1.0)
+    assert (world.prepared.state_dir / "checkpoint").is_dir()
+    assert world.jobs() == []
+
+
+def test_nowhere_to_put_the_state_directory(world: World, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    prepared = replace(world.prepared, state_dir=tmp_path / "file" / "x")
+    with pytest.raises(FileExistsError):
+        submit(prepared, world.daemon, world.slurm, 1.0)
+    assert world.jobs() == []
+
+
+@pytest.mark.parametrize("content", [None, "no json", "{}"])
+def test_nothing_to_go_on_with(world: World, tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / REQUEST_NAME).write_text(content)
+    with pytest.raises(UsageError, match=REQUEST_NAME):
+        resume(tmp_path, world.daemon, world.slurm, 1.0)

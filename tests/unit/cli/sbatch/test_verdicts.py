@@ -1,0 +1,129 @@
+"""What a person and a program are told after a submission."""
+
+import json
+from dataclasses import replace
+from datetime import UTC
+
+import pytest
+
+from ef_slurm.cli.common.errors import ExitCode
+from ef_slurm.cli.sbatch.verdicts import Shown, as_json, lines, plan_lines
+from ef_slurm.model import (
+    JobKind,
+    JobRequest,
+    Outcome,
+    Reason,
+    ReasonCode,
+    Segment,
+    ThroughputCurve,
+)
+
+NOW = 1_700_000_000.0
+
+REQUEST = JobRequest(
+    slurm_job_id=7,
+    owner="alice",
+    uid=1,
+    name="bert",
+    submitted=NOW,
+    kind=JobKind.DEADLINE,
+    iterations=100,
+    global_batch_size=8,
+    curves=(("gpu", ThroughputCurve.of({1: 1.0})),),
+    state_dir="/shared/x",
+    script="",
+    deadline=NOW + 3600,
+)
+PROMISED = Shown(
+    request=REQUEST,
+    outcome=Outcome.PROMISED,
+    reason=Reason(ReasonCode.STARTED, gpus=4),
+    share=2,
+    finish=NOW + 3000,
+    earliest_deadline=None,
+    schedule=(Segment(NOW + 60, NOW + 600, 4, "gpu"), Segment(NOW + 600, NOW + 1800, 8, "gpu")),
+    at=NOW,
+)
+REFUSED = replace(
+    PROMISED,
+    outcome=Outcome.REJECTED,
+    reason=Reason(ReasonCode.REJECTED, until=NOW + 100),
+    share=0,
+    finish=None,
+    earliest_deadline=NOW + 7200.25,
+    schedule=(),
+)
+
+
+def text(shown: Shown) -> str:
+    return "\n".join(lines(shown, UTC, lambda name: name))
+
+
+def test_promised() -> None:
+    assert text(PROMISED).splitlines() == [
+        "Promised",
+        "  deadline   2023-11-14 23:13:20 UTC",
+        "  share      2 GPUs are enough; planned now: 4",
+        "  starts     2023-11-14 22:14:20 UTC, predicted (in 1 min)",
+        "  finishes   2023-11-14 22:43:20 UTC, predicted (in 30 min)",
+        "  slack      30 min",
+    ]
+    assert PROMISED.exit_code is ExitCode.OK
+
+
+def test_promised_within_its_grace() -> None:
+    request = replace(REQUEST, kind=JobKind.SOFT_DEADLINE, deadline=NOW + 600, grace=1800.0)
+    told = text(replace(PROMISED, request=request))
+    assert told.startswith("Promised within its grace\n")
+    assert "at most 30 min later" in told
+    assert "slack      -20 min" in told
+
+
+def test_refused_with_an_offer_that_survives_being_pasted() -> None:
+    told = text(REFUSED)
+    assert "Not promised: the cluster is promised to others" in told
+    assert REFUSED.offer is not None
+    assert REFUSED.offer == int(REFUSED.offer)
+    assert NOW + 7200.25 + 60 < REFUSED.offer < NOW + 7200 + 400
+    assert "--deadline=2023-11-15T00:15:50+00:00" in told
+    assert REFUSED.exit_code is ExitCode.INFEASIBLE
+
+
+def test_refused_without_an_offer() -> None:
+    told = text(replace(REFUSED, earliest_deadline=None))
+    assert "--deadline" not in told
+
+
+def test_waitlisted_is_what_was_asked_for() -> None:
+    shown = replace(REFUSED, outcome=Outcome.WAITLISTED)
+    assert text(shown).startswith("Waitlisted: ")
+    assert shown.exit_code is ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [
+        (JobKind.BEST_EFFORT, "Best effort: runs on GPUs that no promise needs"),
+        (JobKind.DEADLINE, "Not promised, runs as best effort: "),
+    ],
+)
+def test_best_effort(kind: JobKind, first: str) -> None:
+    deadline = None if kind is JobKind.BEST_EFFORT else NOW + 3600
+    request = replace(REQUEST, kind=kind, deadline=deadline)
+    told = text(replace(PROMISED, request=request, outcome=Outcome.BEST_EFFORT))
+    assert told.startswith(first)
+
+
+def test_the_plan() -> None:
+    assert list(plan_lines(PROMISED.schedule, UTC)) == [
+        "  2023-11-14 22:14:20 UTC    4 GPUs of gpu for 9 min",
+        "  2023-11-14 22:23:20 UTC    8 GPUs of gpu for 20 min",
+    ]
+
+
+def test_json() -> None:
+    value = json.loads(json.dumps(as_json(PROMISED), allow_nan=False))
+    assert value["job_id"] == 7
+    assert (value["outcome"], value["share"]) == ("promised", 2)
+    assert (value["finish"], value["planned_finish"]) == (NOW + 3000, NOW + 1800)
+    assert value["slack"] == 1800.0

@@ -1,0 +1,92 @@
+"""The story of a job in sentences."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC
+
+from ef_slurm.cli.squeue.story import lines
+from ef_slurm.model import (
+    Event,
+    EventKind,
+    JobKind,
+    JobState,
+    JobView,
+    Overhead,
+    Promise,
+    PromiseOutcome,
+    Story,
+    ThroughputCurve,
+)
+
+NOW = 1_700_000_000.0
+PROMISE = Promise(
+    1, 5, NOW - 3600, NOW + 7200, 0.0, NOW + 3600, 4,
+    (("gpu", ThroughputCurve.of({1: 1.0})),), Overhead(),
+)  # fmt: skip
+EVENTS = (
+    Event(NOW - 3600, EventKind.SUBMITTED, "alice", "submitted as Slurm job 1234", 5),
+    Event(NOW - 3600, EventKind.VERDICT, "ef-schedd", "promised: 4 GPUs are enough", 5),
+    Event(NOW - 3600, EventKind.PROMISED, "ef-schedd", "promised with 4 GPUs", 5),
+    Event(NOW - 3600, EventKind.STATE, "ef-schedd", "promised: 4 GPUs are enough", 5),
+    Event(NOW - 60, EventKind.INTENT, "ef-schedd", "release", 5),
+    Event(NOW + 10, EventKind.SHARE, "ef-schedd", "4 → 8 GPUs on n[1-2]", 5),
+)
+Make = Callable[..., JobView]
+
+
+def tell(job: JobView, promise: Promise | None = PROMISE, *, everything: bool = False) -> list[str]:
+    return list(lines(Story(job, EVENTS, promise), NOW, UTC, everything=everything))
+
+
+def test_a_running_job(job: Make) -> None:
+    assert tell(job()) == [
+        "Job 1234 (bert) of alice: 1000 iterations by 2023-11-15 00:13:20 UTC.",
+        "Promised on 2023-11-14 21:13:20 UTC: with at least 4 GPUs it finishes by"
+        " 2023-11-15 00:13:20 UTC (then predicted: 2023-11-14 23:13:20 UTC).",
+        "It is running, 26 % done, on 8 GPUs of n[1-2] at 12.3 iterations/s; predicted finish"
+        " 2023-11-14 23:13:20 UTC, in 1 h; promise safe.",
+        "It is expected to finish 1 h before its deadline.",
+        "",
+        "Tuesday 2023-11-14 (UTC)",
+        "  21:13:20  Submitted as Slurm job 1234. [alice]",
+        "  21:13:20  Promised: 4 GPUs are enough.",
+        "  22:13:30  4 → 8 GPUs on n[1-2].",
+    ]
+
+
+def test_everything(job: Make) -> None:
+    told = "\n".join(tell(job(), everything=True))
+    assert "Release." in told
+    assert told.count("Promised: 4 GPUs are enough.") == 2
+
+
+def test_ends(job: Make) -> None:
+    ended = job(state=JobState.FAILED, ended=NOW, exit_code=1, note="it crashed")
+    told = "\n".join(tell(ended))
+    assert "It is failed on 2023-11-14 22:13:20 UTC, 26 % done, exit code 1: it crashed." in told
+
+
+def test_a_broken_promise_is_named(job: Make) -> None:
+    broken = replace(PROMISE, outcome=PromiseOutcome.BROKEN)
+    assert "The promise was BROKEN." in "\n".join(tell(job(), broken))
+
+
+def test_too_late_is_named(job: Make) -> None:
+    assert "30 min AFTER its deadline" in "\n".join(tell(job(finish=NOW + 9000)))
+
+
+def test_best_effort_after_a_deadline_that_could_not_be_promised(job: Make) -> None:
+    told = tell(job(kind=JobKind.BEST_EFFORT), None)
+    assert "which could not be promised: it runs as best effort" in told[0]
+
+
+def test_soft_and_best_effort(job: Make) -> None:
+    assert "(at most 2 min later)" in tell(job(asked_kind=JobKind.SOFT_DEADLINE, grace=120.0))[0]
+    assert tell(job(kind=JobKind.BEST_EFFORT, asked_kind=JobKind.BEST_EFFORT, deadline=None), None)[
+        0
+    ].endswith("1000 iterations, best effort.")
+
+
+def test_a_held_job_says_by_whom(job: Make) -> None:
+    told = tell(job(state=JobState.HELD, share=0, nodes=(), note="held by its owner"))
+    assert any("(held by its owner)" in line for line in told)

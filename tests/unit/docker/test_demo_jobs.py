@@ -1,0 +1,119 @@
+"""The demo's story unfolds at any speed of the machine: played in virtual time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+
+import pytest
+from demo.jobs import JOBS, OVERHEAD, SOONER, TYPICAL_START, DemoJob, Wish
+
+from ef_slurm.daemon.observe.capacity import Ground
+from ef_slurm.daemon.settings import Setup
+from ef_slurm.model import (
+    IfInfeasible,
+    JobState,
+    Outcome,
+    Overhead,
+    Policy,
+    PromiseOutcome,
+    QueueJob,
+    ThroughputCurve,
+)
+from tests.unit.daemon.world import START, World
+
+READING = 4.0
+"""Seconds in which a person reads a counter-offer and pastes it."""
+
+
+class Play:
+    def __init__(self, path: Path, boot: float) -> None:
+        setup = Setup(Ground(frozenset({"ef"})), policy=Policy(offer_resolution=5.0), idle_tick=5.0)
+        self.world = World(path, overhead=Overhead.constant(OVERHEAD), setup=setup)
+        self.boot = boot
+        self.rows: dict[str, QueueJob] = {}
+        self.shares: dict[str, list[int]] = defaultdict(list)
+        for job in JOBS:
+            self.world.at(START + job.at, partial(self.arrive, job))
+
+    def arrive(self, job: DemoJob) -> None:
+        now = self.world.clock.now
+        if job.wish is Wish.TOO_SOON:
+            assert self.submit(job, job.deadline, IfInfeasible.REJECT) is Outcome.REJECTED
+            offered = now + self.offer(job) + 6.0
+            self.world.at(now + READING, lambda: self.accept(job, offered))
+        elif job.wish is Wish.SOONER_THAN_OFFERED:
+            assert self.submit(job, 5.0, IfInfeasible.REJECT) is Outcome.REJECTED
+            sooner = self.offer(job) - SOONER
+            assert self.submit(job, sooner, IfInfeasible.WAIT) is Outcome.WAITLISTED
+        else:
+            best_effort = job.wish is Wish.BEST_EFFORT
+            expected = Outcome.BEST_EFFORT if best_effort else Outcome.PROMISED
+            assert self.submit(job, job.deadline, IfInfeasible.REJECT) is expected
+
+    def accept(self, job: DemoJob, deadline: float) -> None:
+        left = deadline - self.world.clock.now
+        assert self.submit(job, left, IfInfeasible.REJECT) is Outcome.PROMISED
+
+    def submit(self, job: DemoJob, deadline: float | None, wish: IfInfeasible) -> Outcome:
+        row = self.world.submit(
+            job.iterations,
+            deadline,
+            curve=ThroughputCurve(job.rates),
+            if_infeasible=wish,
+            boot=self.boot,
+            speed=job.faster,
+        )
+        self.rows[job.name] = row
+        self.world.bench.advance()
+        self.world.scheduler.tick()
+        verdict = self.world.queue.promises.verdict(row.id)
+        assert verdict is not None
+        return verdict.outcome
+
+    def offer(self, job: DemoJob) -> float:
+        verdict = self.world.queue.promises.verdict(self.rows[job.name].id)
+        assert verdict is not None
+        assert verdict.earliest_deadline is not None
+        return verdict.earliest_deadline - self.world.clock.now
+
+    def run(self) -> None:
+        while not self.world.finished():
+            assert self.world.clock.now < START + 400, "the demo takes too long"
+            self.world.step(self.world.clock.now + 2)
+            for name, row in self.rows.items():
+                job = self.world.row(row)
+                shares = self.shares[name]
+                moving = job.state is JobState.STOPPING
+                if not moving and (not shares or shares[-1] != job.share):
+                    shares.append(job.share)
+
+    def did(self, name: str, change: str) -> bool:
+        pairs = zip(self.shares[name], self.shares[name][1:], strict=False)
+        tests = {
+            "grow": lambda a, b: 0 < a < b,
+            "shrink": lambda a, b: a > b > 0,
+            "pause": lambda a, b: a > b == 0,
+        }
+        return any(tests[change](a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("boot", [8.0, 14.0, 20.0])
+def test_the_story(tmp_path: Path, boot: float) -> None:
+    play = Play(tmp_path / "queue.sqlite", boot)
+    play.run()
+    promises = play.world.queue.promises
+    for job in JOBS:
+        row = play.world.row(play.rows[job.name])
+        assert row.state is JobState.COMPLETED
+        if job.wish is not Wish.BEST_EFFORT:
+            promise = promises.of(row.id)
+            assert promise is not None
+            assert promise.outcome is PromiseOutcome.KEPT, job.name
+    assert play.did("resnet", "shrink")
+    assert play.did("resnet", "pause")
+    assert play.did("bert", "pause")
+    if boot < TYPICAL_START:
+        assert play.did("bert", "grow")
+    play.world.queue.close()

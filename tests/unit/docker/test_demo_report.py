@@ -1,0 +1,58 @@
+"""The demo's picture and page."""
+
+import re
+from xml.etree import ElementTree
+
+from demo.report import Entry, letters, page, picture, svg
+from demo.timeline import Bar, Timeline
+
+
+def timeline() -> Timeline:
+    seen = Timeline(["n1", "n2"], 2)
+    seen.see(0.0, ())
+    seen.see(10.0, (("a", ("n1", "n2"), 2),))
+    seen.see(20.0, (("a", ("n1",), 2), ("b<", ("n2",), 1)))
+    seen.see(40.0, ())
+    return seen
+
+
+ENTRIES = [
+    Entry(1, "a", "deadline", 5.0, 35.0, 10.0, 30.0, "KEPT", 2, "why"),
+    Entry(2, "b<", "best effort", 15.0, None, 20.0, 40.0, "-", 1, "why"),
+]
+
+
+def test_bars() -> None:
+    assert timeline().bars() == [
+        Bar("a", "n1", 0, 2, 10.0, 40.0),
+        Bar("a", "n2", 0, 2, 10.0, 20.0),
+        Bar("b<", "n2", 0, 1, 20.0, 40.0),
+    ]
+
+
+def test_used() -> None:
+    assert timeline().used() == (2 * 30 + 2 * 10 + 20) / (40 * 4)
+
+
+def test_picture() -> None:
+    lanes = picture(timeline(), 4)
+    assert [label for label, _ in lanes] == ["n1", "", "n2", ""]
+    assert lanes[0][1] == [None, "a", "a", "a"]
+    assert lanes[2][1] == [None, "a", "b<", "b<"]
+    assert lanes[3][1] == [None, "a", None, None]
+
+
+def test_letters_are_unique() -> None:
+    assert letters(["bert", "bart", "resnet"]) == {"bert": "B", "bart": "A", "resnet": "R"}
+
+
+def test_the_svg_is_well_formed() -> None:
+    ElementTree.fromstring(svg(timeline(), ENTRIES))
+
+
+def test_the_page_escapes_names_and_needs_nothing_else() -> None:
+    text = page(timeline(), ENTRIES, [(5.0, "a <arrives>")])
+    assert "b&lt;" in text
+    assert "a &lt;arrives&gt;" in text
+    assert '<td class="n">5 s</td>' in text
+    assert not re.search(r"(src|href)=", text)
