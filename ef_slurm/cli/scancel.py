@@ -86,7 +86,7 @@ def _command(
             worst = max(worst, code)
             if code is ExitCode.OK:
                 cancelled.append(job_id)
-        return max(worst, _tell(client, tuple(cancelled)))
+        return max(worst, _notify_daemon(client, tuple(cancelled)))
 
 
 class _Chosen:
@@ -126,7 +126,7 @@ def _cancel(slurm: Slurm, job_id: int, *, verbose: bool) -> ExitCode:
     return ExitCode.OK
 
 
-def _tell(client: Client, job_ids: tuple[int, ...]) -> ExitCode:
+def _notify_daemon(client: Client, job_ids: tuple[int, ...]) -> ExitCode:
     if not job_ids:
         return ExitCode.OK
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ef_slurm.api.munge import Munge, MungeCommand, MungeError
 from ef_slurm.daemon.observe.capacity import cluster_of
-from ef_slurm.daemon.settings import ground_of
+from ef_slurm.daemon.settings import scope_of
 from ef_slurm.model import ModelError
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.filesystem import refuse_network_filesystem
@@ -155,9 +155,9 @@ def _nodes(config: SiteConfig, observation: Observation) -> Iterator[Finding]:
     if wanted and wanted not in {one.name for one in observation.reservations}:
         yield Finding(Level.ERROR, "slurm.reservation", f"Slurm has no reservation {wanted!r}")
         return
-    ground = ground_of(config)
+    scope = scope_of(config)
     try:
-        cluster = cluster_of(observation, ground, ())
+        cluster = cluster_of(observation, scope, ())
     except ModelError as error:
         yield Finding(Level.ERROR, "nodes", str(error))
         return
@@ -176,7 +176,7 @@ def _nodes(config: SiteConfig, observation: Observation) -> Iterator[Finding]:
         else:
             yield Finding(Level.OK, "nodes", text)
     names = {node.name for node in observation.nodes}
-    unknown = [name for name in ground.order if name not in names]
+    unknown = [name for name in scope.order if name not in names]
     if unknown:
         yield Finding(
             Level.ERROR, "nodes.switches", f"Slurm has no nodes called {','.join(unknown)}"

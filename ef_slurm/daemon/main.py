@@ -13,12 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
 from ef_slurm.api.munge import MungeCommand
-from ef_slurm.daemon.observe.state_dirs import FileDesk
+from ef_slurm.daemon.observe.state_dirs import FileStateDirs
 from ef_slurm.daemon.scheduler import Scheduler
-from ef_slurm.daemon.serve.requests import Office
-from ef_slurm.daemon.serve.scheduler_calls import Errands
+from ef_slurm.daemon.serve.requests import ServerContext
+from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
-from ef_slurm.daemon.settings import setup_of
+from ef_slurm.daemon.settings import settings_of
 from ef_slurm.model import ACTOR, Event, EventKind
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.owner import DaemonLock
@@ -29,13 +29,13 @@ from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
 
-NOTICE = 0.05
+QUEUE_POLL_SECONDS = 0.05
 """Seconds between looks for what another process wrote into the queue."""
 
 RETRY = 5.0
 """Seconds before a queue that could not be written is tried again."""
 
-BEAT = 10.0
+HEARTBEAT_SECONDS = 10.0
 """Seconds between two signs of life in the queue."""
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def run(config: SiteConfig, *, once: bool = False, advisory: bool = False) -> No
     path = config.queue.path
     with DaemonLock(path), Queue.open(path) as queue:
         scheduler = Scheduler(
-            setup_of(config, advisory=advisory), slurm, queue, FileDesk(), time.time
+            settings_of(config, advisory=advisory), slurm, queue, FileStateDirs(), time.time
         )
         started = time.time()
         _announce(queue, started, advisory)
@@ -62,10 +62,10 @@ def run(config: SiteConfig, *, once: bool = False, advisory: bool = False) -> No
                 slurm.configuration()  # its error is more to the point than a silent tick
                 scheduler.tick()
                 return
-            errands = Errands()
-            office = Office(
+            calls = SchedulerCalls()
+            context = ServerContext(
                 scheduler=scheduler,
-                errands=errands,
+                calls=calls,
                 slurm=slurm,
                 open_queue=lambda: Queue.open(path, create=False),
                 cluster=_cluster(config, slurm),
@@ -79,20 +79,20 @@ def run(config: SiteConfig, *, once: bool = False, advisory: bool = False) -> No
             everyone = config.daemon.serves is Serves.EVERYONE
             address = (config.daemon.host, config.daemon.port)
             with Server(
-                office,
+                context,
                 MungeCommand(),
                 path=config.socket,
                 mode=0o666 if everyone else 0o600,
                 address=address if everyone and config.daemon.host else None,
             ):
-                _loop(scheduler, queue, errands)
+                _loop(scheduler, queue, calls)
         finally:
             with contextlib.suppress(QueueError):
                 _tell(queue, "stopped")
                 queue.owner.stopped(at=time.time())
 
 
-def _loop(scheduler: Scheduler, queue: Queue, errands: Errands) -> None:
+def _loop(scheduler: Scheduler, queue: Queue, calls: SchedulerCalls) -> None:
     # What was imported stays: not to be searched for garbage in the midst of a verdict.
     gc.collect()
     gc.freeze()
@@ -103,9 +103,9 @@ def _loop(scheduler: Scheduler, queue: Queue, errands: Errands) -> None:
             began = time.monotonic()
             try:
                 version = queue.data_version()
-                errands.do()
+                calls.run_pending()
                 seconds = scheduler.tick()
-                if time.monotonic() >= beat + BEAT:
+                if time.monotonic() >= beat + HEARTBEAT_SECONDS:
                     queue.owner.seen(at=time.time())
                     beat = time.monotonic()
             except QueueError as error:
@@ -113,11 +113,11 @@ def _loop(scheduler: Scheduler, queue: Queue, errands: Errands) -> None:
                 seconds = RETRY
             # However much there is to do, half of the time is somebody else's.
             seconds = max(seconds, time.monotonic() - began)
-            _rest(seconds, version, queue, errands, stopping)
+            _rest(seconds, version, queue, calls, stopping)
 
 
 def _rest(
-    seconds: float, version: int | None, queue: Queue, errands: Errands, stopping: list[int]
+    seconds: float, version: int | None, queue: Queue, calls: SchedulerCalls, stopping: list[int]
 ) -> None:
     """Sleep until something is due, somebody rings, or another process writes the queue.
 
@@ -127,7 +127,7 @@ def _rest(
     try:
         while not stopping:
             left = end - time.monotonic()
-            if left <= 0 or errands.wait(min(left, NOTICE)):
+            if left <= 0 or calls.wait(min(left, QUEUE_POLL_SECONDS)):
                 return
             if version is not None and queue.data_version() != version:
                 return

@@ -1,7 +1,7 @@
 """One tick of the daemon: observe → ingest → plan → reconcile → act.
 
 Nothing but the queue must survive between two ticks. What is remembered here is either learned
-again (`Knowledge`, from events) or only saves work.
+again (`Estimates`, from events) or only saves work.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ef_slurm.contract import LaunchState
-from ef_slurm.daemon.act.executor import Actor
+from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.orphans import Orphans
-from ef_slurm.daemon.act.reconciler import Driven, Driver
+from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
 from ef_slurm.daemon.act.resubmit import Resubmitter
-from ef_slurm.daemon.observe.calibration import Learner
-from ef_slurm.daemon.observe.estimates import Knowledge
-from ef_slurm.daemon.observe.job_status import Facts
-from ef_slurm.daemon.observe.observer import Watch
-from ef_slurm.daemon.observe.ownership import unfit
-from ef_slurm.daemon.observe.state_dirs import Desk
-from ef_slurm.daemon.observe.transitions import News, follow, vanished
+from ef_slurm.daemon.observe.calibration import Calibration
+from ef_slurm.daemon.observe.estimates import Estimates
+from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.observe.ownership import ownership_error
+from ef_slurm.daemon.observe.state_dirs import StateDirs
+from ef_slurm.daemon.observe.transitions import Transition, derive_transition, on_missing
 from ef_slurm.daemon.plan.advice import advise
 from ef_slurm.daemon.plan.planner_input import (
-    cluster,
     fit,
     planner_jobs,
     planner_newcomer,
     running_now,
     runs_on,
+    schedulable_cluster,
 )
 from ef_slurm.daemon.plan.record import record
-from ef_slurm.daemon.settings import Setup
+from ef_slurm.daemon.settings import Settings
 from ef_slurm.formats.sentences import verdict_sentence
 from ef_slurm.model import (
     ACTIVE,
@@ -61,7 +61,7 @@ from ef_slurm.slurm.types import HoldKind
 
 _log = logging.getLogger(__name__)
 
-SLIP_REPLAN = 10.0
+SLIP_REPLAN_SECONDS = 10.0
 """Seconds between plans that only take a late start into account."""
 
 PROGRESS_SECONDS = 2.0
@@ -76,33 +76,35 @@ class Scheduler:
 
     def __init__(
         self,
-        setup: Setup,
+        settings: Settings,
         slurm: Slurm,
         queue: Queue,
-        desk: Desk,
+        state_dirs: StateDirs,
         clock: Callable[[], float],
     ) -> None:
-        self._setup = setup
+        self._settings = settings
         self._queue = queue
         self._clock = clock
-        self._watch = Watch(slurm, desk, clock)
-        actor = Actor(slurm, queue, desk, clock)
-        self._driver = Driver(actor, self._watch, queue, setup.patience, setup.hold, clock)
-        self._orphans = Orphans(actor, self._watch, queue, clock)
-        self._resubmitter = Resubmitter(slurm, queue, self._watch, clock, setup.uid)
+        self._observer = Observer(slurm, state_dirs, clock)
+        executor = Executor(slurm, queue, state_dirs, clock)
+        self._reconciler = Reconciler(
+            executor, self._observer, queue, settings.timeouts, settings.hold, clock
+        )
+        self._orphans = Orphans(executor, self._observer, queue, clock)
+        self._resubmitter = Resubmitter(slurm, queue, self._observer, clock, settings.uid)
         self._lost = True  # there may be some from before
-        self._knowledge = Knowledge()
-        self._learner = Learner(self._knowledge, queue)
-        if setup.learn:
-            self._learner.recall()
+        self._estimates = Estimates()
+        self._calibration = Calibration(self._estimates, queue)
+        if settings.learn:
+            self._calibration.recall()
         self._dirty = True
-        self._look_wanted = True
+        self._refresh_wanted = True
         self._silent_since: float | None = None
         self._ticked_at: float | None = None
         self._planned: Cluster | None = None
         self._planned_at = -math.inf
         self._next_change = FOREVER
-        self._driven = Driven()
+        self._reconciled = ReconcileResult()
         self._advice: Plan | None = None
 
     @property
@@ -132,37 +134,37 @@ class Scheduler:
         """
         now = self._clock()
         jobs = self._queue.jobs.all(ACTIVE)
-        self._watch.read(jobs)
-        self._look_wanted |= any(job.state is JobState.NEW or self._leaves(job) for job in jobs)
-        if self._look_is_due(now, jobs) and not self._look(now):
-            return self._setup.retry
-        if self._watch.looked_at is None:
-            return self._setup.idle_tick
+        self._observer.read_reports(jobs)
+        self._refresh_wanted |= any(job.state is JobState.NEW or self._leaves(job) for job in jobs)
+        if self._refresh_is_due(now, jobs) and not self._refresh(now):
+            return self._settings.retry_interval
+        if self._observer.refreshed_at is None:
+            return self._settings.idle_interval
         try:
             jobs = self._ingest(jobs)
             if self._plan_is_due(self._clock(), jobs):
                 self._plan(jobs)
                 jobs = self._queue.jobs.all(ACTIVE)
-            if not self._setup.advisory:
-                self._driven = self._driver.drive(jobs)
-                self._knowledge.caps.update(self._driven.caps)
-                self._dirty |= self._driven.replan
-                self._second_lives()
+            if not self._settings.advisory:
+                self._reconciled = self._reconciler.reconcile(jobs)
+                self._estimates.caps.update(self._reconciled.caps)
+                self._dirty |= self._reconciled.replan
+                self._resubmit_dead()
                 orphan = self._orphans.cancel()
                 if orphan is not None:
-                    self._driven.until(orphan)
+                    self._reconciled.until(orphan)
         except SlurmError as error:
             self._slurm_is_silent(error)
-            return self._setup.retry
+            return self._settings.retry_interval
         self._ticked_at = self._clock()
         return self._delay()
 
     def recheck(self, slurm_job_ids: Iterable[int]) -> None:
         """Ask Slurm about these jobs now; the next tick follows. Raises SlurmUnavailableError."""
-        if self._watch.looked_at is not None:
+        if self._observer.refreshed_at is not None:
             for job_id in slurm_job_ids:
-                if self._watch.ask(job_id) is None:
-                    self._watch.forget(job_id)
+                if self._observer.fetch(job_id) is None:
+                    self._observer.drop(job_id)
 
     def judge(self, request: JobRequest) -> tuple[WhatIf, str]:
         """The verdict that this request would get now, also in words. Writes nothing.
@@ -172,69 +174,71 @@ class Scheduler:
             ModelError: the request is not one that can be planned.
         """
         now = self._clock()
-        looked = self._watch.looked_at
-        if looked is None or now - looked >= self._setup.idle_tick:
-            self._watch.look()
+        looked = self._observer.refreshed_at
+        if looked is None or now - looked >= self._settings.idle_interval:
+            self._observer.refresh()
         jobs = self._queue.jobs.all(ACTIVE)
-        ground = cluster(self._watch.observation, self._setup.ground, jobs)
-        newcomer = fit(planner_newcomer(request, self._knowledge), ground)
-        planned = self._planner_jobs(jobs, ground, now)
-        answer = what_if(now, planned, newcomer, ground, self._setup.policy)
+        cluster = schedulable_cluster(self._observer.observation, self._settings.scope, jobs)
+        newcomer = fit(planner_newcomer(request, self._estimates), cluster)
+        planned = self._planner_jobs(jobs, cluster, now)
+        answer = what_if(now, planned, newcomer, cluster, self._settings.policy)
         names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
         return answer, verdict_sentence(answer.verdict, lambda name: names.get(name, name))
 
     # Observing
 
-    def _look_is_due(self, now: float, jobs: tuple[QueueJob, ...]) -> bool:
-        looked = self._watch.looked_at
+    def _refresh_is_due(self, now: float, jobs: tuple[QueueJob, ...]) -> bool:
+        looked = self._observer.refreshed_at
         if looked is None:
             return True
         since = now - looked
         if since < 0:
             return True  # the clock was set back
-        if since < self._setup.query_interval:
+        if since < self._settings.query_interval:
             return False
-        if self._look_wanted or self._dirty:
+        if self._refresh_wanted or self._dirty:
             return True
-        busy = self._driven.transit or any(job.state in ON_ITS_WAY for job in jobs)
+        busy = self._reconciled.transit or any(job.state in ON_ITS_WAY for job in jobs)
         if not jobs and not busy:
             return False
-        return since >= (self._setup.tick if busy else self._setup.idle_tick)
+        return since >= (self._settings.tick_interval if busy else self._settings.idle_interval)
 
     def _leaves(self, job: QueueJob) -> bool:
         """Whether the job says that its run ends, and Slurm has not said so yet."""
-        facts = None if self._watch.looked_at is None else self._watch.facts(job)
-        launch = None if facts is None else facts.launch
-        if facts is None or launch is None:
+        status = None if self._observer.refreshed_at is None else self._observer.status(job)
+        launch = None if status is None else status.launch
+        if status is None or launch is None:
             return False
-        return launch.state in LEAVING and facts.slurm.is_running
+        return launch.state in LEAVING and status.slurm.is_running
 
-    def _look(self, now: float) -> bool:
+    def _refresh(self, now: float) -> bool:
         try:
-            self._watch.look()
+            self._observer.refresh()
         except SlurmError as error:
             self._slurm_is_silent(error)
             return False
-        self._look_wanted = False
+        self._refresh_wanted = False
         if self._silent_since is not None:
-            self._tell(f"Slurm answers again after {now - self._silent_since:.0f} s")
+            self._log_daemon_event(f"Slurm answers again after {now - self._silent_since:.0f} s")
             self._silent_since = None
         return True
 
     def _slurm_is_silent(self, error: SlurmError) -> None:
-        self._look_wanted = True
+        self._refresh_wanted = True
         if self._silent_since is None:
             self._silent_since = self._clock()
-            self._tell(f"Slurm does not answer, nothing is changed until it does: {error.message}")
+            self._log_daemon_event(
+                f"Slurm does not answer, nothing is changed until it does: {error.message}"
+            )
 
     # Ingest
 
     def _ingest(self, jobs: tuple[QueueJob, ...]) -> tuple[QueueJob, ...]:
         """Write what Slurm and the jobs say into the rows; returns those that are active still."""
         for job in jobs:
-            if self._watch.facts(job) is None:
-                self._watch.ask(job.request.slurm_job_id)
-        lost = {node.name for node in self._watch.observation.nodes if not node.usable}
+            if self._observer.status(job) is None:
+                self._observer.fetch(job.request.slurm_job_id)
+        lost = {node.name for node in self._observer.observation.nodes if not node.usable}
         asked = {job.id for job in jobs}
         active = []
         with self._queue.transaction(durable=False):
@@ -242,55 +246,59 @@ class Scheduler:
             for job in self._queue.jobs.all(ACTIVE):
                 if job.id not in asked:
                     continue
-                job = self._take(job, self._news(job, lost))
+                job = self._apply(job, self._transition_of(job, lost))
                 if job.state in ACTIVE:
                     active.append(job)
         return tuple(active)
 
-    def _news(self, job: QueueJob, lost_nodes: set[str]) -> News:
+    def _transition_of(self, job: QueueJob, lost_nodes: set[str]) -> Transition:
         now = self._clock()
-        facts = self._watch.facts(job)
-        if facts is None:
-            return vanished(job, self._watch.reports(job), now)
-        problem = unfit(job, facts.slurm)
+        status = self._observer.status(job)
+        if status is None:
+            return on_missing(job, self._observer.reports(job), now)
+        problem = ownership_error(job, status.slurm)
         if problem is not None:
-            return News(replace(job, note=problem), JobState.FAILED, problem)
-        if self._setup.learn and self._learner.watch(job, facts, now):
+            return Transition(replace(job, note=problem), JobState.FAILED, problem)
+        if self._settings.learn and self._calibration.observer(job, status, now):
             self._dirty = True
         intent = self._queue.intents.unfinished_of(job.id)
-        operator = self._setup.hold is HoldKind.ADMIN
-        return follow(job, facts, intent, now, operator=operator, lost_nodes=lost_nodes)
+        operator = self._settings.hold is HoldKind.ADMIN
+        return derive_transition(job, status, intent, now, operator=operator, lost_nodes=lost_nodes)
 
-    def _take(self, job: QueueJob, news: News) -> QueueJob:
+    def _apply(self, job: QueueJob, transition: Transition) -> QueueJob:
         """Write the news of a job; returns its row as it is then."""
         now, row = self._clock(), job
-        if news.job != job and not _only_a_little_progress(job, news):
-            row = self._queue.jobs.save(news.job, durable=False)
-        actor = job.request.owner if news.actor_is_owner else ACTOR
-        for tale in news.tales:
-            self._queue.events.log(Event(now, tale.kind, actor, tale.message, job.id, tale.data))
-        if news.to is not None:
-            row = self._queue.jobs.move(job.id, news.to, at=now, actor=actor, why=news.why)
-            self._dirty |= news.to in FINAL
-        if news.settled is not None:
-            self._queue.promises.settle(job.id, news.settled, at=now, why=_settled(news))
-        if news.job.running is None and job.running is not None:
-            self._learner.forget(job.id)
-        self._lost |= news.to is JobState.LOST
-        if news.to in FINAL:
-            self._learner.forget(job.id)
-            self._knowledge.rates.forget([job.id])
-            self._knowledge.caps.pop(job.id, None)
-            self._driver.forget(job)
-        self._dirty |= news.replan
+        if transition.job != job and not _only_a_little_progress(job, transition):
+            row = self._queue.jobs.save(transition.job, durable=False)
+        actor = job.request.owner if transition.actor_is_owner else ACTOR
+        for entry in transition.entries:
+            self._queue.events.log(Event(now, entry.kind, actor, entry.message, job.id, entry.data))
+        if transition.to is not None:
+            row = self._queue.jobs.move(
+                job.id, transition.to, at=now, actor=actor, why=transition.why
+            )
+            self._dirty |= transition.to in FINAL
+        if transition.settled is not None:
+            self._queue.promises.settle(
+                job.id, transition.settled, at=now, why=_settled(transition)
+            )
+        if transition.job.running is None and job.running is not None:
+            self._calibration.forget(job.id)
+        self._lost |= transition.to is JobState.LOST
+        if transition.to in FINAL:
+            self._calibration.forget(job.id)
+            self._estimates.rates.forget([job.id])
+            self._estimates.caps.pop(job.id, None)
+            self._reconciler.forget(job)
+        self._dirty |= transition.replan
         return row
 
-    def _second_lives(self) -> None:
+    def _resubmit_dead(self) -> None:
         """Jobs that Slurm does not have or does not take back: submit them again, or say so."""
-        for job in self._driven.dead:
+        for job in self._reconciled.dead:
             why = "it ended in Slurm, which does not take it back"
             row = self._queue.jobs.get(job.id)
-            if not self._resubmitter.again(row):
+            if not self._resubmitter.resubmit(row):
                 note = f"{why}: {row.note}" if row.note else why
                 with self._queue.transaction():
                     self._queue.jobs.save(replace(row, note=note))
@@ -301,7 +309,7 @@ class Scheduler:
                     self._queue.promises.settle(job.id, outcome, at=self._clock(), why=note)
             self._dirty = True
         if self._lost:
-            self._dirty |= self._resubmitter.revive_lost()
+            self._dirty |= self._resubmitter.resubmit_lost()
             self._lost = False
 
     # Planning
@@ -311,57 +319,57 @@ class Scheduler:
             return True
         if any(job.state is JobState.NEW for job in jobs):
             return True
-        ground = cluster(self._watch.observation, self._setup.ground, jobs)
-        if ground != self._planned:
+        cluster = schedulable_cluster(self._observer.observation, self._settings.scope, jobs)
+        if cluster != self._planned:
             return True
         age = now - self._planned_at
-        if jobs and age >= self._setup.replan:
+        if jobs and age >= self._settings.replan_interval:
             return True
-        return age >= SLIP_REPLAN and any(
-            running_now(job, self._watch.facts(job), now) != job.running for job in jobs
+        return age >= SLIP_REPLAN_SECONDS and any(
+            running_now(job, self._observer.status(job), now) != job.running for job in jobs
         )
 
     def _planner_jobs(
-        self, jobs: tuple[QueueJob, ...], ground: Cluster, now: float
+        self, jobs: tuple[QueueJob, ...], cluster: Cluster, now: float
     ) -> tuple[Job, ...]:
-        facts: dict[int, Facts] = {}
+        status: dict[int, JobStatus] = {}
         for job in jobs:
-            known = self._watch.facts(job)
+            known = self._observer.status(job)
             if known is not None:
-                facts[job.id] = known
-        misfits = [job.id for job in jobs if not runs_on(job, ground)]
-        known_jobs = planner_jobs(jobs, facts, self._knowledge, now, without=misfits)
-        return tuple(fit(job, ground) for job in known_jobs)
+                status[job.id] = known
+        misfits = [job.id for job in jobs if not runs_on(job, cluster)]
+        known_jobs = planner_jobs(jobs, status, self._estimates, now, without=misfits)
+        return tuple(fit(job, cluster) for job in known_jobs)
 
     def _plan(self, jobs: tuple[QueueJob, ...]) -> None:
         now = self._clock()
-        ground = cluster(self._watch.observation, self._setup.ground, jobs)
-        jobs = self._turn_away(jobs, ground, now)
-        planned = self._planner_jobs(jobs, ground, now)
-        answer = plan(now, planned, ground, self._setup.policy)
-        self._planned, self._planned_at = ground, now
+        cluster = schedulable_cluster(self._observer.observation, self._settings.scope, jobs)
+        jobs = self._turn_away(jobs, cluster, now)
+        planned = self._planner_jobs(jobs, cluster, now)
+        answer = plan(now, planned, cluster, self._settings.policy)
+        self._planned, self._planned_at = cluster, now
         self._next_change, self._dirty = answer.next_change, False
-        if self._setup.advisory:
+        if self._settings.advisory:
             advise(answer, self._advice, jobs)
             self._advice = answer
             return
         overheads = {queue_id(job.id): job.overhead for job in planned}
         taking_part = {queue_id(job.id) for job in planned}
-        shifts = record(
+        reallocations = record(
             self._queue, answer, [job for job in jobs if job.id in taking_part], overheads
         )
-        self._queue.plans.prune(self._setup.keep_plans)
-        for shift in shifts:
-            self._learner.expect(shift.job_id, shift.change, now)
+        self._queue.plans.prune(self._settings.keep_plans)
+        for reallocation in reallocations:
+            self._calibration.expect(reallocation.job_id, reallocation.change, now)
 
     def _turn_away(
-        self, jobs: tuple[QueueJob, ...], ground: Cluster, now: float
+        self, jobs: tuple[QueueJob, ...], cluster: Cluster, now: float
     ) -> tuple[QueueJob, ...]:
         """Fail newcomers that no node of ours can ever run."""
         kept = []
         for job in jobs:
-            if job.state is JobState.NEW and not runs_on(job, ground):
-                have = ", ".join(group.gpu_type for group in ground.groups) or "none"
+            if job.state is JobState.NEW and not runs_on(job, cluster):
+                have = ", ".join(group.gpu_type for group in cluster.groups) or "none"
                 asked = ", ".join(kind for kind, _ in job.request.curves)
                 why = f"it has throughput curves for {asked}; GPU types here: {have}"
                 with self._queue.transaction():
@@ -375,34 +383,38 @@ class Scheduler:
 
     def _delay(self) -> float:
         now = self._clock()
-        setup = self._setup
-        looked = self._watch.looked_at
-        ready = now if looked is None else looked + setup.query_interval
-        if self._driven.reports:
-            delay = setup.glance
-        elif self._dirty or self._look_wanted:
+        settings = self._settings
+        looked = self._observer.refreshed_at
+        ready = now if looked is None else looked + settings.query_interval
+        if self._reconciled.reports:
+            delay = settings.report_interval
+        elif self._dirty or self._refresh_wanted:
             delay = max(0.0, ready - now)
         else:
-            delay = setup.tick if self._driven.transit else setup.pulse
-        for moment in (self._next_change, self._driven.wake):
+            delay = (
+                settings.tick_interval
+                if self._reconciled.transit
+                else settings.idle_report_interval
+            )
+        for moment in (self._next_change, self._reconciled.wake):
             if moment is not None:
                 delay = min(delay, max(0.0, moment - now))
         return delay
 
-    def _tell(self, message: str) -> None:
+    def _log_daemon_event(self, message: str) -> None:
         _log.warning("%s", message)
         self._queue.events.log(Event(self._clock(), EventKind.DAEMON, ACTOR, message))
 
 
-def _only_a_little_progress(job: QueueJob, news: News) -> bool:
+def _only_a_little_progress(job: QueueJob, transition: Transition) -> bool:
     """Whether the next report will tell the same again, and this one need not be written."""
-    new = news.job
-    if news.to is not None or new.progress_at is None or job.progress_at is None:
+    new = transition.job
+    if transition.to is not None or new.progress_at is None or job.progress_at is None:
         return False
     same = replace(new, iteration=job.iteration, progress_at=job.progress_at, rate=job.rate) == job
     return same and 0 <= new.progress_at - job.progress_at < PROGRESS_SECONDS
 
 
-def _settled(news: News) -> str:
-    outcome = news.settled
-    return "" if outcome is None else f"promise {outcome.value}: {news.why}"
+def _settled(transition: Transition) -> str:
+    outcome = transition.settled
+    return "" if outcome is None else f"promise {outcome.value}: {transition.why}"

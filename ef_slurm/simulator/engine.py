@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from ef_slurm.model import Outcome, Standing
 from ef_slurm.simulator.errors import InvariantError
 from ef_slurm.simulator.invariants import Invariants
-from ef_slurm.simulator.policies.base import Round, SchedulingPolicy, Setting
-from ef_slurm.simulator.simulated_job import Grant, Run
+from ef_slurm.simulator.policies.base import ClusterSetup, Round, SchedulingPolicy
+from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 from ef_slurm.simulator.trace import Trace
 
 TICK = 1e-6
@@ -32,7 +32,7 @@ class Outcomes:
     `wall_seconds` that of the whole loop and `cpu_seconds` what this process had of it.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[SimulatedJob, ...]
     rounds: int
     planning_seconds: float
     longest_round_seconds: float
@@ -46,19 +46,19 @@ class Engine:
     def __init__(
         self,
         trace: Trace,
-        setting: Setting,
+        setting: ClusterSetup,
         policy: SchedulingPolicy,
         *,
         check: bool = False,
         on_done: Callable[[int], None] | None = None,
     ) -> None:
         """`on_done` is called with the number of jobs that left since the last call."""
-        self._runs = tuple(Run(job, setting.overhead) for job in trace.jobs)
+        self._runs = tuple(SimulatedJob(job, setting.overhead) for job in trace.jobs)
         self._policy = policy
         self._invariants = Invariants(setting, policy) if check else None
         self._on_done = on_done
-        self._active: dict[str, Run] = {}
-        self._finishes: list[tuple[float, int, Run]] = []
+        self._active: dict[str, SimulatedJob] = {}
+        self._finishes: list[tuple[float, int, SimulatedJob]] = []
         self._pushed = 0
         self._arrived = 0
 

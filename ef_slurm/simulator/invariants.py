@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from ef_slurm.model import Block, Standing
 from ef_slurm.simulator.errors import InvariantError
 from ef_slurm.simulator.metrics import PUNCTUAL
-from ef_slurm.simulator.policies.base import SchedulingPolicy, Setting
-from ef_slurm.simulator.simulated_job import Run
+from ef_slurm.simulator.policies.base import ClusterSetup, SchedulingPolicy
+from ef_slurm.simulator.simulated_job import SimulatedJob
 
 _ROUNDING = 1e-6
 
@@ -20,13 +20,13 @@ _ROUNDING = 1e-6
 class Invariants:
     """The rules of one simulated cluster under one policy."""
 
-    def __init__(self, setting: Setting, policy: SchedulingPolicy) -> None:
+    def __init__(self, setting: ClusterSetup, policy: SchedulingPolicy) -> None:
         self._setting = setting
         self._policy = policy
         self._index = {f"n{number + 1}": number for number in range(setting.nodes)}
         self._last = float("-inf")
 
-    def check_round(self, now: float, runs: Sequence[Run]) -> None:
+    def check_round(self, now: float, runs: Sequence[SimulatedJob]) -> None:
         """Raises InvariantError when the unfinished `runs` break a rule at `now`."""
         if now < self._last:
             self._fail(now, f"time ran backwards from {self._last!r}")
@@ -44,7 +44,7 @@ class Invariants:
         if self._policy.work_conserving:
             self._check_work_conserved(now, runs, self._setting.gpus - held)
 
-    def check_finished(self, run: Run) -> None:
+    def check_finished(self, run: SimulatedJob) -> None:
         """Raises InvariantError when the job's stretches do not add up to its iterations."""
         trained = sum(
             run.rate_at(stretch.gpus) * max(0.0, stretch.end - stretch.trains_from)
@@ -59,7 +59,7 @@ class Invariants:
             if later.start < earlier.end:
                 self._fail(later.start, f"job {run.job.id} held two shares at once")
 
-    def _check_blocks(self, now: float, runs: Sequence[Run]) -> None:
+    def _check_blocks(self, now: float, runs: Sequence[SimulatedJob]) -> None:
         taken: dict[tuple[int, int], str] = {}
         for run in runs:
             if run.block is None:
@@ -88,7 +88,7 @@ class Invariants:
         if block.first_gpu + block.gpus_per_node > width:
             self._fail(now, f"job {job_id} reaches beyond its node: {block}")
 
-    def _check_plans_in_hand(self, now: float, runs: Sequence[Run]) -> None:
+    def _check_plans_in_hand(self, now: float, runs: Sequence[SimulatedJob]) -> None:
         """A promised job's schedule ends in time, and all schedules together fit the cluster."""
         steps: list[tuple[float, int]] = []
         for run in runs:
@@ -106,7 +106,7 @@ class Invariants:
             if held > self._setting.gpus:
                 self._fail(now, f"the plans in hand need {held} GPUs at {when!r}")
 
-    def _check_work_conserved(self, now: float, runs: Sequence[Run], idle: int) -> None:
+    def _check_work_conserved(self, now: float, runs: Sequence[SimulatedJob], idle: int) -> None:
         for run in runs:
             if run.gpus or run.standing is not Standing.ADMITTED:
                 continue

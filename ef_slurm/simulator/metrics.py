@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ef_slurm.model import JobKind
-from ef_slurm.simulator.simulated_job import Run
+from ef_slurm.simulator.simulated_job import SimulatedJob
 
 PUNCTUAL = 1e-6
 """Seconds by which a finish may pass the deadline through rounding alone."""
@@ -58,29 +58,29 @@ class Metrics:
     peak_rss_mb: float
 
 
-def is_met(run: Run) -> bool:
+def is_met(run: SimulatedJob) -> bool:
     """Whether a deadline job finished in time."""
     deadline = run.job.deadline
     return deadline is not None and run.finished is not None and run.finished <= deadline + PUNCTUAL
 
 
-def is_broken(run: Run) -> bool:
+def is_broken(run: SimulatedJob) -> bool:
     """Whether the job was promised its deadline and missed it."""
     return run.promised_at is not None and run.job.deadline is not None and not is_met(run)
 
 
-def single_gpu_rate(run: Run) -> float:
+def single_gpu_rate(run: SimulatedJob) -> float:
     """Iterations/s per GPU at the smallest size that the job can run on."""
     gpus, rate = run.job.curve.points[0]
     return rate / gpus
 
 
-def gpu_seconds(run: Run) -> float:
+def gpu_seconds(run: SimulatedJob) -> float:
     """GPU-seconds that the job held, overheads included."""
     return math.fsum((stretch.end - stretch.start) * stretch.gpus for stretch in run.stretches)
 
 
-def makespan(runs: Sequence[Run]) -> float:
+def makespan(runs: Sequence[SimulatedJob]) -> float:
     """Seconds from the first submission to the end of the last stretch of GPUs."""
     ends = [stretch.end for run in runs for stretch in run.stretches[-1:]]
     if not runs or not ends:
@@ -88,7 +88,7 @@ def makespan(runs: Sequence[Run]) -> float:
     return max(ends) - min(run.job.submitted for run in runs)
 
 
-def efficiency(runs: Sequence[Run], gpus: int) -> float:
+def efficiency(runs: Sequence[SimulatedJob], gpus: int) -> float:
     """Cluster efficiency averaged over the makespan."""
     span = makespan(runs)
     if span <= 0:
@@ -103,7 +103,7 @@ def efficiency(runs: Sequence[Run], gpus: int) -> float:
     return work / (span * gpus)
 
 
-def best_effort_completion(runs: Sequence[Run]) -> float | None:
+def best_effort_completion(runs: Sequence[SimulatedJob]) -> float | None:
     """Mean seconds from submission to completion of the best-effort jobs that finished."""
     times = [
         run.finished - run.job.submitted

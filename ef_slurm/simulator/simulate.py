@@ -12,9 +12,9 @@ from ef_slurm.simulator import metrics
 from ef_slurm.simulator.engine import Engine
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.overhead import OverheadModel
-from ef_slurm.simulator.policies.base import SchedulingPolicy, Setting
+from ef_slurm.simulator.policies.base import ClusterSetup, SchedulingPolicy
 from ef_slurm.simulator.policies.registry import make_policy
-from ef_slurm.simulator.simulated_job import Run
+from ef_slurm.simulator.simulated_job import SimulatedJob
 from ef_slurm.simulator.trace import Trace, require_requests
 
 
@@ -32,9 +32,9 @@ class Request:
     check: bool = False
 
     @property
-    def setting(self) -> Setting:
+    def setting(self) -> ClusterSetup:
         """The world of the policy."""
-        return Setting(
+        return ClusterSetup(
             self.nodes,
             self.gpus_per_node,
             self.overhead.for_cluster(self.nodes * self.gpus_per_node),
@@ -48,7 +48,7 @@ class Result:
     """The numbers, and the runs that they come from."""
 
     metrics: Metrics
-    runs: tuple[Run, ...]
+    runs: tuple[SimulatedJob, ...]
 
 
 def prepare(request: Request) -> SchedulingPolicy:

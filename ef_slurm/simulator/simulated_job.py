@@ -38,7 +38,7 @@ class Grant:
     schedule: Schedule = ()
 
 
-class Run:
+class SimulatedJob:
     """One job on its way through the simulated cluster. Only the engine changes it.
 
     Between two changes of its share a job trains at a constant rate, so that its state is the
@@ -94,7 +94,7 @@ class Run:
         self._places: list[tuple[float, Block]] = []
 
     def __repr__(self) -> str:
-        return f"Run({self.job.id!r}, gpus={self.gpus}, remaining={self.remaining:g})"
+        return f"SimulatedJob({self.job.id!r}, gpus={self.gpus}, remaining={self.remaining:g})"
 
     @property
     def admitted(self) -> bool:

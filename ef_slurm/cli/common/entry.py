@@ -53,7 +53,7 @@ def run(program: str, body: Callable[[], ExitCode | int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.SLURM
     except Exception as error:
-        told = told_as(error)
+        told = to_command_error(error)
         if told is None:
             raise
         complain(program, str(told))
@@ -76,7 +76,7 @@ def run_click(program: str, command: click.Command) -> NoReturn:
     run(program, body)
 
 
-def told_as(error: Exception) -> CommandError | None:
+def to_command_error(error: Exception) -> CommandError | None:
     """An error of the rooms below as a command tells it, or None for a bug."""
     match error:
         case CommandError():

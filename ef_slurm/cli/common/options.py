@@ -38,7 +38,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ParsedOption:
     """One option as somebody gave it. `value` is None where none was given."""
 
     option: Option
@@ -60,13 +60,13 @@ class Options:
         self._by_name: Mapping[str, Option] = {option.name: option for option in options}
         self._by_short: Mapping[str, Option] = {o.short: o for o in options if o.short}
 
-    def parse(self, words: Sequence[str], where: str) -> tuple[list[Given], list[str]]:
+    def parse(self, words: Sequence[str], where: str) -> tuple[list[ParsedOption], list[str]]:
         """The options at the start of `words`, and the rest from the first word that is none.
 
         Raises:
             UsageError: unknown or ambiguous option, value missing, or value where none belongs.
         """
-        given: list[Given] = []
+        given: list[ParsedOption] = []
         rest = list(words)
         while rest and rest[0].startswith("-") and rest[0] != "-":
             word = rest.pop(0)
@@ -78,18 +78,18 @@ class Options:
                 given.extend(self._short(word, rest, where))
         return given, rest
 
-    def _long(self, word: str, rest: list[str], where: str) -> Given:
+    def _long(self, word: str, rest: list[str], where: str) -> ParsedOption:
         name, equals, stuck = word[2:].partition("=")
         option = self._find(name, where)
         if option.takes is Takes.NOTHING:
             if equals:
                 raise UsageError(f"{where}: {option.flag} takes no value, but has {stuck!r}")
-            return Given(option, None, where)
+            return ParsedOption(option, None, where)
         if equals:
-            return Given(option, stuck, where)
+            return ParsedOption(option, stuck, where)
         if option.takes is Takes.OPTIONAL:
-            return Given(option, None, where)
-        return Given(option, _next(option.flag, rest, where), where)
+            return ParsedOption(option, None, where)
+        return ParsedOption(option, _next(option.flag, rest, where), where)
 
     def _find(self, name: str, where: str) -> Option:
         exact = self._by_name.get(name)
@@ -103,7 +103,7 @@ class Options:
             raise UsageError(f"{where}: --{name} could be any of {names}")
         return candidates[0]
 
-    def _short(self, word: str, rest: list[str], where: str) -> Iterable[Given]:
+    def _short(self, word: str, rest: list[str], where: str) -> Iterable[ParsedOption]:
         letters = word[1:]
         while letters:
             letter, letters = letters[0], letters[1:]
@@ -111,13 +111,13 @@ class Options:
             if option is None:
                 raise UsageError(f"{where}: there is no option -{letter}")
             if option.takes is Takes.NOTHING:
-                yield Given(option, None, where)
+                yield ParsedOption(option, None, where)
                 continue
             # sbatch accepts both `-n4` and `-n=4`.
             value = letters.removeprefix("=") if letters else None
             if value is None and option.takes is Takes.VALUE:
                 value = _next(f"-{letter}", rest, where)
-            yield Given(option, value, where)
+            yield ParsedOption(option, value, where)
             return
 
 

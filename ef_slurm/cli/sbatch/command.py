@@ -19,15 +19,20 @@ from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, own_version, run
 from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
 from ef_slurm.cli.common.job_names import name_of
-from ef_slurm.cli.common.options import Given
+from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.sbatch import verdicts
 from ef_slurm.cli.sbatch.help import HELP, USAGE
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
 from ef_slurm.cli.sbatch.prepare import Prepared, batch_script, curves_of, prepare, state_dir_name
 from ef_slurm.cli.sbatch.script import Script, from_text, from_words, wrapped
-from ef_slurm.cli.sbatch.submission_options import Manner, Mode, asked, manner
+from ef_slurm.cli.sbatch.submission_options import (
+    Mode,
+    OutputOptions,
+    output_options,
+    submission_options,
+)
 from ef_slurm.cli.sbatch.submit import Answer, await_end, resume, submit
-from ef_slurm.cli.sbatch.verdicts import Shown
+from ef_slurm.cli.sbatch.verdicts import VerdictView
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import JobRequest, JobState
 from ef_slurm.siteconfig.tables import SiteConfig
@@ -53,7 +58,7 @@ def _command(words: Sequence[str]) -> ExitCode | int:
     if "version" in names:
         click.echo(f"{PROGRAM} {own_version()}")
         return ExitCode.OK
-    how = manner(given)
+    how = output_options(given)
     site = configuration(how.config)
     slurm = slurm_of(site)
     if "register" in names:
@@ -67,11 +72,15 @@ def _command(words: Sequence[str]) -> ExitCode | int:
 
 
 def _new(
-    given: Sequence[Given], rest: Sequence[str], how: Manner, site: SiteConfig, slurm: Slurm
+    given: Sequence[ParsedOption],
+    rest: Sequence[str],
+    how: OutputOptions,
+    site: SiteConfig,
+    slurm: Slurm,
 ) -> ExitCode | int:
     script = _script(given, rest)
     now, zone = time.time(), local_zone()
-    wanted = asked(given, script.given, now, zone)
+    wanted = submission_options(given, script.given, now, zone)
     name = wanted.job_name or script.name
     state_dir = wanted.state_dir or site.jobs.state_root / state_dir_name(name, now, zone)
     if how.mode is Mode.DRY_RUN:
@@ -93,7 +102,7 @@ def _new(
         return _answered(submit(prepared, client, slurm, _patience(how, site)), how, client)
 
 
-def _script(given: Sequence[Given], rest: Sequence[str]) -> Script:
+def _script(given: Sequence[ParsedOption], rest: Sequence[str]) -> Script:
     for option in given:
         if option.option.name == "wrap":
             if rest:
@@ -132,14 +141,14 @@ def _longest(site: SiteConfig, slurm: Slurm) -> float:
     )
 
 
-def _patience(how: Manner, site: SiteConfig) -> float:
+def _patience(how: OutputOptions, site: SiteConfig) -> float:
     return site.jobs.verdict_wait if how.verdict_timeout is None else how.verdict_timeout
 
 
-def _tested(prepared: Prepared, how: Manner, client: Client) -> ExitCode:
+def _tested(prepared: Prepared, how: OutputOptions, client: Client) -> ExitCode:
     judged = expect(Judged, client.ask(Judge(prepared.request)))
     verdict = judged.verdict
-    shown = Shown(
+    shown = VerdictView(
         prepared.request,
         verdict.outcome,
         verdict.reason,
@@ -163,14 +172,14 @@ def _tested(prepared: Prepared, how: Manner, client: Client) -> ExitCode:
     return shown.exit_code
 
 
-def _answered(answer: Answer, how: Manner, client: Client) -> ExitCode | int:
+def _answered(answer: Answer, how: OutputOptions, client: Client) -> ExitCode | int:
     request = answer.request
     if answer.messages and not how.quiet:
         click.echo(answer.messages, err=True)
     shown = _shown(answer)
     if shown is None:
         return _held(answer, how)
-    _say(shown, answer, how)
+    _print_verdict(shown, answer, how)
     if shown.exit_code is not ExitCode.OK or not how.wait:
         return shown.exit_code
     sys.stdout.flush()
@@ -182,11 +191,11 @@ def _answered(answer: Answer, how: Manner, client: Client) -> ExitCode | int:
     return ended.exit_code or 1
 
 
-def _shown(answer: Answer) -> Shown | None:
+def _shown(answer: Answer) -> VerdictView | None:
     if answer.status is None or answer.status.job.verdict is None:
         return None
     verdict = answer.status.job.verdict
-    return Shown(
+    return VerdictView(
         answer.request,
         verdict.outcome,
         verdict.reason,
@@ -198,7 +207,7 @@ def _shown(answer: Answer) -> Shown | None:
     )
 
 
-def _say(shown: Shown, answer: Answer, how: Manner) -> None:
+def _print_verdict(shown: VerdictView, answer: Answer, how: OutputOptions) -> None:
     """The verdict. Standard output begins as sbatch's does, and a job that is not there any more
     is not called submitted: scripts take the id from it."""
     refused = shown.exit_code is ExitCode.INFEASIBLE
@@ -214,7 +223,7 @@ def _say(shown: Shown, answer: Answer, how: Manner) -> None:
         click.echo(line, err=refused or how.parsable)
 
 
-def _held(answer: Answer, how: Manner) -> ExitCode:
+def _held(answer: Answer, how: OutputOptions) -> ExitCode:
     """Submitted, but without a verdict: the job stays held, and how to go on is said."""
     request, job_id = answer.request, answer.request.slurm_job_id
     registered = answer.status is not None
@@ -248,7 +257,7 @@ def _held(answer: Answer, how: Manner) -> ExitCode:
     return ExitCode.NO_ANSWER
 
 
-def _first_line(request: JobRequest, how: Manner) -> str:
+def _first_line(request: JobRequest, how: OutputOptions) -> str:
     if how.parsable:
         return str(request.slurm_job_id)
     return f"Submitted batch job {request.slurm_job_id}"

@@ -27,7 +27,7 @@ _FIRST_COLUMN = "global_batch_size"
 
 
 @dataclass(frozen=True, slots=True)
-class GivenCurves:
+class StatedCurves:
     """Curves by GPU type, and where they are from, in words."""
 
     curves: Curves
@@ -66,7 +66,7 @@ def parse_throughput(text: str, where: str) -> ThroughputCurve:
 
 def given_throughput(
     texts: Sequence[tuple[str, str]], gpu_type: str | None, types: Sequence[str]
-) -> GivenCurves:
+) -> StatedCurves:
     """The curves of ``--throughput`` options.
 
     Args:
@@ -89,7 +89,7 @@ def given_throughput(
         curves[kind] = parse_throughput(points, where)
     if gpu_type is not None and set(curves) != {gpu_type}:
         raise UsageError(f"--gpu-type={gpu_type}: there is no --throughput for it alone")
-    return GivenCurves(tuple(sorted(curves.items())), "--throughput")
+    return StatedCurves(tuple(sorted(curves.items())), "--throughput")
 
 
 def known_type(gpu_type: str, types: Sequence[str], where: str) -> str:
@@ -117,7 +117,7 @@ def read_profile(
     batch_size: int,
     gpu_type: str | None,
     types: Sequence[str],
-) -> GivenCurves:
+) -> StatedCurves:
     """The curves of a profile for one global batch size.
 
     Raises:
@@ -136,7 +136,7 @@ def read_profile(
                 break
     if not curves:
         raise UsageError(_not_found(name, directories, types))
-    return GivenCurves(tuple(sorted(curves.items())), ", ".join(str(file) for file in files))
+    return StatedCurves(tuple(sorted(curves.items())), ", ".join(str(file) for file in files))
 
 
 def _candidates(name: str, kind: str, directories: Sequence[Path], *, plain: bool) -> list[Path]:

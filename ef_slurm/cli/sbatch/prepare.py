@@ -14,10 +14,10 @@ from pathlib import Path
 
 from ef_slurm.cli.common import formatting
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.sbatch.curves import GivenCurves, given_throughput, read_profile
+from ef_slurm.cli.sbatch.curves import StatedCurves, given_throughput, read_profile
 from ef_slurm.cli.sbatch.options import SCRUBBED_VARIABLES
 from ef_slurm.cli.sbatch.script import Script
-from ef_slurm.cli.sbatch.submission_options import Asked
+from ef_slurm.cli.sbatch.submission_options import SubmissionOptions
 from ef_slurm.contract import DEFAULT_CHECKPOINT_SECONDS
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.launch import LaunchError, LaunchRequest, render
@@ -56,19 +56,23 @@ def state_dir_name(name: str, now: float, zone: tzinfo) -> str:
     return f"{stamp}-{word}-{secrets.token_hex(2)}"
 
 
-def curves_of(asked: Asked, config: SiteConfig, types: Sequence[str]) -> GivenCurves:
+def curves_of(wanted: SubmissionOptions, config: SiteConfig, types: Sequence[str]) -> StatedCurves:
     """The throughput curves that were given or named. Raises UsageError."""
-    if asked.profile is None:
-        return given_throughput(asked.throughputs, asked.gpu_type, types)
+    if wanted.profile is None:
+        return given_throughput(wanted.throughputs, wanted.gpu_type, types)
     return read_profile(
-        asked.profile, config.jobs.profiles, asked.global_batch_size, asked.gpu_type, types
+        wanted.profile,
+        config.jobs.profiles,
+        wanted.global_batch_size,
+        wanted.gpu_type,
+        types,
     )
 
 
 def prepare(
-    asked: Asked,
+    wanted: SubmissionOptions,
     script: Script,
-    curves: GivenCurves,
+    curves: StatedCurves,
     config: SiteConfig,
     *,
     state_dir: Path,
@@ -85,20 +89,20 @@ def prepare(
     Raises:
         UsageError: the partition is not ef-slurm's, or a value does not fit into a batch script.
     """
-    name = asked.job_name or script.name
+    name = wanted.job_name or script.name
     partition = config.slurm.partition
-    if asked.partition not in (None, partition):
+    if wanted.partition not in (None, partition):
         raise UsageError(
-            f"--partition={asked.partition}: ef-slurm schedules the partition {partition!r}; "
+            f"--partition={wanted.partition}: ef-slurm schedules the partition {partition!r}; "
             "leave the option out, or use sbatch there"
         )
     options = (
         f"--partition={partition}",
         *((f"--reservation={config.slurm.reservation}",) if config.slurm.reservation else ()),
-        f"--time={_limit(asked, curves, longest, now)}",
-        *asked.on_command_line,
+        f"--time={_limit(wanted, curves, longest, now)}",
+        *wanted.on_command_line,
     )
-    text = batch_script(asked, script, config, state_dir)
+    text = batch_script(wanted, script, config, state_dir)
     scrubbed = {k: v for k, v in environment.items() if k not in SCRUBBED_VARIABLES}
     request = JobRequest(
         slurm_job_id=0,
@@ -106,19 +110,19 @@ def prepare(
         uid=os.getuid(),
         name=name,
         submitted=now,
-        kind=asked.kind,
-        iterations=asked.iterations,
-        global_batch_size=asked.global_batch_size,
+        kind=wanted.kind,
+        iterations=wanted.iterations,
+        global_batch_size=wanted.global_batch_size,
         curves=curves.curves,
         curve_source=curves.source,
         state_dir=str(state_dir),
         script=text,
-        deadline=asked.deadline,
-        grace=asked.grace,
-        if_infeasible=asked.if_infeasible,
-        overhead=config.overhead if asked.overhead is None else Overhead.constant(asked.overhead),
-        max_gpus=asked.max_gpus,
-        max_time=asked.time_limit,
+        deadline=wanted.deadline,
+        grace=wanted.grace,
+        if_infeasible=wanted.if_infeasible,
+        overhead=config.overhead if wanted.overhead is None else Overhead.constant(wanted.overhead),
+        max_gpus=wanted.max_gpus,
+        max_time=wanted.time_limit,
         cluster=config.slurm.cluster,
         partition=partition,
         options=options,
@@ -128,26 +132,28 @@ def prepare(
     return Prepared(submission, request, state_dir, script.text)
 
 
-def batch_script(asked: Asked, script: Script, config: SiteConfig, state_dir: Path) -> str:
+def batch_script(
+    wanted: SubmissionOptions, script: Script, config: SiteConfig, state_dir: Path
+) -> str:
     """The script that sbatch gets.
 
     Raises:
         UsageError: a value does not fit into a batch script, or the site's template is wrong.
     """
-    interval = asked.checkpoint_interval
+    interval = wanted.checkpoint_interval
     templates = () if config.jobs.templates is None else (config.jobs.templates,)
     try:
         launch = LaunchRequest(
             command=script.command(state_dir),
             state_dir=str(state_dir),
-            iterations=asked.iterations,
-            global_batch_size=asked.global_batch_size,
+            iterations=wanted.iterations,
+            global_batch_size=wanted.global_batch_size,
             torchrun=script.torchrun,
-            job_name=asked.job_name or script.name,
-            deadline=asked.deadline,
-            cpus_per_gpu=asked.cpus_per_gpu,
-            sbatch_options=asked.in_script,
-            max_batch_per_gpu=asked.max_batch_per_gpu,
+            job_name=wanted.job_name or script.name,
+            deadline=wanted.deadline,
+            cpus_per_gpu=wanted.cpus_per_gpu,
+            sbatch_options=wanted.in_script,
+            max_batch_per_gpu=wanted.max_batch_per_gpu,
             checkpoint_seconds=DEFAULT_CHECKPOINT_SECONDS if interval is None else interval,
         )
         return render(launch, site_templates=templates)
@@ -155,18 +161,18 @@ def batch_script(asked: Asked, script: Script, config: SiteConfig, state_dir: Pa
         raise UsageError(str(error)) from None
 
 
-def _limit(asked: Asked, curves: GivenCurves, longest: float, now: float) -> str:
+def _limit(wanted: SubmissionOptions, curves: StatedCurves, longest: float, now: float) -> str:
     """Slurm's time limit: the person's, or one that no plan can need, within the partition's.
 
     A limit is a bound for Slurm, not the plan: a job that a node failure delays past its deadline
     must not be killed at it.
     """
-    if asked.time_limit is not None:
-        return format_duration(asked.time_limit)
-    if asked.deadline is not None:
-        need = 1.5 * (asked.deadline + asked.grace - now)
+    if wanted.time_limit is not None:
+        return format_duration(wanted.time_limit)
+    if wanted.deadline is not None:
+        need = 1.5 * (wanted.deadline + wanted.grace - now)
     else:
         slowest = min(curve.points[0][1] for _, curve in curves.curves)
-        need = 2.0 * asked.iterations / slowest
+        need = 2.0 * wanted.iterations / slowest
     minutes = math.ceil((need + _LEAST_MARGIN) / 60)
     return format_duration(min(minutes * 60.0, longest))

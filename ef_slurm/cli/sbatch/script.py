@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.common.options import Given, Options
+from ef_slurm.cli.common.options import Options, ParsedOption
 from ef_slurm.cli.sbatch.options import EF_OPTIONS, NOT_IN_SCRIPTS, SLURM_OPTIONS
 from ef_slurm.launch import is_python
 
@@ -33,7 +33,7 @@ class Script:
     words: tuple[str, ...]
     torchrun: bool
     text: str | None = None
-    given: tuple[Given, ...] = ()
+    given: tuple[ParsedOption, ...] = ()
 
     def command(self, state_dir: Path) -> tuple[str, ...]:
         """What the job runs."""
@@ -92,13 +92,13 @@ _NOT_A_SCRIPT = (
 )
 
 
-def directives(text: str, name: str) -> tuple[Given, ...]:
+def directives(text: str, name: str) -> tuple[ParsedOption, ...]:
     """The options of ``#SBATCH`` and ``#EF`` lines, which end where the first command stands.
 
     Raises:
         UsageError: an option that is wrong there, or an ``#EF`` line that comes too late.
     """
-    given: list[Given] = []
+    given: list[ParsedOption] = []
     commands = False
     for number, line in enumerate(text.splitlines(), start=1):
         where = f"{name}:{number}"
@@ -113,7 +113,7 @@ def directives(text: str, name: str) -> tuple[Given, ...]:
     return tuple(given)
 
 
-def _directive(line: str, mark: str, options: Options, where: str) -> list[Given]:
+def _directive(line: str, mark: str, options: Options, where: str) -> list[ParsedOption]:
     try:
         words = shlex.split(line.removeprefix(mark), comments=True)
     except ValueError as error:

@@ -10,7 +10,7 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.common.options import Given
+from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.sbatch.options import PASSED_NAMES, REFUSED
 from ef_slurm.formats.durations import DurationError, parse_duration
 from ef_slurm.formats.times import InstantError, parse_instant
@@ -31,7 +31,7 @@ class Mode(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SubmissionOptions:
     """One submission as it was asked for. Times are UTC epoch seconds, durations seconds.
 
     Args:
@@ -64,7 +64,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class OutputOptions:
     """How ef-sbatch itself is to behave."""
 
     mode: Mode = Mode.SUBMIT
@@ -79,8 +79,8 @@ class Manner:
 class _Values:
     """The last value of each option."""
 
-    def __init__(self, given: Iterable[Given]) -> None:
-        self._last: dict[str, Given] = {}
+    def __init__(self, given: Iterable[ParsedOption]) -> None:
+        self._last: dict[str, ParsedOption] = {}
         self.all = tuple(given)
         for option in self.all:
             self._last[option.option.name] = option
@@ -106,7 +106,7 @@ class _Values:
         return None if number is None else int(number)
 
 
-def manner(command_line: Sequence[Given]) -> Manner:
+def output_options(command_line: Sequence[ParsedOption]) -> OutputOptions:
     """The behaviour that the command line asks for.
 
     Raises:
@@ -123,7 +123,7 @@ def manner(command_line: Sequence[Given]) -> Manner:
     elif values.has("dry-run"):
         mode = Mode.DRY_RUN
     config = values.text("config")
-    return Manner(
+    return OutputOptions(
         mode=mode,
         json=values.has("json"),
         parsable=values.has("parsable"),
@@ -134,9 +134,9 @@ def manner(command_line: Sequence[Given]) -> Manner:
     )
 
 
-def asked(
-    command_line: Sequence[Given], script: Sequence[Given], now: float, zone: tzinfo
-) -> Asked:
+def submission_options(
+    command_line: Sequence[ParsedOption], script: Sequence[ParsedOption], now: float, zone: tzinfo
+) -> SubmissionOptions:
     """The submission that the options ask for; those of the command line win.
 
     Raises:
@@ -154,7 +154,7 @@ def asked(
     if state_dir is not None and not Path(state_dir).is_absolute():
         raise UsageError(f"--state-dir={state_dir}: expected an absolute path")
     limit = values.parsed("time", parse_duration)
-    return Asked(
+    return SubmissionOptions(
         kind=kind,
         deadline=deadline,
         grace=grace,
@@ -180,7 +180,9 @@ def asked(
     )
 
 
-def _not_overridden(script: Sequence[Given], command_line: Sequence[Given]) -> list[Given]:
+def _not_overridden(
+    script: Sequence[ParsedOption], command_line: Sequence[ParsedOption]
+) -> list[ParsedOption]:
     """The script's options but those that the command line replaces as a group."""
     names = {option.option.name for option in command_line}
     replaced: set[str] = set()
@@ -246,7 +248,7 @@ def _needed(values: _Values, name: str, what: str) -> int:
     return number
 
 
-def _passed(given: Sequence[Given]) -> tuple[str, ...]:
+def _passed(given: Sequence[ParsedOption]) -> tuple[str, ...]:
     return tuple(option.text for option in given if option.option.name in PASSED_NAMES)
 
 

@@ -20,7 +20,7 @@ _PASTE_MOST = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class VerdictView:
     """A verdict with what belongs to it.
 
     Args:
@@ -69,7 +69,7 @@ class Shown:
         return ExitCode.INFEASIBLE if self.outcome is Outcome.REJECTED else ExitCode.OK
 
 
-def lines(shown: Shown, zone: tzinfo, naming: Callable[[str], str]) -> Iterator[str]:
+def lines(shown: VerdictView, zone: tzinfo, naming: Callable[[str], str]) -> Iterator[str]:
     """The verdict for a person."""
     match shown.outcome:
         case Outcome.PROMISED:
@@ -100,7 +100,7 @@ def plan_lines(schedule: Schedule, zone: tzinfo) -> Iterator[str]:
         yield f"  {start}  {formatting.gpus(part.gpus):>8} of {part.gpu_type} for {length}"
 
 
-def as_json(shown: Shown) -> dict[str, object]:
+def as_json(shown: VerdictView) -> dict[str, object]:
     """The verdict for programs; times are UTC epoch seconds."""
     return {
         "job_id": shown.request.slurm_job_id or None,
@@ -121,7 +121,7 @@ def as_json(shown: Shown) -> dict[str, object]:
     }
 
 
-def _promised(shown: Shown, zone: tzinfo) -> Iterator[str]:
+def _promised(shown: VerdictView, zone: tzinfo) -> Iterator[str]:
     soft = shown.request.kind is JobKind.SOFT_DEADLINE
     late = shown.slack is not None and shown.slack < 0
     yield "Promised within its grace" if soft and late else "Promised"
@@ -133,7 +133,7 @@ def _promised(shown: Shown, zone: tzinfo) -> Iterator[str]:
     yield from _times(shown, zone)
 
 
-def _times(shown: Shown, zone: tzinfo) -> Iterator[str]:
+def _times(shown: VerdictView, zone: tzinfo) -> Iterator[str]:
     if shown.start is not None:
         soon = shown.start - shown.at
         when = f"in {formatting.span(soon)}" if soon >= 1 else "now"
@@ -155,11 +155,11 @@ def _deadline(request: JobRequest, zone: tzinfo) -> str:
     return text
 
 
-def _offer(shown: Shown, zone: tzinfo) -> Iterator[str]:
+def _offer(shown: VerdictView, zone: tzinfo) -> Iterator[str]:
     if shown.offer is not None:
         yield "  The earliest deadline that can be promised now:"
         yield f"    --deadline={formatting.iso(shown.offer, zone)}"
 
 
-def _why(shown: Shown, naming: Callable[[str], str]) -> str:
+def _why(shown: VerdictView, naming: Callable[[str], str]) -> str:
     return reason_sentence(shown.reason, naming)

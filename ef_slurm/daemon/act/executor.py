@@ -24,8 +24,8 @@ from ef_slurm.daemon.act.steps import (
     Step,
     Update,
 )
-from ef_slurm.daemon.observe.job_status import Facts, layout, layout_of
-from ef_slurm.daemon.observe.state_dirs import Desk
+from ef_slurm.daemon.observe.job_status import JobStatus, layout, layout_of
+from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.model import (
     ACTOR,
     Block,
@@ -81,9 +81,9 @@ def action_of(step: Step) -> IntentAction:
             return IntentAction.CANCEL
 
 
-def arguments_of(step: Step, facts: Facts) -> Mapping[str, Json]:
+def arguments_of(step: Step, status: JobStatus) -> Mapping[str, Json]:
     """All that is needed to recognise the step's effect."""
-    arguments: dict[str, Json] = {"restarts": facts.slurm.restarts}
+    arguments: dict[str, Json] = {"restarts": status.slurm.restarts}
     match step:
         case OrderStop(generation) | OrderRelaunch(generation):
             arguments["launch"] = generation
@@ -94,9 +94,9 @@ def arguments_of(step: Step, facts: Facts) -> Mapping[str, Json]:
     return arguments
 
 
-def effect_seen(intent: Intent, facts: Facts) -> bool:
+def effect_seen(intent: Intent, status: JobStatus) -> bool:
     """Whether the facts show what the intent wanted, or that it is overtaken for good."""
-    job, launch = facts.slurm, facts.launch
+    job, launch = status.slurm, status.launch
     if job.is_final:
         return True
     later = job.restarts != intent.arguments.get("restarts")
@@ -104,7 +104,7 @@ def effect_seen(intent: Intent, facts: Facts) -> bool:
         case IntentAction.HOLD:
             return job.is_pending and job.hold is not HoldKind.NONE
         case IntentAction.SHAPE:
-            return later or facts.asks_for(_block(intent)) or not job.is_pending
+            return later or status.asks_for(_block(intent)) or not job.is_pending
         case IntentAction.RELEASE:
             return later or job.is_running
         case IntentAction.REQUEUE:
@@ -113,7 +113,7 @@ def effect_seen(intent: Intent, facts: Facts) -> bool:
             return later or layout(job) == layout_of(_block(intent))
         case IntentAction.ORDER_STOP | IntentAction.ORDER_RELAUNCH:
             wanted = intent.arguments.get("launch")
-            order = facts.reports.order
+            order = status.reports.order
             stop = intent.action is IntentAction.ORDER_STOP
             action = Action.STOP if stop else Action.RELAUNCH
             written = order is not None and (order.generation, order.action) == (wanted, action)
@@ -131,27 +131,27 @@ def _block(intent: Intent) -> Block:
     return Block(str(kind), tuple(str(node) for node in nodes), per_node)
 
 
-class Actor:
+class Executor:
     """Carries steps out, one job at a time."""
 
     def __init__(
         self,
         slurm: Slurm,
         queue: Queue,
-        desk: Desk,
+        state_dirs: StateDirs,
         clock: Callable[[], float],
         stop_signal: str = "USR2",
     ) -> None:
         self._slurm = slurm
         self._queue = queue
-        self._desk = desk
+        self._state_dirs = state_dirs
         self._clock = clock
         self._signal = stop_signal
 
-    def settle(self, job: QueueJob, facts: Facts) -> None:
+    def settle(self, job: QueueJob, status: JobStatus) -> None:
         """Close the job's unfinished intent if its effect is seen."""
         intent = self._queue.intents.unfinished_of(job.id)
-        if intent is not None and effect_seen(intent, facts):
+        if intent is not None and effect_seen(intent, status):
             self._close(intent)
 
     def drop(self, job: QueueJob, why: str) -> None:
@@ -160,7 +160,9 @@ class Actor:
         if intent is not None:
             self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=self._clock(), why=why)
 
-    def act(self, job: QueueJob, facts: Facts, step: Step, why: str) -> Facts | Refusal:
+    def execute(
+        self, job: QueueJob, status: JobStatus, step: Step, why: str
+    ) -> JobStatus | Refusal:
         """Carry out one step.
 
         Returns:
@@ -170,10 +172,10 @@ class Actor:
             SlurmUnavailableError: nobody knows whether it was done. The intent stays open.
             NoSuchJobError: Slurm does not know the job any more.
         """
-        intent = self._announce(job, facts, step, why)
+        intent = self._announce(job, status, step, why)
         _log.info("job %d: %s (%s)", job.request.slurm_job_id, step, why)
         try:
-            after = self._carry_out(job, facts, step)
+            after = self._carry_out(job, status, step)
         except NoSuchJobError:
             self._abandon(intent, "Slurm does not know the job any more")
             raise
@@ -192,8 +194,8 @@ class Actor:
                 self._queue.intents.advance(intent.id, IntentState.CLOSED, at=now)
         return after
 
-    def _announce(self, job: QueueJob, facts: Facts, step: Step, why: str) -> Intent:
-        action, arguments = action_of(step), arguments_of(step, facts)
+    def _announce(self, job: QueueJob, status: JobStatus, step: Step, why: str) -> Intent:
+        action, arguments = action_of(step), arguments_of(step, status)
         now = self._clock()
         with self._queue.transaction():
             to = _state_during(job, step)
@@ -210,36 +212,38 @@ class Actor:
                 job.id, job.generation, action, arguments, at=now, why=f"{action.value}: {why}"
             )
 
-    def _carry_out(self, job: QueueJob, facts: Facts, step: Step) -> Facts:
-        slurm_id = facts.slurm.job_id
+    def _carry_out(self, job: QueueJob, status: JobStatus, step: Step) -> JobStatus:
+        slurm_id = status.slurm.job_id
         match step:
             case Hold():
                 self._slurm.hold(slurm_id)
             case OrderStop(generation):
-                self._desk.order(job, Order(generation, Action.STOP, self._clock(), "reshape"))
+                self._state_dirs.order(
+                    job, Order(generation, Action.STOP, self._clock(), "reshape")
+                )
                 # Only shortens the wait: the training reads the order several times a second.
                 with contextlib.suppress(RefusedError, NotPermittedError, UnexpectedOutputError):
                     self._slurm.signal(slurm_id, self._signal, SignalTarget.STEPS)
-                return replace(facts, reports=self._desk.read(job))
+                return replace(status, reports=self._state_dirs.read(job))
             case OrderRelaunch(generation):
                 order = Order(generation, Action.RELAUNCH, self._clock(), "go on here")
-                self._desk.order(job, order)
-                return replace(facts, reports=self._desk.read(job))
+                self._state_dirs.order(job, order)
+                return replace(status, reports=self._state_dirs.read(job))
             case Requeue():
                 self._slurm.requeue(slurm_id)
             case Update(block):
                 shape = Shape(block.nodes, block.gpus_per_node)
                 left = _time_left(job, self._clock())
-                comment = "" if facts.slurm.is_released_by_owner else None
+                comment = "" if status.slurm.is_released_by_owner else None
                 update = JobUpdate(shape, left, start_now=True, comment=comment)
-                return replace(facts, slurm=self._slurm.update(slurm_id, update))
+                return replace(status, slurm=self._slurm.update(slurm_id, update))
             case Release():
                 self._slurm.release(slurm_id)
             case Resize(block):
-                return replace(facts, slurm=self._slurm.resize(slurm_id, block.nodes))
+                return replace(status, slurm=self._slurm.resize(slurm_id, block.nodes))
             case Cancel():
                 self._slurm.cancel(slurm_id)
-        return replace(facts, slurm=self._slurm.job(slurm_id))
+        return replace(status, slurm=self._slurm.job(slurm_id))
 
     def _refused(self, job: QueueJob, intent: Intent, step: Step, message: str) -> Refusal:
         now = self._clock()

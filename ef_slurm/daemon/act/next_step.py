@@ -30,14 +30,14 @@ from ef_slurm.daemon.act.steps import (
     Update,
     Wait,
 )
-from ef_slurm.daemon.observe.job_status import Facts, gives_up_nodes
+from ef_slurm.daemon.observe.job_status import JobStatus, gives_up_nodes
 from ef_slurm.model import Block
 from ef_slurm.slurm.interface import earliest_release
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long each party may take, in seconds.
 
     Args:
@@ -61,7 +61,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class Conditions:
     """What the facts of one job do not say by themselves.
 
     Args:
@@ -82,117 +82,119 @@ class Situation:
 
 
 def next_step(
-    facts: Facts, target: Block | None, situation: Situation, patience: Patience, now: float
+    status: JobStatus, target: Block | None, conditions: Conditions, timeouts: Timeouts, now: float
 ) -> Next:
     """What brings the job nearer to running on `target` (None: to holding no GPUs)."""
-    job = facts.slurm
+    job = status.slurm
     if job.is_final:
         return Done()
     if target is None:
-        return vacate(facts, situation, patience, now)
+        return vacate(status, conditions, timeouts, now)
     if not job.is_running:
-        return start(facts, target, situation, patience, now)
-    if facts.holds(target):
-        return settle(facts, patience, now)
-    if situation.in_place and gives_up_nodes(job, target):
-        return shrink(facts, target, patience, now)
-    return vacate(facts, situation, patience, now)
+        return start(status, target, conditions, timeouts, now)
+    if status.holds(target):
+        return settle(status, timeouts, now)
+    if conditions.in_place and gives_up_nodes(job, target):
+        return shrink(status, target, timeouts, now)
+    return vacate(status, conditions, timeouts, now)
 
 
-def start(facts: Facts, block: Block, situation: Situation, patience: Patience, now: float) -> Next:
+def start(
+    status: JobStatus, block: Block, conditions: Conditions, timeouts: Timeouts, now: float
+) -> Next:
     """The next step of a job that does not run and is to run on `block`."""
-    job = facts.slurm
+    job = status.slurm
     if job.state is JobBaseState.SUSPENDED:
         return Wait("somebody to resume it in Slurm")
     if not job.is_pending:
         return Wait("Slurm to end its last run")
-    asked = facts.asks_for(block)
+    asked = status.asks_for(block)
     if job.hold is HoldKind.NONE:
-        if situation.released is None or not asked:
+        if conditions.released is None or not asked:
             return Do(Hold())
         reason = job.reason or "no reason given"
-        until = situation.released + patience.start
+        until = conditions.released + timeouts.start
         return (
             Wait(f"Slurm to start it ({reason})", until)
             if now < until
             else Failed(f"Slurm does not start it on {','.join(block.nodes)}: {reason}")
         )
-    if not situation.free:
+    if not conditions.free:
         return Wait("its GPUs to become free")
-    if not (asked and situation.updated):
+    if not (asked and conditions.updated):
         return Do(Update(block))
-    if facts.forgotten and facts.seen_pending is not None:
-        until = facts.seen_pending + patience.forgotten
+    if status.forgotten and status.seen_pending is not None:
+        until = status.seen_pending + timeouts.forgotten
         if now < until:
             return Wait("its nodes to end the run that Slurm has forgotten", until)
     # A job that ran before must not start within the second in which its last run ended.
-    if job.restarts and facts.seen_pending is not None:
-        earliest = earliest_release(facts.seen_pending)
+    if job.restarts and status.seen_pending is not None:
+        earliest = earliest_release(status.seen_pending)
         if now < earliest:
             return Wait("the next whole second", earliest)
     return Do(Release(block))
 
 
-def vacate(facts: Facts, situation: Situation, patience: Patience, now: float) -> Next:
+def vacate(status: JobStatus, conditions: Conditions, timeouts: Timeouts, now: float) -> Next:
     """The next step of a job that is to leave its GPUs, and to stay away from any."""
-    job = facts.slurm
+    job = status.slurm
     if job.is_pending:
-        held = job.hold in (HoldKind.ADMIN, situation.hold)
+        held = job.hold in (HoldKind.ADMIN, conditions.hold)
         return Done() if held else Do(Hold())
     if job.state is JobBaseState.SUSPENDED and "COMPLETING" not in job.flags:
         return Do(Requeue())
     if not job.is_running:
         return Wait("Slurm to end its run")
-    if facts.waiting:
+    if status.waiting:
         return Do(Requeue())
-    stop = _stop(facts, patience, now)
+    stop = _stop(status, timeouts, now)
     return Do(Requeue()) if isinstance(stop, Failed) else stop
 
 
-def shrink(facts: Facts, block: Block, patience: Patience, now: float) -> Next:
+def shrink(status: JobStatus, block: Block, timeouts: Timeouts, now: float) -> Next:
     """The next step of a running job that is to give up whole nodes and keep `block`."""
-    if facts.waiting:
+    if status.waiting:
         return Do(Resize(block))
-    stop = _stop(facts, patience, now)
+    stop = _stop(status, timeouts, now)
     return Do(Requeue()) if isinstance(stop, Failed) else stop
 
 
-def settle(facts: Facts, patience: Patience, now: float) -> Next:
+def settle(status: JobStatus, timeouts: Timeouts, now: float) -> Next:
     """The next step of a running job that has what it is to have."""
-    launch, relaunch = facts.launch, facts.relaunching
-    if relaunch is not None and now < relaunch.issued_at + patience.launch:
-        return Wait("it to go on", relaunch.issued_at + patience.launch, reports=True)
+    launch, relaunch = status.launch, status.relaunching
+    if relaunch is not None and now < relaunch.issued_at + timeouts.launch:
+        return Wait("it to go on", relaunch.issued_at + timeouts.launch, reports=True)
     if launch is not None and launch.state is LaunchState.WAITING:
         return Do(OrderRelaunch(launch.generation))
-    if facts.ordered_to_stop is not None:
+    if status.ordered_to_stop is not None:
         return Wait("it to stop as ordered, to be relaunched where it is", reports=True)
     return Done()
 
 
-def _stop(facts: Facts, patience: Patience, now: float) -> Next:
+def _stop(status: JobStatus, timeouts: Timeouts, now: float) -> Next:
     """Bring the training to a durable stop. `Failed` when that cannot be waited for."""
-    job, launch = facts.slurm, facts.launch
+    job, launch = status.slurm, status.launch
     if launch is None:
         began = job.start_time if job.start_time is not None else now
-        until = began + patience.launch
+        until = began + timeouts.launch
         if now < until:
             return Wait("its batch script", until, reports=True)
         return Failed("no report of its script")
     if launch.state in (LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTERRUPTED):
         return Wait("Slurm to end it")
-    if facts.progress is None and now >= launch.started_at + patience.check_in:
+    if status.progress is None and now >= launch.started_at + timeouts.check_in:
         return Failed("its command never reported progress: it knows nothing of orders")
-    relaunch = facts.relaunching
-    if relaunch is not None and now < relaunch.issued_at + patience.launch:
-        until = relaunch.issued_at + patience.launch
+    relaunch = status.relaunching
+    if relaunch is not None and now < relaunch.issued_at + timeouts.launch:
+        until = relaunch.issued_at + timeouts.launch
         return Wait("it to go on, to be stopped anew", until, reports=True)
-    order = facts.ordered_to_stop
+    order = status.ordered_to_stop
     if order is None:
         return Do(OrderStop(launch.generation))
-    limit = patience.save if facts.acknowledged else patience.acknowledge
+    limit = timeouts.save if status.acknowledged else timeouts.acknowledge
     until = order.issued_at + limit
     if now < until:
-        what = "its checkpoint" if facts.acknowledged else "its acknowledgement"
+        what = "its checkpoint" if status.acknowledged else "its acknowledgement"
         return Wait(what, until, reports=True)
-    what = "did not finish its checkpoint" if facts.acknowledged else "did not acknowledge"
+    what = "did not finish its checkpoint" if status.acknowledged else "did not acknowledge"
     return Failed(f"it {what} within {limit:g} s")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ef_slurm.daemon.act.executor import Actor
+from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.steps import Cancel
-from ef_slurm.daemon.observe.observer import Watch
+from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.model import JobState, PromiseOutcome
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
@@ -14,7 +14,7 @@ from ef_slurm.slurm.errors import NoSuchJobError
 PATIENCE = 10.0
 """Seconds that ef-sbatch has to cancel the Slurm job of a rejected or withdrawn job itself."""
 
-HORIZON = 3600.0
+ORPHAN_WINDOW_SECONDS = 3600.0
 """Seconds after which an ended job is no longer looked at."""
 
 ENDED = frozenset({JobState.REJECTED, JobState.CANCELLED})
@@ -24,10 +24,10 @@ class Orphans:
     """Cancels what rejected and withdrawn jobs left in Slurm."""
 
     def __init__(
-        self, actor: Actor, watch: Watch, queue: Queue, clock: Callable[[], float]
+        self, executor: Executor, observer: Observer, queue: Queue, clock: Callable[[], float]
     ) -> None:
-        self._actor = actor
-        self._watch = watch
+        self._executor = executor
+        self._observer = observer
         self._queue = queue
         self._clock = clock
         self._done: set[int] = set()
@@ -40,7 +40,7 @@ class Orphans:
         """
         now = self._clock()
         following: float | None = None
-        for job in self._queue.jobs.all(ENDED, ended_since=now - HORIZON):
+        for job in self._queue.jobs.all(ENDED, ended_since=now - ORPHAN_WINDOW_SECONDS):
             if job.id in self._done or job.ended_at is None:
                 continue
             due = job.ended_at + PATIENCE
@@ -50,14 +50,14 @@ class Orphans:
             # A cancelled row may have been moved by its owner's own command.
             why = "cancelled by its owner"
             self._queue.promises.settle(job.id, PromiseOutcome.RELEASED, at=now, why=why)
-            facts = self._watch.facts(job)
-            if facts is not None and not facts.slurm.is_final:
+            status = self._observer.status(job)
+            if status is not None and not status.slurm.is_final:
                 # Ids are recycled: it must be the same owner's job.
-                if facts.slurm.uid != job.request.uid:
+                if status.slurm.uid != job.request.uid:
                     continue
                 try:
-                    self._actor.act(job, facts, Cancel(), "its queue job has ended")
+                    self._executor.execute(job, status, Cancel(), "its queue job has ended")
                 except NoSuchJobError:
-                    self._watch.forget(job.request.slurm_job_id)
+                    self._observer.drop(job.request.slurm_job_id)
             self._done.add(job.id)
         return following

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from ef_slurm.daemon.observe.observer import Watch
+from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.model import (
     ACTOR,
     Event,
@@ -26,7 +26,7 @@ from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import Submission
 
-HORIZON = 3600.0
+ORPHAN_WINDOW_SECONDS = 3600.0
 """Seconds after which a lost job is left alone."""
 
 _log = logging.getLogger(__name__)
@@ -39,26 +39,28 @@ class Resubmitter:
         self,
         slurm: Slurm,
         queue: Queue,
-        watch: Watch,
+        observer: Observer,
         clock: Callable[[], float],
         uid: int | None = None,
     ) -> None:
         self._slurm = slurm
         self._queue = queue
-        self._watch = watch
+        self._observer = observer
         self._clock = clock
         self._uid = os.getuid() if uid is None else uid
 
-    def revive_lost(self) -> bool:
+    def resubmit_lost(self) -> bool:
         """Submit again what Slurm forgot; whether there was any.
 
         Raises:
             SlurmUnavailableError: nobody knows whether it was done; asked again, it finds out.
         """
-        lost = self._queue.jobs.all({JobState.LOST}, ended_since=self._clock() - HORIZON)
-        return sum(self.again(job) for job in lost) > 0
+        lost = self._queue.jobs.all(
+            {JobState.LOST}, ended_since=self._clock() - ORPHAN_WINDOW_SECONDS
+        )
+        return sum(self.resubmit(job) for job in lost) > 0
 
-    def again(self, job: QueueJob) -> bool:
+    def resubmit(self, job: QueueJob) -> bool:
         """Submit a job again; False where the daemon may not, or Slurm refuses."""
         request = job.request
         if request.uid != self._uid or not request.script:
@@ -101,8 +103,8 @@ class Resubmitter:
         """The Slurm job that an earlier attempt made without living to write it down."""
         if not intent.attempts:
             return None
-        self._watch.look()
-        for slurm in self._watch.observation.jobs.values():
+        self._observer.refresh()
+        for slurm in self._observer.observation.jobs.values():
             same = (slurm.uid, slurm.name) == (job.request.uid, job.request.name)
             later = slurm.submit_time is not None and slurm.submit_time >= int(intent.opened_at)
             if not (same and later and slurm.is_pending):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ef_slurm.contract import Phase, Progress
-from ef_slurm.daemon.observe.estimates import TOLERANCE, Knowledge
-from ef_slurm.daemon.observe.job_status import Facts
+from ef_slurm.daemon.observe.estimates import TOLERANCE, Estimates
+from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.model import ACTOR, ChangeKind, Event, EventKind, Json, QueueJob
 from ef_slurm.queue.store import Queue
 
-FIRST_WINDOW = 30.0
-WINDOW = 120.0
+FIRST_WINDOW_SECONDS = 30.0
+WINDOW_SECONDS = 120.0
 """Seconds of training over which a rate is taken: at first, and later."""
 
-REMEMBERED = 2000
+MAX_REMEMBERED = 2000
 """Measurements that are read back after a restart."""
 
 
@@ -34,25 +34,25 @@ class _Window:
     seconds: float
 
 
-class Learner:
-    """Turns shifts and reports into `Knowledge`."""
+class Calibration:
+    """Turns shifts and reports into `Estimates`."""
 
-    def __init__(self, knowledge: Knowledge, queue: Queue) -> None:
-        self._knowledge = knowledge
+    def __init__(self, estimates: Estimates, queue: Queue) -> None:
+        self._estimates = estimates
         self._queue = queue
         self._pending: dict[int, _Pending] = {}
         self._windows: dict[int, _Window] = {}
 
     def recall(self) -> None:
         """Take in what was measured before this daemon started."""
-        for event in self._queue.events.all(kinds=[EventKind.MEASURED])[-REMEMBERED:]:
+        for event in self._queue.events.all(kinds=[EventKind.MEASURED])[-MAX_REMEMBERED:]:
             what, value, gpus = (event.data.get(key) for key in ("what", "value", "gpus"))
             if event.job_id is None or not isinstance(value, int | float):
                 continue
             if what == "rate" and isinstance(gpus, int):
-                self._knowledge.rates.learn(event.job_id, gpus, value)
+                self._estimates.rates.learn(event.job_id, gpus, value)
             elif what in {change.value for change in ChangeKind}:
-                self._knowledge.overheads.add(event.job_id, ChangeKind(what), value)
+                self._estimates.overheads.add(event.job_id, ChangeKind(what), value)
 
     def expect(self, job_id: int, change: ChangeKind | None, since: float) -> None:
         """A job was given another block (None: it pauses): how long will the change take?"""
@@ -66,26 +66,26 @@ class Learner:
         self._pending.pop(job_id, None)
         self._windows.pop(job_id, None)
 
-    def watch(self, job: QueueJob, facts: Facts, now: float) -> bool:
+    def observer(self, job: QueueJob, status: JobStatus, now: float) -> bool:
         """Learn from a running job; whether a plan should hear of it."""
-        progress = facts.progress
-        if job.running is None or progress is None or not facts.holds(job.running.block):
+        progress = status.progress
+        if job.running is None or progress is None or not status.holds(job.running.block):
             return False
         first = progress.first_iteration_at
         if first is None or progress.phase is not Phase.RUNNING:
             return False
         pending = self._pending.get(job.id)
         if pending is not None and pending.since == job.running.since:
-            launch = facts.launch
+            launch = status.launch
             # A stop on the way, or an older launch that still trains, would tell another story.
             if launch is not None and launch.started_at >= pending.since:
                 del self._pending[job.id]
                 seconds = first - pending.since
-                self._knowledge.overheads.add(job.id, pending.change, seconds)
+                self._estimates.overheads.add(job.id, pending.change, seconds)
                 words = f"{pending.change.value} took {seconds:.1f} s until training"
                 self._log(job, now, words, pending.change.value, seconds)
         rate = self._rate(job.id, progress)
-        if rate is None or not self._knowledge.rates.learn(job.id, job.running.gpus, rate):
+        if rate is None or not self._estimates.rates.learn(job.id, job.running.gpus, rate):
             return False
         told = _told(job)
         off = told is not None and abs(rate / told - 1) > TOLERANCE
@@ -98,11 +98,11 @@ class Learner:
         now, done = progress.updated_at, progress.iteration
         window = self._windows.get(job_id)
         if window is None or window.generation != progress.generation:
-            self._windows[job_id] = _Window(progress.generation, done, now, FIRST_WINDOW)
+            self._windows[job_id] = _Window(progress.generation, done, now, FIRST_WINDOW_SECONDS)
             return None
         if now < window.at + window.seconds or done <= window.iteration:
             return None
-        self._windows[job_id] = _Window(progress.generation, done, now, WINDOW)
+        self._windows[job_id] = _Window(progress.generation, done, now, WINDOW_SECONDS)
         return (done - window.iteration) / (now - window.at)
 
     def _log(self, job: QueueJob, now: float, message: str, what: str, value: float) -> None:

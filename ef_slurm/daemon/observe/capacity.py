@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from ef_slurm.model import Cluster, Node, NodeGroup, Outage
 from ef_slurm.slurm.types import Observation, SlurmJob, SlurmNode, SlurmReservation
 
-OVERDUE = 60.0
+OVERDUE_SECONDS = 60.0
 """Seconds that somebody's job is taken to need still when its time limit has passed."""
 
 SINCE_EVER = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class ResourceScope:
     """Where ef-slurm may schedule.
 
     Args:
@@ -39,7 +39,7 @@ class _Group:
     nodes: list[tuple[SlurmNode, int]] = field(default_factory=list)
 
 
-def cluster_of(observation: Observation, ground: Ground, ours: Collection[int]) -> Cluster:
+def cluster_of(observation: Observation, scope: ResourceScope, ours: Collection[int]) -> Cluster:
     """The nodes that we may use, with what is foreseen of their absences.
 
     `ours` are the Slurm job ids of the queue's own jobs: whatever else runs is somebody else's, and
@@ -49,11 +49,11 @@ def cluster_of(observation: Observation, ground: Ground, ours: Collection[int]) 
         ModelError: nothing there to schedule on.
     """
     foreign = _foreign_outages(observation, ours)
-    reserved = _reserved_outages(observation.reservations, ground)
+    reserved = _reserved_outages(observation.reservations, scope)
     groups: dict[str, _Group] = {}
-    for node in _ordered(_members(observation, ground), ground.order):
+    for node in _ordered(_members(observation, scope), scope.order):
         for gpu in node.gpus[:1]:
-            kind = gpu.gpu_type or ground.gpu_type
+            kind = gpu.gpu_type or scope.gpu_type
             groups.setdefault(kind, _Group(kind)).nodes.append((node, gpu.count))
     return Cluster(
         tuple(
@@ -83,17 +83,17 @@ def _group(
     return NodeGroup(group.gpu_type, size, tuple(nodes))
 
 
-def _members(observation: Observation, ground: Ground) -> Iterator[SlurmNode]:
+def _members(observation: Observation, scope: ResourceScope) -> Iterator[SlurmNode]:
     inside: frozenset[str] | None = None
-    if ground.reservation:
+    if scope.reservation:
         inside = frozenset(
             name
             for reservation in observation.reservations
-            if reservation.name == ground.reservation
+            if reservation.name == scope.reservation
             for name in reservation.nodes
         )
     for node in observation.nodes:
-        if ground.partitions.isdisjoint(node.partitions):
+        if scope.partitions.isdisjoint(node.partitions):
             continue
         if node.gpu_total and (inside is None or node.name in inside):
             yield node
@@ -119,15 +119,15 @@ def _foreign_outages(observation: Observation, ours: Collection[int]) -> dict[st
 def _end_of(job: SlurmJob, now: float) -> float:
     if job.end_time is None or math.isinf(job.end_time):
         return math.inf
-    return job.end_time if job.end_time > now else now + OVERDUE
+    return job.end_time if job.end_time > now else now + OVERDUE_SECONDS
 
 
 def _reserved_outages(
-    reservations: Iterable[SlurmReservation], ground: Ground
+    reservations: Iterable[SlurmReservation], scope: ResourceScope
 ) -> dict[str, list[Outage]]:
     outages: dict[str, list[Outage]] = defaultdict(list)
     for reservation in sorted(reservations, key=lambda one: (one.start, one.name)):
-        if reservation.name == ground.reservation or not reservation.start < reservation.end:
+        if reservation.name == scope.reservation or not reservation.start < reservation.end:
             continue
         for node in reservation.nodes:
             outages[node].append(Outage(reservation.start, reservation.end))

@@ -120,7 +120,7 @@ class Rates:
 
 
 @dataclass(slots=True)
-class Knowledge:
+class Estimates:
     """What the daemon has learned about jobs beyond the queue's rows."""
 
     overheads: Overheads = field(default_factory=Overheads)

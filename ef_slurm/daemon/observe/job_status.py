@@ -21,7 +21,7 @@ from ef_slurm.slurm.types import HoldKind, SlurmJob
 
 
 @dataclass(frozen=True, slots=True)
-class Reports:
+class JobReports:
     """What lies in the job's state directory. `trouble` names a file that cannot be read."""
 
     launch: Launch | None = None
@@ -34,7 +34,7 @@ MOST_BYTES = 65536
 """A report is a few hundred bytes; whatever is larger is none."""
 
 
-def read_reports(state_dir: str) -> Reports:
+def read_job_reports(state_dir: str) -> JobReports:
     """The job's own word. A file that is not there, or not whole, is None; it never raises."""
     directory = StateDir(Path(state_dir))
     trouble = ""
@@ -49,7 +49,7 @@ def read_reports(state_dir: str) -> Reports:
         order = directory.read_order()
     except (ContractError, OSError) as error:
         trouble = str(error)
-    return Reports(launch, progress, order, trouble)
+    return JobReports(launch, progress, order, trouble)
 
 
 def _refuse_traps(path: Path) -> None:
@@ -63,7 +63,7 @@ def _refuse_traps(path: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class JobStatus:
     """One job as Slurm and its own reports show it.
 
     `seen_pending` is when it was first seen pending since its last run (UTC epoch seconds), None
@@ -71,7 +71,7 @@ class Facts:
     """
 
     slurm: SlurmJob
-    reports: Reports = Reports()
+    reports: JobReports = JobReports()
     seen_pending: float | None = None
 
     @property

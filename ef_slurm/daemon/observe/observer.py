@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from ef_slurm.daemon.observe.job_status import Facts, Reports
-from ef_slurm.daemon.observe.state_dirs import Desk
+from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
+from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.model import QueueJob
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import Observation, SlurmJob
 
 
-class Watch:
+class Observer:
     """The daemon's eyes. One query per kind and look, whatever the number of jobs."""
 
-    def __init__(self, slurm: Slurm, desk: Desk, clock: Callable[[], float]) -> None:
+    def __init__(self, slurm: Slurm, state_dirs: StateDirs, clock: Callable[[], float]) -> None:
         self._slurm = slurm
-        self._desk = desk
+        self._state_dirs = state_dirs
         self._clock = clock
         self._observation: Observation | None = None
         self._pending: dict[int, tuple[int, float]] = {}
-        self._reports: dict[int, Reports] = {}
+        self._reports: dict[int, JobReports] = {}
 
     @property
-    def looked_at(self) -> float | None:
+    def refreshed_at(self) -> float | None:
         """When the last look began; None before the first."""
         return None if self._observation is None else self._observation.at
 
@@ -40,7 +40,7 @@ class Watch:
             raise RuntimeError("Slurm was not observed yet")
         return self._observation
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Ask Slurm for everything. Raises SlurmError."""
         self._observation = self._slurm.observe()
         self._pending = {
@@ -51,44 +51,44 @@ class Watch:
         for job in self._observation.jobs.values():
             self._remember(job, self._observation.at)
 
-    def note(self, job: SlurmJob) -> None:
+    def update(self, job: SlurmJob) -> None:
         """A single job was read again."""
         known = self.observation
         self._observation = replace(known, jobs={**known.jobs, job.job_id: job})
         self._remember(job, self._clock())
 
-    def ask(self, job_id: int) -> SlurmJob | None:
+    def fetch(self, job_id: int) -> SlurmJob | None:
         """Read one job again; None if Slurm does not know it. Raises SlurmUnavailableError."""
         try:
             job = self._slurm.job(job_id)
         except NoSuchJobError:
             return None
-        self.note(job)
+        self.update(job)
         return job
 
-    def forget(self, job_id: int) -> None:
+    def drop(self, job_id: int) -> None:
         """Slurm said that it does not know the job."""
         jobs = dict(self.observation.jobs)
         jobs.pop(job_id, None)
         self._observation = replace(self.observation, jobs=jobs)
         self._pending.pop(job_id, None)
 
-    def facts(self, job: QueueJob) -> Facts | None:
+    def status(self, job: QueueJob) -> JobStatus | None:
         """What is known of a queue job; None if Slurm did not mention it."""
         slurm = self.observation.jobs.get(job.request.slurm_job_id)
         if slurm is None:
             return None
-        return Facts(slurm, self.reports(job), self.pending_since(slurm))
+        return JobStatus(slurm, self.reports(job), self.pending_since(slurm))
 
-    def reports(self, job: QueueJob) -> Reports:
+    def reports(self, job: QueueJob) -> JobReports:
         """The job's own word, as it was at the last `read`."""
         if job.id not in self._reports:
-            self._reports[job.id] = self._desk.read(job)
+            self._reports[job.id] = self._state_dirs.read(job)
         return self._reports[job.id]
 
-    def read(self, jobs: Iterable[QueueJob]) -> None:
+    def read_reports(self, jobs: Iterable[QueueJob]) -> None:
         """Read the reports of these jobs anew, and forget all others."""
-        self._reports = {job.id: self._desk.read(job) for job in jobs}
+        self._reports = {job.id: self._state_dirs.read(job) for job in jobs}
 
     def pending_since(self, job: SlurmJob) -> float | None:
         """When the job was first seen pending since its last run."""

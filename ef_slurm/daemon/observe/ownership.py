@@ -6,7 +6,7 @@ from ef_slurm.model import QueueJob
 from ef_slurm.slurm.types import SlurmJob
 
 
-def unfit(job: QueueJob, slurm: SlurmJob) -> str | None:
+def ownership_error(job: QueueJob, slurm: SlurmJob) -> str | None:
     """Why the row must not speak for the Slurm job; None if it may."""
     if slurm.uid != job.request.uid:
         return (

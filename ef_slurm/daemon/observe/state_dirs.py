@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Protocol
 
 from ef_slurm.contract import Order, StateDir
-from ef_slurm.daemon.observe.job_status import Reports, read_reports
+from ef_slurm.daemon.observe.job_status import JobReports, read_job_reports
 from ef_slurm.model import QueueJob
 
 
-class Desk(Protocol):
+class StateDirs(Protocol):
     """The daemon's side of the contract's files."""
 
-    def read(self, job: QueueJob) -> Reports:
+    def read(self, job: QueueJob) -> JobReports:
         """The job's own word. Never raises."""
         ...
 
@@ -26,12 +26,12 @@ class Desk(Protocol):
         ...
 
 
-class FileDesk:
+class FileStateDirs:
     """The real one: files on the shared file system."""
 
-    def read(self, job: QueueJob) -> Reports:
+    def read(self, job: QueueJob) -> JobReports:
         """The job's own word."""
-        return read_reports(job.request.state_dir)
+        return read_job_reports(job.request.state_dir)
 
     def order(self, job: QueueJob, order: Order) -> None:
         """Replace the job's `order.json`, in a directory of the job's owner only."""

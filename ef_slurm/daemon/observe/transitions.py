@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from ef_slurm.contract import LaunchState, Phase
-from ef_slurm.daemon.observe.job_status import Facts, Reports
+from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.model import (
     EventKind,
     Intent,
@@ -33,7 +33,7 @@ ON = frozenset({JobState.STARTING, JobState.RUNNING})
 
 
 @dataclass(frozen=True, slots=True)
-class Tale:
+class AuditEntry:
     """Something for the audit log that is not a change of state."""
 
     kind: EventKind
@@ -42,7 +42,7 @@ class Tale:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Transition:
     """What is new.
 
     Args:
@@ -59,20 +59,20 @@ class News:
     to: JobState | None = None
     why: str = ""
     actor_is_owner: bool = False
-    tales: tuple[Tale, ...] = ()
+    entries: tuple[AuditEntry, ...] = ()
     settled: PromiseOutcome | None = None
     replan: bool = False
 
 
-def follow(
+def derive_transition(
     job: QueueJob,
-    facts: Facts,
+    status: JobStatus,
     intent: Intent | None,
     now: float,
     *,
     operator: bool,
     lost_nodes: Collection[str] = (),
-) -> News:
+) -> Transition:
     """What the facts tell about an active job.
 
     Args:
@@ -80,20 +80,20 @@ def follow(
         operator: whether our holds are an operator's (a user's hold is then its owner's).
         lost_nodes: nodes that Slurm cannot use now.
     """
-    heard = _heard(job, facts)
-    slurm = facts.slurm
+    heard = _heard(job, status)
+    slurm = status.slurm
     if slurm.is_final:
-        return _ended(heard, facts, now)
+        return _ended(heard, status, now)
     if job.state is JobState.HELD:
-        return _held(heard, facts)
+        return _held(heard, status)
     if slurm.is_pending:
-        return _pending(heard, facts, intent, operator, lost_nodes)
+        return _pending(heard, status, intent, operator, lost_nodes)
     if slurm.is_running:
-        return _running(heard, facts, intent, now)
-    return News(heard)
+        return _running(heard, status, intent, now)
+    return Transition(heard)
 
 
-def vanished(job: QueueJob, reports: Reports, now: float) -> News:
+def on_missing(job: QueueJob, reports: JobReports, now: float) -> Transition:
     """What to make of a job that Slurm does not know any more."""
     heard = _iterations(job, reports)
     launch = reports.launch
@@ -106,14 +106,14 @@ def vanished(job: QueueJob, reports: Reports, now: float) -> News:
     return _lost(heard, JobState.LOST, why, now)
 
 
-def _heard(job: QueueJob, facts: Facts) -> QueueJob:
+def _heard(job: QueueJob, status: JobStatus) -> QueueJob:
     """The row with the job's own reports in it."""
-    launch, progress = facts.launch, facts.progress
+    launch, progress = status.launch, status.progress
     if launch is not None and launch.generation > job.generation:
         job = replace(job, generation=launch.generation, rate=None)
-    if facts.slurm.is_running:
+    if status.slurm.is_running:
         if job.first_started_at is None:
-            job = replace(job, first_started_at=facts.slurm.start_time)
+            job = replace(job, first_started_at=status.slurm.start_time)
         if progress is not None and progress.phase is not Phase.STARTING:
             rate = progress.iterations_per_second
             job = replace(
@@ -122,11 +122,11 @@ def _heard(job: QueueJob, facts: Facts) -> QueueJob:
                 progress_at=progress.updated_at,
                 rate=job.rate if rate is None else rate,
             )
-        return _checkpointed(job, facts.reports)
-    return _iterations(job, facts.reports)
+        return _checkpointed(job, status.reports)
+    return _iterations(job, status.reports)
 
 
-def _checkpointed(job: QueueJob, reports: Reports) -> QueueJob:
+def _checkpointed(job: QueueJob, reports: JobReports) -> QueueJob:
     progress = reports.progress
     if progress is None or progress.checkpoint_iteration is None:
         return job
@@ -136,7 +136,7 @@ def _checkpointed(job: QueueJob, reports: Reports) -> QueueJob:
     return job
 
 
-def _iterations(job: QueueJob, reports: Reports) -> QueueJob:
+def _iterations(job: QueueJob, reports: JobReports) -> QueueJob:
     """The row of a job that does not run: what is not in a checkpoint is gone."""
     job = _checkpointed(job, reports)
     progress = reports.progress
@@ -147,46 +147,48 @@ def _iterations(job: QueueJob, reports: Reports) -> QueueJob:
     return replace(job, iteration=job.checkpoint_iteration)
 
 
-def _running(job: QueueJob, facts: Facts, intent: Intent | None, now: float) -> News:
-    progress = facts.progress
+def _running(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) -> Transition:
+    progress = status.progress
     if job.state not in ON | {JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING}:
-        return News(job)  # not judged yet; that it runs is for the next step to mend
-    if job.state is JobState.STOPPING and not _relaunched(facts, intent):
-        return News(job)
+        return Transition(job)  # not judged yet; that it runs is for the next step to mend
+    if job.state is JobState.STOPPING and not _relaunched(status, intent):
+        return Transition(job)
     if progress is None or progress.first_iteration_at is None:
         if job.state is JobState.STOPPING:
-            return News(job, JobState.STARTING, f"launched again on {','.join(facts.slurm.nodes)}")
-        return News(job)
+            return Transition(
+                job, JobState.STARTING, f"launched again on {','.join(status.slurm.nodes)}"
+            )
+        return Transition(job)
     if job.state is JobState.RUNNING or progress.phase is Phase.STARTING:
-        return News(job)
+        return Transition(job)
     if job.running is not None and job.running.trains_from > now:
         # It trains earlier than was counted on.
         job = replace(job, running=replace(job.running, trains_from=now))
-    on = ",".join(facts.slurm.nodes)
-    return News(job, JobState.RUNNING, f"trains on {on} ({progress.world_size} GPUs)")
+    on = ",".join(status.slurm.nodes)
+    return Transition(job, JobState.RUNNING, f"trains on {on} ({progress.world_size} GPUs)")
 
 
-def _relaunched(facts: Facts, intent: Intent | None) -> bool:
+def _relaunched(status: JobStatus, intent: Intent | None) -> bool:
     """Whether a job that was stopping goes on in the allocation that it has."""
-    launch = facts.launch
+    launch = status.launch
     requeued = intent is not None and intent.action is IntentAction.REQUEUE
     if launch is None or launch.state is not LaunchState.RUNNING or requeued:
         return False
-    return facts.ordered_to_stop is None
+    return status.ordered_to_stop is None
 
 
 def _pending(
     job: QueueJob,
-    facts: Facts,
+    status: JobStatus,
     intent: Intent | None,
     operator: bool,
     lost_nodes: Collection[str],
-) -> News:
+) -> Transition:
     if job.state is JobState.STOPPING and job.running is None:
-        return News(job, JobState.PAUSED, f"paused at iteration {job.iteration:.0f}")
+        return Transition(job, JobState.PAUSED, f"paused at iteration {job.iteration:.0f}")
     if job.state not in ON:
-        return News(job)
-    slurm = facts.slurm
+        return Transition(job)
+    slurm = status.slurm
     released = (
         intent is not None
         and intent.action is IntentAction.RELEASE
@@ -194,58 +196,64 @@ def _pending(
     )
     accepted = intent is not None and intent.state is not IntentState.OPEN
     if released and (slurm.hold is HoldKind.NONE or not accepted):
-        return News(job)
+        return Transition(job)
     back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
     theirs = slurm.hold is HoldKind.USER or (released and slurm.hold is HoldKind.ADMIN)
-    if theirs and (operator or released) and not facts.forgotten:
+    if theirs and (operator or released) and not status.forgotten:
         why = "held in Slurm by its owner" if slurm.hold is HoldKind.USER else "held by an operator"
         gone = replace(job, running=None, note=f"{why}: scontrol release lets it go on")
-        return News(
+        return Transition(
             gone,
             JobState.HELD,
             why,
             actor_is_owner=slurm.hold is HoldKind.USER,
-            tales=(Tale(EventKind.USER, f"{why}: it takes no part in plans until it is released"),),
+            entries=(
+                AuditEntry(
+                    EventKind.USER, f"{why}: it takes no part in plans until it is released"
+                ),
+            ),
             settled=PromiseOutcome.RELEASED,
             replan=True,
         )
     dead = [] if job.running is None else sorted(set(job.running.block.nodes) & set(lost_nodes))
     if dead:
         why = f"Slurm took it off {','.join(dead)}, which it cannot use, and put it back"
-    elif facts.forgotten:
+    elif status.forgotten:
         why = "Slurm has forgotten that it ran: slurmctld came back with an older state"
     else:
         why = "requeued in Slurm, not by ef-slurm (scontrol requeue, preemption or node failure)"
-    kind = EventKind.NODE if dead else EventKind.ERROR if facts.forgotten else EventKind.USER
-    tale = Tale(
+    kind = EventKind.NODE if dead else EventKind.ERROR if status.forgotten else EventKind.USER
+    entry = AuditEntry(
         kind, f"{why}; goes on from iteration {job.iteration:.0f}", {"nodes": ",".join(dead)}
     )
-    return News(replace(job, running=None, note=why), back, why, tales=(tale,), replan=True)
+    return Transition(
+        replace(job, running=None, note=why), back, why, entries=(entry,), replan=True
+    )
 
 
-def _held(job: QueueJob, facts: Facts) -> News:
-    slurm = facts.slurm
+def _held(job: QueueJob, status: JobStatus) -> Transition:
+    slurm = status.slurm
     held = slurm.hold is not HoldKind.NONE and not slurm.is_released_by_owner
     if slurm.is_pending and held:
-        return News(job)
+        return Transition(job)
     judged = job.held_from not in (JobState.NEW, JobState.WAITLISTED)
     if job.held_from is not None and not judged:
         back = job.held_from
     else:
         back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
     why = "released in Slurm"
-    return News(
+    return Transition(
         replace(job, note=""),
         back,
         why,
         actor_is_owner=True,
-        tales=(Tale(EventKind.USER, why),),
+        entries=(AuditEntry(EventKind.USER, why),),
         replan=True,
     )
 
 
-def _ended(job: QueueJob, facts: Facts, now: float) -> News:
-    slurm, launch = facts.slurm, facts.launch
+def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
+    slurm, launch = status.slurm, status.launch
     at = slurm.end_time if slurm.end_time is not None and slurm.end_time <= now else now
     job = replace(job, exit_code=slurm.exit_code)
     unfinished = launch is not None and launch.state is not LaunchState.FINISHED
@@ -261,11 +269,11 @@ def _ended(job: QueueJob, facts: Facts, now: float) -> News:
             why = "removed by Slurm for its own --deadline, which ef-slurm never sets"
             return _lost(job, JobState.FAILED, why, at)
     if job.state not in ON | {JobState.STOPPING}:
-        return News(job)  # revived before; Slurm is about to have it back
+        return Transition(job)  # revived before; Slurm is about to have it back
     if slurm.state in NOT_ITS_FAULT:
         return _revived(job, f"Slurm ended it: {slurm.state.value}")
     if launch is not None and launch.state is LaunchState.FAILED:
-        return _lost(job, JobState.FAILED, _message(facts.reports) or _failed(job), at)
+        return _lost(job, JobState.FAILED, _message(status.reports) or _failed(job), at)
     # The batch script went without its own word on why.
     job = replace(job, fruitless=job.fruitless + 1)
     if job.fruitless >= MOST_FRUITLESS:
@@ -274,7 +282,7 @@ def _ended(job: QueueJob, facts: Facts, now: float) -> News:
     return _revived(job, f"its batch script ended ({slurm.state.value}) before the training did")
 
 
-def _completed(job: QueueJob, at: float) -> News:
+def _completed(job: QueueJob, at: float) -> Transition:
     request = job.request
     settled = None
     if request.deadline is not None and not job.best_effort:
@@ -287,23 +295,27 @@ def _completed(job: QueueJob, at: float) -> News:
     done = replace(
         job, running=None, iteration=float(request.iterations), promise=PromiseState.NONE, note=""
     )
-    return News(done, JobState.COMPLETED, "training complete", settled=settled, replan=True)
+    return Transition(done, JobState.COMPLETED, "training complete", settled=settled, replan=True)
 
 
-def _lost(job: QueueJob, to: JobState, why: str, at: float, *, by_owner: bool = False) -> News:
+def _lost(
+    job: QueueJob, to: JobState, why: str, at: float, *, by_owner: bool = False
+) -> Transition:
     gone = replace(job, running=None, note=why, promise=PromiseState.NONE)
     deadline = job.request.deadline
     settled = PromiseOutcome.RELEASED
     if to is JobState.LOST or (deadline is not None and at > deadline and not by_owner):
         settled = PromiseOutcome.BROKEN
-    return News(gone, to, why, actor_is_owner=by_owner, settled=settled, replan=True)
+    return Transition(gone, to, why, actor_is_owner=by_owner, settled=settled, replan=True)
 
 
-def _revived(job: QueueJob, why: str) -> News:
+def _revived(job: QueueJob, why: str) -> Transition:
     """Not the end of the job: it is put back into Slurm's queue and goes on from its checkpoint."""
     back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
-    tale = Tale(EventKind.NODE, f"{why}; it is requeued")
-    return News(replace(job, running=None, note=why), back, why, tales=(tale,), replan=True)
+    entry = AuditEntry(EventKind.NODE, f"{why}; it is requeued")
+    return Transition(
+        replace(job, running=None, note=why), back, why, entries=(entry,), replan=True
+    )
 
 
 def _failed(job: QueueJob) -> str:
@@ -311,6 +323,6 @@ def _failed(job: QueueJob) -> str:
     return f"its script failed{code}: see its log"
 
 
-def _message(reports: Reports) -> str:
+def _message(reports: JobReports) -> str:
     progress = reports.progress
     return "" if progress is None or progress.phase is not Phase.FAILED else progress.message

@@ -6,31 +6,33 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from ef_slurm.contract import Phase
-from ef_slurm.daemon.observe.capacity import Ground, cluster_of
-from ef_slurm.daemon.observe.estimates import Knowledge, calibrated
-from ef_slurm.daemon.observe.job_status import Facts
+from ef_slurm.daemon.observe.capacity import ResourceScope, cluster_of
+from ef_slurm.daemon.observe.estimates import Estimates, calibrated
+from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.model import ACTIVE, Cluster, Job, JobRequest, JobState, QueueJob, Running, newcomer
 from ef_slurm.slurm.types import Observation
 
 IN_PLAN = ACTIVE - {JobState.HELD}
 """States of the jobs that take part in plans."""
 
-SILENCE = 60.0
+SILENCE_SECONDS = 60.0
 """Seconds for which a running job is taken to go on as it last reported."""
 
 LAST_SECOND = 1.0
 """A job that has trained to its end and has not left yet is taken to need this long."""
 
 
-def cluster(observation: Observation, ground: Ground, jobs: Iterable[QueueJob]) -> Cluster:
+def schedulable_cluster(
+    observation: Observation, scope: ResourceScope, jobs: Iterable[QueueJob]
+) -> Cluster:
     """What may be scheduled on, by what Slurm says."""
-    return cluster_of(observation, ground, {job.request.slurm_job_id for job in jobs})
+    return cluster_of(observation, scope, {job.request.slurm_job_id for job in jobs})
 
 
 def planner_jobs(
     jobs: Iterable[QueueJob],
-    facts: Mapping[int, Facts],
-    knowledge: Knowledge,
+    status: Mapping[int, JobStatus],
+    estimates: Estimates,
     now: float,
     *,
     without: Collection[int] = (),
@@ -42,7 +44,7 @@ def planner_jobs(
         without: queue ids to leave out.
     """
     return tuple(
-        planner_job(job, facts.get(job.id), knowledge, now)
+        planner_job(job, status.get(job.id), estimates, now)
         for job in jobs
         if job.state in IN_PLAN and job.id not in without
     )
@@ -60,49 +62,49 @@ def fit(job: Job, cluster: Cluster) -> Job:
     return job if curves == job.curves else replace(job, curves=curves)
 
 
-def planner_newcomer(request: JobRequest, knowledge: Knowledge) -> Job:
+def planner_newcomer(request: JobRequest, estimates: Estimates) -> Job:
     """A job that nobody has submitted, as the planner is to see it."""
-    return newcomer(replace(request, overhead=knowledge.overheads.estimate(None, request.overhead)))
+    return newcomer(replace(request, overhead=estimates.overheads.estimate(None, request.overhead)))
 
 
-def planner_job(job: QueueJob, facts: Facts | None, knowledge: Knowledge, now: float) -> Job:
+def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, now: float) -> Job:
     """One job as the planner is to see it."""
-    learned = knowledge.rates.of(job.id)
-    overhead = knowledge.overheads.estimate(job.id, job.request.overhead)
+    learned = estimates.rates.of(job.id)
+    overhead = estimates.overheads.estimate(job.id, job.request.overhead)
     request = replace(
         job.request,
         curves=tuple((kind, calibrated(curve, learned)) for kind, curve in job.request.curves),
         overhead=overhead,
     )
-    cap = knowledge.caps.get(job.id)
+    cap = estimates.caps.get(job.id)
     if cap is not None:
         request = replace(request, max_gpus=min(cap, request.max_gpus or cap))
-    seen = replace(job, request=request, running=running_now(job, facts, now))
-    return seen.for_planner(iterations=remaining(job, facts, now))
+    seen = replace(job, request=request, running=running_now(job, status, now))
+    return seen.for_planner(iterations=remaining(job, status, now))
 
 
-def remaining(job: QueueJob, facts: Facts | None, now: float) -> float:
+def remaining(job: QueueJob, status: JobStatus | None, now: float) -> float:
     """Iterations to go at `now`: the last report, carried forward at the reported rate."""
     done = job.iteration
-    if facts is not None and facts.slurm.is_running and job.rate and job.progress_at is not None:
-        progress = facts.progress
+    if status is not None and status.slurm.is_running and job.rate and job.progress_at is not None:
+        progress = status.progress
         if progress is not None and progress.phase is Phase.RUNNING:
-            done += job.rate * min(max(0.0, now - job.progress_at), SILENCE)
+            done += job.rate * min(max(0.0, now - job.progress_at), SILENCE_SECONDS)
     left = job.request.iterations - done
     floor = LAST_SECOND * job.rate if job.rate else 1e-3
     return left if left > 0 else floor
 
 
-def running_now(job: QueueJob, facts: Facts | None, now: float) -> Running | None:
+def running_now(job: QueueJob, status: JobStatus | None, now: float) -> Running | None:
     """What the job holds, with a start that takes longer than was counted on pushed back."""
     running = job.running
     if running is None or running.trains_from > now:
         return running
     trains = (
-        facts is not None
-        and facts.holds(running.block)
-        and facts.progress is not None
-        and facts.progress.phase is not Phase.STARTING
+        status is not None
+        and status.holds(running.block)
+        and status.progress is not None
+        and status.progress.phase is not Phase.STARTING
     )
     if trains:
         return running

@@ -42,7 +42,7 @@ UNJUDGED = frozenset({JobState.NEW, JobState.WAITLISTED})
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class Reallocation:
     """A job gets another block: from when, at what cost."""
 
     job_id: int
@@ -67,7 +67,7 @@ def record(
     plan: Plan,
     jobs: Sequence[QueueJob],
     overheads: Mapping[int, Overhead],
-) -> tuple[Shift, ...]:
+) -> tuple[Reallocation, ...]:
     """Write a plan and what follows from it for each job.
 
     Args:
@@ -87,13 +87,13 @@ def record(
             _judge(queue, verdict, plan.now, name_of)
         queue.plans.record(plan)
         decisions = {queue_id(decision.job_id): decision for decision in plan.decisions}
-        shifts = []
+        reallocations = []
         for before in jobs:
             decision = decisions.get(before.id)
-            shift = _assign(queue, before, decision, overheads, plan.now, name_of)
-            if shift is not None:
-                shifts.append(shift)
-        return tuple(shifts)
+            reallocation = _assign(queue, before, decision, overheads, plan.now, name_of)
+            if reallocation is not None:
+                reallocations.append(reallocation)
+        return tuple(reallocations)
 
 
 def _judge(queue: Queue, verdict: Verdict, now: float, name_of: NameOf) -> None:
@@ -115,7 +115,7 @@ def _assign(
     overheads: Mapping[int, Overhead],
     now: float,
     name_of: NameOf,
-) -> Shift | None:
+) -> Reallocation | None:
     block = None if decision is None else decision.block
     old = None if before.running is None else before.running.block
     row = queue.jobs.get(before.id)
@@ -131,7 +131,7 @@ def _assign(
         return None
     queue.jobs.save(_moved(row, old, block, overheads.get(row.id, row.request.overhead), now))
     _tell_share(queue, before, old, block, decision, now, name_of)
-    return Shift(row.id, old, block)
+    return Reallocation(row.id, old, block)
 
 
 def _moved(

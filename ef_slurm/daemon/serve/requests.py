@@ -30,7 +30,7 @@ from ef_slurm.api.messages import (
     Withdrawn,
 )
 from ef_slurm.api.wire import Caller
-from ef_slurm.daemon.serve.scheduler_calls import Errands, JudgingScheduler
+from ef_slurm.daemon.serve.scheduler_calls import JudgingScheduler, SchedulerCalls
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
@@ -57,7 +57,7 @@ ANSWER_SECONDS = 12.0
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class ServerContext:
     """What all connections share.
 
     Args:
@@ -67,7 +67,7 @@ class Office:
     """
 
     scheduler: JudgingScheduler
-    errands: Errands
+    calls: SchedulerCalls
     slurm: Slurm
     open_queue: Callable[[], Queue]
     cluster: str
@@ -90,8 +90,8 @@ class RequestError(Exception):
 class Dispatch:
     """Answers the requests of one connection."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
         self._queue: Queue | None = None
 
     def close(self) -> None:
@@ -103,10 +103,10 @@ class Dispatch:
     def answer(self, caller: Caller, cluster: str, request: Request) -> Response:
         """The answer; errors become `Failure`."""
         try:
-            if cluster and self._office.cluster and cluster != self._office.cluster:
+            if cluster and self._context.cluster and cluster != self._context.cluster:
                 raise RequestError(
                     FailureCode.BAD_REQUEST,
-                    f"this ef-schedd serves cluster {self._office.cluster}, not {cluster}",
+                    f"this ef-schedd serves cluster {self._context.cluster}, not {cluster}",
                 )
             return self._answer(caller, request)
         except RequestError as error:
@@ -150,36 +150,36 @@ class Dispatch:
 
     def _rows(self) -> Queue:
         if self._queue is None:
-            self._queue = self._office.open_queue()
+            self._queue = self._context.open_queue()
         return self._queue
 
     def _pong(self) -> Pong:
-        office = self._office
+        context = self._context
         return Pong(
-            version=office.version,
-            cluster=office.cluster,
+            version=context.version,
+            cluster=context.cluster,
             pid=os.getpid(),
-            user=office.user,
-            advisory=office.advisory,
-            started=office.started,
-            last_tick=office.scheduler.ticked_at,
-            gpu_types=office.scheduler.gpu_types,
+            user=context.user,
+            advisory=context.advisory,
+            started=context.started,
+            last_tick=context.scheduler.ticked_at,
+            gpu_types=context.scheduler.gpu_types,
         )
 
     def _register(self, caller: Caller, job: JobRequest) -> Registered:
-        slurm = self._office.slurm.job(job.slurm_job_id)
+        slurm = self._context.slurm.job(job.slurm_job_id)
         if slurm.uid != caller.uid:
             raise RequestError(
                 FailureCode.DENIED, f"job {slurm.job_id} belongs to {slurm.user}, not to you"
             )
-        partition = self._office.partition
+        partition = self._context.partition
         if partition not in slurm.requested.partition.split(","):
             raise RequestError(
                 FailureCode.BAD_REQUEST,
                 f"job {slurm.job_id} is in partition {slurm.requested.partition}: "
                 f"ef-slurm schedules {partition}",
             )
-        queue, cluster = self._rows(), self._office.cluster
+        queue, cluster = self._rows(), self._context.cluster
         known = queue.jobs.of_slurm(slurm.job_id, cluster)
         if known is not None and known.state in ACTIVE and known.request.uid == caller.uid:
             return Registered(slurm.job_id, created=False)
@@ -201,11 +201,11 @@ class Dispatch:
         )
         _check(mine)
         queue.jobs.add(mine, actor=caller.name)
-        self._office.errands.ring()
+        self._context.calls.wake()
         return Registered(slurm.job_id, created=True)
 
     def _within_limits(self, caller: Caller) -> None:
-        limits, jobs = self._office.limits, self._rows().jobs
+        limits, jobs = self._context.limits, self._rows().jobs
         if limits.jobs and len(jobs.all(ACTIVE)) >= limits.jobs:
             raise RequestError(
                 FailureCode.BAD_REQUEST, f"the queue is full ({limits.jobs} jobs): try later"
@@ -217,7 +217,7 @@ class Dispatch:
             )
 
     def _most_gpus(self, job: JobRequest) -> int | None:
-        most = self._office.limits.gpus_per_job
+        most = self._context.limits.gpus_per_job
         if not most:
             return job.max_gpus
         return most if job.max_gpus is None else min(most, job.max_gpus)
@@ -234,7 +234,7 @@ class Dispatch:
                 time.sleep(POLL_SECONDS)
 
     def _judge(self, caller: Caller, job: JobRequest) -> Judged:
-        office = self._office
+        context = self._context
         mine = replace(
             job,
             owner=caller.name,
@@ -243,7 +243,7 @@ class Dispatch:
             max_gpus=self._most_gpus(job),
         )
         _check(mine)
-        answer, words = office.errands.ask(lambda: office.scheduler.judge(mine), ANSWER_SECONDS)
+        answer, words = context.calls.call(lambda: context.scheduler.judge(mine), ANSWER_SECONDS)
         others = self._others(answer.verdict.reason.job)
         return Judged(answer.verdict, answer.schedule, words, others)
 
@@ -254,7 +254,7 @@ class Dispatch:
         return (OtherJob(row.id, row.request.slurm_job_id, row.request.owner),)
 
     def _cancel(self, job_ids: tuple[int, ...]) -> Cancelled:
-        office, rows = self._office, self._rows()
+        context, rows = self._context, self._rows()
         found = {job_id: queries.find(rows, job_id) for job_id in job_ids}
         active = [job_id for job_id, row in found.items() if row.state not in FINAL]
         done, refused = [], []
@@ -265,12 +265,12 @@ class Dispatch:
             else:
                 refused.append(NotCancelled(job_id, why))
         if active:
-            office.errands.ask(lambda: office.scheduler.recheck(active), ANSWER_SECONDS)
+            context.calls.call(lambda: context.scheduler.recheck(active), ANSWER_SECONDS)
         return Cancelled(tuple(done), tuple(refused))
 
     def _not_cancelled(self, job_id: int) -> str | None:
         try:
-            job = self._office.slurm.job(job_id)
+            job = self._context.slurm.job(job_id)
         except NoSuchJobError:
             return None
         if job.may_be_cancelled:
@@ -285,7 +285,7 @@ class Dispatch:
             )
         if row.state is not JobState.CANCELLED:
             self._give_up(row, caller)
-        self._office.errands.ring()
+        self._context.calls.wake()
         return Withdrawn(job_id)
 
     def _give_up(self, row: QueueJob, caller: Caller) -> None:

@@ -36,38 +36,38 @@ class JudgingScheduler(Protocol):
         ...
 
 
-class Errands:
-    """A bell and a box of work."""
+class SchedulerCalls:
+    """Calls that wait for the scheduler, and a way to wake it."""
 
     def __init__(self) -> None:
-        self._bell = threading.Event()
-        self._box: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        self._wanted = threading.Event()
+        self._pending: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Something has changed: come and look."""
-        self._bell.set()
+        self._wanted.set()
 
-    def ask(self, work: Callable[[], T], seconds: float) -> T:
+    def call(self, work: Callable[[], T], seconds: float) -> T:
         """Have `work` done by the scheduler's thread; its result or its exception.
 
         Raises:
             TimeoutError: it was not done in time.
         """
         future: Future[T] = Future()
-        self._box.put((work, future))
-        self._bell.set()
+        self._pending.put((work, future))
+        self._wanted.set()
         try:
             return future.result(seconds)
         except TimeoutError:
             future.cancel()
             raise
 
-    def do(self) -> None:
-        """Do what lies in the box."""
-        self._bell.clear()
+    def run_pending(self) -> None:
+        """Do what was asked for."""
+        self._wanted.clear()
         while True:
             try:
-                work, future = self._box.get_nowait()
+                work, future = self._pending.get_nowait()
             except Empty:
                 return
             if not future.set_running_or_notify_cancel():
@@ -78,5 +78,5 @@ class Errands:
                 future.set_exception(error)
 
     def wait(self, seconds: float) -> bool:
-        """Until the bell rings; whether it did."""
-        return self._bell.wait(seconds)
+        """Until somebody wakes the scheduler; whether somebody did."""
+        return self._wanted.wait(seconds)

@@ -17,9 +17,9 @@ from ef_slurm.api import wire
 from ef_slurm.api.messages import Failure, FailureCode
 from ef_slurm.api.munge import Munge, MungeError
 from ef_slurm.api.wire import DisconnectedError, ReplayGuard, Transport, WireError
-from ef_slurm.daemon.serve.requests import Dispatch, Office
+from ef_slurm.daemon.serve.requests import Dispatch, ServerContext
 
-MOST_CONNECTIONS = 200
+MAX_CONNECTIONS = 200
 IDLE_SECONDS = 30.0
 """How long a connection may say nothing."""
 
@@ -41,19 +41,19 @@ class Server:
 
     def __init__(
         self,
-        office: Office,
+        context: ServerContext,
         munge: Munge,
         *,
         path: Path,
         mode: int,
         address: tuple[str, int] | None = None,
     ) -> None:
-        self._office = office
+        self._context = context
         self._munge = munge
         self._path = path
         self._guard = ReplayGuard()
         self._guard_lock = threading.Lock()
-        self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._listeners: list[socketserver.BaseServer] = [self._unix(path, mode)]
         if address is not None:
             try:
@@ -89,11 +89,11 @@ class Server:
     def serve(self, stream: socket.socket, transport: Transport) -> None:
         """Answer one connection until it ends."""
         if not self._places.acquire(blocking=False):
-            busy = Failure(FailureCode.BUSY, f"{MOST_CONNECTIONS} connections already: try again")
+            busy = Failure(FailureCode.BUSY, f"{MAX_CONNECTIONS} connections already: try again")
             with contextlib.suppress(OSError, MungeError):
                 wire.write_response(stream, transport, "", busy, self._munge)
             return
-        dispatch = Dispatch(self._office)
+        dispatch = Dispatch(self._context)
         try:
             stream.settimeout(IDLE_SECONDS)
             while self._serve_one(stream, transport, dispatch):

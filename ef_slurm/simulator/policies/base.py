@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ef_slurm.model import IfInfeasible, Outcome, Overhead, Policy
-from ef_slurm.simulator.simulated_job import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class ClusterSetup:
     """The world that a policy schedules: the cluster, the costs it is told of, the site's will."""
 
     nodes: int
@@ -58,6 +58,6 @@ class SchedulingPolicy(Protocol):
     fixed_size: bool
     """Whether jobs run at the size that their users requested, and at no other."""
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:
+    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
         """The shares from `now` on of the unfinished jobs `runs`, given in order of arrival."""
         ...

@@ -21,9 +21,9 @@ import numpy as np
 
 from ef_slurm.model import Outcome, Standing
 from ef_slurm.simulator.errors import SimulatorError
-from ef_slurm.simulator.policies.base import Round, Setting
+from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.policies.fixed import arrival_order, requested, take_in_order
-from ef_slurm.simulator.simulated_job import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 try:
     from scipy.optimize import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
@@ -48,11 +48,11 @@ class Chronus:
     work_conserving = False
     fixed_size = True
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: ClusterSetup) -> None:
         self._gpus = setting.gpus
         self._lease_end = -math.inf
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:
+    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
         if now < self._lease_end:
             kept = {run.job.id: Grant(run.gpus) for run in runs if run.gpus}
@@ -69,10 +69,10 @@ class Chronus:
         grants = take_in_order(order, self._gpus)
         return Round(grants, verdicts, next_change=self._lease_end)
 
-    def _judge(self, now: float, runs: Sequence[Run]) -> dict[str, Outcome]:
+    def _judge(self, now: float, runs: Sequence[SimulatedJob]) -> dict[str, Outcome]:
         verdicts: dict[str, Outcome] = {}
-        promised: list[Run] = []
-        newcomers: list[Run] = []
+        promised: list[SimulatedJob] = []
+        newcomers: list[SimulatedJob] = []
         for run in runs:
             if run.standing is Standing.NEW:
                 if run.job.deadline is None:
@@ -89,7 +89,9 @@ class Chronus:
                 verdicts[run.job.id] = Outcome.PROMISED if taken else Outcome.REJECTED
         return verdicts
 
-    def _pick(self, now: float, promised: list[Run], newcomers: list[Run]) -> list[bool]:
+    def _pick(
+        self, now: float, promised: list[SimulatedJob], newcomers: list[SimulatedJob]
+    ) -> list[bool]:
         """Which newcomers to promise: a 0/1 program with one row per deadline."""
         runs = [*promised, *newcomers]
         leases = np.array([math.ceil(self._left(now, run) / LEASE_SECONDS) for run in runs])
@@ -112,11 +114,11 @@ class Chronus:
             return [False] * len(newcomers)
         return [bool(value > 0.5) for value in answer.x]
 
-    def _left(self, now: float, run: Run) -> float:
+    def _left(self, now: float, run: SimulatedJob) -> float:
         """Seconds of training that remain at the requested size."""
         return run.remaining_at(now) / run.rate_at(requested(run))
 
-    def _laxity(self, now: float, run: Run) -> float:
+    def _laxity(self, now: float, run: SimulatedJob) -> float:
         """Seconds that the job can still wait; infinite without a deadline."""
         if run.job.deadline is None:
             return math.inf

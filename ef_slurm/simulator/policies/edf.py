@@ -11,17 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ef_slurm.simulator.policies.base import Round, Setting
-from ef_slurm.simulator.simulated_job import Grant, Run
+from ef_slurm.simulator.policies.base import ClusterSetup, Round
+from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 
-def deadline_order(run: Run) -> tuple[float, float, str]:
+def deadline_order(run: SimulatedJob) -> tuple[float, float, str]:
     """Sort key: deadline, then arrival."""
     deadline = math.inf if run.job.deadline is None else run.job.deadline
     return deadline, run.job.submitted, run.job.id
 
 
-def largest_size(run: Run, free: int) -> int:
+def largest_size(run: SimulatedJob, free: int) -> int:
     """The largest size of the job's curve that is at most `free`; 0 for none."""
     return max((gpus for gpus, _ in run.job.curve.points if gpus <= free), default=0)
 
@@ -34,10 +34,10 @@ class Edf:
     work_conserving = True
     fixed_size = False
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: ClusterSetup) -> None:
         self._gpus = setting.gpus
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:  # noqa: ARG002 - time plays no part
+    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:  # noqa: ARG002 - time plays no part
         """See `SchedulingPolicy`."""
         free = self._gpus
         grants = {}

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from ef_slurm.model import Outcome, Standing
 from ef_slurm.simulator.metrics import PUNCTUAL
-from ef_slurm.simulator.policies.base import Round, Setting
+from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.policies.edf import Edf, deadline_order, largest_size
-from ef_slurm.simulator.simulated_job import Run
+from ef_slurm.simulator.simulated_job import SimulatedJob
 
 
 class EdfAdmission:
@@ -24,11 +24,11 @@ class EdfAdmission:
     work_conserving = True
     fixed_size = False
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: ClusterSetup) -> None:
         self._gpus = setting.gpus
         self._edf = Edf(setting)
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:
+    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
         admitted = [run for run in runs if run.standing is Standing.ADMITTED]
         verdicts: dict[str, Outcome] = {}
@@ -45,14 +45,16 @@ class EdfAdmission:
             admitted.append(run)
         return Round(self._edf.decide(now, admitted).grants, verdicts)
 
-    def _all_in_time(self, now: float, runs: Sequence[Run], newcomer: Run) -> bool:
+    def _all_in_time(
+        self, now: float, runs: Sequence[SimulatedJob], newcomer: SimulatedJob
+    ) -> bool:
         """Plays EDF forward. A job that is already doomed does not count against the newcomer."""
         waiting = sorted((run for run in runs if run.job.deadline is not None), key=deadline_order)
         remaining = {run.job.id: run.remaining_at(now) for run in waiting}
         first = deadline_order(newcomer)
         while waiting:
             free = self._gpus
-            rates: list[tuple[Run, float]] = []
+            rates: list[tuple[SimulatedJob, float]] = []
             for run in waiting:
                 size = largest_size(run, free)
                 if size:

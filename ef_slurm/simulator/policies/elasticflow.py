@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ef_slurm.model import Cluster, IfInfeasible, Job, JobKind, Outcome, Running
 from ef_slurm.planner.plan import plan
-from ef_slurm.simulator.policies.base import Round, Setting
-from ef_slurm.simulator.simulated_job import Grant, Run
+from ef_slurm.simulator.policies.base import ClusterSetup, Round
+from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 GPU_TYPE = "gpu"
 
@@ -20,12 +20,12 @@ class ElasticFlow:
     work_conserving = False
     fixed_size = False
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: ClusterSetup) -> None:
         self._cluster = Cluster.uniform(setting.nodes, setting.gpus_per_node, GPU_TYPE)
         self._policy = setting.policy
         self._if_infeasible = setting.if_infeasible
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:
+    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
         jobs = tuple(as_job(run, now, self._if_infeasible) for run in runs)
         answer = plan(now, jobs, self._cluster, self._policy)
@@ -39,7 +39,7 @@ class ElasticFlow:
         )
 
 
-def as_job(run: Run, now: float, if_infeasible: IfInfeasible) -> Job:
+def as_job(run: SimulatedJob, now: float, if_infeasible: IfInfeasible) -> Job:
     """What the planner sees of a run.
 
     A deadline job that runs as best effort, because its deadline could not be promised, is a

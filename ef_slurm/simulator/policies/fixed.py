@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ef_slurm.simulator.simulated_job import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 
-def requested(run: Run) -> int:
+def requested(run: SimulatedJob) -> int:
     """The GPUs that the job's user asked for."""
     assert run.job.requested_gpus is not None  # `require_requests` has seen to it
     return run.job.requested_gpus
 
 
-def take_in_order(runs: Iterable[Run], free: int) -> dict[str, Grant]:
+def take_in_order(runs: Iterable[SimulatedJob], free: int) -> dict[str, Grant]:
     """Gives every job its requested size as long as it fits; smaller ones may overtake."""
     grants: dict[str, Grant] = {}
     for run in runs:
@@ -26,6 +26,6 @@ def take_in_order(runs: Iterable[Run], free: int) -> dict[str, Grant]:
     return grants
 
 
-def arrival_order(run: Run) -> tuple[float, str]:
+def arrival_order(run: SimulatedJob) -> tuple[float, str]:
     """Sort key: first come, first served."""
     return run.job.submitted, run.job.id

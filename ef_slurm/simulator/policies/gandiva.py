@@ -14,9 +14,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ef_slurm.simulator.policies.base import Round, Setting
+from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.policies.fixed import requested
-from ef_slurm.simulator.simulated_job import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 SLICE_SECONDS = 60.0
 _UNBALANCED = 2.0
@@ -49,7 +49,7 @@ class Gandiva:
     work_conserving = False
     fixed_size = True
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: ClusterSetup) -> None:
         self._width = setting.gpus_per_node
         self._gpus = setting.gpus
         self._free = setting.gpus
@@ -58,7 +58,7 @@ class Gandiva:
         self._homeless: list[str] = []
         self._slice_end = -math.inf
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:
+    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
         self._forget({run.job.id for run in runs})
         for run in runs:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from ef_slurm.simulator.errors import SimulatorError
-from ef_slurm.simulator.policies.base import SchedulingPolicy, Setting
+from ef_slurm.simulator.policies.base import ClusterSetup, SchedulingPolicy
 
 _CLASSES = {
     "elasticflow": "ElasticFlow",
@@ -24,7 +24,7 @@ _CLASSES = {
 POLICIES = tuple(_CLASSES)
 
 
-def make_policy(name: str, setting: Setting) -> SchedulingPolicy:
+def make_policy(name: str, setting: ClusterSetup) -> SchedulingPolicy:
     """The policy of that name for a cluster.
 
     Raises:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ef_slurm.simulator.policies.base import Round, Setting
+from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.policies.fixed import requested
-from ef_slurm.simulator.simulated_job import Grant, Run
+from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 
 class Slurm:
@@ -25,11 +25,11 @@ class Slurm:
     work_conserving = False
     fixed_size = True
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: ClusterSetup) -> None:
         self._gpus = setting.gpus
         self._start_cost = setting.overhead.start
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:
+    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
         grants = {run.job.id: Grant(run.gpus) for run in runs if run.gpus}
         free = self._gpus - sum(grant.gpus for grant in grants.values())
@@ -56,7 +56,7 @@ class Slurm:
             ends.append((now + self._limit(run), size))
         return Round(grants)
 
-    def _limit(self, run: Run) -> float:
+    def _limit(self, run: SimulatedJob) -> float:
         """Seconds after its start at which the job is taken to end."""
         limit = run.job.time_limit
         if limit is None:

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ef_slurm.simulator.policies.base import Round, Setting
+from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.policies.fixed import requested, take_in_order
-from ef_slurm.simulator.simulated_job import Run
+from ef_slurm.simulator.simulated_job import SimulatedJob
 
 ROUND_SECONDS = 60.0
 _BISECTIONS = 40
@@ -32,13 +32,13 @@ class Themis:
     work_conserving = True
     fixed_size = True
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: ClusterSetup) -> None:
         self._gpus = setting.gpus
         self._held: dict[str, float] = {}
         self._last = 0.0
         self._round_end = float("-inf")
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:
+    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
         self._held = {
             run.job.id: self._held.get(run.job.id, 0.0) + (now - self._last) * (run.gpus > 0)
@@ -55,7 +55,7 @@ class Themis:
             order = sorted(able, key=lambda run: run.gpus == 0)
         return Round(take_in_order(order, self._gpus), next_change=self._round_end)
 
-    def _by_priority(self, now: float, runs: Sequence[Run]) -> list[Run]:
+    def _by_priority(self, now: float, runs: Sequence[SimulatedJob]) -> list[SimulatedJob]:
         sizes = np.array([requested(run) for run in runs], dtype=float)
         left = np.array([run.remaining_at(now) / run.rate_at(requested(run)) for run in runs])
         age = np.array([now - run.job.submitted for run in runs])

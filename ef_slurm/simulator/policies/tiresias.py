@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ef_slurm.simulator.policies.base import Round, Setting
+from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.policies.fixed import arrival_order, requested, take_in_order
-from ef_slurm.simulator.simulated_job import Run
+from ef_slurm.simulator.simulated_job import SimulatedJob
 
 THRESHOLDS = (3250.0, 7200.0)
 _ROUNDING = 1e-6
@@ -28,12 +28,12 @@ class Tiresias:
     work_conserving = True
     fixed_size = True
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: ClusterSetup) -> None:
         self._gpus = setting.gpus
         self._service: dict[str, float] = {}
         self._last = 0.0
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:
+    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
         self._service = {
             run.job.id: self._service.get(run.job.id, 0.0) + run.gpus * (now - self._last)
@@ -49,9 +49,9 @@ class Tiresias:
         )
         return Round(grants, next_change=min(changes, default=math.inf))
 
-    def _queue(self, run: Run) -> int:
+    def _queue(self, run: SimulatedJob) -> int:
         return sum(self._service[run.job.id] >= limit - _ROUNDING for limit in THRESHOLDS)
 
-    def _threshold(self, run: Run) -> float:
+    def _threshold(self, run: SimulatedJob) -> float:
         queue = self._queue(run)
         return THRESHOLDS[queue] if queue < len(THRESHOLDS) else math.inf

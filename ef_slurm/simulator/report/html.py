@@ -13,13 +13,13 @@ from markupsafe import Markup
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.report import svg
 from ef_slurm.simulator.report.series import (
-    FATE_LABELS,
-    Fate,
+    OUTCOME_LABELS,
+    JobOutcome,
     Window,
     allocation,
     coarsened,
-    fate,
-    fates_over_time,
+    outcome_of,
+    outcomes_over_time,
     time_line,
     time_unit,
     window,
@@ -41,7 +41,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
+class GanttChart:
     """The allocation of one policy: a drawing area, and what to draw in it."""
 
     key: str
@@ -68,7 +68,7 @@ def run_page(result: Result) -> str:
         Section(
             "Deadlines",
             "Jobs by time of submission, and what became of them.",
-            Markup(svg.fates(fates_over_time(result.runs, shown))),
+            Markup(svg.outcomes(outcomes_over_time(result.runs, shown))),
             _legend(result),
         ),
         Section(
@@ -146,8 +146,8 @@ def _world(result: Result, shown: Window) -> Markup:
             "seconds": round(shown.seconds, 1),
             "unit": unit,
             "unitName": unit_name,
-            "colours": [svg.COLOURS[one] for one in Fate],
-            "fates": [FATE_LABELS[one] for one in Fate],
+            "colours": [svg.COLOURS[one] for one in JobOutcome],
+            "fates": [OUTCOME_LABELS[one] for one in JobOutcome],
             "jobs": [
                 [
                     run.job.id,
@@ -163,7 +163,7 @@ def _world(result: Result, shown: Window) -> Markup:
     )
 
 
-def _map(key: str, result: Result, shown: Window) -> Map:
+def _map(key: str, result: Result, shown: Window) -> GanttChart:
     """One policy's allocation: [fate, finish, reshapes] by job, and the rectangles."""
     numbers, runs = result.metrics, result.runs
     exact = allocation(runs, numbers.gpus_per_node, _gpus(numbers))
@@ -173,7 +173,7 @@ def _map(key: str, result: Result, shown: Window) -> Map:
         "end": round(max((r.end for r in rectangles), default=shown.end) - shown.start, 1),
         "jobs": [
             [
-                int(fate(run)),
+                int(outcome_of(run)),
                 None if run.finished is None else round(run.finished - shown.start, places),
                 run.reshapes,
             ]
@@ -190,7 +190,7 @@ def _map(key: str, result: Result, shown: Window) -> Map:
             for r in sorted(rectangles, key=lambda r: r.start)
         ],
     }
-    return Map(key, numbers.policy, _json(data), duration(width) if width else "")
+    return GanttChart(key, numbers.policy, _json(data), duration(width) if width else "")
 
 
 def _decimals(shown: Window) -> int | None:
@@ -204,8 +204,10 @@ def _json(data: object) -> Markup:
 
 def _legend(*results: Result, drawn: bool = False) -> tuple[tuple[str, str], ...]:
     """The fates that occur; with `drawn`, only those of jobs that ever held a GPU."""
-    present = {fate(run) for result in results for run in result.runs if run.stretches or not drawn}
-    return tuple((svg.COLOURS[one], FATE_LABELS[one]) for one in Fate if one in present)
+    present = {
+        outcome_of(run) for result in results for run in result.runs if run.stretches or not drawn
+    }
+    return tuple((svg.COLOURS[one], OUTCOME_LABELS[one]) for one in JobOutcome if one in present)
 
 
 def _tiles(numbers: Metrics) -> list[Tile]:

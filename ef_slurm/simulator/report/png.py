@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ef_slurm.formats.files import write_whole
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.report.series import (
-    FATE_LABELS,
-    Fate,
+    OUTCOME_LABELS,
+    JobOutcome,
     Window,
     allocation,
-    fate,
-    fates_over_time,
+    outcome_of,
+    outcomes_over_time,
     time_line,
     time_unit,
     window,
@@ -75,7 +75,7 @@ def write_run_figure(result: Result, file: Path) -> None:
             fontweight="bold",
         )
         _draw_allocation(upper, result, shown)
-        _draw_fates(middle, result, shown)
+        _draw_outcomes(middle, result, shown)
         _draw_efficiency(lower, result, shown)
         _, unit = time_unit(shown.seconds)
         lower.set_xlabel(f"{unit} since the first submission")
@@ -107,7 +107,7 @@ def write_compare_figure(results: Sequence[Result], file: Path) -> None:
 def _draw_bars(axes: Axes, results: Sequence[Result]) -> None:
     names = [result.metrics.policy for result in results]
     ratios = [100 * (result.metrics.ratio or 0.0) for result in results]
-    colours = [COLOURS[Fate.MET] if name == "elasticflow" else "#8b98a8" for name in names]
+    colours = [COLOURS[JobOutcome.MET] if name == "elasticflow" else "#8b98a8" for name in names]
     bars = axes.bar(names, ratios, width=0.6, color=colours)
     axes.bar_label(bars, [f"{ratio:.1f} %" for ratio in ratios], padding=3, fontweight="bold")
     axes.set_ylim(0, 108)
@@ -127,13 +127,13 @@ def _draw_allocation(axes: Axes, result: Result, shown: Window) -> None:
     rectangles = [
         one for one in allocation(runs, numbers.gpus_per_node, gpus) if one.start < shown.end
     ]
-    fates = [fate(run) for run in runs]
-    drawn = {fates[one.run] for one in rectangles}
+    outcomes = [outcome_of(run) for run in runs]
+    drawn = {outcomes[one.run] for one in rectangles}
     axes.add_collection(
         PatchCollection(
             [Rectangle(((r.start - shown.start) / unit, r.row), (r.end - r.start) / unit, r.height)
              for r in rectangles],
-            facecolors=[_shade(COLOURS[fates[r.run]], r.run) for r in rectangles],
+            facecolors=[_shade(COLOURS[outcomes[r.run]], r.run) for r in rectangles],
             edgecolors="white",
             linewidths=0.15,
         )
@@ -145,7 +145,9 @@ def _draw_allocation(axes: Axes, result: Result, shown: Window) -> None:
     axes.set_ylabel("GPU")
     axes.set_title("GPU allocation by job")
     axes.legend(
-        handles=[Patch(color=COLOURS[o], label=FATE_LABELS[o]) for o in Fate if o in drawn],
+        handles=[
+            Patch(color=COLOURS[o], label=OUTCOME_LABELS[o]) for o in JobOutcome if o in drawn
+        ],
         loc="lower right",
         bbox_to_anchor=(1, 1),
         ncols=5,
@@ -155,14 +157,20 @@ def _draw_allocation(axes: Axes, result: Result, shown: Window) -> None:
     )
 
 
-def _draw_fates(axes: Axes, result: Result, shown: Window) -> None:
+def _draw_outcomes(axes: Axes, result: Result, shown: Window) -> None:
     import numpy as np
 
-    bins = fates_over_time(result.runs, shown)
+    bins = outcomes_over_time(result.runs, shown)
     unit, _ = time_unit(shown.seconds)
     edges = (bins.edges - bins.edges[0]) / unit
     level = np.zeros(len(edges) - 1)
-    for one in (Fate.MET, Fate.BEST_EFFORT, Fate.TURNED_AWAY, Fate.LATE, Fate.BROKEN):
+    for one in (
+        JobOutcome.MET,
+        JobOutcome.BEST_EFFORT,
+        JobOutcome.TURNED_AWAY,
+        JobOutcome.LATE,
+        JobOutcome.BROKEN,
+    ):
         counts = np.array(bins.counts[one], dtype=float)
         widths = np.diff(edges) * 0.85
         axes.bar(edges[:-1], counts, widths, bottom=level, align="edge", color=COLOURS[one])

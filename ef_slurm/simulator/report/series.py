@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from ef_slurm.model import JobKind
 from ef_slurm.simulator.metrics import is_broken, is_met, single_gpu_rate
-from ef_slurm.simulator.simulated_job import Run
+from ef_slurm.simulator.simulated_job import SimulatedJob
 
 Vector = NDArray[np.float64]
 
 
-class Fate(enum.IntEnum):
+class JobOutcome(enum.IntEnum):
     """What became of a job, as the figures colour it."""
 
     MET = 0
@@ -29,24 +29,24 @@ class Fate(enum.IntEnum):
     BEST_EFFORT = 4
 
 
-FATE_LABELS = {
-    Fate.MET: "deadline met",
-    Fate.TURNED_AWAY: "turned away",
-    Fate.LATE: "late",
-    Fate.BROKEN: "promise broken",
-    Fate.BEST_EFFORT: "best effort",
+OUTCOME_LABELS = {
+    JobOutcome.MET: "deadline met",
+    JobOutcome.TURNED_AWAY: "turned away",
+    JobOutcome.LATE: "late",
+    JobOutcome.BROKEN: "promise broken",
+    JobOutcome.BEST_EFFORT: "best effort",
 }
 
 
-def fate(run: Run) -> Fate:
+def outcome_of(run: SimulatedJob) -> JobOutcome:
     """What became of a job."""
     if run.job.kind is JobKind.BEST_EFFORT:
-        return Fate.BEST_EFFORT
+        return JobOutcome.BEST_EFFORT
     if is_met(run):
-        return Fate.MET
+        return JobOutcome.MET
     if is_broken(run):
-        return Fate.BROKEN
-    return Fate.LATE if run.admitted else Fate.TURNED_AWAY
+        return JobOutcome.BROKEN
+    return JobOutcome.LATE if run.admitted else JobOutcome.TURNED_AWAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Window:
         return self.end - self.start
 
 
-def window(runs: Sequence[Run]) -> Window:
+def window(runs: Sequence[SimulatedJob]) -> Window:
     """From the first submission until hardly anything happens any more.
 
     That is, until the last submission and until 98 % of the jobs that ran have let go, and a
@@ -88,7 +88,7 @@ def window(runs: Sequence[Run]) -> Window:
     return Window(start, min(ends[-1], max(most, last) + 0.03 * (most - start)))
 
 
-def allocation(runs: Sequence[Run], gpus_per_node: int, gpus: int) -> list[Rectangle]:
+def allocation(runs: Sequence[SimulatedJob], gpus_per_node: int, gpus: int) -> list[Rectangle]:
     """Which job holds which GPUs when.
 
     Blocks stand where they are in the cluster. GPUs that a policy only counted are laid out on the
@@ -180,7 +180,7 @@ class TimeLine:
     in_use: Vector
 
 
-def time_line(runs: Sequence[Run], gpus: int, shown: Window, bins: int = 400) -> TimeLine:
+def time_line(runs: Sequence[SimulatedJob], gpus: int, shown: Window, bins: int = 400) -> TimeLine:
     """Efficiency (sum of T(n)/T(1) over the cluster's GPUs) and the part of the GPUs given out."""
     edges = np.linspace(shown.start, shown.end, bins + 1)
     work = [
@@ -208,22 +208,22 @@ def _averages(pieces: list[tuple[float, float, float]], edges: Vector) -> Vector
 
 
 @dataclass(frozen=True, slots=True)
-class FateBins:
+class OutcomeBins:
     """How many jobs of each fate were submitted in each bin of time."""
 
     edges: Vector
-    counts: dict[Fate, list[int]]
+    counts: dict[JobOutcome, list[int]]
 
 
-def fates_over_time(runs: Sequence[Run], shown: Window, bins: int = 48) -> FateBins:
+def outcomes_over_time(runs: Sequence[SimulatedJob], shown: Window, bins: int = 48) -> OutcomeBins:
     """Fates by time of submission."""
     edges = np.linspace(shown.start, shown.end, bins + 1)
-    counts = {one: [0] * bins for one in Fate}
+    counts = {one: [0] * bins for one in JobOutcome}
     width = shown.seconds / bins
     for run in runs:
         place = min(bins - 1, int((run.job.submitted - shown.start) / width))
-        counts[fate(run)][place] += 1
-    return FateBins(edges, counts)
+        counts[outcome_of(run)][place] += 1
+    return OutcomeBins(edges, counts)
 
 
 def time_unit(seconds: float) -> tuple[float, str]:

@@ -10,20 +10,20 @@ from collections.abc import Sequence
 from html import escape
 
 from ef_slurm.simulator.report.series import (
-    FATE_LABELS,
-    Fate,
-    FateBins,
+    OUTCOME_LABELS,
+    JobOutcome,
+    OutcomeBins,
     TimeLine,
     ticks,
     time_unit,
 )
 
 COLOURS = {
-    Fate.MET: "#0072b2",
-    Fate.TURNED_AWAY: "#b4bcc6",
-    Fate.LATE: "#e69f00",
-    Fate.BROKEN: "#c8102e",
-    Fate.BEST_EFFORT: "#009e73",
+    JobOutcome.MET: "#0072b2",
+    JobOutcome.TURNED_AWAY: "#b4bcc6",
+    JobOutcome.LATE: "#e69f00",
+    JobOutcome.BROKEN: "#c8102e",
+    JobOutcome.BEST_EFFORT: "#009e73",
 }
 LINE_COLOURS = (
     "#0072b2",
@@ -123,7 +123,7 @@ def time_line(line: TimeLine) -> str:
     return canvas.done()
 
 
-def fates(bins: FateBins) -> str:
+def outcomes(bins: OutcomeBins) -> str:
     """Jobs by time of submission, stacked by what became of them."""
     seconds = float(bins.edges[-1] - bins.edges[0])
     totals = [sum(column) for column in zip(*bins.counts.values(), strict=True)]
@@ -134,7 +134,13 @@ def fates(bins: FateBins) -> str:
     width = seconds / len(totals)
     for place in range(len(totals)):
         level = 0
-        for one in (Fate.MET, Fate.BEST_EFFORT, Fate.TURNED_AWAY, Fate.LATE, Fate.BROKEN):
+        for one in (
+            JobOutcome.MET,
+            JobOutcome.BEST_EFFORT,
+            JobOutcome.TURNED_AWAY,
+            JobOutcome.LATE,
+            JobOutcome.BROKEN,
+        ):
             count = bins.counts[one][place]
             if not count:
                 continue
@@ -143,7 +149,7 @@ def fates(bins: FateBins) -> str:
             canvas.add(
                 f'<rect x="{left + 0.7:.1f}" y="{top:.1f}" width="{right - left - 1.4:.1f}" '
                 f'height="{bottom - top:.1f}" fill="{COLOURS[one]}">'
-                f"<title>{count} {FATE_LABELS[one]}</title></rect>"
+                f"<title>{count} {OUTCOME_LABELS[one]}</title></rect>"
             )
             level += count
     return canvas.done()
@@ -156,7 +162,7 @@ def bars(values: Sequence[tuple[str, float]], title: str) -> str:
     for place, (name, value) in enumerate(values):
         left, right = canvas.x(place + 0.2), canvas.x(place + 0.8)
         top, bottom = canvas.y(value), canvas.y(0)
-        colour = COLOURS[Fate.MET] if name == "elasticflow" else "#8b98a8"
+        colour = COLOURS[JobOutcome.MET] if name == "elasticflow" else "#8b98a8"
         canvas.add(
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
             f'height="{bottom - top:.1f}" rx="2" fill="{colour}"/>'

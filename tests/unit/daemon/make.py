@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
-from ef_slurm.daemon.observe.job_status import Facts, Reports
+from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.model import Block, JobKind, JobRequest, JobState, Overhead, QueueJob, ThroughputCurve
 from ef_slurm.slurm.types import (
     GpuCount,
@@ -90,14 +90,14 @@ def stop(generation: int = 1, at: float = NOW) -> Order:
     return Order(generation, Action.STOP, at)
 
 
-def running(block: Block, **reports: Any) -> Facts:
+def running(block: Block, **reports: Any) -> JobStatus:
     """A job that trains on a block; `reports` replace its own word."""
     values: dict[str, Any] = {"launch": launch(), "progress": progress(), "order": None}
-    return Facts(slurm_job(JobBaseState.RUNNING, on=block), Reports(**{**values, **reports}))
+    return JobStatus(slurm_job(JobBaseState.RUNNING, on=block), JobReports(**{**values, **reports}))
 
 
-def pending(asks: Block | None = None, hold: HoldKind = HoldKind.ADMIN, **other: Any) -> Facts:
-    return Facts(slurm_job(asks=asks, hold=hold, **other), Reports(), NOW - 5.0)
+def pending(asks: Block | None = None, hold: HoldKind = HoldKind.ADMIN, **other: Any) -> JobStatus:
+    return JobStatus(slurm_job(asks=asks, hold=hold, **other), JobReports(), NOW - 5.0)
 
 
 def node(name: str, gpus: int = 4, *state: str, kind: str = "") -> SlurmNode:

@@ -142,7 +142,7 @@ def until(world: World, condition: Callable[[], bool], life: Life, limit: float)
 def test_every_life_ends(story: list[tuple[str, int, float]]) -> None:
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
         world = World(Path(directory) / "queue.sqlite")
-        world.setup = replace(world.setup, uid=NOBODYS)
+        world.settings = replace(world.settings, uid=NOBODYS)
         world.restart()
         life = lived(world, story)
         until(world, world.finished, life, 50_000.0)

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ef_slurm.daemon.observe.capacity import Ground
-from ef_slurm.daemon.settings import Setup
+from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.settings import Settings
 from ef_slurm.formats.throughput import read_throughputs
 from ef_slurm.model import EventKind, IfInfeasible, Policy, planner_id
 from ef_slurm.simulator.analytic import analytic_tables
@@ -68,15 +68,15 @@ def replayed(trace: Trace, nodes: int, gpus_per_node: int) -> Shares:
             gpus_per_node=gpus_per_node,
             timing=Timing(min_job_age=1e12),
             overhead=OVERHEAD.for_cluster(nodes * gpus_per_node),
-            setup=Setup(
-                Ground(frozenset({"ef"})),
+            settings=Settings(
+                ResourceScope(frozenset({"ef"})),
                 policy=POLICY,
                 query_interval=0.0,
-                tick=0.25,
-                pulse=3600.0,
-                idle_tick=3600.0,
-                glance=1e-3,
-                replan=float("inf"),
+                tick_interval=0.25,
+                idle_report_interval=3600.0,
+                idle_interval=3600.0,
+                report_interval=1e-3,
+                replan_interval=float("inf"),
                 learn=False,
             ),
             now=0.0,

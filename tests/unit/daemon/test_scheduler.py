@@ -92,7 +92,9 @@ def test_a_job_that_slurm_forgot_is_submitted_again(world: World) -> None:
 
 
 def test_a_script_that_dies_is_failed_where_slurm_does_not_take_it_back(world: World) -> None:
-    world.setup = replace(world.setup, uid=4711)  # somebody else's job: no submission for them
+    world.settings = replace(
+        world.settings, uid=4711
+    )  # somebody else's job: no submission for them
     world.restart()
     job = world.submit(20_000, deadline=2000.0)
     world.run(60)
@@ -189,7 +191,7 @@ def test_a_command_that_knows_nothing_of_orders_runs_too(world: World) -> None:
 
 
 def test_advisory_acts_on_nothing(world: World) -> None:
-    world.setup = replace(world.setup, advisory=True)
+    world.settings = replace(world.settings, advisory=True)
     world.restart()
     job = world.submit(2_000, deadline=2000.0)
     world.run(60)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import cast
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
-from ef_slurm.daemon.observe.capacity import Ground
-from ef_slurm.daemon.observe.job_status import Reports
+from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.scheduler import Scheduler
-from ef_slurm.daemon.settings import Setup
+from ef_slurm.daemon.settings import Settings
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
@@ -142,9 +142,9 @@ class Training:
         elif order.action is Action.RELAUNCH and self.state is LaunchState.WAITING:
             self._launch(now, boot_of)
 
-    def reports(self, now: float) -> Reports:
+    def reports(self, now: float) -> JobReports:
         if self.generation == 0:
-            return Reports(order=self.order)
+            return JobReports(order=self.order)
         run = self.run or (self.slurm.restarts, 0.0)
         state = self.state
         if self.finished:
@@ -160,7 +160,7 @@ class Training:
             started_at=self.launched,
             updated_at=now,
         )
-        return Reports(launch, self._progress(now) if self.elastic else None, self.order)
+        return JobReports(launch, self._progress(now) if self.elastic else None, self.order)
 
     def _progress(self, now: float) -> Progress:
         trains = now >= self.trains_from
@@ -187,7 +187,7 @@ class Training:
 
 
 class Bench:
-    """All trainings of a world; the daemon's `Desk`."""
+    """All trainings of a world; the daemon's `StateDirs`."""
 
     def __init__(self, clock: Clock, cluster: MemoryCluster) -> None:
         self._clock = clock
@@ -196,10 +196,10 @@ class Bench:
         self.unwritable = False
         self.boot_of: Callable[[Training], float] = lambda t: t.launched + t.boot
 
-    def read(self, job: QueueJob) -> Reports:
+    def read(self, job: QueueJob) -> JobReports:
         training = self.trainings.get(job.request.slurm_job_id)
         if training is None:
-            return Reports()
+            return JobReports()
         training.advance(self._clock.now, self.boot_of)
         return training.reports(self._clock.now)
 
@@ -241,7 +241,7 @@ class World:
         gpus_per_node: int = 4,
         timing: Timing | None = None,
         overhead: Overhead | None = None,
-        setup: Setup | None = None,
+        settings: Settings | None = None,
         now: float = START,
     ) -> None:
         self.clock = Clock(now)
@@ -252,14 +252,16 @@ class World:
         self.bench = Bench(self.clock, self.cluster)
         self.path = path
         self.overhead = overhead or Overhead(start=8.0, reshape=10.0, shrink=8.0)
-        self.setup = setup or Setup(Ground(frozenset({"ef"})), idle_tick=5.0, uid=0)
+        self.settings = settings or Settings(
+            ResourceScope(frozenset({"ef"})), idle_interval=5.0, uid=0
+        )
         self.slurm: Slurm = MemorySlurm(self.cluster, self.clock)
         self.queue = Queue.open(path)
         self.scheduler = self._scheduler()
         self.arrivals: list[tuple[float, Callable[[], object]]] = []
 
     def _scheduler(self) -> Scheduler:
-        return Scheduler(self.setup, self.slurm, self.queue, self.bench, self.clock)
+        return Scheduler(self.settings, self.slurm, self.queue, self.bench, self.clock)
 
     def restart(self, slurm: Slurm | None = None) -> None:
         """The daemon dies without a word, and another one starts."""

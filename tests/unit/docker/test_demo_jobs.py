@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from demo.jobs import JOBS, OVERHEAD, SOONER, TYPICAL_START, DemoJob, Wish
 
-from ef_slurm.daemon.observe.capacity import Ground
-from ef_slurm.daemon.settings import Setup
+from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.settings import Settings
 from ef_slurm.model import (
     IfInfeasible,
     JobState,
@@ -29,8 +29,10 @@ READING = 4.0
 
 class Play:
     def __init__(self, path: Path, boot: float) -> None:
-        setup = Setup(Ground(frozenset({"ef"})), policy=Policy(offer_resolution=5.0), idle_tick=5.0)
-        self.world = World(path, overhead=Overhead.constant(OVERHEAD), setup=setup)
+        settings = Settings(
+            ResourceScope(frozenset({"ef"})), policy=Policy(offer_resolution=5.0), idle_interval=5.0
+        )
+        self.world = World(path, overhead=Overhead.constant(OVERHEAD), settings=settings)
         self.boot = boot
         self.rows: dict[str, QueueJob] = {}
         self.shares: dict[str, list[int]] = defaultdict(list)

@@ -10,8 +10,8 @@ import pytest
 from ef_slurm.model import Block, Outcome, Overhead, Schedule, Segment
 from ef_slurm.simulator.engine import Engine, Outcomes
 from ef_slurm.simulator.errors import InvariantError
-from ef_slurm.simulator.policies.base import Round, Setting
-from ef_slurm.simulator.simulated_job import Grant, Run
+from ef_slurm.simulator.policies.base import ClusterSetup, Round
+from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 from ef_slurm.simulator.trace import TraceJob, make_trace
 
 Maker = Callable[..., TraceJob]
@@ -31,7 +31,7 @@ class Scripted:
         self.asked: list[float] = []
         self.seen: list[tuple[str, ...]] = []
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:
+    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
         self.asked.append(now)
         self.seen.append(tuple(run.job.id for run in runs))
         grants: Mapping[str, Grant] = {}
@@ -47,7 +47,7 @@ class Scripted:
 def simulate(
     jobs: Sequence[TraceJob], policy: Scripted, overhead: Overhead | None = None, nodes: int = 2
 ) -> Outcomes:
-    setting = Setting(nodes, 4, overhead or Overhead())
+    setting = ClusterSetup(nodes, 4, overhead or Overhead())
     return Engine(make_trace("test", jobs), setting, policy, check=True).simulate()
 
 
@@ -146,7 +146,7 @@ def test_progress_counts_every_job_once(make_job: Maker) -> None:
     jobs = [make_job("a"), make_job("b"), make_job("never")]
     heard: list[int] = []
     policy = Scripted((0, {"a": Grant(1), "b": Grant(2)}))
-    Engine(make_trace("t", jobs), Setting(2, 4), policy, on_done=heard.append).simulate()
+    Engine(make_trace("t", jobs), ClusterSetup(2, 4), policy, on_done=heard.append).simulate()
     assert sum(heard) == 3
 
 
@@ -212,7 +212,7 @@ class Judge(Scripted):
         self._next = next_change
         self._schedule = schedule
 
-    def decide(self, now: float, runs: Sequence[Run]) -> Round:  # noqa: ARG002
+    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:  # noqa: ARG002
         grants = {run.job.id: Grant(1, schedule=self._schedule) for run in runs}
         return Round(grants, self._verdicts, self._next)
 

@@ -14,11 +14,11 @@ from ef_slurm.model import IfInfeasible, Overhead, ThroughputCurve
 from ef_slurm.simulator.engine import Engine
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.metrics import is_broken, is_met
-from ef_slurm.simulator.policies.base import Setting
+from ef_slurm.simulator.policies.base import ClusterSetup
 from ef_slurm.simulator.policies.gandiva import SLICE_SECONDS
 from ef_slurm.simulator.policies.registry import POLICIES, make_policy
 from ef_slurm.simulator.policies.themis import fair_shares
-from ef_slurm.simulator.simulated_job import Run
+from ef_slurm.simulator.simulated_job import SimulatedJob
 from ef_slurm.simulator.trace import TraceJob, make_trace
 
 Maker = Callable[..., TraceJob]
@@ -31,8 +31,8 @@ def simulate(
     gpus_per_node: int = 4,
     overhead: Overhead | None = None,
     if_infeasible: IfInfeasible = IfInfeasible.WAIT,
-) -> dict[str, Run]:
-    setting = Setting(nodes, gpus_per_node, overhead or Overhead(), if_infeasible)
+) -> dict[str, SimulatedJob]:
+    setting = ClusterSetup(nodes, gpus_per_node, overhead or Overhead(), if_infeasible)
     engine = Engine(make_trace("test", jobs), setting, make_policy(name, setting), check=True)
     return {run.job.id: run for run in engine.simulate().runs}
 
@@ -168,7 +168,7 @@ def test_chronus_without_scipy_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     monkeypatch.delitem(sys.modules, "ef_slurm.simulator.policies.chronus", raising=False)
     with pytest.raises(SimulatorError, match=r"needs scipy.*ef-slurm\[simulator\]"):
-        make_policy("chronus", Setting(1, 4))
+        make_policy("chronus", ClusterSetup(1, 4))
 
 
 def test_slurm_backfills_only_what_does_not_delay_the_first(make_job: Maker) -> None:
@@ -205,7 +205,7 @@ def test_a_job_larger_than_the_cluster_never_runs(policy: str, make_job: Maker) 
 
 def test_an_unknown_policy() -> None:
     with pytest.raises(SimulatorError, match="'lottery' is not known: one of elasticflow"):
-        make_policy("lottery", Setting(1, 4))
+        make_policy("lottery", ClusterSetup(1, 4))
 
 
 @st.composite

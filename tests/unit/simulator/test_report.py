@@ -23,13 +23,13 @@ from ef_slurm.simulator.report.png import (
     write_run_figure,
 )
 from ef_slurm.simulator.report.series import (
-    Fate,
+    JobOutcome,
     Rectangle,
     Window,
     allocation,
     coarsened,
-    fate,
-    fates_over_time,
+    outcome_of,
+    outcomes_over_time,
     ticks,
     time_line,
     window,
@@ -84,14 +84,14 @@ def test_the_time_line_averages_to_the_mean_efficiency(results: dict[str, Result
 
 def test_every_job_has_one_fate(results: dict[str, Result]) -> None:
     for result in results.values():
-        bins = fates_over_time(result.runs, window(result.runs))
-        counts = {one: sum(bins.counts[one]) for one in Fate}
+        bins = outcomes_over_time(result.runs, window(result.runs))
+        counts = {one: sum(bins.counts[one]) for one in JobOutcome}
         assert sum(counts.values()) == result.metrics.jobs
-        assert counts[Fate.MET] == result.metrics.met
-        assert counts[Fate.BEST_EFFORT] == result.metrics.best_effort_jobs
-        assert counts[Fate.BROKEN] == (result.metrics.broken_promises or 0)
-    fates = {fate(run) for run in results["tiresias"].runs}
-    assert Fate.TURNED_AWAY not in fates
+        assert counts[JobOutcome.MET] == result.metrics.met
+        assert counts[JobOutcome.BEST_EFFORT] == result.metrics.best_effort_jobs
+        assert counts[JobOutcome.BROKEN] == (result.metrics.broken_promises or 0)
+    outcomes = {outcome_of(run) for run in results["tiresias"].runs}
+    assert JobOutcome.TURNED_AWAY not in outcomes
 
 
 def test_the_window_leaves_out_a_long_tail(make_job: Callable[..., TraceJob]) -> None:

@@ -8,17 +8,23 @@ import pytest
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS, REFUSED
 from ef_slurm.cli.sbatch.script import directives
-from ef_slurm.cli.sbatch.submission_options import Asked, Mode, asked, manner, parse_span
+from ef_slurm.cli.sbatch.submission_options import (
+    Mode,
+    SubmissionOptions,
+    output_options,
+    parse_span,
+    submission_options,
+)
 from ef_slurm.model import IfInfeasible, JobKind
 
 NOW = 1_700_000_000.0
 BASE = ("--deadline=+1h", "--iterations=100", "--global-batch-size=64", "--throughput=1:2.0")
 
 
-def ask(*words: str, script: str = "") -> Asked:
+def ask(*words: str, script: str = "") -> SubmissionOptions:
     given, rest = ALL_OPTIONS.parse(words, "command line")
     assert not rest
-    return asked(given, directives(script, "job.sh"), NOW, UTC)
+    return submission_options(given, directives(script, "job.sh"), NOW, UTC)
 
 
 def test_a_deadline_job() -> None:
@@ -160,7 +166,7 @@ def test_manner() -> None:
     given, _ = ALL_OPTIONS.parse(
         ("--test-only", "--json", "--verdict-timeout=2", "--config=/x"), "command line"
     )
-    how = manner(given)
+    how = output_options(given)
     assert (how.mode, how.json, how.wait) == (Mode.TEST_ONLY, True, False)
     assert (how.verdict_timeout, how.config) == (2.0, Path("/x"))
 
@@ -169,4 +175,4 @@ def test_manner() -> None:
 def test_manners_that_exclude_each_other(words: tuple[str, str]) -> None:
     given, _ = ALL_OPTIONS.parse(words, "command line")
     with pytest.raises(UsageError, match="give one of them"):
-        manner(given)
+        output_options(given)

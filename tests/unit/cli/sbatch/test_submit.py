@@ -48,10 +48,10 @@ class Daemon:
     view: JobView
     outcome: Outcome | None = Outcome.PROMISED
     fail: dict[type, BaseException] = field(default_factory=dict)
-    asked: list[Request] = field(default_factory=list)
+    submission_options: list[Request] = field(default_factory=list)
 
     def ask(self, request: Request) -> Response:
-        self.asked.append(request)
+        self.submission_options.append(request)
         error = self.fail.get(type(request))
         if error is not None:
             raise error
@@ -113,7 +113,7 @@ def test_a_promise(world: World) -> None:
     script = world.prepared.state_dir / "script"
     assert script.read_text() == "#!/bin/sh\ntrue\n"
     assert script.stat().st_mode & 0o700 == 0o700
-    registered = world.daemon.asked[0]
+    registered = world.daemon.submission_options[0]
     assert isinstance(registered, Register)
     assert registered.job.slurm_job_id == slurm_job.job_id
 
@@ -132,7 +132,7 @@ def test_slurm_refuses_and_nothing_is_left(world: World) -> None:
         submit(prepared, world.daemon, world.slurm, 1.0)
     assert world.jobs() == []
     assert not world.prepared.state_dir.exists()
-    assert world.daemon.asked == []
+    assert world.daemon.submission_options == []
 
 
 def test_the_daemon_refuses_and_nothing_is_left(world: World) -> None:
@@ -174,7 +174,7 @@ def test_given_up_with_control_c(world: World) -> None:
     world.daemon.fail[Withdraw] = FailureError(Failure(FailureCode.BAD_REQUEST, "too late"))
     with pytest.raises(KeyboardInterrupt):
         submit(world.prepared, world.daemon, world.slurm, 1.0)
-    assert isinstance(world.daemon.asked[-1], Withdraw)
+    assert isinstance(world.daemon.submission_options[-1], Withdraw)
     assert world.jobs() == [JobBaseState.CANCELLED]
     assert not world.prepared.state_dir.exists()
 

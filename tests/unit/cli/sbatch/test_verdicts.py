@@ -7,7 +7,7 @@ from datetime import UTC
 import pytest
 
 from ef_slurm.cli.common.errors import ExitCode
-from ef_slurm.cli.sbatch.verdicts import Shown, as_json, lines, plan_lines
+from ef_slurm.cli.sbatch.verdicts import VerdictView, as_json, lines, plan_lines
 from ef_slurm.model import (
     JobKind,
     JobRequest,
@@ -34,7 +34,7 @@ REQUEST = JobRequest(
     script="",
     deadline=NOW + 3600,
 )
-PROMISED = Shown(
+PROMISED = VerdictView(
     request=REQUEST,
     outcome=Outcome.PROMISED,
     reason=Reason(ReasonCode.STARTED, gpus=4),
@@ -55,7 +55,7 @@ REFUSED = replace(
 )
 
 
-def text(shown: Shown) -> str:
+def text(shown: VerdictView) -> str:
     return "\n".join(lines(shown, UTC, lambda name: name))
 
 

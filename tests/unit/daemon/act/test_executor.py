@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.contract import Action, LaunchState, Order
-from ef_slurm.daemon.act.executor import Actor, Refusal, action_of, arguments_of, effect_seen
+from ef_slurm.daemon.act.executor import Executor, Refusal, action_of, arguments_of, effect_seen
 from ef_slurm.daemon.act.steps import (
     Cancel,
     Hold,
@@ -21,7 +21,7 @@ from ef_slurm.daemon.act.steps import (
     Step,
     Update,
 )
-from ef_slurm.daemon.observe.job_status import Facts
+from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.model import Intent, IntentState, JobState
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmUnavailableError
 from ef_slurm.slurm.types import HoldKind, JobBaseState
@@ -38,11 +38,11 @@ from tests.unit.daemon.make import (
 from tests.unit.daemon.world import World
 
 
-def intent(step: Step, facts: Facts) -> Intent:
-    return Intent(1, 1, 1, action_of(step), arguments_of(step, facts), IntentState.OPEN, NOW, NOW)
+def intent(step: Step, status: JobStatus) -> Intent:
+    return Intent(1, 1, 1, action_of(step), arguments_of(step, status), IntentState.OPEN, NOW, NOW)
 
 
-ENDED = Facts(slurm_job(JobBaseState.CANCELLED))
+ENDED = JobStatus(slurm_job(JobBaseState.CANCELLED))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,9 @@ ENDED = Facts(slurm_job(JobBaseState.CANCELLED))
         (Cancel(), pending(), ENDED),
     ],
 )
-def test_an_effect_is_seen_when_it_is_there(step: Step, before: Facts, after: Facts) -> None:
+def test_an_effect_is_seen_when_it_is_there(
+    step: Step, before: JobStatus, after: JobStatus
+) -> None:
     meant = intent(step, before)
     assert not effect_seen(meant, before)
     assert effect_seen(meant, after)
@@ -81,29 +83,29 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.queue.close()
 
 
-def actor(world: World) -> Actor:
-    return Actor(world.slurm, world.queue, world.bench, world.clock)
+def actor(world: World) -> Executor:
+    return Executor(world.slurm, world.queue, world.bench, world.clock)
 
 
 def test_a_lost_answer_leaves_the_intent_open(world: World) -> None:
     job = world.submit(1000, deadline=600.0)
-    facts = Facts(world.slurm.job(job.request.slurm_job_id))
+    status = JobStatus(world.slurm.job(job.request.slurm_job_id))
     world.cluster.answers_lost = 1
     with pytest.raises(SlurmUnavailableError):
-        actor(world).act(job, facts, Hold(), "test")
+        actor(world).execute(job, status, Hold(), "test")
     (open_one,) = world.queue.intents.unfinished()
     assert open_one.state is IntentState.OPEN
     assert open_one.attempts == 1
     # It was done all the same, and the next look closes it.
-    actor(world).settle(job, Facts(world.slurm.job(job.request.slurm_job_id)))
+    actor(world).settle(job, JobStatus(world.slurm.job(job.request.slurm_job_id)))
     assert not world.queue.intents.unfinished()
 
 
 def test_a_refusal_is_told_in_slurms_words(world: World) -> None:
     job = world.submit(1000, deadline=600.0)
-    facts = Facts(world.slurm.job(job.request.slurm_job_id))
+    status = JobStatus(world.slurm.job(job.request.slurm_job_id))
     bad = replace(TWO_NODES, nodes=("n1", "nowhere"))
-    refusal = actor(world).act(job, facts, Update(bad), "test")
+    refusal = actor(world).execute(job, status, Update(bad), "test")
     assert isinstance(refusal, Refusal)
     assert "node" in refusal.message
     assert not world.queue.intents.unfinished()
@@ -112,31 +114,31 @@ def test_a_refusal_is_told_in_slurms_words(world: World) -> None:
 
 def test_a_job_that_slurm_does_not_know(world: World) -> None:
     job = world.submit(1000, deadline=600.0)
-    facts = Facts(replace(world.slurm.job(job.request.slurm_job_id), job_id=999))
+    status = JobStatus(replace(world.slurm.job(job.request.slurm_job_id), job_id=999))
     with pytest.raises(NoSuchJobError):
-        actor(world).act(job, facts, Hold(), "test")
+        actor(world).execute(job, status, Hold(), "test")
     assert not world.queue.intents.unfinished()
 
 
 def test_another_step_overtakes_an_unfinished_one(world: World) -> None:
     job = world.submit(1000, deadline=600.0)
-    facts = Facts(world.slurm.job(job.request.slurm_job_id))
+    status = JobStatus(world.slurm.job(job.request.slurm_job_id))
     world.cluster.answers_lost = 1
     with pytest.raises(SlurmUnavailableError):
-        actor(world).act(job, facts, Update(TWO_NODES), "test")
-    assert isinstance(actor(world).act(job, facts, Hold(), "test"), Facts)
+        actor(world).execute(job, status, Update(TWO_NODES), "test")
+    assert isinstance(actor(world).execute(job, status, Hold(), "test"), JobStatus)
     assert not world.queue.intents.unfinished()
     assert world.queue.jobs.get(job.id).state is JobState.NEW
 
 
 def test_a_time_limit_counts_from_the_first_start(world: World) -> None:
     job = world.submit(1000, deadline=600.0)
-    facts = Facts(world.slurm.job(job.request.slurm_job_id))
+    status = JobStatus(world.slurm.job(job.request.slurm_job_id))
     started = replace(
         job,
         request=replace(job.request, max_time=3600.0),
         first_started_at=world.clock.now - 1800.0,
     )
-    after = actor(world).act(started, facts, Update(TWO_NODES), "test")
-    assert isinstance(after, Facts)
+    after = actor(world).execute(started, status, Update(TWO_NODES), "test")
+    assert isinstance(after, JobStatus)
     assert after.slurm.requested.time_limit == 1800.0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.contract import Action, LaunchState, Order, Phase
-from ef_slurm.daemon.act.next_step import Patience, Situation, next_step
+from ef_slurm.daemon.act.next_step import Conditions, Timeouts, next_step
 from ef_slurm.daemon.act.steps import (
     Do,
     Done,
@@ -24,7 +24,7 @@ from ef_slurm.daemon.act.steps import (
     Update,
     Wait,
 )
-from ef_slurm.daemon.observe.job_status import Facts, Reports
+from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.model import Block
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.unit.daemon.make import (
@@ -40,12 +40,12 @@ from tests.unit.daemon.make import (
     stop,
 )
 
-PATIENCE = Patience()
-PLAIN = Situation()
+PATIENCE = Timeouts()
+PLAIN = Conditions()
 
 
-def step(facts: Facts, target: Block | None, situation: Situation = PLAIN) -> Next:
-    return next_step(facts, target, situation, PATIENCE, NOW)
+def step(status: JobStatus, target: Block | None, conditions: Conditions = PLAIN) -> Next:
+    return next_step(status, target, conditions, PATIENCE, NOW)
 
 
 class TestStart:
@@ -53,42 +53,44 @@ class TestStart:
         assert step(pending(hold=HoldKind.NONE), TWO_NODES) == Do(Hold())
 
     def test_gpus_that_are_not_free_are_waited_for(self) -> None:
-        assert isinstance(step(pending(), TWO_NODES, Situation(free=False)), Wait)
+        assert isinstance(step(pending(), TWO_NODES, Conditions(free=False)), Wait)
 
     def test_the_shape_is_told_even_if_slurm_seems_to_have_it(self) -> None:
         """The begin time that Slurm puts on a requeued job is lifted by the update only."""
         assert step(pending(TWO_NODES), TWO_NODES) == Do(Update(TWO_NODES))
 
     def test_what_was_read_back_is_released(self) -> None:
-        assert step(pending(TWO_NODES), TWO_NODES, Situation(updated=True)) == Do(
+        assert step(pending(TWO_NODES), TWO_NODES, Conditions(updated=True)) == Do(
             Release(TWO_NODES)
         )
 
     def test_what_was_changed_meanwhile_is_told_again(self) -> None:
-        assert step(pending(ELSEWHERE), TWO_NODES, Situation(updated=True)) == Do(Update(TWO_NODES))
+        assert step(pending(ELSEWHERE), TWO_NODES, Conditions(updated=True)) == Do(
+            Update(TWO_NODES)
+        )
 
     def test_a_job_that_ran_waits_for_the_next_second(self) -> None:
-        facts = replace(pending(TWO_NODES, restarts=1), seen_pending=NOW - 0.5)
-        later = step(facts, TWO_NODES, Situation(updated=True))
+        status = replace(pending(TWO_NODES, restarts=1), seen_pending=NOW - 0.5)
+        later = step(status, TWO_NODES, Conditions(updated=True))
         assert later == Do(Release(TWO_NODES))  # NOW is a whole second
-        facts = replace(facts, seen_pending=NOW)
-        assert step(facts, TWO_NODES, Situation(updated=True)) == Wait(
+        status = replace(status, seen_pending=NOW)
+        assert step(status, TWO_NODES, Conditions(updated=True)) == Wait(
             "the next whole second", NOW + 1.0
         )
 
     def test_the_nodes_first_end_a_run_that_slurm_has_forgotten(self) -> None:
         seen = NOW - 5.0
-        facts = replace(pending(TWO_NODES), reports=Reports(launch()), seen_pending=seen)
-        waiting = step(facts, TWO_NODES, Situation(updated=True))
+        status = replace(pending(TWO_NODES), reports=JobReports(launch()), seen_pending=seen)
+        waiting = step(status, TWO_NODES, Conditions(updated=True))
         assert isinstance(waiting, Wait)
         assert waiting.until == seen + PATIENCE.forgotten
-        later = replace(facts, seen_pending=NOW - PATIENCE.forgotten)
-        assert step(later, TWO_NODES, Situation(updated=True)) == Do(Release(TWO_NODES))
+        later = replace(status, seen_pending=NOW - PATIENCE.forgotten)
+        assert step(later, TWO_NODES, Conditions(updated=True)) == Do(Release(TWO_NODES))
 
     def test_a_released_job_is_waited_for_and_given_up(self) -> None:
-        facts = pending(TWO_NODES, hold=HoldKind.NONE, reason="Resources")
-        assert isinstance(step(facts, TWO_NODES, Situation(released=NOW - 10)), Wait)
-        failed = step(facts, TWO_NODES, Situation(released=NOW - PATIENCE.start))
+        status = pending(TWO_NODES, hold=HoldKind.NONE, reason="Resources")
+        assert isinstance(step(status, TWO_NODES, Conditions(released=NOW - 10)), Wait)
+        failed = step(status, TWO_NODES, Conditions(released=NOW - PATIENCE.start))
         assert isinstance(failed, Failed)
         assert "Resources" in failed.why
 
@@ -115,10 +117,10 @@ class TestVacate:
         assert step(waiting, None) == Do(Requeue())
 
     def test_an_order_of_an_older_launch_does_not_count(self) -> None:
-        facts = running(
+        status = running(
             TWO_NODES, launch=launch(generation=2), progress=progress(generation=2), order=stop(1)
         )
-        assert step(facts, None) == Do(OrderStop(2))
+        assert step(status, None) == Do(OrderStop(2))
 
     def test_a_command_that_never_reports_is_requeued(self) -> None:
         old = launch(started_at=NOW - PATIENCE.check_in)
@@ -131,7 +133,7 @@ class TestVacate:
     def test_it_ends_held_by_an_operator(self) -> None:
         assert step(pending(hold=HoldKind.USER), None) == Do(Hold())
         assert step(pending(hold=HoldKind.ADMIN), None) == Done()
-        own = Situation(hold=HoldKind.USER)
+        own = Conditions(hold=HoldKind.USER)
         assert step(pending(hold=HoldKind.USER), None, own) == Done()
 
 
@@ -147,7 +149,7 @@ class TestShrink:
 
     def test_where_it_was_refused_it_is_requeued(self) -> None:
         waiting = running(FOUR_NODES, launch=launch(LaunchState.WAITING), order=stop())
-        assert step(waiting, TWO_NODES, Situation(in_place=False)) == Do(Requeue())
+        assert step(waiting, TWO_NODES, Conditions(in_place=False)) == Do(Requeue())
 
     def test_after_the_resize_it_is_relaunched(self) -> None:
         waiting = running(TWO_NODES, launch=launch(LaunchState.WAITING), order=stop())
@@ -166,7 +168,7 @@ class TestShrink:
 
 blocks = st.sampled_from([TWO_NODES, FOUR_NODES, ELSEWHERE, Block("gpu", ("n1",), 2)])
 situations = st.builds(
-    Situation,
+    Conditions,
     free=st.booleans(),
     updated=st.booleans(),
     released=st.none() | st.floats(NOW - 100, NOW),
@@ -183,7 +185,7 @@ orders = st.none() | st.builds(
 
 
 @st.composite
-def any_facts(draw: st.DrawFn) -> Facts:
+def any_facts(draw: st.DrawFn) -> JobStatus:
     state = draw(st.sampled_from(JobBaseState))
     on = draw(blocks) if state is JobBaseState.RUNNING else None
     job = slurm_job(
@@ -194,36 +196,38 @@ def any_facts(draw: st.DrawFn) -> Facts:
         flags=frozenset(draw(st.sets(st.sampled_from(["COMPLETING", "REQUEUED"])))),
         restarts=draw(st.integers(0, 1)),
     )
-    facts = running(TWO_NODES, launch=draw(launches), progress=draw(reports), order=draw(orders))
-    return Facts(job, facts.reports, draw(st.none() | st.floats(NOW - 100, NOW)))
+    status = running(TWO_NODES, launch=draw(launches), progress=draw(reports), order=draw(orders))
+    return JobStatus(job, status.reports, draw(st.none() | st.floats(NOW - 100, NOW)))
 
 
 @given(any_facts(), st.none() | blocks, situations)
-def test_no_step_is_ever_unsafe(facts: Facts, target: Block | None, situation: Situation) -> None:
-    following = next_step(facts, target, situation, PATIENCE, NOW)
+def test_no_step_is_ever_unsafe(
+    status: JobStatus, target: Block | None, conditions: Conditions
+) -> None:
+    following = next_step(status, target, conditions, PATIENCE, NOW)
     if not isinstance(following, Do):
         return
-    job = facts.slurm
+    job = status.slurm
     match following.step:
         case Release(block):
             assert block == target
-            assert situation.free
-            assert situation.updated
-            assert facts.asks_for(block)
+            assert conditions.free
+            assert conditions.updated
+            assert status.asks_for(block)
         case Update(block):
             assert block == target
-            assert facts.held
-            assert situation.free
+            assert status.held
+            assert conditions.free
         case Requeue() | OrderStop():
-            assert target is None or not facts.holds(target)
+            assert target is None or not status.holds(target)
             assert not job.is_pending
         case Resize(block):
-            assert facts.waiting
+            assert status.waiting
             assert job.batch_host in block.nodes
             assert set(block.nodes) < set(job.nodes)
         case OrderRelaunch():
             assert target is not None
-            assert facts.holds(target)
+            assert status.holds(target)
         case Hold():
             assert job.is_pending
     assert not job.is_final
@@ -231,4 +235,4 @@ def test_no_step_is_ever_unsafe(facts: Facts, target: Block | None, situation: S
 
 @pytest.mark.parametrize("state", [s for s in JobBaseState if s.value in ("COMPLETED", "FAILED")])
 def test_what_has_ended_is_left_alone(state: JobBaseState) -> None:
-    assert step(Facts(slurm_job(state)), TWO_NODES) == Done()
+    assert step(JobStatus(slurm_job(state)), TWO_NODES) == Done()

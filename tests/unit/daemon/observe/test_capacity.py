@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 from ef_slurm.daemon.act.free_gpus import open_ledger
-from ef_slurm.daemon.observe.capacity import OVERDUE, Ground, cluster_of
+from ef_slurm.daemon.observe.capacity import OVERDUE_SECONDS, ResourceScope, cluster_of
 from ef_slurm.model import Block, Outage
 from ef_slurm.slurm.types import HoldKind, JobBaseState, Observation, SlurmJob, SlurmReservation
 from tests.unit.daemon.make import ELSEWHERE, NOW, TWO_NODES, node, slurm_job
 
-GROUND = Ground(frozenset({"ef"}))
+SCOPE = ResourceScope(frozenset({"ef"}))
 
 
 def seen(*nodes: Any, jobs: tuple[SlurmJob, ...] = (), reservations: Any = ()) -> Observation:
@@ -20,8 +20,10 @@ def seen(*nodes: Any, jobs: tuple[SlurmJob, ...] = (), reservations: Any = ()) -
     return Observation(NOW, by_id, nodes, reservations)
 
 
-def outages(observation: Observation, ground: Ground = GROUND) -> dict[str, tuple[Outage, ...]]:
-    (group,) = cluster_of(observation, ground, {1}).groups
+def outages(
+    observation: Observation, scope: ResourceScope = SCOPE
+) -> dict[str, tuple[Outage, ...]]:
+    (group,) = cluster_of(observation, scope, {1}).groups
     return {node.name: node.outages for node in group.nodes}
 
 
@@ -47,7 +49,7 @@ def test_others_jobs_are_gone_until_their_time_limit() -> None:
 def test_an_overdue_job_is_not_over_yet() -> None:
     late = slurm_job(JobBaseState.RUNNING, on=TWO_NODES, job_id=2, end_time=NOW - 5)
     found = outages(seen(node("n1"), node("n2"), jobs=(late,)))
-    assert found["n1"] == (Outage(0.0, NOW + OVERDUE, 4),)
+    assert found["n1"] == (Outage(0.0, NOW + OVERDUE_SECONDS, 4),)
 
 
 def test_reservations_take_nodes_and_ours_gives_them() -> None:
@@ -55,21 +57,21 @@ def test_reservations_take_nodes_and_ours_gives_them() -> None:
     mine = SlurmReservation("ef", 0.0, NOW + 1e6, ("n1",))
     observation = seen(node("n1"), node("n2"), reservations=(maintenance, mine))
     assert Outage(NOW + 100, NOW + 200) in outages(observation)["n1"]
-    inside = outages(observation, Ground(frozenset({"ef"}), reservation="ef"))
+    inside = outages(observation, ResourceScope(frozenset({"ef"}), reservation="ef"))
     assert inside == {"n1": (Outage(NOW + 100, NOW + 200),)}
 
 
 def test_types_and_order() -> None:
     observation = seen(node("b1", kind="a100"), node("b2", kind="a100"), node("t1", kind="t4"))
-    ground = Ground(frozenset({"ef"}), order=("b2", "b1"))
-    groups = cluster_of(observation, ground, ()).groups
+    scope = ResourceScope(frozenset({"ef"}), order=("b2", "b1"))
+    groups = cluster_of(observation, scope, ()).groups
     assert [group.gpu_type for group in groups] == ["a100", "t4"]
     assert [one.name for one in groups[0].nodes] == ["b2", "b1"]
 
 
 def test_other_partitions_and_nodes_without_gpus_are_not_ours() -> None:
-    assert cluster_of(seen(node("c1", 0)), GROUND, ()).groups == ()
-    assert cluster_of(seen(node("n1")), Ground(frozenset({"other"})), ()).groups == ()
+    assert cluster_of(seen(node("c1", 0)), SCOPE, ()).groups == ()
+    assert cluster_of(seen(node("n1")), ResourceScope(frozenset({"other"})), ()).groups == ()
 
 
 def test_the_ledger_counts_what_is_really_free() -> None:

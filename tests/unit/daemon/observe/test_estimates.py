@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ef_slurm.daemon.observe.calibration import FIRST_WINDOW, Learner
+from ef_slurm.daemon.observe.calibration import FIRST_WINDOW_SECONDS, Calibration
 from ef_slurm.daemon.observe.estimates import (
     MARGIN,
     TOLERANCE,
-    Knowledge,
+    Estimates,
     Overheads,
     Rates,
     calibrated,
@@ -79,39 +79,39 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
 
 
 def test_a_start_is_measured_and_known_after_a_restart(queue: Queue) -> None:
-    knowledge = Knowledge()
-    learner = Learner(knowledge, queue)
+    estimates = Estimates()
+    calibration = Calibration(estimates, queue)
     since = NOW - 100.0
     job = row(running=Running(TWO_NODES, since, since + 30.0))
-    learner.expect(1, ChangeKind.START, since)
-    learner.watch(job, running(TWO_NODES), NOW)
-    assert knowledge.overheads.estimate(1, TOLD).start == 7.0  # 6 s and the margin
-    again = Knowledge()
-    Learner(again, queue).recall()
+    calibration.expect(1, ChangeKind.START, since)
+    calibration.observer(job, running(TWO_NODES), NOW)
+    assert estimates.overheads.estimate(1, TOLD).start == 7.0  # 6 s and the margin
+    again = Estimates()
+    Calibration(again, queue).recall()
     assert again.overheads.estimate(1, TOLD).start == 7.0
 
 
 def test_an_older_launch_tells_nothing_about_a_reshape(queue: Queue) -> None:
-    knowledge = Knowledge()
-    learner = Learner(knowledge, queue)
+    estimates = Estimates()
+    calibration = Calibration(estimates, queue)
     job = row(running=Running(TWO_NODES, NOW, NOW + 30.0))
-    learner.expect(1, ChangeKind.RESHAPE, NOW)
-    learner.watch(job, running(TWO_NODES), NOW)
-    assert knowledge.overheads.estimate(1, TOLD) == TOLD
+    calibration.expect(1, ChangeKind.RESHAPE, NOW)
+    calibration.observer(job, running(TWO_NODES), NOW)
+    assert estimates.overheads.estimate(1, TOLD) == TOLD
 
 
 def test_a_rate_is_taken_over_a_window(queue: Queue) -> None:
-    knowledge = Knowledge()
-    learner = Learner(knowledge, queue)
+    estimates = Estimates()
+    calibration = Calibration(estimates, queue)
     job = row(running=Running(TWO_NODES, NOW - 100, NOW - 70))
-    at = NOW + FIRST_WINDOW
-    assert not learner.watch(job, running(TWO_NODES), NOW)
+    at = NOW + FIRST_WINDOW_SECONDS
+    assert not calibration.observer(job, running(TWO_NODES), NOW)
     later = running(TWO_NODES, progress=progress(iteration=650, updated_at=at))
-    assert learner.watch(job, later, at)  # 5 a second where the curve says 10
-    assert knowledge.rates.of(1) == {8: 5.0}
+    assert calibration.observer(job, later, at)  # 5 a second where the curve says 10
+    assert estimates.rates.of(1) == {8: 5.0}
     relaunched = running(
         TWO_NODES,
         launch=launch(generation=2),
         progress=progress(generation=2, iteration=700, updated_at=at + 500),
     )
-    assert not learner.watch(job, relaunched, at + 500)
+    assert not calibration.observer(job, relaunched, at + 500)

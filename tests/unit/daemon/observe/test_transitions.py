@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ef_slurm.contract import LaunchState, Phase
-from ef_slurm.daemon.observe.job_status import Facts, Reports
-from ef_slurm.daemon.observe.transitions import News, follow, vanished
+from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
+from ef_slurm.daemon.observe.transitions import Transition, derive_transition, on_missing
 from ef_slurm.model import (
     EventKind,
     Intent,
@@ -34,81 +34,83 @@ from tests.unit.daemon.make import (
 HELD = Running(TWO_NODES, NOW - 100.0, NOW - 70.0)
 
 
-def news(job: QueueJob, facts: Facts, intent: Intent | None = None, **options: object) -> News:
+def transition(
+    job: QueueJob, status: JobStatus, intent: Intent | None = None, **options: object
+) -> Transition:
     lost = options.get("lost", ())
     assert isinstance(lost, tuple)
-    return follow(job, facts, intent, NOW, operator=True, lost_nodes=lost)
+    return derive_transition(job, status, intent, NOW, operator=True, lost_nodes=lost)
 
 
 def release(state: IntentState = IntentState.EXECUTED, restarts: int = 0) -> Intent:
     return Intent(1, 1, 1, IntentAction.RELEASE, {"restarts": restarts}, state, NOW - 2, NOW - 2)
 
 
-def ended(state: JobBaseState, **reports: object) -> Facts:
+def ended(state: JobBaseState, **reports: object) -> JobStatus:
     job = slurm_job(state, exit_code=1, end_time=NOW - 1.0)
     values = {"launch": launch(), "progress": progress(), **reports}
-    return Facts(job, Reports(**values))  # type: ignore[arg-type]
+    return JobStatus(job, JobReports(**values))  # type: ignore[arg-type]
 
 
 class TestProgress:
     def test_reports_become_the_row(self) -> None:
-        job = news(row(running=HELD), running(TWO_NODES)).job
+        job = transition(row(running=HELD), running(TWO_NODES)).job
         assert (job.iteration, job.rate, job.checkpoint_iteration) == (500.0, 10.0, 400.0)
         assert job.first_started_at == NOW - 100.0
 
     def test_it_trains_from_its_first_iteration_on(self) -> None:
         starting = row(JobState.STARTING, running=HELD)
         told = running(TWO_NODES, progress=progress(first_iteration_at=None))
-        assert news(starting, told).to is None
-        assert news(starting, running(TWO_NODES)).to is JobState.RUNNING
+        assert transition(starting, told).to is None
+        assert transition(starting, running(TWO_NODES)).to is JobState.RUNNING
 
     def test_a_report_of_an_older_launch_says_nothing(self) -> None:
         old = running(TWO_NODES, launch=launch(generation=2), progress=progress(iteration=900))
-        assert news(row(running=HELD, iteration=700.0), old).job.iteration == 700.0
+        assert transition(row(running=HELD, iteration=700.0), old).job.iteration == 700.0
 
     def test_what_is_in_no_checkpoint_is_gone_when_it_stops(self) -> None:
-        facts = replace(pending(), reports=Reports(launch(), progress(), None))
-        job = news(row(JobState.PAUSED, iteration=500.0), facts).job
+        status = replace(pending(), reports=JobReports(launch(), progress(), None))
+        job = transition(row(JobState.PAUSED, iteration=500.0), status).job
         assert job.iteration == 400.0
 
 
 class TestBehindOurBack:
     def test_a_lost_node_is_named(self) -> None:
-        told = news(row(running=HELD), pending(restarts=1, hold=HoldKind.NONE), lost=("n2",))
+        told = transition(row(running=HELD), pending(restarts=1, hold=HoldKind.NONE), lost=("n2",))
         assert told.to is JobState.ADMITTED or told.to is JobState.PAUSED
         assert told.job.running is None
         assert told.replan
-        assert told.tales[0].kind is EventKind.NODE
-        assert "n2" in told.tales[0].message
+        assert told.entries[0].kind is EventKind.NODE
+        assert "n2" in told.entries[0].message
 
     def test_the_owners_hold_takes_it_out_of_the_plan(self) -> None:
-        told = news(row(running=HELD), pending(restarts=1, hold=HoldKind.USER))
+        told = transition(row(running=HELD), pending(restarts=1, hold=HoldKind.USER))
         assert told.to is JobState.HELD
         assert told.actor_is_owner
 
     def test_a_run_that_slurm_has_forgotten_is_nobodys_hold(self) -> None:
         for hold in HoldKind:
-            facts = replace(pending(hold=hold), reports=Reports(launch()))
-            told = news(row(running=HELD, first_started_at=NOW - 500), facts)
+            status = replace(pending(hold=hold), reports=JobReports(launch()))
+            told = transition(row(running=HELD, first_started_at=NOW - 500), status)
             assert told.to is JobState.PAUSED
             assert "forgotten" in told.why
             assert told.settled is None
 
     def test_our_own_release_is_no_requeue(self) -> None:
         job = row(JobState.STARTING, running=HELD)
-        assert news(job, pending(hold=HoldKind.NONE), release()).to is None
-        assert news(job, pending(hold=HoldKind.ADMIN), release(IntentState.OPEN)).to is None
+        assert transition(job, pending(hold=HoldKind.NONE), release()).to is None
+        assert transition(job, pending(hold=HoldKind.ADMIN), release(IntentState.OPEN)).to is None
 
     def test_a_second_requeue_while_it_starts_is_noticed(self) -> None:
         job = row(JobState.STARTING, running=HELD, first_started_at=NOW - 500)
-        told = news(job, pending(hold=HoldKind.NONE, restarts=1), release(restarts=0))
+        told = transition(job, pending(hold=HoldKind.NONE, restarts=1), release(restarts=0))
         assert told.to is JobState.PAUSED
 
     def test_our_own_requeue_is_none_of_theirs(self) -> None:
-        assert news(row(JobState.STOPPING, running=HELD), pending(restarts=1)).to is None
+        assert transition(row(JobState.STOPPING, running=HELD), pending(restarts=1)).to is None
 
     def test_without_a_block_to_go_to_it_is_paused(self) -> None:
-        assert news(row(JobState.STOPPING), pending(restarts=1)).to is JobState.PAUSED
+        assert transition(row(JobState.STOPPING), pending(restarts=1)).to is JobState.PAUSED
 
     @pytest.mark.parametrize(
         ("before", "after"),
@@ -120,21 +122,21 @@ class TestBehindOurBack:
     )
     def test_released_again_it_goes_back(self, before: JobState, after: JobState) -> None:
         held = row(JobState.HELD, held_from=before, first_started_at=NOW - 500)
-        assert news(held, pending(hold=HoldKind.USER)).to is None
-        assert news(held, pending(hold=HoldKind.NONE)).to is after
+        assert transition(held, pending(hold=HoldKind.USER)).to is None
+        assert transition(held, pending(hold=HoldKind.NONE)).to is after
 
     def test_an_owners_release_may_come_as_a_comment(self) -> None:
         held = row(JobState.HELD, held_from=JobState.RUNNING, first_started_at=NOW - 500)
-        facts = pending(hold=HoldKind.USER)
-        asked = replace(facts.slurm.requested, comment=OWNER_RELEASED)
-        told = replace(facts, slurm=replace(facts.slurm, requested=asked))
-        assert news(held, told).to is JobState.PAUSED
+        status = pending(hold=HoldKind.USER)
+        asked = replace(status.slurm.requested, comment=OWNER_RELEASED)
+        told = replace(status, slurm=replace(status.slurm, requested=asked))
+        assert transition(held, told).to is JobState.PAUSED
 
 
 class TestEnds:
     def test_in_time(self) -> None:
         finished = launch(LaunchState.FINISHED)
-        told = news(row(running=HELD), ended(JobBaseState.COMPLETED, launch=finished))
+        told = transition(row(running=HELD), ended(JobBaseState.COMPLETED, launch=finished))
         assert (told.to, told.settled) == (JobState.COMPLETED, PromiseOutcome.KEPT)
         assert told.job.iteration == 10_000
 
@@ -142,12 +144,12 @@ class TestEnds:
         finished = ended(JobBaseState.COMPLETED, launch=launch(LaunchState.FINISHED))
         job = row(running=HELD)
         late = replace(job, request=replace(job.request, deadline=NOW - 60.0))
-        assert news(late, finished).settled is PromiseOutcome.BROKEN
+        assert transition(late, finished).settled is PromiseOutcome.BROKEN
         graceful = replace(late, request=replace(late.request, grace=120.0))
-        assert news(graceful, finished).settled is PromiseOutcome.KEPT_IN_GRACE
+        assert transition(graceful, finished).settled is PromiseOutcome.KEPT_IN_GRACE
 
     def test_cancelled(self) -> None:
-        told = news(row(running=HELD), ended(JobBaseState.CANCELLED))
+        told = transition(row(running=HELD), ended(JobBaseState.CANCELLED))
         assert (told.to, told.settled) == (JobState.CANCELLED, PromiseOutcome.RELEASED)
 
     def test_failed_by_its_own_word(self) -> None:
@@ -156,39 +158,39 @@ class TestEnds:
             launch=launch(LaunchState.FAILED),
             progress=progress(Phase.FAILED, message="no such file"),
         )
-        told = news(row(running=HELD), failed)
+        told = transition(row(running=HELD), failed)
         assert (told.to, told.job.note) == (JobState.FAILED, "no such file")
 
     def test_a_script_that_dies_is_tried_three_times(self) -> None:
         job = row(running=HELD, first_started_at=NOW - 500)
         for times in (1, 2):
-            told = news(job, ended(JobBaseState.FAILED, progress=None))
+            told = transition(job, ended(JobBaseState.FAILED, progress=None))
             assert (told.to, told.job.fruitless) == (JobState.PAUSED, times)
-            again = news(replace(told.job, state=JobState.PAUSED), ended(JobBaseState.FAILED))
+            again = transition(replace(told.job, state=JobState.PAUSED), ended(JobBaseState.FAILED))
             assert again.to is None
             job = replace(told.job, state=JobState.RUNNING, running=HELD)
-        assert news(job, ended(JobBaseState.FAILED, progress=None)).to is JobState.FAILED
+        assert transition(job, ended(JobBaseState.FAILED, progress=None)).to is JobState.FAILED
 
     def test_a_newer_checkpoint_clears_the_count(self) -> None:
-        job = news(row(running=HELD, fruitless=2), running(TWO_NODES)).job
+        job = transition(row(running=HELD, fruitless=2), running(TWO_NODES)).job
         assert job.fruitless == 0
 
     def test_a_node_failure_is_not_its_fault(self) -> None:
-        told = news(row(running=HELD, fruitless=2), ended(JobBaseState.NODE_FAIL))
+        told = transition(row(running=HELD, fruitless=2), ended(JobBaseState.NODE_FAIL))
         assert told.to in (JobState.PAUSED, JobState.ADMITTED)
 
     def test_a_completed_script_without_a_finished_training_goes_on(self) -> None:
-        told = news(row(running=HELD), ended(JobBaseState.COMPLETED))
+        told = transition(row(running=HELD), ended(JobBaseState.COMPLETED))
         assert told.to in (JobState.PAUSED, JobState.ADMITTED)
 
     def test_an_unknown_state_is_never_final(self) -> None:
-        assert news(row(running=HELD), Facts(slurm_job(JobBaseState.UNKNOWN))).to is None
+        assert transition(row(running=HELD), JobStatus(slurm_job(JobBaseState.UNKNOWN))).to is None
 
 
 def test_what_slurm_forgot_is_known_from_its_last_word() -> None:
     job = row(running=HELD)
-    assert vanished(job, Reports(launch(LaunchState.FINISHED)), NOW).to is JobState.COMPLETED
-    assert vanished(job, Reports(launch(LaunchState.FAILED)), NOW).to is JobState.FAILED
-    lost = vanished(job, Reports(launch(), progress()), NOW)
+    assert on_missing(job, JobReports(launch(LaunchState.FINISHED)), NOW).to is JobState.COMPLETED
+    assert on_missing(job, JobReports(launch(LaunchState.FAILED)), NOW).to is JobState.FAILED
+    lost = on_missing(job, JobReports(launch(), progress()), NOW)
     assert (lost.to, lost.settled) == (JobState.LOST, PromiseOutcome.BROKEN)
     assert "iteration 400" in lost.job.note

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.contract import Phase
-from ef_slurm.daemon.observe.estimates import Knowledge
+from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.plan.planner_input import (
-    SILENCE,
+    SILENCE_SECONDS,
     fit,
     planner_job,
     planner_jobs,
@@ -32,7 +32,7 @@ def test_the_last_report_is_carried_forward() -> None:
 
 def test_but_not_without_end() -> None:
     silent = remaining(TRAINING, running(TWO_NODES), NOW + 10_000)
-    assert silent == 9500.0 - 10.0 * SILENCE
+    assert silent == 9500.0 - 10.0 * SILENCE_SECONDS
 
 
 def test_a_job_that_stops_gains_nothing() -> None:
@@ -57,11 +57,11 @@ def test_a_late_start_is_pushed_back() -> None:
 
 
 def test_what_was_learned_replaces_what_was_told() -> None:
-    knowledge = Knowledge()
-    knowledge.overheads.add(1, ChangeKind.START, 100.0)
-    knowledge.rates.learn(1, 8, 5.0)
-    knowledge.caps[1] = 4
-    job = planner_job(TRAINING, running(TWO_NODES), knowledge, NOW)
+    estimates = Estimates()
+    estimates.overheads.add(1, ChangeKind.START, 100.0)
+    estimates.rates.learn(1, 8, 5.0)
+    estimates.caps[1] = 4
+    job = planner_job(TRAINING, running(TWO_NODES), estimates, NOW)
     assert job.overhead.start == 110.0
     assert dict(job.curves[0][1].points)[8] == 5.0
     assert job.max_gpus == 4
@@ -69,7 +69,7 @@ def test_what_was_learned_replaces_what_was_told() -> None:
 
 def test_held_and_ended_jobs_are_left_out() -> None:
     rows = [row(state, id=number) for number, state in enumerate(JobState, start=1)]
-    told = {job.id for job in planner_jobs(rows, {}, Knowledge(), NOW, without=[1])}
+    told = {job.id for job in planner_jobs(rows, {}, Estimates(), NOW, without=[1])}
     kept = {
         JobState.WAITLISTED,
         JobState.ADMITTED,
@@ -87,7 +87,7 @@ def test_only_gpu_types_that_are_there_count() -> None:
     curves = (("a100", curve), ("gpu", curve))
     both = replace(TRAINING, request=replace(TRAINING.request, curves=curves))
     assert runs_on(both, here)
-    fitted = fit(planner_job(both, None, Knowledge(), NOW), here)
+    fitted = fit(planner_job(both, None, Estimates(), NOW), here)
     assert [kind for kind, _ in fitted.curves] == ["gpu"]
     alien = replace(TRAINING, request=replace(TRAINING.request, curves=(("a100", curve),)))
     assert not runs_on(alien, here)

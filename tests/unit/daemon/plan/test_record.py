@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.daemon.plan.record import Shift, record
+from ef_slurm.daemon.plan.record import Reallocation, record
 from ef_slurm.model import (
     FOREVER,
     Block,
@@ -50,10 +50,10 @@ def decision(block: Block | None, promise: PromiseState = PromiseState.SAFE) -> 
 
 def apply(
     queue: Queue, block: Block | None, *verdicts: Verdict, at: float = NOW, **other: PromiseState
-) -> tuple[QueueJob, tuple[Shift, ...]]:
+) -> tuple[QueueJob, tuple[Reallocation, ...]]:
     plan = Plan(at, (decision(block, **other),), verdicts, FOREVER)
-    shifts = record(queue, plan, [queue.jobs.get(1)], COST)
-    return queue.jobs.get(1), shifts
+    reallocations = record(queue, plan, [queue.jobs.get(1)], COST)
+    return queue.jobs.get(1), reallocations
 
 
 def messages(queue: Queue, kind: EventKind) -> list[str]:
@@ -61,12 +61,12 @@ def messages(queue: Queue, kind: EventKind) -> list[str]:
 
 
 def test_a_promise_and_its_first_block(queue: Queue) -> None:
-    job, shifts = apply(queue, TWO_NODES, verdict())
+    job, reallocations = apply(queue, TWO_NODES, verdict())
     assert job.state is JobState.ADMITTED
     assert job.running is not None
     assert (job.running.since, job.running.trains_from) == (NOW, NOW + 30.0)
     assert job.reshapes == 0
-    assert shifts == (Shift(1, None, TWO_NODES),)
+    assert reallocations == (Reallocation(1, None, TWO_NODES),)
     promise = queue.promises.of(1)
     assert promise is not None
     assert promise.share == 8
@@ -75,28 +75,28 @@ def test_a_promise_and_its_first_block(queue: Queue) -> None:
 
 def test_the_same_place_is_no_change(queue: Queue) -> None:
     apply(queue, TWO_NODES, verdict())
-    job, shifts = apply(queue, TWO_NODES, at=NOW + 50.0)
-    assert not shifts
+    job, reallocations = apply(queue, TWO_NODES, at=NOW + 50.0)
+    assert not reallocations
     assert job.running is not None
     assert job.running.since == NOW
 
 
 def test_a_reshape_is_counted_and_charged(queue: Queue) -> None:
     apply(queue, FOUR_NODES, verdict())
-    job, (shift,) = apply(queue, TWO_NODES, at=NOW + 50.0)
-    assert shift.change is ChangeKind.SHRINK
+    job, (reallocation,) = apply(queue, TWO_NODES, at=NOW + 50.0)
+    assert reallocation.change is ChangeKind.SHRINK
     assert job.running is not None
     assert job.running.trains_from == NOW + 70.0
-    job, (shift,) = apply(queue, ELSEWHERE, at=NOW + 90.0)
-    assert shift.change is ChangeKind.RESHAPE
+    job, (reallocation,) = apply(queue, ELSEWHERE, at=NOW + 90.0)
+    assert reallocation.change is ChangeKind.RESHAPE
     assert (job.reshapes, job.last_reshape) == (2, NOW + 90.0)
 
 
 def test_a_pause_holds_nothing(queue: Queue) -> None:
     apply(queue, TWO_NODES, verdict())
-    job, (shift,) = apply(queue, None, at=NOW + 50.0)
+    job, (reallocation,) = apply(queue, None, at=NOW + 50.0)
     assert job.running is None
-    assert shift.change is None
+    assert reallocation.change is None
     assert job.reshapes == 0
 
 

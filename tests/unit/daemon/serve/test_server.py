@@ -42,8 +42,8 @@ from ef_slurm.api.messages import (
 )
 from ef_slurm.api.munge import Identity, MungeError, MungeProblem
 from ef_slurm.api.wire import Envelope, Transport
-from ef_slurm.daemon.serve.requests import Office
-from ef_slurm.daemon.serve.scheduler_calls import Errands
+from ef_slurm.daemon.serve.requests import ServerContext
+from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server, ServerError
 from ef_slurm.model import JobDetail, JobKind, JobList, JobRequest, JobState, Outcome, Story
 from ef_slurm.queue.store import Queue
@@ -96,7 +96,7 @@ class Site:
     world: World
     slurm: OwnedSlurm
     server: Server
-    errands: Errands
+    calls: SchedulerCalls
     socket: Path
     port: int
     munge: FakeMunge
@@ -123,7 +123,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     path = tmp_path / "queue.sqlite"
     World(path, now=time.time()).queue.close()
     stop, ready = threading.Event(), threading.Event()
-    errands = Errands()
+    calls = SchedulerCalls()
     worlds: list[World] = []
 
     def loop() -> None:
@@ -132,10 +132,10 @@ def site(tmp_path: Path) -> Iterator[Site]:
         ready.set()
         while not stop.is_set():
             world.clock.now = time.time()
-            errands.do()
+            calls.run_pending()
             world.bench.advance()
             world.scheduler.tick()
-            errands.wait(0.05)
+            calls.wait(0.05)
         world.queue.close()
 
     thread = threading.Thread(target=loop, daemon=True)
@@ -144,9 +144,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
     world = worlds[0]
     slurm = OwnedSlurm(world.slurm)
     munge, port = FakeMunge(), free_port()
-    office = Office(
+    context = ServerContext(
         scheduler=world.scheduler,
-        errands=errands,
+        calls=calls,
         slurm=slurm,  # type: ignore[arg-type]
         open_queue=lambda: Queue.open(path, create=False),
         cluster="memory",
@@ -158,8 +158,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
         advisory=False,
     )
     where = tmp_path / "sock"
-    server = Server(office, munge, path=where, mode=0o600, address=("127.0.0.1", port))
-    yield Site(world, slurm, server, errands, where, port, munge)
+    server = Server(context, munge, path=where, mode=0o600, address=("127.0.0.1", port))
+    yield Site(world, slurm, server, calls, where, port, munge)
     server.close()
     stop.set()
     thread.join()
@@ -342,7 +342,7 @@ class TestTcp:
 def test_a_port_in_use_is_said_so(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="in use"):
         Server(
-            site.server._office,
+            site.server._context,
             site.munge,
             path=tmp_path / "other",
             mode=0o600,
