@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import nnls  # type: ignore[import-untyped]
 
 from ef_slurm.model import ModelError, ThroughputCurve, is_power_of_two
 
