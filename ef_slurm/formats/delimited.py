@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ef_slurm.formats.errors import InputError, Problem
+from ef_slurm.formats.numbers import parse_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,8 @@ class TableFile:
         A cell that is not is noted as a problem, and None returned.
         """
         text = row.cells[column]
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
+        value = parse_number(text)
+        if value is None:
             self.complain(row.line, column, f"{text!r} is not a number")
             return None
         if value < low or (above and value == low):

@@ -1,92 +1,187 @@
-"""Throughput tables: iterations/s by model, global batch size and number of GPUs."""
+"""Throughput: iterations/s by model, global batch size and number of GPUs.
+
+The one reader of throughput tables (`ef-sim --throughputs`, `ef-sbatch --profile`) and of curves in
+an option (`ef-sbatch --throughput`). A table `<model>.csv` has one row per global batch size and
+one column per number of GPUs, a power of two::
+
+    global_batch_size,1,2,4,8
+    64,6.03,8.64,10.36,11.06
+    128,3.57,5.68,8.45,
+
+An empty cell, `nan` and 0 all mean that this many GPUs cannot run: the published tables have each
+of them. Rates may fall again beyond a peak. Whatever else stands in a cell is an error.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from ef_slurm.formats.delimited import Row, TableFile
-from ef_slurm.formats.errors import InputError
+from ef_slurm.formats.errors import FormatError, InputError
+from ef_slurm.formats.numbers import parse_count, parse_number
 from ef_slurm.model import ThroughputCurve, is_power_of_two
 
 BATCH_COLUMN = "global_batch_size"
+MOST_GPUS = 1 << 20
+"""Sizes beyond this are typing errors: no job has so many GPUs."""
 
+BatchCurves = Mapping[int, ThroughputCurve]
+"""Global batch size → curve, for one model."""
 ThroughputTables = Mapping[tuple[str, int], ThroughputCurve]
 """(Model, global batch size) → curve."""
 
+_CANNOT_RUN = frozenset({"", "nan"})
+_SIZES_WANTED = "a power of two (1, 2, 4, 8, …)"
+_RATE_WANTED = "iterations/s, or 0, nan or nothing where so many GPUs cannot run"
 
-def read_throughputs(directory: Path) -> ThroughputTables:
-    """Reads `<model>.csv` for every model of a directory.
 
-    A table's header is `global_batch_size,1,2,4,…` (numbers of GPUs, powers of two) and each row
-    holds the iterations/s of one global batch size. An empty cell, `nan` or 0 means that the size
-    cannot run.
+def parse_throughput(text: str) -> ThroughputCurve:
+    """The curve of `1:12.5,2:23,4:41`: GPUs:iterations/s, in any order.
+
+    A rate of 0 or nan means that this many GPUs cannot run, as in a table; such a pair may be left
+    out.
 
     Raises:
-        InputError: no tables, or something wrong in one; names file, line and column.
+        FormatError: it is no such list; says what is wrong and what would be right.
+
+    >>> parse_throughput("2:23, 1:12.5, 4:0").points
+    ((1, 12.5), (2, 23.0))
+    """
+    seen: set[int] = set()
+    rates: dict[int, float] = {}
+    for item in text.split(","):
+        size, colon, cell = item.partition(":")
+        if not (colon and size.strip() and cell.strip()):
+            raise FormatError(
+                f"{item.strip()!r} is not GPUs:iterations/s; write for example 1:12.5,2:23,4:41"
+            )
+        gpus = _gpus(size)
+        if gpus is None:
+            raise FormatError(f"{size.strip()!r} is not a number of GPUs: {_SIZES_WANTED}")
+        if gpus in seen:
+            raise FormatError(f"a rate on {gpus} GPUs is given twice")
+        seen.add(gpus)
+        rate = _rate(cell.strip())
+        if rate is None:
+            raise FormatError(
+                f"{cell.strip()!r} is not a rate on {gpus} GPUs: "
+                "iterations/s, or 0 or nan where so many cannot run"
+            )
+        if rate:
+            rates[gpus] = rate
+    if not rates:
+        raise FormatError("no number of GPUs can run: give at least one rate above 0")
+    return ThroughputCurve.of(rates)
+
+
+def read_table(file: Path) -> BatchCurves:
+    """Reads the table of one model.
+
+    Raises:
+        InputError: it cannot be read, or something is wrong in it: every problem with its line,
+            column and value, and what would be valid.
+    """
+    table = TableFile(file)
+    sizes = _sizes(table)
+    table.check()
+    curves: dict[int, ThroughputCurve] = {}
+    lines: dict[int, int] = {}
+    for row in table.rows():
+        batch = _batch(row.cells[BATCH_COLUMN])
+        if batch is None:
+            table.complain(
+                row.line,
+                BATCH_COLUMN,
+                f"{row.cells[BATCH_COLUMN]!r} is not a batch size: a whole number of 1 or more",
+            )
+            continue
+        first = lines.setdefault(batch, row.line)
+        if first != row.line:
+            table.complain(
+                row.line, BATCH_COLUMN, f"batch size {batch} stands in line {first}, too"
+            )
+            continue
+        rates = _rates(table, row, sizes)
+        if rates:
+            curves[batch] = ThroughputCurve.of(rates)
+    if not lines and not table.problems:
+        table.complain(None, None, "holds a header, but no rows")
+    table.check()
+    return curves
+
+
+def read_throughputs(directory: Path) -> ThroughputTables:
+    """Reads the tables `<model>.csv` of a directory, one for every model.
+
+    Raises:
+        InputError: no tables, or something wrong in one (see `read_table`).
     """
     if not directory.is_dir():
         raise InputError.one(directory, "is not a directory of throughput tables (<model>.csv)")
     files = sorted(directory.glob("*.csv"))
     if not files:
         raise InputError.one(directory, "holds no throughput tables (<model>.csv)")
-    tables: dict[tuple[str, int], ThroughputCurve] = {}
-    for file in files:
-        for batch, curve in _read_model(file).items():
-            tables[file.stem, batch] = curve
-    return tables
-
-
-def _read_model(file: Path) -> dict[int, ThroughputCurve]:
-    table = TableFile(file)
-    sizes = _sizes(table)
-    table.check()
-    curves: dict[int, ThroughputCurve] = {}
-    for row in table.rows():
-        batch = table.number(row, BATCH_COLUMN, low=1)
-        if batch is None:
-            continue
-        if int(batch) in curves:
-            table.complain(row.line, BATCH_COLUMN, f"batch size {batch:g} stands there twice")
-            continue
-        rates = _rates(table, row, sizes)
-        if rates:
-            curves[int(batch)] = ThroughputCurve.of(rates)
-        else:
-            table.complain(row.line, None, "no number of GPUs can run: give at least one rate")
-    if not curves and not table.problems:
-        table.complain(None, None, "holds a header, but no rows")
-    table.check()
-    return curves
+    return {
+        (file.stem, batch): curve for file in files for batch, curve in read_table(file).items()
+    }
 
 
 def _sizes(table: TableFile) -> dict[str, int]:
     """Column → GPUs."""
     sizes: dict[str, int] = {}
     if BATCH_COLUMN not in table.columns:
-        table.complain(table.header_line, BATCH_COLUMN, "is missing from the header")
+        table.complain(
+            table.header_line,
+            BATCH_COLUMN,
+            f"is missing from the header: it must be {BATCH_COLUMN},1,2,4,…",
+        )
     for column in table.columns:
         if column == BATCH_COLUMN:
             continue
-        if column.isdecimal() and is_power_of_two(int(column)):
-            sizes[column] = int(column)
+        gpus = _gpus(column)
+        if gpus is None:
+            table.complain(table.header_line, column, f"is not a number of GPUs: {_SIZES_WANTED}")
+        elif gpus in sizes.values():
+            table.complain(table.header_line, column, f"{gpus} GPUs have another column, too")
         else:
-            table.complain(
-                table.header_line, column, "is not a number of GPUs: powers of two (1, 2, 4, …)"
-            )
+            sizes[column] = gpus
     if not sizes:
         table.complain(table.header_line, None, "the header has no numbers of GPUs (1, 2, 4, …)")
     return sizes
 
 
 def _rates(table: TableFile, row: Row, sizes: dict[str, int]) -> dict[int, float]:
+    """GPUs → iterations/s of a row's sizes that can run; problems are noted."""
     rates: dict[int, float] = {}
+    valid = True
     for column, gpus in sizes.items():
-        text = row.cells[column]
-        if text == "" or text.lower() == "nan":
-            continue
-        rate = table.number(row, column, low=0.0)
-        if rate is not None and rate > 0 and math.isfinite(rate):
+        rate = _rate(row.cells[column])
+        if rate is None:
+            valid = False
+            table.complain(row.line, column, f"{row.cells[column]!r} is not a rate: {_RATE_WANTED}")
+        elif rate:
             rates[gpus] = rate
+    if valid and not rates:
+        table.complain(row.line, None, "no number of GPUs can run: give at least one rate above 0")
     return rates
+
+
+def _batch(text: str) -> int | None:
+    """A global batch size, also as pandas writes it: 64.0."""
+    number = parse_number(text)
+    return int(number) if number is not None and number >= 1 and number == int(number) else None
+
+
+def _gpus(text: str) -> int | None:
+    """A size that a curve may have; None for anything else."""
+    gpus = parse_count(text)
+    return gpus if gpus is not None and gpus <= MOST_GPUS and is_power_of_two(gpus) else None
+
+
+def _rate(text: str) -> float | None:
+    """Iterations/s, 0 for "cannot run"; None where it is neither."""
+    if text.lower() in _CANNOT_RUN:
+        return 0.0
+    rate = parse_number(text)
+    return None if rate is None or rate < 0 else rate

@@ -1,29 +1,23 @@
-"""Throughput curves that a person gives: ``--throughput`` and profile files.
+"""Throughput curves that a person gives: ``--throughput`` and ``--profile``.
 
-A profile NAME is a table ``NAME.csv`` in a profile directory (the user's before the site's), or
-``TYPE/NAME.csv`` where it was measured on GPUs of that type. Its first line names the GPU counts,
-every other line is one global batch size with the iterations/s at each count, empty where it cannot
-run::
-
-    global_batch_size,1,2,4,8
-    64,6.03,8.64,10.36,11.06
-    128,3.57,5.68,8.45,
+A profile NAME is a throughput table ``NAME.csv`` in a profile directory (the user's before the
+site's), or ``TYPE/NAME.csv`` where it was measured on GPUs of that type.
+`ef_slurm.formats.throughput` reads it.
 """
 
 from __future__ import annotations
 
-import csv
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.model import ModelError, ThroughputCurve
+from ef_slurm.formats.errors import FormatError
+from ef_slurm.formats.throughput import parse_throughput, read_table
+from ef_slurm.model import ThroughputCurve
 
 Curves = tuple[tuple[str, ThroughputCurve], ...]
-
-_FIRST_COLUMN = "global_batch_size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,36 +26,6 @@ class StatedCurves:
 
     curves: Curves
     source: str
-
-
-def parse_throughput(text: str, where: str) -> ThroughputCurve:
-    """The curve of ``1:12.5,2:23,4:41`` (GPUs:iterations/s).
-
-    >>> parse_throughput("1:12.5, 2:23", "--throughput").points
-    ((1, 12.5), (2, 23.0))
-
-    Raises:
-        UsageError: it is no such list, with what is wrong.
-    """
-    rates: dict[int, float] = {}
-    for item in text.split(","):
-        gpus, colon, rate = item.partition(":")
-        try:
-            if not colon:
-                raise ValueError
-            number, value = int(gpus), float(rate)
-        except ValueError:
-            raise UsageError(
-                f"{where}: {item.strip()!r} is not GPUs:iterations/s; "
-                "write for example 1:12.5,2:23,4:41"
-            ) from None
-        if number in rates:
-            raise UsageError(f"{where}: {number} GPUs are given twice")
-        rates[number] = value
-    try:
-        return ThroughputCurve.of(rates)
-    except ModelError as error:
-        raise UsageError(f"{where}: {error}") from None
 
 
 def given_throughput(
@@ -75,7 +39,7 @@ def given_throughput(
         types: the GPU types of the site.
 
     Raises:
-        UsageError: a type that the site has not, or none where it has several.
+        UsageError: a type that the site has not, none where it has several, or no valid curve.
     """
     curves: dict[str, ThroughputCurve] = {}
     for text, where in texts:
@@ -86,7 +50,10 @@ def given_throughput(
             kind, points = only_type(gpu_type, types, where), text
         if kind in curves:
             raise UsageError(f"{where}: two curves for {kind} GPUs")
-        curves[kind] = parse_throughput(points, where)
+        try:
+            curves[kind] = parse_throughput(points)
+        except FormatError as error:
+            raise UsageError(f"{where}: {error}") from None
     if gpu_type is not None and set(curves) != {gpu_type}:
         raise UsageError(f"--gpu-type={gpu_type}: there is no --throughput for it alone")
     return StatedCurves(tuple(sorted(curves.items())), "--throughput")
@@ -121,7 +88,7 @@ def read_profile(
     """The curves of a profile for one global batch size.
 
     Raises:
-        UsageError: no such profile, no line for that batch size, or a file that is no such table.
+        UsageError: no such profile, no row for that batch size, or a file that is no such table.
     """
     if not name or "/" in name or name.startswith("."):
         raise UsageError(f"--profile={name}: expected the name of a profile, not a path")
@@ -131,7 +98,7 @@ def read_profile(
     for kind in wanted:
         for file in _candidates(name, kind, directories, plain=len(wanted) == 1):
             if file.is_file():
-                curves[kind] = _line(file, batch_size)
+                curves[kind] = _curve(file, batch_size)
                 files.append(file)
                 break
     if not curves:
@@ -161,34 +128,13 @@ def _not_found(name: str, directories: Sequence[Path], types: Sequence[str]) -> 
     )
 
 
-def _line(file: Path, batch_size: int) -> ThroughputCurve:
-    """The curve of one batch size."""
+def _curve(file: Path, batch_size: int) -> ThroughputCurve:
+    """The curve of one global batch size."""
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            rows = [row for row in csv.reader(stream) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{file}: cannot be read: {error}") from None
-    if not rows or rows[0][0].strip() != _FIRST_COLUMN:
-        raise UsageError(f"{file}:1: the first line must be {_FIRST_COLUMN},1,2,4,…")
-    counts = [_number(cell, file, 1, int) for cell in rows[0][1:]]
-    sizes = []
-    for number, row in enumerate(rows[1:], start=2):
-        size = _number(row[0], file, number, int)
-        sizes.append(size)
-        if size != batch_size:
-            continue
-        cells = zip(counts, row[1:], strict=False)
-        rates = {n: _number(cell, file, number, float) for n, cell in cells if cell.strip()}
-        try:
-            return ThroughputCurve.of({int(n): rate for n, rate in rates.items()})
-        except ModelError as error:
-            raise UsageError(f"{file}:{number}: {error}") from None
-    known = ", ".join(str(size) for size in sizes) or "none"
-    raise UsageError(f"{file}: no line for a global batch size of {batch_size}; there is {known}")
-
-
-def _number(cell: str, file: Path, line: int, kind: type[int] | type[float]) -> float:
-    try:
-        return kind(cell)
-    except ValueError:
-        raise UsageError(f"{file}:{line}: {cell.strip()!r} is not a number") from None
+        curves = read_table(file)
+    except FormatError as error:
+        raise UsageError(str(error)) from None
+    if batch_size not in curves:
+        known = ", ".join(map(str, sorted(curves)))
+        raise UsageError(f"{file}: no row for a global batch size of {batch_size}; it has {known}")
+    return curves[batch_size]
