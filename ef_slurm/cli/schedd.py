@@ -10,7 +10,7 @@ import click
 
 from ef_slurm.cli.common.entry import configuration, own_version, paint, run_click
 from ef_slurm.cli.common.errors import CommandError, ExitCode
-from ef_slurm.cli.common.formatting import Tone
+from ef_slurm.cli.common.tone import Tone
 
 PROGRAM = "ef-schedd"
 

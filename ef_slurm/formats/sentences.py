@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from ef_slurm.formats.times import format_host_instant
 from ef_slurm.model import FOREVER, Outcome, Reason, ReasonCode, Verdict
 
 NameOf = Callable[[str], str]
@@ -21,7 +21,7 @@ def instant(at: float | None) -> str:
         return "an unknown time"
     if at == FOREVER:
         return "further notice"
-    return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(at))
+    return format_host_instant(at)
 
 
 def gpus(count: int | None) -> str:

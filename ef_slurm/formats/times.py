@@ -1,4 +1,6 @@
-"""Points in time as people write them: all that sbatch takes for --begin and --deadline, and more.
+"""Points in time: the only place that reads or prints them. UTC epoch seconds inside, always.
+
+People may write (`parse_instant`) all that sbatch takes for --begin and --deadline, and more:
 
 - `HH:MM[:SS] [AM|PM]`, `midnight`, `noon`, `elevenses`, `fika`, `teatime`: the next such moment;
 - `today`, `tomorrow`, `MMDD[YY]`, `MM/DD[/YY]`, `MM.DD[.YY]`, `YYYY-MM-DD`: that day at 00:00, or
@@ -8,7 +10,8 @@
 - `uts1735689600`: UTC epoch seconds;
 - ISO 8601 with a zone: `2026-01-31T12:00:00+01:00`, `…Z`.
 
-The words are those of sbatch(1), --begin. Pure: `now` and the zone come from the caller.
+The words are those of sbatch(1), --begin. Slurm's own output has `parse_slurm_time`.
+Pure: `now` and the zone come from the caller.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+from ef_slurm.formats.durations import DurationError, parse_counts
 
 FORMS = (
     "HH:MM[:SS], noon, tomorrow, MM/DD[/YY], YYYY-MM-DD[THH:MM[:SS]], now+2hours, +6h, "
@@ -29,28 +34,16 @@ _NAMED_TIMES = {
     "fika": time(15),
     "teatime": time(16),
 }
-_UNITS = {
-    "s": 1,
-    "sec": 1,
-    "second": 1,
-    "m": 60,
-    "min": 60,
-    "minute": 60,
-    "h": 3600,
-    "hour": 3600,
-    "d": 86400,
-    "day": 86400,
-    "w": 604800,
-    "week": 604800,
-}
-_COUNT = r"(\d+(?:\.\d+)?)\s*([a-z]*)\s*"
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\s*([ap])m)?", re.I | re.A)
 _ISO_DAY = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})", re.A)
 _SLASHED = re.compile(r"(\d{1,2})([/.])(\d{1,2})(?:\2(\d{2}))?(?!\d)", re.A)
 _PACKED = re.compile(r"(\d{2})(\d{2})(\d{2})?(?!\d)", re.A)
 _ZONED = re.compile(r"\d{4}-\d{2}-\d{2}[T ].*(?:Z|[+-]\d{2}:?\d{2})", re.I | re.A)
 _GAP = re.compile(r"[\s\-T]+", re.I)
-
+_FROM_NOW = re.compile(r"(now)?\s*(?:([+-])\s*)?(.*)", re.I | re.A | re.S)
+_EPOCH = re.compile(r"\d{1,12}", re.A)
+_SLURM_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}", re.A)
+_UNKNOWN = frozenset({"", "unknown", "none", "n/a", "(null)"})
 
 _LAST_YEAR = 2999
 _LATEST = datetime(_LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()
@@ -82,9 +75,50 @@ def parse_instant(text: str, now: float, zone: tzinfo) -> float:
     if instant > _LATEST:
         raise InstantError(f"{text!r} is after the year {_LAST_YEAR}")
     if instant <= now:
-        when = _shown(instant, zone)
-        raise InstantError(f"{text!r} is {when}: not in the future (now: {_shown(now, zone)})")
+        when, present = format_instant(instant, zone), format_instant(now, zone)
+        raise InstantError(f"{text!r} is {when}: not in the future (now: {present})")
     return instant
+
+
+def parse_epoch(text: str) -> float | None:
+    """UTC epoch seconds in digits, at most 12 of them; None where it is none.
+
+    >>> parse_epoch("1784000000"), parse_epoch("2026-09-01")
+    (1784000000.0, None)
+    """
+    stripped = text.strip()
+    return float(stripped) if _EPOCH.fullmatch(stripped) else None
+
+
+def parse_slurm_time(text: str, zone: tzinfo) -> float | None:
+    """UTC epoch seconds of a time as Slurm's commands print it; None for Unknown, None and N/A.
+
+    Args:
+        text: `2026-09-01T14:30:00`, or epoch seconds where SLURM_TIME_FORMAT is %s.
+        zone: what Slurm's local times are local to. Of a time that its clocks show twice, the
+            earlier is meant.
+
+    Raises:
+        InstantError: none of these.
+
+    >>> parse_slurm_time("1970-01-02T00:00:00", UTC), parse_slurm_time("N/A", UTC)
+    (86400.0, None)
+    """
+    stripped = text.strip()
+    if stripped.lower() in _UNKNOWN:
+        return None
+    epoch = parse_epoch(stripped)
+    if epoch is not None:
+        return epoch
+    try:
+        if _SLURM_TIME.fullmatch(stripped):
+            return datetime.fromisoformat(stripped).replace(tzinfo=zone).timestamp()
+    except (ValueError, OverflowError):
+        pass
+    raise InstantError(
+        f"{text!r} is not a time: 2026-09-01T14:30:00 or epoch seconds are "
+        "(unset SLURM_TIME_FORMAT, or set it to %s)"
+    )
 
 
 def format_instant(instant: float, zone: tzinfo) -> str:
@@ -93,7 +127,60 @@ def format_instant(instant: float, zone: tzinfo) -> str:
     >>> format_instant(0.0, UTC)
     '1970-01-01 00:00:00 UTC'
     """
-    return _shown(instant, zone)
+    return _shown(instant, "%Y-%m-%d %H:%M:%S %Z", zone)
+
+
+def format_host_instant(instant: float) -> str:
+    """The same in the time zone of this process."""
+    return _shown(instant, "%Y-%m-%d %H:%M:%S %Z", None)
+
+
+def format_iso(instant: float, zone: tzinfo) -> str:
+    """As an option to paste.
+
+    >>> format_iso(0.0, UTC)
+    '1970-01-01T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(min(instant, _LATEST), zone).isoformat(timespec="seconds")
+
+
+def format_stamp(instant: float, zone: tzinfo) -> str:
+    """For the name of a file.
+
+    >>> format_stamp(0.0, UTC)
+    '19700101-000000'
+    """
+    return _shown(instant, "%Y%m%d-%H%M%S", zone)
+
+
+def format_for_table(instant: float, now: float, zone: tzinfo) -> str:
+    """The shortest that is clear: the time of day today, month and day with it otherwise.
+
+    >>> format_for_table(3600.0, 0.0, UTC), format_for_table(90000.0, 0.0, UTC)
+    ('01:00:00', '01-02T01:00')
+    """
+    if instant <= _LATEST:
+        instant = round(instant)
+    same_day = _shown(instant, "%Y-%m-%d", zone) == _shown(now, "%Y-%m-%d", zone)
+    return _shown(instant, "%H:%M:%S" if same_day else "%m-%dT%H:%M", zone)
+
+
+def format_day(instant: float, zone: tzinfo) -> str:
+    """A heading for times of that day.
+
+    >>> format_day(0.0, UTC)
+    'Thursday 1970-01-01 (UTC)'
+    """
+    return _shown(instant, "%A %Y-%m-%d (%Z)", zone)
+
+
+def format_time_of_day(instant: float, zone: tzinfo) -> str:
+    """Under such a heading.
+
+    >>> format_time_of_day(3600.0, UTC)
+    '01:00:00'
+    """
+    return _shown(instant, "%H:%M:%S", zone)
 
 
 def _instant(text: str, now: float, zone: tzinfo) -> float:
@@ -112,20 +199,18 @@ def _instant(text: str, now: float, zone: tzinfo) -> float:
 
 def _delta(text: str) -> float:
     """Seconds in "now", "now+COUNT[UNIT]", "now-…" and "+COUNT UNIT…"."""
-    match = re.fullmatch(rf"(now)?\s*(?:([+-])\s*((?:{_COUNT})+))?", text, re.I | re.A)
-    if match is None:
+    match = _FROM_NOW.fullmatch(text)
+    assert match is not None  # every group may be empty
+    now, sign, counts = match.groups()
+    if now and not sign and not counts:
+        return 0.0
+    if not sign or not counts:
         raise InstantError(f"{text!r} is no point in time: give {FORMS}")
-    seconds = 0.0
-    counts = re.findall(_COUNT, match[3] or "", re.I | re.A)
-    for number, unit in counts:
-        if not unit and (match[1] is None or len(counts) > 1):
-            raise InstantError(f"{text!r}: {number} of what? Give a unit: s, m, h, d or w")
-        word = unit.lower()
-        factor = _UNITS.get(word, _UNITS.get(word.removesuffix("s"))) if word else 1
-        if factor is None:
-            raise InstantError(f"{text!r}: unknown unit {unit!r}: give s, m, h, d or w")
-        seconds += float(number) * factor
-    return -seconds if match[2] == "-" else seconds
+    try:
+        seconds = parse_counts(counts, bare=bool(now))
+    except DurationError as error:
+        raise InstantError(f"{text!r}: {error}") from None
+    return -seconds if sign == "-" else seconds
 
 
 def _local(text: str, now: float, zone: tzinfo) -> float:
@@ -257,5 +342,9 @@ def _on_wall(text: str, day: date, clock: time, zone: tzinfo) -> float:
     return early.timestamp()
 
 
-def _shown(instant: float, zone: tzinfo) -> str:
-    return f"{datetime.fromtimestamp(instant, zone):%Y-%m-%d %H:%M:%S %Z}"
+def _shown(instant: float, form: str, zone: tzinfo | None) -> str:
+    """In words where there is no calendar: the slowest of predictions ends no command."""
+    if not instant <= _LATEST:
+        return f"after the year {_LAST_YEAR}"
+    moment = datetime.fromtimestamp(instant, zone)
+    return (moment.astimezone() if zone is None else moment).strftime(form)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
+from ef_slurm.formats.durations import DurationError, parse_seconds
 from ef_slurm.model import Overhead
 from ef_slurm.simulator.errors import SimulatorError
 
@@ -46,12 +48,8 @@ def parse_overhead(text: str) -> OverheadModel:
     if kind == "paper" and not argument:
         return OverheadModel("paper")
     if kind == "constant" and argument:
-        try:
-            seconds = float(argument)
-        except ValueError:
-            seconds = math.nan
-        if math.isfinite(seconds) and seconds >= 0:
-            return OverheadModel(text, seconds)
+        with suppress(DurationError):
+            return OverheadModel(text, parse_seconds(argument))
     raise SimulatorError(f"overhead {text!r} is not valid: {WANTED}")
 
 

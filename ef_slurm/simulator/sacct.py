@@ -19,7 +19,6 @@ elsewhere), or epoch seconds (`SLURM_TIME_FORMAT=%s`).
 
 from __future__ import annotations
 
-import datetime
 import math
 import re
 from collections import Counter
@@ -27,11 +26,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ef_slurm.formats.delimited import Row, TableFile
+from ef_slurm.formats.durations import DurationError, parse_minutes, parse_time_limit
+from ef_slurm.formats.times import InstantError, parse_slurm_time
+from ef_slurm.formats.zone import local_zone
 
-_UNKNOWN = {"", "Unknown", "None", "N/A", "NONE", "unknown"}
-_NO_LIMIT = {"UNLIMITED", "Partition_Limit", "PARTITION_LIMIT", "INVALID", *_UNKNOWN}
-_GPU = re.compile(r"gres/gpu(?::[^=]+)?=(\d+)")
-_LIMIT = re.compile(r"(?:(?P<days>\d+)-)?(?:(?P<h>\d+):)??(?P<m>\d+)(?::(?P<s>\d+)(?:\.\d+)?)?")
+_NO_TRES = {"", "Unknown", "None", "N/A", "NONE", "unknown"}
+_GPU = re.compile(r"gres/gpu(?::[^=]+)?=(\d+)", re.A)
+_GPU_TOTAL = re.compile(r"(?:^|,)gres/gpu=(\d+)", re.A)
 
 STEP = "job steps"
 DUPLICATE = "earlier runs of requeued jobs"
@@ -104,6 +105,7 @@ class _Reader:
 
     def __init__(self, table: TableFile) -> None:
         self._table = table
+        self._zone = local_zone()
         self._id = self._column("JobID", "JobIDRaw")
         self._submit = self._column("Submit")
         self._start = self._column("Start")
@@ -157,9 +159,9 @@ class _Reader:
     def _gpus(self, row: Row) -> int:
         for column in self._tres:
             text = row.cells[column]
-            if text in _UNKNOWN:
+            if text in _NO_TRES:
                 continue
-            total = re.search(r"(?:^|,)gres/gpu=(\d+)", text)
+            total = _GPU_TOTAL.search(text)
             if total:
                 return int(total[1])
             return sum(int(count) for count in _GPU.findall(text))
@@ -167,35 +169,22 @@ class _Reader:
 
     def _time(self, row: Row, column: str) -> float | None:
         """Epoch seconds, infinite for unknown, None (and a problem) for anything else."""
-        text = row.cells[column]
-        if text in _UNKNOWN:
-            return math.inf
-        if text.isdecimal():
-            return float(text)
         try:
-            return datetime.datetime.fromisoformat(text).timestamp()
-        except ValueError:
-            self._table.complain(
-                row.line,
-                column,
-                f"{text!r} is not a time: 2026-09-01T14:30:00 or epoch seconds are "
-                "(unset SLURM_TIME_FORMAT, or set it to %s)",
-            )
+            instant = parse_slurm_time(row.cells[column], self._zone)
+        except InstantError as error:
+            self._table.complain(row.line, column, str(error))
             return None
+        return math.inf if instant is None else instant
 
     def _limit(self, row: Row) -> float | None:
         """Seconds, infinite for none, None (and a problem) for anything else."""
-        raw, column = "TimelimitRaw", "Timelimit"
-        if raw in row.cells and row.cells[raw].isdecimal():
-            return 60.0 * int(row.cells[raw])
-        text = row.cells.get(column, "")
-        if text in _NO_LIMIT:
-            return math.inf
-        match = _LIMIT.fullmatch(text)
-        if match is None:
-            self._table.complain(
-                row.line, column, f"{text!r} is not a time limit: [days-]hours:minutes:seconds"
-            )
+        minutes = parse_minutes(row.cells.get("TimelimitRaw", ""))
+        if minutes is not None:
+            return minutes
+        text, column = row.cells.get("Timelimit", ""), "Timelimit"
+        try:
+            limit = parse_time_limit(text)
+        except DurationError as error:
+            self._table.complain(row.line, column, str(error))
             return None
-        days, hours, minutes, seconds = (int(match[part] or 0) for part in ("days", "h", "m", "s"))
-        return 86400.0 * days + 3600 * hours + 60 * minutes + seconds
+        return math.inf if limit is None else limit

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from ef_slurm.formats.numbers import parse_number
 from ef_slurm.model import IfInfeasible, ThroughputCurve
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.metrics import gpu_seconds, is_met
@@ -68,13 +69,10 @@ def parse_scaling(text: str, max_growth: float) -> Scaling:
     kind, _, argument = text.partition(":")
     if kind == "linear" and not argument:
         return Scaling(text, float, max_growth)
-    try:
-        value = float(argument)
-    except ValueError:
-        value = math.nan
-    if kind == "amdahl" and 0 <= value <= 1:
+    value = parse_number(argument)
+    if value is not None and kind == "amdahl" and 0 <= value <= 1:
         return Scaling(text, lambda gpus: 1 / (value + (1 - value) / gpus), max_growth)
-    if kind == "power" and 0 < value <= 1:
+    if value is not None and kind == "power" and 0 < value <= 1:
         return Scaling(text, lambda gpus: gpus**value, max_growth)
     raise SimulatorError(f"scaling {text!r} is not valid: {SCALING_WANTED}")
 

@@ -1,1 +1,1 @@
-"""What all commands share: exit codes, options, formatting, the way to the daemon (`connect`)."""
+"""What all commands share: exit codes, options, tones, the way to the daemon (`connect`)."""

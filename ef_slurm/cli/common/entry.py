@@ -14,7 +14,7 @@ import click
 from ef_slurm.api.client import FailureError, UnreachableError
 from ef_slurm.api.messages import FailureCode
 from ef_slurm.cli.common.errors import CommandError, ExitCode
-from ef_slurm.cli.common.formatting import Tone
+from ef_slurm.cli.common.tone import Tone
 from ef_slurm.formats.times import InstantError
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.siteconfig.errors import SiteConfigError

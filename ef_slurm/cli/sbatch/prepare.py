@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import math
 import os
 import re
 import secrets
@@ -12,14 +11,14 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
 
-from ef_slurm.cli.common import formatting
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.sbatch.curves import StatedCurves, given_throughput, read_profile
 from ef_slurm.cli.sbatch.options import SCRUBBED_VARIABLES
 from ef_slurm.cli.sbatch.script import Script
 from ef_slurm.cli.sbatch.submission_options import SubmissionOptions
 from ef_slurm.contract import DEFAULT_CHECKPOINT_SECONDS
-from ef_slurm.formats.durations import format_duration
+from ef_slurm.formats.durations import format_duration, whole_minutes
+from ef_slurm.formats.times import format_stamp
 from ef_slurm.launch import LaunchError, LaunchRequest, render
 from ef_slurm.model import JobRequest, Overhead
 from ef_slurm.siteconfig.tables import SiteConfig
@@ -51,7 +50,7 @@ def state_dir_name(name: str, now: float, zone: tzinfo) -> str:
 
     Not the Slurm job id: Slurm recycles those, and another job's checkpoints would lie there.
     """
-    stamp = formatting.iso(now, zone)[:19].replace("-", "").replace(":", "").replace("T", "-")
+    stamp = format_stamp(now, zone)
     word = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:40] or "job"
     return f"{stamp}-{word}-{secrets.token_hex(2)}"
 
@@ -174,5 +173,4 @@ def _limit(wanted: SubmissionOptions, curves: StatedCurves, longest: float, now:
     else:
         slowest = min(curve.points[0][1] for _, curve in curves.curves)
         need = 2.0 * wanted.iterations / slowest
-    minutes = math.ceil((need + _LEAST_MARGIN) / 60)
-    return format_duration(min(minutes * 60.0, longest))
+    return format_duration(min(whole_minutes(need + _LEAST_MARGIN), longest))

@@ -6,14 +6,15 @@ import enum
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.sbatch.options import PASSED_NAMES, REFUSED
-from ef_slurm.formats.durations import DurationError, parse_duration
-from ef_slurm.formats.times import InstantError, parse_instant
+from ef_slurm.formats.durations import parse_duration, parse_finite_duration, parse_seconds
+from ef_slurm.formats.numbers import parse_count
+from ef_slurm.formats.times import parse_instant
 from ef_slurm.model import IfInfeasible, JobKind
 
 DEFAULT_GRACE = 0.25
@@ -98,7 +99,7 @@ class _Values:
             return None
         try:
             return parse(option.value)
-        except (ValueError, DurationError, InstantError) as error:
+        except ValueError as error:
             raise UsageError(f"{option.where}: {option.option.flag}: {error}") from None
 
     def whole(self, name: str) -> int | None:
@@ -129,7 +130,7 @@ def output_options(command_line: Sequence[ParsedOption]) -> OutputOptions:
         parsable=values.has("parsable"),
         quiet=values.has("quiet"),
         wait=values.has("wait"),
-        verdict_timeout=values.parsed("verdict-timeout", _seconds),
+        verdict_timeout=values.parsed("verdict-timeout", parse_seconds),
         config=None if config is None else Path(config),
     )
 
@@ -167,9 +168,9 @@ def submission_options(
         profile=profile,
         gpu_type=values.text("gpu-type"),
         max_gpus=values.whole("max-gpus"),
-        overhead=values.parsed("overhead", _seconds),
+        overhead=values.parsed("overhead", parse_seconds),
         max_batch_per_gpu=values.whole("max-batch-per-gpu"),
-        checkpoint_interval=values.parsed("checkpoint-interval", parse_span),
+        checkpoint_interval=values.parsed("checkpoint-interval", parse_finite_duration),
         state_dir=None if state_dir is None else Path(state_dir),
         job_name=values.text("job-name"),
         partition=values.text("partition"),
@@ -207,7 +208,7 @@ def _kind(values: _Values, now: float, zone: tzinfo) -> tuple[JobKind, float | N
         )
     if not values.has("soft"):
         return JobKind.DEADLINE, deadline, 0.0
-    grace = values.parsed("soft", parse_span)
+    grace = values.parsed("soft", parse_finite_duration)
     if grace is None:
         grace = DEFAULT_GRACE * (deadline - now)
     return JobKind.SOFT_DEADLINE, deadline, grace
@@ -252,40 +253,8 @@ def _passed(given: Sequence[ParsedOption]) -> tuple[str, ...]:
     return tuple(option.text for option in given if option.option.name in PASSED_NAMES)
 
 
-def _whole(text: str) -> float:
-    number = int(text) if text.isascii() and text.isdecimal() else 0
-    if number < 1:
+def _whole(text: str) -> int:
+    number = parse_count(text)
+    if not number:
         raise ValueError(f"{text!r} is not a whole number of 1 or more")
     return number
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0.0 <= seconds < math.inf:
-        raise ValueError(f"{text!r} is not a number of seconds, 0 or more")
-    return seconds
-
-
-def parse_span(text: str) -> float:
-    """Seconds in a length of time as people write it (``90s``, ``1h30m``) or as Slurm does.
-
-    >>> parse_span("1h30m"), parse_span("0:30"), parse_span("10")
-    (5400.0, 30.0, 600.0)
-
-    Raises:
-        ValueError: it is neither.
-    """
-    try:
-        seconds = parse_duration(text)
-    except DurationError as error:
-        # A length of time from a zero is a point in time after it.
-        try:
-            seconds = parse_instant(f"+{text.strip().removeprefix('+')}", 0.0, UTC)
-        except InstantError:
-            raise ValueError(f"{error}, or 90s, 30m, 1h30m, 2d") from None
-    if math.isinf(seconds):
-        raise ValueError(f"{text!r}: it must end")
-    return seconds

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from ef_slurm.cli.common import formatting
 from ef_slurm.cli.common.errors import ExitCode
 from ef_slurm.formats.codec import encode
-from ef_slurm.formats.sentences import reason_sentence
-from ef_slurm.formats.times import format_instant
+from ef_slurm.formats.durations import describe_duration
+from ef_slurm.formats.sentences import gpus, reason_sentence
+from ef_slurm.formats.times import format_instant, format_iso
 from ef_slurm.model import JobKind, JobRequest, Outcome, Reason, Schedule
 
 _PASTE_SECONDS = 5.0
@@ -96,8 +96,13 @@ def plan_lines(schedule: Schedule, zone: tzinfo) -> Iterator[str]:
     """The plan, a line per share."""
     for part in schedule:
         start = format_instant(part.start, zone)
-        length = formatting.span(part.end - part.start) if math.isfinite(part.end) else "open end"
-        yield f"  {start}  {formatting.gpus(part.gpus):>8} of {part.gpu_type} for {length}"
+        open_end = math.isinf(part.end)
+        length = (
+            "until further notice"
+            if open_end
+            else f"for {describe_duration(part.end - part.start)}"
+        )
+        yield f"  {start}  {gpus(part.gpus):>8} of {part.gpu_type} {length}"
 
 
 def as_json(shown: VerdictView) -> dict[str, object]:
@@ -129,21 +134,21 @@ def _promised(shown: VerdictView, zone: tzinfo) -> Iterator[str]:
     enough = "is enough" if shown.share == 1 else "are enough"
     first = shown.schedule[0].gpus if shown.schedule else shown.share
     now = f"; planned now: {first}" if first != shown.share else ""
-    yield f"  share      {formatting.gpus(shown.share)} {enough}{now}"
+    yield f"  share      {gpus(shown.share)} {enough}{now}"
     yield from _times(shown, zone)
 
 
 def _times(shown: VerdictView, zone: tzinfo) -> Iterator[str]:
     if shown.start is not None:
         soon = shown.start - shown.at
-        when = f"in {formatting.span(soon)}" if soon >= 1 else "now"
+        when = f"in {describe_duration(soon)}" if soon >= 1 else "now"
         yield f"  starts     {format_instant(shown.start, zone)}, predicted ({when})"
     finish = shown.planned_finish
     if finish is not None:
-        left = f"in {formatting.span(finish - shown.at)}"
+        left = f"in {describe_duration(finish - shown.at)}"
         yield f"  finishes   {format_instant(finish, zone)}, predicted ({left})"
     if shown.slack is not None:
-        yield f"  slack      {formatting.span(shown.slack)}"
+        yield f"  slack      {describe_duration(shown.slack)}"
 
 
 def _deadline(request: JobRequest, zone: tzinfo) -> str:
@@ -151,14 +156,14 @@ def _deadline(request: JobRequest, zone: tzinfo) -> str:
         return "none"
     text = format_instant(request.deadline, zone)
     if request.kind is JobKind.SOFT_DEADLINE:
-        text += f", at most {formatting.span(request.grace)} later"
+        text += f", at most {describe_duration(request.grace)} later"
     return text
 
 
 def _offer(shown: VerdictView, zone: tzinfo) -> Iterator[str]:
     if shown.offer is not None:
         yield "  The earliest deadline that can be promised now:"
-        yield f"    --deadline={formatting.iso(shown.offer, zone)}"
+        yield f"    --deadline={format_iso(shown.offer, zone)}"
 
 
 def _why(shown: VerdictView, naming: Callable[[str], str]) -> str:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from ef_slurm.cli.common import formatting
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.common.formatting import Tone
+from ef_slurm.cli.common.tone import Tone
+from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.hostlist import compress
+from ef_slurm.formats.times import format_for_table
 from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState
 
 BAR_CELLS = 10
@@ -101,22 +102,22 @@ def _progress(job: JobView, look: Look) -> str:
 
 def _finish(job: JobView, look: Look) -> str:
     at = job.ended if job.state in FINAL else job.finish
-    return "-" if at is None else formatting.clock(at, look.now, look.zone)
+    return "-" if at is None else format_for_table(at, look.now, look.zone)
 
 
 def _time(at: float | None, look: Look) -> str:
-    return "-" if at is None else formatting.clock(at, look.now, look.zone)
+    return "-" if at is None else format_for_table(at, look.now, look.zone)
 
 
 def _slack(job: JobView, look: Look) -> str:
     left = slack(job, look.now)
-    return "-" if left is None else formatting.squeue_span(left)
+    return "-" if left is None else format_duration(left)
 
 
 def _elapsed(job: JobView, look: Look) -> str:
     if job.started is None:
         return "0:00"
-    return formatting.squeue_span((look.now if job.ended is None else job.ended) - job.started)
+    return format_duration((look.now if job.ended is None else job.ended) - job.started)
 
 
 def _where(job: JobView, look: Look) -> str:

@@ -32,6 +32,7 @@ from ef_slurm.cli.squeue.columns import (
 )
 from ef_slurm.cli.squeue.story import lines
 from ef_slurm.formats.codec import encode
+from ef_slurm.formats.durations import DurationError, parse_seconds
 from ef_slurm.formats.sentences import reason_sentence
 from ef_slurm.formats.times import format_instant
 from ef_slurm.formats.zone import local_zone
@@ -199,12 +200,9 @@ def job_as_json(job: JobView, now: float) -> dict[str, object]:
 
 def _seconds(text: str) -> float:
     try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= 86400:
-        raise UsageError(f"--watch={text}: expected seconds, 0.1 or more")
-    return seconds
+        return parse_seconds(text, least=0.1, most=86400.0)
+    except DurationError as error:
+        raise UsageError(f"--watch: {error}") from None
 
 
 def main() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 
-from ef_slurm.cli.common import formatting
 from ef_slurm.cli.squeue.columns import done, promise_word, slack
+from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.hostlist import compress
-from ef_slurm.formats.times import format_instant
+from ef_slurm.formats.sentences import gpus
+from ef_slurm.formats.times import format_day, format_instant, format_time_of_day
 from ef_slurm.model import (
     FINAL,
     Event,
@@ -35,20 +36,19 @@ def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterat
     left = slack(job, now)
     if left is not None and job.state not in FINAL:
         word = "before" if left >= 0 else "AFTER"
-        yield f"It is expected to finish {formatting.span(abs(left))} {word} its deadline."
+        yield f"It is expected to finish {describe_duration(abs(left))} {word} its deadline."
     yield ""
-    day = None
+    day = ""
     told = ""
     for event in story.events:
         # A verdict and the move to another state that it causes tell the same.
         if not everything and (event.kind in _HIDDEN or event.message == told):
             continue
         told = event.message
-        local = datetime.fromtimestamp(event.at, zone)
-        if local.date() != day:
-            day = local.date()
-            yield f"{local:%A %Y-%m-%d} ({local.tzname()})"
-        yield f"  {local:%H:%M:%S}  {_sentence(event)}"
+        if format_day(event.at, zone) != day:
+            day = format_day(event.at, zone)
+            yield day
+        yield f"  {format_time_of_day(event.at, zone)}  {_sentence(event)}"
 
 
 def _asked(job: JobView, zone: tzinfo) -> str:
@@ -57,7 +57,7 @@ def _asked(job: JobView, zone: tzinfo) -> str:
         return f"{work}, best effort"
     due = f"{work} by {format_instant(job.deadline, zone)}"
     if job.asked_kind is JobKind.SOFT_DEADLINE:
-        due += f" (at most {formatting.span(job.grace)} later)"
+        due += f" (at most {describe_duration(job.grace)} later)"
     if job.kind is JobKind.BEST_EFFORT:
         due += ", which could not be promised: it runs as best effort"
     return due
@@ -66,7 +66,7 @@ def _asked(job: JobView, zone: tzinfo) -> str:
 def _promised(promise: Promise, zone: tzinfo) -> str:
     text = (
         f"Promised on {format_instant(promise.given_at, zone)}: with at least "
-        f"{formatting.gpus(promise.share)} it finishes by {format_instant(promise.deadline, zone)} "
+        f"{gpus(promise.share)} it finishes by {format_instant(promise.deadline, zone)} "
         f"(then predicted: {format_instant(promise.finish, zone)})."
     )
     ends = {
@@ -87,12 +87,12 @@ def _present(job: JobView, now: float, zone: tzinfo) -> str:
         return f"It is {job.state.value}{when}, {percent}{code}{note}."
     text = f"It is {job.state.value}, {percent}"
     if job.share:
-        text += f", on {formatting.gpus(job.share)} of {compress(job.nodes)}"
+        text += f", on {gpus(job.share)} of {compress(job.nodes)}"
         if job.rate:
             text += f" at {job.rate:.3g} iterations/s"
     if job.finish is not None:
         text += f"; predicted finish {format_instant(job.finish, zone)}"
-        text += f", in {formatting.span(max(0.0, job.finish - now))}"
+        text += f", in {describe_duration(max(0.0, job.finish - now))}"
     if job.promise_outcome is PromiseOutcome.OPEN:
         text += f"; promise {promise_word(job).lower()}"
     if job.state is JobState.HELD and job.note:

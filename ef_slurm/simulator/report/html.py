@@ -10,6 +10,7 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from ef_slurm.formats.durations import describe_duration
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.report import svg
 from ef_slurm.simulator.report.series import (
@@ -24,7 +25,7 @@ from ef_slurm.simulator.report.series import (
     time_unit,
     window,
 )
-from ef_slurm.simulator.report.table import HEADINGS, cells, duration
+from ef_slurm.simulator.report.table import HEADINGS, cells
 from ef_slurm.simulator.simulate import Result
 
 MOST_RECTANGLES = 20_000
@@ -190,7 +191,7 @@ def _map(key: str, result: Result, shown: Window) -> GanttChart:
             for r in sorted(rectangles, key=lambda r: r.start)
         ],
     }
-    return GanttChart(key, numbers.policy, _json(data), duration(width) if width else "")
+    return GanttChart(key, numbers.policy, _json(data), describe_duration(width) if width else "")
 
 
 def _decimals(shown: Window) -> int | None:
@@ -226,7 +227,10 @@ def _tiles(numbers: Metrics) -> list[Tile]:
     ]
     if numbers.best_effort_completion_seconds is not None:
         tiles.append(
-            Tile(duration(numbers.best_effort_completion_seconds), "mean best-effort completion")
+            Tile(
+                describe_duration(numbers.best_effort_completion_seconds),
+                "mean best-effort completion",
+            )
         )
     return tiles
 

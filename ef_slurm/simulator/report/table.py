@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ef_slurm.formats.durations import describe_duration
 from ef_slurm.simulator.metrics import Metrics
 
 HEADINGS = (
@@ -36,7 +37,7 @@ def cells(numbers: Metrics) -> tuple[str, ...]:
         str(numbers.migrations),
         f"{numbers.gpu_hours:,.0f}",
         f"{numbers.efficiency:.3f}",
-        duration(numbers.best_effort_completion_seconds),
+        _or_dash(numbers.best_effort_completion_seconds),
         f"{numbers.wall_seconds:.1f} s",
         f"{numbers.peak_rss_mb:.0f} MB",
     )
@@ -65,7 +66,7 @@ def sheet(numbers: Metrics) -> str:
         ("migrations", str(numbers.migrations)),
         ("GPU-hours", f"{numbers.gpu_hours:,.1f}"),
         ("efficiency", f"{numbers.efficiency:.3f}"),
-        ("best effort done in", duration(numbers.best_effort_completion_seconds)),
+        ("best effort done in", _or_dash(numbers.best_effort_completion_seconds)),
         ("wall", f"{numbers.wall_seconds:.2f} s"),
         ("peak memory", f"{numbers.peak_rss_mb:.0f} MB"),
     )
@@ -87,19 +88,5 @@ def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) 
     return "\n".join(lines)
 
 
-def duration(seconds: float | None) -> str:
-    """Days, hours and minutes, the largest two of them.
-
-    >>> duration(93784.0), duration(59.2), duration(None)
-    ('1 d 2 h', '59 s', '-')
-    """
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    parts = ((whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"))
-    for place, (value, unit) in enumerate(parts):
-        if value:
-            rest = parts[place + 1 : place + 2]
-            tail = [f"{number} {name}" for number, name in rest if number]
-            return " ".join([f"{value} {unit}", *tail])
-    return f"{whole} s"
+def _or_dash(seconds: float | None) -> str:
+    return "-" if seconds is None else describe_duration(seconds)

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 
+from ef_slurm.formats.durations import format_minutes, whole_minutes
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.slurm.commands.job_json import parse_jobs
 from ef_slurm.slurm.commands.listing import (
@@ -204,16 +205,12 @@ def _changes(update: JobUpdate) -> list[str]:
             f"TresPerNode=gres:gpu:{update.shape.gpus_per_node}",
         ]
     if update.time_limit is not None:
-        changes.append(f"TimeLimit={_minutes(update.time_limit)}")
+        changes.append(f"TimeLimit={format_minutes(update.time_limit)}")
     if update.comment is not None:
         changes.append(f"Comment={update.comment}")
     if update.start_now:
         changes.append("StartTime=now")
     return changes
-
-
-def _minutes(seconds: float) -> str:
-    return "UNLIMITED" if math.isinf(seconds) else str(math.ceil(seconds / 60))
 
 
 def _differences(update: JobUpdate, job: SlurmJob) -> list[str]:
@@ -233,8 +230,7 @@ def _differences(update: JobUpdate, job: SlurmJob) -> list[str]:
                 ("most nodes", asked.max_nodes, count),
             ]
     if update.time_limit is not None:
-        limit = update.time_limit
-        wanted = limit if math.isinf(limit) else math.ceil(limit / 60) * 60.0
+        wanted = whole_minutes(update.time_limit)
         # 22.05 tells no limit of a pending job that has none.
         seen = math.inf if asked.time_limit is None else asked.time_limit
         pairs.append(("time limit in seconds", seen, wanted))

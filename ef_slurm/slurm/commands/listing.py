@@ -10,8 +10,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 
-from ef_slurm.formats.durations import DurationError, parse_duration
+from ef_slurm.formats.durations import DurationError, parse_setting, parse_time_limit
 from ef_slurm.formats.hostlist import HostlistError, expand
+from ef_slurm.formats.times import parse_epoch
 from ef_slurm.slurm.errors import UnexpectedOutputError
 from ef_slurm.slurm.types import (
     GpuCount,
@@ -88,8 +89,8 @@ def parse_partitions(text: str) -> tuple[SlurmPartition, ...]:
             name=record["PartitionName"],
             up=record.get("State", "UP").upper() == "UP",
             nodes=_hosts(record.get("Nodes", "")),
-            max_time=_limit(record.get("MaxTime", ""), math.inf) or math.inf,
-            default_time=_limit(record.get("DefaultTime", ""), None),
+            max_time=_limit(record, "MaxTime") or math.inf,
+            default_time=_limit(record, "DefaultTime"),
             allow_accounts=_allowed(record.get("AllowAccounts", "")),
             allow_groups=_allowed(record.get("AllowGroups", "")),
             exclusive_user=record.get("ExclusiveUser", "NO").upper() == "YES",
@@ -109,8 +110,8 @@ def parse_configuration(text: str) -> SlurmConfiguration:
     return SlurmConfiguration(
         version=parse_version(settings.get("SLURM_VERSION", "")),
         cluster=settings.get("ClusterName", ""),
-        kill_wait=_seconds(settings.get("KillWait", ""), 30.0),
-        min_job_age=_seconds(settings.get("MinJobAge", ""), 300.0),
+        kill_wait=_setting(settings, "KillWait", 30.0),
+        min_job_age=_setting(settings, "MinJobAge", 300.0),
         job_requeue=settings.get("JobRequeue", "1") == "1",
         job_submit_plugins=_names(settings.get("JobSubmitPlugins", "")),
         settings=settings,
@@ -195,20 +196,19 @@ def _allowed(value: str) -> tuple[str, ...]:
 
 def _epoch(record: Mapping[str, str], key: str) -> float:
     value = record.get(key, "")
-    if re.fullmatch(r"\d+", value, re.A) is None:
+    instant = parse_epoch(value)
+    if instant is None:
         raise UnexpectedOutputError(f"scontrol wrote {key}={value}, not epoch seconds")
-    return float(value)
+    return instant
 
 
-def _limit(value: str, missing: float | None) -> float | None:
-    if value in _NOT_SET:
-        return missing
+def _limit(record: Mapping[str, str], key: str) -> float | None:
     try:
-        return parse_duration(value)
+        return parse_time_limit(record.get(key, ""))
     except DurationError as error:
-        raise UnexpectedOutputError(str(error)) from error
+        raise UnexpectedOutputError(f"scontrol wrote {key}={record[key]}: {error}") from error
 
 
-def _seconds(value: str, missing: float) -> float:
-    match = re.match(r"\d+", value, re.A)
-    return float(match[0]) if match else missing
+def _setting(settings: Mapping[str, str], key: str, default: float) -> float:
+    seconds = parse_setting(settings.get(key, ""))
+    return default if seconds is None else seconds

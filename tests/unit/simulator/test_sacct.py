@@ -71,6 +71,8 @@ def test_gpus_of_tres(table: Table, allocated: str, gpus: int) -> None:
         ("10", 600),
         ("UNLIMITED", None),
         ("Partition_Limit", None),
+        ("INVALID", None),
+        ("0", 0),
         ("", None),
     ],
 )
@@ -140,7 +142,7 @@ def test_of_a_requeued_job_the_last_run_counts(table: Table) -> None:
         (export(), "holds no finished GPU jobs; left out: nothing"),
         (export(row("1.batch")), "holds no finished GPU jobs; left out: 1 job steps"),
         (export(row(submit="Sep 1 10:00")), r"h:2: column 'Submit': 'Sep 1 10:00' is not a time"),
-        (export(row(limit="soon")), r"h:2: column 'Timelimit': 'soon' is not a time limit"),
+        (export(row(limit="soon")), r"h:2: column 'Timelimit': 'soon' is no duration: give"),
         (export(row(submit="Unknown")), r"h:2: column 'Submit': is unknown, but the job has run"),
         (export(row(job_id="")), r"h:2: column 'JobID': is empty"),
         (export("1|2"), r"h:2: 2 cells, but the header has 8"),

@@ -12,7 +12,6 @@ from ef_slurm.cli.sbatch.submission_options import (
     Mode,
     SubmissionOptions,
     output_options,
-    parse_span,
     submission_options,
 )
 from ef_slurm.model import IfInfeasible, JobKind
@@ -139,27 +138,6 @@ def test_errors(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError) as error:
         ask(*words)
     assert message in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90s", 90.0),
-        ("5m", 300.0),
-        ("1h30m", 5400.0),
-        ("0:45", 45.0),
-        ("2", 120.0),
-        ("1d", 86400.0),
-    ],
-)
-def test_spans(text: str, seconds: float) -> None:
-    assert parse_span(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "x", "UNLIMITED", "-5m"])
-def test_no_spans(text: str) -> None:
-    with pytest.raises(ValueError, match=r".+"):
-        parse_span(text)
 
 
 def test_manner() -> None:
