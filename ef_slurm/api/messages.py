@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from ef_slurm.model import (
+    BatchScript,
     JobDetail,
     JobList,
     JobRequest,
@@ -67,9 +68,13 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """Take a held Slurm job into the queue. Asked twice, it is taken once."""
+    """Take a held Slurm job into the queue, with the script that sbatch was given for it.
+
+    Asked twice, it is taken once.
+    """
 
     job: JobRequest
+    script: BatchScript
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,7 +305,7 @@ class Scheduler:
                     self._queue.jobs.move(
                         job.id, JobState.FAILED, at=self._clock(), actor=ACTOR, why=note
                     )
-                    outcome = PromiseOutcome.RELEASED
+                    outcome = PromiseOutcome.VOID
                     self._queue.promises.settle(job.id, outcome, at=self._clock(), why=note)
             self._dirty = True
         if self._lost:

@@ -31,7 +31,7 @@ from ef_slurm.model.plan import Decision, Outcome, Plan, PromiseState, Reason, R
 from ef_slurm.model.policy import Limit, Policy, RiskOrder
 from ef_slurm.model.promise import Promise, PromiseOutcome, StoredVerdict
 from ef_slurm.model.queued_job import QueueJob, newcomer, planner_id, queue_id
-from ef_slurm.model.request import JobRequest
+from ef_slurm.model.request import BatchScript, JobRequest
 from ef_slurm.model.reservation import Running, Schedule, Segment
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "FINAL",
     "FOREVER",
     "NEWCOMER",
+    "BatchScript",
     "Block",
     "ChangeKind",
     "Cluster",

@@ -36,7 +36,7 @@ class PromiseOutcome(enum.Enum):
     KEPT = "kept"
     KEPT_IN_GRACE = "kept-in-grace"
     BROKEN = "broken"
-    RELEASED = "released"  # the owner cancelled or held the job, or it failed by itself
+    VOID = "void"  # the job did not keep its own side: cancelled, held, or failed by itself
 
 
 @dataclass(frozen=True, slots=True)

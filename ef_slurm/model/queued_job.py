@@ -46,7 +46,7 @@ class QueueJob:
         plan: its plan in hand; `finish` its predicted finish.
         promise: what the last plan says about its promise.
         reason: why it has the share that it has.
-        fruitless: starts in a row that gained no iteration.
+        failed_starts: starts in a row that gained no iteration.
         ended_at: when it reached a final state.
         exit_code: of its script.
         note: the last thing that its owner should know.
@@ -71,7 +71,7 @@ class QueueJob:
     reason: Reason | None = None
     last_reshape: float = -math.inf
     reshapes: int = 0
-    fruitless: int = 0
+    failed_starts: int = 0
     ended_at: float | None = None
     exit_code: int | None = None
     note: str = ""

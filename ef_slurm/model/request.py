@@ -23,7 +23,6 @@ class JobRequest:
         overhead: seconds per start, reshape and shrink that the promise is based on.
         max_time: the user's `--time`: seconds of wall-clock time from the first start, or None.
         state_dir: the job's state directory on the shared file system.
-        script, options, arguments, directory: what sbatch was given, to submit it again.
     """
 
     slurm_job_id: int
@@ -36,7 +35,6 @@ class JobRequest:
     global_batch_size: int
     curves: tuple[tuple[str, ThroughputCurve], ...]
     state_dir: str
-    script: str
     deadline: float | None = None
     grace: float = 0.0
     if_infeasible: IfInfeasible = IfInfeasible.REJECT
@@ -47,6 +45,20 @@ class JobRequest:
     cluster: str = ""
     account: str = ""
     partition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchScript:
+    """What sbatch was given, to submit the job again. Large, so it is read only then.
+
+    Args:
+        text: the script.
+        options: sbatch options that went before it.
+        arguments: the script's own.
+        directory: where sbatch ran, and the job by default; "" for not known.
+    """
+
+    text: str
     options: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     directory: str = ""

@@ -20,7 +20,7 @@ from ef_slurm.queue.errors import (
     QueueTooNewError,
 )
 from ef_slurm.queue.filesystem import refuse_network_filesystem
-from ef_slurm.queue.schema import APPLICATION_ID, MIGRATIONS
+from ef_slurm.queue.migrations import APPLICATION_ID, MIGRATIONS
 from ef_slurm.queue.transitions import INTENT_TRANSITIONS, TRANSITIONS
 
 
@@ -104,11 +104,14 @@ class Database:
     def _migrate(self) -> None:
         if self._version() == len(MIGRATIONS) and self._transitions() == _wanted_transitions():
             return
-        with self.transaction():
+        # Only who migrates needs it, and commands that open a queue are to start fast.
+        from sqlite_utils import Database as SqliteUtils
+
+        with self.transaction(), self._translated():
+            wrapped = SqliteUtils(self._connection, recursive_triggers=False)
             # Again under the lock: another process may have been faster.
             for number in range(self._version(), len(MIGRATIONS)):
-                for statement in MIGRATIONS[number]:
-                    self.execute(statement)
+                MIGRATIONS[number](wrapped)
                 self.execute(f"PRAGMA user_version = {number + 1}")
             self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self.execute("DELETE FROM transitions")

@@ -9,6 +9,7 @@ from typing import Any
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
+    BatchScript,
     Event,
     EventKind,
     IfInfeasible,
@@ -39,8 +40,12 @@ class Jobs:
         self._events = events
         self._decoded: dict[int, QueueJob] = {}
 
-    def add(self, request: JobRequest, *, actor: str) -> QueueJob:
+    def add(self, request: JobRequest, script: BatchScript, *, actor: str) -> QueueJob:
         """A new job, not judged yet.
+
+        Args:
+            script: what to submit again where Slurm loses the job.
+            actor: who adds it, for the log.
 
         Raises:
             DuplicateJobError: its Slurm job is in the queue already.
@@ -50,6 +55,7 @@ class Jobs:
             if present is not None and present.state in ACTIVE:
                 raise DuplicateJobError(f"Slurm job {request.slurm_job_id} is in the queue already")
             job_id = self._database.insert("jobs", _request_columns(request))
+            self._database.insert("scripts", {"job_id": job_id, **_script_columns(script)})
             self._events.log(
                 Event(
                     at=request.submitted,
@@ -72,6 +78,22 @@ class Jobs:
         if row is None:
             raise NoSuchRowError(f"the queue has no job {job_id}")
         return self._job(row)
+
+    def script(self, job_id: int) -> BatchScript:
+        """What sbatch was given for a job.
+
+        Raises:
+            NoSuchRowError: there is no job of that id.
+        """
+        row = self._database.one("SELECT * FROM scripts WHERE job_id = ?", (job_id,))
+        if row is None:
+            raise NoSuchRowError(f"the queue has no job {job_id}")
+        return BatchScript(
+            text=row["text"],
+            options=codec.load_strings(row["options"]),
+            arguments=codec.load_strings(row["arguments"]),
+            directory=row["directory"],
+        )
 
     def of_slurm(self, slurm_job_id: int, cluster: str | None = None) -> QueueJob | None:
         """The latest job with that Slurm id (Slurm recycles ids), or None."""
@@ -244,10 +266,15 @@ def _request_columns(request: JobRequest) -> dict[str, Any]:
         "max_gpus": request.max_gpus,
         "max_time": request.max_time,
         "state_dir": request.state_dir,
-        "script": request.script,
-        "options": codec.dump_strings(request.options),
-        "arguments": codec.dump_strings(request.arguments),
-        "directory": request.directory,
+    }
+
+
+def _script_columns(script: BatchScript) -> dict[str, Any]:
+    return {
+        "text": script.text,
+        "options": codec.dump_strings(script.options),
+        "arguments": codec.dump_strings(script.arguments),
+        "directory": script.directory,
     }
 
 
@@ -267,7 +294,7 @@ def _changing_columns(job: QueueJob) -> dict[str, Any]:
         "reason": None if job.reason is None else codec.dump_reason(job.reason),
         "last_reshape": codec.finite(job.last_reshape),
         "reshapes": job.reshapes,
-        "fruitless": job.fruitless,
+        "failed_starts": job.failed_starts,
         "exit_code": job.exit_code,
         "note": job.note,
     }
@@ -295,10 +322,6 @@ def _request(row: Row) -> JobRequest:
         max_gpus=row["max_gpus"],
         max_time=row["max_time"],
         state_dir=row["state_dir"],
-        script=row["script"],
-        options=codec.load_strings(row["options"]),
-        arguments=codec.load_strings(row["arguments"]),
-        directory=row["directory"],
     )
 
 
@@ -324,7 +347,7 @@ def _job(row: Row) -> QueueJob:
         reason=None if reason is None else codec.load_reason(reason),
         last_reshape=float("-inf") if last is None else last,
         reshapes=row["reshapes"],
-        fruitless=row["fruitless"],
+        failed_starts=row["failed_starts"],
         ended_at=row["ended_at"],
         exit_code=row["exit_code"],
         note=row["note"],

@@ -100,7 +100,7 @@ class QueueClient:
     def _register(self, request: Register) -> Registered:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            self._queue(create=True).jobs.add(request.job, actor=request.job.owner)
+            self._queue(create=True).jobs.add(request.job, request.script, actor=request.job.owner)
         except DuplicateJobError:
             return Registered(request.job.slurm_job_id, created=False)
         return Registered(request.job.slurm_job_id, created=True)

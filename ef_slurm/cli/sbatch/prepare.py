@@ -115,7 +115,6 @@ def prepare(
         curves=curves.curves,
         curve_source=curves.source,
         state_dir=str(state_dir),
-        script=text,
         deadline=wanted.deadline,
         grace=wanted.grace,
         if_infeasible=wanted.if_infeasible,
@@ -124,10 +123,8 @@ def prepare(
         max_time=wanted.time_limit,
         cluster=config.slurm.cluster,
         partition=partition,
-        options=options,
-        directory=str(Path.cwd()),
     )
-    submission = Submission(text, options, (), request.directory, scrubbed)
+    submission = Submission(text, options, (), str(Path.cwd()), scrubbed)
     return Prepared(submission, request, state_dir, script.text)
 
 

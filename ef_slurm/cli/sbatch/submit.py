@@ -32,10 +32,11 @@ from ef_slurm.cli.sbatch.prepare import Prepared
 from ef_slurm.cli.sbatch.script import COPY_NAME
 from ef_slurm.contract import write_atomic
 from ef_slurm.formats.codec import DecodeError, decode, encode
-from ef_slurm.model import JobDetail, JobRequest, Outcome
+from ef_slurm.model import BatchScript, JobDetail, JobRequest, Outcome
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.slurm.errors import SlurmError, SlurmTimeoutError
 from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.types import Submission
 
 REQUEST_NAME = "request.json"
 """What was asked for, in the job's state directory."""
@@ -96,8 +97,9 @@ def submit(prepared: Prepared, client: Client, slurm: Slurm, patience: float) ->
     try:
         request = replace(request, account=slurm.job(submitted.job_id).account)
         file = prepared.state_dir / REQUEST_NAME
-        write_atomic(file, json.dumps(encode(request), indent=1) + "\n")
-        answer = _register(request, client, slurm, patience)
+        registration = Register(request, _batch_script(prepared.submission))
+        write_atomic(file, json.dumps(encode(registration), indent=1) + "\n")
+        answer = _register(registration, client, slurm, patience)
     except BaseException:
         _undo(request, slurm)
         raise
@@ -112,12 +114,18 @@ def resume(state_dir: Path, client: Client, slurm: Slurm, patience: float) -> An
     """
     file = state_dir / REQUEST_NAME
     try:
-        request = decode(JobRequest, json.loads(file.read_text(encoding="utf-8")), str(file))
+        registration = decode(Register, json.loads(file.read_text(encoding="utf-8")), str(file))
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}: no submission to go on with") from None
     except (ValueError, DecodeError) as error:
         raise UsageError(f"{file}: {error}") from None
-    return _register(request, client, slurm, patience)
+    return _register(registration, client, slurm, patience)
+
+
+def _batch_script(submission: Submission) -> BatchScript:
+    return BatchScript(
+        submission.script, submission.options, submission.arguments, submission.directory or ""
+    )
 
 
 def _make_state_dir(prepared: Prepared) -> None:
@@ -144,9 +152,10 @@ def _make_state_dir(prepared: Prepared) -> None:
         os.umask(before)
 
 
-def _register(request: JobRequest, client: Client, slurm: Slurm, patience: float) -> Answer:
+def _register(registration: Register, client: Client, slurm: Slurm, patience: float) -> Answer:
+    request = registration.job
     try:
-        expect(Registered, client.ask(Register(request)))
+        expect(Registered, client.ask(registration))
     except (UnreachableError, QueueError) as error:
         return Answer(request, None, str(error))
     try:

@@ -73,7 +73,7 @@ def _promised(promise: Promise, zone: tzinfo) -> str:
         PromiseOutcome.KEPT: " The promise was kept.",
         PromiseOutcome.KEPT_IN_GRACE: " The promise was kept within its grace.",
         PromiseOutcome.BROKEN: " The promise was BROKEN.",
-        PromiseOutcome.RELEASED: " The promise no longer binds.",
+        PromiseOutcome.VOID: " The promise no longer binds.",
     }
     return text + ends.get(promise.outcome, "")
 

@@ -49,7 +49,7 @@ class Orphans:
                 continue
             # A cancelled row may have been moved by its owner's own command.
             why = "cancelled by its owner"
-            self._queue.promises.settle(job.id, PromiseOutcome.RELEASED, at=now, why=why)
+            self._queue.promises.settle(job.id, PromiseOutcome.VOID, at=now, why=why)
             status = self._observer.status(job)
             if status is not None and not status.slurm.is_final:
                 # Ids are recycled: it must be the same owner's job.

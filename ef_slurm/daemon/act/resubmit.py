@@ -63,13 +63,14 @@ class Resubmitter:
     def resubmit(self, job: QueueJob) -> bool:
         """Submit a job again; False where the daemon may not, or Slurm refuses."""
         request = job.request
-        if request.uid != self._uid or not request.script:
+        script = self._queue.jobs.script(job.id)
+        if request.uid != self._uid or not script.text:
             return False
         intent = self._announce(job)
         found = self._left_by_a_crash(job, intent)
         if found is None:
             submission = Submission(
-                request.script, request.options, request.arguments, request.directory or None
+                script.text, script.options, script.arguments, script.directory or None
             )
             try:
                 found = self._slurm.submit(submission).job_id

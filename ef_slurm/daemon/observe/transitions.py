@@ -24,7 +24,7 @@ from ef_slurm.model import (
 )
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 
-MOST_FRUITLESS = 3
+MAX_FAILED_STARTS = 3
 """Runs in a row that ended badly without a newer checkpoint, after which a job is failed."""
 
 NOT_ITS_FAULT = frozenset({JobBaseState.NODE_FAIL, JobBaseState.BOOT_FAIL, JobBaseState.PREEMPTED})
@@ -132,7 +132,7 @@ def _checkpointed(job: QueueJob, reports: JobReports) -> QueueJob:
         return job
     safe = float(progress.checkpoint_iteration)
     if safe > job.checkpoint_iteration:
-        return replace(job, checkpoint_iteration=safe, fruitless=0)
+        return replace(job, checkpoint_iteration=safe, failed_starts=0)
     return job
 
 
@@ -212,7 +212,7 @@ def _pending(
                     EventKind.USER, f"{why}: it takes no part in plans until it is released"
                 ),
             ),
-            settled=PromiseOutcome.RELEASED,
+            settled=PromiseOutcome.VOID,
             replan=True,
         )
     dead = [] if job.running is None else sorted(set(job.running.block.nodes) & set(lost_nodes))
@@ -275,9 +275,9 @@ def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
     if launch is not None and launch.state is LaunchState.FAILED:
         return _lost(job, JobState.FAILED, _message(status.reports) or _failed(job), at)
     # The batch script went without its own word on why.
-    job = replace(job, fruitless=job.fruitless + 1)
-    if job.fruitless >= MOST_FRUITLESS:
-        why = f"{_failed(job)} ({job.fruitless} times without progress)"
+    job = replace(job, failed_starts=job.failed_starts + 1)
+    if job.failed_starts >= MAX_FAILED_STARTS:
+        why = f"{_failed(job)} ({job.failed_starts} times without progress)"
         return _lost(job, JobState.FAILED, why, at)
     return _revived(job, f"its batch script ended ({slurm.state.value}) before the training did")
 
@@ -303,7 +303,7 @@ def _lost(
 ) -> Transition:
     gone = replace(job, running=None, note=why, promise=PromiseState.NONE)
     deadline = job.request.deadline
-    settled = PromiseOutcome.RELEASED
+    settled = PromiseOutcome.VOID
     if to is JobState.LOST or (deadline is not None and at > deadline and not by_owner):
         settled = PromiseOutcome.BROKEN
     return Transition(gone, to, why, actor_is_owner=by_owner, settled=settled, replan=True)

@@ -35,6 +35,7 @@ from ef_slurm.model import (
     ACTIVE,
     FINAL,
     NEWCOMER,
+    BatchScript,
     JobDetail,
     JobRequest,
     JobState,
@@ -126,8 +127,8 @@ class Dispatch:
         match request:
             case Ping():
                 return self._pong()
-            case Register(job):
-                return self._register(caller, job)
+            case Register(job, script):
+                return self._register(caller, job, script)
             case Await():
                 return self._await(request)
             case Judge(job):
@@ -166,7 +167,7 @@ class Dispatch:
             gpu_types=context.scheduler.gpu_types,
         )
 
-    def _register(self, caller: Caller, job: JobRequest) -> Registered:
+    def _register(self, caller: Caller, job: JobRequest, script: BatchScript) -> Registered:
         slurm = self._context.slurm.job(job.slurm_job_id)
         if slurm.uid != caller.uid:
             raise RequestError(
@@ -200,7 +201,7 @@ class Dispatch:
             max_gpus=self._most_gpus(job),
         )
         _check(mine)
-        queue.jobs.add(mine, actor=caller.name)
+        queue.jobs.add(mine, script, actor=caller.name)
         self._context.calls.wake()
         return Registered(slurm.job_id, created=True)
 

@@ -37,6 +37,7 @@ from ef_slurm.api.wire import (
 )
 from ef_slurm.formats.codec import DecodeError, decode, encode
 from ef_slurm.model import (
+    BatchScript,
     IfInfeasible,
     JobKind,
     JobRequest,
@@ -61,13 +62,12 @@ REQUEST = JobRequest(
     global_batch_size=64,
     curves=(("a100", ThroughputCurve.of({1: 2.0, 2: 3.5})),),
     state_dir="/shared/x",
-    script="#!/bin/sh\ntrue\n",
     deadline=5000.0,
     grace=10.0,
     if_infeasible=IfInfeasible.WAIT,
     overhead=Overhead.constant(5.0),
-    options=("--account=a b",),
 )
+SCRIPT = BatchScript("#!/bin/sh\ntrue\n", options=("--account=a b",))
 JUDGED = Judged(
     Verdict("0000000001", Outcome.REJECTED, Reason(ReasonCode.REJECTED, until=float("inf"))),
     (),
@@ -118,7 +118,7 @@ def envelope(request: Ping | Register | Await | ListJobs) -> Envelope:
     "request_",
     [
         Ping(),
-        Register(REQUEST),
+        Register(REQUEST, SCRIPT),
         Await(7, Until.VERDICT, 2.5),
         ListJobs(("a",), (JobState.NEW,), (1, 2), True),
     ],

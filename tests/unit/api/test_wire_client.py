@@ -52,7 +52,7 @@ from ef_slurm.model import (
 )
 from ef_slurm.queue.errors import QueueMissingError
 from ef_slurm.queue.store import Queue
-from tests.unit.api.test_wire import REQUEST, FakeMunge
+from tests.unit.api.test_wire import REQUEST, SCRIPT, FakeMunge
 
 PONG = Pong("0.1", "mini", 1, "ef-slurm", False, 1.0, 2.0, ("gpu",))
 
@@ -182,14 +182,14 @@ def judge(path: Path, outcome: Outcome, state: JobState) -> None:
 
 
 def test_embedded_registers_once(embedded: QueueClient) -> None:
-    assert embedded.ask(Register(REQUEST)) == Registered(7, created=True)
-    assert embedded.ask(Register(REQUEST)) == Registered(7, created=False)
+    assert embedded.ask(Register(REQUEST, SCRIPT)) == Registered(7, created=True)
+    assert embedded.ask(Register(REQUEST, SCRIPT)) == Registered(7, created=False)
 
 
 def test_embedded_sees_the_verdict_as_soon_as_it_is_written(
     embedded: QueueClient, queue_path: Path
 ) -> None:
-    embedded.ask(Register(REQUEST))
+    embedded.ask(Register(REQUEST, SCRIPT))
     assert await_status(embedded, 7, Until.VERDICT, 0.0).job.verdict is None
     timer = threading.Timer(0.2, judge, (queue_path, Outcome.PROMISED, JobState.ADMITTED))
     timer.start()
@@ -202,8 +202,8 @@ def test_embedded_sees_the_verdict_as_soon_as_it_is_written(
 
 
 def test_embedded_lists_and_explains(embedded: QueueClient, queue_path: Path) -> None:
-    embedded.ask(Register(REQUEST))
-    embedded.ask(Register(replace(REQUEST, slurm_job_id=8, owner="user2")))
+    embedded.ask(Register(REQUEST, SCRIPT))
+    embedded.ask(Register(replace(REQUEST, slurm_job_id=8, owner="user2"), SCRIPT))
     judge(queue_path, Outcome.PROMISED, JobState.ADMITTED)
 
     def ids(request: ListJobs) -> list[int]:
@@ -219,8 +219,8 @@ def test_embedded_lists_and_explains(embedded: QueueClient, queue_path: Path) ->
 
 
 def test_embedded_cancels_what_slurm_has_cancelled(embedded: QueueClient) -> None:
-    embedded.ask(Register(REQUEST))
-    embedded.ask(Register(replace(REQUEST, slurm_job_id=8)))
+    embedded.ask(Register(REQUEST, SCRIPT))
+    embedded.ask(Register(replace(REQUEST, slurm_job_id=8), SCRIPT))
     answer = expect(Cancelled, embedded.ask(Cancel((7, 8))))
     assert answer == Cancelled((7,), (NotCancelled(8, "Slurm has not cancelled it"),))
     listed = expect(JobList, embedded.ask(ListJobs(job_ids=(7, 8))))
@@ -230,7 +230,7 @@ def test_embedded_cancels_what_slurm_has_cancelled(embedded: QueueClient) -> Non
 def test_embedded_withdraws_only_before_the_verdict(
     embedded: QueueClient, queue_path: Path
 ) -> None:
-    embedded.ask(Register(REQUEST))
+    embedded.ask(Register(REQUEST, SCRIPT))
     judge(queue_path, Outcome.PROMISED, JobState.ADMITTED)
     embedded.ask(Withdraw(7))
     status = await_status(embedded, 7, Until.VERDICT, 0.0)
@@ -249,6 +249,6 @@ def test_embedded_without_a_queue_makes_none(embedded: QueueClient, queue_path: 
 
 
 def test_embedded_does_not_know_the_job(embedded: QueueClient) -> None:
-    embedded.ask(Register(REQUEST))
+    embedded.ask(Register(REQUEST, SCRIPT))
     with pytest.raises(FailureError, match="job 99 is not in ef-slurm's queue"):
         embedded.ask(Await(99, Until.END, 0.0))

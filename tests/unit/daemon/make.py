@@ -6,7 +6,16 @@ from typing import Any
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
-from ef_slurm.model import Block, JobKind, JobRequest, JobState, Overhead, QueueJob, ThroughputCurve
+from ef_slurm.model import (
+    BatchScript,
+    Block,
+    JobKind,
+    JobRequest,
+    JobState,
+    Overhead,
+    QueueJob,
+    ThroughputCurve,
+)
 from ef_slurm.slurm.types import (
     GpuCount,
     HoldKind,
@@ -20,6 +29,8 @@ NOW = 1000.0
 TWO_NODES = Block("gpu", ("n1", "n2"), 4)
 FOUR_NODES = Block("gpu", ("n1", "n2", "n3", "n4"), 4)
 ELSEWHERE = Block("gpu", ("n3", "n4"), 4)
+
+SCRIPT = BatchScript("#!/bin/sh\n")
 
 
 def slurm_job(
@@ -117,7 +128,6 @@ def row(state: JobState = JobState.RUNNING, **other: Any) -> QueueJob:
         global_batch_size=32,
         curves=(("gpu", ThroughputCurve.of({1: 2.0, 2: 4.0, 4: 7.0, 8: 10.0, 16: 15.0})),),
         state_dir="/nowhere",
-        script="#!/bin/sh\n",
         deadline=NOW + 5000.0,
         overhead=Overhead.constant(30.0),
     )

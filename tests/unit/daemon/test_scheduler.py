@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from ef_slurm.model import EventKind, IfInfeasible, JobState, Outcome, Plan, PromiseOutcome
+from ef_slurm.model import (
+    BatchScript,
+    EventKind,
+    IfInfeasible,
+    JobState,
+    Outcome,
+    Plan,
+    PromiseOutcome,
+)
 from ef_slurm.planner.plan import plan
 from ef_slurm.slurm.types import JobUpdate, SlurmJob
 from tests.unit.daemon.world import World
@@ -104,7 +112,7 @@ def test_a_script_that_dies_is_failed_where_slurm_does_not_take_it_back(world: W
     assert world.state(job) is JobState.FAILED
     promise = world.queue.promises.of(job.id)
     assert promise is not None
-    assert promise.outcome is PromiseOutcome.RELEASED
+    assert promise.outcome is PromiseOutcome.VOID
 
 
 def test_whole_nodes_are_given_up_in_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +211,7 @@ def test_another_users_slurm_job_is_not_taken(world: World) -> None:
     job = world.submit(2_000, deadline=2000.0)
     forged = replace(job.request, slurm_job_id=job.request.slurm_job_id, uid=4711)
     world.queue.jobs.move(job.id, JobState.CANCELLED, at=world.clock.now, actor="x", why="test")
-    row = world.queue.jobs.add(forged, actor="user2")
+    row = world.queue.jobs.add(forged, BatchScript("#!/bin/sh\n"), actor="user2")
     world.step()
     assert world.state(row) is JobState.FAILED
 

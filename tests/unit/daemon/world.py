@@ -16,6 +16,7 @@ from ef_slurm.daemon.settings import Settings
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
+    BatchScript,
     IfInfeasible,
     JobKind,
     JobRequest,
@@ -308,12 +309,12 @@ class World:
                 global_batch_size=64,
                 curves=(("gpu", curve),),
                 state_dir=f"/shared/{slurm.job_id}",
-                script="#!/bin/bash\n",
                 deadline=None if deadline is None else now + deadline,
                 grace=grace,
                 if_infeasible=if_infeasible,
                 overhead=self.overhead,
             ),
+            BatchScript("#!/bin/bash\n"),
             actor="user1",
         )
 

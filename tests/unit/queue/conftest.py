@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.model import JobKind, JobRequest, Overhead, QueueJob, ThroughputCurve
+from ef_slurm.model import BatchScript, JobKind, JobRequest, Overhead, QueueJob, ThroughputCurve
 from ef_slurm.queue import Queue
 
 REQUEST = JobRequest(
@@ -23,7 +23,6 @@ REQUEST = JobRequest(
         ("t4", ThroughputCurve.of({1: 1.25})),
     ),
     state_dir="/shared/jobs/100",
-    script="#!/bin/bash\ntrue\n",
     deadline=9000.0,
     overhead=Overhead(start=20.0, reshape=30.0, shrink=5.0, per_doubling=0.5),
     curve_source="--throughput",
@@ -32,6 +31,9 @@ REQUEST = JobRequest(
     cluster="mini",
     account="acct1",
     partition="ef",
+)
+SCRIPT = BatchScript(
+    "#!/bin/bash\ntrue\n",
     options=("--account=acct1", "--job-name=train"),
     arguments=("--data", "a b"),
     directory="/home/user1",
@@ -53,8 +55,8 @@ def queue(path: Path) -> Iterator[Queue]:
 def add(queue: Queue) -> Callable[..., QueueJob]:
     """Put another job into the queue."""
 
-    def do(slurm_job_id: int = 100, **changes: object) -> QueueJob:
+    def do(slurm_job_id: int = 100, script: BatchScript = SCRIPT, **changes: object) -> QueueJob:
         request = replace(REQUEST, slurm_job_id=slurm_job_id, **changes)  # type: ignore[arg-type]
-        return queue.jobs.add(request, actor="user1")
+        return queue.jobs.add(request, script, actor="user1")
 
     return do

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.model import JobState, QueueJob
+from ef_slurm.model import BatchScript, JobState, QueueJob
 from ef_slurm.queue import DaemonLock, Queue, filesystem
 from ef_slurm.queue.errors import (
     DaemonRunningError,
@@ -23,7 +23,7 @@ from ef_slurm.queue.errors import (
     QueueOnNetworkFilesystemError,
     QueueTooNewError,
 )
-from ef_slurm.queue.schema import MIGRATIONS
+from ef_slurm.queue.migrations import MIGRATIONS
 
 Add = Callable[..., QueueJob]
 
@@ -110,7 +110,7 @@ def test_a_locked_queue(queue: Queue, add: Add) -> None:
 def fill(queue: Queue, add: Add) -> None:
     with queue.transaction():
         for number in range(2, 1000):
-            add(number, script="#" * 10_000)
+            add(number, script=BatchScript("#" * 10_000))
 
 
 def test_a_full_disk(queue: Queue, add: Add) -> None:

@@ -71,7 +71,7 @@ def test_everything_that_changes_is_kept(queue: Queue, add: Add) -> None:
         reason=Reason(ReasonCode.GREW, job="0000000002", gpus=8, until=2000.0),
         last_reshape=1400.0,
         reshapes=2,
-        fruitless=1,
+        failed_starts=1,
         exit_code=75,
         note="slower than promised",
     )

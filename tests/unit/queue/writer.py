@@ -3,7 +3,15 @@
 import sys
 from pathlib import Path
 
-from ef_slurm.model import IntentAction, IntentState, JobKind, JobRequest, JobState, ThroughputCurve
+from ef_slurm.model import (
+    BatchScript,
+    IntentAction,
+    IntentState,
+    JobKind,
+    JobRequest,
+    JobState,
+    ThroughputCurve,
+)
 from ef_slurm.queue import Queue
 
 ACTOR = "ef-schedd"
@@ -21,10 +29,9 @@ def write(queue: Queue, number: int) -> int:
         global_batch_size=8,
         curves=(("gpu", ThroughputCurve.of({1: 1.0})),),
         state_dir="/shared",
-        script="#!/bin/sh\n",
     )
     with queue.transaction():
-        job = queue.jobs.add(request, actor="user1")
+        job = queue.jobs.add(request, BatchScript("#!/bin/sh\n"), actor="user1")
         queue.jobs.move(job.id, JobState.ADMITTED, at=2.0, actor=ACTOR, why="fits")
         intent = queue.intents.open(job.id, 0, IntentAction.RELEASE, {}, at=3.0, why="start")
     queue.intents.advance(intent.id, IntentState.EXECUTED, at=4.0)

@@ -88,7 +88,6 @@ class World:
                 global_batch_size=8,
                 curves=(("gpu", ThroughputCurve.of({1: 1.0})),),
                 state_dir=str(tmp_path / "jobs" / "x"),
-                script="#!/bin/sh\n",
                 deadline=NOW + 100,
             ),
             tmp_path / "jobs" / "x",
@@ -116,6 +115,7 @@ def test_a_promise(world: World) -> None:
     registered = world.daemon.submission_options[0]
     assert isinstance(registered, Register)
     assert registered.job.slurm_job_id == slurm_job.job_id
+    assert registered.script.options == ("--partition=ef",)
 
 
 def test_rejected_leaves_nothing(world: World) -> None:

@@ -31,7 +31,6 @@ REQUEST = JobRequest(
     global_batch_size=8,
     curves=(("gpu", ThroughputCurve.of({1: 1.0})),),
     state_dir="/shared/x",
-    script="",
     deadline=NOW + 3600,
 )
 PROMISED = VerdictView(

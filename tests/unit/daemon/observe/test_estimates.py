@@ -21,7 +21,7 @@ from ef_slurm.daemon.observe.estimates import (
 )
 from ef_slurm.model import ChangeKind, Overhead, Running, ThroughputCurve
 from ef_slurm.queue.store import Queue
-from tests.unit.daemon.make import NOW, TWO_NODES, launch, progress, row, running
+from tests.unit.daemon.make import NOW, SCRIPT, TWO_NODES, launch, progress, row, running
 
 TOLD = Overhead(start=30.0, reshape=40.0, shrink=20.0)
 
@@ -74,7 +74,7 @@ def test_noise_is_not_news() -> None:
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
     with Queue.open(tmp_path / "queue.sqlite") as queue:
-        queue.jobs.add(row().request, actor="user1")
+        queue.jobs.add(row().request, SCRIPT, actor="user1")
         yield queue
 
 

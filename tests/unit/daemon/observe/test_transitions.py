@@ -150,7 +150,7 @@ class TestEnds:
 
     def test_cancelled(self) -> None:
         told = transition(row(running=HELD), ended(JobBaseState.CANCELLED))
-        assert (told.to, told.settled) == (JobState.CANCELLED, PromiseOutcome.RELEASED)
+        assert (told.to, told.settled) == (JobState.CANCELLED, PromiseOutcome.VOID)
 
     def test_failed_by_its_own_word(self) -> None:
         failed = ended(
@@ -165,18 +165,18 @@ class TestEnds:
         job = row(running=HELD, first_started_at=NOW - 500)
         for times in (1, 2):
             told = transition(job, ended(JobBaseState.FAILED, progress=None))
-            assert (told.to, told.job.fruitless) == (JobState.PAUSED, times)
+            assert (told.to, told.job.failed_starts) == (JobState.PAUSED, times)
             again = transition(replace(told.job, state=JobState.PAUSED), ended(JobBaseState.FAILED))
             assert again.to is None
             job = replace(told.job, state=JobState.RUNNING, running=HELD)
         assert transition(job, ended(JobBaseState.FAILED, progress=None)).to is JobState.FAILED
 
     def test_a_newer_checkpoint_clears_the_count(self) -> None:
-        job = transition(row(running=HELD, fruitless=2), running(TWO_NODES)).job
-        assert job.fruitless == 0
+        job = transition(row(running=HELD, failed_starts=2), running(TWO_NODES)).job
+        assert job.failed_starts == 0
 
     def test_a_node_failure_is_not_its_fault(self) -> None:
-        told = transition(row(running=HELD, fruitless=2), ended(JobBaseState.NODE_FAIL))
+        told = transition(row(running=HELD, failed_starts=2), ended(JobBaseState.NODE_FAIL))
         assert told.to in (JobState.PAUSED, JobState.ADMITTED)
 
     def test_a_completed_script_without_a_finished_training_goes_on(self) -> None:

@@ -27,7 +27,7 @@ from ef_slurm.model import (
     planner_id,
 )
 from ef_slurm.queue.store import Queue
-from tests.unit.daemon.make import ELSEWHERE, FOUR_NODES, NOW, TWO_NODES, row
+from tests.unit.daemon.make import ELSEWHERE, FOUR_NODES, NOW, SCRIPT, TWO_NODES, row
 
 WHY = Reason(ReasonCode.STARTED, gpus=8)
 COST = {1: Overhead(start=30.0, reshape=40.0, shrink=20.0)}
@@ -36,7 +36,7 @@ COST = {1: Overhead(start=30.0, reshape=40.0, shrink=20.0)}
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
     with Queue.open(tmp_path / "queue.sqlite") as queue:
-        queue.jobs.add(row().request, actor="user1")
+        queue.jobs.add(row().request, SCRIPT, actor="user1")
         yield queue
 
 

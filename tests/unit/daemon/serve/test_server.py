@@ -50,6 +50,7 @@ from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import LimitsTable
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import HoldKind, SlurmJob
+from tests.unit.daemon.make import SCRIPT
 from tests.unit.daemon.world import CURVE, World
 
 ME = os.getuid()
@@ -179,7 +180,6 @@ def request(site: Site, **other: object) -> JobRequest:
         "global_batch_size": 32,
         "curves": (("gpu", CURVE),),
         "state_dir": "/nowhere",
-        "script": "#!/bin/sh\n",
         "deadline": time.time() + 3600,
         **other,
     }
@@ -195,33 +195,33 @@ def test_ping(site: Site) -> None:
 class TestRegister:
     def test_the_owner_is_who_slurm_says(self, site: Site) -> None:
         job = request(site)
-        assert site.ask(Register(job)) == Registered(job.slurm_job_id, created=True)
-        assert site.ask(Register(job)) == Registered(job.slurm_job_id, created=False)
+        assert site.ask(Register(job, SCRIPT)) == Registered(job.slurm_job_id, created=True)
+        assert site.ask(Register(job, SCRIPT)) == Registered(job.slurm_job_id, created=False)
         listed = site.ask(ListJobs())
         assert isinstance(listed, JobList)
         assert [one.owner for one in listed.jobs] == ["owner"]
 
     def test_nobody_registers_anothers_job(self, site: Site) -> None:
         site.slurm.uid = ME + 1
-        assert site.refused(Register(request(site))) is FailureCode.DENIED
+        assert site.refused(Register(request(site), SCRIPT)) is FailureCode.DENIED
 
     def test_unknown_job(self, site: Site) -> None:
         job = replace(request(site), slurm_job_id=999)
-        assert site.refused(Register(job)) is FailureCode.SLURM
+        assert site.refused(Register(job, SCRIPT)) is FailureCode.SLURM
 
     def test_a_job_that_is_not_held(self, site: Site) -> None:
         job = request(site)
         site.world.cluster.jobs[job.slurm_job_id].hold = HoldKind.NONE
-        assert site.refused(Register(job)) is FailureCode.BAD_REQUEST
+        assert site.refused(Register(job, SCRIPT)) is FailureCode.BAD_REQUEST
 
     def test_a_deadline_in_the_past(self, site: Site) -> None:
         job = request(site, deadline=time.time() - 60)
-        assert site.refused(Register(job)) is FailureCode.BAD_REQUEST
+        assert site.refused(Register(job, SCRIPT)) is FailureCode.BAD_REQUEST
 
     def test_limits(self, site: Site) -> None:
         for _ in range(3):
-            site.ask(Register(request(site)))
-        assert site.refused(Register(request(site))) is FailureCode.BAD_REQUEST
+            site.ask(Register(request(site), SCRIPT))
+        assert site.refused(Register(request(site), SCRIPT)) is FailureCode.BAD_REQUEST
 
 
 class TestJudge:
@@ -245,21 +245,21 @@ class TestQuestions:
     def test_await_a_verdict(self, site: Site) -> None:
         # The memory's jobs are uid 0's for the tick; only root's rows pass its check.
         job = request(site)
-        site.ask(Register(job))
+        site.ask(Register(job, SCRIPT))
         answer = site.ask(Await(job.slurm_job_id, Until.VERDICT, 10.0))
         assert isinstance(answer, JobDetail)
         assert answer.job.verdict is not None or answer.job.state is JobState.FAILED
 
     def test_await_gives_up_in_time(self, site: Site) -> None:
         job = request(site)
-        site.ask(Register(job))
+        site.ask(Register(job, SCRIPT))
         began = time.monotonic()
         site.ask(Await(job.slurm_job_id, Until.END, 0.3))
         assert time.monotonic() - began < 10
 
     def test_explain(self, site: Site) -> None:
         job = request(site)
-        site.ask(Register(job))
+        site.ask(Register(job, SCRIPT))
         story = site.ask(Explain(job.slurm_job_id))
         assert isinstance(story, Story)
         assert story.events
@@ -267,7 +267,7 @@ class TestQuestions:
 
     def test_cancel_believes_slurm_only(self, site: Site) -> None:
         job = request(site)
-        site.ask(Register(job))
+        site.ask(Register(job, SCRIPT))
         answer = site.ask(Cancel((job.slurm_job_id,)))
         assert isinstance(answer, Cancelled)
         if answer.refused:
@@ -285,7 +285,7 @@ class TestQuestions:
 
 def test_withdraw_is_the_owners(site: Site, tmp_path: Path) -> None:
     with Queue.open(tmp_path / "queue.sqlite") as queue:
-        mine = queue.jobs.add(replace(request(site), uid=ME, cluster="memory"), actor="me")
+        mine = queue.jobs.add(replace(request(site), uid=ME, cluster="memory"), SCRIPT, actor="me")
         queue.jobs.move(mine.id, JobState.HELD, at=time.time(), actor="me", why="test")
     assert site.refused(Withdraw(mine.request.slurm_job_id)) is FailureCode.BAD_REQUEST
     assert site.refused(Withdraw(999)) is FailureCode.UNKNOWN_JOB
@@ -305,7 +305,7 @@ class TestTcp:
         other = FakeMunge(uid=ME + 1)
         other.seen = site.munge.seen
         with self.client(site, other) as client, pytest.raises(FailureError) as caught:
-            client.ask(Register(request(site)))
+            client.ask(Register(request(site), SCRIPT))
         assert caught.value.code is FailureCode.DENIED
 
     def test_an_answer_of_another_user_is_not_believed(self, site: Site) -> None:

@@ -1,15 +1,13 @@
-"""The tables of the queue and the migrations that lead to them.
-
-A migration that has been released is never edited: add another one at the end. The number of
-migrations applied is SQLite's `user_version`.
-"""
+"""The first schema: jobs, verdicts, promises, plans, intents, events."""
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x65665351
-"""Marks the file as ours (`PRAGMA application_id`)."""
+from typing import TYPE_CHECKING
 
-_FIRST = (
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_STATEMENTS = (
     # Which state may follow which; filled from `ef_slurm.queue.transitions` on every writable open.
     """
     CREATE TABLE transitions (
@@ -203,5 +201,8 @@ _FIRST = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
-"""Statements of each migration, in order."""
+
+def first(database: Database) -> None:
+    """Make the tables of an empty file."""
+    for statement in _STATEMENTS:
+        database.execute(statement)

@@ -1,0 +1,28 @@
+"""The tables of the queue and the migrations that lead to them.
+
+A migration takes a `sqlite_utils.Database` inside a transaction that its caller opened and ends:
+whoever is killed in the midst of one leaves the file as it was. Use of sqlite-utils what executes
+single statements (`add_column`, `create_index`, `create_view`, `execute`); its `transform`,
+`insert` and the like commit by themselves in older versions. What it has no words for (STRICT,
+CHECK, triggers, partial indices) is plain SQL.
+
+A migration that has been released is never edited: add another one at the end. The number of
+migrations applied is SQLite's `user_version`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ef_slurm.queue.migrations.first import first
+from ef_slurm.queue.migrations.second import second
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+APPLICATION_ID = 0x65665351
+"""Marks the file as ours (`PRAGMA application_id`)."""
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (first, second)
+"""The migrations, in order."""

@@ -1,0 +1,167 @@
+"""A queue of an older version becomes one of this version, whole or not at all."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.model import BatchScript, JobState, PromiseOutcome, PromiseState
+from ef_slurm.queue import Queue
+from ef_slurm.queue.errors import QueueError, QueueMissingError
+from ef_slurm.queue.migrations import MIGRATIONS
+
+VERSION_1 = Path(__file__).with_name("version_1.sql")
+OPENER = Path(__file__).with_name("opener.py")
+SCRIPT = BatchScript(
+    '#!/bin/bash\n# it\'s a script\ntrue "$@"\n',
+    ("--account=acct1", "--time=60"),
+    ("--data", "a b"),
+    "/home/user1",
+)
+STATES = [
+    JobState.COMPLETED,
+    JobState.REJECTED,
+    JobState.CANCELLED,
+    JobState.ADMITTED,
+    JobState.ADMITTED,
+    JobState.RUNNING,
+]
+RANDOM_KILLS = 12
+MANY = 400
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A queue as ef-slurm wrote it before the second schema."""
+    path = tmp_path / "queue.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1.read_text(encoding="utf-8"))
+        connection.execute("PRAGMA journal_mode = WAL")
+    return path
+
+
+def version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        number: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        return number
+
+
+def columns(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {row[1] for row in connection.execute("PRAGMA table_info(jobs)")}
+
+
+def check(path: Path) -> None:
+    """Everything that was in the old queue is in the new one."""
+    with Queue.open(path) as queue:
+        jobs = queue.jobs.all(JobState)
+        assert [job.state for job in jobs] == STATES
+        assert {queue.jobs.script(job.id) for job in jobs} == {SCRIPT}
+        assert jobs[4].failed_starts == 2
+        assert jobs[5].promise is PromiseState.SAFE
+        assert jobs[5].share == 16
+        outcomes = [promise.outcome for promise in queue.promises.all()]
+        assert outcomes == [
+            PromiseOutcome.KEPT,
+            PromiseOutcome.VOID,
+            PromiseOutcome.OPEN,
+            PromiseOutcome.OPEN,
+        ]
+        assert len(queue.events.all()) == 51
+        assert queue.plans.last() is not None
+        assert queue.owner.record() is not None
+        # It can be written to, and its triggers are there.
+        queue.jobs.move(jobs[5].id, JobState.HELD, at=2e6, actor="user1", why="test")
+        with pytest.raises(QueueError, match="append-only"):
+            queue._database.execute("DELETE FROM events")
+        with pytest.raises(QueueError, match="not rewritten"):
+            queue._database.execute("UPDATE promises SET outcome = 'void' WHERE outcome = 'kept'")
+    assert version(path) == len(MIGRATIONS)
+    assert not {"script", "options", "arguments", "directory", "fruitless"} & columns(path)
+
+
+def test_a_queue_of_the_first_version_opens(old: Path) -> None:
+    assert version(old) == 1
+    check(old)
+
+
+def test_whoever_only_reads_does_not_migrate(old: Path) -> None:
+    with pytest.raises(QueueMissingError, match="start ef-schedd once"):
+        Queue.open(old, read_only=True)
+    assert version(old) == 1
+    assert "script" in columns(old)
+
+
+def test_killed_at_any_statement_it_is_the_old_or_the_new_queue(old: Path) -> None:
+    killed = subprocess.run(
+        [sys.executable, str(OPENER), str(old), "statements"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    versions = [int(line) for line in killed.stdout.split()]
+    # Until the commit nothing is to be seen of it, and a kill after it takes nothing back.
+    assert len(versions) > 30
+    assert versions == sorted(versions)
+    assert set(versions) <= {1, len(MIGRATIONS)}
+    assert versions[0] == 1
+    check(old)
+
+
+def enlarge(path: Path) -> None:
+    """So much in it that a migration takes a while."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        names = [row[1] for row in connection.execute("PRAGMA table_info(jobs)")][1:]
+        changed = {"slurm_job_id": "slurm_job_id + 1000 * number", "state": "'new'"}
+        picked = ", ".join(changed.get(name, name) for name in names)
+        connection.execute(
+            f"WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1"
+            f" FROM numbers WHERE number < {MANY})"
+            f" INSERT INTO jobs ({', '.join(names)}) SELECT {picked} FROM numbers, jobs"
+        )
+        connection.execute("UPDATE jobs SET script = script || hex(randomblob(7000))")
+
+
+def test_killed_at_any_time_nothing_is_lost(old: Path) -> None:
+    enlarge(old)
+    with closing(sqlite3.connect(old)) as connection:
+        scripts = connection.execute("SELECT id, script FROM jobs ORDER BY id").fetchall()
+    chance = random.Random(20261126)
+    done = False
+    for _ in range(RANDOM_KILLS):
+        with subprocess.Popen(
+            [sys.executable, str(OPENER), str(old)], stdout=subprocess.PIPE
+        ) as opener:
+            assert opener.stdout is not None
+            opener.stdout.readline()
+            time.sleep(chance.uniform(0.0, 0.3))
+            os.kill(opener.pid, signal.SIGKILL)
+        now = version(old)
+        assert not (done and now == 1)
+        done = now == len(MIGRATIONS)
+    with Queue.open(old) as queue:
+        kept = queue._database.query("SELECT job_id, text FROM scripts ORDER BY job_id")
+        assert [tuple(row) for row in kept] == scripts
+        assert len(queue.jobs.all(JobState)) == len(scripts)
+
+
+def test_a_new_queue_has_what_a_migrated_one_has(old: Path, tmp_path: Path) -> None:
+    Queue.open(old).close()
+    new = tmp_path / "new.sqlite"
+    Queue.open(new).close()
+    assert schema(new) == schema(old)
+
+
+def schema(path: Path) -> set[tuple[str, str, str]]:
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT type, name, tbl_name FROM sqlite_schema").fetchall()
+        return {(kind, name, table) for kind, name, table in rows}
