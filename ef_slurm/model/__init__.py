@@ -26,7 +26,13 @@ from ef_slurm.model.job_view import (
     named_queue_ids,
     view,
 )
-from ef_slurm.model.overhead import ChangeKind, Overhead
+from ef_slurm.model.overhead import (
+    ChangeKind,
+    Overhead,
+    change_kind,
+    classify_change,
+    overhead_field,
+)
 from ef_slurm.model.plan import Decision, Outcome, Plan, PromiseState, Reason, ReasonCode, Verdict
 from ef_slurm.model.policy import Limit, Policy, RiskOrder
 from ef_slurm.model.promise import Promise, PromiseOutcome, StoredVerdict
@@ -84,9 +90,12 @@ __all__ = [
     "Story",
     "ThroughputCurve",
     "Verdict",
+    "change_kind",
+    "classify_change",
     "is_power_of_two",
     "named_queue_ids",
     "newcomer",
+    "overhead_field",
     "planner_id",
     "queue_id",
     "same_place",

@@ -1,8 +1,13 @@
-"""What a change of share costs."""
+"""Changes of share: of which kind one is, and what it costs.
+
+`change_kind` is the only place that decides. The planner counts on its answer, the simulator
+charges it, the daemon carries it out and measures it.
+"""
 
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 from ef_slurm.model.block import Block
@@ -10,21 +15,76 @@ from ef_slurm.model.checks import check_finite
 
 
 class ChangeKind(enum.Enum):
-    """The ways of getting another share that cost training time."""
+    """The ways of getting another share, each of which costs training time.
 
-    START = "start"
-    RESHAPE = "reshape"
-    SHRINK = "shrink"
+    All but a shrink go through Slurm's queue: Slurm can take whole nodes from a running job, but
+    neither the first one, where the batch script runs, nor single GPUs of a node, and it can add
+    nothing.
+    """
+
+    START = "start"  # from no GPUs: for the first time, or after a pause
+    GROW = "grow"  # to more GPUs
+    SHRINK = "shrink"  # in place: to the first nodes of those that it holds
+    MOVE = "move"  # to as many GPUs elsewhere
+    RESTART = "restart"  # to fewer GPUs that are no shrink, or to another GPU type
+
+
+def change_kind(old: Block | None, new: Block | None) -> ChangeKind | None:
+    """What happens to a job that held `old` and gets `new` (None: no GPUs).
+
+    Returns:
+        None where the training pays nothing: the job loses its GPUs (it pays when it is started
+        again), or it stays on its nodes. Other indices there are no change: Slurm picks them.
+
+    >>> two_nodes = Block("gpu", ("n1", "n2"), 4)
+    >>> change_kind(two_nodes, Block("gpu", ("n1",), 4)).value
+    'shrink'
+    >>> change_kind(two_nodes, Block("gpu", ("n2",), 4)).value
+    'restart'
+    """
+    if new is None:
+        return None
+    if old is None:
+        return ChangeKind.START
+    fewer, more = sorted((old, new), key=lambda block: block.gpus)
+    return classify_change(
+        old.gpus,
+        new.gpus,
+        same_type=old.gpu_type == new.gpu_type,
+        same_nodes=old.gpus_per_node == new.gpus_per_node
+        and old.nodes[0] in new.nodes
+        and set(fewer.nodes) <= set(more.nodes),
+    )
+
+
+def classify_change(
+    old_gpus: int, new_gpus: int, *, same_type: bool, same_nodes: bool
+) -> ChangeKind | None:
+    """`change_kind` where blocks are known by other means than the names of their nodes.
+
+    Args:
+        old_gpus: GPUs held before, 1 or more.
+        new_gpus: GPUs held from now on, 1 or more.
+        same_type: whether they are of one type.
+        same_nodes: whether the smaller of the two blocks lies on nodes of the larger one, the first
+            of the old ones among them, with as many GPUs on each.
+    """
+    if not same_type:
+        return ChangeKind.RESTART
+    if new_gpus > old_gpus:
+        return ChangeKind.GROW
+    if new_gpus == old_gpus:
+        return None if same_nodes else ChangeKind.MOVE
+    return ChangeKind.SHRINK if same_nodes else ChangeKind.RESTART
 
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
     """Seconds of lost training per change of share; the GPUs are held all the while.
 
-    `start` is paid by a first start and by a resume, `reshape` by a move from one running share to
-    another through checkpoint and requeue, `shrink` by giving up the last nodes in place (the
-    batch script runs on the first). Each grows by `per_doubling` for every doubling of the new
-    share beyond one GPU.
+    Sites and users state three costs, by what is done in Slurm: `start` for a start, `shrink` for a
+    shrink in place, `reshape` for a requeue of a running job, which growing, moving and restarting
+    have in common. Each grows by `per_doubling` for every doubling of the new share beyond one GPU.
     """
 
     start: float = 0.0
@@ -40,7 +100,7 @@ class Overhead:
 
     @classmethod
     def constant(cls, seconds: float) -> Overhead:
-        """The same cost for every start and every reshape."""
+        """The same cost for every change."""
         return cls(start=seconds, reshape=seconds, shrink=seconds)
 
     def seconds(self, old: Block | None, new: Block) -> float:
@@ -49,17 +109,25 @@ class Overhead:
         >>> Overhead(start=20.0, per_doubling=2.0).seconds(None, Block("gpu", ("n1",), 4))
         24.0
         """
-        if old == new:
+        return self.of(change_kind(old, new), new.gpus)
+
+    def of(self, kind: ChangeKind | None, gpus: int) -> float:
+        """What a change of a kind to `gpus` GPUs costs; nothing for no change."""
+        if kind is None:
             return 0.0
-        if old is None:
-            base = self.start
-        elif (
-            old.gpu_type == new.gpu_type
-            and old.gpus_per_node == new.gpus_per_node
-            and len(new.nodes) < len(old.nodes)
-            and new.nodes == old.nodes[: len(new.nodes)]
-        ):
-            base = self.shrink
+        if kind is ChangeKind.START:
+            cost = self.start
+        elif kind is ChangeKind.SHRINK:
+            cost = self.shrink
         else:
-            base = self.reshape
-        return base + self.per_doubling * (new.gpus.bit_length() - 1)
+            cost = self.reshape
+        return cost + self.per_doubling * math.log2(gpus)
+
+
+def overhead_field(kind: ChangeKind) -> str:
+    """The field of `Overhead` that states the cost of a kind.
+
+    >>> [overhead_field(kind) for kind in ChangeKind]
+    ['start', 'reshape', 'shrink', 'reshape', 'reshape']
+    """
+    return kind.value if kind in (ChangeKind.START, ChangeKind.SHRINK) else "reshape"

@@ -170,7 +170,7 @@ def _stay(task: Task, ledger: Ledger, now: float) -> Stretches | None:
     for size in task.sizes:
         if size.gpus == held.gpus and size.gpu_type == held.gpu_type:
             stretch = from_now(task, ledger, now, size, task.deadline)
-            if stretch is not None and stretch.same_block(held):
+            if stretch is not None and task.stays(stretch):
                 return (stretch,)
     return None
 

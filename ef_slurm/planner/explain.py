@@ -81,7 +81,7 @@ def _reason(task: Task, here: Stretch | None, ledger: Ledger) -> Reason:
         return Reason(ReasonCode.PAUSED, job=_taker(task, held, ledger), until=until)
     if held is None:
         return Reason(ReasonCode.STARTED, gpus=here.gpus)
-    if here.same_block(held):
+    if task.stays(here):
         return Reason(ReasonCode.KEPT, gpus=here.gpus)
     if here.gpus > held.gpus:
         return Reason(ReasonCode.GREW, gpus=here.gpus, until=here.end)

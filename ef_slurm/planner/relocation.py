@@ -107,7 +107,7 @@ def _cost(task: Task, ledger: Ledger, now: float) -> float:
     """Seconds that a move costs a job; infinite for one that it would make late."""
     plan = ledger.plans[task.id]
     stretch = plan[0]
-    if len(plan) > 1 or task.held is None or not stretch.same_block(task.held):
+    if len(plan) > 1 or not task.stays(stretch):
         return math.inf
     cost = task.overhead(task.held, stretch.gpus, stretch.gpu_type, None)
     rate = task.rate(stretch)

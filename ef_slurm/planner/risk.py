@@ -51,9 +51,10 @@ def carry_on(
         todo.append((plan[0].start if plan else math.inf, task.order, task, plan, finish))
     todo.sort(key=lambda item: (item[0], not _stands(item[2], item[3]), item[1]))
     for _, _, task, plan, finish in todo:
-        if plans[task.id] and plans[task.id][-1].end > task.deadline + LATE:
+        end = plans[task.id][-1].end if plans[task.id] else math.inf
+        if task.deadline + LATE < end < math.inf:
             # Named at risk before: nobody may push it back further.
-            task.deadline = task.wish = max(finish, plans[task.id][-1].end)
+            task.deadline = task.wish = max(finish, end)
         plan, finish = _wait_for_block(task, plan, finish, ledger, now)
         if plan and finish <= task.deadline + LATE and ledger.is_free(task, plan):
             ledger.put(task, plan, finish)
@@ -63,7 +64,7 @@ def carry_on(
 
 
 def _stands(task: Task, plan: Stretches) -> bool:
-    return bool(plan) and task.held is not None and plan[0].same_block(task.held)
+    return bool(plan) and task.stays(plan[0])
 
 
 def _wait_for_block(

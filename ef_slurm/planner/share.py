@@ -74,16 +74,21 @@ def from_now(task: Task, ledger: Ledger, now: float, size: Size, deadline: float
     if now + run > deadline + EDGE or table.full_now(gpus):
         return None
     held = task.held
+    present: tuple[int, int] | None = None
     if held is not None and held.gpu_type == gpu_type:
         place = _near(task, table, now, size, held, deadline)
         if place is not None:
             first, end = place
             if ledger.limits.allow(task, now, end, gpus):
                 return Stretch(now, end, first, gpus, gpu_type)
+        if held.gpus == gpus:
+            # Staying may end later than moving, where the present start is not yet paid for: the
+            # bound below holds for other places only, and this one has just been refused.
+            present = _present(held, table)
     end = now + task.overhead(held, gpus, gpu_type, None) + run
     if end > deadline + EDGE or not ledger.limits.allow(task, now, end, gpus):
         return None
-    found = table.find_now(gpus, end)
+    found = table.find_now(gpus, end, present)
     if found is None:
         return None
     end = task.trains(now, gpus, gpu_type, found) + run
@@ -93,10 +98,16 @@ def from_now(task: Task, ledger: Ledger, now: float, size: Size, deadline: float
 def _near(
     task: Task, table: Timetable, now: float, size: Size, held: Stretch, deadline: float
 ) -> tuple[int, float] | None:
-    """(first GPU, end) on the present block, inside it, or on the larger block around it."""
+    """(first GPU, end) on the present block, inside it, or on the larger block around it.
+
+    A job that keeps its size may also use other GPUs of its node: that is no change to it.
+    """
     gpus, rate, gpu_type = size
     run = task.job.iterations / rate
-    for first in range(held.first // gpus * gpus, held.first + held.gpus, gpus):
+    places = [*range(held.first // gpus * gpus, held.first + held.gpus, gpus)]
+    if gpus == held.gpus:
+        places += [first for first in range(*_present(held, table), gpus) if first != held.first]
+    for first in places:
         end = task.trains(now, gpus, gpu_type, first) + run
         if (
             end <= deadline + EDGE
@@ -105,6 +116,13 @@ def _near(
         ):
             return first, end
     return None
+
+
+def _present(held: Stretch, table: Timetable) -> tuple[int, int]:
+    """The GPUs from .. to .. (not included) on which a job of this size would not notice a move."""
+    size = max(held.gpus, table.per_node)
+    first = held.first // size * size
+    return first, first + size
 
 
 def from_later(

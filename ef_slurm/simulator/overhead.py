@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from dataclasses import dataclass
 
 from ef_slurm.formats.durations import DurationError, parse_seconds
-from ef_slurm.model import Overhead
+from ef_slurm.model import ChangeKind, Overhead, classify_change
 from ef_slurm.simulator.errors import SimulatorError
 
 WANTED = "zero, constant:SECONDS or paper"
@@ -53,13 +52,17 @@ def parse_overhead(text: str) -> OverheadModel:
     raise SimulatorError(f"overhead {text!r} is not valid: {WANTED}")
 
 
-def counted_cost(overhead: Overhead, before: int, gpus: int) -> float:
-    """Seconds of lost training from `before` GPUs (0: none) to `gpus`, blocks unknown.
+def counted_change(before: int, gpus: int) -> ChangeKind | None:
+    """The kind of a change from `before` GPUs (0: none) to `gpus`, whose blocks nobody knows.
 
-    `Overhead.seconds` is the rule where blocks are known.
+    `change_kind` is the rule where they are known. Here a job that keeps its number of GPUs is
+    taken to stay, and one that gets fewer to need a restart.
 
-    >>> counted_cost(Overhead(start=10.0, per_doubling=1.0), 0, 8)
-    13.0
+    >>> counted_change(0, 8).value, counted_change(8, 4).value, counted_change(8, 8)
+    ('start', 'restart', None)
     """
-    base = overhead.reshape if before else overhead.start
-    return base + overhead.per_doubling * math.log2(gpus)
+    if not gpus or before == gpus:
+        return None
+    if not before:
+        return ChangeKind.START
+    return classify_change(before, gpus, same_type=True, same_nodes=False)

@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ef_slurm.model import Block, Outcome, Overhead, Schedule, Standing, same_place
-from ef_slurm.simulator.overhead import counted_cost
+from ef_slurm.model import (
+    Block,
+    ChangeKind,
+    Outcome,
+    Overhead,
+    Schedule,
+    Standing,
+    change_kind,
+)
+from ef_slurm.simulator.overhead import counted_change
 from ef_slurm.simulator.trace import TraceJob
 
 
@@ -136,11 +144,11 @@ class SimulatedJob:
         of it.
         """
         self.schedule = grant.schedule
-        if self.gpus == grant.gpus and _stays(self.block, grant.block):
+        change = self._change(grant)
+        if change is None and grant.gpus == self.gpus:
             if self.block != grant.block:
                 self._put(now, grant.block)
             return False
-        before, old_block = self.gpus, self.block
         self._close(now)
         self.gpus = grant.gpus
         self._put(now, grant.block)
@@ -149,18 +157,14 @@ class SimulatedJob:
             self.rate = 0.0
             self.anchor = self.since = self.trains_from = now
             return True
-        if self.starts == 0 and before == 0:
+        if self.starts == 0:
             self.starts = 1
         else:
             self.reshapes += 1
-            self.migrations += before == grant.gpus
+            self.migrations += change is ChangeKind.MOVE
             self.last_reshape = now
-        if grant.block is None:
-            lost = counted_cost(self._overhead, before, grant.gpus)
-        else:
-            lost = self._overhead.seconds(old_block, grant.block)
         self.since = now
-        self.trains_from = now + lost
+        self.trains_from = now + self._overhead.of(change, grant.gpus)
         self.anchor = self.trains_from
         self.rate = self.rate_at(grant.gpus)
         return True
@@ -176,6 +180,12 @@ class SimulatedJob:
         """Takes everything from a job that leaves."""
         self.gpus, self.block, self.rate, self.schedule = 0, None, 0.0, ()
 
+    def _change(self, grant: Grant) -> ChangeKind | None:
+        """Of which kind the change to a grant is; None for none, or to no GPUs."""
+        if grant.block is None:
+            return counted_change(self.gpus, grant.gpus)
+        return change_kind(self.block, grant.block)
+
     def _put(self, now: float, block: Block | None) -> None:
         """Notes the block that is held from `now` on."""
         self.block = block
@@ -189,9 +199,3 @@ class SimulatedJob:
             self.stretches.append(Stretch(self.since, now, self.gpus, self.trains_from, places))
         self._places.clear()
         self.remaining = self.remaining_at(now)
-
-
-def _stays(old: Block | None, new: Block | None) -> bool:
-    if old is None or new is None:
-        return old is new
-    return old.gpu_type == new.gpu_type and same_place(old, new)

@@ -30,7 +30,7 @@ from ef_slurm.daemon.act.steps import (
     Update,
     Wait,
 )
-from ef_slurm.daemon.observe.job_status import JobStatus, gives_up_nodes
+from ef_slurm.daemon.observe.job_status import JobStatus, shrinks_in_place
 from ef_slurm.model import Block
 from ef_slurm.slurm.interface import earliest_release
 from ef_slurm.slurm.types import HoldKind, JobBaseState
@@ -94,7 +94,7 @@ def next_step(
         return start(status, target, conditions, timeouts, now)
     if status.holds(target):
         return settle(status, timeouts, now)
-    if conditions.in_place and gives_up_nodes(job, target):
+    if conditions.in_place and shrinks_in_place(job, target):
         return shrink(status, target, timeouts, now)
     return vacate(status, conditions, timeouts, now)
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from ef_slurm.contract import Phase, Progress
 from ef_slurm.daemon.observe.estimates import TOLERANCE, Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus
-from ef_slurm.model import ACTOR, ChangeKind, Event, EventKind, Json, QueueJob
+from ef_slurm.model import (
+    ACTOR,
+    ChangeKind,
+    Event,
+    EventKind,
+    Json,
+    QueueJob,
+    overhead_field,
+)
 from ef_slurm.queue.store import Queue
 
 FIRST_WINDOW_SECONDS = 30.0
@@ -16,6 +24,14 @@ WINDOW_SECONDS = 120.0
 
 MAX_REMEMBERED = 2000
 """Measurements that are read back after a restart."""
+
+_OVERHEADS = {
+    **{kind.value: overhead_field(kind) for kind in ChangeKind},
+    # Earlier versions called every requeue of a running job a reshape. Some of what they called a
+    # shrink was one too: that errs on the safe side and gives way to what is measured from now on.
+    "reshape": "reshape",
+}
+"""What an event says was measured → the field of `Overhead` that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +67,8 @@ class Calibration:
                 continue
             if what == "rate" and isinstance(gpus, int):
                 self._estimates.rates.learn(event.job_id, gpus, value)
-            elif what in {change.value for change in ChangeKind}:
-                self._estimates.overheads.add(event.job_id, ChangeKind(what), value)
+            elif isinstance(what, str) and what in _OVERHEADS:
+                self._estimates.overheads.add_to(event.job_id, _OVERHEADS[what], value)
 
     def expect(self, job_id: int, change: ChangeKind | None, since: float) -> None:
         """A job was given another block (None: it pauses): how long will the change take?"""
@@ -80,10 +96,11 @@ class Calibration:
             # A stop on the way, or an older launch that still trains, would tell another story.
             if launch is not None and launch.started_at >= pending.since:
                 del self._pending[job.id]
+                change = _carried_out(pending, status)
                 seconds = first - pending.since
-                self._estimates.overheads.add(job.id, pending.change, seconds)
-                words = f"{pending.change.value} took {seconds:.1f} s until training"
-                self._log(job, now, words, pending.change.value, seconds)
+                self._estimates.overheads.add(job.id, change, seconds)
+                words = f"{change.value} took {seconds:.1f} s until training"
+                self._log(job, now, words, change.value, seconds)
         rate = self._rate(job.id, progress)
         if rate is None or not self._estimates.rates.learn(job.id, job.running.gpus, rate):
             return False
@@ -110,6 +127,14 @@ class Calibration:
         data: dict[str, Json] = {"what": what, "value": value, "gpus": gpus}
         on = f"{message} on {gpus} GPU{'' if gpus == 1 else 's'}"
         self._queue.events.log(Event(now, EventKind.MEASURED, ACTOR, on, job.id, data))
+
+
+def _carried_out(pending: _Pending, status: JobStatus) -> ChangeKind:
+    """The kind that a change was in the end: a shrink may have needed a requeue after all."""
+    started = status.slurm.start_time
+    if pending.change is ChangeKind.SHRINK and started is not None and started >= pending.since:
+        return ChangeKind.RESTART  # Slurm has started it since, so it did not shrink in place
+    return pending.change
 
 
 def _told(job: QueueJob) -> float | None:

@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ef_slurm.model import ChangeKind, Overhead, ThroughputCurve
+from ef_slurm.model import ChangeKind, Overhead, ThroughputCurve, overhead_field
 
 MARGIN = 1.1
 """A promise counts on this many times what was measured."""
@@ -20,36 +20,38 @@ QUANTILE = 0.8
 
 
 class Overheads:
-    """Seconds from a decision to training again, by kind of change."""
+    """Seconds from a decision to training again, by the field of `Overhead` that they are."""
 
     def __init__(self) -> None:
-        self._of_job: dict[tuple[int, ChangeKind], deque[float]] = defaultdict(
+        self._of_job: dict[tuple[int, str], deque[float]] = defaultdict(
             lambda: deque(maxlen=KEPT_OF_JOB)
         )
-        self._of_all: dict[ChangeKind, deque[float]] = defaultdict(
-            lambda: deque(maxlen=KEPT_OF_ALL)
-        )
+        self._of_all: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT_OF_ALL))
 
     def add(self, job_id: int, change: ChangeKind, seconds: float) -> None:
         """A change of a job took so long."""
-        self._of_job[job_id, change].append(seconds)
-        self._of_all[change].append(seconds)
+        self.add_to(job_id, overhead_field(change), seconds)
+
+    def add_to(self, job_id: int, overhead: str, seconds: float) -> None:
+        """What a field of `Overhead` states took so long."""
+        self._of_job[job_id, overhead].append(seconds)
+        self._of_all[overhead].append(seconds)
 
     def estimate(self, job_id: int | None, told: Overhead) -> Overhead:
         """What the job's next change will cost: its own worst lately, else what most jobs took,
         else what it was submitted with. `job_id` is None for a job that is not in the queue."""
         return replace(
             told,
-            start=self._seconds(job_id, ChangeKind.START, told.start),
-            reshape=self._seconds(job_id, ChangeKind.RESHAPE, told.reshape),
-            shrink=self._seconds(job_id, ChangeKind.SHRINK, told.shrink),
+            start=self._seconds(job_id, "start", told.start),
+            reshape=self._seconds(job_id, "reshape", told.reshape),
+            shrink=self._seconds(job_id, "shrink", told.shrink),
         )
 
-    def _seconds(self, job_id: int | None, change: ChangeKind, told: float) -> float:
-        own = None if job_id is None else self._of_job.get((job_id, change))
+    def _seconds(self, job_id: int | None, overhead: str, told: float) -> float:
+        own = None if job_id is None else self._of_job.get((job_id, overhead))
         if own:
             return _with_margin(max(own))
-        others = self._of_all.get(change)
+        others = self._of_all.get(overhead)
         if others:
             ranked = sorted(others)
             return _with_margin(ranked[int(QUANTILE * (len(ranked) - 1))])

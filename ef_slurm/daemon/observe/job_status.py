@@ -16,7 +16,7 @@ from ef_slurm.contract import (
     Progress,
     StateDir,
 )
-from ef_slurm.model import Block
+from ef_slurm.model import Block, ChangeKind, change_kind, is_power_of_two
 from ef_slurm.slurm.types import HoldKind, SlurmJob
 
 
@@ -167,10 +167,25 @@ def layout_of(block: Block) -> Layout:
     return frozenset((node, block.gpus_per_node) for node in block.nodes)
 
 
-def gives_up_nodes(job: SlurmJob, block: Block) -> bool:
+def held_block(job: SlurmJob, gpu_type: str) -> Block | None:
+    """What a running job holds by Slurm's word, the node of its batch script first.
+
+    Args:
+        job: as Slurm reports it.
+        gpu_type: what the type of its GPUs is called.
+
+    Returns:
+        None when it holds nothing, or nothing that ef-slurm gives out.
+    """
+    counts = {gpus for _, gpus in job.gpus}
+    names = sorted((node for node, _ in job.gpus), key=lambda node: node != job.batch_host)
+    if not job.is_running or len(counts) != 1 or not is_power_of_two(len(names)):
+        return None
+    gpus = counts.pop()
+    return Block(gpu_type, tuple(names), gpus) if is_power_of_two(gpus) else None
+
+
+def shrinks_in_place(job: SlurmJob, block: Block) -> bool:
     """Whether the running job gets to the block by giving up whole nodes, its first one not."""
-    return (
-        job.is_running
-        and layout_of(block) < layout(job)
-        and (not job.batch_host or job.batch_host in block.nodes)
-    )
+    held = held_block(job, block.gpu_type)
+    return held is not None and change_kind(held, block) is ChangeKind.SHRINK

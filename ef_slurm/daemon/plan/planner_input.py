@@ -71,6 +71,8 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
     """One job as the planner is to see it."""
     learned = estimates.rates.of(job.id)
     overhead = estimates.overheads.estimate(job.id, job.request.overhead)
+    if status is not None and not _first_node_leads(job, status):
+        overhead = replace(overhead, shrink=overhead.reshape)
     request = replace(
         job.request,
         curves=tuple((kind, calibrated(curve, learned)) for kind, curve in job.request.curves),
@@ -81,6 +83,18 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
         request = replace(request, max_gpus=min(cap, request.max_gpus or cap))
     seen = replace(job, request=request, running=running_now(job, status, now))
     return seen.for_planner(iterations=remaining(job, status, now))
+
+
+def _first_node_leads(job: QueueJob, status: JobStatus) -> bool:
+    """Whether the batch script runs on the first node of the job's block.
+
+    It does not where the site orders its nodes otherwise than Slurm: the nodes that a shrink would
+    keep are then not those that Slurm can leave to the job, and every shrink is a requeue.
+    """
+    host, running = status.slurm.batch_host, job.running
+    if running is None or not status.slurm.is_running or host not in running.block.nodes:
+        return True  # nothing is known to the contrary
+    return host == running.block.nodes[0]
 
 
 def remaining(job: QueueJob, status: JobStatus | None, now: float) -> float:

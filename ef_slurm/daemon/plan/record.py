@@ -25,9 +25,9 @@ from ef_slurm.model import (
     QueueJob,
     Running,
     Verdict,
+    change_kind,
     planner_id,
     queue_id,
-    same_place,
 )
 from ef_slurm.queue.store import Queue
 
@@ -51,15 +51,8 @@ class Reallocation:
 
     @property
     def change(self) -> ChangeKind | None:
-        """The kind of cost; None for a pause, which costs nothing by itself."""
-        if self.new is None:
-            return None
-        if self.old is None:
-            return ChangeKind.START
-        fewer = self.old.gpus_per_node == self.new.gpus_per_node and (
-            set(self.new.nodes) < set(self.old.nodes)
-        )
-        return ChangeKind.SHRINK if fewer else ChangeKind.RESHAPE
+        """Of which kind; None for a pause, which costs nothing by itself."""
+        return change_kind(self.old, self.new)
 
 
 def record(
@@ -125,7 +118,7 @@ def _assign(
         _tell_promise(queue, before, decision, now, name_of)
     if old is None and block is None:
         return None
-    if old is not None and block is not None and same_place(old, block):
+    if old is not None and block is not None and change_kind(old, block) is None:
         if old != block and row.running is not None:
             queue.jobs.save(replace(row, running=replace(row.running, block=block)))
         return None

@@ -100,7 +100,4 @@ class Ledger:
 
     def stays(self, task: Task, now: float) -> bool:
         """Whether the plan leaves a job at this moment where it is."""
-        here = self.now_on(task, now)
-        if here is None or task.held is None:
-            return here is None and task.held is None
-        return here.same_block(task.held)
+        return task.stays(self.now_on(task, now))

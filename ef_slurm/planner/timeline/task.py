@@ -3,7 +3,7 @@
 A *stretch* is a piece of a job's schedule on one block. Whatever begins a stretch on another block
 than the job held just before costs the job's overhead, spent at the beginning of that stretch.
 
->>> from ef_slurm.model import Cluster, ThroughputCurve
+>>> from ef_slurm.model import Cluster, Overhead, ThroughputCurve
 >>> from ef_slurm.planner.timeline.gpu_index import lines_of
 >>> curve = ThroughputCurve.of({1: 1.0, 2: 1.5})
 >>> job = Job("a", 0.0, 60.0, (("gpu", curve),), deadline=90.0, overhead=Overhead.constant(5.0))
@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ef_slurm.model import IfInfeasible, Job, JobKind, ModelError, Overhead
+from ef_slurm.model import ChangeKind, IfInfeasible, Job, JobKind, ModelError, classify_change
 from ef_slurm.planner.timeline.curve import Envelope, cheapest_mix, envelope
 from ef_slurm.planner.timeline.gpu_index import Line
 
@@ -122,9 +122,7 @@ class Task:
         here = plan[0] if plan and plan[0].start <= now else None
         if here is None:
             return replace(self, held=None, trains_from=-math.inf)
-        if here.same_block(self.held):
-            return self
-        trains = now + self.overhead(self.held, here.gpus, here.gpu_type, here.first)
+        trains = self.trains(now, here.gpus, here.gpu_type, here.first)
         return replace(self, held=here, trains_from=trains)
 
     def rate(self, stretch: Stretch) -> float:
@@ -136,30 +134,45 @@ class Task:
                         return rate
         return 0.0
 
-    def overhead(self, old: Stretch | None, gpus: int, gpu_type: str, first: int | None) -> float:
-        """Seconds lost by moving from `old` to a block; the most it can be if `first` is None
-        because its place is not yet known."""
-        cost: Overhead = self.job.overhead
+    def change(
+        self, old: Stretch | None, gpus: int, gpu_type: str, first: int
+    ) -> ChangeKind | None:
+        """What going from `old` (None: no GPUs) to a block is (`model.change_kind`)."""
         if old is None:
-            base = cost.start
-        elif first is None:
-            base = max(cost.reshape, cost.shrink) if gpus < old.gpus else cost.reshape
-        elif old.gpu_type != gpu_type:
-            base = cost.reshape
-        elif old.first == first and old.gpus == gpus:
-            return 0.0
-        elif self.per_node[gpu_type] <= gpus < old.gpus and old.first == first:
-            base = cost.shrink
-        else:
-            base = cost.reshape
-        return base + cost.per_doubling * (gpus.bit_length() - 1)
+            return ChangeKind.START
+        per_node = self.per_node[gpu_type]
+        return classify_change(
+            old.gpus,
+            gpus,
+            same_type=old.gpu_type == gpu_type,
+            same_nodes=old.first // per_node == first // per_node
+            and min(old.gpus, per_node) == min(gpus, per_node),
+        )
+
+    def stays(self, stretch: Stretch | None) -> bool:
+        """Whether a job on this stretch at this moment notices no change."""
+        if stretch is None or self.held is None:
+            return stretch is None and self.held is None
+        return self.change(self.held, stretch.gpus, stretch.gpu_type, stretch.first) is None
+
+    def overhead(self, old: Stretch | None, gpus: int, gpu_type: str, first: int | None) -> float:
+        """Seconds lost by moving from `old` to a block; the most that a change can cost if `first`
+        is None because its place is not yet known."""
+        cost = self.job.overhead
+        if first is not None:
+            return cost.of(self.change(old, gpus, gpu_type, first), gpus)
+        if old is None:
+            return cost.of(ChangeKind.START, gpus)
+        if gpus < old.gpus:
+            return max(cost.of(ChangeKind.SHRINK, gpus), cost.of(ChangeKind.RESTART, gpus))
+        return cost.of(ChangeKind.GROW if gpus > old.gpus else ChangeKind.MOVE, gpus)
 
     def trains(self, now: float, gpus: int, gpu_type: str, first: int) -> float:
         """When it trains if it is on a block from `now` on; the block may be the present one."""
-        held = self.held
-        if held is not None and (held.first, held.gpus, held.gpu_type) == (first, gpus, gpu_type):
+        change = self.change(self.held, gpus, gpu_type, first)
+        if change is None:
             return max(now, self.trains_from)
-        return now + self.overhead(held, gpus, gpu_type, first)
+        return now + self.job.overhead.of(change, gpus)
 
 
 def wants_best_effort(task: Task) -> bool:
@@ -229,18 +242,19 @@ def replayed(task: Task, stretches: Stretches, now: float) -> tuple[Stretches, f
     iterations are done, sooner or later. Every change of block is paid for.
     """
     left = task.job.iterations
-    before = task.held
+    before, trains = task.held, task.trains_from
     kept: list[Stretch] = []
     todo = [stretch for stretch in stretches if stretch.end > now]
     if not todo and stretches:
         todo = [stretches[-1]]
     for index, stretch in enumerate(todo):
         start = max(stretch.start, now)
-        if before is not None and stretch.same_block(before):
-            trains = max(start, task.trains_from) if not kept else start
+        old = before if kept or stretch.start <= now else None
+        change = task.change(old, stretch.gpus, stretch.gpu_type, stretch.first)
+        if change is None:
+            trains = max(start, trains)  # what began before may not be paid for yet
         else:
-            old = before if kept or stretch.start <= now else None
-            trains = start + task.overhead(old, stretch.gpus, stretch.gpu_type, stretch.first)
+            trains = start + task.job.overhead.of(change, stretch.gpus)
         rate = task.rate(stretch)
         end = trains + left / rate if rate > 0 else math.inf
         if index < len(todo) - 1 and end > stretch.end:

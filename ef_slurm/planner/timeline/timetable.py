@@ -303,9 +303,17 @@ class Timetable:
         before = end - EDGE <= self._closes[part].min()
         return bool(before or start + EDGE >= self._reopens[part].max())
 
-    def find_now(self, gpus: int, until: float) -> int | None:
+    def find_now(
+        self, gpus: int, until: float, without: tuple[int, int] | None = None
+    ) -> int | None:
         """The best block that is free from now to `until`: it wastes least of larger free blocks,
-        and among those is needed soonest by somebody else. None when there is none."""
+        and among those is needed soonest by somebody else. None when there is none.
+
+        Args:
+            gpus: its size.
+            until: seconds.
+            without: GPUs from .. to .. (not included), aligned, that it may not lie on.
+        """
         level = gpus.bit_length() - 1
         if level > self._top:
             return None
@@ -313,12 +321,12 @@ class Timetable:
         if bound > self._most_until[level]:
             return None
         values = self._until.at(level)
-        fit = values >= bound
+        fit = self._fit(level, bound, without)
         if not fit.any():
             self._most_until[level] = float(values.max())
             return None
         while level < self._top:
-            upper = self._until.at(level + 1) >= bound
+            upper = self._fit(level + 1, bound, without)
             lone = fit & ~np.repeat(upper, 2)
             if lone.any():
                 fit = lone
@@ -328,6 +336,14 @@ class Timetable:
         (places,) = np.nonzero(fit)
         best = places[np.argmin(self._until.at(level)[places])]
         return int(best) << level
+
+    def _fit(self, level: int, bound: float, without: tuple[int, int] | None) -> NDArray[np.bool_]:
+        """Which blocks of 2**level GPUs are free until `bound` at least."""
+        fit: NDArray[np.bool_] = self._until.at(level) >= bound
+        if without is not None:
+            first, end = without
+            fit[first >> level : (end - 1 >> level) + 1] = False
+        return fit
 
     def longest_now(self, gpus: int) -> tuple[float, int]:
         """(until when, first GPU) of the block that is free from now on for the longest time."""

@@ -25,6 +25,7 @@ from ef_slurm.model import (
     Segment,
     Standing,
     Verdict,
+    change_kind,
 )
 from ef_slurm.planner.placement.free_blocks import usable_gpus
 from ef_slurm.planner.plan import plan
@@ -80,7 +81,7 @@ def finish_of(job: Job, schedule: Iterable[Segment], now: float, cluster: Cluste
         start = max(segment.start, now)
         if start > free_from + DONE:
             held = None
-        if block != held:
+        if change_kind(held, block) is not None:
             trains_from = start + job.overhead.seconds(held, block)
         rate = rate_on(job, segment.gpu_type, segment.gpus)
         trained = max(0.0, segment.end - max(start, trains_from)) * rate
@@ -170,7 +171,9 @@ class World:
         last, count = job.last_reshape, job.reshapes
         if block is None:
             running = None
-        elif block != held:
+        elif job.running is not None and change_kind(held, block) is None:
+            running = replace(job.running, block=block)
+        else:
             cost = job.overhead.seconds(held, block)
             running = Running(block, self.now, self.now + cost)
             if held is not None:

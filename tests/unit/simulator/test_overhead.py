@@ -6,7 +6,7 @@ import pytest
 
 from ef_slurm.model import Overhead
 from ef_slurm.simulator.errors import SimulatorError
-from ef_slurm.simulator.overhead import counted_cost, parse_overhead
+from ef_slurm.simulator.overhead import counted_change, parse_overhead
 
 
 def test_zero_and_constant() -> None:
@@ -19,8 +19,8 @@ def test_the_papers_cost_of_a_start(cluster: int, base: float) -> None:
     overhead = parse_overhead("paper").for_cluster(cluster)
     for doublings in range(7):
         paper = base + 2 * (doublings + 1)
-        assert counted_cost(overhead, 0, 1 << doublings) == paper
-        assert counted_cost(overhead, 2, 1 << doublings) == paper
+        assert overhead.of(counted_change(0, 1 << doublings), 1 << doublings) == paper
+        assert overhead.of(counted_change(512, 1 << doublings), 1 << doublings) == paper
 
 
 @pytest.mark.parametrize(

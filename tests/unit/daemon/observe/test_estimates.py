@@ -19,7 +19,15 @@ from ef_slurm.daemon.observe.estimates import (
     Rates,
     calibrated,
 )
-from ef_slurm.model import ChangeKind, Overhead, Running, ThroughputCurve
+from ef_slurm.model import (
+    ACTOR,
+    ChangeKind,
+    Event,
+    EventKind,
+    Overhead,
+    Running,
+    ThroughputCurve,
+)
 from ef_slurm.queue.store import Queue
 from tests.unit.daemon.make import NOW, SCRIPT, TWO_NODES, launch, progress, row, running
 
@@ -40,7 +48,7 @@ def test_what_was_told_counts_until_something_was_seen() -> None:
 def test_a_jobs_own_worst_lately_is_never_underestimated(seconds: list[float]) -> None:
     learned = Overheads()
     for one in seconds:
-        learned.add(1, ChangeKind.RESHAPE, one)
+        learned.add(1, ChangeKind.RESTART, one)
     assert learned.estimate(1, TOLD).reshape >= MARGIN * max(seconds[-3:]) - 1e-6
 
 
@@ -95,9 +103,47 @@ def test_an_older_launch_tells_nothing_about_a_reshape(queue: Queue) -> None:
     estimates = Estimates()
     calibration = Calibration(estimates, queue)
     job = row(running=Running(TWO_NODES, NOW, NOW + 30.0))
-    calibration.expect(1, ChangeKind.RESHAPE, NOW)
+    calibration.expect(1, ChangeKind.MOVE, NOW)
     calibration.observer(job, running(TWO_NODES), NOW)
     assert estimates.overheads.estimate(1, TOLD) == TOLD
+
+
+def test_what_earlier_versions_measured_is_recalled(queue: Queue) -> None:
+    for what, seconds in (("start", 10.0), ("reshape", 20.0), ("shrink", 5.0), ("folly", 99.0)):
+        queue.events.log(
+            Event(NOW, EventKind.MEASURED, ACTOR, what, 1, {"what": what, "value": seconds})
+        )
+    estimates = Estimates()
+    Calibration(estimates, queue).recall()
+    assert estimates.overheads.estimate(1, TOLD) == Overhead(start=11.0, reshape=22.0, shrink=6.0)
+
+
+@pytest.mark.parametrize("kind", [ChangeKind.GROW, ChangeKind.MOVE, ChangeKind.RESTART])
+def test_every_requeue_tells_what_a_reshape_costs(queue: Queue, kind: ChangeKind) -> None:
+    estimates = Estimates()
+    calibration = Calibration(estimates, queue)
+    since = NOW - 100.0
+    calibration.expect(1, kind, since)
+    job = row(running=Running(TWO_NODES, since, since + 30.0))
+    calibration.observer(job, running(TWO_NODES), NOW)
+    again = Estimates()
+    Calibration(again, queue).recall()
+    for learned in (estimates, again):
+        assert learned.overheads.estimate(1, TOLD) == replace(TOLD, reshape=7.0)
+
+
+@pytest.mark.parametrize(("slurm_started", "field"), [(-1000.0, "shrink"), (1.0, "reshape")])
+def test_a_shrink_that_took_a_requeue_is_learned_as_one(
+    queue: Queue, slurm_started: float, field: str
+) -> None:
+    estimates = Estimates()
+    calibration = Calibration(estimates, queue)
+    since = NOW - 100.0
+    calibration.expect(1, ChangeKind.SHRINK, since)
+    status = running(TWO_NODES)
+    status = replace(status, slurm=replace(status.slurm, start_time=since + slurm_started))
+    calibration.observer(row(running=Running(TWO_NODES, since, since + 30.0)), status, NOW)
+    assert estimates.overheads.estimate(1, TOLD) == replace(TOLD, **{field: 7.0})
 
 
 def test_a_rate_is_taken_over_a_window(queue: Queue) -> None:

@@ -18,7 +18,7 @@ from ef_slurm.daemon.plan.planner_input import (
     running_now,
     runs_on,
 )
-from ef_slurm.model import ChangeKind, Cluster, JobState, Running, ThroughputCurve
+from ef_slurm.model import ChangeKind, Cluster, JobState, Overhead, Running, ThroughputCurve
 from tests.unit.daemon.make import FOUR_NODES, NOW, TWO_NODES, progress, row, running
 
 TRAINING = row(
@@ -65,6 +65,14 @@ def test_what_was_learned_replaces_what_was_told() -> None:
     assert job.overhead.start == 110.0
     assert dict(job.curves[0][1].points)[8] == 5.0
     assert job.max_gpus == 4
+
+
+def test_where_the_first_node_does_not_lead_a_shrink_costs_a_requeue() -> None:
+    job = replace(TRAINING, request=replace(TRAINING.request, overhead=Overhead(30.0, 40.0, 20.0)))
+    status = running(TWO_NODES)
+    assert planner_job(job, status, Estimates(), NOW).overhead.shrink == 20.0
+    status = replace(status, slurm=replace(status.slurm, batch_host=TWO_NODES.nodes[1]))
+    assert planner_job(job, status, Estimates(), NOW).overhead.shrink == 40.0
 
 
 def test_held_and_ended_jobs_are_left_out() -> None:

@@ -88,7 +88,7 @@ def test_a_reshape_is_counted_and_charged(queue: Queue) -> None:
     assert job.running is not None
     assert job.running.trains_from == NOW + 70.0
     job, (reallocation,) = apply(queue, ELSEWHERE, at=NOW + 90.0)
-    assert reallocation.change is ChangeKind.RESHAPE
+    assert reallocation.change is ChangeKind.MOVE
     assert (job.reshapes, job.last_reshape) == (2, NOW + 90.0)
 
 

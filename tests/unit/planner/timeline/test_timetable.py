@@ -145,3 +145,12 @@ def test_what_was_searched_before_changes_no_answer() -> None:
             key = generator.choice(sorted(held))
             line.remove(key)
             del held[key]
+
+
+def test_a_search_can_leave_a_place_out() -> None:
+    line = table(nodes=4)
+    line.put("a", 0.0, 50.0, 4, 2)
+    assert line.find_now(2, until=30.0, without=(4, 8)) == 0
+    assert line.find_now(4, until=30.0, without=(0, 4)) == 8, "its buddy is taken"
+    assert line.find_now(2, until=30.0, without=(0, 16)) is None
+    assert line.find_now(2, until=30.0) == 6, "nothing is remembered of what was left out"
