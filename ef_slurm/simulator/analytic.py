@@ -33,7 +33,14 @@ LARGEST = 64
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """What an iteration of a model costs: seconds per sample, seconds fixed, gradient bytes."""
+    """What an iteration of a model costs.
+
+    Args:
+        compute: seconds per sample on one GPU.
+        fixed: seconds per iteration on any number of GPUs.
+        gradient_bytes: what all GPUs exchange once per iteration.
+        batches: global batch sizes that are offered.
+    """
 
     compute: float
     fixed: float
@@ -52,7 +59,14 @@ MODELS = {
 
 
 def iteration_seconds(cost: ModelCost, batch: int, gpus: int, gpus_per_node: int) -> float:
-    """t(n) of the module's formula."""
+    """t(n) of the module's formula.
+
+    Args:
+        cost: of the model.
+        batch: global batch size.
+        gpus: n.
+        gpus_per_node: beyond them gradients cross the network.
+    """
     bandwidth = NVLINK_BYTES_PER_SECOND if gpus <= gpus_per_node else NETWORK_BYTES_PER_SECOND
     exchange = 2 * (gpus - 1) / gpus * cost.gradient_bytes / bandwidth
     exchange += LATENCY_SECONDS * math.log2(gpus)
@@ -60,7 +74,11 @@ def iteration_seconds(cost: ModelCost, batch: int, gpus: int, gpus_per_node: int
 
 
 def analytic_tables(gpus_per_node: int = 8) -> ThroughputTables:
-    """The curves of all `MODELS`, up to `LARGEST` GPUs."""
+    """The curves of all `MODELS`, up to `LARGEST` GPUs and one GPU per sample.
+
+    Args:
+        gpus_per_node: where NVLink ends.
+    """
     sizes = [1 << power for power in range(LARGEST.bit_length())]
     return {
         (model, batch): ThroughputCurve.of(
@@ -76,7 +94,15 @@ def analytic_tables(gpus_per_node: int = 8) -> ThroughputTables:
 
 
 def write_tables(tables: ThroughputTables, directory: Path) -> list[Path]:
-    """Writes `<model>.csv` for every model, in the format that `read_throughputs` reads."""
+    """Writes `<model>.csv` for every model, in the format that `read_throughputs` reads.
+
+    Args:
+        tables: what to write; rates keep six digits.
+        directory: made if it is not there.
+
+    Returns:
+        The files, by model.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     sizes = sorted({gpus for curve in tables.values() for gpus, _ in curve.points})
     files = []

@@ -25,9 +25,15 @@ def simulate_all(
     processes: int,
     on_done: Callable[[int], None] | None = None,
 ) -> list[Result]:
-    """Simulates every request, `processes` at a time; results in the order of the requests.
+    """Simulates every request.
 
-    `on_done` hears of the jobs that left, in whatever simulation.
+    Args:
+        requests: what to simulate.
+        processes: how many at a time; 1 for all in this process.
+        on_done: called with the number of jobs that left since the last call, in all simulations.
+
+    Returns:
+        The results in the order of the requests.
 
     Raises:
         SimulatorError: one of them cannot be done, or failed.

@@ -26,13 +26,18 @@ _NOTHING = Grant(0)
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What came out of a simulation: the runs by submission, and what it took.
+    """What came out of a simulation.
 
-    `rounds` is how often the policy was asked, `planning_seconds` the wall time it needed,
-    `wall_seconds` that of the whole loop and `cpu_seconds` what this process had of it.
+    Args:
+        jobs: by submission.
+        rounds: how often the policy was asked.
+        planning_seconds: wall time that its answers took.
+        longest_round_seconds: the longest of them.
+        wall_seconds: of the whole loop.
+        cpu_seconds: what this process had of it.
     """
 
-    runs: tuple[SimulatedJob, ...]
+    jobs: tuple[SimulatedJob, ...]
     rounds: int
     planning_seconds: float
     longest_round_seconds: float
@@ -46,16 +51,24 @@ class Engine:
     def __init__(
         self,
         trace: Trace,
-        setting: ClusterSetup,
+        setup: ClusterSetup,
         policy: SchedulingPolicy,
         *,
         check: bool = False,
         on_done: Callable[[int], None] | None = None,
     ) -> None:
-        """`on_done` is called with the number of jobs that left since the last call."""
-        self._runs = tuple(SimulatedJob(job, setting.overhead) for job in trace.jobs)
+        """A simulation that has not begun.
+
+        Args:
+            trace: the jobs.
+            setup: the cluster and its rules.
+            policy: fresh, made for that setup.
+            check: whether the simulator's own rules are checked at every event.
+            on_done: called with the number of jobs that left since the last call.
+        """
+        self._jobs = tuple(SimulatedJob(spec, setup.overhead) for spec in trace.jobs)
         self._policy = policy
-        self._invariants = Invariants(setting, policy) if check else None
+        self._invariants = Invariants(setup, policy) if check else None
         self._on_done = on_done
         self._active: dict[str, SimulatedJob] = {}
         self._finishes: list[tuple[float, int, SimulatedJob]] = []
@@ -97,12 +110,12 @@ class Engine:
         if self._active and self._on_done is not None:
             self._on_done(len(self._active))
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu_began
-        return Outcomes(self._runs, rounds, planning, longest, wall, cpu)
+        return Outcomes(self._jobs, rounds, planning, longest, wall, cpu)
 
     def _next_arrival(self) -> float:
-        if self._arrived == len(self._runs):
+        if self._arrived == len(self._jobs):
             return math.inf
-        return self._runs[self._arrived].job.submitted
+        return self._jobs[self._arrived].spec.submitted
 
     def _next_finish(self) -> float:
         while self._finishes and self._finishes[0][2].finish_time() != self._finishes[0][0]:
@@ -112,21 +125,21 @@ class Engine:
     def _finish_until(self, until: float) -> int:
         count = 0
         while self._next_finish() <= until:
-            when, _, run = heapq.heappop(self._finishes)
-            run.finish(when)
-            del self._active[run.job.id]
+            when, _, job = heapq.heappop(self._finishes)
+            job.finish(when)
+            del self._active[job.spec.id]
             count += 1
             if self._invariants is not None:
-                self._invariants.check_finished(run)
+                self._invariants.check_finished(job)
         return count
 
     def _arrive_until(self, until: float) -> None:
         while self._next_arrival() <= until:
-            run = self._runs[self._arrived]
+            job = self._jobs[self._arrived]
             self._arrived += 1
             if not self._policy.judges:
-                run.standing = Standing.ADMITTED
-            self._active[run.job.id] = run
+                job.standing = Standing.ADMITTED
+            self._active[job.spec.id] = job
 
     def _apply(self, now: float, answer: Round) -> int:
         """Carries the answer out; how many jobs it sent away."""
@@ -137,31 +150,31 @@ class Engine:
                 f"policy {self._policy.name} at {now!r} grants GPUs to {sorted(unknown)}, "
                 "which are not there"
             )
-        for job_id, run in self._active.items():
+        for job_id, job in self._active.items():
             grant = answer.grants.get(job_id)
             if grant is None:
-                if not run.gpus and not run.schedule:
+                if not job.gpus and not job.schedule:
                     continue
                 grant = _NOTHING
-            if run.assign(now, grant) and run.gpus:
+            if job.assign(now, grant) and job.gpus:
                 self._pushed += 1
-                heapq.heappush(self._finishes, (run.finish_time(), self._pushed, run))
+                heapq.heappush(self._finishes, (job.finish_time(), self._pushed, job))
         return left
 
     def _judge(self, now: float, job_id: str, outcome: Outcome) -> int:
-        run = self._active.get(job_id)
-        if run is None or run.standing is Standing.ADMITTED:
+        job = self._active.get(job_id)
+        if job is None or job.standing is Standing.ADMITTED:
             raise InvariantError(
                 f"policy {self._policy.name} at {now!r} judges {job_id}, which was judged before"
             )
-        run.outcome = outcome
+        job.outcome = outcome
         if outcome is Outcome.REJECTED:
             del self._active[job_id]
             return 1
         if outcome is Outcome.WAITLISTED:
-            run.standing = Standing.WAITLISTED
+            job.standing = Standing.WAITLISTED
             return 0
-        run.standing = Standing.ADMITTED
+        job.standing = Standing.ADMITTED
         if outcome is Outcome.PROMISED:
-            run.promised_at = now
+            job.promised_at = now
         return 0

@@ -28,7 +28,18 @@ _LONG = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What to generate. `mean_interarrival` is in seconds; `slack` in run times."""
+    """What to generate.
+
+    Args:
+        jobs: how many, 1 or more.
+        mean_interarrival: seconds between two submissions, on average.
+        seed: of the random numbers.
+        slack: deadlines lie uniformly so many run times after the submission.
+        best_effort: part of the jobs without a deadline, 0 to 1.
+
+    Raises:
+        SimulatorError: a number out of these bounds.
+    """
 
     jobs: int
     mean_interarrival: float
@@ -68,7 +79,12 @@ def only_models(tables: ThroughputTables, names: list[str]) -> ThroughputTables:
 
 
 def generate(recipe: Recipe, tables: ThroughputTables) -> Trace:
-    """A trace of the recipe over the models of `tables`."""
+    """A trace of the recipe.
+
+    Args:
+        recipe: how many jobs, how often, how tight.
+        tables: the models and batch sizes to draw from, uniformly.
+    """
     random = np.random.default_rng(recipe.seed)
     templates = sorted(tables)
     submitted = 0.0

@@ -58,56 +58,61 @@ class Metrics:
     peak_rss_mb: float
 
 
-def is_met(run: SimulatedJob) -> bool:
+def is_met(job: SimulatedJob) -> bool:
     """Whether a deadline job finished in time."""
-    deadline = run.job.deadline
-    return deadline is not None and run.finished is not None and run.finished <= deadline + PUNCTUAL
+    deadline = job.spec.deadline
+    return deadline is not None and job.finished is not None and job.finished <= deadline + PUNCTUAL
 
 
-def is_broken(run: SimulatedJob) -> bool:
+def is_broken(job: SimulatedJob) -> bool:
     """Whether the job was promised its deadline and missed it."""
-    return run.promised_at is not None and run.job.deadline is not None and not is_met(run)
+    return job.promised_at is not None and job.spec.deadline is not None and not is_met(job)
 
 
-def single_gpu_rate(run: SimulatedJob) -> float:
+def single_gpu_rate(job: SimulatedJob) -> float:
     """Iterations/s per GPU at the smallest size that the job can run on."""
-    gpus, rate = run.job.curve.points[0]
+    gpus, rate = job.spec.curve.points[0]
     return rate / gpus
 
 
-def gpu_seconds(run: SimulatedJob) -> float:
+def gpu_seconds(job: SimulatedJob) -> float:
     """GPU-seconds that the job held, overheads included."""
-    return math.fsum((stretch.end - stretch.start) * stretch.gpus for stretch in run.stretches)
+    return math.fsum((share.end - share.start) * share.gpus for share in job.held_shares)
 
 
-def makespan(runs: Sequence[SimulatedJob]) -> float:
-    """Seconds from the first submission to the end of the last stretch of GPUs."""
-    ends = [stretch.end for run in runs for stretch in run.stretches[-1:]]
-    if not runs or not ends:
+def makespan(jobs: Sequence[SimulatedJob]) -> float:
+    """Seconds from the first submission to the moment when the last GPUs come free."""
+    ends = [share.end for job in jobs for share in job.held_shares[-1:]]
+    if not jobs or not ends:
         return 0.0
-    return max(ends) - min(run.job.submitted for run in runs)
+    return max(ends) - min(job.spec.submitted for job in jobs)
 
 
-def efficiency(runs: Sequence[SimulatedJob], gpus: int) -> float:
-    """Cluster efficiency averaged over the makespan."""
-    span = makespan(runs)
+def efficiency(jobs: Sequence[SimulatedJob], gpus: int) -> float:
+    """Cluster efficiency averaged over the makespan (paper, Figure 10).
+
+    Args:
+        jobs: of one simulation.
+        gpus: of the cluster.
+    """
+    span = makespan(jobs)
     if span <= 0:
         return 0.0
     work = math.fsum(
-        run.rate_at(stretch.gpus)
-        / single_gpu_rate(run)
-        * max(0.0, stretch.end - max(stretch.start, stretch.trains_from))
-        for run in runs
-        for stretch in run.stretches
+        job.rate_at(share.gpus)
+        / single_gpu_rate(job)
+        * max(0.0, share.end - max(share.start, share.trains_from))
+        for job in jobs
+        for share in job.held_shares
     )
     return work / (span * gpus)
 
 
-def best_effort_completion(runs: Sequence[SimulatedJob]) -> float | None:
+def best_effort_completion(jobs: Sequence[SimulatedJob]) -> float | None:
     """Mean seconds from submission to completion of the best-effort jobs that finished."""
     times = [
-        run.finished - run.job.submitted
-        for run in runs
-        if run.job.kind is JobKind.BEST_EFFORT and run.finished is not None
+        job.finished - job.spec.submitted
+        for job in jobs
+        if job.spec.kind is JobKind.BEST_EFFORT and job.finished is not None
     ]
     return math.fsum(times) / len(times) if times else None

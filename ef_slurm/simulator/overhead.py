@@ -14,7 +14,12 @@ WANTED = "zero, constant:SECONDS or paper"
 
 @dataclass(frozen=True, slots=True)
 class OverheadModel:
-    """A named rule: `paper`, or the same `seconds` for every change."""
+    """A named rule.
+
+    Args:
+        name: as `--overhead` spells it.
+        seconds: of every start and change, unless the name is `paper`.
+    """
 
     name: str
     seconds: float = 0.0

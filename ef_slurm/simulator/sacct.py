@@ -45,7 +45,16 @@ OUT_OF_ORDER = "times out of order (clock changes)"
 
 @dataclass(frozen=True, slots=True)
 class SiteJob:
-    """One GPU job of the past. Times in epoch seconds, `time_limit` in seconds or None."""
+    """One GPU job of the past.
+
+    Args:
+        id: Slurm's.
+        submitted: UTC epoch seconds, as are the next two.
+        started: of its last run.
+        ended: of its last run.
+        gpus: that it had.
+        time_limit: seconds; None for none.
+    """
 
     id: str
     submitted: float
@@ -71,6 +80,9 @@ class History:
 def read_sacct(file: Path) -> History:
     """Reads an export.
 
+    Args:
+        file: made with the command of this module; local times are of this process's zone.
+
     Raises:
         InputError: with every problem found.
     """
@@ -88,7 +100,7 @@ def read_sacct(file: Path) -> History:
             if earlier is not None:
                 left_out[DUPLICATE] += 1
                 first = min(earlier.submitted, job.submitted)
-                job = replace(max(earlier, job, key=lambda run: run.started), submitted=first)
+                job = replace(max(earlier, job, key=lambda one: one.started), submitted=first)
             jobs[job.id] = job
     if not jobs and not table.problems:
         table.complain(None, None, f"holds no finished GPU jobs; left out: {_reasons(left_out)}")

@@ -20,7 +20,18 @@ from ef_slurm.simulator.trace import Trace, require_requests
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to simulate."""
+    """What to simulate.
+
+    Args:
+        trace: the jobs.
+        nodes: of the cluster.
+        gpus_per_node: a power of two.
+        policy: a name of `POLICIES`.
+        overhead: what starts and reshapes cost.
+        if_infeasible: what elasticflow does with a deadline that it cannot promise.
+        planner_policy: elasticflow's own settings; by default no counter-offers, which take time.
+        check: whether the simulator's own rules are checked at every event.
+    """
 
     trace: Trace
     nodes: int
@@ -32,8 +43,8 @@ class Request:
     check: bool = False
 
     @property
-    def setting(self) -> ClusterSetup:
-        """The world of the policy."""
+    def setup(self) -> ClusterSetup:
+        """The cluster and the rules, as the policy sees them."""
         return ClusterSetup(
             self.nodes,
             self.gpus_per_node,
@@ -45,10 +56,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The numbers, and the runs that they come from."""
+    """The numbers, and the jobs that they come from."""
 
     metrics: Metrics
-    runs: tuple[SimulatedJob, ...]
+    jobs: tuple[SimulatedJob, ...]
 
 
 def prepare(request: Request) -> SchedulingPolicy:
@@ -58,50 +69,54 @@ def prepare(request: Request) -> SchedulingPolicy:
         SimulatorError: there is no such policy, a package that it needs is missing, or the trace
             does not have what it needs.
     """
-    policy = make_policy(request.policy, request.setting)
+    policy = make_policy(request.policy, request.setup)
     if policy.fixed_size:
         require_requests(request.trace, request.policy)
     return policy
 
 
 def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> Result:
-    """Simulates; `on_done` hears of every job that leaves (see `Engine`).
+    """Simulates one trace under one policy.
+
+    Args:
+        request: what to simulate.
+        on_done: called with the number of jobs that left since the last call.
 
     Raises:
         SimulatorError: see `prepare`.
         InvariantError: a rule of the simulator was broken.
     """
-    setting = request.setting
+    setup = request.setup
     policy = prepare(request)
-    engine = Engine(request.trace, setting, policy, check=request.check, on_done=on_done)
+    engine = Engine(request.trace, setup, policy, check=request.check, on_done=on_done)
     outcomes = engine.simulate()
-    runs = outcomes.runs
-    deadline_jobs = sum(run.job.deadline is not None for run in runs)
-    met = sum(map(metrics.is_met, runs))
-    reshapes = sum(run.reshapes for run in runs)
+    jobs = outcomes.jobs
+    deadline_jobs = sum(job.spec.deadline is not None for job in jobs)
+    met = sum(map(metrics.is_met, jobs))
+    reshapes = sum(job.reshapes for job in jobs)
     numbers = Metrics(
         trace=request.trace.name,
         policy=request.policy,
         overhead=request.overhead.name,
         nodes=request.nodes,
         gpus_per_node=request.gpus_per_node,
-        jobs=len(runs),
+        jobs=len(jobs),
         deadline_jobs=deadline_jobs,
-        best_effort_jobs=len(runs) - deadline_jobs,
-        admitted=sum(run.admitted for run in runs),
+        best_effort_jobs=len(jobs) - deadline_jobs,
+        admitted=sum(job.admitted for job in jobs),
         met=met,
         ratio=met / deadline_jobs if deadline_jobs else None,
-        broken_promises=sum(map(metrics.is_broken, runs)) if policy.judges else None,
-        unfinished=sum(run.finished is None and run.admitted for run in runs),
-        starts=sum(run.starts for run in runs),
+        broken_promises=sum(map(metrics.is_broken, jobs)) if policy.judges else None,
+        unfinished=sum(job.finished is None and job.admitted for job in jobs),
+        starts=sum(job.starts for job in jobs),
         reshapes=reshapes,
-        reshapes_per_job=reshapes / len(runs) if runs else 0.0,
-        migrations=sum(run.migrations for run in runs),
-        pauses=sum(run.pauses for run in runs),
-        gpu_hours=sum(map(metrics.gpu_seconds, runs)) / 3600,
-        efficiency=metrics.efficiency(runs, setting.gpus),
-        makespan_seconds=metrics.makespan(runs),
-        best_effort_completion_seconds=metrics.best_effort_completion(runs),
+        reshapes_per_job=reshapes / len(jobs) if jobs else 0.0,
+        migrations=sum(job.migrations for job in jobs),
+        pauses=sum(job.pauses for job in jobs),
+        gpu_hours=sum(map(metrics.gpu_seconds, jobs)) / 3600,
+        efficiency=metrics.efficiency(jobs, setup.gpus),
+        makespan_seconds=metrics.makespan(jobs),
+        best_effort_completion_seconds=metrics.best_effort_completion(jobs),
         rounds=outcomes.rounds,
         planning_seconds=outcomes.planning_seconds,
         longest_round_seconds=outcomes.longest_round_seconds,
@@ -109,7 +124,7 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
         cpu_seconds=outcomes.cpu_seconds,
         peak_rss_mb=peak_rss_mb(),
     )
-    return Result(numbers, runs)
+    return Result(numbers, jobs)
 
 
 def peak_rss_mb() -> float:

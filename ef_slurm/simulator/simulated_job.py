@@ -19,11 +19,16 @@ from ef_slurm.simulator.trace import TraceJob
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """A job held `gpus` from `start` to `end` and trained from `trains_from` on (seconds).
+class HeldShare:
+    """A share that a job held for a while, as it came to pass (a plan has reservations).
 
-    `places` tells on which block from when on: a job that stays on its nodes may get other indices
-    there on the way. It is empty under policies that only count GPUs.
+    Args:
+        start: seconds on the trace's clock.
+        end: when it was given back or changed.
+        gpus: how many.
+        trains_from: when the overhead was paid and training went on; may lie after `end`.
+        places: on which block from when on: a job that stays on its nodes may get other indices
+            there on the way. Empty under policies that only count GPUs.
     """
 
     start: float
@@ -37,8 +42,10 @@ class Stretch:
 class Grant:
     """What a policy gives one job from now on.
 
-    `block` is None for policies that only count GPUs. `schedule` is the job's plan in hand, for
-    policies that make one.
+    Args:
+        gpus: 0 for none.
+        block: None under policies that only count GPUs.
+        schedule: the job's plan, for policies that make one; it is handed back at the next round.
     """
 
     gpus: int
@@ -61,7 +68,7 @@ class SimulatedJob:
         "block",
         "finished",
         "gpus",
-        "job",
+        "held_shares",
         "last_reshape",
         "migrations",
         "outcome",
@@ -72,21 +79,21 @@ class SimulatedJob:
         "reshapes",
         "schedule",
         "since",
+        "spec",
         "standing",
         "starts",
-        "stretches",
         "trains_from",
     )
 
-    def __init__(self, job: TraceJob, overhead: Overhead) -> None:
-        self.job = job
-        self.remaining = job.iterations
-        self.anchor = job.submitted
+    def __init__(self, spec: TraceJob, overhead: Overhead) -> None:
+        self.spec = spec
+        self.remaining = spec.iterations
+        self.anchor = spec.submitted
         self.rate = 0.0
         self.gpus = 0
         self.block: Block | None = None
-        self.since = job.submitted
-        self.trains_from = job.submitted
+        self.since = spec.submitted
+        self.trains_from = spec.submitted
         self.standing = Standing.NEW
         self.outcome: Outcome | None = None
         self.promised_at: float | None = None
@@ -97,12 +104,12 @@ class SimulatedJob:
         self.pauses = 0
         self.last_reshape = -math.inf
         self.schedule: Schedule = ()
-        self.stretches: list[Stretch] = []
+        self.held_shares: list[HeldShare] = []
         self._overhead = overhead
         self._places: list[tuple[float, Block]] = []
 
     def __repr__(self) -> str:
-        return f"SimulatedJob({self.job.id!r}, gpus={self.gpus}, remaining={self.remaining:g})"
+        return f"SimulatedJob({self.spec.id!r}, gpus={self.gpus}, remaining={self.remaining:g})"
 
     @property
     def admitted(self) -> bool:
@@ -130,18 +137,18 @@ class SimulatedJob:
         The curve's own value, not its envelope. At the requested size of a job whose curve does not
         have that size, the rate is what the trace's duration says.
         """
-        for size, rate in self.job.curve.points:
+        for size, rate in self.spec.curve.points:
             if size == gpus:
                 return rate
-        if gpus == self.job.requested_gpus and self.job.duration is not None:
-            return self.job.iterations / self.job.duration
+        if gpus == self.spec.requested_gpus and self.spec.duration is not None:
+            return self.spec.iterations / self.spec.duration
         return 0.0
 
     def assign(self, now: float, grant: Grant) -> bool:
         """Gives the job a share and a block from `now` on; whether it is started or reshaped.
 
-        Other indices on the same nodes are no reshape: Slurm picks them, the training hears nothing
-        of it.
+        Other indices on the same nodes are no reshape: Slurm picks them, the training does not
+        notice.
         """
         self.schedule = grant.schedule
         change = self._change(grant)
@@ -193,9 +200,9 @@ class SimulatedJob:
             self._places.append((now, block))
 
     def _close(self, now: float) -> None:
-        """Ends the present stretch."""
+        """Ends the present share."""
         if self.gpus and now > self.since:
             places = tuple(self._places)
-            self.stretches.append(Stretch(self.since, now, self.gpus, self.trains_from, places))
+            self.held_shares.append(HeldShare(self.since, now, self.gpus, self.trains_from, places))
         self._places.clear()
         self.remaining = self.remaining_at(now)

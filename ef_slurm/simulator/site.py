@@ -45,9 +45,12 @@ SCALING_WANTED = "linear, amdahl:SERIAL_FRACTION or power:EXPONENT"
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """An assumed speed-up on n GPUs over one.
+    """An assumed speed-up.
 
-    `max_growth` bounds the sizes: at most that many times what the user requested.
+    Args:
+        name: as `--scaling` spells it.
+        speedup: n GPUs → speed over one GPU.
+        max_growth: no job gets more than this many times the GPUs that its user requested.
     """
 
     name: str
@@ -58,7 +61,9 @@ class Scaling:
 def parse_scaling(text: str, max_growth: float) -> Scaling:
     """The scaling that `--scaling` names.
 
-    `linear`: n; `amdahl:F`: 1 / (F + (1 - F) / n); `power:E`: n to the power of E.
+    Args:
+        text: `linear`: n; `amdahl:F`: 1 / (F + (1 - F) / n); `power:E`: n to the power of E.
+        max_growth: see `Scaling`.
 
     Raises:
         SimulatorError: not a known one.
@@ -88,7 +93,12 @@ class Recorded:
 
 
 def recorded(jobs: list[SiteJob], factor: float) -> Recorded:
-    """The history itself, judged by the same deadlines."""
+    """The history itself, judged by the same deadlines.
+
+    Args:
+        jobs: of the history.
+        factor: deadlines lie so many run times after the submission.
+    """
     hours = {job.id: job.gpus * job.run_seconds / 3600 for job in jobs}
     late = [job for job in jobs if job.ended > job.submitted + factor * job.run_seconds]
     return Recorded(
@@ -100,7 +110,14 @@ def recorded(jobs: list[SiteJob], factor: float) -> Recorded:
 
 
 def site_trace(jobs: list[SiteJob], factor: float, scaling: Scaling, cluster_gpus: int) -> Trace:
-    """The history as a trace with deadlines at `factor` times the run time."""
+    """The history as a trace.
+
+    Args:
+        jobs: of the history.
+        factor: deadlines lie so many run times after the submission.
+        scaling: how fast the jobs would have been on other numbers of GPUs.
+        cluster_gpus: no curve goes beyond them.
+    """
     return make_trace(
         f"site-{factor:g}x", [_job(job, factor, scaling, cluster_gpus) for job in jobs]
     )
@@ -108,7 +125,7 @@ def site_trace(jobs: list[SiteJob], factor: float, scaling: Scaling, cluster_gpu
 
 def gpu_hours_late(result: Result) -> float:
     """GPU-hours spent on deadline jobs that missed their deadline."""
-    late = (run for run in result.runs if run.job.deadline is not None and not is_met(run))
+    late = (job for job in result.jobs if job.spec.deadline is not None and not is_met(job))
     return math.fsum(map(gpu_seconds, late)) / 3600
 
 
@@ -133,7 +150,17 @@ def _job(job: SiteJob, factor: float, scaling: Scaling, cluster_gpus: int) -> Tr
 
 @dataclass(frozen=True, slots=True)
 class SiteQuestion:
-    """A history, and under which assumptions to replay it."""
+    """A history, and under which assumptions to replay it.
+
+    Args:
+        history: of the site.
+        nodes: of the cluster to replay it on.
+        gpus_per_node: a power of two.
+        factors: of the deadlines, each replayed by itself.
+        scaling: how fast the jobs would have been on other numbers of GPUs.
+        overhead: what starts and reshapes cost.
+        if_infeasible: what becomes of a deadline that cannot be promised.
+    """
 
     history: History
     nodes: int
@@ -170,11 +197,20 @@ class SiteQuestion:
 
 @dataclass(frozen=True, slots=True)
 class SiteRow:
-    """One scheduler at one deadline factor. `source` is a policy's name or `recorded`.
+    """One scheduler at one deadline factor.
 
-    `gpu_hours_late` went to jobs that missed their deadline; the two `saved` are plain Slurm's
-    hours less this scheduler's. Growing into idle GPUs costs GPU-hours that nobody else wanted, so
-    `gpu_hours_saved` may well be negative.
+    Args:
+        deadline_factor: deadlines lay so many run times after the submission.
+        source: a policy's name, or `recorded`.
+        jobs: with a deadline.
+        met: finished in time.
+        ratio: met / jobs.
+        broken_promises: None where nothing is promised.
+        gpu_hours: held by jobs.
+        gpu_hours_late: of them, by jobs that missed their deadline.
+        gpu_hours_saved: plain Slurm's less this scheduler's. Growing into idle GPUs costs GPU-hours
+            that nobody else wanted, so it may well be negative.
+        gpu_hours_late_saved: the same of `gpu_hours_late`.
     """
 
     deadline_factor: float
@@ -260,6 +296,10 @@ def answer_site(
     question: SiteQuestion, simulate_all: Callable[[list[Request]], list[Result]]
 ) -> SiteAnswer:
     """Replays the history.
+
+    Args:
+        question: what to replay.
+        simulate_all: how to simulate; results in the order of the requests.
 
     Raises:
         SimulatorError: no job of the history fits the cluster.

@@ -46,10 +46,19 @@ _REQUIRED = ("submission_time", "num_iteration", "model_name", "deadline", "batc
 
 @dataclass(frozen=True, slots=True)
 class TraceJob:
-    """One job of a trace.
+    """One job of a trace. Times are seconds on the trace's clock.
 
-    `requested_gpus` and `duration` (seconds on that many) are None when the trace has them not.
-    `deadline` is None for a best-effort job. `time_limit` (seconds) comes from a site's accounting.
+    Args:
+        id: unique in the trace.
+        submitted: when it arrives.
+        iterations: of the whole training.
+        model: whose throughput curve it has.
+        batch_size: the global one.
+        curve: iterations/s by number of GPUs.
+        deadline: None for a best-effort job.
+        requested_gpus: what its user asked for; None where the trace does not say.
+        duration: seconds on that many; None where the trace does not say.
+        time_limit: seconds, from a site's accounting; None for none.
     """
 
     id: str
@@ -71,7 +80,13 @@ class TraceJob:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The jobs of a trace by submission, and how many rows stood out of order in the file."""
+    """A trace.
+
+    Args:
+        name: for reports.
+        jobs: by submission.
+        unsorted_rows: how many stood out of order in the file.
+    """
 
     name: str
     jobs: tuple[TraceJob, ...]
@@ -90,7 +105,11 @@ def make_trace(name: str, jobs: Iterable[TraceJob]) -> Trace:
 
 
 def read_trace(file: Path, tables: ThroughputTables) -> Trace:
-    """Reads a trace; `tables` has the curves of its models.
+    """Reads a trace.
+
+    Args:
+        file: CSV, as the module says.
+        tables: the curves of its models.
 
     Raises:
         InputError: with every problem found.

@@ -160,9 +160,9 @@ def compare(
     if figure_file is not None:
         check_figure_file(figure_file)
     trace = _trace(trace_file, throughputs, gpus_per_node)
-    wish = IfInfeasible(if_infeasible)
+    infeasible = IfInfeasible(if_infeasible)
     requests = [
-        Request(trace, nodes, gpus_per_node, policy, overhead, wish, check=check)
+        Request(trace, nodes, gpus_per_node, policy, overhead, infeasible, check=check)
         for policy in policies or POLICIES
     ]
     if policies is None:

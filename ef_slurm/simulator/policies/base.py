@@ -2,7 +2,7 @@
 
 The loop asks a policy at every event (an arrival, a completion, a moment that the policy itself
 asked for) and gets the share of every job from then on. A policy keeps what it needs between two
-rounds itself; it reads the runs and never changes them.
+rounds itself; it reads the jobs and never changes them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 @dataclass(frozen=True, slots=True)
 class ClusterSetup:
-    """The world that a policy schedules: the cluster, the costs it is told of, the site's will."""
+    """What a policy schedules, and under which rules.
+
+    Args:
+        nodes: of the cluster, n1 to n<nodes>.
+        gpus_per_node: a power of two.
+        overhead: seconds of lost training at every start and change of share or block.
+        if_infeasible: what elasticflow does with a deadline that it cannot promise.
+        policy: the planner's own settings.
+    """
 
     nodes: int
     gpus_per_node: int
@@ -36,9 +44,11 @@ class ClusterSetup:
 class Round:
     """A policy's answer.
 
-    `grants` holds every job that has GPUs from now on (and may hold others, to keep a schedule); a
-    job that it does not hold, has none. `verdicts` are the answers to jobs that were judged.
-    `next_change` is when the policy wants to be asked again at the latest.
+    Args:
+        grants: job id → share of every job that has GPUs from now on (and perhaps of others, to
+            keep a schedule); a job that is not there has none.
+        verdicts: job id → the answer, for jobs that were judged in this round.
+        next_change: when the policy wants to be asked again at the latest, on the trace's clock.
     """
 
     grants: Mapping[str, Grant]
@@ -58,6 +68,11 @@ class SchedulingPolicy(Protocol):
     fixed_size: bool
     """Whether jobs run at the size that their users requested, and at no other."""
 
-    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
-        """The shares from `now` on of the unfinished jobs `runs`, given in order of arrival."""
+    def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
+        """The shares from `now` on.
+
+        Args:
+            now: seconds on the trace's clock; never goes backwards.
+            jobs: the unfinished ones in order of arrival, to be read only.
+        """
         ...

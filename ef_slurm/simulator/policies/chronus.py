@@ -48,55 +48,55 @@ class Chronus:
     work_conserving = False
     fixed_size = True
 
-    def __init__(self, setting: ClusterSetup) -> None:
-        self._gpus = setting.gpus
+    def __init__(self, setup: ClusterSetup) -> None:
+        self._gpus = setup.gpus
         self._lease_end = -math.inf
 
-    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
+    def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
         if now < self._lease_end:
-            kept = {run.job.id: Grant(run.gpus) for run in runs if run.gpus}
+            kept = {job.spec.id: Grant(job.gpus) for job in jobs if job.gpus}
             return Round(kept, next_change=self._lease_end)
         self._lease_end = now + LEASE_SECONDS
-        verdicts = self._judge(now, runs)
+        verdicts = self._judge(now, jobs)
         members = [
-            run
-            for run in runs
-            if run.standing is Standing.ADMITTED
-            or verdicts.get(run.job.id) in (Outcome.PROMISED, Outcome.BEST_EFFORT)
+            job
+            for job in jobs
+            if job.standing is Standing.ADMITTED
+            or verdicts.get(job.spec.id) in (Outcome.PROMISED, Outcome.BEST_EFFORT)
         ]
-        order = sorted(members, key=lambda run: (self._laxity(now, run), arrival_order(run)))
+        order = sorted(members, key=lambda job: (self._laxity(now, job), arrival_order(job)))
         grants = take_in_order(order, self._gpus)
         return Round(grants, verdicts, next_change=self._lease_end)
 
-    def _judge(self, now: float, runs: Sequence[SimulatedJob]) -> dict[str, Outcome]:
+    def _judge(self, now: float, jobs: Sequence[SimulatedJob]) -> dict[str, Outcome]:
         verdicts: dict[str, Outcome] = {}
         promised: list[SimulatedJob] = []
         newcomers: list[SimulatedJob] = []
-        for run in runs:
-            if run.standing is Standing.NEW:
-                if run.job.deadline is None:
-                    verdicts[run.job.id] = Outcome.BEST_EFFORT
-                elif self._laxity(now, run) < 0 or requested(run) > self._gpus:
-                    verdicts[run.job.id] = Outcome.REJECTED
+        for job in jobs:
+            if job.standing is Standing.NEW:
+                if job.spec.deadline is None:
+                    verdicts[job.spec.id] = Outcome.BEST_EFFORT
+                elif self._laxity(now, job) < 0 or requested(job) > self._gpus:
+                    verdicts[job.spec.id] = Outcome.REJECTED
                 else:
-                    newcomers.append(run)
-            elif run.job.deadline is not None:
-                promised.append(run)
+                    newcomers.append(job)
+            elif job.spec.deadline is not None:
+                promised.append(job)
         if newcomers:
             picked = self._pick(now, promised, newcomers)
-            for run, taken in zip(newcomers, picked, strict=True):
-                verdicts[run.job.id] = Outcome.PROMISED if taken else Outcome.REJECTED
+            for job, taken in zip(newcomers, picked, strict=True):
+                verdicts[job.spec.id] = Outcome.PROMISED if taken else Outcome.REJECTED
         return verdicts
 
     def _pick(
         self, now: float, promised: list[SimulatedJob], newcomers: list[SimulatedJob]
     ) -> list[bool]:
         """Which newcomers to promise: a 0/1 program with one row per deadline."""
-        runs = [*promised, *newcomers]
-        leases = np.array([math.ceil(self._left(now, run) / LEASE_SECONDS) for run in runs])
-        need = leases * np.array([requested(run) for run in runs])
-        deadlines = np.array([run.job.deadline for run in runs], dtype=float)
+        jobs = [*promised, *newcomers]
+        leases = np.array([math.ceil(self._left(now, job) / LEASE_SECONDS) for job in jobs])
+        need = leases * np.array([requested(job) for job in jobs])
+        deadlines = np.array([job.spec.deadline for job in jobs], dtype=float)
         supply = self._gpus * np.maximum(0.0, np.floor((deadlines - now) / LEASE_SECONDS))
         before = deadlines[None, :] <= deadlines[:, None]
         rows = np.where(before, need[None, :], 0).astype(float)
@@ -114,12 +114,12 @@ class Chronus:
             return [False] * len(newcomers)
         return [bool(value > 0.5) for value in answer.x]
 
-    def _left(self, now: float, run: SimulatedJob) -> float:
+    def _left(self, now: float, job: SimulatedJob) -> float:
         """Seconds of training that remain at the requested size."""
-        return run.remaining_at(now) / run.rate_at(requested(run))
+        return job.remaining_at(now) / job.rate_at(requested(job))
 
-    def _laxity(self, now: float, run: SimulatedJob) -> float:
+    def _laxity(self, now: float, job: SimulatedJob) -> float:
         """Seconds that the job can still wait; infinite without a deadline."""
-        if run.job.deadline is None:
+        if job.spec.deadline is None:
             return math.inf
-        return run.job.deadline - now - self._left(now, run)
+        return job.spec.deadline - now - self._left(now, job)

@@ -15,15 +15,15 @@ from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 
-def deadline_order(run: SimulatedJob) -> tuple[float, float, str]:
+def deadline_order(job: SimulatedJob) -> tuple[float, float, str]:
     """Sort key: deadline, then arrival."""
-    deadline = math.inf if run.job.deadline is None else run.job.deadline
-    return deadline, run.job.submitted, run.job.id
+    deadline = math.inf if job.spec.deadline is None else job.spec.deadline
+    return deadline, job.spec.submitted, job.spec.id
 
 
-def largest_size(run: SimulatedJob, free: int) -> int:
+def largest_size(job: SimulatedJob, free: int) -> int:
     """The largest size of the job's curve that is at most `free`; 0 for none."""
-    return max((gpus for gpus, _ in run.job.curve.points if gpus <= free), default=0)
+    return max((gpus for gpus, _ in job.spec.curve.points if gpus <= free), default=0)
 
 
 class Edf:
@@ -34,16 +34,16 @@ class Edf:
     work_conserving = True
     fixed_size = False
 
-    def __init__(self, setting: ClusterSetup) -> None:
-        self._gpus = setting.gpus
+    def __init__(self, setup: ClusterSetup) -> None:
+        self._gpus = setup.gpus
 
-    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:  # noqa: ARG002 - time plays no part
+    def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:  # noqa: ARG002 - time plays no part
         """See `SchedulingPolicy`."""
         free = self._gpus
         grants = {}
-        for run in sorted(runs, key=deadline_order):
-            size = largest_size(run, free)
+        for job in sorted(jobs, key=deadline_order):
+            size = largest_size(job, free)
             if size:
-                grants[run.job.id] = Grant(size)
+                grants[job.spec.id] = Grant(size)
                 free -= size
         return Round(grants)

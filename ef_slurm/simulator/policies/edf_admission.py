@@ -24,58 +24,58 @@ class EdfAdmission:
     work_conserving = True
     fixed_size = False
 
-    def __init__(self, setting: ClusterSetup) -> None:
-        self._gpus = setting.gpus
-        self._edf = Edf(setting)
+    def __init__(self, setup: ClusterSetup) -> None:
+        self._gpus = setup.gpus
+        self._edf = Edf(setup)
 
-    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
+    def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
-        admitted = [run for run in runs if run.standing is Standing.ADMITTED]
+        admitted = [job for job in jobs if job.standing is Standing.ADMITTED]
         verdicts: dict[str, Outcome] = {}
-        for run in runs:
-            if run.standing is not Standing.NEW:
+        for job in jobs:
+            if job.standing is not Standing.NEW:
                 continue
-            if run.job.deadline is None:
-                verdicts[run.job.id] = Outcome.BEST_EFFORT
-            elif self._all_in_time(now, [*admitted, run], run):
-                verdicts[run.job.id] = Outcome.PROMISED
+            if job.spec.deadline is None:
+                verdicts[job.spec.id] = Outcome.BEST_EFFORT
+            elif self._all_in_time(now, [*admitted, job], job):
+                verdicts[job.spec.id] = Outcome.PROMISED
             else:
-                verdicts[run.job.id] = Outcome.REJECTED
+                verdicts[job.spec.id] = Outcome.REJECTED
                 continue
-            admitted.append(run)
+            admitted.append(job)
         return Round(self._edf.decide(now, admitted).grants, verdicts)
 
     def _all_in_time(
-        self, now: float, runs: Sequence[SimulatedJob], newcomer: SimulatedJob
+        self, now: float, jobs: Sequence[SimulatedJob], newcomer: SimulatedJob
     ) -> bool:
-        """Plays EDF forward. A job that is already doomed does not count against the newcomer."""
-        waiting = sorted((run for run in runs if run.job.deadline is not None), key=deadline_order)
-        remaining = {run.job.id: run.remaining_at(now) for run in waiting}
+        """Plays EDF forward. A job that is late in any case does not count against the newcomer."""
+        waiting = sorted((job for job in jobs if job.spec.deadline is not None), key=deadline_order)
+        remaining = {job.spec.id: job.remaining_at(now) for job in waiting}
         first = deadline_order(newcomer)
         while waiting:
             free = self._gpus
             rates: list[tuple[SimulatedJob, float]] = []
-            for run in waiting:
-                size = largest_size(run, free)
+            for job in waiting:
+                size = largest_size(job, free)
                 if size:
-                    rates.append((run, run.rate_at(size)))
+                    rates.append((job, job.rate_at(size)))
                     free -= size
                 if not free:
                     break
             if not rates:
                 return False
-            step = min(remaining[run.job.id] / rate for run, rate in rates)
+            step = min(remaining[job.spec.id] / rate for job, rate in rates)
             now += step
             done = set()
-            for run, rate in rates:
-                remaining[run.job.id] -= rate * step
-                if remaining[run.job.id] <= 1e-9 * run.job.iterations:
-                    done.add(run.job.id)
-            for run in waiting:
-                late = run.job.deadline is not None and now > run.job.deadline + PUNCTUAL
-                if late and deadline_order(run) >= first:
+            for job, rate in rates:
+                remaining[job.spec.id] -= rate * step
+                if remaining[job.spec.id] <= 1e-9 * job.spec.iterations:
+                    done.add(job.spec.id)
+            for job in waiting:
+                late = job.spec.deadline is not None and now > job.spec.deadline + PUNCTUAL
+                if late and deadline_order(job) >= first:
                     return False
                 if not late:
                     break
-            waiting = [run for run in waiting if run.job.id not in done]
+            waiting = [job for job in waiting if job.spec.id not in done]
         return True

@@ -13,22 +13,22 @@ GPU_TYPE = "gpu"
 
 
 class ElasticFlow:
-    """Every round: the runs as `Job`s into `plan`, its decisions back as grants."""
+    """Every round: the simulated jobs as `Job`s into `plan`, its decisions back as grants."""
 
     name = "elasticflow"
     judges = True
     work_conserving = False
     fixed_size = False
 
-    def __init__(self, setting: ClusterSetup) -> None:
-        self._cluster = Cluster.uniform(setting.nodes, setting.gpus_per_node, GPU_TYPE)
-        self._policy = setting.policy
-        self._if_infeasible = setting.if_infeasible
+    def __init__(self, setup: ClusterSetup) -> None:
+        self._cluster = Cluster.uniform(setup.nodes, setup.gpus_per_node, GPU_TYPE)
+        self._policy = setup.policy
+        self._if_infeasible = setup.if_infeasible
 
-    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
+    def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
-        jobs = tuple(as_job(run, now, self._if_infeasible) for run in runs)
-        answer = plan(now, jobs, self._cluster, self._policy)
+        seen = tuple(as_job(job, now, self._if_infeasible) for job in jobs)
+        answer = plan(now, seen, self._cluster, self._policy)
         return Round(
             grants={
                 decision.job_id: Grant(decision.gpus, decision.block, decision.schedule)
@@ -39,28 +39,28 @@ class ElasticFlow:
         )
 
 
-def as_job(run: SimulatedJob, now: float, if_infeasible: IfInfeasible) -> Job:
-    """What the planner sees of a run.
+def as_job(job: SimulatedJob, now: float, if_infeasible: IfInfeasible) -> Job:
+    """What the planner sees of a simulated job.
 
     A deadline job that runs as best effort, because its deadline could not be promised, is a
     best-effort job from then on.
     """
-    promised = run.outcome is not Outcome.BEST_EFFORT
+    promised = job.outcome is not Outcome.BEST_EFFORT
     running = None
-    if run.block is not None:
-        running = Running(run.block, run.since, run.trains_from)
+    if job.block is not None:
+        running = Running(job.block, job.since, job.trains_from)
     return Job(
-        id=run.job.id,
-        submitted=run.job.submitted,
-        iterations=run.remaining_at(now),
-        curves=((GPU_TYPE, run.job.curve),),
-        kind=run.job.kind if promised else JobKind.BEST_EFFORT,
-        deadline=run.job.deadline if promised else None,
+        id=job.spec.id,
+        submitted=job.spec.submitted,
+        iterations=job.remaining_at(now),
+        curves=((GPU_TYPE, job.spec.curve),),
+        kind=job.spec.kind if promised else JobKind.BEST_EFFORT,
+        deadline=job.spec.deadline if promised else None,
         if_infeasible=if_infeasible,
-        standing=run.standing,
-        overhead=run.overhead,
+        standing=job.standing,
+        overhead=job.overhead,
         running=running,
-        plan=run.schedule,
-        last_reshape=run.last_reshape,
-        reshapes=run.reshapes,
+        plan=job.schedule,
+        last_reshape=job.last_reshape,
+        reshapes=job.reshapes,
     )

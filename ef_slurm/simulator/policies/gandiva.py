@@ -2,10 +2,11 @@
 
 Jobs of one requested size form a class. A class owns sets of nodes, each just large enough for its
 size (a whole node for sizes that fit into one); the jobs of a set share it in turns of 60 s. An
-arrival joins a set of its class with room, else opens one on free nodes, else joins the least
-loaded. Once per slice the sets are rebalanced towards demand: the most loaded class gets a set from
-the least loaded one if that loads it less than half as much. Fixed sizes; deadlines play no part.
-Packing several jobs on one GPU and grow-shrink are left out, as in that comparison.
+arrival joins a set of its class that has a free turn, else opens one on free nodes, else joins the
+least loaded. Once per slice the sets are rebalanced towards demand: the most loaded class gets one
+from the least loaded if that loads it less than half as much. Fixed sizes; deadlines play no
+part. Packing several jobs on one GPU and grow-shrink are left out, as in that
+comparison.
 """
 
 from __future__ import annotations
@@ -49,23 +50,23 @@ class Gandiva:
     work_conserving = False
     fixed_size = True
 
-    def __init__(self, setting: ClusterSetup) -> None:
-        self._width = setting.gpus_per_node
-        self._gpus = setting.gpus
-        self._free = setting.gpus
+    def __init__(self, setup: ClusterSetup) -> None:
+        self._width = setup.gpus_per_node
+        self._gpus = setup.gpus
+        self._free = setup.gpus
         self._sets: list[NodeSet] = []
         self._sizes: dict[str, int] = {}
-        self._homeless: list[str] = []
+        self._unassigned: list[str] = []
         self._slice_end = -math.inf
 
-    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
+    def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
-        self._forget({run.job.id for run in runs})
-        for run in runs:
-            if run.job.id not in self._sizes and requested(run) <= self._gpus:
-                self._sizes[run.job.id] = requested(run)
-                self._homeless.append(run.job.id)
-        self._house()
+        self._drop_departed({job.spec.id for job in jobs})
+        for job in jobs:
+            if job.spec.id not in self._sizes and requested(job) <= self._gpus:
+                self._sizes[job.spec.id] = requested(job)
+                self._unassigned.append(job.spec.id)
+        self._assign_sets()
         if now >= self._slice_end:
             self._slice_end = now + SLICE_SECONDS
             self._rebalance()
@@ -77,10 +78,10 @@ class Gandiva:
             for shared in self._sets
             for job_id in shared.members[: shared.turns]
         }
-        contended = self._homeless or any(shared.load > 1 for shared in self._sets)
+        contended = self._unassigned or any(shared.load > 1 for shared in self._sets)
         return Round(grants, next_change=self._slice_end if contended else math.inf)
 
-    def _forget(self, present: set[str]) -> None:
+    def _drop_departed(self, present: set[str]) -> None:
         """Drops jobs that left, and gives empty sets back."""
         gone = self._sizes.keys() - present
         if not gone:
@@ -92,10 +93,10 @@ class Gandiva:
         self._free += sum(shared.gpus for shared in self._sets if not shared.members)
         self._sets = [shared for shared in self._sets if shared.members]
 
-    def _house(self) -> None:
+    def _assign_sets(self) -> None:
         """Finds a set for every job that has none."""
         still = []
-        for job_id in self._homeless:
+        for job_id in self._unassigned:
             if job_id not in self._sizes:
                 continue
             size = self._sizes[job_id]
@@ -109,7 +110,7 @@ class Gandiva:
                 still.append(job_id)
             else:
                 least.members.append(job_id)
-        self._homeless = still
+        self._unassigned = still
 
     def _rebalance(self) -> None:
         """Moves one set from the least loaded class to the most loaded one."""
@@ -153,7 +154,7 @@ class Gandiva:
                 break
             fresh.members.append(fullest.members.pop())
         self._sets.append(fresh)
-        self._house()
+        self._assign_sets()
 
     def _of_size(self, size: int) -> list[NodeSet]:
         return [shared for shared in self._sets if shared.size == size]

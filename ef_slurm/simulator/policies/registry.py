@@ -24,7 +24,7 @@ _CLASSES = {
 POLICIES = tuple(_CLASSES)
 
 
-def make_policy(name: str, setting: ClusterSetup) -> SchedulingPolicy:
+def make_policy(name: str, setup: ClusterSetup) -> SchedulingPolicy:
     """The policy of that name for a cluster.
 
     Raises:
@@ -33,5 +33,5 @@ def make_policy(name: str, setting: ClusterSetup) -> SchedulingPolicy:
     if name not in _CLASSES:
         raise SimulatorError(f"policy {name!r} is not known: one of {', '.join(POLICIES)}")
     module = import_module(f"ef_slurm.simulator.policies.{name.replace('-', '_')}")
-    policy: SchedulingPolicy = getattr(module, _CLASSES[name])(setting)
+    policy: SchedulingPolicy = getattr(module, _CLASSES[name])(setup)
     return policy

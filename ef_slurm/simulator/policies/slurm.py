@@ -25,24 +25,24 @@ class Slurm:
     work_conserving = False
     fixed_size = True
 
-    def __init__(self, setting: ClusterSetup) -> None:
-        self._gpus = setting.gpus
-        self._start_cost = setting.overhead.start
+    def __init__(self, setup: ClusterSetup) -> None:
+        self._gpus = setup.gpus
+        self._start_cost = setup.overhead.start
 
-    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
+    def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
-        grants = {run.job.id: Grant(run.gpus) for run in runs if run.gpus}
+        grants = {job.spec.id: Grant(job.gpus) for job in jobs if job.gpus}
         free = self._gpus - sum(grant.gpus for grant in grants.values())
-        queue = [run for run in runs if not run.gpus and requested(run) <= self._gpus]
-        ends = [(run.since + self._limit(run), run.gpus) for run in runs if run.gpus]
+        queue = [job for job in jobs if not job.gpus and requested(job) <= self._gpus]
+        ends = [(job.since + self._limit(job), job.gpus) for job in jobs if job.gpus]
         reserved_from, spare = 0.0, 0
         blocked = False
-        for run in queue:
+        for job in queue:
             if not free:
                 break
-            size = requested(run)
+            size = requested(job)
             if blocked:
-                ends_in_time = now + self._limit(run) <= reserved_from
+                ends_in_time = now + self._limit(job) <= reserved_from
                 if size > free or not (ends_in_time or size <= spare):
                     continue
                 if not ends_in_time:
@@ -51,16 +51,16 @@ class Slurm:
                 blocked = True
                 reserved_from, spare = _reservation(size, free, ends)
                 continue
-            grants[run.job.id] = Grant(size)
+            grants[job.spec.id] = Grant(size)
             free -= size
-            ends.append((now + self._limit(run), size))
+            ends.append((now + self._limit(job), size))
         return Round(grants)
 
-    def _limit(self, run: SimulatedJob) -> float:
+    def _limit(self, job: SimulatedJob) -> float:
         """Seconds after its start at which the job is taken to end."""
-        limit = run.job.time_limit
+        limit = job.spec.time_limit
         if limit is None:
-            limit = run.job.iterations / run.rate_at(requested(run)) + self._start_cost
+            limit = job.spec.iterations / job.rate_at(requested(job)) + self._start_cost
         return limit
 
 

@@ -32,37 +32,37 @@ class Themis:
     work_conserving = True
     fixed_size = True
 
-    def __init__(self, setting: ClusterSetup) -> None:
-        self._gpus = setting.gpus
+    def __init__(self, setup: ClusterSetup) -> None:
+        self._gpus = setup.gpus
         self._held: dict[str, float] = {}
         self._last = 0.0
         self._round_end = float("-inf")
 
-    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
+    def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
         self._held = {
-            run.job.id: self._held.get(run.job.id, 0.0) + (now - self._last) * (run.gpus > 0)
-            for run in runs
+            job.spec.id: self._held.get(job.spec.id, 0.0) + (now - self._last) * (job.gpus > 0)
+            for job in jobs
         }
         self._last = now
-        able = [run for run in runs if requested(run) <= self._gpus]
+        able = [job for job in jobs if requested(job) <= self._gpus]
         if sum(map(requested, able)) <= self._gpus:
             return Round(take_in_order(able, self._gpus))
         if now >= self._round_end:
             self._round_end = now + ROUND_SECONDS
             order = self._by_priority(now, able)
         else:
-            order = sorted(able, key=lambda run: run.gpus == 0)
+            order = sorted(able, key=lambda job: job.gpus == 0)
         return Round(take_in_order(order, self._gpus), next_change=self._round_end)
 
-    def _by_priority(self, now: float, runs: Sequence[SimulatedJob]) -> list[SimulatedJob]:
-        sizes = np.array([requested(run) for run in runs], dtype=float)
-        left = np.array([run.remaining_at(now) / run.rate_at(requested(run)) for run in runs])
-        age = np.array([now - run.job.submitted for run in runs])
+    def _by_priority(self, now: float, jobs: Sequence[SimulatedJob]) -> list[SimulatedJob]:
+        sizes = np.array([requested(job) for job in jobs], dtype=float)
+        left = np.array([job.remaining_at(now) / job.rate_at(requested(job)) for job in jobs])
+        age = np.array([now - job.spec.submitted for job in jobs])
         shares = fair_shares(sizes, left, age, self._gpus)
-        held = np.array([self._held[run.job.id] for run in runs])
+        held = np.array([self._held[job.spec.id] for job in jobs])
         priority = shares * (age + ROUND_SECONDS) / (held + 1e-3)
-        return [runs[index] for index in np.argsort(-priority, kind="stable")]
+        return [jobs[index] for index in np.argsort(-priority, kind="stable")]
 
 
 def fair_shares(sizes: Vector, left: Vector, age: Vector, gpus: int) -> Vector:

@@ -28,30 +28,30 @@ class Tiresias:
     work_conserving = True
     fixed_size = True
 
-    def __init__(self, setting: ClusterSetup) -> None:
-        self._gpus = setting.gpus
+    def __init__(self, setup: ClusterSetup) -> None:
+        self._gpus = setup.gpus
         self._service: dict[str, float] = {}
         self._last = 0.0
 
-    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
+    def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
         self._service = {
-            run.job.id: self._service.get(run.job.id, 0.0) + run.gpus * (now - self._last)
-            for run in runs
+            job.spec.id: self._service.get(job.spec.id, 0.0) + job.gpus * (now - self._last)
+            for job in jobs
         }
         self._last = now
-        order = sorted(runs, key=lambda run: (self._queue(run), run.gpus == 0, arrival_order(run)))
+        order = sorted(jobs, key=lambda job: (self._queue(job), job.gpus == 0, arrival_order(job)))
         grants = take_in_order(order, self._gpus)
         changes = (
-            now + (self._threshold(run) - self._service[run.job.id]) / requested(run)
-            for run in runs
-            if run.job.id in grants
+            now + (self._threshold(job) - self._service[job.spec.id]) / requested(job)
+            for job in jobs
+            if job.spec.id in grants
         )
         return Round(grants, next_change=min(changes, default=math.inf))
 
-    def _queue(self, run: SimulatedJob) -> int:
-        return sum(self._service[run.job.id] >= limit - _ROUNDING for limit in THRESHOLDS)
+    def _queue(self, job: SimulatedJob) -> int:
+        return sum(self._service[job.spec.id] >= limit - _ROUNDING for limit in THRESHOLDS)
 
-    def _threshold(self, run: SimulatedJob) -> float:
-        queue = self._queue(run)
+    def _threshold(self, job: SimulatedJob) -> float:
+        queue = self._queue(job)
         return THRESHOLDS[queue] if queue < len(THRESHOLDS) else math.inf

@@ -62,21 +62,21 @@ class Section:
 
 
 def run_page(result: Result) -> str:
-    """The report of one simulation."""
+    """The report of one simulation, as HTML."""
     numbers = result.metrics
-    shown = window(result.runs)
+    shown = window(result.jobs)
     sections = [
         Section(
             "Deadlines",
             "Jobs by time of submission, and what became of them.",
-            Markup(svg.outcomes(outcomes_over_time(result.runs, shown))),
+            Markup(svg.outcomes(outcomes_over_time(result.jobs, shown))),
             _legend(result),
         ),
         Section(
             "Efficiency",
             "Single-GPU equivalents of the work done, sum of T(n)/T(1), over the GPUs of the "
             "cluster; shaded: GPUs given out.",
-            Markup(svg.time_line(time_line(result.runs, _gpus(numbers), shown))),
+            Markup(svg.time_line(time_line(result.jobs, _gpus(numbers), shown))),
             (("#0072b2", "efficiency"), ("#d7e3ef", "GPUs in use")),
         ),
     ]
@@ -85,11 +85,15 @@ def run_page(result: Result) -> str:
 
 
 def compare_page(results: Sequence[Result]) -> str:
-    """The report of several policies on one trace, all over the time that the first one needs."""
-    shown = window(results[0].runs)
+    """The report of several policies on one trace, as HTML.
+
+    Args:
+        results: of the same trace; all are drawn over the time that the first one needs.
+    """
+    shown = window(results[0].jobs)
     ratios = [(r.metrics.policy, r.metrics.ratio) for r in results if r.metrics.ratio is not None]
     lines = [
-        (r.metrics.policy, time_line(r.runs, _gpus(r.metrics), shown).efficiency.tolist())
+        (r.metrics.policy, time_line(r.jobs, _gpus(r.metrics), shown).efficiency.tolist())
         for r in results
     ]
     sections = [
@@ -120,24 +124,26 @@ def _page(
     sections: Sequence[Section],
 ) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    room = resources.files("ef_slurm.simulator.report")
-    template = environment.from_string((room / "page.html.j2").read_text(encoding="utf-8"))
+    package = resources.files("ef_slurm.simulator.report")
+    template = environment.from_string((package / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
         title=title,
         subtitle=_subtitle(results[0].metrics),
         tiles=tiles,
         sections=sections,
-        world=_world(results[0], shown),
-        maps=[_map(f"map{place}", result, shown) for place, result in enumerate(results)],
-        fate_legend=_legend(*results, drawn=True),
+        page_data=_page_data(results[0], shown),
+        gantt_charts=[
+            _gantt_chart(f"gantt{place}", result, shown) for place, result in enumerate(results)
+        ],
+        outcome_legend=_legend(*results, drawn=True),
         headings=HEADINGS,
         rows=[cells(result.metrics) for result in results],
-        script=Markup((room / "map.js").read_text(encoding="utf-8")),
+        script=Markup((package / "gantt.js").read_text(encoding="utf-8")),
     )
 
 
-def _world(result: Result, shown: Window) -> Markup:
-    """What all maps of the page share: the cluster, the time, the jobs as they arrived."""
+def _page_data(result: Result, shown: Window) -> Markup:
+    """What all Gantt charts of the page share: the cluster, the time, the jobs as they arrived."""
     numbers = result.metrics
     unit, unit_name = time_unit(shown.seconds)
     places = _decimals(shown)
@@ -148,41 +154,41 @@ def _world(result: Result, shown: Window) -> Markup:
             "unit": unit,
             "unitName": unit_name,
             "colours": [svg.COLOURS[one] for one in JobOutcome],
-            "fates": [OUTCOME_LABELS[one] for one in JobOutcome],
+            "outcomes": [OUTCOME_LABELS[one] for one in JobOutcome],
             "jobs": [
                 [
-                    run.job.id,
-                    f"{run.job.model}/{run.job.batch_size}",
-                    round(run.job.submitted - shown.start, places),
+                    job.spec.id,
+                    f"{job.spec.model}/{job.spec.batch_size}",
+                    round(job.spec.submitted - shown.start, places),
                     None
-                    if run.job.deadline is None
-                    else round(run.job.deadline - shown.start, places),
+                    if job.spec.deadline is None
+                    else round(job.spec.deadline - shown.start, places),
                 ]
-                for run in result.runs
+                for job in result.jobs
             ],
         }
     )
 
 
-def _map(key: str, result: Result, shown: Window) -> GanttChart:
-    """One policy's allocation: [fate, finish, reshapes] by job, and the rectangles."""
-    numbers, runs = result.metrics, result.runs
-    exact = allocation(runs, numbers.gpus_per_node, _gpus(numbers))
+def _gantt_chart(key: str, result: Result, shown: Window) -> GanttChart:
+    """One policy's allocation: [outcome, finish, reshapes] by job, and the rectangles."""
+    numbers, jobs = result.metrics, result.jobs
+    exact = allocation(jobs, numbers.gpus_per_node, _gpus(numbers))
     rectangles, width = coarsened(exact, MOST_RECTANGLES)
     places = _decimals(shown)
     data = {
         "end": round(max((r.end for r in rectangles), default=shown.end) - shown.start, 1),
         "jobs": [
             [
-                int(outcome_of(run)),
-                None if run.finished is None else round(run.finished - shown.start, places),
-                run.reshapes,
+                int(outcome_of(job)),
+                None if job.finished is None else round(job.finished - shown.start, places),
+                job.reshapes,
             ]
-            for run in runs
+            for job in jobs
         ],
         "rectangles": [
             [
-                r.run,
+                r.job,
                 round(r.start - shown.start, places),
                 round(r.end - shown.start, places),
                 r.row,
@@ -204,9 +210,9 @@ def _json(data: object) -> Markup:
 
 
 def _legend(*results: Result, drawn: bool = False) -> tuple[tuple[str, str], ...]:
-    """The fates that occur; with `drawn`, only those of jobs that ever held a GPU."""
+    """The outcomes that occur; with `drawn`, only those of jobs that ever held a GPU."""
     present = {
-        outcome_of(run) for result in results for run in result.runs if run.stretches or not drawn
+        outcome_of(job) for result in results for job in result.jobs if job.held_shares or not drawn
     }
     return tuple((svg.COLOURS[one], OUTCOME_LABELS[one]) for one in JobOutcome if one in present)
 

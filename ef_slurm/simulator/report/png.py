@@ -60,11 +60,19 @@ def check_figure_file(file: Path) -> None:
 
 
 def write_run_figure(result: Result, file: Path) -> None:
-    """Allocation, deadlines and efficiency of one simulation."""
+    """Draws allocation, deadlines and efficiency of one simulation.
+
+    Args:
+        result: of the simulation.
+        file: its suffix says the format.
+
+    Raises:
+        FormatError: it cannot be written.
+    """
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    numbers, shown = result.metrics, window(result.runs)
+    numbers, shown = result.metrics, window(result.jobs)
     with style.context(_STYLE):
         figure = Figure(figsize=(11, 7.4), layout="constrained")
         upper, middle, lower = figure.subplots(3, 1, sharex=True, height_ratios=(2.4, 1, 1))
@@ -83,11 +91,19 @@ def write_run_figure(result: Result, file: Path) -> None:
 
 
 def write_compare_figure(results: Sequence[Result], file: Path) -> None:
-    """Ratios of several policies as bars (paper, Figure 8), and the first one's allocation."""
+    """Draws the ratios of several policies as bars (paper, Figure 8), and the first's allocation.
+
+    Args:
+        results: of the same trace.
+        file: its suffix says the format.
+
+    Raises:
+        FormatError: it cannot be written.
+    """
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    first, shown = results[0].metrics, window(results[0].runs)
+    first, shown = results[0].metrics, window(results[0].jobs)
     with style.context(_STYLE):
         figure = Figure(figsize=(11, 6.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, height_ratios=(1, 1.25))
@@ -121,19 +137,19 @@ def _draw_allocation(axes: Axes, result: Result, shown: Window) -> None:
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Patch, Rectangle
 
-    runs, numbers = result.runs, result.metrics
+    jobs, numbers = result.jobs, result.metrics
     gpus = numbers.nodes * numbers.gpus_per_node
     unit, _ = time_unit(shown.seconds)
     rectangles = [
-        one for one in allocation(runs, numbers.gpus_per_node, gpus) if one.start < shown.end
+        one for one in allocation(jobs, numbers.gpus_per_node, gpus) if one.start < shown.end
     ]
-    outcomes = [outcome_of(run) for run in runs]
-    drawn = {outcomes[one.run] for one in rectangles}
+    outcomes = [outcome_of(job) for job in jobs]
+    drawn = {outcomes[one.job] for one in rectangles}
     axes.add_collection(
         PatchCollection(
             [Rectangle(((r.start - shown.start) / unit, r.row), (r.end - r.start) / unit, r.height)
              for r in rectangles],
-            facecolors=[_shade(COLOURS[outcomes[r.run]], r.run) for r in rectangles],
+            facecolors=[_shade(COLOURS[outcomes[r.job]], r.job) for r in rectangles],
             edgecolors="white",
             linewidths=0.15,
         )
@@ -160,7 +176,7 @@ def _draw_allocation(axes: Axes, result: Result, shown: Window) -> None:
 def _draw_outcomes(axes: Axes, result: Result, shown: Window) -> None:
     import numpy as np
 
-    bins = outcomes_over_time(result.runs, shown)
+    bins = outcomes_over_time(result.jobs, shown)
     unit, _ = time_unit(shown.seconds)
     edges = (bins.edges - bins.edges[0]) / unit
     level = np.zeros(len(edges) - 1)
@@ -181,7 +197,7 @@ def _draw_outcomes(axes: Axes, result: Result, shown: Window) -> None:
 
 def _draw_efficiency(axes: Axes, result: Result, shown: Window) -> None:
     numbers = result.metrics
-    line = time_line(result.runs, numbers.nodes * numbers.gpus_per_node, shown)
+    line = time_line(result.jobs, numbers.nodes * numbers.gpus_per_node, shown)
     unit, _ = time_unit(shown.seconds)
     edges = (line.edges - line.edges[0]) / unit
     axes.stairs(line.in_use * 100, edges, fill=True, color="#d7e3ef", label="GPUs in use")

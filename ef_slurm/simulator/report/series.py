@@ -38,22 +38,22 @@ OUTCOME_LABELS = {
 }
 
 
-def outcome_of(run: SimulatedJob) -> JobOutcome:
+def outcome_of(job: SimulatedJob) -> JobOutcome:
     """What became of a job."""
-    if run.job.kind is JobKind.BEST_EFFORT:
+    if job.spec.kind is JobKind.BEST_EFFORT:
         return JobOutcome.BEST_EFFORT
-    if is_met(run):
+    if is_met(job):
         return JobOutcome.MET
-    if is_broken(run):
+    if is_broken(job):
         return JobOutcome.BROKEN
-    return JobOutcome.LATE if run.admitted else JobOutcome.TURNED_AWAY
+    return JobOutcome.LATE if job.admitted else JobOutcome.TURNED_AWAY
 
 
 @dataclass(frozen=True, slots=True)
 class Rectangle:
-    """`run` (its index) holds `height` GPUs from `row` on, from `start` to `end`."""
+    """`job` (its index) holds `height` GPUs from `row` on, from `start` to `end`."""
 
-    run: int
+    job: int
     start: float
     end: float
     row: int
@@ -62,7 +62,7 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The stretch of time that the figures show: seconds on the trace's clock."""
+    """The time that the figures show: seconds on the trace's clock."""
 
     start: float
     end: float
@@ -73,39 +73,44 @@ class Window:
         return self.end - self.start
 
 
-def window(runs: Sequence[SimulatedJob]) -> Window:
+def window(jobs: Sequence[SimulatedJob]) -> Window:
     """From the first submission until hardly anything happens any more.
 
     That is, until the last submission and until 98 % of the jobs that ran have let go, and a
     little longer: a few long jobs at the end would squeeze everything else.
     """
-    start = min(run.job.submitted for run in runs)
-    last = max(run.job.submitted for run in runs)
-    ends = sorted(run.stretches[-1].end for run in runs if run.stretches)
+    start = min(job.spec.submitted for job in jobs)
+    last = max(job.spec.submitted for job in jobs)
+    ends = sorted(job.held_shares[-1].end for job in jobs if job.held_shares)
     if not ends:
         return Window(start, max(last, start + 1.0))
     most = ends[min(len(ends) - 1, int(0.98 * len(ends)))]
     return Window(start, min(ends[-1], max(most, last) + 0.03 * (most - start)))
 
 
-def allocation(runs: Sequence[SimulatedJob], gpus_per_node: int, gpus: int) -> list[Rectangle]:
+def allocation(jobs: Sequence[SimulatedJob], gpus_per_node: int, gpus: int) -> list[Rectangle]:
     """Which job holds which GPUs when.
 
     Blocks stand where they are in the cluster. GPUs that a policy only counted are laid out on the
     lowest free ones, for the picture's sake.
+
+    Args:
+        jobs: of one simulation.
+        gpus_per_node: of the cluster.
+        gpus: of the cluster.
     """
     placed: list[Rectangle] = []
     counted: list[tuple[float, float, int, int]] = []
-    for index, run in enumerate(runs):
-        for stretch in run.stretches:
-            if not stretch.places:
-                counted.append((stretch.start, stretch.end, index, stretch.gpus))
+    for index, job in enumerate(jobs):
+        for share in job.held_shares:
+            if not share.places:
+                counted.append((share.start, share.end, index, share.gpus))
                 continue
-            ends = [start for start, _ in stretch.places[1:]] + [stretch.end]
-            for (start, block), end in zip(stretch.places, ends, strict=True):
+            ends = [start for start, _ in share.places[1:]] + [share.end]
+            for (start, block), end in zip(share.places, ends, strict=True):
                 node = int(block.nodes[0].removeprefix("n")) - 1
                 row = node * gpus_per_node + block.first_gpu
-                placed.append(Rectangle(index, start, end, row, stretch.gpus))
+                placed.append(Rectangle(index, start, end, row, share.gpus))
     placed.extend(_lay_out(counted, gpus))
     return _joined(placed)
 
@@ -129,24 +134,31 @@ def _lay_out(counted: list[tuple[float, float, int, int]], gpus: int) -> Iterabl
 def _joined(rectangles: list[Rectangle]) -> list[Rectangle]:
     """Neighbours in time on the same GPUs made one."""
     joined: list[Rectangle] = []
-    for one in sorted(rectangles, key=lambda r: (r.run, r.row, r.height, r.start)):
+    for one in sorted(rectangles, key=lambda r: (r.job, r.row, r.height, r.start)):
         last = joined[-1] if joined else None
-        if last and (last.run, last.row, last.height, last.end) == (
-            one.run,
+        if last and (last.job, last.row, last.height, last.end) == (
+            one.job,
             one.row,
             one.height,
             one.start,
         ):
-            joined[-1] = Rectangle(one.run, last.start, one.end, one.row, one.height)
+            joined[-1] = Rectangle(one.job, last.start, one.end, one.row, one.height)
         else:
             joined.append(one)
     return joined
 
 
 def coarsened(rectangles: list[Rectangle], most: int) -> tuple[list[Rectangle], float]:
-    """At most `most` rectangles, and the seconds to which they are exact (0: exactly).
+    """A coarser picture.
 
     What no sample in time meets is left out; the others are widened to the samples' cells.
+
+    Args:
+        rectangles: as they are.
+        most: how many there may be.
+
+    Returns:
+        At most so many rectangles, and the seconds to which they are exact (0: exactly).
     """
     if len(rectangles) <= most:
         return rectangles, 0.0
@@ -163,7 +175,7 @@ def coarsened(rectangles: list[Rectangle], most: int) -> tuple[list[Rectangle], 
             if last > first:
                 kept.append(
                     Rectangle(
-                        one.run, start + first * width, start + last * width, one.row, one.height
+                        one.job, start + first * width, start + last * width, one.row, one.height
                     )
                 )
         kept = _joined(kept)
@@ -180,16 +192,23 @@ class TimeLine:
     in_use: Vector
 
 
-def time_line(runs: Sequence[SimulatedJob], gpus: int, shown: Window, bins: int = 400) -> TimeLine:
-    """Efficiency (sum of T(n)/T(1) over the cluster's GPUs) and the part of the GPUs given out."""
+def time_line(jobs: Sequence[SimulatedJob], gpus: int, shown: Window, bins: int = 400) -> TimeLine:
+    """Efficiency (sum of T(n)/T(1) over the cluster's GPUs) and the part of the GPUs given out.
+
+    Args:
+        jobs: of one simulation.
+        gpus: of the cluster.
+        shown: the time to cover.
+        bins: how many values.
+    """
     edges = np.linspace(shown.start, shown.end, bins + 1)
     work = [
-        (max(s.start, s.trains_from), s.end, run.rate_at(s.gpus) / single_gpu_rate(run))
-        for run in runs
-        for s in run.stretches
+        (max(s.start, s.trains_from), s.end, job.rate_at(s.gpus) / single_gpu_rate(job))
+        for job in jobs
+        for s in job.held_shares
         if s.trains_from < s.end
     ]
-    held = [(s.start, s.end, float(s.gpus)) for run in runs for s in run.stretches]
+    held = [(s.start, s.end, float(s.gpus)) for job in jobs for s in job.held_shares]
     return TimeLine(edges, _averages(work, edges) / gpus, _averages(held, edges) / gpus)
 
 
@@ -209,20 +228,20 @@ def _averages(pieces: list[tuple[float, float, float]], edges: Vector) -> Vector
 
 @dataclass(frozen=True, slots=True)
 class OutcomeBins:
-    """How many jobs of each fate were submitted in each bin of time."""
+    """How many jobs of each outcome were submitted in each bin of time."""
 
     edges: Vector
     counts: dict[JobOutcome, list[int]]
 
 
-def outcomes_over_time(runs: Sequence[SimulatedJob], shown: Window, bins: int = 48) -> OutcomeBins:
-    """Fates by time of submission."""
+def outcomes_over_time(jobs: Sequence[SimulatedJob], shown: Window, bins: int = 48) -> OutcomeBins:
+    """Outcomes by time of submission."""
     edges = np.linspace(shown.start, shown.end, bins + 1)
     counts = {one: [0] * bins for one in JobOutcome}
     width = shown.seconds / bins
-    for run in runs:
-        place = min(bins - 1, int((run.job.submitted - shown.start) / width))
-        counts[outcome_of(run)][place] += 1
+    for job in jobs:
+        place = min(bins - 1, int((job.spec.submitted - shown.start) / width))
+        counts[outcome_of(job)][place] += 1
     return OutcomeBins(edges, counts)
 
 
@@ -235,7 +254,12 @@ def time_unit(seconds: float) -> tuple[float, str]:
 
 
 def ticks(length: float, most: int = 8) -> list[float]:
-    """Round numbers from 0 to `length`, at most `most` of them and the 0."""
+    """Round numbers for an axis.
+
+    Args:
+        length: of the axis.
+        most: how many there may be, beside the 0.
+    """
     if length <= 0:
         return [0.0]
     step = 10.0 ** math.floor(math.log10(length))

@@ -86,7 +86,13 @@ class _Canvas:
 
 
 def lines(named: Sequence[tuple[str, Sequence[float]]], seconds: float, title: str) -> str:
-    """Percentages over time, one step line per name. The bins of all cover `seconds`."""
+    """Parts of one over time, a step line per name.
+
+    Args:
+        named: (name, values of equal bins of time).
+        seconds: that the bins of each cover.
+        title: of the value axis.
+    """
     canvas = _Canvas(240, seconds, 1.0, title)
     canvas.value_axis([0, 0.25, 0.5, 0.75, 1.0], ".0%", title)
     canvas.time_axis(seconds)
@@ -156,7 +162,12 @@ def outcomes(bins: OutcomeBins) -> str:
 
 
 def bars(values: Sequence[tuple[str, float]], title: str) -> str:
-    """Ratios by policy, like the paper's Figure 8."""
+    """Ratios by policy, like the paper's Figure 8.
+
+    Args:
+        values: (policy, 0 to 1).
+        title: of the value axis.
+    """
     canvas = _Canvas(300, float(len(values)), 1.0, title)
     canvas.value_axis([0, 0.25, 0.5, 0.75, 1.0], ".0%", title)
     for place, (name, value) in enumerate(values):

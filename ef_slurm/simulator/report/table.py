@@ -75,7 +75,13 @@ def sheet(numbers: Metrics) -> str:
 
 
 def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Aligned columns: the first `left` to the left, the others to the right."""
+    """Aligned columns.
+
+    Args:
+        headings: of the columns.
+        rows: as many cells each.
+        left: how many columns are aligned to the left; the others to the right.
+    """
     columns = list(zip(headings, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     lines = [

@@ -55,8 +55,7 @@ def simulated(trace: Trace, nodes: int, gpus_per_node: int) -> Shares:
         )
     )
     return {
-        run.job.id: [(stretch.start, stretch.gpus) for stretch in run.stretches]
-        for run in result.runs
+        job.spec.id: [(share.start, share.gpus) for share in job.held_shares] for job in result.jobs
     }
 
 

@@ -31,14 +31,14 @@ class Scripted:
         self.asked: list[float] = []
         self.seen: list[tuple[str, ...]] = []
 
-    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:
+    def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         self.asked.append(now)
-        self.seen.append(tuple(run.job.id for run in runs))
+        self.seen.append(tuple(job.spec.id for job in jobs))
         grants: Mapping[str, Grant] = {}
         for when, given in self._steps:
             if when <= now:
                 grants = given
-        present = {run.job.id for run in runs}
+        present = {job.spec.id for job in jobs}
         later = [when for when, _ in self._steps if when > now]
         kept = {job_id: grant for job_id, grant in grants.items() if job_id in present}
         return Round(kept, next_change=min(later, default=math.inf))
@@ -47,8 +47,8 @@ class Scripted:
 def simulate(
     jobs: Sequence[TraceJob], policy: Scripted, overhead: Overhead | None = None, nodes: int = 2
 ) -> Outcomes:
-    setting = ClusterSetup(nodes, 4, overhead or Overhead())
-    return Engine(make_trace("test", jobs), setting, policy, check=True).simulate()
+    setup = ClusterSetup(nodes, 4, overhead or Overhead())
+    return Engine(make_trace("test", jobs), setup, policy, check=True).simulate()
 
 
 def block(first: int, gpus: int, node: int = 1) -> Grant:
@@ -56,19 +56,19 @@ def block(first: int, gpus: int, node: int = 1) -> Grant:
 
 
 def test_a_job_trains_at_its_rate(make_job: Maker) -> None:
-    (run,) = simulate([make_job(iterations=100)], Scripted((0, {"a": Grant(4)}))).runs
-    assert run.finished == 25
-    assert (run.starts, run.reshapes, run.pauses) == (1, 0, 0)
+    (job,) = simulate([make_job(iterations=100)], Scripted((0, {"a": Grant(4)}))).jobs
+    assert job.finished == 25
+    assert (job.starts, job.reshapes, job.pauses) == (1, 0, 0)
 
 
 def test_starts_and_reshapes_cost_their_overhead(make_job: Maker) -> None:
     overhead = Overhead(start=10, reshape=20, per_doubling=1)
     policy = Scripted((0, {"a": Grant(1)}), (30, {"a": Grant(4)}))
-    (run,) = simulate([make_job(iterations=100)], policy, overhead).runs
+    (job,) = simulate([make_job(iterations=100)], policy, overhead).jobs
     # 0-10 start, 10-30 twenty iterations, 30-52 reshape to four GPUs, then 80 iterations at 4/s
-    assert run.finished == 72
-    assert (run.starts, run.reshapes) == (1, 1)
-    assert [(s.start, s.end, s.gpus, s.trains_from) for s in run.stretches] == [
+    assert job.finished == 72
+    assert (job.starts, job.reshapes) == (1, 1)
+    assert [(s.start, s.end, s.gpus, s.trains_from) for s in job.held_shares] == [
         (0, 30, 1, 10),
         (30, 72, 4, 52),
     ]
@@ -76,53 +76,53 @@ def test_starts_and_reshapes_cost_their_overhead(make_job: Maker) -> None:
 
 def test_a_reshape_in_unpaid_overhead_gains_nothing_and_pays_again(make_job: Maker) -> None:
     policy = Scripted((0, {"a": Grant(1)}), (5, {"a": Grant(2)}))
-    (run,) = simulate([make_job(iterations=100)], policy, Overhead.constant(10)).runs
-    assert run.finished == 5 + 10 + 50
+    (job,) = simulate([make_job(iterations=100)], policy, Overhead.constant(10)).jobs
+    assert job.finished == 5 + 10 + 50
 
 
 def test_a_resume_is_a_reshape_and_a_pause_is_not(make_job: Maker) -> None:
     policy = Scripted((0, {"a": Grant(1)}), (40, {}), (60, {"a": Grant(1)}))
-    (run,) = simulate([make_job(iterations=100)], policy, Overhead(start=10)).runs
+    (job,) = simulate([make_job(iterations=100)], policy, Overhead(start=10)).jobs
     # 30 iterations by 40, nothing until 60, ten seconds of start, 70 iterations
-    assert run.finished == 140
-    assert (run.starts, run.reshapes, run.pauses, run.migrations) == (1, 1, 1, 0)
-    assert run.last_reshape == 60
+    assert job.finished == 140
+    assert (job.starts, job.reshapes, job.pauses, job.migrations) == (1, 1, 1, 0)
+    assert job.last_reshape == 60
 
 
 def test_moving_to_another_block_is_a_migration(make_job: Maker) -> None:
     policy = Scripted((0, {"a": block(0, 2)}), (10, {"a": block(0, 2, node=2)}))
-    (run,) = simulate([make_job(iterations=100)], policy, Overhead.constant(5)).runs
-    assert (run.reshapes, run.migrations) == (1, 1)
-    assert run.finished == 5 + 5 + 5 + (100 - 10) / 2
+    (job,) = simulate([make_job(iterations=100)], policy, Overhead.constant(5)).jobs
+    assert (job.reshapes, job.migrations) == (1, 1)
+    assert job.finished == 5 + 5 + 5 + (100 - 10) / 2
 
 
 def test_other_indices_on_the_same_node_cost_nothing(make_job: Maker) -> None:
     policy = Scripted((0, {"a": block(0, 2)}), (10, {"a": block(2, 2)}))
-    (run,) = simulate([make_job(iterations=100)], policy, Overhead.constant(5)).runs
-    assert (run.reshapes, run.migrations, run.last_reshape) == (0, 0, -math.inf)
-    assert run.finished == 5 + 100 / 2
-    (stretch,) = run.stretches
-    assert stretch.places == ((0, Block("gpu", ("n1",), 2)), (10, Block("gpu", ("n1",), 2, 2)))
+    (job,) = simulate([make_job(iterations=100)], policy, Overhead.constant(5)).jobs
+    assert (job.reshapes, job.migrations, job.last_reshape) == (0, 0, -math.inf)
+    assert job.finished == 5 + 100 / 2
+    (share,) = job.held_shares
+    assert share.places == ((0, Block("gpu", ("n1",), 2)), (10, Block("gpu", ("n1",), 2, 2)))
 
 
 def test_giving_up_whole_nodes_is_a_shrink(make_job: Maker) -> None:
     wide = Grant(8, Block("gpu", ("n1", "n2"), 4))
     policy = Scripted((0, {"a": wide}), (10, {"a": block(0, 4)}))
-    job = make_job(iterations=120, sizes=(4, 8))
-    (run,) = simulate([job], policy, Overhead(start=0, reshape=50, shrink=3)).runs
-    assert run.finished == 10 + 3 + (120 - 80) / 4
+    spec = make_job(iterations=120, sizes=(4, 8))
+    (job,) = simulate([spec], policy, Overhead(start=0, reshape=50, shrink=3)).jobs
+    assert job.finished == 10 + 3 + (120 - 80) / 4
 
 
 def test_nothing_changes_when_the_same_is_given_again(make_job: Maker) -> None:
     policy = Scripted((0, {"a": block(0, 2)}), (10, {"a": block(0, 2)}))
-    (run,) = simulate([make_job(iterations=100)], policy, Overhead.constant(5)).runs
-    assert (run.reshapes, run.finished) == (0, 55)
+    (job,) = simulate([make_job(iterations=100)], policy, Overhead.constant(5)).jobs
+    assert (job.reshapes, job.finished) == (0, 55)
 
 
 def test_a_completion_frees_its_gpus_before_an_arrival_of_the_same_moment(make_job: Maker) -> None:
     jobs = [make_job("a", iterations=40), make_job("b", submitted=10)]
     policy = Scripted((0, {"a": Grant(4)}), (10, {"b": Grant(4)}))
-    first, second = simulate(jobs, policy, nodes=1).runs
+    first, second = simulate(jobs, policy, nodes=1).jobs
     assert (first.finished, second.finished) == (10, 35)
     assert policy.asked == [0, 10, 35]
     assert policy.seen == [("a",), ("b",), ()]
@@ -137,9 +137,9 @@ def test_arrivals_of_one_moment_are_one_round(make_job: Maker) -> None:
 
 
 def test_what_never_runs_stays_unfinished(make_job: Maker) -> None:
-    (run,) = simulate([make_job()], Scripted((0, {}))).runs
-    assert run.finished is None
-    assert run.stretches == []
+    (job,) = simulate([make_job()], Scripted((0, {}))).jobs
+    assert job.finished is None
+    assert job.held_shares == []
 
 
 def test_progress_counts_every_job_once(make_job: Maker) -> None:
@@ -212,8 +212,8 @@ class Judge(Scripted):
         self._next = next_change
         self._schedule = schedule
 
-    def decide(self, now: float, runs: Sequence[SimulatedJob]) -> Round:  # noqa: ARG002
-        grants = {run.job.id: Grant(1, schedule=self._schedule) for run in runs}
+    def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:  # noqa: ARG002
+        grants = {job.spec.id: Grant(1, schedule=self._schedule) for job in jobs}
         return Round(grants, self._verdicts, self._next)
 
 

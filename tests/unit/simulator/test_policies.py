@@ -32,22 +32,22 @@ def simulate(
     overhead: Overhead | None = None,
     if_infeasible: IfInfeasible = IfInfeasible.WAIT,
 ) -> dict[str, SimulatedJob]:
-    setting = ClusterSetup(nodes, gpus_per_node, overhead or Overhead(), if_infeasible)
-    engine = Engine(make_trace("test", jobs), setting, make_policy(name, setting), check=True)
-    return {run.job.id: run for run in engine.simulate().runs}
+    setup = ClusterSetup(nodes, gpus_per_node, overhead or Overhead(), if_infeasible)
+    engine = Engine(make_trace("test", jobs), setup, make_policy(name, setup), check=True)
+    return {job.spec.id: job for job in engine.simulate().jobs}
 
 
 def test_edf_gives_the_earliest_deadline_all_it_can_take(make_job: Maker) -> None:
-    runs = simulate("edf", [make_job("late", deadline=900), make_job("soon", deadline=500)])
-    assert runs["soon"].finished == 25
-    assert runs["late"].finished == 50
+    done = simulate("edf", [make_job("late", deadline=900), make_job("soon", deadline=500)])
+    assert done["soon"].finished == 25
+    assert done["late"].finished == 50
 
 
 def test_edf_scales_past_the_peak_of_the_curve(make_job: Maker) -> None:
     job = make_job("a", iterations=60, requested=1, duration=30)
     falling = ThroughputCurve.of({1: 2.0, 2: 3.0, 4: 1.0})
-    runs = simulate("edf", [TraceJob("a", 0, 60, "m", 8, falling, 1000, 1, job.duration)])
-    assert runs["a"].finished == 60
+    done = simulate("edf", [TraceJob("a", 0, 60, "m", 8, falling, 1000, 1, job.duration)])
+    assert done["a"].finished == 60
 
 
 def test_edf_serves_late_jobs_first_and_best_effort_last(make_job: Maker) -> None:
@@ -56,9 +56,9 @@ def test_edf_serves_late_jobs_first_and_best_effort_last(make_job: Maker) -> Non
         make_job("late", iterations=400, deadline=10),
         make_job("fine", deadline=120),
     ]
-    runs = simulate("edf", jobs)
-    assert [runs[name].finished for name in ("late", "fine", "none")] == [100, 125, 150]
-    assert not is_met(runs["fine"])
+    done = simulate("edf", jobs)
+    assert [done[name].finished for name in ("late", "fine", "none")] == [100, 125, 150]
+    assert not is_met(done["fine"])
 
 
 def test_edf_admission_turns_away_what_would_break_a_promise(make_job: Maker) -> None:
@@ -68,11 +68,11 @@ def test_edf_admission_turns_away_what_would_break_a_promise(make_job: Maker) ->
         make_job("third", iterations=40, deadline=200, submitted=2),
         make_job("none", iterations=40, deadline=None, submitted=2),
     ]
-    runs = simulate("edf-admission", jobs)
-    assert runs["first"].finished == 100
-    assert runs["second"].finished is None
-    assert runs["third"].finished == 110
-    assert runs["none"].finished == 120
+    done = simulate("edf-admission", jobs)
+    assert done["first"].finished == 100
+    assert done["second"].finished is None
+    assert done["third"].finished == 110
+    assert done["none"].finished == 120
 
 
 def test_tiresias_demotes_by_attained_service(make_job: Maker) -> None:
@@ -80,11 +80,11 @@ def test_tiresias_demotes_by_attained_service(make_job: Maker) -> None:
         make_job("old", iterations=40_000, requested=4),
         make_job("new", iterations=4 * 500, requested=4, submitted=100),
     ]
-    runs = simulate("tiresias", jobs)
+    done = simulate("tiresias", jobs)
     # `old` has its first 3,250 GPU-seconds at 812.5 and makes way for `new` until that is done.
-    assert runs["new"].stretches[0].start == 812.5
-    assert runs["new"].finished == 1312.5
-    assert runs["old"].pauses == 1
+    assert done["new"].held_shares[0].start == 812.5
+    assert done["new"].finished == 1312.5
+    assert done["old"].pauses == 1
 
 
 def test_tiresias_backfills(make_job: Maker) -> None:
@@ -93,32 +93,32 @@ def test_tiresias_backfills(make_job: Maker) -> None:
         make_job("whole", iterations=400, requested=4, submitted=1),
         make_job("small", iterations=50, requested=1, submitted=2),
     ]
-    runs = simulate("tiresias", jobs)
-    assert runs["small"].stretches[0].start == 2
-    assert runs["whole"].stretches[0].start == 100
+    done = simulate("tiresias", jobs)
+    assert done["small"].held_shares[0].start == 2
+    assert done["whole"].held_shares[0].start == 100
 
 
 def test_gandiva_takes_turns(make_job: Maker) -> None:
     jobs = [make_job(name, iterations=1200, requested=4) for name in "ab"]
-    runs = simulate("gandiva", jobs)
-    lengths = {stretch.end - stretch.start for run in runs.values() for stretch in run.stretches}
+    done = simulate("gandiva", jobs)
+    lengths = {share.end - share.start for job in done.values() for share in job.held_shares}
     assert lengths == {SLICE_SECONDS}
-    assert {run.finished for run in runs.values()} == {540, 600}
+    assert {job.finished for job in done.values()} == {540, 600}
 
 
 def test_gandiva_moves_nodes_to_the_class_that_needs_them(make_job: Maker) -> None:
     jobs = [make_job(f"small{n}", iterations=10_000, requested=1) for n in range(5)]
     jobs += [make_job(f"wide{n}", iterations=4_000, requested=4, submitted=1) for n in range(3)]
-    runs = simulate("gandiva", jobs, nodes=2)
+    done = simulate("gandiva", jobs, nodes=2)
     # Five small jobs opened both nodes; one goes to the wide jobs at the next slice.
-    wide = [run.stretches[0].start for name, run in runs.items() if name.startswith("wide")]
+    wide = [job.held_shares[0].start for name, job in done.items() if name.startswith("wide")]
     assert min(wide) <= SLICE_SECONDS
 
 
 def test_themis_shares_by_finish_time(make_job: Maker) -> None:
     jobs = [make_job(name, iterations=4 * 600, requested=4) for name in "ab"]
-    runs = simulate("themis", jobs)
-    finished = [run.finished for run in runs.values() if run.finished is not None]
+    done = simulate("themis", jobs)
+    finished = [job.finished for job in done.values() if job.finished is not None]
     assert max(finished) == 1200
     assert min(finished) >= 1140
 
@@ -155,12 +155,12 @@ def test_chronus_promises_the_largest_set_that_fits(make_job: Maker) -> None:
         make_job("hopeless", iterations=4 * 720, requested=4, deadline=700),
         make_job("none", iterations=40, requested=4, deadline=None),
     ]
-    runs = simulate("chronus", jobs)
-    assert is_met(runs["half1"])
-    assert is_met(runs["half2"])
-    assert runs["whole"].finished is None
-    assert runs["hopeless"].finished is None
-    assert runs["none"].finished == 490
+    done = simulate("chronus", jobs)
+    assert is_met(done["half1"])
+    assert is_met(done["half2"])
+    assert done["whole"].finished is None
+    assert done["hopeless"].finished is None
+    assert done["none"].finished == 490
 
 
 def test_chronus_without_scipy_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,11 +178,11 @@ def test_slurm_backfills_only_what_does_not_delay_the_first(make_job: Maker) -> 
         make_job("short", iterations=90, requested=1, submitted=2),
         make_job("long", iterations=200, requested=1, submitted=2),
     ]
-    runs = simulate("slurm", jobs)
-    assert runs["short"].stretches[0].start == 2
-    assert runs["head"].stretches[0].start == 100
-    assert runs["long"].stretches[0].start == 200
-    assert sum(run.reshapes for run in runs.values()) == 0
+    done = simulate("slurm", jobs)
+    assert done["short"].held_shares[0].start == 2
+    assert done["head"].held_shares[0].start == 100
+    assert done["long"].held_shares[0].start == 200
+    assert sum(job.reshapes for job in done.values()) == 0
 
 
 def test_slurm_believes_the_time_limit(make_job: Maker) -> None:
@@ -191,16 +191,16 @@ def test_slurm_believes_the_time_limit(make_job: Maker) -> None:
         make_job("head", iterations=400, requested=4, submitted=1),
         make_job("short", iterations=90, requested=1, submitted=2, time_limit=3600),
     ]
-    assert simulate("slurm", jobs)["short"].stretches[0].start == 200
+    assert simulate("slurm", jobs)["short"].held_shares[0].start == 200
 
 
 @pytest.mark.parametrize("policy", ["gandiva", "tiresias", "themis", "chronus", "slurm"])
 def test_a_job_larger_than_the_cluster_never_runs(policy: str, make_job: Maker) -> None:
     if policy == "chronus":
         pytest.importorskip("scipy")
-    runs = simulate(policy, [make_job("huge", requested=8), make_job("small", submitted=1)])
-    assert runs["huge"].finished is None
-    assert runs["small"].finished is not None
+    done = simulate(policy, [make_job("huge", requested=8), make_job("small", submitted=1)])
+    assert done["huge"].finished is None
+    assert done["small"].finished is not None
 
 
 def test_an_unknown_policy() -> None:
@@ -239,10 +239,10 @@ def traces(draw: st.DrawFn) -> list[TraceJob]:
 def test_no_policy_breaks_a_rule(policy: str, jobs: list[TraceJob], seconds: float) -> None:
     if policy == "chronus":
         pytest.importorskip("scipy")
-    runs = simulate(policy, jobs, nodes=2, gpus_per_node=4, overhead=Overhead.constant(seconds))
-    assert all(run.finished is not None for run in runs.values() if run.admitted)
+    done = simulate(policy, jobs, nodes=2, gpus_per_node=4, overhead=Overhead.constant(seconds))
+    assert all(job.finished is not None for job in done.values() if job.admitted)
     if policy == "elasticflow" or (policy == "edf-admission" and seconds == 0):
-        assert not any(map(is_broken, runs.values()))
+        assert not any(map(is_broken, done.values()))
 
 
 def test_a_deadline_that_cannot_be_promised_may_run_as_best_effort(make_job: Maker) -> None:
@@ -250,8 +250,8 @@ def test_a_deadline_that_cannot_be_promised_may_run_as_best_effort(make_job: Mak
         make_job("hopeless", iterations=400, deadline=50),
         make_job("promised", iterations=160, deadline=300, submitted=10),
     ]
-    for wish, finishes in ((IfInfeasible.BEST_EFFORT, True), (IfInfeasible.REJECT, False)):
-        runs = simulate("elasticflow", jobs, if_infeasible=wish)
-        assert (runs["hopeless"].finished is not None) is finishes
-        assert runs["hopeless"].promised_at is None
-        assert is_met(runs["promised"])
+    for choice, finishes in ((IfInfeasible.BEST_EFFORT, True), (IfInfeasible.REJECT, False)):
+        done = simulate("elasticflow", jobs, if_infeasible=choice)
+        assert (done["hopeless"].finished is not None) is finishes
+        assert done["hopeless"].promised_at is None
+        assert is_met(done["promised"])

@@ -56,9 +56,9 @@ def test_rectangles_are_disjoint_and_hold_all_gpu_hours(
     results: dict[str, Result], policy: str
 ) -> None:
     result = results[policy]
-    rectangles = allocation(result.runs, WIDTH, NODES * WIDTH)
+    rectangles = allocation(result.jobs, WIDTH, NODES * WIDTH)
     area = sum((r.end - r.start) * r.height for r in rectangles)
-    assert area == pytest.approx(sum(map(gpu_seconds, result.runs)))
+    assert area == pytest.approx(sum(map(gpu_seconds, result.jobs)))
     assert area / 3600 == pytest.approx(result.metrics.gpu_hours)
     by_row: dict[int, list[tuple[float, float]]] = {}
     for r in rectangles:
@@ -72,25 +72,25 @@ def test_rectangles_are_disjoint_and_hold_all_gpu_hours(
 
 
 def test_the_time_line_averages_to_the_mean_efficiency(results: dict[str, Result]) -> None:
-    runs, numbers = results["elasticflow"].runs, results["elasticflow"].metrics
-    start = min(run.job.submitted for run in runs)
+    done, numbers = results["elasticflow"].jobs, results["elasticflow"].metrics
+    start = min(job.spec.submitted for job in done)
     whole = Window(start, start + numbers.makespan_seconds)
-    line = time_line(runs, NODES * WIDTH, whole)
+    line = time_line(done, NODES * WIDTH, whole)
     assert line.efficiency.mean() == pytest.approx(numbers.efficiency)
     hours = line.in_use.mean() * NODES * WIDTH * whole.seconds / 3600
     assert hours == pytest.approx(numbers.gpu_hours)
     assert line.in_use.max() <= 1 + 1e-9
 
 
-def test_every_job_has_one_fate(results: dict[str, Result]) -> None:
+def test_every_job_has_one_outcome(results: dict[str, Result]) -> None:
     for result in results.values():
-        bins = outcomes_over_time(result.runs, window(result.runs))
+        bins = outcomes_over_time(result.jobs, window(result.jobs))
         counts = {one: sum(bins.counts[one]) for one in JobOutcome}
         assert sum(counts.values()) == result.metrics.jobs
         assert counts[JobOutcome.MET] == result.metrics.met
         assert counts[JobOutcome.BEST_EFFORT] == result.metrics.best_effort_jobs
         assert counts[JobOutcome.BROKEN] == (result.metrics.broken_promises or 0)
-    outcomes = {outcome_of(run) for run in results["tiresias"].runs}
+    outcomes = {outcome_of(job) for job in results["tiresias"].jobs}
     assert JobOutcome.TURNED_AWAY not in outcomes
 
 
@@ -98,7 +98,7 @@ def test_the_window_leaves_out_a_long_tail(make_job: Callable[..., TraceJob]) ->
     jobs = [make_job(str(n), submitted=100.0 * n, iterations=50) for n in range(99)]
     jobs.append(make_job("long", submitted=9000, iterations=1e6, deadline=2e6))
     request = Request(make_trace("t", jobs), 1, 4, "tiresias", parse_overhead("zero"))
-    shown = window(simulate(request).runs)
+    shown = window(simulate(request).jobs)
     assert shown.start == 0
     assert 9850 < shown.end < 11_000
 
@@ -129,7 +129,7 @@ def test_pages_are_self_contained(results: dict[str, Result]) -> None:
             ET.fromstring(chart)
         for data in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page):
             json.loads(data)
-        assert page.count("<canvas") == page.count('class="map"')
+        assert page.count("<canvas") == page.count('class="gantt"')
 
 
 def test_text_from_the_trace_cannot_break_out_of_the_page(

@@ -1,8 +1,8 @@
 "use strict";
-// Draws GPU allocation maps: time to the right, the cluster's GPUs upwards.
+// Draws Gantt charts of the GPUs: time to the right, the cluster's GPUs upwards.
 (() => {
-  const world = JSON.parse(document.getElementById("world").textContent);
-  const palette = world.colours.map(shades);
+  const page = JSON.parse(document.getElementById("page-data").textContent);
+  const palette = page.colours.map(shades);
   const margin = { left: 58, right: 16, top: 6, bottom: 38 };
 
   // Five shades of a colour, so that neighbouring jobs differ.
@@ -24,13 +24,13 @@
     const data = JSON.parse(document.getElementById(canvas.id + "-data").textContent);
     const tip = canvas.parentElement.querySelector(".tip");
     const height = +canvas.getAttribute("height");
-    let view = [0, world.seconds], pointed = -1, dragFrom = null, dragTo = null;
+    let view = [0, page.seconds], pointed = -1, dragFrom = null, dragTo = null;
 
     const width = () => canvas.clientWidth;
     const plotWidth = () => width() - margin.left - margin.right;
     const plotHeight = height - margin.top - margin.bottom;
     const x = (t) => margin.left + (t - view[0]) / (view[1] - view[0]) * plotWidth();
-    const y = (gpu) => margin.top + (1 - gpu / world.gpus) * plotHeight;
+    const y = (gpu) => margin.top + (1 - gpu / page.gpus) * plotHeight;
     const timeAt = (px) => view[0] +
       Math.min(1, Math.max(0, (px - margin.left) / plotWidth())) * (view[1] - view[0]);
 
@@ -63,7 +63,7 @@
         for (const [job, from, to, row, size] of data.rectangles) {
           if (job === pointed) g.strokeRect(x(from), y(row + size), x(to) - x(from), y(row) - y(row + size));
         }
-        const deadline = world.jobs[pointed][3];
+        const deadline = page.jobs[pointed][3];
         if (deadline !== null) {
           g.setLineDash([4, 3]);
           g.beginPath();
@@ -81,15 +81,15 @@
       g.fillStyle = "#3d4956";
       g.font = "13px system-ui, 'DejaVu Sans', sans-serif";
       g.textAlign = "center";
-      for (const t of roundTicks(view[0] / world.unit, view[1] / world.unit, 8)) {
-        const px = x(t * world.unit);
+      for (const t of roundTicks(view[0] / page.unit, view[1] / page.unit, 8)) {
+        const px = x(t * page.unit);
         g.fillRect(px, height - margin.bottom, 1, 5);
         g.fillText(String(+t.toFixed(4)), px, height - margin.bottom + 18);
       }
-      g.fillText(world.unitName + " since the first submission", margin.left + plotWidth() / 2, height - 4);
+      g.fillText(page.unitName + " since the first submission", margin.left + plotWidth() / 2, height - 4);
       g.textAlign = "right";
       for (const part of [0, 0.25, 0.5, 0.75, 1]) {
-        g.fillText(String(part * world.gpus), margin.left - 8, Math.max(y(part * world.gpus) + 4, 13));
+        g.fillText(String(part * page.gpus), margin.left - 8, Math.max(y(part * page.gpus) + 4, 13));
       }
       g.save();
       g.translate(14, margin.top + plotHeight / 2);
@@ -99,7 +99,7 @@
       g.restore();
     }
 
-    function span(seconds) {
+    function inWords(seconds) {
       const parts = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
       const at = parts.findIndex(([unit]) => Math.abs(seconds) >= unit);
       if (at < 0) return "0 s";
@@ -108,14 +108,14 @@
       return `${whole} ${name}` + (tail ? ` ${tail} ${rest[1]}` : "");
     }
 
-    function story(job, size) {
-      const [id, model, submitted, deadline] = world.jobs[job];
-      const [fate, finished, reshapes] = data.jobs[job];
+    function details(job, size) {
+      const [id, model, submitted, deadline] = page.jobs[job];
+      const [outcome, finished, reshapes] = data.jobs[job];
       const lines = [`job ${id}   ${model}`, `${size} GPUs here, ${reshapes} reshapes in all`,
-        `submitted at ${span(submitted)}`];
-      if (deadline !== null) lines.push(`deadline ${span(deadline - submitted)} later`);
-      if (finished !== null) lines.push(`finished ${span(finished - submitted)} after submission`);
-      lines.push(world.fates[fate]);
+        `submitted at ${inWords(submitted)}`];
+      if (deadline !== null) lines.push(`deadline ${inWords(deadline - submitted)} later`);
+      if (finished !== null) lines.push(`finished ${inWords(finished - submitted)} after submission`);
+      lines.push(page.outcomes[outcome]);
       return lines.join("\n");
     }
 
@@ -123,7 +123,7 @@
       const box = canvas.getBoundingClientRect();
       const px = event.clientX - box.left, py = event.clientY - box.top;
       if (dragFrom !== null) { dragTo = px; draw(); return; }
-      const t = timeAt(px), gpu = (1 - (py - margin.top) / plotHeight) * world.gpus;
+      const t = timeAt(px), gpu = (1 - (py - margin.top) / plotHeight) * page.gpus;
       const inside = px >= margin.left && px <= width() - margin.right;
       const hit = inside && data.rectangles.find(
         ([, from, to, row, size]) => from <= t && t < to && row <= gpu && gpu < row + size);
@@ -131,7 +131,7 @@
       if (job !== pointed) { pointed = job; draw(); }
       tip.style.display = hit ? "block" : "none";
       if (hit) {
-        tip.textContent = story(job, hit[4]);
+        tip.textContent = details(job, hit[4]);
         const left = px > width() * 0.6 ? px - tip.offsetWidth - 14 : px + 14;
         tip.style.left = Math.max(0, left) + "px";
         tip.style.top = canvas.offsetTop + py + 12 + "px";
@@ -153,7 +153,7 @@
       dragFrom = null;
       draw();
     });
-    canvas.addEventListener("dblclick", () => { view = [0, Math.max(world.seconds, data.end)]; draw(); });
+    canvas.addEventListener("dblclick", () => { view = [0, Math.max(page.seconds, data.end)]; draw(); });
     window.addEventListener("resize", draw);
     draw();
   }
