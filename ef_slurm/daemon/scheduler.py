@@ -57,7 +57,6 @@ from ef_slurm.planner.what_if import WhatIf, what_if
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import HoldKind
 
 _log = logging.getLogger(__name__)
 
@@ -262,8 +261,8 @@ class Scheduler:
         if self._settings.learn and self._calibration.observer(job, status, now):
             self._dirty = True
         intent = self._queue.intents.unfinished_of(job.id)
-        operator = self._settings.hold is HoldKind.ADMIN
-        return derive_transition(job, status, intent, now, operator=operator, lost_nodes=lost_nodes)
+        ours = self._settings.hold
+        return derive_transition(job, status, intent, now, ours=ours, lost_nodes=lost_nodes)
 
     def _apply(self, job: QueueJob, transition: Transition) -> QueueJob:
         """Write the news of a job; returns its row as it is then."""

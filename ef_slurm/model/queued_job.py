@@ -87,6 +87,13 @@ class QueueJob:
         return max(0.0, self.request.iterations - self.iteration)
 
     @property
+    def waiting_state(self) -> JobState:
+        """Its state while it is to run and holds no GPUs: admitted before it ran, then paused."""
+        ran = self.first_started_at is not None
+        trained = self.state in (JobState.RUNNING, JobState.STOPPING)
+        return JobState.PAUSED if ran or trained else JobState.ADMITTED
+
+    @property
     def kind(self) -> JobKind:
         """What it runs as."""
         return JobKind.BEST_EFFORT if self.best_effort else self.request.kind

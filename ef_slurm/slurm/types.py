@@ -46,11 +46,13 @@ FINAL_STATES = frozenset(
 
 
 class HoldKind(enum.Enum):
-    """Who may end a hold."""
+    """The hold that Slurm shows (`slurm.pending` says by which words)."""
 
     NONE = "none"
-    USER = "user"  # JobHeldUser: the owner may release it
-    ADMIN = "admin"  # JobHeldAdmin: an operator only
+    USER = "user"  # the owner may release it
+    ADMIN = "admin"  # an operator only
+    SLURM = "slurm"  # Slurm's own: a failed launch, a shape that fits no node
+    UNKNOWN = "unknown"  # held, and Slurm does not show by whom
 
 
 class SignalTarget(enum.Enum):

@@ -73,8 +73,9 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "": set(),
         "errors": set(),
         "types": set(),
+        "pending": {"types"},
         "interface": {"types"},
-        "commands": {"errors", "types", "interface"},
+        "commands": {"errors", "types", "pending", "interface"},
         "bindings": {"errors", "types", "interface"},
     },
 }

@@ -157,8 +157,13 @@ class Executor:
     def drop(self, job: QueueJob, why: str) -> None:
         """Abandon the job's unfinished intent: nothing is to come of it any more."""
         intent = self._queue.intents.unfinished_of(job.id)
-        if intent is not None:
-            self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=self._clock(), why=why)
+        if intent is None:
+            return
+        now = self._clock()
+        with self._queue.transaction():
+            if intent.action is IntentAction.RELEASE:
+                self._not_started(job, now, why)
+            self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=now, why=why)
 
     def execute(
         self, job: QueueJob, status: JobStatus, step: Step, why: str
@@ -198,7 +203,7 @@ class Executor:
         action, arguments = action_of(step), arguments_of(step, status)
         now = self._clock()
         with self._queue.transaction():
-            to = _state_during(job, step)
+            to = _state_during(self._queue.jobs.get(job.id), step)
             if to is not None:
                 self._queue.jobs.move(job.id, to, at=now, actor=ACTOR, why=why)
             other = self._queue.intents.unfinished_of(job.id)
@@ -250,10 +255,18 @@ class Executor:
         told = f"{intent.action.value} was not done: {message}"
         _log.warning("job %d: %s", job.request.slurm_job_id, told)
         with self._queue.transaction():
+            if isinstance(step, Release):
+                self._not_started(job, now, told)
             self._queue.intents.tried(intent.id, at=now, error=message)
             self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=now, why=told)
             self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, told, job.id))
         return Refusal(step, message)
+
+    def _not_started(self, job: QueueJob, now: float, why: str) -> None:
+        """Its release is not to come: STARTING and held would say that somebody else holds it."""
+        row = self._queue.jobs.get(job.id)
+        if row.state is JobState.STARTING:
+            self._queue.jobs.move(job.id, row.waiting_state, at=now, actor=ACTOR, why=why)
 
     def _abandon(self, intent: Intent, why: str) -> None:
         self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=self._clock(), why=why)
@@ -286,8 +299,14 @@ def _time_left(job: QueueJob, now: float) -> float | None:
 
 
 def _state_during(job: QueueJob, step: Step) -> JobState | None:
-    """The state of a job that the step makes wrong otherwise."""
+    """The state that goes with the step, where the job is in another one.
+
+    It is written together with the intent, so that what is seen next can be told from other
+    people's doing: a job that is STARTING and held was held by somebody else.
+    """
     match step:
+        case Hold() | Update() if job.state is JobState.STARTING:
+            return job.waiting_state
         case Release() if job.state in (JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING):
             return JobState.STARTING
         case OrderStop() | Requeue() | Resize() if job.state in (

@@ -33,6 +33,7 @@ from ef_slurm.daemon.act.steps import (
 from ef_slurm.daemon.observe.job_status import JobStatus, shrinks_in_place
 from ef_slurm.model import Block
 from ef_slurm.slurm.interface import earliest_release
+from ef_slurm.slurm.pending import Holder, is_secured
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 
 
@@ -72,6 +73,7 @@ class Conditions:
         in_place: whether it may give up nodes without a requeue.
         hold: the hold that it must be in while it has no GPUs: an operator's, so that its owner
             cannot release it, or the owner's own where the daemon is not an operator.
+        holder: who keeps it from starting, while it pends.
     """
 
     free: bool = True
@@ -79,6 +81,7 @@ class Conditions:
     released: float | None = None
     in_place: bool = True
     hold: HoldKind = HoldKind.ADMIN
+    holder: Holder = Holder.WE
 
 
 def next_step(
@@ -112,13 +115,12 @@ def start(
     if job.hold is HoldKind.NONE:
         if conditions.released is None or not asked:
             return Do(Hold())
-        reason = job.reason or "no reason given"
         until = conditions.released + timeouts.start
-        return (
-            Wait(f"Slurm to start it ({reason})", until)
-            if now < until
-            else Failed(f"Slurm does not start it on {','.join(block.nodes)}: {reason}")
-        )
+        if now < until:
+            return Wait(f"Slurm to start it ({job.reason or 'no reason given'})", until)
+        return _not_started(block, job.reason)
+    if conditions.holder is Holder.SLURM and asked:
+        return _not_started(block, job.reason)
     if not conditions.free:
         return Wait("its GPUs to become free")
     if not (asked and conditions.updated):
@@ -135,12 +137,16 @@ def start(
     return Do(Release(block))
 
 
+def _not_started(block: Block, reason: str) -> Failed:
+    nodes = ",".join(block.nodes)
+    return Failed(f"Slurm does not start it on {nodes}: {reason or 'no reason given'}")
+
+
 def vacate(status: JobStatus, conditions: Conditions, timeouts: Timeouts, now: float) -> Next:
     """The next step of a job that is to leave its GPUs, and to stay away from any."""
     job = status.slurm
     if job.is_pending:
-        held = job.hold in (HoldKind.ADMIN, conditions.hold)
-        return Done() if held else Do(Hold())
+        return Done() if is_secured(job.hold, conditions.hold) else Do(Hold())
     if job.state is JobBaseState.SUSPENDED and "COMPLETING" not in job.flags:
         return Do(Requeue())
     if not job.is_running:

@@ -28,6 +28,7 @@ from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.model import ACTOR, Block, Event, EventKind, Intent, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
+from ef_slurm.slurm.pending import Holder, holder, our_part
 from ef_slurm.slurm.types import HoldKind
 
 MAX_STEPS = 8
@@ -149,6 +150,8 @@ class Reconciler:
                     return
                 case Failed(why):
                     self._give_up(job, status, target, why, reconciled)
+                    if conditions.holder is Holder.SLURM:
+                        self._back_off(job, reconciled)  # the same shape would meet the same hold
                     return
                 case Do(step):
                     reconciled.transit = True
@@ -162,12 +165,15 @@ class Reconciler:
     ) -> Conditions:
         slurm = status.slurm
         intent = self._queue.intents.unfinished_of(job.id)
+        state = self._queue.jobs.get(job.id).state  # steps of this very tick may have moved it
+        part = our_part(state, intent, slurm.restarts)
         return Conditions(
             free=target is not None and ledger.fits(target),
             updated=target is not None and self._updated.get(job.id) == (target, slurm.restarts),
             released=self._released(intent, status),
             in_place=_key(job, status.launch) not in self._requeue_only,
             hold=self._hold,
+            holder=holder(slurm.hold, part, self._hold, forgotten=status.forgotten),
         )
 
     def _released(self, intent: Intent | None, status: JobStatus) -> float | None:
@@ -219,8 +225,7 @@ class Reconciler:
             case _:
                 self._note(job, f"Slurm: {refusal.message}")
                 self._cap(job, target, refusal.message, reconciled)
-                self._not_before[job.id] = self._clock() + BACKOFF_SECONDS
-                reconciled.until(self._not_before[job.id])
+                self._back_off(job, reconciled)
                 return None
 
     def _give_up(
@@ -242,8 +247,7 @@ class Reconciler:
         row = self._queue.jobs.get(job.id)
         with self._queue.transaction():
             self._queue.jobs.save(replace(row, running=None, note=why))
-            back = JobState.ADMITTED if row.first_started_at is None else JobState.PAUSED
-            self._queue.jobs.move(job.id, back, at=now, actor=ACTOR, why=why)
+            self._queue.jobs.move(job.id, row.waiting_state, at=now, actor=ACTOR, why=why)
             self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id))
         reconciled.replan = True
 
@@ -253,6 +257,10 @@ class Reconciler:
         if target is not None and target.gpus > 1 and any(word in words for word in _LIMIT_WORDS):
             reconciled.caps[job.id] = target.gpus // 2
             reconciled.replan = True
+
+    def _back_off(self, job: QueueJob, reconciled: ReconcileResult) -> None:
+        self._not_before[job.id] = self._clock() + BACKOFF_SECONDS
+        reconciled.until(self._not_before[job.id])
 
     def _note(self, job: QueueJob, note: str) -> None:
         row = self._queue.jobs.get(job.id)

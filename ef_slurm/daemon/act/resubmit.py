@@ -78,11 +78,10 @@ class Resubmitter:
                 self._refused(job, intent, error.message)
                 return False
         now = self._clock()
-        back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
         why = f"goes on as Slurm job {found}"
         with self._queue.transaction():
             self._queue.jobs.rebind(job.id, found, at=now, actor=ACTOR)
-            self._queue.jobs.move(job.id, back, at=now, actor=ACTOR, why=why)
+            self._queue.jobs.move(job.id, job.waiting_state, at=now, actor=ACTOR, why=why)
             for state in (IntentState.EXECUTED, IntentState.VERIFIED, IntentState.CLOSED):
                 self._queue.intents.advance(intent.id, state, at=now)
         _log.info("job %d %s", request.slurm_job_id, why)

@@ -15,13 +15,13 @@ from ef_slurm.model import (
     EventKind,
     Intent,
     IntentAction,
-    IntentState,
     JobState,
     Json,
     PromiseOutcome,
     PromiseState,
     QueueJob,
 )
+from ef_slurm.slurm.pending import Holder, OurPart, holder, our_part
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 
 MAX_FAILED_STARTS = 3
@@ -70,14 +70,14 @@ def derive_transition(
     intent: Intent | None,
     now: float,
     *,
-    operator: bool,
+    ours: HoldKind,
     lost_nodes: Collection[str] = (),
 ) -> Transition:
     """What the facts tell about an active job.
 
     Args:
         intent: its unfinished intent.
-        operator: whether our holds are an operator's (a user's hold is then its owner's).
+        ours: how we hold jobs: as an operator (ADMIN) or as their owner (USER).
         lost_nodes: nodes that Slurm cannot use now.
     """
     heard = _heard(job, status)
@@ -87,7 +87,7 @@ def derive_transition(
     if job.state is JobState.HELD:
         return _held(heard, status)
     if slurm.is_pending:
-        return _pending(heard, status, intent, operator, lost_nodes)
+        return _pending(heard, status, intent, ours, lost_nodes)
     if slurm.is_running:
         return _running(heard, status, intent, now)
     return Transition(heard)
@@ -181,53 +181,62 @@ def _pending(
     job: QueueJob,
     status: JobStatus,
     intent: Intent | None,
-    operator: bool,
+    ours: HoldKind,
     lost_nodes: Collection[str],
 ) -> Transition:
     if job.state is JobState.STOPPING and job.running is None:
         return Transition(job, JobState.PAUSED, f"paused at iteration {job.iteration:.0f}")
-    if job.state not in ON:
-        return Transition(job)
     slurm = status.slurm
-    released = (
-        intent is not None
-        and intent.action is IntentAction.RELEASE
-        and intent.arguments.get("restarts") == slurm.restarts
+    part = our_part(job.state, intent, slurm.restarts)
+    who = holder(slurm.hold, part, ours, forgotten=status.forgotten)
+    if who in (Holder.OWNER, Holder.OPERATOR):
+        return _held_by(job, who)
+    if part is OurPart.RAN or (part is OurPart.RELEASED and who is Holder.WE):
+        return _put_back(job, status, who, lost_nodes)
+    return Transition(job)
+
+
+def _held_by(job: QueueJob, who: Holder) -> Transition:
+    """Somebody does not want it to run now."""
+    why = f"held in Slurm by {who.value}"
+    entry = AuditEntry(EventKind.USER, f"{why}: it takes no part in plans until it is released")
+    return Transition(
+        replace(job, running=None, note=f"{why}: scontrol release lets it go on"),
+        JobState.HELD,
+        why,
+        actor_is_owner=who is Holder.OWNER,
+        entries=(entry,),
+        settled=PromiseOutcome.VOID,
+        replan=True,
     )
-    accepted = intent is not None and intent.state is not IntentState.OPEN
-    if released and (slurm.hold is HoldKind.NONE or not accepted):
-        return Transition(job)
-    back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
-    theirs = slurm.hold is HoldKind.USER or (released and slurm.hold is HoldKind.ADMIN)
-    if theirs and (operator or released) and not status.forgotten:
-        why = "held in Slurm by its owner" if slurm.hold is HoldKind.USER else "held by an operator"
-        gone = replace(job, running=None, note=f"{why}: scontrol release lets it go on")
-        return Transition(
-            gone,
-            JobState.HELD,
-            why,
-            actor_is_owner=slurm.hold is HoldKind.USER,
-            entries=(
-                AuditEntry(
-                    EventKind.USER, f"{why}: it takes no part in plans until it is released"
-                ),
-            ),
-            settled=PromiseOutcome.VOID,
-            replan=True,
-        )
+
+
+def _put_back(
+    job: QueueJob, status: JobStatus, who: Holder, lost_nodes: Collection[str]
+) -> Transition:
+    """It pends again, and that is not our doing."""
     dead = [] if job.running is None else sorted(set(job.running.block.nodes) & set(lost_nodes))
+    kind = EventKind.USER
     if dead:
+        kind = EventKind.NODE
         why = f"Slurm took it off {','.join(dead)}, which it cannot use, and put it back"
     elif status.forgotten:
+        kind = EventKind.ERROR
         why = "Slurm has forgotten that it ran: slurmctld came back with an older state"
+    elif who is Holder.SLURM:
+        kind = EventKind.ERROR
+        why = f"Slurm put it back and holds it ({status.slurm.reason})"
     else:
         why = "requeued in Slurm, not by ef-slurm (scontrol requeue, preemption or node failure)"
-    kind = EventKind.NODE if dead else EventKind.ERROR if status.forgotten else EventKind.USER
     entry = AuditEntry(
         kind, f"{why}; goes on from iteration {job.iteration:.0f}", {"nodes": ",".join(dead)}
     )
     return Transition(
-        replace(job, running=None, note=why), back, why, entries=(entry,), replan=True
+        replace(job, running=None, note=why),
+        job.waiting_state,
+        why,
+        entries=(entry,),
+        replan=True,
     )
 
 
@@ -236,11 +245,8 @@ def _held(job: QueueJob, status: JobStatus) -> Transition:
     held = slurm.hold is not HoldKind.NONE and not slurm.is_released_by_owner
     if slurm.is_pending and held:
         return Transition(job)
-    judged = job.held_from not in (JobState.NEW, JobState.WAITLISTED)
-    if job.held_from is not None and not judged:
-        back = job.held_from
-    else:
-        back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
+    unjudged = job.held_from in (JobState.NEW, JobState.WAITLISTED)
+    back = job.held_from if job.held_from is not None and unjudged else job.waiting_state
     why = "released in Slurm"
     return Transition(
         replace(job, note=""),
@@ -311,10 +317,9 @@ def _lost(
 
 def _revived(job: QueueJob, why: str) -> Transition:
     """Not the end of the job: it is put back into Slurm's queue and goes on from its checkpoint."""
-    back = JobState.ADMITTED if job.first_started_at is None else JobState.PAUSED
     entry = AuditEntry(EventKind.NODE, f"{why}; it is requeued")
     return Transition(
-        replace(job, running=None, note=why), back, why, entries=(entry,), replan=True
+        replace(job, running=None, note=why), job.waiting_state, why, entries=(entry,), replan=True
     )
 
 

@@ -16,12 +16,12 @@ from typing import Any
 
 from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.slurm.errors import UnexpectedOutputError
-from ef_slurm.slurm.types import HoldKind, JobBaseState, Requested, SlurmJob
+from ef_slurm.slurm.pending import hold_shown
+from ef_slurm.slurm.types import JobBaseState, Requested, SlurmJob
 
 _NO_VALUE = 0xFFFFFFFE
 _INFINITE = 0xFFFFFFFF
 _BASE = {state.value: state for state in JobBaseState}
-_HOLDS = {"JobHeldUser": HoldKind.USER, "JobHeldAdmin": HoldKind.ADMIN}
 _GPU = re.compile(r"\bgpu(?::[^:,()=\s]+)?[:=](\d+)")
 _WORDS_OF_PENDING = frozenset({"REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED", "REQUEUED"})
 
@@ -76,7 +76,9 @@ def _job(job: Mapping[str, Any]) -> SlurmJob:
         state=state,
         flags=flags,
         reason="" if reason == "None" else reason,
-        hold=_hold(job, state, reason),
+        hold=hold_shown(
+            state, reason, _text(job.get("state_description")), stopped=_is_stopped(job)
+        ),
         requested=_requested(job, state, time_limit),
         nodes=nodes,
         gpus=_gpus(job, nodes),
@@ -141,16 +143,9 @@ def _state(value: object) -> tuple[JobBaseState, frozenset[str]]:
     return JobBaseState.UNKNOWN, flags
 
 
-def _hold(job: Mapping[str, Any], state: JobBaseState, reason: str) -> HoldKind:
-    if state is not JobBaseState.PENDING:
-        return HoldKind.NONE
-    if "requeued held" in _text(job.get("state_description")):
-        return HoldKind.ADMIN  # by Slurm itself, whose launch failed; not by its owner
-    if reason in _HOLDS:
-        return _HOLDS[reason]
-    # Held, but another reason is shown before it (a begin time, a requeue).
-    held = job.get("hold") is True or _number(job.get("priority")) == 0
-    return HoldKind.USER if held else HoldKind.NONE
+def _is_stopped(job: Mapping[str, Any]) -> bool:
+    """Whether its priority is 0; `hold` is newer versions' word for that."""
+    return job.get("hold") is True or _number(job.get("priority")) == 0
 
 
 def _gpus(job: Mapping[str, Any], nodes: tuple[str, ...]) -> tuple[tuple[str, int], ...]:

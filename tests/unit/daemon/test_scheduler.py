@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ef_slurm.daemon.act.reconciler import BACKOFF_SECONDS
 from ef_slurm.model import (
     BatchScript,
     EventKind,
@@ -19,7 +20,7 @@ from ef_slurm.model import (
     PromiseOutcome,
 )
 from ef_slurm.planner.plan import plan
-from ef_slurm.slurm.types import JobUpdate, SlurmJob
+from ef_slurm.slurm.types import HoldKind, JobBaseState, JobUpdate, SlurmJob
 from tests.unit.daemon.world import World
 
 
@@ -229,3 +230,25 @@ def test_a_cancel_in_the_middle_of_an_action_is_a_cancel(world: World) -> None:
     world.run(30)
     assert world.state(job) is JobState.CANCELLED
     assert len(world.cluster.jobs) == 1
+
+
+def test_a_shape_that_slurm_holds_by_itself_is_told_and_not_tried_at_every_tick(
+    world: World,
+) -> None:
+    job = world.submit(20_000, deadline=2000.0)
+    plain, tried = world.slurm.release, []
+
+    def unfit(job_id: int) -> None:
+        plain(job_id)
+        tried.append(world.clock.now)
+        slurm = world.cluster.jobs[job_id]
+        slurm.hold, slurm.reason = HoldKind.SLURM, "BadConstraints"
+        slurm.state, slurm.nodes, slurm.started = JobBaseState.PENDING, (), None
+
+    world.slurm.release = unfit  # type: ignore[method-assign]
+    world.run(20)
+    row = world.row(job)
+    assert row.state is JobState.ADMITTED
+    assert "BadConstraints" in row.note
+    assert len(tried) == 2
+    assert tried[1] - tried[0] >= BACKOFF_SECONDS

@@ -100,13 +100,13 @@ def test_held(make: Any) -> None:
 def test_a_hold_by_slurm_itself_is_not_the_owners() -> None:
     told = {"job_state": ["PENDING"], "state_reason": "JobHeldUser"}
     job = parse(newer(**told, state_description="launch failed requeued held"))
-    assert job.hold is HoldKind.ADMIN
+    assert job.hold is HoldKind.SLURM
 
 
 def test_a_hold_behind_another_reason() -> None:
     pending = {"job_state": ["PENDING"], "state_reason": "BeginTime"}
-    assert parse(newer(**pending, priority=number(0))).hold is HoldKind.USER
-    assert parse(newer(**pending, hold=True)).hold is HoldKind.USER
+    assert parse(newer(**pending, priority=number(0))).hold is HoldKind.UNKNOWN
+    assert parse(newer(**pending, hold=True)).hold is HoldKind.UNKNOWN
     assert parse(newer(**pending)).hold is HoldKind.NONE
 
 

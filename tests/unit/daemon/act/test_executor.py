@@ -25,6 +25,7 @@ from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.model import Intent, IntentState, JobState
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmUnavailableError
 from ef_slurm.slurm.types import HoldKind, JobBaseState
+from tests.fakes.memory_slurm import MemorySlurm
 from tests.unit.daemon.make import (
     FOUR_NODES,
     NOW,
@@ -129,6 +130,28 @@ def test_another_step_overtakes_an_unfinished_one(world: World) -> None:
     assert isinstance(actor(world).execute(job, status, Hold(), "test"), JobStatus)
     assert not world.queue.intents.unfinished()
     assert world.queue.jobs.get(job.id).state is JobState.NEW
+
+
+@pytest.mark.parametrize("how", ["refused", "dropped", "held", "updated"])
+def test_a_job_whose_release_does_not_come_is_not_starting(world: World, how: str) -> None:
+    job = world.submit(1000, deadline=600.0)
+    job = world.queue.jobs.move(job.id, JobState.ADMITTED, at=NOW, actor="x", why="test")
+    status = JobStatus(world.slurm.job(job.request.slurm_job_id))
+    if how == "refused":
+        stranger = MemorySlurm(world.cluster, world.clock, user="user2", operator=False)
+        other = Executor(stranger, world.queue, world.bench, world.clock)
+        assert isinstance(other.execute(job, status, Release(TWO_NODES), "test"), Refusal)
+    else:
+        world.cluster.answers_lost = 1
+        with pytest.raises(SlurmUnavailableError):
+            actor(world).execute(job, status, Release(TWO_NODES), "test")
+        assert world.state(job) is JobState.STARTING
+    if how == "dropped":
+        actor(world).drop(job, "test")
+    elif how in ("held", "updated"):
+        step = Hold() if how == "held" else Update(TWO_NODES)
+        actor(world).execute(job, status, step, "test")
+    assert world.state(job) is JobState.ADMITTED
 
 
 def test_a_time_limit_counts_from_the_first_start(world: World) -> None:

@@ -26,6 +26,7 @@ from ef_slurm.daemon.act.steps import (
 )
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.model import Block
+from ef_slurm.slurm.pending import Holder
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.unit.daemon.make import (
     ELSEWHERE,
@@ -93,6 +94,14 @@ class TestStart:
         failed = step(status, TWO_NODES, Conditions(released=NOW - PATIENCE.start))
         assert isinstance(failed, Failed)
         assert "Resources" in failed.why
+
+    def test_a_shape_that_slurm_holds_by_itself_is_given_up(self) -> None:
+        status = pending(TWO_NODES, hold=HoldKind.SLURM, reason="BadConstraints")
+        conditions = Conditions(updated=True, released=NOW, holder=Holder.SLURM)
+        failed = step(status, TWO_NODES, conditions)
+        assert failed == Failed("Slurm does not start it on n1,n2: BadConstraints")
+        # Another shape may do.
+        assert step(status, ELSEWHERE, conditions) == Do(Update(ELSEWHERE))
 
 
 class TestVacate:
@@ -174,6 +183,7 @@ situations = st.builds(
     released=st.none() | st.floats(NOW - 100, NOW),
     in_place=st.booleans(),
     hold=st.sampled_from([HoldKind.ADMIN, HoldKind.USER]),
+    holder=st.sampled_from(Holder),
 )
 launches = st.none() | st.builds(
     launch, st.sampled_from(LaunchState), st.integers(1, 3), restart_count=st.integers(0, 1)

@@ -39,7 +39,7 @@ def transition(
 ) -> Transition:
     lost = options.get("lost", ())
     assert isinstance(lost, tuple)
-    return derive_transition(job, status, intent, NOW, operator=True, lost_nodes=lost)
+    return derive_transition(job, status, intent, NOW, ours=HoldKind.ADMIN, lost_nodes=lost)
 
 
 def release(state: IntentState = IntentState.EXECUTED, restarts: int = 0) -> Intent:
@@ -87,6 +87,28 @@ class TestBehindOurBack:
         told = transition(row(running=HELD), pending(restarts=1, hold=HoldKind.USER))
         assert told.to is JobState.HELD
         assert told.actor_is_owner
+
+    def test_an_operators_hold_too(self) -> None:
+        told = transition(row(running=HELD), pending(restarts=1, hold=HoldKind.ADMIN))
+        assert (told.to, told.actor_is_owner) == (JobState.HELD, False)
+        assert told.why == "held in Slurm by an operator"
+
+    def test_a_hold_of_slurms_own_is_put_back_in_its_words(self) -> None:
+        status = pending(restarts=1, hold=HoldKind.SLURM, reason="JobHoldMaxRequeue")
+        told = transition(row(running=HELD, first_started_at=NOW - 500), status)
+        assert told.to is JobState.PAUSED
+        assert "JobHoldMaxRequeue" in told.why
+
+    def test_what_we_released_and_slurm_holds_is_left_to_the_next_step(self) -> None:
+        job = row(JobState.STARTING, running=HELD)
+        for hold in (HoldKind.SLURM, HoldKind.UNKNOWN):
+            assert transition(job, pending(hold=hold), release()).to is None
+
+    def test_where_the_daemon_holds_as_the_owner_an_operators_hold_is_seen_at_once(self) -> None:
+        for state in (JobState.NEW, JobState.WAITLISTED, JobState.ADMITTED, JobState.PAUSED):
+            told = derive_transition(row(state), pending(), None, NOW, ours=HoldKind.USER)
+            assert told.to is JobState.HELD
+            assert transition(row(state), pending()).to is None
 
     def test_a_run_that_slurm_has_forgotten_is_nobodys_hold(self) -> None:
         for hold in HoldKind:

@@ -1,0 +1,127 @@
+"""Who holds a pending job: every row of the two tables, and every situation that they speak of."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ef_slurm.model import Intent, IntentAction, IntentState, JobState
+from ef_slurm.slurm.pending import (
+    HOLD_RULES,
+    HOLDER_RULES,
+    Holder,
+    OurPart,
+    hold_shown,
+    holder,
+    is_secured,
+    our_part,
+)
+from ef_slurm.slurm.types import HoldKind, JobBaseState
+
+OURS = (HoldKind.ADMIN, HoldKind.USER)
+REASONS = {rule.reason for rule in HOLD_RULES if rule.reason is not None}
+
+
+@pytest.mark.parametrize(
+    ("reason", "description", "stopped", "hold"),
+    [
+        ("JobHeldUser", "launch failed requeued held", True, HoldKind.SLURM),
+        ("JobHeldUser", "", True, HoldKind.USER),
+        ("JobHeldUser", "job requeued in held state", True, HoldKind.USER),
+        ("JobHeldAdmin", "", True, HoldKind.ADMIN),
+        ("JobHoldMaxRequeue", "", True, HoldKind.SLURM),
+        ("BadConstraints", "", True, HoldKind.SLURM),
+        ("BurstBufferOperation", "", True, HoldKind.SLURM),
+        ("ReservationDeleted", "", True, HoldKind.SLURM),
+        ("BadConstraints", "", False, HoldKind.NONE),
+        ("BeginTime", "", True, HoldKind.UNKNOWN),
+        ("BeginTime", "", False, HoldKind.NONE),
+        ("Resources", "", False, HoldKind.NONE),
+        ("", "", True, HoldKind.UNKNOWN),
+        ("", "", False, HoldKind.NONE),
+    ],
+)
+def test_what_slurm_shows(reason: str, description: str, stopped: bool, hold: HoldKind) -> None:
+    assert hold_shown(JobBaseState.PENDING, reason, description, stopped=stopped) is hold
+
+
+@given(st.text(), st.booleans())
+def test_a_reason_that_nobody_knows_says_nothing_by_itself(reason: str, stopped: bool) -> None:
+    hold = hold_shown(JobBaseState.PENDING, reason, "", stopped=stopped)
+    if reason not in REASONS:
+        assert hold is (HoldKind.UNKNOWN if stopped else HoldKind.NONE)
+
+
+@pytest.mark.parametrize("state", [state for state in JobBaseState if state.value != "PENDING"])
+@pytest.mark.parametrize("reason", sorted(REASONS))
+def test_what_does_not_pend_is_not_held(state: JobBaseState, reason: str) -> None:
+    assert hold_shown(state, reason, "launch failed requeued held", stopped=True) is HoldKind.NONE
+
+
+W, RG, RD, RAN = OurPart.WAITING, OurPart.RELEASING, OurPart.RELEASED, OurPart.RAN
+WE, OWNER, OPERATOR, SLURM, NOBODY = Holder
+# What Slurm shows → who holds it, by what we did last: waiting, releasing, released, ran.
+AS_OPERATOR = {
+    HoldKind.NONE: (NOBODY, NOBODY, NOBODY, NOBODY),
+    HoldKind.USER: (WE, WE, OWNER, OWNER),
+    HoldKind.ADMIN: (WE, WE, OPERATOR, OPERATOR),
+    HoldKind.SLURM: (WE, WE, SLURM, SLURM),
+    HoldKind.UNKNOWN: (WE, WE, SLURM, OWNER),
+}
+AS_OWNER = AS_OPERATOR | {HoldKind.ADMIN: (OPERATOR, OPERATOR, OPERATOR, OPERATOR)}
+EXPECTED = {HoldKind.ADMIN: AS_OPERATOR, HoldKind.USER: AS_OWNER}
+
+
+@pytest.mark.parametrize(
+    ("hold", "part", "ours"), list(itertools.product(HoldKind, (W, RG, RD, RAN), OURS))
+)
+def test_who_holds_it(hold: HoldKind, part: OurPart, ours: HoldKind) -> None:
+    expected = EXPECTED[ours][hold][(W, RG, RD, RAN).index(part)]
+    assert holder(hold, part, ours, forgotten=False) is expected
+    if expected not in (NOBODY, OPERATOR) or (hold, ours) == (HoldKind.ADMIN, HoldKind.ADMIN):
+        assert holder(hold, part, ours, forgotten=True) is WE
+    else:
+        assert holder(hold, part, ours, forgotten=True) is expected
+
+
+def test_every_row_counts() -> None:
+    situations = itertools.product(HoldKind, OurPart, OURS, (False, True))
+    reached = {
+        next(rule for rule in HOLDER_RULES if rule.fits(*situation)) for situation in situations
+    }
+    assert reached == set(HOLDER_RULES)
+    words = itertools.product(
+        [*REASONS, "BeginTime"], ["", "launch failed requeued held"], (False, True)
+    )
+    assert {next(rule for rule in HOLD_RULES if rule.fits(*seen)) for seen in words} == set(
+        HOLD_RULES
+    )
+
+
+def release(state: IntentState, restarts: int = 0) -> Intent:
+    return Intent(1, 1, 1, IntentAction.RELEASE, {"restarts": restarts}, state, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "intent", "part"),
+    [
+        (JobState.ADMITTED, None, OurPart.WAITING),
+        (JobState.STOPPING, release(IntentState.EXECUTED), OurPart.WAITING),
+        (JobState.STARTING, release(IntentState.OPEN), OurPart.RELEASING),
+        (JobState.STARTING, release(IntentState.EXECUTED), OurPart.RELEASED),
+        (JobState.STARTING, release(IntentState.EXECUTED, restarts=1), OurPart.RAN),
+        (JobState.STARTING, None, OurPart.RAN),
+        (JobState.RUNNING, None, OurPart.RAN),
+    ],
+)
+def test_our_part(state: JobState, intent: Intent | None, part: OurPart) -> None:
+    assert our_part(state, intent, restarts=0) is part
+
+
+@pytest.mark.parametrize("hold", HoldKind)
+def test_a_hold_that_its_owner_could_end_is_not_enough_for_an_operator(hold: HoldKind) -> None:
+    assert is_secured(hold, HoldKind.ADMIN) is (hold in (HoldKind.ADMIN, HoldKind.SLURM))
+    assert is_secured(hold, HoldKind.USER) is (hold is not HoldKind.NONE)
