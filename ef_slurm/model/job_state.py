@@ -34,7 +34,7 @@ FINAL = frozenset(
         JobState.LOST,
     }
 )
-"""States in which a job takes no part in plans. Only somebody's requeue brings it back."""
+"""States in which a job takes no part in plans. Only a lost one goes on, submitted again."""
 
 
 ACTIVE = frozenset(JobState) - FINAL

@@ -15,45 +15,28 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.ADMITTED: _ENDS | {JobState.STARTING, JobState.RUNNING, JobState.HELD},
     JobState.STARTING: _ENDS
     | {JobState.ADMITTED, JobState.RUNNING, JobState.STOPPING, JobState.PAUSED, JobState.HELD},
-    JobState.RUNNING: _ENDS
-    | {JobState.STARTING, JobState.STOPPING, JobState.PAUSED, JobState.HELD},
+    JobState.RUNNING: _ENDS | {JobState.STOPPING, JobState.PAUSED, JobState.HELD},
     JobState.STOPPING: _ENDS
     | {JobState.STARTING, JobState.RUNNING, JobState.PAUSED, JobState.HELD},
     JobState.PAUSED: _ENDS | {JobState.STARTING, JobState.RUNNING, JobState.HELD},
-    JobState.HELD: _ENDS
-    | {
-        JobState.NEW,
-        JobState.WAITLISTED,
-        JobState.ADMITTED,
-        JobState.STARTING,
-        JobState.RUNNING,
-        JobState.PAUSED,
-    },
-    # A requeue by its owner or an operator within MinJobAge brings an ended job back to be judged
-    # again; a lost one is found again when slurmctld recovers.
-    JobState.COMPLETED: frozenset({JobState.NEW}),
-    JobState.FAILED: frozenset({JobState.NEW}),
-    JobState.CANCELLED: frozenset({JobState.NEW}),
-    JobState.LOST: frozenset(
-        {
-            JobState.NEW,
-            JobState.ADMITTED,
-            JobState.RUNNING,
-            JobState.PAUSED,
-            JobState.COMPLETED,
-            JobState.FAILED,
-            JobState.CANCELLED,
-        }
-    ),
-    JobState.REJECTED: frozenset({JobState.CANCELLED}),
+    JobState.HELD: _ENDS | {JobState.NEW, JobState.WAITLISTED, JobState.ADMITTED, JobState.PAUSED},
+    JobState.COMPLETED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+    # Submitted again, it goes on; one that had no promise yet is judged again.
+    JobState.LOST: frozenset({JobState.NEW, JobState.ADMITTED, JobState.PAUSED}),
+    JobState.REJECTED: frozenset(),
 }
-"""State → states that may follow it. The database enforces the same table."""
+"""State → states that may follow it. The database enforces the same table.
+
+Every arrow is performed by some code, and a test walks each of them with the daemon.
+"""
 
 
 INTENT_TRANSITIONS: Mapping[IntentState, frozenset[IntentState]] = {
     IntentState.OPEN: frozenset({IntentState.EXECUTED, IntentState.ABANDONED}),
     IntentState.EXECUTED: frozenset({IntentState.VERIFIED, IntentState.ABANDONED}),
-    IntentState.VERIFIED: frozenset({IntentState.CLOSED, IntentState.ABANDONED}),
+    IntentState.VERIFIED: frozenset({IntentState.CLOSED}),
     IntentState.CLOSED: frozenset(),
     IntentState.ABANDONED: frozenset(),
 }

@@ -19,6 +19,7 @@ from ef_slurm.model import (
     IntentAction,
     IntentState,
     JobState,
+    Outcome,
     QueueJob,
 )
 from ef_slurm.queue.store import Queue
@@ -81,11 +82,19 @@ class Resubmitter:
         why = f"goes on as Slurm job {found}"
         with self._queue.transaction():
             self._queue.jobs.rebind(job.id, found, at=now, actor=ACTOR)
-            self._queue.jobs.move(job.id, job.waiting_state, at=now, actor=ACTOR, why=why)
+            self._queue.jobs.move(job.id, self._state_after(job), at=now, actor=ACTOR, why=why)
             for state in (IntentState.EXECUTED, IntentState.VERIFIED, IntentState.CLOSED):
                 self._queue.intents.advance(intent.id, state, at=now)
         _log.info("job %d %s", request.slurm_job_id, why)
         return True
+
+    def _state_after(self, job: QueueJob) -> JobState:
+        """Where it goes on. A lost one that had not been promised anything is judged again."""
+        if job.state is not JobState.LOST:
+            return job.state
+        verdict = self._queue.promises.verdict(job.id)
+        judged = verdict is not None and verdict.outcome is not Outcome.WAITLISTED
+        return job.waiting_state if judged else JobState.NEW
 
     def _announce(self, job: QueueJob) -> Intent:
         other = self._queue.intents.unfinished_of(job.id)

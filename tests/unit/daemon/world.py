@@ -64,6 +64,7 @@ class Training:
     """Report fractions of iterations, which no real training does, so that nothing is rounded."""
     generation: int = 0
     run: tuple[int, float] | None = None  # (restarts, start) of the Slurm run that it belongs to
+    reported: int = 0  # restarts of the run that wrote the last report
     launched: float = 0.0
     trains_from: float = math.inf
     base: float = 0.0
@@ -124,6 +125,7 @@ class Training:
 
     def _launch(self, at: float, boot_of: Callable[[Training], float]) -> None:
         self.generation += 1
+        self.reported = self.slurm.restarts
         self.launched, self.state, self.stopped_at = at, LaunchState.RUNNING, None
         self.base = self.checkpoint
         self.trains_from = boot_of(self)
@@ -146,7 +148,6 @@ class Training:
     def reports(self, now: float) -> JobReports:
         if self.generation == 0:
             return JobReports(order=self.order)
-        run = self.run or (self.slurm.restarts, 0.0)
         state = self.state
         if self.finished:
             state = LaunchState.FINISHED
@@ -154,7 +155,7 @@ class Training:
             generation=self.generation,
             state=state,
             slurm_job_id=self.slurm.job_id,
-            restart_count=run[0],
+            restart_count=self.reported,
             nodes=",".join(self.slurm.nodes),
             gpus_per_node=self.slurm.gpus_per_node,
             port=15000,

@@ -147,7 +147,7 @@ def test_a_held_job_remembers_where_it_was(queue: Queue, add: Add) -> None:
 
 
 def test_when_it_ended(queue: Queue, add: Add) -> None:
-    job = move(queue, add(), JobState.FAILED)
+    job = move(queue, add(), JobState.LOST)
     assert job.ended_at == 2000.0
     assert move(queue, job, JobState.NEW).ended_at is None
 
