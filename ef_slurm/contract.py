@@ -14,7 +14,8 @@ Words
 
 Environment (batch script -> training command)
     ========================  =====================================================================
-    ``EF_JOB_ID``             Slurm job id under which the job was first submitted
+    ``EF_JOB_ID``             Slurm job id (another one after Slurm lost the job and it was
+                              submitted again)
     ``EF_GENERATION``         number of this launch, from 1
     ``EF_STATE_DIR``          absolute path of the job's state directory, on a shared file system
     ``EF_GLOBAL_BATCH_SIZE``  samples per iteration over all ranks, the same at every world size
@@ -75,7 +76,8 @@ Exit codes (of the training command; the batch script exits with the same ones)
     is enough.
 
 Signals
-    ``EF_STOP_SIGNAL`` (default USR2) to the steps means "look at ``order.json`` now". It only
+    ``EF_STOP_SIGNAL`` (default USR2) to the steps means "look at ``order.json`` now";
+    ``launch.json`` says which one it is, so that no process gets one that it does not know. It only
     shortens the wait: rank 0 reads the file several times a second anyway. It never means stop by
     itself, and processes that do not know it ignore it (the batch script sees to that).
     TERM means stop now (Slurm's requeue, preemption, time limit, scancel): checkpoint and leave
@@ -92,8 +94,9 @@ Stopping by order
        - requeue the job (into any shape): Slurm ends the script; the next start is generation g+1;
        - or resize the running job and then write ``Order(generation=g, action=RELAUNCH)``: the
          script asks Slurm for the nodes that it still has, and launches generation g+1 on them.
-    5. If neither happens within ``WAIT_SECONDS`` the script relaunches by itself on the nodes that
-       it has: a job never idles because the daemon died.
+    5. If neither happens within ``launch.decision_wait`` seconds of the site's configuration (300)
+       the script relaunches by itself on the nodes that it has: a job never idles because the
+       daemon died.
     An order may be written again at any time with the same content: nothing happens twice.
 
 How a launch ends (``launch.json``)
@@ -141,9 +144,6 @@ ENV_KEEP_CHECKPOINTS = "EF_KEEP_CHECKPOINTS"
 DEFAULT_STOP_SIGNAL = "USR2"
 DEFAULT_CHECKPOINT_SECONDS = 300.0
 DEFAULT_KEEP_CHECKPOINTS = 2
-
-WAIT_SECONDS = 300
-"""Seconds a stopped job waits to be requeued or relaunched before it goes on by itself."""
 
 MAX_FAILURES = 3
 """Failed launches in a row without progress after which a job is failed."""
@@ -263,6 +263,8 @@ class Launch:
     """Newest checkpoint at the first of them; the batch script counts with it."""
     exit_code: int | None = None
     """Of the training command; None while it runs."""
+    stop_signal: str = DEFAULT_STOP_SIGNAL
+    """The signal that this launch's processes know to mean "look at ``order.json``"."""
 
 
 @dataclass(frozen=True, slots=True)

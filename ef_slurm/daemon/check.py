@@ -8,11 +8,12 @@ import pwd
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ef_slurm.api.munge import Munge, MungeCommand, MungeError
 from ef_slurm.daemon.observe.capacity import cluster_of
 from ef_slurm.daemon.settings import scope_of
+from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
 from ef_slurm.model import ModelError
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.filesystem import refuse_network_filesystem
@@ -56,6 +57,7 @@ def check(config: SiteConfig) -> tuple[Finding, ...]:
         *check_rights(config, user, admin_level(runner, user)),
         *check_queue(config),
         *check_state_root(config),
+        *check_launch(config),
         *(check_munge(MungeCommand()) if config.daemon.host else ()),
     )
 
@@ -265,6 +267,20 @@ def check_state_root(config: SiteConfig) -> Iterator[Finding]:
         "orders cannot reach the jobs and each reshape is a requeue without warning: "
         f"chgrp {config.daemon.user} {root} && chmod 3777 {root}",
     )
+
+
+def check_launch(config: SiteConfig) -> Iterator[Finding]:
+    """Whether the site's template makes a batch script of what every job is started with."""
+    request = LaunchRequest(("train.py",), str(config.jobs.state_root / "check"), 1, 1)
+    template = config.launch.template
+    try:
+        render(replace(request, settings=config.launch))
+    except (ModelError, TemplateProblemError) as error:
+        yield Finding(Level.ERROR, "launch", f"no job can be submitted: {error}")
+    else:
+        yield Finding(
+            Level.OK, "launch", f"batch scripts from {template or 'the shipped template'}"
+        )
 
 
 def check_munge(munge: Munge) -> Iterator[Finding]:

@@ -1,12 +1,9 @@
-"""From a request to a batch script: ``LaunchRequest`` and the pure function ``render``."""
+"""From a request to a batch script: ``LaunchRequest`` and the pure function ``render``.
 
-from ef_slurm.launch.render import render
-from ef_slurm.launch.request import (
-    Container,
-    ContainerKind,
-    LaunchError,
-    LaunchRequest,
-    is_python,
-)
+``docs/templates.md`` describes the template's blocks and variables.
+"""
 
-__all__ = ["Container", "ContainerKind", "LaunchError", "LaunchRequest", "is_python", "render"]
+from ef_slurm.launch.render import TemplateProblemError, render
+from ef_slurm.launch.request import LaunchRequest, is_python
+
+__all__ = ["LaunchRequest", "TemplateProblemError", "is_python", "render"]

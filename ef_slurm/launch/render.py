@@ -1,11 +1,12 @@
-"""Request and templates -> batch script, a pure function.
+"""Request and template -> batch script, a pure function.
 
 Templates never see a raw value: every text is quoted for the shell before it reaches them, so that
 no template, ours or a site's, can forget to.
 """
 
+import enum
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,35 +14,36 @@ from typing import Any
 import jinja2
 
 from ef_slurm.contract import FIRST_PORT, MAX_FAILURES, PORTS, VERSION, Exit
-from ef_slurm.launch.request import Container, LaunchError, LaunchRequest
+from ef_slurm.launch.request import LaunchRequest
+from ef_slurm.model import LaunchSettings
 from ef_slurm.resources import templates_dir
 
 TEMPLATE = "torchrun.sbatch.j2"
+"""The shipped template; a site's own extends ``default/`` followed by this name."""
 
 
-def render(
-    request: LaunchRequest, template: str = TEMPLATE, site_templates: Sequence[Path] = ()
-) -> str:
+class TemplateProblemError(ValueError):
+    """A template that no batch script can be made of; the text names file and line."""
+
+
+def render(request: LaunchRequest) -> str:
     """The batch script.
 
     Args:
-        request: what is to be launched.
-        template: name of a template in ``site_templates`` or among our own.
-        site_templates: a site's own template directories, first come first. A site's template
-            overrides blocks of ours with ``{% extends "default/torchrun.sbatch.j2" %}``.
+        request: what is to be launched, with the site's template if it has one. Files beside that
+            template can be included by their names.
 
     Raises:
-        LaunchError: the template does not exist, is wrong, or uses a name that there is not.
+        TemplateProblemError: the template does not exist, is wrong, or uses a name that there is
+            not.
     """
+    template = request.settings.template
     ours = jinja2.FileSystemLoader(templates_dir())
+    loaders: list[jinja2.BaseLoader] = [ours, jinja2.PrefixLoader({"default": ours})]
+    if template is not None:
+        loaders.insert(0, jinja2.FileSystemLoader(template.parent))
     environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [
-                *(jinja2.FileSystemLoader(directory) for directory in site_templates),
-                ours,
-                jinja2.PrefixLoader({"default": ours}),
-            ]
-        ),
+        loader=jinja2.ChoiceLoader(loaders),
         undefined=jinja2.StrictUndefined,
         comment_start_string="{##",  # {# is the length of something in the shell
         comment_end_string="##}",
@@ -50,22 +52,42 @@ def render(
         keep_trailing_newline=True,
         autoescape=False,  # shell, not HTML; see _quoted
     )
+    name = TEMPLATE if template is None else template.name
+    where = str(template or name)
     try:
-        return environment.get_template(template).render(_context(request))
+        if template is not None and not template.is_file():
+            raise TemplateProblemError(f"{template}: there is no such template")
+        return environment.get_template(name).render(context(request))
     except jinja2.TemplateSyntaxError as error:
-        raise LaunchError(f"{error.filename or template}:{error.lineno}: {error.message}") from None
+        raise TemplateProblemError(
+            f"{error.filename or where}:{error.lineno}: {error.message}"
+        ) from None
     except jinja2.TemplateNotFound as error:
-        raise LaunchError(f"no template {error.name!r}") from None
+        raise TemplateProblemError(f"{where}: there is no template {error.name!r}") from None
     except jinja2.TemplateError as error:
-        raise LaunchError(f"template {template!r}: {error.message}") from None
+        raise TemplateProblemError(f"{where}: {error.message}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateProblemError(f"{where}: {error}") from None
 
 
-def _context(request: LaunchRequest) -> dict[str, Any]:
-    context = {field.name: _quoted(getattr(request, field.name)) for field in fields(request)}
-    container = request.container
-    context["container_kind"] = None if container is None else container.kind.value
-    context.update(
-        torchrun_program=_quoted(_torchrun_program()),
+def context(request: LaunchRequest) -> dict[str, Any]:
+    """The template's variables: every field of request and settings, and the contract's numbers."""
+    values = {
+        f.name: _quoted(getattr(request, f.name)) for f in fields(request) if f.name != "settings"
+    }
+    for f in fields(LaunchSettings):
+        value = getattr(request.settings, f.name)
+        values[f.name] = None if value == "" else _quoted(value)
+    del values["template"]
+    # Not every release of pyxis takes a source without a target.
+    values["container_mounts"] = tuple(
+        _quoted(mount if ":" in mount else f"{mount}:{mount}")
+        for mount in request.settings.container_mounts
+    )
+    if not request.settings.container_image:
+        values["container_runtime"] = None
+    values.update(
+        torchrun_program=_quoted((templates_dir() / "torchrun.py").read_text(encoding="utf-8")),
         version=VERSION,
         first_port=FIRST_PORT,
         ports=PORTS,
@@ -74,19 +96,17 @@ def _context(request: LaunchRequest) -> dict[str, Any]:
         exit_stopped=int(Exit.STOPPED),
         exit_unusable=int(Exit.UNUSABLE),
     )
-    return context
-
-
-def _torchrun_program() -> str:
-    return (templates_dir() / "torchrun.py").read_text(encoding="utf-8")
+    return values
 
 
 def _quoted(value: Any) -> Any:
     """Texts quoted for the shell, inside of whatever holds them; numbers and None as they are."""
-    if isinstance(value, str):
-        return shlex.quote(value)
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, str | Path):
+        return shlex.quote(str(value))
     if isinstance(value, tuple):
         return tuple(_quoted(item) for item in value)
-    if isinstance(value, Container):
-        return {"image": _quoted(value.image), "mounts": _quoted(value.mounts)}
+    if isinstance(value, Mapping):
+        return {name: _quoted(item) for name, item in value.items()}
     return value

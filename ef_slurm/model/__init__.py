@@ -26,6 +26,7 @@ from ef_slurm.model.job_view import (
     named_queue_ids,
     view,
 )
+from ef_slurm.model.launch import ContainerRuntime, LaunchSettings, StopSignal, check_text
 from ef_slurm.model.overhead import (
     ChangeKind,
     Overhead,
@@ -50,6 +51,7 @@ __all__ = [
     "Block",
     "ChangeKind",
     "Cluster",
+    "ContainerRuntime",
     "Decision",
     "Event",
     "EventKind",
@@ -65,6 +67,7 @@ __all__ = [
     "JobState",
     "JobView",
     "Json",
+    "LaunchSettings",
     "Limit",
     "ModelError",
     "Node",
@@ -86,11 +89,13 @@ __all__ = [
     "Schedule",
     "Segment",
     "Standing",
+    "StopSignal",
     "StoredVerdict",
     "Story",
     "ThroughputCurve",
     "Verdict",
     "change_kind",
+    "check_text",
     "classify_change",
     "is_power_of_two",
     "named_queue_ids",

@@ -122,6 +122,11 @@ class _Reader:
             return tuple(
                 self._value(f"{key}[{place}]", inner, item) for place, item in enumerate(value)
             )
+        if get_origin(hint) is Mapping:
+            if not isinstance(value, dict):
+                raise self._wrong(key, value, "a table: { NAME = … }")
+            inner = get_args(hint)[1]
+            return {name: self._value(_dotted(key, name), inner, v) for name, v in value.items()}
         if is_dataclass(hint):
             return self.table(key, hint, value)
         return self._scalar(key, hint, value)

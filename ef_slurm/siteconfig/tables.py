@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ef_slurm.model import Overhead, Policy
+from ef_slurm.model import LaunchSettings, Overhead, Policy
 
 
 def _home(below: str) -> Path:
@@ -98,7 +98,6 @@ class JobsTable:
         state_root: under it each job gets its state directory; on a file system that login nodes,
             compute nodes and the daemon share.
         profiles: directories of throughput curves, the first match counts.
-        templates: a directory of the site's own batch-script templates; None for the shipped ones.
         verdict_wait: seconds for which ef-sbatch waits for the verdict.
     """
 
@@ -109,7 +108,6 @@ class JobsTable:
             Path("/etc/ef-slurm/profiles"),
         )
     )
-    templates: Path | None = None
     verdict_wait: float = 30.0
 
 
@@ -151,8 +149,9 @@ class LimitsTable:
 class SiteConfig:
     """All of it. `path` is the file that it came from, None for the built-in defaults.
 
-    `policy` and `overhead` are the model's own: the planner's policy, and the overhead of jobs of
-    which nothing better is known.
+    `launch`, `policy` and `overhead` are the model's own: how jobs are started unless ef-sbatch is
+    given something else, the planner's policy, and the overhead of jobs of which nothing better is
+    known.
     """
 
     path: Path | None = None
@@ -161,6 +160,7 @@ class SiteConfig:
     queue: QueueTable = field(default_factory=QueueTable)
     daemon: DaemonTable = field(default_factory=DaemonTable)
     jobs: JobsTable = field(default_factory=JobsTable)
+    launch: LaunchSettings = field(default_factory=LaunchSettings)
     policy: Policy = field(default_factory=Policy)
     overhead: Overhead = field(
         default_factory=lambda: Overhead(start=30.0, reshape=30.0, shrink=20.0)

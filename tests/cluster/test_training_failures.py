@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mini.client import MiniSlurm
 
+from ef_slurm.model import LaunchSettings
 from tests.cluster.training_jobs import (
     LONG,
     TrainingJob,
@@ -73,7 +74,7 @@ def test_killed_at_random_instants(job: TrainingJob) -> None:
             *("--sleep", "0.05"),
             nodes=2,
             gpus_per_node=1,
-            checkpoint_seconds=INTERVAL,
+            settings=LaunchSettings(checkpoint_interval=INTERVAL),
             iterations=10**6,
         )
     )
@@ -124,7 +125,12 @@ def test_node_killed(job: TrainingJob) -> None:
     """Slurm's own requeue after a node failure."""
     job.submit(
         training_request(
-            job, "--sleep", "0.1", nodes=2, gpus_per_node=1, checkpoint_seconds=INTERVAL
+            job,
+            "--sleep",
+            "0.1",
+            nodes=2,
+            gpus_per_node=1,
+            settings=LaunchSettings(checkpoint_interval=INTERVAL),
         )
     )
     job.wait_for_checkpoint(10)

@@ -38,15 +38,13 @@ def test_any_command_is_stopped_and_goes_on(job: TrainingJob) -> None:
         LaunchRequest(
             command=("bash", "-c", COMMAND, "count", *words),
             torchrun=False,
-            state_dir=f"{job.state_dir}/%j",
+            state_dir=job.state_dir,
             iterations=60,
             global_batch_size=1,
-            gpus_per_node=2,
             job_name='it\'s a "name" ü',
-            sbatch_options=("--partition=batch", "--time=5"),
+            sbatch_options=("--partition=batch", "--time=5", "--gres=gpu:2"),
         )
     )
-    job.subdirectory = str(job.job_id)
     job.wait_for_launch("running")
     generation = job.order("stop")
     assert job.wait_for_launch("waiting")["exit_code"] == 75

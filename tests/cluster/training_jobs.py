@@ -11,6 +11,7 @@ import pytest
 from mini.client import MiniSlurm, wait_until
 
 from ef_slurm.launch import LaunchRequest, render
+from ef_slurm.model import LaunchSettings
 
 BATCH = 30
 ITERATIONS = 210
@@ -40,11 +41,10 @@ class TrainingJob:
     directory: str
     """On the shared directory; made by ``submit``."""
     job_id: int = 0
-    subdirectory: str = ""
 
     @property
     def state_dir(self) -> str:
-        return f"{self.directory}/state/{self.subdirectory}".rstrip("/")
+        return f"{self.directory}/state"
 
     def submit(self, request: LaunchRequest, *options: str) -> None:
         script = f"{self.directory}/job.sh"
@@ -178,18 +178,26 @@ class TrainingJob:
         self.scontrol("release", job)
 
 
-def training_request(job: TrainingJob, *arguments: str, **options: object) -> LaunchRequest:
+def training_request(
+    job: TrainingJob,
+    *arguments: str,
+    nodes: int = 1,
+    gpus_per_node: int = 2,
+    settings: LaunchSettings | None = None,
+    **options: object,
+) -> LaunchRequest:
     """The character model, recording what it does; needs a torch that works on several ranks."""
     if job.cluster.suite == "bookworm":
         pytest.skip("bookworm has torch 1.13; ef_slurm.training needs 2.1 for several ranks")
     record = f"{job.directory}/record"
+    shape = (f"--nodes={nodes}", f"--gres=gpu:{gpus_per_node}")
     values: dict[str, object] = {
         "command": (f"{scripts(job.cluster)}/chars.py", "--record", record, *arguments),
         "state_dir": job.state_dir,
         "iterations": ITERATIONS,
         "global_batch_size": BATCH,
-        "gpus_per_node": 2,
-        "sbatch_options": ("--partition=batch", "--time=20"),
+        "sbatch_options": ("--partition=batch", "--time=20", *shape),
+        "settings": settings or LaunchSettings(),
     }
     return LaunchRequest(**{**values, **options})  # type: ignore[arg-type]
 

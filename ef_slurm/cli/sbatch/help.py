@@ -31,9 +31,27 @@ What is promised
   --gpu-type=TYPE          only GPUs of this type
   --overhead=SECONDS       training lost per start or change of GPUs (default: the site's)
   --max-batch-per-gpu=N    samples that fit into one GPU's memory
-  --checkpoint-interval=T  between periodic checkpoints (5m, 90s; default 5 minutes)
   --state-dir=DIR          where checkpoints and progress go (new, absolute, on a shared file
                            system; default: a new directory under the site's)
+
+How the command is started (defaults: [launch] in the site's configuration)
+  --module=NAME[,NAME...]  environment modules to load, instead of the site's; repeatable
+  --conda-env=NAME|DIR     the conda environment to activate
+  --venv=DIR               the Python virtual environment to activate
+  --container-image=IMAGE  what to run in: an image as the site's pyxis or apptainer names it
+                           (only one of these three; empty for none)
+  --container-mounts=SRC[:DST[:FLAGS]],...
+                           more of the host inside it; the state directory and the working
+                           directory are always there
+  --env=NAME=VALUE         a variable of the command, over modules and the site's; repeatable
+  --python=COMMAND         the interpreter that runs torchrun
+  --torchrun-options=WORDS more options of torchrun, quoted as in the shell: "--tee=3 --role=a"
+  --srun-options=WORDS     more options of srun: "--cpu-bind=none"
+  --checkpoint-interval=T  between periodic checkpoints (5m, 90s)
+  --keep-checkpoints=N     how many of them are kept
+  --stop-signal=NAME       what makes the job look at its orders at once: USR2, URG or ALRM
+All of these may stand on #EF lines too. The command line counts before the script, and the script
+before the site.
 
 What ef-sbatch does
   --test-only              tell the verdict and the plan, submit nothing
@@ -67,6 +85,9 @@ Examples
   ef-sbatch --deadline=18:00 --profile=resnet50 --iterations=90000 --global-batch-size=512 \\
             --if-infeasible=wait --account=vision train.py
   ef-sbatch --best-effort --profile=bert --iterations=5000 --global-batch-size=64 train.py
+  ef-sbatch --deadline=+6h --profile=bert --iterations=5000 --global-batch-size=64 \\
+            --container-image=nvcr.io#nvidia/pytorch:25.01-py3 --container-mounts=/datasets \\
+            --env=NCCL_DEBUG=INFO train.py
 
   A batch script (ef-sbatch job.sh):
     #!/bin/bash

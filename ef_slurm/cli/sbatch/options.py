@@ -14,7 +14,27 @@ from ef_slurm.cli.common.options import Option, Options, Takes
 
 _NOTHING, _VALUE, _OPTIONAL = Takes.NOTHING, Takes.VALUE, Takes.OPTIONAL
 
+LAUNCH = (
+    Option("python"),
+    Option("module"),
+    Option("conda-env"),
+    Option("venv"),
+    Option("container-image"),
+    Option("container-mounts"),
+    Option("env"),
+    Option("srun-options"),
+    Option("torchrun-options"),
+    Option("checkpoint-interval"),
+    Option("keep-checkpoints"),
+    Option("stop-signal"),
+)
+"""How the command is started; `launch_options` says what each one sets."""
+
+LAUNCH_GROUPS = (frozenset({"conda-env", "venv", "container-image"}), frozenset({"module"}))
+"""Of these the command line replaces all of a group that the script or the site has."""
+
 OWN = (
+    *LAUNCH,
     Option("deadline"),
     Option("iterations"),
     Option("global-batch-size"),
@@ -27,7 +47,6 @@ OWN = (
     Option("gpu-type"),
     Option("overhead"),
     Option("max-batch-per-gpu"),
-    Option("checkpoint-interval"),
     Option("state-dir"),
     Option("config"),
     Option("dry-run", takes=_NOTHING),
@@ -202,6 +221,7 @@ ALL_OPTIONS = Options((*OWN, *ANSWERED, *PASSED, *(option for option, _ in REFUS
 """What the command line may hold."""
 
 PASSED_NAMES = frozenset(option.name for option in PASSED)
+LAUNCH_NAMES = frozenset(option.name for option in LAUNCH)
 
 SCRUBBED_VARIABLES = (
     "SBATCH_ARRAY_INX",

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.sbatch.curves import StatedCurves, given_throughput, read_profile
+from ef_slurm.cli.sbatch.launch_options import launch_settings
 from ef_slurm.cli.sbatch.options import SCRUBBED_VARIABLES
 from ef_slurm.cli.sbatch.script import Script
 from ef_slurm.cli.sbatch.submission_options import SubmissionOptions
-from ef_slurm.contract import DEFAULT_CHECKPOINT_SECONDS
 from ef_slurm.formats.durations import format_duration, whole_minutes
 from ef_slurm.formats.times import format_stamp
-from ef_slurm.launch import LaunchError, LaunchRequest, render
-from ef_slurm.model import JobRequest, Overhead
+from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
+from ef_slurm.model import JobRequest, ModelError, Overhead
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.types import Submission
 
@@ -136,10 +136,9 @@ def batch_script(
     Raises:
         UsageError: a value does not fit into a batch script, or the site's template is wrong.
     """
-    interval = wanted.checkpoint_interval
-    templates = () if config.jobs.templates is None else (config.jobs.templates,)
+    settings = launch_settings(wanted.launch, config.launch)
     try:
-        launch = LaunchRequest(
+        request = LaunchRequest(
             command=script.command(state_dir),
             state_dir=str(state_dir),
             iterations=wanted.iterations,
@@ -150,11 +149,18 @@ def batch_script(
             cpus_per_gpu=wanted.cpus_per_gpu,
             sbatch_options=wanted.in_script,
             max_batch_per_gpu=wanted.max_batch_per_gpu,
-            checkpoint_seconds=DEFAULT_CHECKPOINT_SECONDS if interval is None else interval,
+            settings=settings,
         )
-        return render(launch, site_templates=templates)
-    except LaunchError as error:
-        raise UsageError(str(error)) from None
+        return render(request)
+    except ModelError as error:
+        place = _PLACES.get(error.field, f"--{error.field.replace('_', '-')}")
+        raise UsageError(f"{place}: {error.value!r} is not valid: {error.wanted}") from None
+    except TemplateProblemError as error:
+        raise UsageError(f"launch.template of {config.path}: {error}") from None
+
+
+_PLACES = {"command": "the command", "sbatch_options": "#SBATCH"}
+"""Where what is no option of its own comes from."""
 
 
 def _limit(wanted: SubmissionOptions, curves: StatedCurves, longest: float, now: float) -> str:

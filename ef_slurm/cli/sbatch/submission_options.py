@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import ParsedOption
-from ef_slurm.cli.sbatch.options import PASSED_NAMES, REFUSED
+from ef_slurm.cli.sbatch.options import LAUNCH_GROUPS, LAUNCH_NAMES, PASSED_NAMES, REFUSED
 from ef_slurm.formats.durations import parse_duration, parse_finite_duration, parse_seconds
 from ef_slurm.formats.numbers import parse_count
 from ef_slurm.formats.times import parse_instant
@@ -40,6 +40,8 @@ class SubmissionOptions:
         time_limit: of ``--time``; None for none or UNLIMITED.
         on_command_line: sbatch's options of the command line, to be passed on.
         in_script: those of ``#SBATCH`` lines.
+        launch: how the command is to be started, over the site's settings: options of the script
+            and of the command line, what counts most last.
     """
 
     kind: JobKind
@@ -54,7 +56,6 @@ class SubmissionOptions:
     max_gpus: int | None
     overhead: float | None
     max_batch_per_gpu: int | None
-    checkpoint_interval: float | None
     state_dir: Path | None
     job_name: str | None
     partition: str | None
@@ -62,6 +63,7 @@ class SubmissionOptions:
     cpus_per_gpu: int | None
     on_command_line: tuple[str, ...]
     in_script: tuple[str, ...]
+    launch: tuple[ParsedOption, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,6 @@ def submission_options(
         max_gpus=values.whole("max-gpus"),
         overhead=values.parsed("overhead", parse_seconds),
         max_batch_per_gpu=values.whole("max-batch-per-gpu"),
-        checkpoint_interval=values.parsed("checkpoint-interval", parse_finite_duration),
         state_dir=None if state_dir is None else Path(state_dir),
         job_name=values.text("job-name"),
         partition=values.text("partition"),
@@ -178,6 +179,7 @@ def submission_options(
         cpus_per_gpu=values.whole("cpus-per-gpu"),
         on_command_line=_passed(command_line),
         in_script=_passed(script),
+        launch=tuple(option for option in values.all if option.option.name in LAUNCH_NAMES),
     )
 
 
@@ -191,6 +193,9 @@ def _not_overridden(
         replaced |= _KIND_OPTIONS
     if names & {"throughput", "profile"}:
         replaced |= {"throughput", "profile"}
+    for group in LAUNCH_GROUPS:
+        if names & group:
+            replaced |= group
     return [option for option in script if option.option.name not in replaced]
 
 

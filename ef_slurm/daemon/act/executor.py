@@ -37,6 +37,7 @@ from ef_slurm.model import (
     JobState,
     Json,
     QueueJob,
+    StopSignal,
 )
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import (
@@ -140,13 +141,11 @@ class Executor:
         queue: Queue,
         state_dirs: StateDirs,
         clock: Callable[[], float],
-        stop_signal: str = "USR2",
     ) -> None:
         self._slurm = slurm
         self._queue = queue
         self._state_dirs = state_dirs
         self._clock = clock
-        self._signal = stop_signal
 
     def settle(self, job: QueueJob, status: JobStatus) -> None:
         """Close the job's unfinished intent if its effect is seen."""
@@ -227,8 +226,12 @@ class Executor:
                     job, Order(generation, Action.STOP, self._clock(), "reshape")
                 )
                 # Only shortens the wait: the training reads the order several times a second.
-                with contextlib.suppress(RefusedError, NotPermittedError, UnexpectedOutputError):
-                    self._slurm.signal(slurm_id, self._signal, SignalTarget.STEPS)
+                signal = _stop_signal(status)
+                if signal is not None:
+                    with contextlib.suppress(
+                        RefusedError, NotPermittedError, UnexpectedOutputError
+                    ):
+                        self._slurm.signal(slurm_id, signal.value, SignalTarget.STEPS)
                 return replace(status, reports=self._state_dirs.read(job))
             case OrderRelaunch(generation):
                 order = Order(generation, Action.RELAUNCH, self._clock(), "go on here")
@@ -286,6 +289,16 @@ _RANK = {
     IntentState.CLOSED: 3,
     IntentState.ABANDONED: 3,
 }
+
+
+def _stop_signal(status: JobStatus) -> StopSignal | None:
+    """The signal that the launch's processes know; None where its report names none of ours."""
+    if status.launch is None:
+        return None
+    try:
+        return StopSignal(status.launch.stop_signal)
+    except ValueError:
+        return None
 
 
 SHORTEST_RUN = 60.0

@@ -22,6 +22,7 @@ from ef_slurm.contract import (
     rendezvous_port,
 )
 from ef_slurm.launch import LaunchRequest, render
+from ef_slurm.model import ContainerRuntime, LaunchSettings, StopSignal
 
 # Runs what it is given on "this node", until TERM as srun does.
 SRUN = """#!/bin/bash
@@ -94,19 +95,25 @@ class Script:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Script]]:
+def fake(tmp_path: Path) -> Path:
+    """Slurm's commands, and what they were asked."""
     fake = tmp_path / "fake"
     fake.mkdir()
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL), ("squeue", SQUEUE)):
         (fake / name).write_text(text)
         (fake / name).chmod(0o755)
     (fake / "nodes").write_text("n1\n")
+    return fake
+
+
+@pytest.fixture
+def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
     running: list[Script] = []
 
     def begin(command: str, restart_count: int | None = None, **options: object) -> Script:
         values: dict[str, object] = {
             "command": ("bash", "-c", command, "it's", "ü b"),
-            "state_dir": f"{tmp_path}/st ate's/%j",
+            "state_dir": f"{tmp_path}/st ate's/12",
             "iterations": 10,
             "global_batch_size": 4,
             "torchrun": False,
@@ -241,7 +248,10 @@ def test_stopped_without_a_checkpoint_waits_too(start: Start) -> None:
 
 
 def test_without_a_decision_it_goes_on(start: Start) -> None:
-    script = start('[ "$EF_GENERATION" = 1 ] && sleep 1 && exit 75; exit 0', wait_seconds=1)
+    script = start(
+        '[ "$EF_GENERATION" = 1 ] && sleep 1 && exit 75; exit 0',
+        settings=LaunchSettings(decision_wait=1),
+    )
     script.order(Action.STOP)
     assert script.end() == 0
     assert "no decision for 1 s" in script.log.read_text()
@@ -314,12 +324,103 @@ def test_term_while_waiting(start: Start) -> None:
     script.until(LaunchState.INTERRUPTED)
 
 
-def test_stop_signal_harms_nobody(start: Start) -> None:
-    script = start("for i in 1 2 3 4 5; do sleep 0.3; done")
-    script.until(LaunchState.RUNNING)
+@pytest.mark.parametrize("name", StopSignal)
+def test_stop_signal_harms_nobody(start: Start, name: StopSignal) -> None:
+    script = start(
+        "for i in 1 2 3 4 5; do sleep 0.3; done", settings=LaunchSettings(stop_signal=name)
+    )
+    assert script.until(LaunchState.RUNNING).stop_signal == name.value
     time.sleep(0.5)
-    os.killpg(script.process.pid, signal.SIGUSR2)
+    os.killpg(script.process.pid, getattr(signal, f"SIG{name.value}"))
     assert script.end() == 0
+
+
+# Tools that read variables which nobody set, as conda's and module's own scripts do.
+MODULE = '() { echo "module $* $EF_NOT_SET" >>"$FAKE/tools"; [ "$2" != none ]; }'
+CONDA = """#!/bin/bash
+echo 'conda() { echo "conda $* $EF_NOT_SET" >>"$FAKE/tools"; [ "$2" != none ]; }'
+"""
+ACTIVATE = 'echo "$EF_NOT_SET"; VIA=venv; export VIA'
+APPTAINER = """#!/bin/bash
+printf '%s|' "$@" >>"$FAKE/tools"
+while [ "$1" != env ]; do shift; done
+"$@"
+"""
+
+
+@pytest.fixture
+def tools(fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What module, conda and apptainer were asked, one call per line."""
+    monkeypatch.delenv("CONDA_EXE", raising=False)
+    monkeypatch.setenv("BASH_FUNC_module%%", MODULE)
+    for name, text in (("conda", CONDA), ("apptainer", APPTAINER)):
+        (fake / name).write_text(text)
+        (fake / name).chmod(0o755)
+    (tmp_path / "my venv" / "bin").mkdir(parents=True)
+    (tmp_path / "my venv" / "bin" / "activate").write_text(ACTIVATE)
+    calls = fake / "tools"
+    calls.touch()
+    return calls
+
+
+def test_modules_conda_and_variables(start: Start, tools: Path, tmp_path: Path) -> None:
+    settings = LaunchSettings(
+        modules=("cuda/12.4", "it's"), conda_env="my env", environment={"NOTE": "it's\n$(date)"}
+    )
+    script = start('printf %s "$NOTE" >note', settings=settings)
+    assert script.end() == 0, script.log.read_text()
+    assert tools.read_text().splitlines() == [
+        "module purge ",
+        "module load cuda/12.4 ",
+        "module load it's ",
+        "conda activate my env ",
+    ]
+    assert (tmp_path / "note").read_text() == "it's\n$(date)"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (LaunchSettings(modules=("none",)), "the module none cannot be loaded"),
+        (LaunchSettings(conda_env="none"), "the conda environment none cannot be used"),
+        (LaunchSettings(venv=Path("/no such")), "the virtual environment /no such cannot be used"),
+    ],
+)
+def test_what_cannot_be_set_up_ends_the_job(
+    start: Start, tools: Path, settings: LaunchSettings, message: str
+) -> None:
+    script = start("exit 0", settings=settings)
+    assert script.end() == 78
+    assert f"ef-slurm: {message}" in script.log.read_text()
+    assert "launch 1" not in script.log.read_text(), tools.read_text()
+
+
+@pytest.mark.usefixtures("tools")
+def test_a_virtual_environment(start: Start, tmp_path: Path) -> None:
+    script = start('echo "$VIA" >via', settings=LaunchSettings(venv=tmp_path / "my venv"))
+    assert script.end() == 0, script.log.read_text()
+    assert (tmp_path / "via").read_text() == "venv\n"
+
+
+def test_apptainer_gets_image_mounts_and_variables(
+    start: Start, tools: Path, tmp_path: Path
+) -> None:
+    settings = LaunchSettings(
+        container_runtime=ContainerRuntime.APPTAINER,
+        container_image="my torch.sif",
+        container_mounts=("/data:/d:ro",),
+        environment={"NOTE": "it's"},
+        srun_options=("--mpi=none",),
+    )
+    script = start('echo "$NOTE" >note', settings=settings)
+    assert script.end() == 0, script.log.read_text()
+    state = script.state.path
+    before = (
+        f"exec|--nv|--bind|{state}|--bind|{tmp_path}|--bind|/data:/d:ro|my torch.sif|env|NOTE=it's|"
+    )
+    assert tools.read_text().startswith(before)
+    assert (tmp_path / "note").read_text() == "it's\n"
+    assert "--mpi=none" in (script.fake / "srun-options").read_text().splitlines()
 
 
 def test_state_directory_that_cannot_be_made(start: Start, tmp_path: Path) -> None:

@@ -8,17 +8,24 @@ import shlex
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ef_slurm.launch import Container, ContainerKind, LaunchError, LaunchRequest, is_python, render
+from ef_slurm.contract import (
+    DEFAULT_CHECKPOINT_SECONDS,
+    DEFAULT_KEEP_CHECKPOINTS,
+    DEFAULT_STOP_SIGNAL,
+)
+from ef_slurm.launch import LaunchRequest, TemplateProblemError, is_python, render
+from ef_slurm.model import ContainerRuntime, LaunchSettings, ModelError, StopSignal
 
 GOLDEN = Path(__file__).parent / "golden"
 PLAIN = LaunchRequest(
     command=("train.py", "--lr", "0.1"),
-    state_dir="/shared/state/%j",
+    state_dir="/shared/state/bert",
     iterations=1000,
     global_batch_size=256,
 )
@@ -29,31 +36,43 @@ CASES = {
         state_dir="/shared/st ate/it's",
         iterations=20_000,
         global_batch_size=64,
-        python="/opt/venv/bin/python",
-        job_id=77,
         job_name='"ü" it\'s',
         deadline=1767225600.0,
-        nodes=2,
-        gpus_per_node=4,
         cpus_per_gpu=8,
         sbatch_options=("--partition=ef", "--comment='a b'"),
         max_batch_per_gpu=8,
-        checkpoint_seconds=60,
-        keep_checkpoints=5,
-        stop_signal="RTMIN+3",
-        wait_seconds=30,
-        modules=("cuda/12.4", "gcc"),
-        conda="torch env",
-        environment=(("NCCL_SOCKET_IFNAME", "ib0"), ("NOTE", "it's $5")),
-        torchrun_options=("--log-dir=/tmp/my logs",),
+        settings=LaunchSettings(
+            python="/opt/my python",
+            modules=("cuda/12.4", "gcc"),
+            conda_env="torch env",
+            environment={"NCCL_SOCKET_IFNAME": "ib0", "NOTE": "it's $5\n$(date)"},
+            srun_options=("--mpi=none", "--label"),
+            torchrun_options=("--log-dir=/tmp/my logs",),
+            checkpoint_interval=60,
+            keep_checkpoints=5,
+            stop_signal=StopSignal.URG,
+            decision_wait=30,
+        ),
     ),
-    "any_command": replace(PLAIN, command=("./solver", "-n", "3"), torchrun=False, gpus_per_node=0),
+    "any_command": replace(PLAIN, command=("./solver", "-n", "3"), torchrun=False),
+    "venv": replace(PLAIN, settings=LaunchSettings(venv=Path("/home/me/my venv"))),
     "apptainer": replace(
-        PLAIN, container=Container(ContainerKind.APPTAINER, "/images/my torch.sif", ("/data",))
+        PLAIN,
+        settings=LaunchSettings(
+            container_runtime=ContainerRuntime.APPTAINER,
+            container_image="/images/my torch.sif",
+            container_mounts=("/data", "/scratch:/tmp:ro"),
+            environment={"NOTE": "it's"},
+        ),
     ),
     "pyxis": replace(
         PLAIN,
-        container=Container(ContainerKind.PYXIS, "nvcr.io#nvidia/pytorch:25.01", ("/d:/d",)),
+        settings=LaunchSettings(
+            container_runtime=ContainerRuntime.PYXIS,
+            container_image="nvcr.io#nvidia/pytorch:25.01",
+            container_mounts=("/data", "/scratch:/tmp:ro"),
+            environment={"NOTE": "it's"},
+        ),
     ),
 }
 
@@ -88,59 +107,102 @@ def test_every_argument_arrives_untouched(words: list[str]) -> None:
     assert shlex.split(array.removeprefix("ef_command=(").removesuffix(")")) == words
 
 
+@settings(deadline=None)
+@given(st.dictionaries(st.from_regex(r"[A-Z]{1,5}_X", fullmatch=True), texts))
+def test_every_variable_arrives_untouched(variables: dict[str, str]) -> None:
+    """bash itself says what it made of the exports."""
+    script = render(replace(PLAIN, settings=LaunchSettings(environment=variables)))
+    first = script.index("\nset -u\n\nexport ") if variables else 0
+    exports = script[first : script.index("\nef_torchrun=")] if variables else ""
+    shown = subprocess.run(
+        ["bash", "-c", exports + "\nexec env -0"], env={}, capture_output=True, check=True
+    ).stdout.decode()
+    found = dict(line.split("=", 1) for line in shown.split("\0") if "=" in line)
+    assert {name: found.get(name) for name in variables} == variables
+
+
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"command": ()}, "command: nothing to run"),
-        ({"state_dir": "here"}, "state_dir: 'here' is not an absolute path"),
-        ({"iterations": 0}, "iterations: 0 is less than 1"),
-        ({"nodes": 0}, "nodes: 0 is less than 1"),
-        ({"job_name": "a\nb"}, "job_name: 'a\\nb' holds a control character"),
-        ({"sbatch_options": ("--comment=a\nscancel",)}, "sbatch_options: "),
-        ({"sbatch_options": ("partition",)}, "'partition' does not begin with -"),
-        ({"command": ("a\x00b",)}, "command: 'a\\x00b' holds a control character"),
-        ({"environment": (("1A", "x"),)}, "'1A'='x': not the name of a variable"),
-        ({"stop_signal": "usr2"}, "stop_signal: 'usr2' is no name such as USR2"),
-        ({"stop_signal": "USR1"}, "stop_signal: USR1 cannot be used"),
+        ({"command": ()}, "command: () is not valid: name something to run"),
+        ({"command": ("a\x00b",)}, "command: 'a\\x00b' is not valid: text without control"),
+        ({"command": ("\udcff",)}, "command: '\\udcff' is not valid: text in UTF-8"),
+        ({"state_dir": "here"}, "state_dir: 'here' is not valid: an absolute path"),
+        ({"state_dir": "/a\nb"}, "state_dir: '/a\\nb' is not valid: text without control"),
+        ({"iterations": 0}, "iterations: 0 is not valid: 1 or more"),
+        ({"cpus_per_gpu": 0}, "cpus_per_gpu: 0 is not valid: 1 or more"),
+        ({"job_name": "a\nb"}, "job_name: 'a\\nb' is not valid: text without control"),
+        ({"sbatch_options": ("--comment=a\nscancel",)}, "sbatch_options: '--comment=a\\nscancel'"),
+        ({"sbatch_options": ("partition",)}, "sbatch_options: 'partition' is not valid: it does"),
     ],
 )
-def test_bad_requests_name_the_field(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(LaunchError) as error:
+def test_bad_requests_name_field_and_value(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ModelError) as error:
         replace(PLAIN, **changes)  # type: ignore[arg-type]
-    assert said in str(error.value)
+    assert str(error.value).startswith(message)
+
+
+def test_a_state_directory_that_no_container_could_mount() -> None:
+    inside = CASES["apptainer"].settings
+    with pytest.raises(ModelError, match="state_dir: '/a:b' is not valid: it is mounted into"):
+        replace(PLAIN, state_dir="/a:b", settings=inside)
+    assert replace(PLAIN, state_dir="/a:b").state_dir == "/a:b"
+
+
+def test_the_defaults_are_the_contracts() -> None:
+    settings = LaunchSettings()
+    assert settings.checkpoint_interval == DEFAULT_CHECKPOINT_SECONDS
+    assert settings.keep_checkpoints == DEFAULT_KEEP_CHECKPOINTS
+    assert settings.stop_signal.value == DEFAULT_STOP_SIGNAL
+
+
+def with_template(tmp_path: Path, text: str, **other: Any) -> LaunchRequest:
+    path = tmp_path / "site.j2"
+    path.write_text(text)
+    return replace(PLAIN, settings=LaunchSettings(template=path, **other))
 
 
 def test_a_site_overrides_blocks(tmp_path: Path) -> None:
-    (tmp_path / "site.j2").write_text(
+    (tmp_path / "banner").write_text("echo {{ job_name or 'job' }}\n")
+    request = with_template(
+        tmp_path,
         '{% extends "default/torchrun.sbatch.j2" %}\n'
         "{% block network %}\nexport NCCL_SOCKET_IFNAME=ib0\n{% endblock %}\n"
         "{% block modules %}\n{{ super() }}\nsource {{ state_dir }}/env\n{% endblock %}\n"
-        "{% block epilogue %}\ndf -h\n{% endblock %}\n"
+        '{% block epilogue %}\n{% include "banner" %}{% endblock %}\n',
+        modules=("gcc",),
     )
-    script = render(replace(PLAIN, modules=("gcc",), state_dir="/a b"), "site.j2", [tmp_path])
+    script = render(replace(request, state_dir="/a b"))
     assert "\nexport NCCL_SOCKET_IFNAME=ib0\n" in script
-    assert "module load gcc\n\nsource '/a b'/env\n" in script
-    assert "ef_epilogue() {\n    :\ndf -h\n" in script
+    assert "cannot be loaded\"\n\nsource '/a b'/env\n" in script
+    assert "ef_epilogue() {\n    :\necho job\n" in script
 
 
-def test_a_site_replaces_a_template_of_ours(tmp_path: Path) -> None:
-    (tmp_path / "torchrun.sbatch.j2").write_text("{{ job_id }} {{ command[0] }}")
-    assert render(PLAIN, site_templates=[tmp_path]) == "None train.py"
+def test_a_site_replaces_the_template(tmp_path: Path) -> None:
+    assert render(with_template(tmp_path, "{{ iterations }} {{ command[0] }}")) == "1000 train.py"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("{{ colour }}", "'colour' is undefined"),
-        ("a\n{% if %}", "bad.j2:2: "),
-        ('{% include "none" %}', "no template 'none'"),
+        ("{{ colour }}", "site.j2: 'colour' is undefined"),
+        ("a\n{% if %}", "site.j2:2: "),
+        ('{% include "none" %}', "site.j2: there is no template 'none'"),
     ],
 )
-def test_wrong_templates_are_named(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "bad.j2").write_text(text)
-    with pytest.raises(LaunchError) as error:
-        render(PLAIN, "bad.j2", [tmp_path])
-    assert said in str(error.value)
+def test_wrong_templates_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TemplateProblemError) as error:
+        render(with_template(tmp_path, text))
+    assert f"{tmp_path}/{message}" in str(error.value)
+
+
+def test_a_template_that_is_not_there_or_no_text(tmp_path: Path) -> None:
+    settings = LaunchSettings(template=tmp_path / "gone")
+    with pytest.raises(TemplateProblemError, match="gone: there is no such template"):
+        render(replace(PLAIN, settings=settings))
+    (tmp_path / "gone").write_bytes(b"\xff")
+    with pytest.raises(TemplateProblemError, match="gone: "):
+        render(replace(PLAIN, settings=settings))
 
 
 def test_is_python(tmp_path: Path) -> None:

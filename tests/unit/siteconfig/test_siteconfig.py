@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.model import Limit, RiskOrder
+from ef_slurm.model import ContainerRuntime, LaunchSettings, Limit, RiskOrder, StopSignal
 from ef_slurm.resources import site_config_dir
 from ef_slurm.siteconfig import SiteConfig, SiteConfigError, find, load
 from ef_slurm.siteconfig.tables import Serves
@@ -26,7 +26,7 @@ def test_the_example_lists_the_defaults() -> None:
 def test_the_example_leaves_no_key_out() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     tables = SiteConfig()
-    for table in ("slurm", "nodes", "queue", "daemon", "jobs", "timers", "limits"):
+    for table in ("slurm", "nodes", "queue", "daemon", "jobs", "launch", "timers", "limits"):
         for key in type(getattr(tables, table)).__slots__:
             assert f"\n{key} = " in text, f"[{table}] {key}"
     for key in (*type(tables.policy).__slots__, *type(tables.overhead).__slots__):
@@ -58,6 +58,13 @@ def test_a_sites_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             [jobs]
             state_root = "$SITE/jobs"
             profiles = ["~/profiles"]
+            [launch]
+            template = "/etc/ef-slurm/site.sbatch.j2"
+            venv = "~/venv"
+            container_runtime = "pyxis"
+            stop_signal = "URG"
+            [launch.environment]
+            NCCL_SOCKET_IFNAME = "ib0"
             [policy]
             risk_order = "most-promises"
             limits = [{ max_gpus = 32, account = "vision" }, { max_gpus = 16, owner = "alice" }]
@@ -73,6 +80,13 @@ def test_a_sites_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.daemon.serves is Serves.EVERYONE
     assert config.jobs.state_root == Path("/srv/jobs")
     assert config.jobs.profiles == (Path("/home/me/profiles"),)
+    assert config.launch == LaunchSettings(
+        template=Path("/etc/ef-slurm/site.sbatch.j2"),
+        venv=Path("/home/me/venv"),
+        container_runtime=ContainerRuntime.PYXIS,
+        stop_signal=StopSignal.URG,
+        environment={"NCCL_SOCKET_IFNAME": "ib0"},
+    )
     assert config.policy.risk_order is RiskOrder.MOST_PROMISES
     assert config.policy.limits == (Limit(32, account="vision"), Limit(16, owner="alice"))
     assert config.overhead.start == 45.0
@@ -108,6 +122,18 @@ def test_a_sites_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("[policy]\nlimits = [{ owner = 'a' }]", "policy.limits[0]", "max_gpus"),
         ("[policy]\nlimits = [3]", "policy.limits[0]", "a table"),
         ("[policy]\nlimits = [{ max_gpus = -1 }]", "policy.limits[0]", "0 or more"),
+        ("[launch]\nmodule = ['a']", "launch.module", "did you mean 'modules'"),
+        ("[launch]\nmodules = 'a'", "launch.modules", "give a list"),
+        ("[launch]\nenvironment = []", "launch.environment", "[] is not valid: give a table"),
+        ("[launch.environment]\nA = 1", "launch.environment.A", "1 is not valid: give a text"),
+        ("[launch.environment]\n1A = '1'", "launch", "environment: '1A=1' is not valid: NAME="),
+        ("[launch]\ntemplate = 'x.j2'", "launch.template", "an absolute path"),
+        ("[launch]\nstop_signal = 'TERM'", "launch.stop_signal", "one of 'USR2', 'URG', 'ALRM'"),
+        ("[launch]\ncontainer_runtime = 'x'", "launch.container_runtime", "one of 'apptainer',"),
+        ("[launch]\ncontainer_image = 'x'", "launch", "container_image: 'x' is not valid: this"),
+        ("[launch]\nconda_env = 'a'\nvenv = '/b'", "launch", "Python comes from one place"),
+        ('[launch]\npython = "a\\u0000b"', "launch", "without control characters"),
+        ("[launch]\nkeep_checkpoints = 0", "launch", "keep_checkpoints: 0 is not valid: 1 or more"),
         ("[overhead]\nstart = -1", "overhead", "overhead start: -1"),
         ("[timers]\nidle_tick = 0.5", "timers.idle_tick", "shorter than timers.tick"),
         ("[timers]\ntick = 0.2", "timers.tick", "shorter than slurm.query_interval"),
