@@ -1,7 +1,7 @@
 """Where the package's data directories are: batch-script templates and example site policy.
 
 In a checkout (and an editable install) they stand beside the package, at the top of the tree. In an
-installed wheel they travel inside the package, under ``ef_slurm/_share``.
+installed wheel they travel inside the package, under `ef_slurm/_share`.
 """
 
 from pathlib import Path

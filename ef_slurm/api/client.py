@@ -40,7 +40,7 @@ class UnreachableError(Exception):
 
 
 class FailureError(Exception):
-    """The daemon answered with a `Failure`."""
+    """The daemon answered with a `Failure`; `code` is its kind."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)

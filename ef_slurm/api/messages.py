@@ -113,9 +113,13 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class ListJobs:
-    """The jobs of `users` in `states` (empty: all of them); those in `job_ids` in any state.
+    """Jobs of the queue.
 
-    `all` adds finished jobs. With `job_ids`, only those.
+    Args:
+        users: of these owners only; empty: everybody's.
+        states: in these states only; empty: the active ones.
+        job_ids: these and no others, in any state.
+        all: finished jobs too.
     """
 
     users: tuple[str, ...] = ()

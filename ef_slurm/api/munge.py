@@ -49,11 +49,19 @@ class Munge(Protocol):
     """Makes and checks credentials."""
 
     def encode(self, payload: str) -> str:
-        """A credential of this process over `payload`. Raises MungeError."""
+        """A credential of this process over `payload`.
+
+        Raises:
+            MungeError: munged does not make one.
+        """
         ...
 
     def decode(self, credential: str) -> Identity:
-        """Who made it. Raises MungeError, also for one that was decoded before."""
+        """Who made it.
+
+        Raises:
+            MungeError: it is not believed, or was decoded on this host before.
+        """
         ...
 
 

@@ -55,7 +55,11 @@ class Transport(enum.Enum):
 
 
 class WireError(Exception):
-    """A frame that is not as agreed, or not believed."""
+    """A frame that is not as agreed, or not believed.
+
+    Args:
+        code: what the peer is told.
+    """
 
     def __init__(self, code: FailureCode, message: str) -> None:
         super().__init__(message)
@@ -72,7 +76,12 @@ class DisconnectedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the kernel's or munged's word, never the message's."""
+    """Who asks: the kernel's or munged's word, never the message's.
+
+    Args:
+        uid, gid: of the process at the other end.
+        transport: how it is connected.
+    """
 
     uid: int
     gid: int
@@ -89,7 +98,13 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One request as it came."""
+    """One request as it came.
+
+    Args:
+        nonce: the sender's name for it, repeated in the answer.
+        sent: by the sender's clock, UTC epoch seconds.
+        cluster: Slurm's name of the one that is meant; "" for whichever answers.
+    """
 
     nonce: str
     sent: float
@@ -130,7 +145,12 @@ def new_nonce() -> str:
 def write_request(
     stream: socket.socket, transport: Transport, envelope: Envelope, munge: Munge
 ) -> None:
-    """Send one request. Raises MungeError and OSError."""
+    """Send one request.
+
+    Raises:
+        MungeError: over TCP, no credential can be made.
+        OSError: the connection broke.
+    """
     message = {
         "version": VERSION,
         "nonce": envelope.nonce,
@@ -176,7 +196,12 @@ def read_request(
 def write_response(
     stream: socket.socket, transport: Transport, nonce: str, response: Response, munge: Munge
 ) -> None:
-    """Answer the request of that nonce. Raises MungeError and OSError."""
+    """Answer the request of that nonce.
+
+    Raises:
+        MungeError: over TCP, no credential can be made.
+        OSError: the connection broke.
+    """
     message = {"version": VERSION, "nonce": nonce, **_body(response, RESPONSES)}
     _write(stream, transport, message, munge)
 

@@ -1,7 +1,10 @@
 """Elastic training: what a script adds to be stopped anywhere and continued at another size.
 
-Start with ``session``; ``init`` joins torchrun's process group. Frameworks have adapters of their
-own: ``ef_slurm.training.lightning`` and ``ef_slurm.training.huggingface``.
+In comes a model, an optimizer and data; out come iterations that are this rank's part of a global
+batch, checkpoints and reports (`ef_slurm.contract`). Begin with `session`, the interface for a
+plain loop; `init` joins torchrun's process group. `lightning` and `huggingface` are adapters for
+other people's loops. All three stand on `run` (one launch: restore, stop, end); below it `watch`
+agrees on where to stop, `saver` and `checkpoint` save, `batches` says which samples whose are.
 """
 
 from ef_slurm.training.run import Unusable

@@ -24,14 +24,19 @@ class Share:
     """What one rank does of every global batch.
 
     Ranks differ by at most one sample. Every rank does the same number of parts (wrappers such as
-    FSDP communicate in each forward pass), at most ``limit`` samples in each.
+    FSDP communicate in each forward pass).
+
+    Args:
+        limit: most samples in one part; None: all in one.
+
+    Raises:
+        BatchError: more ranks than samples.
     """
 
     global_batch_size: int
     rank: int
     world_size: int
     limit: int | None = None
-    """Most samples in one part; None: all in one."""
 
     def __post_init__(self) -> None:
         if self.world_size > self.global_batch_size:
@@ -65,7 +70,7 @@ class Share:
         return list(pairwise(edges))
 
     def weight(self, samples: int) -> float:
-        """What the mean loss over a part of ``samples`` counts in the loss of the global batch.
+        """What the mean loss over a part of `samples` counts in the loss of the global batch.
 
         Wrappers average gradients over the ranks; so the sum over ranks and parts of
         weight * mean, divided by the world size, is the mean over the global batch.
@@ -74,7 +79,15 @@ class Share:
 
 
 class Order:
-    """The order of the samples of all iterations."""
+    """The order of the samples of all iterations.
+
+    Args:
+        samples: size of the data set.
+        shuffle: a permutation of its own for each epoch; otherwise the data set's order.
+
+    Raises:
+        BatchError: there are no samples.
+    """
 
     def __init__(self, samples: int, global_batch_size: int, seed: int = 0, shuffle: bool = True):
         if samples < 1:
@@ -90,7 +103,7 @@ class Order:
         return iteration * self.global_batch_size // self.samples
 
     def indices(self, iteration: int, first: int, end: int) -> list[int]:
-        """Data-set indices at places first <= k < end of the batch of an iteration."""
+        """Data-set indices at places first ≤ k < end of the global batch of an iteration."""
         found: list[int] = []
         position = iteration * self.global_batch_size + first
         left = end - first
@@ -118,8 +131,9 @@ class Order:
 
 
 class PartSampler:
-    """A batch sampler for ``torch.utils.data.DataLoader``: one list of indices for each part of
-    each iteration, from ``start`` up to ``end``.
+    """A batch sampler for `torch.utils.data.DataLoader`: a list of indices per part.
+
+    In order of iterations, from `start` up to (not including) `end`, each in its parts.
 
     A part that would be empty repeats one sample: a data loader cannot deliver nothing, and the
     part's weight is 0.

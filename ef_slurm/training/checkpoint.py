@@ -1,7 +1,7 @@
 """Checkpoint directories: written aside, checksummed, made visible by one rename.
 
 Knows nothing of what is in the files. The layout and the promises are those of
-``ef_slurm.contract``.
+`ef_slurm.contract`.
 """
 
 import json
@@ -27,24 +27,36 @@ class CorruptCheckpointError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a checkpoint is of."""
+    """What a checkpoint is of.
+
+    Args:
+        iteration: iterations done, over all launches.
+        generation: the launch that saved it, on `world_size` ranks.
+        global_batch_size: samples per iteration over all ranks.
+        samples: size of the data set; None where the library does not know it.
+        seed: of the data order.
+        format: `whole` or `sharded` (see `state`).
+        model: name of every parameter and buffer → type and shape.
+        files: name of every other file → (bytes, CRC-32).
+    """
 
     iteration: int
     generation: int
     world_size: int
     global_batch_size: int
     samples: int | None
-    """Size of the data set; None where the library does not know it."""
     seed: int
     format: str
     model: dict[str, str]
-    """Name of every parameter and buffer -> shape and type."""
     files: dict[str, tuple[int, int]]
-    """Name of every other file -> (bytes, CRC-32)."""
 
 
 def checksum(path: Path) -> tuple[int, int]:
-    """(bytes, CRC-32) of a file, after making it durable. Raises OSError."""
+    """(bytes, CRC-32) of a file, after making it durable.
+
+    Raises:
+        OSError: it cannot be read or synced.
+    """
     size = crc = 0
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -55,18 +67,27 @@ def checksum(path: Path) -> tuple[int, int]:
 
 
 def checksums(directory: Path, names: list[str]) -> dict[str, tuple[int, int]]:
-    """Checksum of each named file in a directory. Raises OSError."""
+    """Checksum of each named file in a directory.
+
+    Raises:
+        OSError: as `checksum`.
+    """
     return {name: checksum(directory / name) for name in names}
 
 
 class CheckpointStore:
-    """The ``checkpoint`` directory of a job. Only rank 0 changes what is visible in it."""
+    """The `checkpoint` directory of a job. Only rank 0 changes what is visible in it.
+
+    Args:
+        keep: how many checkpoints stay.
+    """
 
     def __init__(self, directory: Path, keep: int = contract.DEFAULT_KEEP_CHECKPOINTS):
         self.directory = directory
         self._keep = keep
 
     def path(self, iteration: int) -> Path:
+        """Where a visible checkpoint lies."""
         return self.directory / str(iteration)
 
     def temporary(self, iteration: int, generation: int) -> Path:
@@ -80,7 +101,11 @@ class CheckpointStore:
         return sorted(int(p.name) for p in self.directory.iterdir() if p.name.isdecimal())
 
     def begin(self, iteration: int, generation: int) -> Path:
-        """An empty temporary directory. Raises OSError."""
+        """An empty temporary directory.
+
+        Raises:
+            OSError: it cannot be made.
+        """
         temporary = self.temporary(iteration, generation)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -89,7 +114,8 @@ class CheckpointStore:
     def commit(self, manifest: Manifest) -> Path:
         """Make the checkpoint visible and durable, then remove what is no longer kept.
 
-        Raises OSError; the checkpoints that were visible before are then still there.
+        Raises:
+            OSError: it cannot be written; what was visible before is still there.
         """
         temporary = self.temporary(manifest.iteration, manifest.generation)
         contract.write_atomic(temporary / MANIFEST, _dump(manifest))
@@ -108,7 +134,7 @@ class CheckpointStore:
         shutil.rmtree(self.temporary(iteration, generation), ignore_errors=True)
 
     def clean(self) -> None:
-        """Remove what earlier launches left half-written. Call before the first ``begin``."""
+        """Remove what earlier launches left half-written. Call before the first `begin`."""
         if self.directory.is_dir():
             for path in self.directory.iterdir():
                 if path.name.startswith(".") and path.name.endswith(".tmp"):
@@ -117,7 +143,7 @@ class CheckpointStore:
     def newest_good(self) -> tuple[Manifest | None, int]:
         """The newest checkpoint that matches its manifest, and how many newer ones were set aside.
 
-        Those are renamed to ``<n>.corrupt`` with a warning.
+        Those are renamed to `<n>.corrupt` with a warning.
         """
         corrupt = 0
         for iteration in reversed(self.iterations()):
@@ -129,7 +155,11 @@ class CheckpointStore:
         return None, corrupt
 
     def verify(self, iteration: int) -> Manifest:
-        """The manifest of a checkpoint, all files checked. Raises CorruptCheckpointError."""
+        """The manifest of a checkpoint, all files checked.
+
+        Raises:
+            CorruptCheckpointError: a file is missing or does not match.
+        """
         directory = self.path(iteration)
         manifest = _load(directory / MANIFEST)
         if manifest.iteration != iteration:

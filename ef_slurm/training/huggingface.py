@@ -1,4 +1,4 @@
-"""Elastic training with the Hugging Face Trainer (``pip install transformers accelerate``).
+"""Elastic training with the Hugging Face Trainer (`pip install transformers accelerate`).
 
 ::
 
@@ -28,9 +28,9 @@ from ef_slurm.training.state import Stateful, WholeSnapshot
 class ElasticTrainer(Trainer):  # type: ignore[misc]
     """A Trainer that can be stopped at any step and goes on elsewhere.
 
-    The arguments after ``train_dataset`` are those of ``ef_slurm.training.session``; of ``args``,
-    ``max_steps``, ``gradient_accumulation_steps`` and ``save_strategy`` are overridden, and
-    ``per_device_train_batch_size`` means nothing.
+    The arguments after `train_dataset` are those of `ef_slurm.training.session`; of `args`,
+    `max_steps`, `gradient_accumulation_steps` and `save_strategy` are overridden, and
+    `per_device_train_batch_size` means nothing.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Elastic training with Lightning (``pip install lightning``).
+"""Elastic training with Lightning (`pip install lightning`).
 
 ::
 
@@ -7,8 +7,8 @@
     trainer.fit(model, datamodule=elastic.data())
 
 Data, batch sizes, restoring, saving and stopping are ef-slurm's; everything else stays Lightning's.
-To Lightning the whole training is one epoch of ``EF_ITERATIONS`` steps: learning-rate schedulers
-step by ``"interval": "step"``, and ``elastic.epoch`` counts the passes over the data. Works with
+To Lightning the whole training is one epoch of `EF_ITERATIONS` steps: learning-rate schedulers
+step by `"interval": "step"`, and `elastic.epoch` counts the passes over the data. Works with
 automatic optimization on one device and with DDP.
 """
 
@@ -29,7 +29,7 @@ from ef_slurm.training.state import Stateful, WholeSnapshot
 
 
 class Elastic(Callback):  # type: ignore[misc]
-    """The callback; see the module. Arguments are those of ``ef_slurm.training.session``."""
+    """The callback; see the module. Arguments are those of `ef_slurm.training.session`."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Elastic(Callback):  # type: ignore[misc]
         return self.run.order.epoch(self.run.iteration)
 
     def trainer_options(self) -> dict[str, Any]:
-        """What ``lightning.Trainer`` must be told in this launch."""
+        """What `lightning.Trainer` must be told in this launch."""
         world = int(os.environ.get("WORLD_SIZE", "1"))
         share = Share(
             self._environment.global_batch_size or world,
@@ -97,7 +97,7 @@ class Elastic(Callback):  # type: ignore[misc]
         }
 
     def data(self) -> lightning.LightningDataModule:
-        """The training data, for ``Trainer.fit(datamodule=)``."""
+        """The training data, for `Trainer.fit(datamodule=)`."""
         return _Data(self)
 
     def train_loader(self) -> DataLoader[Any]:

@@ -19,10 +19,14 @@ WINDOW = 10.0
 
 
 class Reporter:
-    """Keeps ``progress.json`` up to date; safe to call from several threads.
+    """Keeps `progress.json` up to date; safe to call from several threads.
 
     A change of phase is written at once and durably; plain progress at most once per second, off
     the thread that trains. A report that cannot be written is a warning: training matters more.
+
+    Args:
+        state: where the report goes; None on all ranks but the first.
+        clock: UTC epoch seconds.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ PATIENCE = 1800.0
 
 
 class Store(Protocol):
-    """What is used of ``torch.distributed.Store``."""
+    """What is used of `torch.distributed.Store`."""
 
     def set(self, key: str, value: bytes) -> None: ...
     def get(self, key: str) -> bytes: ...
@@ -68,31 +68,40 @@ class Ranks:
 
     @property
     def first(self) -> bool:
+        """Whether this is rank 0."""
         return self.rank == 0
 
     def publish(self, key: str, value: Any = None) -> None:
-        """Make ``value`` known to all ranks under ``key``."""
+        """Make `value` known to all ranks under `key`."""
         with self._lock:
             self._store.set(key, pickle.dumps(value))
 
     def known(self, key: str) -> bool:
-        """Whether some rank has published ``key``; does not block."""
+        """Whether some rank has published `key`; does not block."""
         with self._lock:
             return self._store.check([key])
 
     def fetch(self, key: str, abort: Callable[[], bool] = lambda: False) -> Any:
-        """The value of ``key``, waited for until ``abort()``. Raises TimeoutError."""
+        """The value of `key`, waited for until `abort()`.
+
+        Raises:
+            TimeoutError: it did not come within `PATIENCE` seconds, or `abort` said so.
+        """
         if not wait_until(lambda: self.known(key), abort):
             raise TimeoutError(f"rank {self.rank} waited in vain for {key!r}")
         with self._lock:
             return pickle.loads(self._store.get(key))
 
     def post(self, key: str, value: Any = None) -> None:
-        """Publish this rank's own value under ``key``."""
+        """Publish this rank's own value under `key`."""
         self.publish(f"{key}/{self.rank}", value)
 
     def gather(self, key: str, abort: Callable[[], bool] = lambda: False) -> list[Any]:
-        """Every rank's own value under ``key``, in rank order; then they are forgotten."""
+        """Every rank's own value under `key`, in rank order; then they are forgotten.
+
+        Raises:
+            TimeoutError: as `fetch`.
+        """
         values = [self.fetch(f"{key}/{rank}", abort) for rank in range(self.world_size)]
         for rank in range(self.world_size):
             with self._lock:
@@ -101,7 +110,7 @@ class Ranks:
 
 
 def wait_until(condition: Callable[[], bool], abort: Callable[[], bool] = lambda: False) -> bool:
-    """Call ``condition`` until it holds (True), or ``abort`` does or PATIENCE is over (False)."""
+    """Call `condition` until it holds (True), or `abort` does or PATIENCE is over (False)."""
     end = time.monotonic() + PATIENCE
     pause = 0.001
     while not condition():

@@ -1,6 +1,6 @@
 """One launch of a training, whatever framework runs the loop: restore, boundaries, the end.
 
-``session`` builds the plain PyTorch interface on it, ``lightning`` and ``huggingface`` theirs.
+`session` builds the plain PyTorch interface on it, `lightning` and `huggingface` theirs.
 """
 
 import atexit
@@ -47,8 +47,17 @@ class Unusable(SystemExit):
 class Run:
     """What this launch does, agreed with the other ranks and reported to the daemon.
 
-    Without a state directory (a laptop, no ``EF_STATE_DIR``) it neither restores, saves nor
+    Without a state directory (a laptop, no `EF_STATE_DIR`) it neither restores, saves nor
     reports, and leaves signals alone.
+
+    Args:
+        environment: the job's variables, completed by the script.
+        samples: size of the data set; None where the script orders its data itself.
+        seed: of the data order, and of random numbers at a new world size.
+        shuffle: a new order each epoch.
+
+    Raises:
+        Unusable: the batch cannot be divided among the ranks, or a number is missing.
     """
 
     def __init__(
@@ -95,7 +104,8 @@ class Run:
     def start(self, snapshot: Snapshot) -> None:
         """Restore the newest good checkpoint into the snapshot's objects; start watching.
 
-        Raises Unusable.
+        Raises:
+            Unusable: the state directory, or the checkpoint in it, is not for this training.
         """
         if self._state is None:
             self.reporter.enter(Phase.RUNNING)
@@ -134,7 +144,12 @@ class Run:
         self._watcher.start()
 
     def advance(self) -> None:
-        """An iteration is done. Saves, or stops (SystemExit), where the ranks agreed to."""
+        """An iteration is done. Saves, or stops, where the ranks agreed to.
+
+        Raises:
+            SystemExit: all ranks stop here; the checkpoint is saved, or the code says that not.
+            TimeoutError: the other ranks do not agree.
+        """
         self.iteration += 1
         if self._first_iteration_at is None:
             self._first_iteration_at = time.time()
@@ -151,7 +166,11 @@ class Run:
         self._stop()
 
     def finish(self) -> None:
-        """Training is complete: the last checkpoint, the last report."""
+        """Training is complete: the last checkpoint, the last report.
+
+        Raises:
+            SystemExit: the checkpoint could not be saved.
+        """
         error = self._save_now()
         self.close()
         if error:
@@ -162,7 +181,11 @@ class Run:
         self._say(f"finished at iteration {self.iteration}")
 
     def give_up(self, message: str) -> NoReturn:
-        """Every rank comes here, with the same message. Raises Unusable."""
+        """Every rank comes here, with the same message.
+
+        Raises:
+            Unusable: always.
+        """
         self.close()
         self._say(message)
         self._failed(Exit.UNUSABLE, message)
@@ -343,8 +366,14 @@ class Run:
 
 
 def environment(overrides: Mapping[str, Any]) -> JobEnvironment:
-    """The job's variables, completed by what the script says. The variables win, as the promise
-    was made for them; a script that says something else is told."""
+    """The job's variables, completed by what the script says.
+
+    The variables win, as the promise was made for them; a script that says something else is
+    warned.
+
+    Raises:
+        ContractError: a variable does not hold what it must.
+    """
     found = JobEnvironment.read(os.environ)
     missing: dict[str, Any] = {}
     for name, value in overrides.items():
@@ -369,8 +398,9 @@ def _targets(environment: JobEnvironment) -> tuple[int, int]:
 
 
 def _shorten_exit() -> None:
-    """Most of the time that Python needs to end is spent in searches for garbage among torch's
-    objects. The script's own garbage is collected as ever; all else the end of the process frees.
+    """Leave out the last searches for garbage among torch's objects: most of a process's end.
+
+    The script's own garbage is collected as ever; all else the end of the process frees.
     """
     gc.collect()
     gc.freeze()

@@ -19,19 +19,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """How a save went."""
+    """How a save went.
+
+    Args:
+        error: in one line; "" when the checkpoint is durable.
+        seconds: from the decision to the rename.
+        stall_seconds: how long training stood still, on this rank.
+    """
 
     iteration: int
     error: str
-    """Empty when the checkpoint is durable."""
     seconds: float
-    """From the decision to the rename."""
     stall_seconds: float
-    """How long training stood still, on this rank."""
 
 
 class Saver:
-    """Saves checkpoints of one launch. Every rank calls ``begin`` at the same iterations."""
+    """Saves checkpoints of one launch. Every rank calls `begin` at the same iterations.
+
+    Args:
+        manifest: of an iteration and the checksums of its files.
+        saved: called on the saving thread with how each save went.
+    """
 
     def __init__(
         self,
@@ -54,6 +62,7 @@ class Saver:
 
     @property
     def busy(self) -> bool:
+        """Whether a save is under way."""
         return self._thread is not None and self._thread.is_alive()
 
     @property

@@ -18,17 +18,20 @@ from ef_slurm.training.state import ShardedSnapshot, Snapshot, Stateful, WholeSn
 
 
 class Step:
-    """One iteration: this rank's part(s) of one global batch."""
+    """One iteration: this rank's part(s) of one global batch.
+
+    Attributes:
+        iteration: iterations done before this one.
+        weight: what the mean loss over the current part counts; `backward` applies it.
+    """
 
     def __init__(self, run: Run, parts: Callable[[], Any], session: "Session"):
         self.iteration = run.iteration
-        """Iterations done before this one."""
         self._run = run
         self._next = parts
         self._session = session
         self._slices = run.share.slices()
         self.weight = 0.0
-        """What the mean loss over the current part counts; ``backward`` applies it."""
 
     def __len__(self) -> int:
         return len(self._slices)
@@ -41,8 +44,11 @@ class Step:
                 yield self._next()
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Backward pass for the mean loss over the current part, weighted so that the gradients
-        are those of the mean over the whole global batch at any world size."""
+        """Backward pass for the mean loss over the current part.
+
+        Weighted so that the gradients are those of the mean over the whole global batch, at any
+        world size.
+        """
         loss = loss * self.weight
         scaler = self._session.scaler
         if scaler is not None:
@@ -51,7 +57,12 @@ class Step:
 
 
 class Session:
-    """A training that can be stopped at any iteration and goes on elsewhere; see ``session``."""
+    """A training that can be stopped at any iteration and goes on elsewhere; see `session`.
+
+    Attributes:
+        extra: state of the script's own, kept in checkpoints: numbers, strings, tensors.
+        scaler: the gradient scaler, or None.
+    """
 
     def __init__(
         self,
@@ -65,7 +76,6 @@ class Session:
     ):
         self._run = run
         self.extra = extra
-        """State of the script's own, kept in checkpoints: numbers, strings, tensors."""
         self.scaler = scaler
         self._model = model
         self._data = data
@@ -100,7 +110,11 @@ class Session:
         self._run.__exit__(kind, error, trace)
 
     def __iter__(self) -> Iterator[Step]:
-        """The iterations that are left. Ends the process (SystemExit) where it is to stop."""
+        """The iterations that are left.
+
+        Raises:
+            SystemExit: the ranks stop here, as ordered or on TERM.
+        """
         run = self._run
         parts = self._parts()
         while run.iteration < run.iterations:
@@ -168,19 +182,19 @@ def session(
     Call it after the process group exists and the model is wrapped (DDP, FSDP): it restores the
     newest good checkpoint into the given objects. The loop then runs from that iteration to the
     last; when it is to stop, all ranks save the same iteration and leave by SystemExit. What
-    ``finally``, ``with`` and ``atexit`` are to do is done as ever; only Python's last search for
+    `finally`, `with` and `atexit` are to do is done as ever; only Python's last search for
     reference cycles is left out, because it would be the longest part of a stop.
 
     Args:
         model: the module, wrapped or not. The checkpoint does not depend on the wrapper, except
-            that distributed parameters (FSDP) are saved ``sharded``.
+            that distributed parameters (FSDP) are saved `sharded`.
         optimizer: its optimizer.
         data: a map-style data set, or the number of samples; each part is then a list of indices.
         scheduler: learning-rate scheduler; the script steps it.
-        scaler: gradient scaler; ``step.backward`` scales the loss, the script steps and updates it.
-        state: more objects with ``state_dict`` and ``load_state_dict``, by name.
-        loader: options for ``torch.utils.data.DataLoader`` (workers, collate_fn, ...).
-        iterations: of the whole training. As submitted (``EF_ITERATIONS``) if it was.
+        scaler: gradient scaler; `step.backward` scales the loss, the script steps and updates it.
+        state: more objects with `state_dict` and `load_state_dict`, by name.
+        loader: options for `torch.utils.data.DataLoader` (workers, collate_fn, ...).
+        iterations: of the whole training. As submitted (`EF_ITERATIONS`) if it was.
         global_batch_size: samples per iteration over all ranks. As submitted if it was.
         max_batch_per_gpu: most samples in one forward pass; more are accumulated.
         state_dir: where checkpoints go, if not submitted. None: none are made.
@@ -222,10 +236,13 @@ def session(
 
 
 def init() -> torch.device:
-    """Join the process group of a torchrun launch, if there is one; this rank's device.
+    """Join the process group of a torchrun launch, if there is one.
 
     NCCL on the rank's own GPU where there are GPUs, gloo otherwise. A script that makes its process
     group itself does not need it.
+
+    Returns:
+        This rank's device.
     """
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")

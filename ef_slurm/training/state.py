@@ -1,7 +1,7 @@
 """What a checkpoint holds, and how it is taken out of and put back into live objects.
 
-Two formats. ``whole``: rank 0 writes one file; any world size reads it. ``sharded``: every rank
-writes its own part through ``torch.distributed.checkpoint``, which reshards on reading; used where
+Two formats. `whole`: rank 0 writes one file; any world size reads it. `sharded`: every rank
+writes its own part through `torch.distributed.checkpoint`, which reshards on reading; used where
 a model's parameters are distributed (FSDP).
 """
 
@@ -28,13 +28,16 @@ class Stateful(Protocol):
 
 
 class Snapshot(Protocol):
-    """Takes the training state and puts it back. ``capture`` runs on the thread that trains,
-    ``write`` on another; a capture is written before the next is taken."""
+    """Takes the training state and puts it back.
+
+    `capture` runs on the thread that trains, `write` on another; a capture is written before the
+    next is taken.
+    """
 
     format: str
 
     def model(self) -> dict[str, str]:
-        """Name of every parameter and buffer -> shape and type."""
+        """Name of every parameter and buffer → type and shape."""
 
     def capture(self, rank: int) -> Any:
         """A copy of the state in host memory, of what this rank will write."""
@@ -198,7 +201,7 @@ def apply_states(objects: Mapping[str, Stateful], states: Mapping[str, Any]) -> 
 
 
 def unwrap(model: torch.nn.Module) -> torch.nn.Module:
-    """The model itself, without ``torch.compile`` and data-parallel wrappers."""
+    """The model itself, without `torch.compile` and data-parallel wrappers."""
     wrappers = (torch.nn.parallel.DistributedDataParallel, torch.nn.DataParallel)
     inner: Any = model
     while True:
@@ -256,7 +259,7 @@ def seed_rng(seed: int, iteration: int, rank: int) -> None:
 
 
 def load_file(path: Path) -> Any:
-    """Read a file written by ``torch.save`` into host memory.
+    """Read a file written by `torch.save` into host memory.
 
     The user's own state may be any Python object, so this unpickles: a state directory must be
     writable by its owner alone, like the training script itself.

@@ -76,7 +76,8 @@ class Meeting:
     def arrive(self, iteration: int) -> Request | None:
         """Called by the training thread after each iteration: what to do now, mostly nothing.
 
-        Raises TimeoutError if the other ranks do not agree.
+        Raises:
+            TimeoutError: the other ranks do not agree.
         """
         with self._lock:
             self._iteration = iteration
@@ -161,6 +162,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="ef-slurm-watch", daemon=True)
 
     def start(self) -> None:
+        """Begin to watch."""
         self._thread.start()
 
     def close(self) -> None:
