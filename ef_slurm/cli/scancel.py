@@ -11,10 +11,11 @@ import click
 from ef_slurm.api.client import Client, FailureError, UnreachableError, expect
 from ef_slurm.api.messages import Cancel, Cancelled, ListJobs
 from ef_slurm.cli.common.connect import connect, slurm_of
-from ef_slurm.cli.common.entry import complain, configuration, own_version, run_click
+from ef_slurm.cli.common.entry import complain, configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.job_names import parse_job_ids
 from ef_slurm.cli.common.states import parse_states
+from ef_slurm.cli.common.version import own_version
 from ef_slurm.model import FINAL, JobList
 from ef_slurm.queue.errors import QueueMissingError
 from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, SlurmError

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from ef_slurm.cli.common.entry import configuration, own_version, paint, run_click
+from ef_slurm.cli.common.entry import configuration, paint, run_click
 from ef_slurm.cli.common.errors import CommandError, ExitCode
 from ef_slurm.cli.common.tone import Tone
+from ef_slurm.cli.common.version import own_version
 
 PROGRAM = "ef-schedd"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
@@ -103,14 +102,6 @@ def complain(program: str, message: str) -> None:
     """An error as Slurm's commands print it."""
     for line in message.splitlines() or [""]:
         click.echo(f"{program}: {click.style('error:', fg='red')} {line}", err=True)
-
-
-def own_version() -> str:
-    """The installed ef-slurm's version; a checkout that is not installed has none."""
-    try:
-        return version("ef-slurm")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def configuration(path: Path | None) -> SiteConfig:

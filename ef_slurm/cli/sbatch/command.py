@@ -16,10 +16,11 @@ import click
 from ef_slurm.api.client import Client, UnreachableError, expect
 from ef_slurm.api.messages import Judge, Judged, Ping, Pong
 from ef_slurm.cli.common.connect import connect, slurm_of
-from ef_slurm.cli.common.entry import complain, configuration, own_version, run
+from ef_slurm.cli.common.entry import complain, configuration, run
 from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
 from ef_slurm.cli.common.job_names import name_of
 from ef_slurm.cli.common.options import ParsedOption
+from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
 from ef_slurm.cli.sbatch.help import HELP, USAGE
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS

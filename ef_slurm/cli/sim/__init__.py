@@ -1,1 +1,5 @@
-"""ef-sim: replays of traces; `command` has the subcommands, `options` what they share."""
+"""ef-sim: replays of traces.
+
+`command` has the group with run and compare, `generate` and `site` one subcommand each; they share
+`options`, `shared` (inputs, errors, progress) and `outputs`.
+"""

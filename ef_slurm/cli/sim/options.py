@@ -91,6 +91,14 @@ PNG = click.option(
     metavar="FILE",
     help="Write a figure (.png, .svg or .pdf; needs matplotlib).",
 )
+SQLITE = click.option(
+    "--sqlite",
+    "sqlite_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Add the results to an SQLite file; many runs may share it.",
+)
+OUTPUTS = (JSON, HTML, PNG, SQLITE)
 CHECK = click.option(
     "--check", is_flag=True, help="Check the simulator's own rules at every event (slower)."
 )

@@ -17,10 +17,11 @@ import click
 from ef_slurm.api.client import Client, expect
 from ef_slurm.api.messages import Explain, ListJobs
 from ef_slurm.cli.common.connect import connect, slurm_of
-from ef_slurm.cli.common.entry import configuration, own_version, paint, run_click
+from ef_slurm.cli.common.entry import configuration, paint, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.job_names import name_of, parse_job_ids
 from ef_slurm.cli.common.states import parse_states
+from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.squeue.columns import (
     DEFAULT_FORMAT,
     Cell,
