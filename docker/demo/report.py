@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from demo.timeline import Timeline
+from ef_slurm.model import slack_seconds
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 """Paul Tol's bright scheme: told apart by colour-blind people too."""
@@ -35,7 +36,7 @@ class Entry:
         """Seconds before the deadline."""
         if self.deadline is None or self.ended is None:
             return None
-        return self.deadline - self.ended
+        return slack_seconds(self.ended, self.deadline)
 
 
 def letters(jobs: Sequence[str]) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from ef_slurm.model.block import Block, same_place
 from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
 from ef_slurm.model.curve import ThroughputCurve
+from ef_slurm.model.deadline import is_in_time, slack_seconds
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.event import ACTOR, Event, EventKind, Json
 from ef_slurm.model.intent import Intent, IntentAction, IntentState
@@ -97,6 +98,7 @@ __all__ = [
     "change_kind",
     "check_text",
     "classify_change",
+    "is_in_time",
     "is_power_of_two",
     "named_queue_ids",
     "newcomer",
@@ -104,6 +106,7 @@ __all__ = [
     "planner_id",
     "queue_id",
     "same_place",
+    "slack_seconds",
     "standing",
     "view",
 ]

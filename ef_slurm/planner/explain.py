@@ -24,8 +24,8 @@ from ef_slurm.model import (
     Reason,
     ReasonCode,
     Segment,
+    is_in_time,
 )
-from ef_slurm.planner.risk import LATE
 from ef_slurm.planner.timeline.reservation_table import Ledger
 from ef_slurm.planner.timeline.task import Stretch, Task
 
@@ -64,9 +64,9 @@ def _promise(task: Task, finish: float) -> PromiseState:
     job = task.job
     if job.deadline is None or not task.promised:
         return PromiseState.NONE
-    if finish <= job.deadline + LATE:
+    if is_in_time(finish, job.deadline):
         return PromiseState.SAFE
-    if finish <= job.deadline + job.grace + LATE:
+    if is_in_time(finish, job.deadline, job.grace):
         return PromiseState.IN_GRACE
     return PromiseState.AT_RISK
 

@@ -24,15 +24,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from ef_slurm.model import Policy, RiskOrder
+from ef_slurm.model import Policy, RiskOrder, is_in_time
 from ef_slurm.planner.admission import together
 from ef_slurm.planner.share import least_share, soonest
 from ef_slurm.planner.timeline.reservation_table import Ledger
 from ef_slurm.planner.timeline.task import Stretches, Task, replayed
 from ef_slurm.planner.timeline.timetable import EDGE
-
-LATE = 1e-3
-"""Seconds by which a finish may pass its deadline by rounding alone."""
 
 
 def carry_on(
@@ -47,16 +44,16 @@ def carry_on(
     todo = []
     for task in tasks:
         plan, finish = replayed(task, plans[task.id], now)
-        task.behind = bool(plan) and finish > task.deadline + LATE
+        task.behind = bool(plan) and not is_in_time(finish, task.deadline)
         todo.append((plan[0].start if plan else math.inf, task.order, task, plan, finish))
     todo.sort(key=lambda item: (item[0], not _stands(item[2], item[3]), item[1]))
     for _, _, task, plan, finish in todo:
         end = plans[task.id][-1].end if plans[task.id] else math.inf
-        if task.deadline + LATE < end < math.inf:
+        if end < math.inf and not is_in_time(end, task.deadline):
             # Named at risk before: nobody may push it back further.
             task.deadline = task.wish = max(finish, end)
         plan, finish = _wait_for_block(task, plan, finish, ledger, now)
-        if plan and finish <= task.deadline + LATE and ledger.is_free(task, plan):
+        if plan and is_in_time(finish, task.deadline) and ledger.is_free(task, plan):
             ledger.put(task, plan, finish)
         else:
             fallen.append(task)
@@ -132,7 +129,7 @@ def _promise_anew(
     late: list[Task] = []
     for task in in_risk_order(tasks, order):
         plan, finish = replayed(task, in_hand[task.id], now)
-        if not plan or finish > task.deadline + LATE or not ledger.is_free(task, plan):
+        if not (plan and is_in_time(finish, task.deadline) and ledger.is_free(task, plan)):
             plan = least_share(task, ledger, now, task.deadline) or ()
             finish = plan[-1].end if plan else math.inf
         if plan:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ef_slurm.model import Block, Standing
+from ef_slurm.model import Block, Standing, is_in_time
 from ef_slurm.simulator.errors import InvariantError
-from ef_slurm.simulator.metrics import PUNCTUAL
 from ef_slurm.simulator.policies.base import ClusterSetup, SchedulingPolicy
 from ef_slurm.simulator.simulated_job import SimulatedJob
 
 _ROUNDING = 1e-6
+"""Relative, of iterations; of times, seconds by which neighbours in a schedule may overlap."""
 
 
 class Invariants:
@@ -110,7 +110,7 @@ class Invariants:
             deadline = job.spec.deadline
             if job.schedule and job.promised_at is not None and deadline is not None:
                 end = job.schedule[-1].end
-                if end > deadline + PUNCTUAL:
+                if not is_in_time(end, deadline):
                     self._fail(now, f"job {job.spec.id} is planned to end {end - deadline} s late")
         held = 0
         for when, gpus in sorted(steps):

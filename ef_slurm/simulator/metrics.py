@@ -17,11 +17,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ef_slurm.model import JobKind
+from ef_slurm.model import JobKind, is_in_time
 from ef_slurm.simulator.simulated_job import SimulatedJob
-
-PUNCTUAL = 1e-6
-"""Seconds by which a finish may pass the deadline through rounding alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,9 @@ class Metrics:
 def is_met(job: SimulatedJob) -> bool:
     """Whether a deadline job finished in time."""
     deadline = job.spec.deadline
-    return deadline is not None and job.finished is not None and job.finished <= deadline + PUNCTUAL
+    if deadline is None or job.finished is None:
+        return False
+    return is_in_time(job.finished, deadline)
 
 
 def is_broken(job: SimulatedJob) -> bool:

@@ -12,7 +12,7 @@ from ef_slurm.formats.codec import encode
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.sentences import gpus, reason_sentence
 from ef_slurm.formats.times import format_instant, format_iso
-from ef_slurm.model import JobKind, JobRequest, Outcome, Reason, Schedule
+from ef_slurm.model import JobKind, JobRequest, Outcome, Reason, Schedule, slack_seconds
 
 _PASTE_SECONDS = 5.0
 _PASTE_PART = 0.02
@@ -53,7 +53,7 @@ class VerdictView:
         """Seconds between the predicted finish and the deadline."""
         if self.planned_finish is None or self.request.deadline is None:
             return None
-        return self.request.deadline - self.planned_finish
+        return slack_seconds(self.planned_finish, self.request.deadline)
 
     @property
     def offer(self) -> float | None:

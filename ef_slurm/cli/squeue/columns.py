@@ -17,7 +17,7 @@ from ef_slurm.cli.common.tone import Tone
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.times import format_for_table
-from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState
+from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState, slack_seconds
 
 BAR_CELLS = 10
 
@@ -66,10 +66,10 @@ def slack(job: JobView, now: float) -> float | None:
     if job.deadline is None:
         return None
     if job.state is JobState.COMPLETED and job.ended is not None:
-        return job.deadline - job.ended
+        return slack_seconds(job.ended, job.deadline)
     if job.state in FINAL:
         return None
-    return None if job.finish is None else job.deadline - max(job.finish, now)
+    return None if job.finish is None else slack_seconds(max(job.finish, now), job.deadline)
 
 
 def promise_word(job: JobView) -> str:

@@ -20,6 +20,7 @@ from ef_slurm.model import (
     PromiseOutcome,
     PromiseState,
     QueueJob,
+    is_in_time,
 )
 from ef_slurm.slurm.pending import Holder, OurPart, holder, our_part
 from ef_slurm.slurm.types import HoldKind, JobBaseState
@@ -292,12 +293,12 @@ def _completed(job: QueueJob, at: float) -> Transition:
     request = job.request
     settled = None
     if request.deadline is not None and not job.best_effort:
-        late = at - request.deadline
-        if late <= 0:
+        if is_in_time(at, request.deadline):
             settled = PromiseOutcome.KEPT
+        elif is_in_time(at, request.deadline, request.grace):
+            settled = PromiseOutcome.KEPT_IN_GRACE
         else:
-            in_grace = late <= request.grace
-            settled = PromiseOutcome.KEPT_IN_GRACE if in_grace else PromiseOutcome.BROKEN
+            settled = PromiseOutcome.BROKEN
     done = replace(
         job, running=None, iteration=float(request.iterations), promise=PromiseState.NONE, note=""
     )
@@ -310,7 +311,8 @@ def _lost(
     gone = replace(job, running=None, note=why, promise=PromiseState.NONE)
     deadline = job.request.deadline
     settled = PromiseOutcome.VOID
-    if to is JobState.LOST or (deadline is not None and at > deadline and not by_owner):
+    late = deadline is not None and not is_in_time(at, deadline)
+    if to is JobState.LOST or (late and not by_owner):
         settled = PromiseOutcome.BROKEN
     return Transition(gone, to, why, actor_is_owner=by_owner, settled=settled, replan=True)
 

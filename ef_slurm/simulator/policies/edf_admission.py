@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ef_slurm.model import Outcome, Standing
-from ef_slurm.simulator.metrics import PUNCTUAL
+from ef_slurm.model import Outcome, Standing, is_in_time
 from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.policies.edf import Edf, deadline_order, largest_size
 from ef_slurm.simulator.simulated_job import SimulatedJob
@@ -72,7 +71,7 @@ class EdfAdmission:
                 if remaining[job.spec.id] <= 1e-9 * job.spec.iterations:
                     done.add(job.spec.id)
             for job in waiting:
-                late = job.spec.deadline is not None and now > job.spec.deadline + PUNCTUAL
+                late = job.spec.deadline is not None and not is_in_time(now, job.spec.deadline)
                 if late and deadline_order(job) >= first:
                     return False
                 if not late:

@@ -18,10 +18,11 @@ from ef_slurm.model import (
     Plan,
     PromiseState,
     RiskOrder,
+    is_in_time,
 )
 from ef_slurm.planner.plan import plan
 from tests.unit.planner.strategies import lives
-from tests.unit.planner.world import LATE, World, last_moment
+from tests.unit.planner.world import World, last_moment
 
 
 def without(cluster: Cluster, lost: set[str], now: float) -> Cluster:
@@ -64,7 +65,7 @@ def test_every_broken_promise_is_named_with_its_new_finish(world: World) -> None
             assert decision.finish is None or decision.finish > last_moment(job)
         else:
             assert decision.finish is not None
-            assert decision.finish <= last_moment(job) + LATE
+            assert is_in_time(decision.finish, last_moment(job))
 
 
 @given(world=failures())

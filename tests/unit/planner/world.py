@@ -26,12 +26,13 @@ from ef_slurm.model import (
     Standing,
     Verdict,
     change_kind,
+    is_in_time,
 )
 from ef_slurm.planner.placement.free_blocks import usable_gpus
 from ef_slurm.planner.plan import plan
 
-LATE = 1e-5
-"""Seconds of lateness that rounding may cause."""
+ROUNDING = 1e-5
+"""Seconds by which a finish may differ from the predicted one."""
 
 DONE = 1e-6
 """A job whose remaining work takes fewer seconds is finished."""
@@ -223,8 +224,8 @@ class World:
             self.finished[job.id] = self.now
             if job.id in self.promised:
                 self.promised.remove(job.id)
-                late = self.now - last_moment(job)
-                assert not self.foreseen or late <= LATE, f"{job.id} is {late} s late"
+                kept = is_in_time(self.now, last_moment(job))
+                assert kept or not self.foreseen, f"{job.id} ends at {self.now}: late"
         return bool(done)
 
     def _is_done(self, job: Job) -> bool:
@@ -239,9 +240,9 @@ def check_promise(decision: Decision, job: Job) -> None:
     text = f"{job.id}: {decision}"
     assert decision.promise in (PromiseState.SAFE, PromiseState.IN_GRACE), text
     assert decision.finish is not None, text
-    assert decision.finish <= last_moment(job) + LATE, text
+    assert is_in_time(decision.finish, last_moment(job)), text
     if decision.promise is PromiseState.SAFE and job.deadline is not None:
-        assert decision.finish <= job.deadline + LATE, text
+        assert is_in_time(decision.finish, job.deadline), text
 
 
 def check_plan(answer: Plan, jobs: dict[str, Job], cluster: Cluster, policy: Policy) -> None:
@@ -280,7 +281,7 @@ def _check_decision(decision: Decision, job: Job, cluster: Cluster, now: float) 
         assert block_of(present[0], cluster) == decision.block, text
     if decision.schedule and decision.finish is not None:
         finish = finish_of(job, decision.schedule, now, cluster)
-        assert abs(finish - decision.finish) <= LATE * max(1.0, abs(finish) * 1e-6), (
+        assert abs(finish - decision.finish) <= ROUNDING * max(1.0, abs(finish) * 1e-6), (
             f"the schedule ends at {finish}. {text}"
         )
     elif decision.finish is not None:
