@@ -27,7 +27,7 @@ from ef_slurm.planner.plan import plan
 from ef_slurm.simulator.metrics import is_met
 from ef_slurm.simulator.simulated_job import SimulatedJob
 from ef_slurm.simulator.trace import TraceJob
-from ef_slurm.slurm.types import JobBaseState
+from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.unit.daemon.make import NOW, TWO_NODES, row, slurm_job
 
 CURVE = ThroughputCurve.of({8: 10.0})
@@ -69,9 +69,9 @@ def test_planner_simulator_and_daemon_judge_alike(seconds: float, in_time: bool)
     ended = slurm_job(JobBaseState.COMPLETED, end_time=finish)
     promised = row(running=Running(TWO_NODES, 0.0, 0.0))
     promised = replace(promised, request=replace(promised.request, deadline=DEADLINE))
-    news = derive_transition(promised, JobStatus(ended), None, finish + 1.0, operator=True)
+    news = derive_transition(promised, JobStatus(ended), None, finish + 1.0, ours=HoldKind.ADMIN)
     assert news.settled is (PromiseOutcome.KEPT if in_time else PromiseOutcome.BROKEN)
     soft = replace(promised.request, kind=JobKind.SOFT_DEADLINE, deadline=DEADLINE - 60, grace=60.0)
     promised = replace(promised, request=soft)
-    news = derive_transition(promised, JobStatus(ended), None, finish + 1.0, operator=True)
+    news = derive_transition(promised, JobStatus(ended), None, finish + 1.0, ours=HoldKind.ADMIN)
     assert news.settled is (PromiseOutcome.KEPT_IN_GRACE if in_time else PromiseOutcome.BROKEN)

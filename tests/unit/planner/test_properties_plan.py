@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from ef_slurm.model import Block, Decision, Job, Limit, PromiseState, ReasonCode
+from ef_slurm.model import Block, Decision, Job, Limit, PromiseState, ReasonCode, change_kind
 from tests.unit.planner.strategies import Wish, lives, wishes
 from tests.unit.planner.world import World, check_plan
 
@@ -54,7 +54,7 @@ def expected_codes(held: Block | None, block: Block | None) -> set[ReasonCode]:
         return {ReasonCode.WAITS, ReasonCode.LIMITED} if held is None else {ReasonCode.PAUSED}
     if held is None:
         return {ReasonCode.STARTED}
-    if held == block:
+    if change_kind(held, block) is None:  # other GPUs of its node too
         return {ReasonCode.KEPT}
     if held.gpus == block.gpus:
         return {ReasonCode.MIGRATED}
