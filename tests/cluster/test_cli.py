@@ -155,6 +155,28 @@ def test_a_batch_script_with_directives(people: People) -> None:
     assert job["promise_outcome"] == "kept"
 
 
+LAUNCH = """
+[launch]
+environment = { NOTE = "the site's", SITE = "it's $HOME" }
+srun_options = ["--label"]
+"""
+
+
+def test_launch_settings_of_the_site_and_of_the_job_reach_the_job(people: People) -> None:
+    own = people.cluster.output("cat ~/.config/ef-slurm/ef-slurm.toml", user="user1")
+    people.cluster.write("launch.toml", own + LAUNCH, user="user1")
+    options = "--config=launch.toml --wait --output=launch.out --stop-signal=URG"
+    shown = 'printf "%s|%s|%s\\n" "$NOTE" "$SITE" "$EF_STOP_SIGNAL"'
+    note = "--env='NOTE=the job'\"'\"'s $(date)'"
+    done = people.type(f"ef-sbatch {FAR} {options} {note} --wrap '{shown}'")
+    assert done.returncode == 0, done.stderr
+    printed = people.cluster.output("cat launch.out", user="user1")
+    assert "0: the job's $(date)|it's $HOME|URG\n" in printed
+    job = people.queue()[int(done.stdout.splitlines()[0].split()[-1])]
+    report = people.cluster.output(f"cat {job['state_dir']}/launch.json", user="user1")
+    assert json.loads(report)["stop_signal"] == "URG"
+
+
 def test_wait_returns_the_jobs_exit_code(people: People) -> None:
     done = people.type(f"ef-sbatch --wait {FAR} --wrap 'exit 78'")
     assert done.returncode == 78
