@@ -21,7 +21,7 @@ from ef_slurm.slurm.interface import Slurm
 
 
 def slurm_of(config: SiteConfig) -> CommandSlurm:
-    """Slurm's commands as the configuration says where they are and how patient to be."""
+    """Slurm's commands where the configuration says they are, with its timeout."""
     return CommandSlurm(Runner(timeout=config.slurm.timeout, directory=config.slurm.commands))
 
 

@@ -52,11 +52,11 @@ def run(program: str, body: Callable[[], ExitCode | int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.SLURM
     except Exception as error:
-        told = to_command_error(error)
-        if told is None:
+        message = to_command_error(error)
+        if message is None:
             raise
-        complain(program, str(told))
-        code = told.code
+        complain(program, str(message))
+        code = message.code
     sys.exit(int(code))
 
 

@@ -25,7 +25,7 @@ class ExitCode(enum.IntEnum):
 
 
 class CommandError(Exception):
-    """What a person is told before the command ends with `code`."""
+    """The message with which the command ends, and its exit code."""
 
     code = ExitCode.SLURM
 
@@ -36,6 +36,6 @@ class CommandError(Exception):
 
 
 class UsageError(CommandError):
-    """Something that the person typed or wrote into a file is wrong."""
+    """An option, an argument or a file of the user is wrong."""
 
     code = ExitCode.USAGE

@@ -1,7 +1,7 @@
 """Command-line options read as sbatch reads them (GNU getopt_long, stopping at the script).
 
 One table of options serves the command line and the ``#SBATCH`` and ``#EF`` lines of a batch
-script, and every option that was given remembers where, so that an error can say so. Long names
+script, and every option remembers where it stands, so that an error can say so. Long names
 may be shortened as long as they stay unambiguous, short flags may be bundled, and an option with an
 optional value takes it only after ``=`` (or stuck to the short name).
 """
@@ -33,13 +33,13 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """How a person writes it: ``--name``."""
+        """As it is written: ``--name``."""
         return f"--{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedOption:
-    """One option as somebody gave it. `value` is None where none was given."""
+    """One option as it was written. `value` is None where there is none."""
 
     option: Option
     value: str | None
@@ -66,17 +66,17 @@ class Options:
         Raises:
             UsageError: unknown or ambiguous option, value missing, or value where none belongs.
         """
-        given: list[ParsedOption] = []
+        parsed: list[ParsedOption] = []
         rest = list(words)
         while rest and rest[0].startswith("-") and rest[0] != "-":
             word = rest.pop(0)
             if word == "--":
                 break
             if word.startswith("--"):
-                given.append(self._long(word, rest, where))
+                parsed.append(self._long(word, rest, where))
             else:
-                given.extend(self._short(word, rest, where))
-        return given, rest
+                parsed.extend(self._short(word, rest, where))
+        return parsed, rest
 
     def _long(self, word: str, rest: list[str], where: str) -> ParsedOption:
         name, equals, stuck = word[2:].partition("=")

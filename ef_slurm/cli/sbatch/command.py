@@ -48,8 +48,8 @@ def main() -> None:
 
 
 def _command(words: Sequence[str]) -> ExitCode | int:
-    given, rest = ALL_OPTIONS.parse(words, "command line")
-    names = {option.option.name: option for option in given}
+    parsed, rest = ALL_OPTIONS.parse(words, "command line")
+    names = {option.option.name: option for option in parsed}
     if "help" in names:
         click.echo(HELP)
         return ExitCode.OK
@@ -59,52 +59,54 @@ def _command(words: Sequence[str]) -> ExitCode | int:
     if "version" in names:
         click.echo(f"{PROGRAM} {own_version()}")
         return ExitCode.OK
-    how = output_options(given)
-    site = configuration(how.config)
+    output = output_options(parsed)
+    site = configuration(output.config)
     slurm = slurm_of(site)
     if "register" in names:
-        if rest or len(names) > 1 + bool(how.config) + how.wait + how.json:
+        if rest or len(names) > 1 + bool(output.config) + output.wait + output.json:
             raise UsageError("--register takes everything from its directory: give nothing else")
         with closing(connect(site, slurm)) as client:
             state_dir = Path(names["register"].value or "")
-            answer = resume(state_dir, client, slurm, _patience(how, site))
-            return _answered(answer, how, client)
-    return _new(given, rest, how, site, slurm)
+            answer = resume(state_dir, client, slurm, _verdict_timeout(output, site))
+            return _answer_submission(answer, output, client)
+    return _new(parsed, rest, output, site, slurm)
 
 
 def _new(
-    given: Sequence[ParsedOption],
+    parsed: Sequence[ParsedOption],
     rest: Sequence[str],
-    how: OutputOptions,
+    output: OutputOptions,
     site: SiteConfig,
     slurm: Slurm,
 ) -> ExitCode | int:
-    script = _script(given, rest)
+    script = _script(parsed, rest)
     now, zone = time.time(), local_zone()
-    wanted = submission_options(given, script.given, now, zone)
-    name = wanted.job_name or script.name
-    state_dir = wanted.state_dir or site.jobs.state_root / state_dir_name(name, now, zone)
-    if how.mode is Mode.DRY_RUN:
-        click.echo(batch_script(wanted, script, site, state_dir), nl=False)
+    requested = submission_options(parsed, script.options, now, zone)
+    name = requested.job_name or script.name
+    state_dir = requested.state_dir or site.jobs.state_root / state_dir_name(name, now, zone)
+    if output.mode is Mode.DRY_RUN:
+        click.echo(batch_script(requested, script, site, state_dir), nl=False)
         return ExitCode.OK
     with closing(connect(site, slurm)) as client:
         prepared = prepare(
-            wanted,
+            requested,
             script,
-            curves_of(wanted, site, _gpu_types(client, site, slurm)),
+            curves_of(requested, site, _gpu_types(client, site, slurm)),
             site,
             state_dir=state_dir,
-            longest=math.inf if wanted.time_limit is not None else _longest(site, slurm),
+            longest=math.inf if requested.time_limit is not None else _longest(site, slurm),
             now=now,
             environment=os.environ,
         )
-        if how.mode is Mode.TEST_ONLY:
-            return _tested(prepared, how, client)
-        return _answered(submit(prepared, client, slurm, _patience(how, site)), how, client)
+        if output.mode is Mode.TEST_ONLY:
+            return _answer_test(prepared, output, client)
+        return _answer_submission(
+            submit(prepared, client, slurm, _verdict_timeout(output, site)), output, client
+        )
 
 
-def _script(given: Sequence[ParsedOption], rest: Sequence[str]) -> Script:
-    for option in given:
+def _script(parsed: Sequence[ParsedOption], rest: Sequence[str]) -> Script:
+    for option in parsed:
         if option.option.name == "wrap":
             if rest:
                 raise UsageError(f"--wrap and a script: give one of them, not also {rest[0]!r}")
@@ -142,14 +144,14 @@ def _longest(site: SiteConfig, slurm: Slurm) -> float:
     )
 
 
-def _patience(how: OutputOptions, site: SiteConfig) -> float:
-    return site.jobs.verdict_wait if how.verdict_timeout is None else how.verdict_timeout
+def _verdict_timeout(output: OutputOptions, site: SiteConfig) -> float:
+    return site.jobs.verdict_wait if output.verdict_timeout is None else output.verdict_timeout
 
 
-def _tested(prepared: Prepared, how: OutputOptions, client: Client) -> ExitCode:
+def _answer_test(prepared: Prepared, output: OutputOptions, client: Client) -> ExitCode:
     judged = expect(Judged, client.ask(Judge(prepared.request)))
     verdict = judged.verdict
-    shown = VerdictView(
+    verdict_view = VerdictView(
         prepared.request,
         verdict.outcome,
         verdict.reason,
@@ -159,30 +161,30 @@ def _tested(prepared: Prepared, how: OutputOptions, client: Client) -> ExitCode:
         judged.schedule,
         time.time(),
     )
-    if how.json:
-        click.echo(json.dumps(verdicts.as_json(shown), indent=1))
-        return shown.exit_code
+    if output.json:
+        click.echo(json.dumps(verdicts.as_json(verdict_view), indent=1))
+        return verdict_view.exit_code
     zone = local_zone()
-    for line in verdicts.lines(shown, zone, name_of(judged.others)):
+    for line in verdicts.lines(verdict_view, zone, name_of(judged.others)):
         click.echo(line)
     if judged.schedule:
         click.echo("Plan")
         for line in verdicts.plan_lines(judged.schedule, zone):
             click.echo(line)
     click.echo("Nothing was submitted (--test-only).")
-    return shown.exit_code
+    return verdict_view.exit_code
 
 
-def _answered(answer: Answer, how: OutputOptions, client: Client) -> ExitCode | int:
+def _answer_submission(answer: Answer, output: OutputOptions, client: Client) -> ExitCode | int:
     request = answer.request
-    if answer.messages and not how.quiet:
+    if answer.messages and not output.quiet:
         click.echo(answer.messages, err=True)
-    shown = _shown(answer)
-    if shown is None:
-        return _held(answer, how)
-    _print_verdict(shown, answer, how)
-    if shown.exit_code is not ExitCode.OK or not how.wait:
-        return shown.exit_code
+    verdict_view = _verdict_view(answer)
+    if verdict_view is None:
+        return _held(answer, output)
+    _print_verdict(verdict_view, answer, output)
+    if verdict_view.exit_code is not ExitCode.OK or not output.wait:
+        return verdict_view.exit_code
     sys.stdout.flush()
     ended = await_end(client, request.slurm_job_id).job
     if ended.state is JobState.COMPLETED:
@@ -192,7 +194,7 @@ def _answered(answer: Answer, how: OutputOptions, client: Client) -> ExitCode | 
     return ended.exit_code or 1
 
 
-def _shown(answer: Answer) -> VerdictView | None:
+def _verdict_view(answer: Answer) -> VerdictView | None:
     if answer.status is None or answer.status.job.verdict is None:
         return None
     verdict = answer.status.job.verdict
@@ -208,27 +210,27 @@ def _shown(answer: Answer) -> VerdictView | None:
     )
 
 
-def _print_verdict(shown: VerdictView, answer: Answer, how: OutputOptions) -> None:
+def _print_verdict(verdict_view: VerdictView, answer: Answer, output: OutputOptions) -> None:
     """The verdict. Standard output begins as sbatch's does, and a job that is not there any more
     is not called submitted: scripts take the id from it."""
-    refused = shown.exit_code is ExitCode.INFEASIBLE
-    if how.json:
-        click.echo(json.dumps(verdicts.as_json(shown), indent=1))
+    refused = verdict_view.exit_code is ExitCode.INFEASIBLE
+    if output.json:
+        click.echo(json.dumps(verdicts.as_json(verdict_view), indent=1))
         return
     if not refused:
-        click.echo(_first_line(answer.request, how))
-    if how.quiet and not refused:
+        click.echo(_first_line(answer.request, output))
+    if output.quiet and not refused:
         return
     others = () if answer.status is None else answer.status.others
-    for line in verdicts.lines(shown, local_zone(), name_of(others)):
-        click.echo(line, err=refused or how.parsable)
+    for line in verdicts.lines(verdict_view, local_zone(), name_of(others)):
+        click.echo(line, err=refused or output.parsable)
 
 
-def _held(answer: Answer, how: OutputOptions) -> ExitCode:
-    """Submitted, but without a verdict: the job stays held, and how to go on is said."""
+def _held(answer: Answer, output: OutputOptions) -> ExitCode:
+    """Submitted, but without a verdict: the job stays held, and the message says how to go on."""
     request, job_id = answer.request, answer.request.slurm_job_id
     registered = answer.status is not None
-    if how.json:
+    if output.json:
         value = {
             "job_id": job_id,
             "name": request.name,
@@ -239,7 +241,7 @@ def _held(answer: Answer, how: OutputOptions) -> ExitCode:
         }
         click.echo(json.dumps(value, indent=1))
     else:
-        click.echo(_first_line(request, how))
+        click.echo(_first_line(request, output))
     sys.stdout.flush()
     if registered:
         complain(
@@ -258,7 +260,7 @@ def _held(answer: Answer, how: OutputOptions) -> ExitCode:
     return ExitCode.NO_ANSWER
 
 
-def _first_line(request: JobRequest, how: OutputOptions) -> str:
-    if how.parsable:
+def _first_line(request: JobRequest, output: OutputOptions) -> str:
+    if output.parsable:
         return str(request.slurm_job_id)
     return f"Submitted batch job {request.slurm_job_id}"

@@ -1,4 +1,4 @@
-"""Throughput curves that a person gives: ``--throughput`` and ``--profile``.
+"""Throughput curves from options: ``--throughput`` and ``--profile``.
 
 A profile NAME is a throughput table ``NAME.csv`` in a profile directory (the user's before the
 site's), or ``TYPE/NAME.csv`` where it was measured on GPUs of that type.
@@ -28,13 +28,13 @@ class StatedCurves:
     source: str
 
 
-def given_throughput(
+def stated_throughput(
     texts: Sequence[tuple[str, str]], gpu_type: str | None, types: Sequence[str]
 ) -> StatedCurves:
     """The curves of ``--throughput`` options.
 
     Args:
-        texts: (``[TYPE=]curve``, where it was given).
+        texts: (``[TYPE=]curve``, where it stands).
         gpu_type: the value of ``--gpu-type``.
         types: the GPU types of the site.
 

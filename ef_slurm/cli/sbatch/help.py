@@ -71,7 +71,7 @@ many GPUs, which nodes or when (--nodes, --gres, --gpus, --ntasks, --nodelist, -
 are ef-slurm's to decide and are refused.
 
 Exit codes
-  0  promised; or waitlisted or best effort, where that was asked for
+  0  promised; or waitlisted or best effort, where that is allowed
   1  Slurm refused (its message is shown)
   2  an option, the script or the configuration is wrong
   3  the deadline cannot be promised; nothing is left in Slurm

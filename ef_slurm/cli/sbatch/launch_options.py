@@ -117,7 +117,7 @@ def launch_settings(options: Sequence[ParsedOption], site: LaunchSettings) -> La
         site: the site's.
 
     Raises:
-        UsageError: a wrong value, with where it was given and what would be valid.
+        UsageError: a wrong value; the text says where it stands and what would be valid.
     """
     names = {option.option.name for option in options}
     settings = site

@@ -1,4 +1,4 @@
-"""From what was asked to what is submitted: the batch script, sbatch's options, the queue's row."""
+"""From options to what is submitted: the batch script, sbatch's options, the queue's row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datetime import tzinfo
 from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.sbatch.curves import StatedCurves, given_throughput, read_profile
+from ef_slurm.cli.sbatch.curves import StatedCurves, read_profile, stated_throughput
 from ef_slurm.cli.sbatch.launch_options import launch_settings
 from ef_slurm.cli.sbatch.options import SCRUBBED_VARIABLES
 from ef_slurm.cli.sbatch.script import Script
@@ -55,21 +55,27 @@ def state_dir_name(name: str, now: float, zone: tzinfo) -> str:
     return f"{stamp}-{word}-{secrets.token_hex(2)}"
 
 
-def curves_of(wanted: SubmissionOptions, config: SiteConfig, types: Sequence[str]) -> StatedCurves:
-    """The throughput curves that were given or named. Raises UsageError."""
-    if wanted.profile is None:
-        return given_throughput(wanted.throughputs, wanted.gpu_type, types)
+def curves_of(
+    requested: SubmissionOptions, config: SiteConfig, types: Sequence[str]
+) -> StatedCurves:
+    """The throughput curves of the options.
+
+    Raises:
+        UsageError: there are none for a GPU type, or they cannot be read.
+    """
+    if requested.profile is None:
+        return stated_throughput(requested.throughputs, requested.gpu_type, types)
     return read_profile(
-        wanted.profile,
+        requested.profile,
         config.jobs.profiles,
-        wanted.global_batch_size,
-        wanted.gpu_type,
+        requested.global_batch_size,
+        requested.gpu_type,
         types,
     )
 
 
 def prepare(
-    wanted: SubmissionOptions,
+    requested: SubmissionOptions,
     script: Script,
     curves: StatedCurves,
     config: SiteConfig,
@@ -88,20 +94,20 @@ def prepare(
     Raises:
         UsageError: the partition is not ef-slurm's, or a value does not fit into a batch script.
     """
-    name = wanted.job_name or script.name
+    name = requested.job_name or script.name
     partition = config.slurm.partition
-    if wanted.partition not in (None, partition):
+    if requested.partition not in (None, partition):
         raise UsageError(
-            f"--partition={wanted.partition}: ef-slurm schedules the partition {partition!r}; "
+            f"--partition={requested.partition}: ef-slurm schedules the partition {partition!r}; "
             "leave the option out, or use sbatch there"
         )
     options = (
         f"--partition={partition}",
         *((f"--reservation={config.slurm.reservation}",) if config.slurm.reservation else ()),
-        f"--time={_limit(wanted, curves, longest, now)}",
-        *wanted.on_command_line,
+        f"--time={_limit(requested, curves, longest, now)}",
+        *requested.on_command_line,
     )
-    text = batch_script(wanted, script, config, state_dir)
+    text = batch_script(requested, script, config, state_dir)
     scrubbed = {k: v for k, v in environment.items() if k not in SCRUBBED_VARIABLES}
     request = JobRequest(
         slurm_job_id=0,
@@ -109,18 +115,20 @@ def prepare(
         uid=os.getuid(),
         name=name,
         submitted=now,
-        kind=wanted.kind,
-        iterations=wanted.iterations,
-        global_batch_size=wanted.global_batch_size,
+        kind=requested.kind,
+        iterations=requested.iterations,
+        global_batch_size=requested.global_batch_size,
         curves=curves.curves,
         curve_source=curves.source,
         state_dir=str(state_dir),
-        deadline=wanted.deadline,
-        grace=wanted.grace,
-        if_infeasible=wanted.if_infeasible,
-        overhead=config.overhead if wanted.overhead is None else Overhead.constant(wanted.overhead),
-        max_gpus=wanted.max_gpus,
-        max_time=wanted.time_limit,
+        deadline=requested.deadline,
+        grace=requested.grace,
+        if_infeasible=requested.if_infeasible,
+        overhead=config.overhead
+        if requested.overhead is None
+        else Overhead.constant(requested.overhead),
+        max_gpus=requested.max_gpus,
+        max_time=requested.time_limit,
         cluster=config.slurm.cluster,
         partition=partition,
     )
@@ -129,26 +137,26 @@ def prepare(
 
 
 def batch_script(
-    wanted: SubmissionOptions, script: Script, config: SiteConfig, state_dir: Path
+    requested: SubmissionOptions, script: Script, config: SiteConfig, state_dir: Path
 ) -> str:
     """The script that sbatch gets.
 
     Raises:
         UsageError: a value does not fit into a batch script, or the site's template is wrong.
     """
-    settings = launch_settings(wanted.launch, config.launch)
+    settings = launch_settings(requested.launch, config.launch)
     try:
         request = LaunchRequest(
             command=script.command(state_dir),
             state_dir=str(state_dir),
-            iterations=wanted.iterations,
-            global_batch_size=wanted.global_batch_size,
+            iterations=requested.iterations,
+            global_batch_size=requested.global_batch_size,
             torchrun=script.torchrun,
-            job_name=wanted.job_name or script.name,
-            deadline=wanted.deadline,
-            cpus_per_gpu=wanted.cpus_per_gpu,
-            sbatch_options=wanted.in_script,
-            max_batch_per_gpu=wanted.max_batch_per_gpu,
+            job_name=requested.job_name or script.name,
+            deadline=requested.deadline,
+            cpus_per_gpu=requested.cpus_per_gpu,
+            sbatch_options=requested.in_script,
+            max_batch_per_gpu=requested.max_batch_per_gpu,
             settings=settings,
         )
         return render(request)
@@ -163,17 +171,17 @@ _PLACES = {"command": "the command", "sbatch_options": "#SBATCH"}
 """Where what is no option of its own comes from."""
 
 
-def _limit(wanted: SubmissionOptions, curves: StatedCurves, longest: float, now: float) -> str:
-    """Slurm's time limit: the person's, or one that no plan can need, within the partition's.
+def _limit(requested: SubmissionOptions, curves: StatedCurves, longest: float, now: float) -> str:
+    """Slurm's time limit: the user's, or one that no plan can need, within the partition's.
 
     A limit is a bound for Slurm, not the plan: a job that a node failure delays past its deadline
     must not be killed at it.
     """
-    if wanted.time_limit is not None:
-        return format_duration(wanted.time_limit)
-    if wanted.deadline is not None:
-        need = 1.5 * (wanted.deadline + wanted.grace - now)
+    if requested.time_limit is not None:
+        return format_duration(requested.time_limit)
+    if requested.deadline is not None:
+        need = 1.5 * (requested.deadline + requested.grace - now)
     else:
         slowest = min(curve.points[0][1] for _, curve in curves.curves)
-        need = 2.0 * wanted.iterations / slowest
+        need = 2.0 * requested.iterations / slowest
     return format_duration(min(whole_minutes(need + _LEAST_MARGIN), longest))

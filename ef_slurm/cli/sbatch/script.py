@@ -19,21 +19,21 @@ COPY_NAME = "script"
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What the person named.
+    """What is to be run.
 
     Args:
-        name: the job's name unless another is given (sbatch(1), --job-name).
+        name: the job's name unless there is another (sbatch(1), --job-name).
         words: the command; for a batch script only its arguments.
         torchrun: whether it is a Python script that torchrun starts, one rank per GPU.
         text: of a batch script, which is copied as sbatch does; None for what runs in place.
-        given: the options of its directives.
+        options: of its directives.
     """
 
     name: str
     words: tuple[str, ...]
     torchrun: bool
     text: str | None = None
-    given: tuple[ParsedOption, ...] = ()
+    options: tuple[ParsedOption, ...] = ()
 
     def command(self, state_dir: Path) -> tuple[str, ...]:
         """What the job runs."""
@@ -55,7 +55,7 @@ def from_text(text: str, name: str = "sbatch") -> Script:
     """
     if not text.startswith("#!"):
         raise UsageError(_NOT_A_SCRIPT.format(name="standard input"))
-    return Script(name, (), torchrun=False, text=text, given=directives(text, "standard input"))
+    return Script(name, (), torchrun=False, text=text, options=directives(text, "standard input"))
 
 
 def from_words(words: Sequence[str]) -> Script:
@@ -78,12 +78,12 @@ def from_words(words: Sequence[str]) -> Script:
     if content.startswith(b"\x7fELF"):
         return Script(path.name, (absolute, *arguments), torchrun=False)
     text = content.decode("utf-8", "replace")
-    given = directives(text, named)
+    options = directives(text, named)
     if is_python(named):
-        return Script(path.name, (absolute, *arguments), torchrun=True, given=given)
+        return Script(path.name, (absolute, *arguments), torchrun=True, options=options)
     if not text.startswith("#!"):
         raise UsageError(_NOT_A_SCRIPT.format(name=named))
-    return Script(path.name, tuple(arguments), torchrun=False, text=text, given=given)
+    return Script(path.name, tuple(arguments), torchrun=False, text=text, options=options)
 
 
 _NOT_A_SCRIPT = (
@@ -98,19 +98,19 @@ def directives(text: str, name: str) -> tuple[ParsedOption, ...]:
     Raises:
         UsageError: an option that is wrong there, or an ``#EF`` line that comes too late.
     """
-    given: list[ParsedOption] = []
+    options: list[ParsedOption] = []
     commands = False
     for number, line in enumerate(text.splitlines(), start=1):
         where = f"{name}:{number}"
         if line.startswith("#SBATCH") and not commands:
-            given += _directive(line, "#SBATCH", SLURM_OPTIONS, where)
+            options += _directive(line, "#SBATCH", SLURM_OPTIONS, where)
         elif line.startswith("#EF "):
             if commands:
                 raise UsageError(f"{where}: an #EF line must stand before the first command")
-            given += _directive(line, "#EF", EF_OPTIONS, where)
+            options += _directive(line, "#EF", EF_OPTIONS, where)
         elif line.strip() and not line.lstrip().startswith("#"):
             commands = True
-    return tuple(given)
+    return tuple(options)
 
 
 def _directive(line: str, mark: str, options: Options, where: str) -> list[ParsedOption]:
@@ -118,10 +118,10 @@ def _directive(line: str, mark: str, options: Options, where: str) -> list[Parse
         words = shlex.split(line.removeprefix(mark), comments=True)
     except ValueError as error:
         raise UsageError(f"{where}: {line.strip()}: {error}") from None
-    given, rest = options.parse(words, where)
+    parsed, rest = options.parse(words, where)
     if rest:
         raise UsageError(f"{where}: {rest[0]!r} is no option of {mark}")
-    for option in given:
+    for option in parsed:
         if option.option.name in NOT_IN_SCRIPTS:
             raise UsageError(f"{where}: {option.option.flag} belongs on the command line")
-    return given
+    return parsed

@@ -1,4 +1,4 @@
-"""What a person asked ef-sbatch for: the options of command line and script, checked and typed."""
+"""The options of command line and script, checked and typed."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Mode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SubmissionOptions:
-    """One submission as it was asked for. Times are UTC epoch seconds, durations seconds.
+    """One submission. Times are UTC epoch seconds, durations seconds.
 
     Args:
-        throughputs: (``[TYPE=]curve``, where it was given).
+        throughputs: (``[TYPE=]curve``, where it stands).
         time_limit: of ``--time``; None for none or UNLIMITED.
         on_command_line: sbatch's options of the command line, to be passed on.
         in_script: those of ``#SBATCH`` lines.
@@ -68,7 +68,7 @@ class SubmissionOptions:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """How ef-sbatch itself is to behave."""
+    """What ef-sbatch does and prints."""
 
     mode: Mode = Mode.SUBMIT
     json: bool = False
@@ -82,9 +82,9 @@ class OutputOptions:
 class _Values:
     """The last value of each option."""
 
-    def __init__(self, given: Iterable[ParsedOption]) -> None:
+    def __init__(self, options: Iterable[ParsedOption]) -> None:
         self._last: dict[str, ParsedOption] = {}
-        self.all = tuple(given)
+        self.all = tuple(options)
         for option in self.all:
             self._last[option.option.name] = option
 
@@ -144,7 +144,7 @@ def submission_options(
 
     Raises:
         UsageError: an option of sbatch that ef-slurm owns, a wrong or missing value, or options
-            that exclude each other; with where it was given.
+            that exclude each other; the text says where it stands.
     """
     for option in (*script, *command_line):
         refused = REFUSED.get(option.option.name)
@@ -254,8 +254,8 @@ def _needed(values: _Values, name: str, what: str) -> int:
     return number
 
 
-def _passed(given: Sequence[ParsedOption]) -> tuple[str, ...]:
-    return tuple(option.text for option in given if option.option.name in PASSED_NAMES)
+def _passed(options: Sequence[ParsedOption]) -> tuple[str, ...]:
+    return tuple(option.text for option in options if option.option.name in PASSED_NAMES)
 
 
 def _whole(text: str) -> int:

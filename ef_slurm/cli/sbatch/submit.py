@@ -2,7 +2,7 @@
 
 1. The state directory is made, with a copy of the batch script.
 2. sbatch takes the script, held, as the user. Nothing can start it now but ef-slurm.
-3. The row is written down in the state directory, then given to the queue.
+3. The row is written down in the state directory, then registered in the queue.
 4. The verdict is awaited. A rejected job's Slurm job is cancelled.
 
 What fails before 3 leaves nothing behind. If the queue cannot be reached in 3 or 4 the job stays
@@ -39,7 +39,7 @@ from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import Submission
 
 REQUEST_NAME = "request.json"
-"""What was asked for, in the job's state directory."""
+"""The job's request, in its state directory."""
 
 RETRY_SECONDS = 5.0
 """Between two attempts to reach the daemon while a job's end is awaited."""
@@ -69,8 +69,8 @@ class Answer:
         return self.status.job.verdict.outcome
 
 
-def submit(prepared: Prepared, client: Client, slurm: Slurm, patience: float) -> Answer:
-    """Submit, register, and await the verdict for `patience` seconds.
+def submit(prepared: Prepared, client: Client, slurm: Slurm, timeout: float) -> Answer:
+    """Submit, register, and await the verdict for `timeout` seconds.
 
     Raises:
         SlurmError: Slurm refused; nothing is left behind.
@@ -99,14 +99,14 @@ def submit(prepared: Prepared, client: Client, slurm: Slurm, patience: float) ->
         file = prepared.state_dir / REQUEST_NAME
         registration = Register(request, _batch_script(prepared.submission))
         write_atomic(file, json.dumps(encode(registration), indent=1) + "\n")
-        answer = _register(registration, client, slurm, patience)
+        answer = _register(registration, client, slurm, timeout)
     except BaseException:
         _undo(request, slurm)
         raise
     return replace(answer, messages=submitted.messages)
 
 
-def resume(state_dir: Path, client: Client, slurm: Slurm, patience: float) -> Answer:
+def resume(state_dir: Path, client: Client, slurm: Slurm, timeout: float) -> Answer:
     """Go on with a submission that could not be registered.
 
     Raises:
@@ -119,7 +119,7 @@ def resume(state_dir: Path, client: Client, slurm: Slurm, patience: float) -> An
         raise UsageError(f"{file}: {error.strerror}: no submission to go on with") from None
     except (ValueError, DecodeError) as error:
         raise UsageError(f"{file}: {error}") from None
-    return _register(registration, client, slurm, patience)
+    return _register(registration, client, slurm, timeout)
 
 
 def _batch_script(submission: Submission) -> BatchScript:
@@ -152,14 +152,14 @@ def _make_state_dir(prepared: Prepared) -> None:
         os.umask(before)
 
 
-def _register(registration: Register, client: Client, slurm: Slurm, patience: float) -> Answer:
+def _register(registration: Register, client: Client, slurm: Slurm, timeout: float) -> Answer:
     request = registration.job
     try:
         expect(Registered, client.ask(registration))
     except (UnreachableError, QueueError) as error:
         return Answer(request, None, str(error))
     try:
-        status = await_status(client, request.slurm_job_id, Until.VERDICT, patience)
+        status = await_status(client, request.slurm_job_id, Until.VERDICT, timeout)
     except (UnreachableError, QueueError) as error:
         return Answer(request, None, str(error))
     except KeyboardInterrupt:
@@ -170,7 +170,7 @@ def _register(registration: Register, client: Client, slurm: Slurm, patience: fl
         raise
     answer = Answer(request, status)
     if answer.outcome is None:
-        return replace(answer, problem=f"no verdict within {patience:.0f} s: is ef-schedd running?")
+        return replace(answer, problem=f"no verdict within {timeout:.0f} s: is ef-schedd running?")
     if answer.outcome is Outcome.REJECTED:
         _undo(request, slurm)
     return answer

@@ -24,7 +24,7 @@ class VerdictView:
     """A verdict with what belongs to it.
 
     Args:
-        request: what was asked for.
+        request: the job.
         at: when it was judged.
         schedule: the plan that comes with it.
     """

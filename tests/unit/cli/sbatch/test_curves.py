@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.sbatch.curves import given_throughput, read_profile
+from ef_slurm.cli.sbatch.curves import read_profile, stated_throughput
 from ef_slurm.formats.throughput import read_throughputs
 from ef_slurm.model import ThroughputCurve
 
@@ -14,18 +14,18 @@ TABLE = "global_batch_size,1,2,4\n32,10,18,30\n64,6,11,\n"
 
 def test_a_wrong_curve_says_where_it_was_given() -> None:
     with pytest.raises(UsageError) as error:
-        given_throughput([("1:2,3:4", "job.sh:4: --throughput")], None, ("gpu",))
+        stated_throughput([("1:2,3:4", "job.sh:4: --throughput")], None, ("gpu",))
     assert str(error.value).startswith("job.sh:4: --throughput: '3' is not a number of GPUs")
 
 
 def test_the_only_type_needs_no_name() -> None:
-    assert given_throughput((("1:2", "w"),), None, ("gpu",)).curves == (
+    assert stated_throughput((("1:2", "w"),), None, ("gpu",)).curves == (
         ("gpu", ThroughputCurve.of({1: 2.0})),
     )
 
 
 def test_curves_by_type() -> None:
-    given = given_throughput((("t4=1:2", "w"), ("a100=1:5,2:9", "w")), None, ("a100", "t4"))
+    given = stated_throughput((("t4=1:2", "w"), ("a100=1:5,2:9", "w")), None, ("a100", "t4"))
     assert [kind for kind, _ in given.curves] == ["a100", "t4"]
     assert given.source == "--throughput"
 
@@ -42,7 +42,7 @@ def test_curves_by_type() -> None:
 )
 def test_wrong_types(texts: tuple[str, ...], gpu_type: str | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        given_throughput([(text, "w") for text in texts], gpu_type, ("a100", "t4"))
+        stated_throughput([(text, "w") for text in texts], gpu_type, ("a100", "t4"))
 
 
 def test_a_profile(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def test_a_python_script_runs_where_it_is(tmp_path: Path) -> None:
     script = from_words([str(path), "--lr", "0.1"])
     assert script.torchrun
     assert script.command(Path("/state")) == (str(path), "--lr", "0.1")
-    assert [option.where for option in script.given] == [f"{path}:1"]
+    assert [option.where for option in script.options] == [f"{path}:1"]
     assert script.name == "train me.py"
 
 
@@ -53,7 +53,7 @@ def test_wrap() -> None:
 
 def test_standard_input() -> None:
     script = from_text("#!/bin/sh\n#EF --iterations=3\ntrue\n")
-    assert (script.name, script.given[0].where) == ("sbatch", "standard input:2")
+    assert (script.name, script.options[0].where) == ("sbatch", "standard input:2")
 
 
 @pytest.mark.parametrize("text", ["", "echo no shebang\n"])

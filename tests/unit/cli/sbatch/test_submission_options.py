@@ -20,46 +20,46 @@ NOW = 1_700_000_000.0
 BASE = ("--deadline=+1h", "--iterations=100", "--global-batch-size=64", "--throughput=1:2.0")
 
 
-def ask(*words: str, script: str = "") -> SubmissionOptions:
-    given, rest = ALL_OPTIONS.parse(words, "command line")
+def request(*words: str, script: str = "") -> SubmissionOptions:
+    parsed, rest = ALL_OPTIONS.parse(words, "command line")
     assert not rest
-    return submission_options(given, directives(script, "job.sh"), NOW, UTC)
+    return submission_options(parsed, directives(script, "job.sh"), NOW, UTC)
 
 
 def test_a_deadline_job() -> None:
-    wanted = ask(*BASE)
-    assert (wanted.kind, wanted.deadline) == (JobKind.DEADLINE, NOW + 3600)
-    assert (wanted.iterations, wanted.global_batch_size) == (100, 64)
-    assert wanted.if_infeasible is IfInfeasible.REJECT
-    assert wanted.throughputs == (("1:2.0", "command line: --throughput"),)
+    requested = request(*BASE)
+    assert (requested.kind, requested.deadline) == (JobKind.DEADLINE, NOW + 3600)
+    assert (requested.iterations, requested.global_batch_size) == (100, 64)
+    assert requested.if_infeasible is IfInfeasible.REJECT
+    assert requested.throughputs == (("1:2.0", "command line: --throughput"),)
 
 
 @pytest.mark.parametrize(("option", "grace"), [("--soft", 900.0), ("--soft=10m", 600.0)])
 def test_soft(option: str, grace: float) -> None:
-    wanted = ask(*BASE, option)
-    assert (wanted.kind, wanted.grace) == (JobKind.SOFT_DEADLINE, grace)
+    requested = request(*BASE, option)
+    assert (requested.kind, requested.grace) == (JobKind.SOFT_DEADLINE, grace)
 
 
 def test_best_effort() -> None:
-    wanted = ask("--best-effort", *BASE[1:])
-    assert (wanted.kind, wanted.deadline) == (JobKind.BEST_EFFORT, None)
+    requested = request("--best-effort", *BASE[1:])
+    assert (requested.kind, requested.deadline) == (JobKind.BEST_EFFORT, None)
 
 
 def test_the_rest() -> None:
-    wanted = ask(
+    requested = request(
         *BASE, "--if-infeasible=wait", "--max-gpus=8", "--overhead=12.5", "--gpu-type=a100",
         "--state-dir=/shared/x", "-J", "bert", "--time=2:00:00",
         "--cpus-per-gpu=4", "--max-batch-per-gpu=16", "-A", "acct",
     )  # fmt: skip
-    assert wanted.if_infeasible is IfInfeasible.WAIT
-    assert (wanted.max_gpus, wanted.overhead, wanted.gpu_type) == (8, 12.5, "a100")
-    assert wanted.state_dir == Path("/shared/x")
-    assert (wanted.job_name, wanted.time_limit, wanted.cpus_per_gpu) == ("bert", 7200.0, 4)
-    assert (wanted.max_batch_per_gpu, wanted.on_command_line) == (16, ("--account=acct",))
+    assert requested.if_infeasible is IfInfeasible.WAIT
+    assert (requested.max_gpus, requested.overhead, requested.gpu_type) == (8, 12.5, "a100")
+    assert requested.state_dir == Path("/shared/x")
+    assert (requested.job_name, requested.time_limit, requested.cpus_per_gpu) == ("bert", 7200.0, 4)
+    assert (requested.max_batch_per_gpu, requested.on_command_line) == (16, ("--account=acct",))
 
 
 def test_unlimited_time_is_no_bound() -> None:
-    assert ask(*BASE, "--time=UNLIMITED").time_limit is None
+    assert request(*BASE, "--time=UNLIMITED").time_limit is None
 
 
 SCRIPT = """#!/bin/bash
@@ -74,25 +74,25 @@ python train.py
 
 
 def test_a_script_with_directives() -> None:
-    wanted = ask(script=SCRIPT)
-    assert (wanted.job_name, wanted.time_limit) == ("bert", 3600.0)
-    assert (wanted.deadline, wanted.iterations) == (NOW + 7200, 7)
-    assert (wanted.in_script, wanted.on_command_line) == (("--account=nlp",), ())
+    requested = request(script=SCRIPT)
+    assert (requested.job_name, requested.time_limit) == ("bert", 3600.0)
+    assert (requested.deadline, requested.iterations) == (NOW + 7200, 7)
+    assert (requested.in_script, requested.on_command_line) == (("--account=nlp",), ())
 
 
 def test_the_command_line_wins() -> None:
-    wanted = ask("--iterations=9", "--deadline=+3h", "--throughput=1:5", script=SCRIPT)
-    assert (wanted.iterations, wanted.deadline) == (9, NOW + 3 * 3600)
-    assert [text for text, _ in wanted.throughputs] == ["1:5"]
+    requested = request("--iterations=9", "--deadline=+3h", "--throughput=1:5", script=SCRIPT)
+    assert (requested.iterations, requested.deadline) == (9, NOW + 3 * 3600)
+    assert [text for text, _ in requested.throughputs] == ["1:5"]
 
 
 def test_best_effort_on_the_command_line_replaces_the_scripts_deadline() -> None:
-    assert ask("--best-effort", script=SCRIPT).kind is JobKind.BEST_EFFORT
+    assert request("--best-effort", script=SCRIPT).kind is JobKind.BEST_EFFORT
 
 
 def test_a_profile_on_the_command_line_replaces_the_scripts_curve() -> None:
-    wanted = ask("--profile=bert", script=SCRIPT)
-    assert (wanted.profile, wanted.throughputs) == ("bert", ())
+    requested = request("--profile=bert", script=SCRIPT)
+    assert (requested.profile, requested.throughputs) == ("bert", ())
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
@@ -100,14 +100,14 @@ def test_owned_options_are_refused_with_what_to_use(name: str) -> None:
     option, sentence = REFUSED[name]
     word = option.flag if option.takes.value == "nothing" else f"{option.flag}=1"
     with pytest.raises(UsageError) as error:
-        ask(*BASE, word)
+        request(*BASE, word)
     assert str(error.value) == f"command line: {option.flag}: {sentence}"
     assert error.value.code is ExitCode.USAGE
 
 
 def test_owned_options_in_a_script_name_the_line() -> None:
     with pytest.raises(UsageError, match=r"^job.sh:2: --nodes: ef-slurm chooses the nodes"):
-        ask(*BASE, script="#!/bin/sh\n#SBATCH -N 4\n")
+        request(*BASE, script="#!/bin/sh\n#SBATCH -N 4\n")
 
 
 @pytest.mark.parametrize(
@@ -136,21 +136,21 @@ def test_owned_options_in_a_script_name_the_line() -> None:
 )
 def test_errors(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError) as error:
-        ask(*words)
+        request(*words)
     assert message in str(error.value)
 
 
-def test_manner() -> None:
-    given, _ = ALL_OPTIONS.parse(
+def test_output_options() -> None:
+    parsed, _ = ALL_OPTIONS.parse(
         ("--test-only", "--json", "--verdict-timeout=2", "--config=/x"), "command line"
     )
-    how = output_options(given)
-    assert (how.mode, how.json, how.wait) == (Mode.TEST_ONLY, True, False)
-    assert (how.verdict_timeout, how.config) == (2.0, Path("/x"))
+    output = output_options(parsed)
+    assert (output.mode, output.json, output.wait) == (Mode.TEST_ONLY, True, False)
+    assert (output.verdict_timeout, output.config) == (2.0, Path("/x"))
 
 
 @pytest.mark.parametrize("words", [("--test-only", "--dry-run"), ("--json", "--parsable")])
-def test_manners_that_exclude_each_other(words: tuple[str, str]) -> None:
-    given, _ = ALL_OPTIONS.parse(words, "command line")
+def test_output_options_that_exclude_each_other(words: tuple[str, str]) -> None:
+    parsed, _ = ALL_OPTIONS.parse(words, "command line")
     with pytest.raises(UsageError, match="give one of them"):
-        output_options(given)
+        output_options(parsed)

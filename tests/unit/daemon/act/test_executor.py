@@ -24,7 +24,7 @@ from ef_slurm.daemon.act.steps import (
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.model import Intent, IntentState, JobState
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmUnavailableError
-from ef_slurm.slurm.types import HoldKind, JobBaseState
+from ef_slurm.slurm.types import HoldKind, JobBaseState, SignalTarget
 from tests.fakes.memory_slurm import MemorySlurm
 from tests.unit.daemon.make import (
     FOUR_NODES,
@@ -165,3 +165,24 @@ def test_a_time_limit_counts_from_the_first_start(world: World) -> None:
     after = actor(world).execute(started, status, Update(TWO_NODES), "test")
     assert isinstance(after, JobStatus)
     assert after.slurm.requested.time_limit == 1800.0
+
+
+@pytest.mark.parametrize(
+    ("reported", "sent"), [("USR2", ["USR2"]), ("URG", ["URG"]), ("KILL", []), ("URG; rm", [])]
+)
+def test_only_a_signal_that_the_launch_knows_is_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch, reported: str, sent: list[str]
+) -> None:
+    """The report is the user's own: whatever it says, nothing but these can come of it."""
+    signals: list[str] = []
+
+    def note(_job_id: int, signal: str, target: SignalTarget) -> None:
+        assert target is SignalTarget.STEPS
+        signals.append(signal)
+
+    job = world.submit(1000, deadline=600.0)
+    status = running(TWO_NODES, launch=launch(stop_signal=reported))
+    monkeypatch.setattr(world.slurm, "signal", note)
+    monkeypatch.setattr(world.bench, "order", lambda _job, _order: None)
+    assert isinstance(actor(world).execute(job, status, OrderStop(1), "test"), JobStatus)
+    assert signals == sent
