@@ -306,13 +306,21 @@ def test_a_silent_node_is_not_the_commands_failure(start: Start) -> None:
     assert "a node does not answer" in script.log.read_text()
 
 
-def test_term_lets_the_step_end_by_itself(start: Start) -> None:
-    script = start('trap "sleep 1; exit 75" TERM; while :; do sleep 0.1; done')
+def test_term_lets_the_step_end_by_itself(start: Start, tmp_path: Path) -> None:
+    """Slurm sends it to every process of the batch step; what the launch saves then counts."""
+    script = start(
+        'trap "sleep 1; touch saved; exit 75" TERM; touch ready; while :; do sleep 0.1; done'
+    )
     script.until(LaunchState.RUNNING)
-    time.sleep(0.5)
+    end = time.monotonic() + 60
+    while not (tmp_path / "ready").exists() and time.monotonic() < end:
+        time.sleep(0.02)
     os.killpg(script.process.pid, signal.SIGTERM)
+    launch = script.until(LaunchState.INTERRUPTED)
+    assert (tmp_path / "saved").exists(), "reported as interrupted before the step had ended"
+    assert launch.exit_code == 143
     assert script.end() == 143
-    assert script.until(LaunchState.INTERRUPTED).exit_code == 143
+    assert not list(script.state.path.glob(".exit*"))
 
 
 def test_term_while_waiting(start: Start) -> None:
