@@ -52,6 +52,11 @@ def resumed_at(job: TrainingJob, generation: int) -> int:
     return int(next(e["iteration"] for e in record if e["generation"] == generation))
 
 
+def last_iteration(job: TrainingJob) -> int:
+    """The furthest that any launch has come."""
+    return max(int(entry["iteration"]) for entry in job.record())
+
+
 def seconds_done_again(job: TrainingJob, generation: int) -> float:
     """How long the launch before this one had trained beyond the point that it resumed at."""
     resumed = resumed_at(job, generation)
@@ -98,6 +103,8 @@ def test_killed_at_random_instants(job: TrainingJob) -> None:
         assert resumed_at(job, generation) >= saved, "a durable checkpoint was not used"
         again = seconds_done_again(job, generation)
         print(f"{kind} killed{' while saving' * saving}: {again:.1f} s trained again")
+    # Beyond all that was done and lost: what is compared in the end is the whole record.
+    job.wait_for_iteration(last_iteration(job) + 1)
     progress = job.stop()
     assert progress["phase"] == "stopped"
     job.verify_checkpoints()
@@ -112,7 +119,7 @@ def test_requeued_by_hand(job: TrainingJob) -> None:
     job.wait_for_launch("interrupted")
     progress = job.read("progress.json")
     assert (progress["phase"], progress["exit_code"]) == ("stopped", 75)
-    job.wait_for_state("PENDING")
+    job.wait_for_requeue()
     job.scontrol("update", f"jobid={job.job_id}", "StartTime=now")
     job.wait_for_launch("finished")
     record = job.record()

@@ -153,6 +153,12 @@ class TrainingJob:
     def wait_for_state(self, state: str, timeout: float = 180) -> dict[str, str]:
         return self.cluster.wait_for_state(self.job_id, state, timeout=timeout)
 
+    def wait_for_requeue(self) -> None:
+        """Wait until a requeued job may start again: not within the second in which it ended, when
+        Slurm now and then takes the new run for the old one and ends it."""
+        self.wait_for_state("PENDING")
+        time.sleep(1.1)
+
     def stop(self) -> dict[str, Any]:
         """Order to stop; what the training reports when no process of it is left."""
         generation = self.order("stop")
@@ -164,7 +170,7 @@ class TrainingJob:
         """Requeue into another shape and start; the job is running or waiting."""
         job = str(self.job_id)
         self.scontrol("requeuehold", job)
-        self.wait_for_state("PENDING")
+        self.wait_for_requeue()
         self.scontrol(
             "update",
             f"jobid={job}",
@@ -174,7 +180,6 @@ class TrainingJob:
             f"TresPerNode=gres:gpu:{gpus}",
             "StartTime=now",
         )
-        time.sleep(1.1)  # never start within the second of the end: see Requeue in Slurm's facts
         self.scontrol("release", job)
 
 
