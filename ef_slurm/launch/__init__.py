@@ -1,6 +1,6 @@
-"""From a request to a batch script: ``LaunchRequest`` and the pure function ``render``.
+"""From a request to a batch script: `LaunchRequest` and the pure function `render`.
 
-``docs/templates.md`` describes the template's blocks and variables.
+`docs/templates.md` describes the template's blocks and variables.
 """
 
 from ef_slurm.launch.render import TemplateProblemError, render

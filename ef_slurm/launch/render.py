@@ -19,7 +19,7 @@ from ef_slurm.model import LaunchSettings
 from ef_slurm.resources import templates_dir
 
 TEMPLATE = "torchrun.sbatch.j2"
-"""The shipped template; a site's own extends ``default/`` followed by this name."""
+"""The shipped template; a site's own extends `default/` followed by this name."""
 
 
 class TemplateProblemError(ValueError):

@@ -14,7 +14,7 @@ class LaunchRequest:
     has.
 
     Args:
-        command: the training script and its arguments (``torchrun=True``) or any command.
+        command: the training script and its arguments (`torchrun=True`) or any command.
         state_dir: absolute path on a shared file system.
         iterations: of the whole training.
         global_batch_size: samples per iteration over all ranks.
@@ -23,7 +23,7 @@ class LaunchRequest:
         job_name: as Slurm shows it.
         deadline: UTC epoch seconds; None for a best-effort job.
         cpus_per_gpu: CPUs that come with each GPU; None for the partition's default.
-        sbatch_options: further options of sbatch, each as one word: ``--account=nlp``.
+        sbatch_options: further options of sbatch, each as one word: `--account=nlp`.
         max_batch_per_gpu: samples that fit into one GPU's memory.
         settings: how the command is started.
 

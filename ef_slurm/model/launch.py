@@ -42,16 +42,16 @@ class LaunchSettings:
     Args:
         template: the site's own template of the batch script; None for the shipped one.
         python: the interpreter that runs torchrun, found in the job's environment.
-        modules: environment modules to load, after ``module purge``.
+        modules: environment modules to load, after `module purge`.
         conda_env: name or path of a conda environment to activate; "" for none.
         venv: directory of a Python virtual environment to activate.
         container_runtime: what runs containers here; None where nothing does.
         container_image: what the command runs in, in the runtime's own notation; "" for the node
             itself.
-        container_mounts: ``/source[:/target[:flags]]``; the state directory and the working
+        container_mounts: `/source[:/target[:flags]]`; the state directory and the working
             directory are always there.
         environment: variables of the command, set last: they win over modules and templates.
-        srun_options: further options of srun, each as one word: ``--mpi=none``.
+        srun_options: further options of srun, each as one word: `--mpi=none`.
         torchrun_options: further options of torchrun, each as one word.
         checkpoint_interval: seconds between periodic checkpoints.
         keep_checkpoints: how many of the newest checkpoints are kept.
@@ -159,7 +159,7 @@ _RESERVED_VARIABLES = re.compile(
 def check_text(name: str, text: str, allowed: str = "") -> None:
     """Refuse what cannot stand in a batch script.
 
-    A line break would end an ``#SBATCH`` line, a NUL cannot be passed to a command at all, and
+    A line break would end an `#SBATCH` line, a NUL cannot be passed to a command at all, and
     bytes of another encoding cannot be written into a script.
 
     Args:
