@@ -160,7 +160,11 @@ class MiniSlurm:
         return f"{self.shared}/home/{user}"
 
     def write(self, path: str, text: str, *, user: str) -> str:
-        """Write a file as a user; relative paths lie in his home. Returns the full path."""
+        """Write a file as a user; relative paths lie in the user's home.
+
+        Returns:
+            The full path.
+        """
         full = path if path.startswith("/") else f"{self.home(user)}/{path}"
         self.run(
             ["bash", "-c", 'mkdir -p "$(dirname "$0")" && cat > "$0"', full], user=user, stdin=text

@@ -135,7 +135,7 @@ def wait_until_ready(cluster: Cluster, engine: Engine) -> None:
 
 
 def account_commands() -> str:
-    """Each user has an account of his own; ef-slurm's user is a Slurm operator."""
+    """Each user has their own account; ef-slurm's user is a Slurm operator."""
     add = "sacctmgr -i -Q add"
     lines = ["sacctmgr -n show cluster | grep -q ."]
     for user in USERS:

@@ -61,7 +61,7 @@ def scope_of(config: SiteConfig) -> ResourceScope:
 def settings_of(config: SiteConfig, *, advisory: bool = False) -> Settings:
     """The scheduler's settings."""
     timers = config.timers
-    # Only an operator's hold keeps an owner from releasing his job.
+    # Only an operator's hold keeps an owner from releasing their job.
     operator = config.daemon.serves is Serves.EVERYONE
     return Settings(
         scope=scope_of(config),

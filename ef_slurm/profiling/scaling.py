@@ -3,12 +3,12 @@
 Three models of the seconds of one iteration on n GPUs are fitted, with coefficients that cannot be
 negative and relative errors that count alike:
 
-* Amdahl's ``a + b/n``: too fast where communication grows with n;
-* ``b/n + c log2 n``: too slow where it does not;
-* Ernest's ``a + b/n + c log2 n + d n`` (Venkataraman et al., NSDI 2016), whose last term lets a
+* Amdahl's `a + b/n`: too fast where communication grows with n;
+* `b/n + c log2 n`: too slow where it does not;
+* Ernest's `a + b/n + c log2 n + d n` (Venkataraman et al., NSDI 2016), whose last term lets a
   curve fall behind its peak, as a fifth to a half of the published ones do.
 
-The *median* value is the geometric mean of the first two, joined by ``a + b/n + c log2 n`` as soon
+The *median* value is the geometric mean of the first two, joined by `a + b/n + c log2 n` as soon
 as three sizes tell its terms apart. The *pessimistic* value is the slowest of all of them, and
 
 * between two measured sizes no more than the straight line through both on logarithmic axes, below

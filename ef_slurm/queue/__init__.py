@@ -1,8 +1,8 @@
 """The queue: jobs, promises, plans, intents and events in one SQLite file on a local disk.
 
 In come values of the model, out come the same; begin with `store`, the whole as one object.
-`schema` has the tables and their migrations, `transitions` the life of a job, `queries` the
-questions that commands ask.
+`migrations` has the tables, `transitions` the life of a job, `queries` the questions that commands
+ask.
 """
 
 from ef_slurm.queue.owner import DaemonLock

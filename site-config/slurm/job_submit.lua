@@ -3,8 +3,8 @@ job_submit plugin for a site that runs ef-slurm.
 
 In ef-slurm's partition every job starts held and only ef-slurm's release starts it. Its owner can
 neither start nor reshape it behind the daemon's back (holding, requeueing and cancelling it stay
-his right: the daemon follows). When he releases it, it stays held, and a comment tells the daemon
-that a job that its owner had held may go on. A plain sbatch, srun or salloc there is refused with
+their right: the daemon follows). When they release it, it stays held, and a comment tells the
+daemon that a job that its owner had held may go on. A plain sbatch, srun or salloc there is refused with
 a sentence that points to ef-sbatch.
 
 Copy it beside slurm.conf on the host of slurmctld, set the two names below, and add to slurm.conf

@@ -79,7 +79,7 @@ class Watch(threading.Thread):
 
 
 def indices(gres: str) -> list[int]:
-    """GPU indices of ``gpu:3(IDX:0-1,3)``."""
+    """GPU indices of `gpu:3(IDX:0-1,3)`."""
     found: list[int] = []
     for part in gres.partition("IDX:")[2].rstrip(")").split(","):
         first, _, last = part.partition("-")

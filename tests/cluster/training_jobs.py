@@ -39,7 +39,7 @@ class TrainingJob:
 
     cluster: MiniSlurm
     directory: str
-    """On the shared directory; made by ``submit``."""
+    """On the shared directory; made by `submit`."""
     job_id: int = 0
 
     @property

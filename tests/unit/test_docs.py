@@ -305,3 +305,40 @@ def test_the_tables_of_the_queue_exist(tmp_path: Path) -> None:
     }
     assert named
     assert named <= {row["name"] for row in rows}
+
+
+# --- words
+
+
+def texts() -> Iterator[Path]:
+    """Every file of the project that people read."""
+    folders = ("ef_slurm", "templates", "site-config", "docker", "tests", "docs")
+    kinds = (".py", ".j2", ".lua", ".toml", ".md", ".conf", ".service", ".example", ".sh")
+    yield from DOCUMENTS
+    for folder in folders:
+        yield from (f for f in sorted((TOP / folder).rglob("*")) if f.suffix in kinds)
+
+
+def test_a_user_is_they() -> None:
+    pronoun = re.compile(r"\b(?:[Hh]e|[Hh]is|[Hh]im|[Hh]imself|[Ss]he|[Hh]ers?)\b")
+    for path in texts():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if path != Path(__file__):
+                assert not pronoun.search(line), f"{path.relative_to(TOP)}:{number}: {line.strip()}"
+
+
+def docstrings(path: Path) -> Iterator[str]:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, kinds) and (text := ast.get_docstring(node)):
+            yield text
+
+
+@pytest.mark.parametrize("folder", ["ef_slurm", "docker", "templates", "tests"])
+def test_docstrings_have_one_dialect(folder: str) -> None:
+    """Google's sections, single backticks."""
+    for path in sorted((TOP / folder).rglob("*.py")):
+        for text in docstrings(path):
+            assert "``" not in text, f"{path.relative_to(TOP)}: double backticks: {text}"
+            assert not re.search(r"^\s*:(?:param|returns?|raises)\b", text, re.M), path
+            assert not re.search(r"^(?:Parameters|Returns|Raises)\n-{3,}", text, re.M), path

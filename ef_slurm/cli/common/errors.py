@@ -8,20 +8,13 @@ import enum
 class ExitCode(enum.IntEnum):
     """Exit codes of ef-sbatch, ef-squeue, ef-scancel and ef-schedd."""
 
-    OK = 0
-    """Done. ef-sbatch: promised, or taken as ``--best-effort`` or ``--if-infeasible`` asked."""
-    SLURM = 1
-    """Slurm refused; its own message is shown."""
-    USAGE = 2
-    """An option, a script or a configuration file is wrong. Nothing was submitted."""
-    INFEASIBLE = 3
-    """ef-sbatch: the deadline cannot be promised. Nothing stays in Slurm."""
-    NO_ANSWER = 4
-    """The daemon cannot be reached or did not answer in time. ef-sbatch: the job stays held."""
-    DENIED = 5
-    """The job belongs to somebody else, or the daemon does not trust who asks."""
-    INTERRUPTED = 130
-    """Ctrl-C."""
+    OK = 0  # done; ef-sbatch: promised, or taken as --best-effort or --if-infeasible asked
+    SLURM = 1  # Slurm refused; its own message is shown
+    USAGE = 2  # an option, a script or a configuration file is wrong; nothing was submitted
+    INFEASIBLE = 3  # ef-sbatch: the deadline cannot be promised; nothing stays in Slurm
+    NO_ANSWER = 4  # the daemon did not answer (in time); ef-sbatch: the job stays held
+    DENIED = 5  # the job belongs to somebody else, or the daemon does not trust who asks
+    INTERRUPTED = 130  # Ctrl-C
 
 
 class CommandError(Exception):

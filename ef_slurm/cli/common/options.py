@@ -1,9 +1,9 @@
 """Command-line options read as sbatch reads them (GNU getopt_long, stopping at the script).
 
-One table of options serves the command line and the ``#SBATCH`` and ``#EF`` lines of a batch
+One table of options serves the command line and the `#SBATCH` and `#EF` lines of a batch
 script, and every option remembers where it stands, so that an error can say so. Long names
 may be shortened as long as they stay unambiguous, short flags may be bundled, and an option with an
-optional value takes it only after ``=`` (or stuck to the short name).
+optional value takes it only after `=` (or stuck to the short name).
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ class Takes(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: ``--name``, ``-short``, and what it takes."""
+    """One option of a command.
+
+    Args:
+        name: the long one, without `--`.
+        short: its letter; "" for none.
+        takes: whether a value follows.
+    """
 
     name: str
     short: str = ""
@@ -33,18 +39,22 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """As it is written: ``--name``."""
+        """As it is written: `--name`."""
         return f"--{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedOption:
-    """One option as it was written. `value` is None where there is none."""
+    """One option as it was written.
+
+    Args:
+        value: None where there is none.
+        where: "command line" or "FILE:LINE".
+    """
 
     option: Option
     value: str | None
     where: str
-    """``command line`` or ``FILE:LINE``."""
 
     @property
     def text(self) -> str:

@@ -1,7 +1,7 @@
-"""Throughput curves from options: ``--throughput`` and ``--profile``.
+"""Throughput curves from options: `--throughput` and `--profile`.
 
-A profile NAME is a throughput table ``NAME.csv`` in a profile directory (the user's before the
-site's), or ``TYPE/NAME.csv`` where it was measured on GPUs of that type.
+A profile NAME is a throughput table `NAME.csv` in a profile directory (the user's before the
+site's), or `TYPE/NAME.csv` where it was measured on GPUs of that type.
 `ef_slurm.formats.throughput` reads it.
 """
 
@@ -31,11 +31,11 @@ class StatedCurves:
 def stated_throughput(
     texts: Sequence[tuple[str, str]], gpu_type: str | None, types: Sequence[str]
 ) -> StatedCurves:
-    """The curves of ``--throughput`` options.
+    """The curves of `--throughput` options.
 
     Args:
-        texts: (``[TYPE=]curve``, where it stands).
-        gpu_type: the value of ``--gpu-type``.
+        texts: (`[TYPE=]curve`, where it stands).
+        gpu_type: the value of `--gpu-type`.
         types: the GPU types of the site.
 
     Raises:

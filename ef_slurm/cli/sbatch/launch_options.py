@@ -1,6 +1,6 @@
 """ef-sbatch's options of how the command is started, over the site's `[launch]` table.
 
-The order that counts: the command line, then the script's ``#EF`` lines, then the site's
+The order that counts: the command line, then the script's `#EF` lines, then the site's
 configuration, then what is built in. A single value is replaced; variables of the environment are
 replaced one by one; mounts and options of srun and torchrun come behind the site's; modules, and
 where Python comes from, are replaced as a whole.
@@ -98,7 +98,7 @@ LAUNCH_OPTIONS: Mapping[str, LaunchOption] = MappingProxyType(
         "stop-signal": LaunchOption("stop_signal", _signal),
     }
 )
-"""What each option sets, by its name without ``--``."""
+"""What each option sets, by its name without `--`."""
 
 ONLY_THE_SITES = frozenset({"template", "container_runtime", "decision_wait"})
 """Settings that no option changes: they are about the site, not about a job."""

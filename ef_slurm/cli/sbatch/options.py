@@ -54,7 +54,7 @@ OWN = (
     Option("verdict-timeout"),
     Option("register"),
 )
-"""ef-slurm's own options; an ``#EF`` line may hold any of them but those in `NOT_IN_SCRIPTS`."""
+"""ef-slurm's own options; an `#EF` line may hold any of them but those in `NOT_IN_SCRIPTS`."""
 
 ANSWERED = (
     Option("help", "h", _NOTHING),
@@ -212,10 +212,10 @@ NOT_IN_SCRIPTS = frozenset(
 """Options that make no sense inside a batch script."""
 
 SLURM_OPTIONS = Options((*ANSWERED, *PASSED, *(option for option, _ in REFUSED.values())))
-"""What a ``#SBATCH`` line may hold."""
+"""What a `#SBATCH` line may hold."""
 
 EF_OPTIONS = Options(OWN)
-"""What an ``#EF`` line may hold."""
+"""What an `#EF` line may hold."""
 
 ALL_OPTIONS = Options((*OWN, *ANSWERED, *PASSED, *(option for option, _ in REFUSED.values())))
 """What the command line may hold."""

@@ -41,7 +41,7 @@ class Script:
 
 
 def wrapped(command: str) -> Script:
-    """The script of ``--wrap``."""
+    """The script of `--wrap`."""
     if not command.strip():
         raise UsageError("--wrap: nothing to run")
     return Script("wrap", ("/bin/sh", "-c", command), torchrun=False)
@@ -93,10 +93,10 @@ _NOT_A_SCRIPT = (
 
 
 def directives(text: str, name: str) -> tuple[ParsedOption, ...]:
-    """The options of ``#SBATCH`` and ``#EF`` lines, which end where the first command stands.
+    """The options of `#SBATCH` and `#EF` lines, which end where the first command stands.
 
     Raises:
-        UsageError: an option that is wrong there, or an ``#EF`` line that comes too late.
+        UsageError: an option that is wrong there, or an `#EF` line that comes too late.
     """
     options: list[ParsedOption] = []
     commands = False

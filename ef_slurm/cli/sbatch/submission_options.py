@@ -18,7 +18,7 @@ from ef_slurm.formats.times import parse_instant
 from ef_slurm.model import IfInfeasible, JobKind
 
 DEFAULT_GRACE = 0.25
-"""Grace of ``--soft`` without one, as a part of the time until the deadline."""
+"""Grace of `--soft` without one, as a part of the time until the deadline."""
 
 _KIND_OPTIONS = frozenset({"deadline", "soft", "best-effort"})
 
@@ -36,10 +36,10 @@ class SubmissionOptions:
     """One submission. Times are UTC epoch seconds, durations seconds.
 
     Args:
-        throughputs: (``[TYPE=]curve``, where it stands).
-        time_limit: of ``--time``; None for none or UNLIMITED.
+        throughputs: (`[TYPE=]curve`, where it stands).
+        time_limit: of `--time`; None for none or UNLIMITED.
         on_command_line: sbatch's options of the command line, to be passed on.
-        in_script: those of ``#SBATCH`` lines.
+        in_script: those of `#SBATCH` lines.
         launch: how the command is to be started, over the site's settings: options of the script
             and of the command line, what counts most last.
     """

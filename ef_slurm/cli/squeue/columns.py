@@ -1,7 +1,7 @@
 """The columns of ef-squeue, and how a table of them is written.
 
-Columns are chosen as squeue's are: ``%`` letters with widths (``-o "%.8i %j"``) or names
-(``-O jobid,name:20``). Where squeue has the same letter or name, it means the same.
+Columns are chosen as squeue's are: `%` letters with widths (`-o "%.8i %j"`) or names
+(`-O jobid,name:20`). Where squeue has the same letter or name, it means the same.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ DEFAULT_FORMAT = "%i %j %u %T %b %p %E %e %L %q %R"
 
 
 def parse_letters(text: str) -> list[Cell]:
-    """The layout of ``%[[.]WIDTH]LETTER`` fields with text between them (squeue(1), --format).
+    """The layout of `%[[.]WIDTH]LETTER` fields with text between them (squeue(1), --format).
 
     Raises:
         UsageError: an unknown letter, or no field at all.
@@ -220,7 +220,7 @@ def parse_letters(text: str) -> list[Cell]:
 
 
 def parse_names(text: str) -> list[Cell]:
-    """The layout of ``name[:[.]width]`` fields (squeue(1), --Format).
+    """The layout of `name[:[.]width]` fields (squeue(1), --Format).
 
     Raises:
         UsageError: an unknown name or a width that is no number.

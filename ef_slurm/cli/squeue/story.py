@@ -1,4 +1,4 @@
-"""``ef-squeue --explain``: what was promised, what was done, and why, in sentences."""
+"""`ef-squeue --explain`: what was promised, what was done, and why, in sentences."""
 
 from __future__ import annotations
 
