@@ -1,15 +1,16 @@
-"""What all tests share: every test is a unit test unless it says that it needs the cluster."""
+"""What all tests share."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from tests.reruns import pytest_collection_modifyitems as pytest_collection_modifyitems
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("cluster") is None:
-            item.add_marker(pytest.mark.unit)
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -1,79 +1,133 @@
-"""`minislurm test`: environment, linters, unit tests, a cluster, cluster tests."""
+"""`minislurm test`: linters, unit tests and their coverage, a cluster, cluster tests, a summary."""
 
-import hashlib
 import os
-import re
-import shutil
 import subprocess
-import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from mini import lifecycle
-from mini.process import install_packages, run, run_logged, say
-from mini.settings import CHECKOUT, Cluster, UserError, check_space, lock, state_root
+from mini import coverage_report, lifecycle
+from mini.process import run, say
+from mini.python_environment import ensure_environment
+from mini.settings import CHECKOUT, Cluster
 
-CONSTRAINTS = CHECKOUT / "tests" / "constraints.txt"
-# Where PyTorch keeps builds without CUDA, which are a tenth of the size.
-TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 NO_TESTS = 5
-VENV_SPACE_GIB = 3
-# On a busy machine processes can be too slow for a test; a fault shows twice.
-TRIES = ["--reruns=1", "--durations=15"]
+SLOWEST = "--durations=15"
+MOST_PROCESSES = 8
+"""Of pytest at once; more gain nothing, since a few tests take a tenth of the time each."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the checks that has ended."""
+
+    name: str
+    code: int
+    seconds: float
+
+    def __str__(self) -> str:
+        how = f"FAILED, exit code {self.code}" if self.code else "passed"
+        return f"  {self.name:<20}{self.seconds:>7.1f} s  {how}"
+
+
+@dataclass
+class Checks:
+    """The parts that have ended, in that order."""
+
+    ended: list[Part] = field(default_factory=list)
+
+    @property
+    def code(self) -> int:
+        """That of the first part that failed; 0 where none did."""
+        return next((part.code for part in self.ended if part.code), 0)
+
+    def do(self, name: str, action: Callable[[], int]) -> None:
+        """Do a part; one that raises counts as failed, and the exception goes on."""
+        began, code = time.monotonic(), 1
+        try:
+            code = action()
+        finally:
+            self.ended.append(Part(name, code, time.monotonic() - began))
 
 
 def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
     """Run the checks; the exit code is that of the first part that failed.
 
+    A linter or a unit test that fails keeps nothing from being checked but what needs a cluster,
+    which takes many times as long.
+
     Args:
         wanted: the cluster to bring up for the tests marked `cluster`.
-        pytest_arguments: passed on to pytest; with any, the linters are left out.
+        pytest_arguments: passed on to pytest; with any, the linters and the coverage are left out.
         fast: leave out what needs a cluster.
     """
     started = time.monotonic()
     python = ensure_environment()
-    for linter in linters(python) if not pytest_arguments else []:
-        code = show(linter)
-        if code:
-            return code
-    options = [*TRIES, *pytest_arguments]
-    unit = pytest(python, "not cluster", options)
-    if unit not in (0, NO_TESTS) or fast:
-        return unit
-    cluster_tests = [*pytest_arguments, "--collect-only", "--quiet"]
-    if run(pytest_command(python, "cluster", cluster_tests), check=False).returncode == NO_TESTS:
-        return unit
+    checks = Checks()
+    try:
+        for name, command in linters(python).items() if not pytest_arguments else ():
+            checks.do(name, partial(show, command))
+        checks.do("unit tests", partial(unit_tests, python, pytest_arguments))
+        if not (checks.code or fast) and has_cluster_tests(python, pytest_arguments):
+            checks.do("cluster tests", partial(cluster_tests, python, wanted, pytest_arguments))
+    finally:
+        say(f"tests took {time.monotonic() - started:.0f} s in all:")
+        print(*checks.ended, sep="\n", flush=True)
+    return checks.code
+
+
+def linters(python: Path) -> dict[str, list[str]]:
+    tool = [str(python), "-m"]
+    return {
+        "ruff check": [*tool, "ruff", "check"],
+        "ruff format": [*tool, "ruff", "format", "--check"],
+        "mypy": [*tool, "mypy"],
+        # These scripts import one another as `mini`, not by the path from the top.
+        "mypy docker": [
+            *("env", "MYPYPATH=docker", *tool, "mypy"),
+            *("docker/minislurm", "docker/mini", "docker/demo"),
+        ],
+    }
+
+
+def unit_tests(python: Path, arguments: list[str]) -> int:
+    """All of them in parallel, measured; chosen ones plainly, as a person looks for a fault."""
+    if arguments:
+        code = show(pytest_command(python, "not cluster", [SLOWEST, *arguments]))
+        return 0 if code == NO_TESTS else code
+    processes = min(os.cpu_count() or 1, MOST_PROCESSES)
+    with tempfile.TemporaryDirectory(prefix="coverage-") as directory:
+        report = Path(directory) / "coverage.json"
+        # The data files of processes that are killed on purpose stay where they were written.
+        measure = {"COVERAGE_FILE": str(Path(directory) / "data")}
+        options = ["--numprocesses", str(processes), "--cov", f"--cov-report=json:{report}"]
+        code = show(pytest_command(python, "not cluster", [SLOWEST, *options]), measure)
+        if report.exists():
+            print(coverage_report.worst_files(report.read_text(encoding="utf-8")), flush=True)
+    return code
+
+
+def has_cluster_tests(python: Path, arguments: list[str]) -> bool:
+    collect = pytest_command(python, "cluster", [*arguments, "--collect-only", "--quiet"])
+    return run(collect, check=False).returncode != NO_TESTS
+
+
+def cluster_tests(python: Path, wanted: Cluster, arguments: list[str]) -> int:
     cluster = lifecycle.up(wanted)
     try:
-        code = pytest(python, "cluster", options, {"MINISLURM_NAME": cluster.name})
+        command = pytest_command(python, "cluster", [SLOWEST, *arguments])
+        return show(command, {"MINISLURM_NAME": cluster.name})
     finally:
         ended = time.monotonic()
         lifecycle.down(cluster)
         say(f"{cluster.name} is down after {time.monotonic() - ended:.1f} s")
-    say(f"tests took {time.monotonic() - started:.0f} s in all")
-    return code
-
-
-def linters(python: Path) -> list[list[str]]:
-    tool = [str(python), "-m"]
-    return [
-        [*tool, "ruff", "check"],
-        [*tool, "ruff", "format", "--check"],
-        [*tool, "mypy"],
-        # These scripts import one another as `mini`, not by the path from the top.
-        ["env", "MYPYPATH=docker", *tool, "mypy", "docker/minislurm", "docker/mini", "docker/demo"],
-    ]
 
 
 def pytest_command(python: Path, marker: str, arguments: list[str]) -> list[str]:
     return [str(python), "-m", "pytest", "-m", marker, *arguments]
-
-
-def pytest(
-    python: Path, marker: str, arguments: list[str], env: dict[str, str] | None = None
-) -> int:
-    return show(pytest_command(python, marker, arguments), env)
 
 
 def show(command: list[str], env: dict[str, str] | None = None) -> int:
@@ -82,75 +136,3 @@ def show(command: list[str], env: dict[str, str] | None = None) -> int:
     # First on the path: the environment may hold an editable install of another checkout.
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT)} | (env or {})
     return subprocess.run(command, cwd=CHECKOUT, env=environment, check=False).returncode
-
-
-# --- the environment ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Environment:
-    directory: Path
-
-    @property
-    def python(self) -> Path:
-        return self.directory / "bin" / "python"
-
-    @property
-    def stamp(self) -> Path:
-        """Holds the hash of what was installed, and for which checkout."""
-        return self.directory / "installed"
-
-    def pip(self, *arguments: str) -> None:
-        log = state_root() / "pip.log"
-        options = ["--disable-pip-version-check", "install", "--constraint", str(CONSTRAINTS)]
-        run_logged([str(self.python), "-m", "pip", *options, *arguments], log)
-
-
-def ensure_environment() -> Path:
-    """The python of a virtual environment with the pinned versions of everything."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    environment = Environment(state_root() / f"venv-{version}")
-    pinned = CONSTRAINTS.read_bytes() + (CHECKOUT / "pyproject.toml").read_bytes()
-    wanted = [hashlib.sha256(pinned).hexdigest(), str(CHECKOUT)]
-    with lock("venv"):
-        installed = environment.stamp.read_text().split("\n") if environment.stamp.exists() else []
-        if installed[:1] != wanted[:1]:
-            say(f"installing the pinned versions of everything into {environment.directory}")
-            create(environment)
-            install_torch(environment)
-            environment.pip("--editable", f"{CHECKOUT}[dev,training]")
-        elif installed != wanted:
-            # Commands and metadata are to be those of this checkout.
-            environment.pip("--no-deps", "--editable", str(CHECKOUT))
-        environment.stamp.write_text("\n".join(wanted))
-    return environment.python
-
-
-def create(environment: Environment) -> None:
-    if environment.python.exists():
-        environment.stamp.unlink(missing_ok=True)
-        return
-    check_space(state_root(), VENV_SPACE_GIB, "the virtual environment")
-    command = [sys.executable, "-m", "venv", str(environment.directory)]
-    if run(command, check=False).returncode:
-        shutil.rmtree(environment.directory, ignore_errors=True)
-        install_packages(["python3-venv"], "a virtual environment", state_root() / "apt.log")
-        run(command)
-
-
-def install_torch(environment: Environment) -> None:
-    """The CPU build, from wherever pip is set up to look, or from PyTorch's own index."""
-    pinned = re.search(r"^torch==([\d.]+)$", CONSTRAINTS.read_text(), re.MULTILINE)
-    if not pinned:
-        raise UserError(f"{CONSTRAINTS}: no line torch==VERSION")
-    version = pinned.group(1)
-    for arguments in (
-        [f"torch=={version}+cpu"],
-        [f"torch=={version}+cpu", "--index-url", TORCH_CPU_INDEX],
-    ):
-        try:
-            environment.pip(*arguments)
-        except UserError:
-            continue
-        return
-    say(f"no CPU build of torch {version} can be reached: taking the large one with CUDA")

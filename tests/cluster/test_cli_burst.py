@@ -125,6 +125,9 @@ def any_at_work(cluster: MiniSlurm) -> bool:
     return any(job["iteration"] > 0 for job in jobs)
 
 
+@pytest.mark.flaky_on_busy_machine(
+    reason="the deadline can be met for 24 s: ef-sbatch and its verdict must take less"
+)
 def test_twenty_at_once(running_cluster: MiniSlurm, site: Site) -> None:
     cluster = running_cluster
     train = f"{site.paths['checkout']}/docker/demo/train.py"

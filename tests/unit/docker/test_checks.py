@@ -1,0 +1,112 @@
+"""`minislurm test`: what fails shows in the summary and in the exit code."""
+
+from pathlib import Path
+
+import pytest
+from mini import checks, coverage_report, lifecycle
+from mini.checks import Checks, Part
+from mini.settings import Cluster
+
+CLUSTER = Cluster(name="t", suite="trixie", nodes=1, gpus_per_node=1, engine="native")
+
+
+def test_the_exit_code_is_that_of_the_first_part_that_failed() -> None:
+    done = Checks()
+    for name, code in (("a", 0), ("b", 3), ("c", 4)):
+        done.do(name, lambda code=code: code)  # type: ignore[misc]
+    assert done.code == 3
+    assert [(part.name, part.code) for part in done.ended] == [("a", 0), ("b", 3), ("c", 4)]
+
+
+def test_a_part_that_raises_has_failed() -> None:
+    done = Checks()
+    with pytest.raises(KeyboardInterrupt):
+        done.do("a", lambda: (_ for _ in ()).throw(KeyboardInterrupt()))
+    assert [part.code for part in done.ended] == [1]
+
+
+def test_the_summary_says_what_failed() -> None:
+    assert str(Part("mypy", 0, 3.21)).split() == ["mypy", "3.2", "s", "passed"]
+    assert str(Part("mypy", 2, 0.0)).endswith("FAILED, exit code 2")
+
+
+class Commands:
+    """Stands in for the commands that the checks run: each ends as told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+        self.ran: list[str] = []
+        self.failing = failing
+        monkeypatch.setattr(checks, "ensure_environment", lambda: Path("python"))
+        monkeypatch.setattr(checks, "show", self.show)
+        monkeypatch.setattr(checks, "has_cluster_tests", lambda *_: True)
+        monkeypatch.setattr(lifecycle, "up", lambda wanted: wanted)
+        monkeypatch.setattr(lifecycle, "down", lambda _: self.ran.append("down"))
+
+    def show(self, command: list[str], _env: dict[str, str] | None = None) -> int:
+        line = " ".join(command)
+        self.ran.append(line)
+        return 7 if self.failing and self.failing in line else 0
+
+
+@pytest.mark.parametrize(
+    ("failing", "code", "cluster"),
+    [
+        ("", 0, True),
+        ("ruff check", 7, False),
+        ("-m not cluster", 7, False),
+        ("-m cluster", 7, True),
+    ],
+)
+def test_everything_is_checked_but_a_cluster_only_for_what_passed(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failing: str,
+    code: int,
+    cluster: bool,
+) -> None:
+    commands = Commands(monkeypatch, failing)
+    assert checks.test(CLUSTER, [], fast=False) == code
+    assert sum("-m not cluster" in line for line in commands.ran) == 1
+    assert any("-m cluster" in line for line in commands.ran) is cluster
+    assert ("down" in commands.ran) is cluster
+    assert not any("rerun" in line for line in commands.ran)
+    told = capsys.readouterr()
+    assert told.out.count("FAILED") == (1 if failing else 0)
+    assert ("cluster tests" in told.out) is cluster
+    assert "s in all" in told.err
+
+
+def test_chosen_tests_are_neither_linted_nor_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = Commands(monkeypatch, "")
+    assert checks.test(CLUSTER, ["-k", "admission"], fast=True) == 0
+    (line,) = commands.ran
+    assert line.endswith("-k admission")
+    assert "--cov" not in line
+
+
+def test_no_unit_test_chosen_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    Commands(monkeypatch, "")
+    monkeypatch.setattr(checks, "show", lambda *_: checks.NO_TESTS)
+    assert checks.unit_tests(Path("python"), ["-k", "nothing"]) == 0
+    assert checks.unit_tests(Path("python"), []) == checks.NO_TESTS
+
+
+REPORT = """{"files": {
+"a.py": {"summary": {"percent_covered": 95.0, "num_statements": 20, "missing_lines": 1,
+                     "missing_branches": 0}},
+"b.py": {"summary": {"percent_covered": 40.5, "num_statements": 10, "missing_lines": 5,
+                     "missing_branches": 2}},
+"empty.py": {"summary": {"percent_covered": 100.0, "num_statements": 0, "missing_lines": 0,
+                         "missing_branches": 0}}
+}, "totals": {"percent_covered": 75.25, "missing_lines": 6, "missing_branches": 2}}"""
+
+
+def test_the_least_covered_files_come_first() -> None:
+    title, *rows = coverage_report.worst_files(REPORT).splitlines()
+    assert title.startswith("least covered of 2 files:")
+    assert [row.split() for row in rows] == [
+        ["40.5", "%", "5", "2", "b.py"],
+        ["95.0", "%", "1", "0", "a.py"],
+        ["75.2", "%", "6", "2", "all", "files"],
+    ]
+    assert len(coverage_report.worst_files(REPORT, shown=1).splitlines()) == 3
