@@ -1,6 +1,7 @@
 """Where a job is to be against where it is → the next step on Slurm.
 
-Begin with `next_step`, a pure function of one job; `reconciler` asks it for every job and has its
-answer done by `executor`, which writes an intent before each action. `resubmit` and `orphans` deal
-with jobs that Slurm lost, and with Slurm jobs whose row has ended.
+Begin with `next_step`, a pure function of one job, which answers with one of `steps`; `reconciler`
+asks it for every job, with an eye on `free_gpus`, and has its answer done by `executor`, which
+writes an intent before each action. `resubmit` and `orphans` deal with jobs that Slurm lost, and
+with Slurm jobs whose row has ended.
 """

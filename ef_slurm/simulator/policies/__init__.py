@@ -1,5 +1,9 @@
 """Scheduling policies of the simulator's loop, one small file each.
 
+In come the unfinished jobs at one moment, out comes everybody's share. Begin with `base`, what a
+policy is to the loop; `registry` finds one by its name, `fixed` is what those with fixed sizes have
+in common.
+
 How the baselines compare with the published ones (deadlines met / all jobs, `--overhead paper`,
 edf with `zero`; published figures in brackets):
 

@@ -1,5 +1,5 @@
 """`Slurm` by Slurm's own commands: what is run, and how its output is read.
 
-Begin with `command_slurm`; `runner` runs a command and tells its errors apart, `job_json` and
-`listing` read what comes out.
+Begin with `command_slurm`; `runner` runs a command and tells its errors apart, `job_json`,
+`listing` and `accounting` read what comes out.
 """
