@@ -150,7 +150,7 @@ _TORCHRUN_OWNED = frozenset(
 """torchrun's options that the batch script gives itself, or that would change what is run."""
 
 _RESERVED_VARIABLES = re.compile(
-    r"(EF|SLURM|SLURMD|SBATCH|SALLOC|SRUN|PMI|PMIX)_.*"
+    r"(EF|ef|SLURM|SLURMD|SBATCH|SALLOC|SRUN|PMI|PMIX)_.*"
     r"|IFS|UID|EUID|PPID|BASHPID|BASHOPTS|SHELLOPTS|BASH_VERSINFO",
     re.S,
 )

@@ -114,8 +114,13 @@ def directives(text: str, name: str) -> tuple[ParsedOption, ...]:
 
 
 def _directive(line: str, mark: str, options: Options, where: str) -> list[ParsedOption]:
+    text = line.removeprefix(mark)
     try:
-        words = shlex.split(line.removeprefix(mark), comments=True)
+        # sbatch begins a comment at any # that is not quoted; a shell only where a word begins, and
+        # images have names such as nvcr.io#nvidia/pytorch.
+        if mark == "#EF":
+            text = _without_comment(text)
+        words = shlex.split(text, comments=mark != "#EF")
     except ValueError as error:
         raise UsageError(f"{where}: {line.strip()}: {error}") from None
     parsed, rest = options.parse(words, where)
@@ -125,3 +130,23 @@ def _directive(line: str, mark: str, options: Options, where: str) -> list[Parse
         if option.option.name in NOT_IN_SCRIPTS:
             raise UsageError(f"{where}: {option.option.flag} belongs on the command line")
     return parsed
+
+
+def _without_comment(text: str) -> str:
+    """A line up to the first # that begins a word.
+
+    >>> _without_comment("--a=b#c '# d' # it's e")
+    "--a=b#c '# d' "
+    """
+    quote, before = "", " "
+    for place, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote and (before != "\\" or quote == "'") else quote
+        elif before == "\\":
+            pass
+        elif character in "'\"":
+            quote = character
+        elif character == "#" and before.isspace():
+            return text[:place]
+        before = "" if before == "\\" and character == "\\" else character
+    return text

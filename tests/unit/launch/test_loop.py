@@ -112,7 +112,7 @@ def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
 
     def begin(command: str, restart_count: int | None = None, **options: object) -> Script:
         values: dict[str, object] = {
-            "command": ("bash", "-c", command, "it's", "ü b"),
+            "command": ("/bin/bash", "-c", command, "it's", "ü b"),
             "state_dir": f"{tmp_path}/st ate's/12",
             "iterations": 10,
             "global_batch_size": 4,
@@ -349,10 +349,12 @@ CONDA = """#!/bin/bash
 echo 'conda() { echo "conda $* $EF_NOT_SET" >>"$FAKE/tools"; [ "$2" != none ]; }'
 """
 ACTIVATE = 'echo "$EF_NOT_SET"; VIA=venv; export VIA'
+# Like the real one: what the image sets wins, unless APPTAINERENV_ says otherwise.
 APPTAINER = """#!/bin/bash
 printf '%s|' "$@" >>"$FAKE/tools"
-while [ "$1" != env ]; do shift; done
-"$@"
+while [ "$1" != "my torch.sif" ]; do shift; done
+shift
+NOTE=$APPTAINERENV_NOTE exec "$@"
 """
 
 
@@ -373,9 +375,19 @@ def tools(fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_modules_conda_and_variables(start: Start, tools: Path, tmp_path: Path) -> None:
     settings = LaunchSettings(
-        modules=("cuda/12.4", "it's"), conda_env="my env", environment={"NOTE": "it's\n$(date)"}
+        modules=("cuda/12.4", "it's"),
+        conda_env="my env",
+        environment={
+            "NOTE": "it's\n$(date)",
+            "PATH": "/no tools here",
+            "OMP_NUM_THREADS": "3",
+            "name": "n",
+        },
     )
-    script = start('printf %s "$NOTE" >note', settings=settings)
+    script = start(
+        'printf "%s|" "$NOTE" "$PATH" "$OMP_NUM_THREADS" "$name" >note; echo "${!EF_SET_@}" >left',
+        settings=settings,
+    )
     assert script.end() == 0, script.log.read_text()
     assert tools.read_text().splitlines() == [
         "module purge ",
@@ -383,7 +395,8 @@ def test_modules_conda_and_variables(start: Start, tools: Path, tmp_path: Path) 
         "module load it's ",
         "conda activate my env ",
     ]
-    assert (tmp_path / "note").read_text() == "it's\n$(date)"
+    assert (tmp_path / "note").read_text() == "it's\n$(date)|/no tools here|3|n|"
+    assert (tmp_path / "left").read_text() == "\n"
 
 
 @pytest.mark.parametrize(
@@ -424,7 +437,7 @@ def test_apptainer_gets_image_mounts_and_variables(
     assert script.end() == 0, script.log.read_text()
     state = script.state.path
     before = (
-        f"exec|--nv|--bind|{state}|--bind|{tmp_path}|--bind|/data:/d:ro|my torch.sif|env|NOTE=it's|"
+        f"exec|--nv|--bind|{state}|--bind|{tmp_path}|--bind|/data:/d:ro|my torch.sif|/bin/bash|-c|"
     )
     assert tools.read_text().startswith(before)
     assert (tmp_path / "note").read_text() == "it's\n"

@@ -112,13 +112,13 @@ def test_every_argument_arrives_untouched(words: list[str]) -> None:
 def test_every_variable_arrives_untouched(variables: dict[str, str]) -> None:
     """bash itself says what it made of the exports."""
     script = render(replace(PLAIN, settings=LaunchSettings(environment=variables)))
-    first = script.index("\nset -u\n\nexport ") if variables else 0
-    exports = script[first : script.index("\nef_torchrun=")] if variables else ""
+    begin = script.index("\nset -u\n\n# Variables of the command")
+    exports = script[begin : script.index("\nef_torchrun=")]
     shown = subprocess.run(
         ["bash", "-c", exports + "\nexec env -0"], env={}, capture_output=True, check=True
     ).stdout.decode()
     found = dict(line.split("=", 1) for line in shown.split("\0") if "=" in line)
-    assert {name: found.get(name) for name in variables} == variables
+    assert {name: found.get(f"EF_SET_{name}") for name in variables} == variables
 
 
 @pytest.mark.parametrize(

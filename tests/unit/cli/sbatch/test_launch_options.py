@@ -122,9 +122,9 @@ REACHED = (
     Reached(
         "environment",
         ("--env=A=it's $(date)", "--env=B="),
-        "export A='it'\"'\"'s $(date)'\nexport C=c\nexport B=''\n",
+        "export EF_SET_A='it'\"'\"'s $(date)'\nexport EF_SET_C=c\nexport EF_SET_B=''\n",
         'environment = { A = "a b", C = "c" }',
-        "export A='a b'\nexport C=c\n",
+        "export EF_SET_A='a b'\nexport EF_SET_C=c\n",
     ),
     Reached(
         "srun_options",
@@ -211,6 +211,13 @@ def test_a_directive_reaches_the_script(dry_run: DryRun, reached: Reached) -> No
     assert reached.by_option in text
 
 
+def test_an_image_with_a_hash_is_no_comment(dry_run: DryRun) -> None:
+    line = "#EF --container-image=nvcr.io#nvidia/pytorch:25.01 '--env=C=# d' # it's ours"
+    text = dry_run(site=f"[launch]\n{PYXIS}", script=line)
+    assert "--container-image='nvcr.io#nvidia/pytorch:25.01'\n" in text
+    assert "EF_SET_C='# d'\n" in text
+
+
 def test_sbatch_lines_reach_the_script(dry_run: DryRun) -> None:
     assert "\n#SBATCH --account=nlp\n" in dry_run(script="#SBATCH --account=nlp")
 
@@ -240,7 +247,7 @@ SCRIPT = "#EF --env=A=script --env=C=script --keep-checkpoints=5 --module=cuda/1
 
 def test_command_line_then_script_then_site(dry_run: DryRun) -> None:
     text = dry_run("--env=C=line", "--keep-checkpoints=6", site=SITE, script=SCRIPT)
-    assert "export A=script\nexport B=site\nexport C=line\n" in text
+    assert "export EF_SET_A=script\nexport EF_SET_B=site\nexport EF_SET_C=line\n" in text
     assert "EF_KEEP_CHECKPOINTS=6\n" in text
     assert "EF_KEEP_CHECKPOINTS=5\n" in dry_run(site=SITE, script=SCRIPT)
     assert "EF_KEEP_CHECKPOINTS=4\n" in dry_run(site=SITE)
@@ -288,6 +295,7 @@ def test_paths_of_a_virtual_environment_are_those_of_the_submission(
         ("--env=A B=x", "--env: 'A B=x' is not valid"),
         ("--env=A;reboot=x", "--env: 'A;reboot=x' is not valid"),
         ("--env=EF_STATE_DIR=/x", "--env: 'EF_STATE_DIR=/x' is not valid: variables of the shell"),
+        ("--env=ef_wrapper=1", "--env: 'ef_wrapper=1' is not valid"),
         ("--env=SLURM_JOB_ID=1", "--env: 'SLURM_JOB_ID=1' is not valid"),
         ("--env=IFS=x", "--env: 'IFS=x' is not valid"),
         ("--env=A=\a", "--env: '\\x07' is not valid: text without control characters"),
