@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from demo.timeline import Timeline
+from ef_slurm.formats.finishes import shown_finish, shown_slack
 from ef_slurm.model import slack_seconds
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
@@ -187,15 +189,16 @@ def page(timeline: Timeline, entries: Sequence[Entry], told: Sequence[tuple[floa
 
 
 def _row(entry: Entry) -> str:
+    ended = None if entry.ended is None else shown_finish(entry.ended, entry.deadline)
     cells = [
         ("", str(entry.job_id)),
         ("", entry.name),
         ("", entry.asked),
         ("n", _seconds(entry.submitted)),
         ("n", _seconds(entry.deadline)),
-        ("n", _seconds(entry.ended)),
-        ("n", _seconds(entry.slack)),
-        (entry.promise.lower(), entry.promise),
+        ("n", _seconds(ended)),
+        ("n", _seconds(None if entry.slack is None else shown_slack(entry.slack))),
+        (entry.promise.partition("(")[0].lower(), entry.promise),
         ("n", str(entry.starts)),
     ]
     return (
@@ -204,4 +207,4 @@ def _row(entry: Entry) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} s"
+    return "-" if value is None else f"{math.floor(value)} s"

@@ -21,6 +21,7 @@ from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
+from ef_slurm.daemon.observe.settlements import due_at, settle_given_up
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.daemon.observe.transitions import Transition, derive_transition, on_missing
 from ef_slurm.daemon.plan.advice import advise
@@ -43,11 +44,11 @@ from ef_slurm.model import (
     Cluster,
     Event,
     EventKind,
+    Fault,
     Job,
     JobRequest,
     JobState,
     Plan,
-    PromiseOutcome,
     QueueJob,
     planner_id,
     queue_id,
@@ -91,7 +92,6 @@ class Scheduler:
         )
         self._orphans = Orphans(executor, self._observer, queue, clock)
         self._resubmitter = Resubmitter(slurm, queue, self._observer, clock, settings.uid)
-        self._lost = True  # there may be some from before
         self._estimates = Estimates()
         self._calibration = Calibration(self._estimates, queue)
         if settings.learn:
@@ -134,7 +134,10 @@ class Scheduler:
         now = self._clock()
         jobs = self._queue.jobs.all(ACTIVE)
         self._observer.read_reports(jobs)
-        self._refresh_wanted |= any(job.state is JobState.NEW or self._leaves(job) for job in jobs)
+        self._refresh_wanted |= any(
+            job.state is JobState.NEW or self._leaves(job) or self._is_overdue(job, now)
+            for job in jobs
+        )
         if self._refresh_is_due(now, jobs) and not self._refresh(now):
             return self._settings.retry_interval
         if self._observer.refreshed_at is None:
@@ -148,7 +151,7 @@ class Scheduler:
                 self._reconciled = self._reconciler.reconcile(jobs)
                 self._estimates.caps.update(self._reconciled.caps)
                 self._dirty |= self._reconciled.replan
-                self._resubmit_dead()
+                self._dirty |= self._resubmitter.recover(self._reconciled.dead)
                 orphan = self._orphans.cancel()
                 if orphan is not None:
                     self._reconciled.until(orphan)
@@ -210,6 +213,11 @@ class Scheduler:
             return False
         return launch.state in LEAVING and status.slurm.is_running
 
+    def _is_overdue(self, job: QueueJob, now: float) -> bool:
+        """Whether its deadline is over, and Slurm was not asked since whether the job is, too."""
+        due, looked = due_at(job), self._observer.refreshed_at
+        return due is not None and due <= now and (looked is None or looked < due)
+
     def _refresh(self, now: float) -> bool:
         try:
             self._observer.refresh()
@@ -257,12 +265,18 @@ class Scheduler:
             return on_missing(job, self._observer.reports(job), now)
         problem = ownership_error(job, status.slurm)
         if problem is not None:
-            return Transition(replace(job, note=problem), JobState.FAILED, problem)
+            settled = settle_given_up(job, Fault.CLUSTER, problem, now)
+            return Transition(
+                replace(job, running=None, note=problem), JobState.FAILED, problem, settled=settled
+            )
         if self._settings.learn and self._calibration.observer(job, status, now):
             self._dirty = True
         intent = self._queue.intents.unfinished_of(job.id)
         ours = self._settings.hold
-        return derive_transition(job, status, intent, now, ours=ours, lost_nodes=lost_nodes)
+        seen_at = self._observer.observation.at
+        return derive_transition(
+            job, status, intent, now, ours=ours, seen_at=seen_at, lost_nodes=lost_nodes
+        )
 
     def _apply(self, job: QueueJob, transition: Transition) -> QueueJob:
         """Write the news of a job; returns its row as it is then."""
@@ -274,16 +288,20 @@ class Scheduler:
             self._queue.events.log(Event(now, entry.kind, actor, entry.message, job.id, entry.data))
         if transition.to is not None:
             row = self._queue.jobs.move(
-                job.id, transition.to, at=now, actor=actor, why=transition.why
+                job.id,
+                transition.to,
+                at=now,
+                actor=actor,
+                why=transition.why,
+                ended_at=transition.ended_at,
             )
             self._dirty |= transition.to in FINAL
         if transition.settled is not None:
-            self._queue.promises.settle(
-                job.id, transition.settled, at=now, why=_settled(transition)
-            )
+            self._queue.promises.settle(job.id, transition.settled, at=now)
         if transition.job.running is None and job.running is not None:
             self._calibration.forget(job.id)
-        self._lost |= transition.to is JobState.LOST
+        if transition.to is JobState.LOST:
+            self._resubmitter.expect_lost()
         if transition.to in FINAL:
             self._calibration.forget(job.id)
             self._estimates.rates.forget([job.id])
@@ -291,25 +309,6 @@ class Scheduler:
             self._reconciler.forget(job)
         self._dirty |= transition.replan
         return row
-
-    def _resubmit_dead(self) -> None:
-        """Jobs that Slurm does not have or does not take back: submit them again, or say so."""
-        for job in self._reconciled.dead:
-            why = "it ended in Slurm, which does not take it back"
-            row = self._queue.jobs.get(job.id)
-            if not self._resubmitter.resubmit(row):
-                note = f"{why}: {row.note}" if row.note else why
-                with self._queue.transaction():
-                    self._queue.jobs.save(replace(row, note=note))
-                    self._queue.jobs.move(
-                        job.id, JobState.FAILED, at=self._clock(), actor=ACTOR, why=note
-                    )
-                    outcome = PromiseOutcome.VOID
-                    self._queue.promises.settle(job.id, outcome, at=self._clock(), why=note)
-            self._dirty = True
-        if self._lost:
-            self._dirty |= self._resubmitter.resubmit_lost()
-            self._lost = False
 
     # Planning
 
@@ -412,8 +411,3 @@ def _only_a_little_progress(job: QueueJob, transition: Transition) -> bool:
         return False
     same = replace(new, iteration=job.iteration, progress_at=job.progress_at, rate=job.rate) == job
     return same and 0 <= new.progress_at - job.progress_at < PROGRESS_SECONDS
-
-
-def _settled(transition: Transition) -> str:
-    outcome = transition.settled
-    return "" if outcome is None else f"promise {outcome.value}: {transition.why}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from ef_slurm.formats.times import format_host_instant
@@ -70,9 +71,9 @@ def verdict_sentence(verdict: Verdict, name_of: NameOf) -> str:
     why = reason_sentence(verdict.reason, name_of)
     offer = ""
     if verdict.earliest_deadline is not None:
-        offer = (
-            f"; the earliest deadline that can be promised is {instant(verdict.earliest_deadline)}"
-        )
+        # Rounded up: a second earlier it could not be promised.
+        earliest = instant(math.ceil(verdict.earliest_deadline))
+        offer = f"; the earliest deadline that can be promised is {earliest}"
     match verdict.outcome:
         case Outcome.PROMISED:
             return (

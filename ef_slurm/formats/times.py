@@ -156,13 +156,18 @@ def format_stamp(instant: float, zone: tzinfo) -> str:
 def format_for_table(instant: float, now: float, zone: tzinfo) -> str:
     """The shortest that is clear: the time of day today, month and day with it otherwise.
 
+    Rounded down, to the second or to the minute (`formats.finishes` has the rule for finishes).
+
     >>> format_for_table(3600.0, 0.0, UTC), format_for_table(90000.0, 0.0, UTC)
     ('01:00:00', '01-02T01:00')
     """
-    if instant <= _LATEST:
-        instant = round(instant)
-    same_day = _shown(instant, "%Y-%m-%d", zone) == _shown(now, "%Y-%m-%d", zone)
-    return _shown(instant, "%H:%M:%S" if same_day else "%m-%dT%H:%M", zone)
+    form = "%H:%M:%S" if is_same_day(instant, now, zone) else "%m-%dT%H:%M"
+    return _shown(instant, form, zone)
+
+
+def is_same_day(instant: float, now: float, zone: tzinfo) -> bool:
+    """Whether two moments are on one day of the calendar of `zone`."""
+    return _shown(instant, "%Y-%m-%d", zone) == _shown(now, "%Y-%m-%d", zone)
 
 
 def format_day(instant: float, zone: tzinfo) -> str:

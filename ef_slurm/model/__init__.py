@@ -37,7 +37,13 @@ from ef_slurm.model.overhead import (
 )
 from ef_slurm.model.plan import Decision, Outcome, Plan, PromiseState, Reason, ReasonCode, Verdict
 from ef_slurm.model.policy import Limit, Policy, RiskOrder
-from ef_slurm.model.promise import Promise, PromiseOutcome, StoredVerdict
+from ef_slurm.model.promise import (
+    Fault,
+    Promise,
+    PromiseOutcome,
+    Settlement,
+    StoredVerdict,
+)
 from ef_slurm.model.queued_job import QueueJob, newcomer, planner_id, queue_id
 from ef_slurm.model.request import BatchScript, JobRequest
 from ef_slurm.model.reservation import Running, Schedule, Segment
@@ -56,6 +62,7 @@ __all__ = [
     "Decision",
     "Event",
     "EventKind",
+    "Fault",
     "IfInfeasible",
     "Intent",
     "IntentAction",
@@ -89,6 +96,7 @@ __all__ = [
     "Running",
     "Schedule",
     "Segment",
+    "Settlement",
     "Standing",
     "StopSignal",
     "StoredVerdict",

@@ -8,7 +8,7 @@ from ef_slurm.model.event import Event
 from ef_slurm.model.job import IfInfeasible, JobKind
 from ef_slurm.model.job_state import JobState
 from ef_slurm.model.plan import PromiseState, Reason
-from ef_slurm.model.promise import Promise, PromiseOutcome, StoredVerdict
+from ef_slurm.model.promise import Fault, Promise, PromiseOutcome, StoredVerdict
 from ef_slurm.model.queued_job import QueueJob, queue_id
 from ef_slurm.model.reservation import Schedule
 
@@ -24,8 +24,9 @@ class JobView:
         share: GPUs now, on `nodes`, of `gpu_type`.
         iterations: of the whole training; `iteration` done by the last report, at `progress_at`,
             going on at `rate` per second.
-        promise: what the latest plan says about it; `promise_outcome` how it ended, None where
-            none was given.
+        promise: what the latest plan says about it while it is open; `promise_outcome` how it
+            ended, None where none was given; `promise_fault` whose doing that was, None while it is
+            open or where it was kept.
         finish: predicted by the latest plan.
         started: when it first ran.
         schedule: its plan in hand.
@@ -55,6 +56,7 @@ class JobView:
     verdict: StoredVerdict | None
     promise: PromiseState
     promise_outcome: PromiseOutcome | None
+    promise_fault: Fault | None
     finish: float | None
     started: float | None
     ended: float | None
@@ -71,6 +73,7 @@ def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) 
     """The view of a row, of the latest verdict on it and of its latest promise."""
     request = job.request
     block = None if job.running is None else job.running.block
+    settled = promise is not None and promise.outcome is not PromiseOutcome.OPEN
     return JobView(
         job_id=request.slurm_job_id,
         queue_id=job.id,
@@ -93,8 +96,9 @@ def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) 
         rate=job.rate,
         progress_at=job.progress_at,
         verdict=verdict,
-        promise=job.promise,
+        promise=PromiseState.NONE if settled else job.promise,
         promise_outcome=None if promise is None else promise.outcome,
+        promise_fault=None if promise is None else promise.fault,
         finish=job.finish,
         started=job.first_started_at,
         ended=job.ended_at,

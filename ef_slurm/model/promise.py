@@ -35,13 +35,37 @@ class PromiseOutcome(enum.Enum):
     OPEN = "open"
     KEPT = "kept"
     KEPT_IN_GRACE = "kept-in-grace"
-    BROKEN = "broken"
+    BROKEN = "broken"  # the deadline and its grace passed, or the job can never finish
     VOID = "void"  # the job did not keep its own side: cancelled, held, or failed by itself
+
+
+class Fault(enum.Enum):
+    """Whose doing it was that a promise was broken or became void."""
+
+    OWNER = "owner"  # cancelled it, or held it
+    JOB = "job"  # failed by itself, ran into its own time limit, trained slower than its curve
+    OPERATOR = "operator"  # held it
+    CLUSTER = "cluster"  # nodes failed or went away; Slurm lost it or does not take it back
+    EF_SLURM = "ef-slurm"  # nothing of these: what was predicted did not come true
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a promise ended, whose doing that was (None where it was kept), and why in a sentence."""
+
+    outcome: PromiseOutcome
+    fault: Fault | None
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A recorded promise: the deadline, and what it was based on."""
+    """A recorded promise: the deadline, and what it was based on.
+
+    Args:
+        fault: whose doing it was that it was broken or became void; None otherwise.
+        settled_at: when its outcome was known, UTC epoch seconds.
+    """
 
     id: int
     job_id: int
@@ -53,4 +77,5 @@ class Promise:
     curves: tuple[tuple[str, ThroughputCurve], ...]
     overhead: Overhead
     outcome: PromiseOutcome = PromiseOutcome.OPEN
+    fault: Fault | None = None
     settled_at: float | None = None

@@ -164,12 +164,15 @@ class Jobs:
         at: float,
         actor: str,
         why: str,
+        ended_at: float | None = None,
         data: Mapping[str, Json] | None = None,
     ) -> QueueJob:
         """Move a job to another state and log it. Moving to the state that it has does nothing.
 
         Args:
+            at: when that is noticed, UTC epoch seconds.
             why: a sentence for the log.
+            ended_at: when the job ended, where that was earlier.
             data: numbers for the log, beside from and to.
 
         Raises:
@@ -191,7 +194,7 @@ class Jobs:
                     "id": job_id,
                     "state": to.value,
                     "held_from": job.state.value if to is JobState.HELD else None,
-                    "ended_at": at if to in FINAL else None,
+                    "ended_at": (at if ended_at is None else ended_at) if to in FINAL else None,
                 },
             )
             change: dict[str, Json] = {"from": job.state.value, "to": to.value}

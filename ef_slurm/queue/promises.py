@@ -8,9 +8,12 @@ from ef_slurm.model import (
     ACTOR,
     Event,
     EventKind,
+    Fault,
+    Json,
     Outcome,
     Promise,
     PromiseOutcome,
+    Settlement,
     StoredVerdict,
     Verdict,
     queue_id,
@@ -132,17 +135,28 @@ class Promises:
         )
         return tuple(_promise(row) for row in rows)
 
-    def settle(self, job_id: int, outcome: PromiseOutcome, *, at: float, why: str) -> bool:
-        """Write how a job's open promise ended; False if it has none open."""
+    def settle(self, job_id: int, settlement: Settlement, *, at: float) -> bool:
+        """Write how a job's open promise ended; False if it has none open.
+
+        Args:
+            at: when that became known, UTC epoch seconds.
+        """
+        outcome = settlement.outcome
+        fault = "" if settlement.fault is None else settlement.fault.value
         with self._database.transaction():
             touched = self._database.execute(
-                "UPDATE promises SET outcome = :outcome, settled_at = :at"
+                "UPDATE promises SET outcome = :outcome, fault = :fault, settled_at = :at"
                 " WHERE job_id = :job_id AND outcome = 'open'",
-                {"outcome": outcome.value, "at": at, "job_id": job_id},
+                {"outcome": outcome.value, "fault": fault, "at": at, "job_id": job_id},
             )
             if touched:
-                data = {"from": PromiseOutcome.OPEN.value, "to": outcome.value}
-                self._events.log(Event(at, EventKind.PROMISE, ACTOR, why, job_id, {**data}))
+                data: dict[str, Json] = {
+                    "from": PromiseOutcome.OPEN.value,
+                    "to": outcome.value,
+                    "fault": fault,
+                }
+                message = f"promise {outcome.value}: {settlement.why}"
+                self._events.log(Event(at, EventKind.PROMISE, ACTOR, message, job_id, data))
             return bool(touched)
 
 
@@ -172,5 +186,6 @@ def _promise(row: Row) -> Promise:
         curves=codec.load_curves(row["curves"]),
         overhead=codec.load_overhead(row["overhead"]),
         outcome=PromiseOutcome(row["outcome"]),
+        fault=Fault(row["fault"]) if row["fault"] else None,
         settled_at=row["settled_at"],
     )

@@ -10,6 +10,7 @@ from datetime import tzinfo
 from ef_slurm.cli.common.errors import ExitCode
 from ef_slurm.formats.codec import encode
 from ef_slurm.formats.durations import describe_duration
+from ef_slurm.formats.finishes import format_finish, shown_slack
 from ef_slurm.formats.sentences import gpus, reason_sentence
 from ef_slurm.formats.times import format_instant, format_iso
 from ef_slurm.model import JobKind, JobRequest, Outcome, Reason, Schedule, slack_seconds
@@ -146,9 +147,10 @@ def _times(shown: VerdictView, zone: tzinfo) -> Iterator[str]:
     finish = shown.planned_finish
     if finish is not None:
         left = f"in {describe_duration(finish - shown.at)}"
-        yield f"  finishes   {format_instant(finish, zone)}, predicted ({left})"
+        at = format_finish(finish, shown.request.deadline, zone)
+        yield f"  finishes   {at}, predicted ({left})"
     if shown.slack is not None:
-        yield f"  slack      {describe_duration(shown.slack)}"
+        yield f"  slack      {describe_duration(shown_slack(shown.slack))}"
 
 
 def _deadline(request: JobRequest, zone: tzinfo) -> str:

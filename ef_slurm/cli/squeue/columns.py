@@ -15,6 +15,7 @@ from datetime import tzinfo
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.tone import Tone
 from ef_slurm.formats.durations import format_duration
+from ef_slurm.formats.finishes import finish_for_table, shown_slack
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.times import format_for_table
 from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState, slack_seconds
@@ -73,10 +74,11 @@ def slack(job: JobView, now: float) -> float | None:
 
 
 def promise_word(job: JobView) -> str:
-    """The state of the promise in one word."""
-    outcome = job.promise_outcome
+    """The state of the promise in one word; `BROKEN(cluster)` says whose doing it was."""
+    outcome, fault = job.promise_outcome, job.promise_fault
     if outcome is not None and outcome is not PromiseOutcome.OPEN:
-        return f"{outcome.value}".upper()
+        whose = "" if fault is None else f"({fault.value})"
+        return f"{outcome.value.upper()}{whose}"
     if job.state in FINAL:
         return "-"
     if job.state is JobState.WAITLISTED:
@@ -102,7 +104,7 @@ def _progress(job: JobView, look: Look) -> str:
 
 def _finish(job: JobView, look: Look) -> str:
     at = job.ended if job.state in FINAL else job.finish
-    return "-" if at is None else format_for_table(at, look.now, look.zone)
+    return "-" if at is None else finish_for_table(at, job.deadline, look.now, look.zone)
 
 
 def _time(at: float | None, look: Look) -> str:
@@ -111,7 +113,7 @@ def _time(at: float | None, look: Look) -> str:
 
 def _slack(job: JobView, look: Look) -> str:
     left = slack(job, look.now)
-    return "-" if left is None else format_duration(left)
+    return "-" if left is None else format_duration(shown_slack(left))
 
 
 def _elapsed(job: JobView, look: Look) -> str:
@@ -183,6 +185,12 @@ COLUMNS = (
         right=True,
     ),
     Column("q", "promise", "PROMISE", lambda job, _: promise_word(job), _promise_tone),
+    Column(
+        "f",
+        "fault",
+        "FAULT",
+        lambda job, _: "-" if job.promise_fault is None else job.promise_fault.value,
+    ),
     Column("V", "submittime", "SUBMIT_TIME", lambda job, look: _time(job.submitted, look)),
     Column("S", "starttime", "START_TIME", lambda job, look: _time(job.started, look)),
     Column("M", "timeused", "TIME", _elapsed, right=True),

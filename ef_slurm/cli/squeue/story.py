@@ -7,6 +7,7 @@ from datetime import tzinfo
 
 from ef_slurm.cli.squeue.columns import done, promise_word, slack
 from ef_slurm.formats.durations import describe_duration
+from ef_slurm.formats.finishes import format_finish, shown_slack
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.sentences import gpus
 from ef_slurm.formats.times import format_day, format_instant, format_time_of_day
@@ -14,6 +15,7 @@ from ef_slurm.model import (
     FINAL,
     Event,
     EventKind,
+    Fault,
     JobKind,
     JobState,
     JobView,
@@ -26,6 +28,15 @@ _HIDDEN = frozenset({EventKind.INTENT, EventKind.PROGRESS, EventKind.PROMISED})
 """Left out unless everything is asked for: how it was done, and what a verdict has told."""
 
 
+_BY = {
+    Fault.OWNER: "by its owner",
+    Fault.JOB: "by the job itself",
+    Fault.OPERATOR: "by an operator",
+    Fault.CLUSTER: "by the cluster (its nodes or Slurm)",
+    Fault.EF_SLURM: "by ef-slurm (what it predicted did not come true)",
+}
+
+
 def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterator[str]:
     """The story, a line each; `everything` includes each single action on Slurm."""
     job = story.job
@@ -36,7 +47,8 @@ def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterat
     left = slack(job, now)
     if left is not None and job.state not in FINAL:
         word = "before" if left >= 0 else "AFTER"
-        yield f"It is expected to finish {describe_duration(abs(left))} {word} its deadline."
+        length = describe_duration(abs(shown_slack(left)))
+        yield f"It is expected to finish {length} {word} its deadline."
     yield ""
     day = ""
     told = ""
@@ -67,13 +79,14 @@ def _promised(promise: Promise, zone: tzinfo) -> str:
     text = (
         f"Promised on {format_instant(promise.given_at, zone)}: with at least "
         f"{gpus(promise.share)} it finishes by {format_instant(promise.deadline, zone)} "
-        f"(then predicted: {format_instant(promise.finish, zone)})."
+        f"(then predicted: {format_finish(promise.finish, promise.deadline, zone)})."
     )
+    by = "" if promise.fault is None else f", {_BY[promise.fault]}"
     ends = {
         PromiseOutcome.KEPT: " The promise was kept.",
         PromiseOutcome.KEPT_IN_GRACE: " The promise was kept within its grace.",
-        PromiseOutcome.BROKEN: " The promise was BROKEN.",
-        PromiseOutcome.VOID: " The promise no longer binds.",
+        PromiseOutcome.BROKEN: f" The promise was BROKEN{by}.",
+        PromiseOutcome.VOID: f" The promise is void{by}.",
     }
     return text + ends.get(promise.outcome, "")
 
@@ -81,7 +94,7 @@ def _promised(promise: Promise, zone: tzinfo) -> str:
 def _present(job: JobView, now: float, zone: tzinfo) -> str:
     percent = f"{100 * done(job):.0f} % done"
     if job.state in FINAL:
-        when = "" if job.ended is None else f" on {format_instant(job.ended, zone)}"
+        when = "" if job.ended is None else f" on {format_finish(job.ended, job.deadline, zone)}"
         code = "" if job.exit_code is None else f", exit code {job.exit_code}"
         note = f": {job.note}" if job.note else ""
         return f"It is {job.state.value}{when}, {percent}{code}{note}."
@@ -91,7 +104,7 @@ def _present(job: JobView, now: float, zone: tzinfo) -> str:
         if job.rate:
             text += f" at {job.rate:.3g} iterations/s"
     if job.finish is not None:
-        text += f"; predicted finish {format_instant(job.finish, zone)}"
+        text += f"; predicted finish {format_finish(job.finish, job.deadline, zone)}"
         text += f", in {describe_duration(max(0.0, job.finish - now))}"
     if job.promise_outcome is PromiseOutcome.OPEN:
         text += f"; promise {promise_word(job).lower()}"

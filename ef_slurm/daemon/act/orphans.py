@@ -7,7 +7,8 @@ from collections.abc import Callable
 from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.steps import Cancel
 from ef_slurm.daemon.observe.observer import Observer
-from ef_slurm.model import JobState, PromiseOutcome
+from ef_slurm.daemon.observe.settlements import settle_given_up
+from ef_slurm.model import Fault, JobState
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
 
@@ -48,8 +49,8 @@ class Orphans:
                 following = due if following is None else min(due, following)
                 continue
             # A cancelled row may have been moved by its owner's own command.
-            why = "cancelled by its owner"
-            self._queue.promises.settle(job.id, PromiseOutcome.VOID, at=now, why=why)
+            settlement = settle_given_up(job, Fault.OWNER, "cancelled by its owner", job.ended_at)
+            self._queue.promises.settle(job.id, settlement, at=now)
             status = self._observer.status(job)
             if status is not None and not status.slurm.is_final:
                 # Ids are recycled: it must be the same owner's job.

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.observe.settlements import settle_given_up
+from ef_slurm.daemon.observe.transitions import BLAMELESS_ENDS
 from ef_slurm.model import (
     ACTOR,
     Event,
     EventKind,
+    Fault,
     Intent,
     IntentAction,
     IntentState,
@@ -49,17 +53,59 @@ class Resubmitter:
         self._observer = observer
         self._clock = clock
         self._uid = os.getuid() if uid is None else uid
+        self._lost_expected = True  # there may be some from before
 
-    def resubmit_lost(self) -> bool:
-        """Submit again what Slurm forgot; whether there was any.
+    def expect_lost(self) -> None:
+        """A job was lost: the next `recover` is to look for it."""
+        self._lost_expected = True
+
+    def recover(self, dead: Iterable[QueueJob]) -> bool:
+        """Submit again what can be; settle the promises to what cannot.
+
+        Args:
+            dead: active jobs that ended in Slurm before their training did, and that it does not
+                take back.
+
+        Returns:
+            Whether there was any: the plan in force does not fit any more.
 
         Raises:
             SlurmUnavailableError: nobody knows whether it was done; asked again, it finds out.
         """
-        lost = self._queue.jobs.all(
-            {JobState.LOST}, ended_since=self._clock() - ORPHAN_WINDOW_SECONDS
-        )
-        return sum(self.resubmit(job) for job in lost) > 0
+        changed = False
+        for job in dead:
+            changed = True
+            row = self._queue.jobs.get(job.id)
+            if not self.resubmit(row):
+                self._fail(row)
+        if self._lost_expected:
+            changed |= self._recover_lost()
+            self._lost_expected = False
+        return changed
+
+    def _recover_lost(self) -> bool:
+        changed = False
+        since = self._clock() - ORPHAN_WINDOW_SECONDS
+        for job in self._queue.jobs.all({JobState.LOST}, ended_since=since):
+            if self.resubmit(job):
+                changed = True
+                continue
+            ended_at = self._clock() if job.ended_at is None else job.ended_at
+            settlement = settle_given_up(job, Fault.CLUSTER, job.note, ended_at)
+            self._queue.promises.settle(job.id, settlement, at=self._clock())
+        return changed
+
+    def _fail(self, row: QueueJob) -> None:
+        """It ended in Slurm for good before its training did."""
+        now, why = self._clock(), "it ended in Slurm, which does not take it back"
+        note = f"{why}: {row.note}" if row.note else why
+        status = self._observer.status(row)
+        blameless = status is not None and status.slurm.state in BLAMELESS_ENDS
+        fault = Fault.CLUSTER if blameless else Fault.JOB
+        with self._queue.transaction():
+            self._queue.jobs.save(replace(row, note=note))
+            self._queue.jobs.move(row.id, JobState.FAILED, at=now, actor=ACTOR, why=note)
+            self._queue.promises.settle(row.id, settle_given_up(row, fault, note, now), at=now)
 
     def resubmit(self, job: QueueJob) -> bool:
         """Submit a job again; False where the daemon may not, or Slurm refuses."""

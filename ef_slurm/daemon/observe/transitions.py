@@ -11,16 +11,21 @@ from dataclasses import dataclass, field, replace
 
 from ef_slurm.contract import LaunchState, Phase
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
+from ef_slurm.daemon.observe.settlements import (
+    settle_completed,
+    settle_given_up,
+    settle_overdue,
+)
 from ef_slurm.model import (
     EventKind,
+    Fault,
     Intent,
     IntentAction,
     JobState,
     Json,
-    PromiseOutcome,
     PromiseState,
     QueueJob,
-    is_in_time,
+    Settlement,
 )
 from ef_slurm.slurm.pending import Holder, OurPart, holder, our_part
 from ef_slurm.slurm.types import HoldKind, JobBaseState
@@ -28,7 +33,8 @@ from ef_slurm.slurm.types import HoldKind, JobBaseState
 MAX_FAILED_STARTS = 3
 """Runs in a row that ended badly without a newer checkpoint, after which a job is failed."""
 
-NOT_ITS_FAULT = frozenset({JobBaseState.NODE_FAIL, JobBaseState.BOOT_FAIL, JobBaseState.PREEMPTED})
+BLAMELESS_ENDS = frozenset({JobBaseState.NODE_FAIL, JobBaseState.BOOT_FAIL, JobBaseState.PREEMPTED})
+"""Ends of a run that are not the job's own doing."""
 
 ON = frozenset({JobState.STARTING, JobState.RUNNING})
 
@@ -51,8 +57,9 @@ class Transition:
         to: the state that it moves to, or None.
         why: a sentence on that.
         actor_is_owner: whether its owner did it.
-        tales: what else to log.
+        entries: what else to log.
         settled: how its promise ended, if it did.
+        ended_at: when the job ended by Slurm's clock, if it did.
         replan: whether the plan in force does not fit any more.
     """
 
@@ -61,7 +68,8 @@ class Transition:
     why: str = ""
     actor_is_owner: bool = False
     entries: tuple[AuditEntry, ...] = ()
-    settled: PromiseOutcome | None = None
+    settled: Settlement | None = None
+    ended_at: float | None = None
     replan: bool = False
 
 
@@ -72,6 +80,7 @@ def derive_transition(
     now: float,
     *,
     ours: HoldKind,
+    seen_at: float,
     lost_nodes: Collection[str] = (),
 ) -> Transition:
     """What the facts tell about an active job.
@@ -79,19 +88,32 @@ def derive_transition(
     Args:
         intent: its unfinished intent.
         ours: how we hold jobs: as an operator (ADMIN) or as their owner (USER).
+        seen_at: when Slurm was asked.
         lost_nodes: nodes that Slurm cannot use now.
     """
     heard = _heard(job, status)
-    slurm = status.slurm
-    if slurm.is_final:
+    if status.slurm.is_final:
         return _ended(heard, status, now)
+    transition = _going_on(heard, status, intent, now, ours, lost_nodes)
+    overdue = settle_overdue(heard, status, seen_at)
+    return transition if overdue is None else replace(transition, settled=overdue)
+
+
+def _going_on(
+    job: QueueJob,
+    status: JobStatus,
+    intent: Intent | None,
+    now: float,
+    ours: HoldKind,
+    lost_nodes: Collection[str],
+) -> Transition:
     if job.state is JobState.HELD:
-        return _held(heard, status)
-    if slurm.is_pending:
-        return _pending(heard, status, intent, ours, lost_nodes)
-    if slurm.is_running:
-        return _running(heard, status, intent, now)
-    return Transition(heard)
+        return _held(job, status)
+    if status.slurm.is_pending:
+        return _pending(job, status, intent, now, ours, lost_nodes)
+    if status.slurm.is_running:
+        return _running(job, status, intent, now)
+    return Transition(job)
 
 
 def on_missing(job: QueueJob, reports: JobReports, now: float) -> Transition:
@@ -101,10 +123,12 @@ def on_missing(job: QueueJob, reports: JobReports, now: float) -> Transition:
     if launch is not None and launch.state is LaunchState.FINISHED:
         return _completed(heard, launch.updated_at)
     if launch is not None and launch.state is LaunchState.FAILED:
-        return _lost(heard, JobState.FAILED, _message(reports) or "its training failed", now)
+        why = _message(reports) or "its training failed"
+        return _given_up(heard, JobState.FAILED, Fault.JOB, why, now)
     where = f"checkpoint of iteration {heard.checkpoint_iteration:.0f} in {job.request.state_dir}"
     why = f"Slurm no longer knows job {job.request.slurm_job_id} ({where})"
-    return _lost(heard, JobState.LOST, why, now)
+    # Its promise stands until it is known whether it can be submitted again.
+    return replace(_given_up(heard, JobState.LOST, Fault.CLUSTER, why, now), settled=None)
 
 
 def _heard(job: QueueJob, status: JobStatus) -> QueueJob:
@@ -182,6 +206,7 @@ def _pending(
     job: QueueJob,
     status: JobStatus,
     intent: Intent | None,
+    now: float,
     ours: HoldKind,
     lost_nodes: Collection[str],
 ) -> Transition:
@@ -191,23 +216,34 @@ def _pending(
     part = our_part(job.state, intent, slurm.restarts)
     who = holder(slurm.hold, part, ours, forgotten=status.forgotten)
     if who in (Holder.OWNER, Holder.OPERATOR):
-        return _held_by(job, who)
+        return _held_by(job, who, now)
     if part is OurPart.RAN or (part is OurPart.RELEASED and who is Holder.WE):
         return _put_back(job, status, who, lost_nodes)
     return Transition(job)
 
 
-def _held_by(job: QueueJob, who: Holder) -> Transition:
-    """Somebody does not want it to run now."""
+def _held_by(job: QueueJob, who: Holder, now: float) -> Transition:
+    """Somebody does not want it to run now.
+
+    The owner's hold makes the promise void. An operator's does not: released early enough, the job
+    may still be in time, and else the promise is broken.
+    """
     why = f"held in Slurm by {who.value}"
-    entry = AuditEntry(EventKind.USER, f"{why}: it takes no part in plans until it is released")
+    entries = [AuditEntry(EventKind.USER, f"{why}: it takes no part in plans until it is released")]
+    held = replace(job, running=None, note=f"{why}: scontrol release lets it go on")
+    settled = None
+    if who is Holder.OWNER:
+        settled = settle_given_up(job, Fault.OWNER, why, now)
+    elif job.promise is not PromiseState.NONE:
+        held = replace(held, promise=PromiseState.AT_RISK)
+        entries.append(AuditEntry(EventKind.PROMISE, f"promise at risk: {why}"))
     return Transition(
-        replace(job, running=None, note=f"{why}: scontrol release lets it go on"),
+        held,
         JobState.HELD,
         why,
         actor_is_owner=who is Holder.OWNER,
-        entries=(entry,),
-        settled=PromiseOutcome.VOID,
+        entries=tuple(entries),
+        settled=settled,
         replan=True,
     )
 
@@ -268,53 +304,57 @@ def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
         case JobBaseState.COMPLETED if not unfinished:
             return _completed(job, at)
         case JobBaseState.CANCELLED:
-            return _lost(job, JobState.CANCELLED, "cancelled in Slurm", at, by_owner=True)
+            return _given_up(job, JobState.CANCELLED, Fault.OWNER, "cancelled in Slurm", at)
         case JobBaseState.TIMEOUT:
             why = "ended by Slurm at its time limit; the checkpoint is kept"
-            return _lost(job, JobState.FAILED, why, at)
+            return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
         case JobBaseState.DEADLINE:
             why = "removed by Slurm for its own --deadline, which ef-slurm never sets"
-            return _lost(job, JobState.FAILED, why, at)
+            return _given_up(job, JobState.FAILED, Fault.OWNER, why, at)
     if job.state not in ON | {JobState.STOPPING}:
         return Transition(job)  # revived before; Slurm is about to have it back
-    if slurm.state in NOT_ITS_FAULT:
+    if slurm.state in BLAMELESS_ENDS:
         return _revived(job, f"Slurm ended it: {slurm.state.value}")
     if launch is not None and launch.state is LaunchState.FAILED:
-        return _lost(job, JobState.FAILED, _message(status.reports) or _failed(job), at)
+        why = _message(status.reports) or _failed(job)
+        return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
     # The batch script went without its own word on why.
     job = replace(job, failed_starts=job.failed_starts + 1)
     if job.failed_starts >= MAX_FAILED_STARTS:
         why = f"{_failed(job)} ({job.failed_starts} times without progress)"
-        return _lost(job, JobState.FAILED, why, at)
+        return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
     return _revived(job, f"its batch script ended ({slurm.state.value}) before the training did")
 
 
 def _completed(job: QueueJob, at: float) -> Transition:
-    request = job.request
-    settled = None
-    if request.deadline is not None and not job.best_effort:
-        if is_in_time(at, request.deadline):
-            settled = PromiseOutcome.KEPT
-        elif is_in_time(at, request.deadline, request.grace):
-            settled = PromiseOutcome.KEPT_IN_GRACE
-        else:
-            settled = PromiseOutcome.BROKEN
     done = replace(
-        job, running=None, iteration=float(request.iterations), promise=PromiseState.NONE, note=""
+        job,
+        running=None,
+        iteration=float(job.request.iterations),
+        promise=PromiseState.NONE,
+        note="",
     )
-    return Transition(done, JobState.COMPLETED, "training complete", settled=settled, replan=True)
+    return Transition(
+        done,
+        JobState.COMPLETED,
+        "training complete",
+        settled=settle_completed(job, at),
+        ended_at=at,
+        replan=True,
+    )
 
 
-def _lost(
-    job: QueueJob, to: JobState, why: str, at: float, *, by_owner: bool = False
-) -> Transition:
-    gone = replace(job, running=None, note=why, promise=PromiseState.NONE)
-    deadline = job.request.deadline
-    settled = PromiseOutcome.VOID
-    late = deadline is not None and not is_in_time(at, deadline)
-    if to is JobState.LOST or (late and not by_owner):
-        settled = PromiseOutcome.BROKEN
-    return Transition(gone, to, why, actor_is_owner=by_owner, settled=settled, replan=True)
+def _given_up(job: QueueJob, to: JobState, fault: Fault, why: str, at: float) -> Transition:
+    """It has ended without being complete."""
+    return Transition(
+        replace(job, running=None, note=why, promise=PromiseState.NONE),
+        to,
+        why,
+        actor_is_owner=to is JobState.CANCELLED,
+        settled=settle_given_up(job, fault, why, at),
+        ended_at=at,
+        replan=True,
+    )
 
 
 def _revived(job: QueueJob, why: str) -> Transition:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ef_slurm.formats.finishes import shown_finish
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.sentences import NameOf, instant, reason_sentence, verdict_sentence
 from ef_slurm.model import (
@@ -23,6 +24,7 @@ from ef_slurm.model import (
     Plan,
     PromiseState,
     QueueJob,
+    ReasonCode,
     Running,
     Verdict,
     change_kind,
@@ -37,6 +39,8 @@ _STATE_OF = {
     Outcome.WAITLISTED: JobState.WAITLISTED,
     Outcome.REJECTED: JobState.REJECTED,
 }
+
+_CAUSES_OF_RISK = frozenset({ReasonCode.LOST_CAPACITY, ReasonCode.BEHIND})
 
 UNJUDGED = frozenset({JobState.NEW, JobState.WAITLISTED})
 
@@ -71,6 +75,7 @@ def record(
         The jobs whose block changes.
     """
     names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
+    plan = _with_first_causes(plan, jobs)
 
     def name_of(planner_name: str) -> str:
         return names.get(planner_name, planner_name)
@@ -87,6 +92,27 @@ def record(
             if reallocation is not None:
                 reallocations.append(reallocation)
         return tuple(reallocations)
+
+
+def _with_first_causes(plan: Plan, jobs: Sequence[QueueJob]) -> Plan:
+    """The plan, in which a promise stays at risk for the reason that put it at risk.
+
+    The planner compares a job with its plan in hand: once that is late, because GPUs went away, the
+    next plan takes the job itself for slow.
+    """
+    causes = {
+        planner_id(job.id): job.reason.code
+        for job in jobs
+        if job.promise is PromiseState.AT_RISK and job.reason is not None
+    }
+
+    def kept(decision: Decision) -> Decision:
+        cause = causes.get(decision.job_id)
+        if decision.promise is not PromiseState.AT_RISK or cause not in _CAUSES_OF_RISK:
+            return decision
+        return replace(decision, reason=replace(decision.reason, code=cause))
+
+    return replace(plan, decisions=tuple(kept(decision) for decision in plan.decisions))
 
 
 def _judge(queue: Queue, verdict: Verdict, now: float, name_of: NameOf) -> None:
@@ -174,7 +200,9 @@ def _tell_promise(
     was, is_now = job.promise, decision.promise
     if was is is_now or PromiseState.NONE in (was, is_now):
         return
-    finish = instant(decision.finish) if decision.finish is not None else "not foreseen"
+    finish = "not foreseen"
+    if decision.finish is not None:
+        finish = instant(shown_finish(decision.finish, job.request.deadline))
     match is_now:
         case PromiseState.AT_RISK:
             why = reason_sentence(decision.reason, name_of)

@@ -44,6 +44,7 @@ VIEW = JobView(
     verdict=None,
     promise=PromiseState.SAFE,
     promise_outcome=PromiseOutcome.OPEN,
+    promise_fault=None,
     finish=NOW + 3600,
     started=NOW - 1800,
     ended=None,

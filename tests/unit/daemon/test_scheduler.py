@@ -13,11 +13,15 @@ from ef_slurm.daemon.act.reconciler import BACKOFF_SECONDS
 from ef_slurm.model import (
     BatchScript,
     EventKind,
+    Fault,
     IfInfeasible,
     JobState,
     Outcome,
     Plan,
     PromiseOutcome,
+    PromiseState,
+    QueueJob,
+    view,
 )
 from ef_slurm.planner.plan import plan
 from ef_slurm.slurm.types import HoldKind, JobBaseState, JobUpdate, SlurmJob
@@ -29,6 +33,12 @@ def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path / "queue.sqlite")
     yield world
     world.queue.close()
+
+
+def settled(world: World, job: QueueJob) -> tuple[PromiseOutcome, Fault | None]:
+    promise = world.queue.promises.of(job.id)
+    assert promise is not None
+    return promise.outcome, promise.fault
 
 
 def test_a_promised_job_runs_to_its_end(world: World) -> None:
@@ -111,9 +121,88 @@ def test_a_script_that_dies_is_failed_where_slurm_does_not_take_it_back(world: W
     world.cluster.finish(world.training(job).slurm.job_id, world.clock.now, exit_code=1)
     world.run(30)
     assert world.state(job) is JobState.FAILED
-    promise = world.queue.promises.of(job.id)
-    assert promise is not None
-    assert promise.outcome is PromiseOutcome.VOID
+    assert settled(world, job) == (PromiseOutcome.VOID, Fault.JOB)
+
+
+def test_a_job_that_is_not_taken_back_after_a_node_failure_breaks_its_promise(
+    world: World,
+) -> None:
+    world.settings = replace(world.settings, uid=4711)
+    world.restart()
+    job = world.submit(20_000, deadline=2000.0)
+    world.run(60)
+    slurm = world.training(job).slurm
+    slurm.state, slurm.ended = JobBaseState.NODE_FAIL, world.clock.now  # as with --no-requeue
+    world.run(30)
+    assert world.state(job) is JobState.FAILED
+    assert settled(world, job) == (PromiseOutcome.BROKEN, Fault.CLUSTER)
+
+
+def test_a_job_that_is_lost_for_good_breaks_its_promise(world: World) -> None:
+    world.settings = replace(world.settings, uid=4711)
+    world.restart()
+    job = world.submit(20_000, deadline=2000.0)
+    world.run(60)
+    del world.cluster.jobs[job.request.slurm_job_id]
+    world.run(30)
+    assert world.state(job) is JobState.LOST
+    assert settled(world, job) == (PromiseOutcome.BROKEN, Fault.CLUSTER)
+
+
+def held_by_an_operator(world: World, deadline: float) -> QueueJob:
+    job = world.submit(20_000, deadline=deadline)
+    world.run(60)
+    world.cluster.requeue(world.training(job).slurm, world.clock.now)
+    world.training(job).slurm.hold = HoldKind.ADMIN
+    world.run(10)
+    assert world.state(job) is JobState.HELD
+    assert world.row(job).promise is PromiseState.AT_RISK
+    assert settled(world, job) == (PromiseOutcome.OPEN, None)
+    return job
+
+
+def test_an_operators_hold_breaks_the_promise_when_the_deadline_passes(world: World) -> None:
+    job = held_by_an_operator(world, deadline=800.0)
+    world.run(735)
+    assert world.state(job) is JobState.HELD
+    assert settled(world, job) == (PromiseOutcome.BROKEN, Fault.OPERATOR)
+
+
+def test_an_operators_hold_that_ends_early_enough_does_not(world: World) -> None:
+    job = held_by_an_operator(world, deadline=800.0)
+    world.training(job).slurm.hold = HoldKind.NONE
+    world.run_until(world.finished, 2000)
+    assert settled(world, job) == (PromiseOutcome.KEPT, None)
+
+
+def test_a_deadline_that_has_passed_is_told_at_once_and_the_job_goes_on(world: World) -> None:
+    job = world.submit(20_000, deadline=400.0)
+    world.run(60)
+    for name in ("n2", "n3", "n4"):
+        world.cluster.kill_node(name, world.clock.now)
+    world.run(338)
+    assert settled(world, job) == (PromiseOutcome.OPEN, None)
+    assert world.row(job).promise is PromiseState.AT_RISK
+    world.run(4)
+    assert settled(world, job) == (PromiseOutcome.BROKEN, Fault.CLUSTER)
+    assert world.state(job) is JobState.RUNNING
+    world.run_until(world.finished, 4000)
+    assert world.state(job) is JobState.COMPLETED
+    assert settled(world, job) == (PromiseOutcome.BROKEN, Fault.CLUSTER)
+    told = [event.message for event in world.queue.events.all(kinds=[EventKind.PROMISE])]
+    broken = [message for message in told if message.startswith("promise broken: its deadline")]
+    assert len(broken) == 1
+    # Nothing is told of the promise after that, and its state is no plan's any more.
+    assert told[-1] == broken[0]
+    shown = view(world.row(job), None, world.queue.promises.of(job.id))
+    assert (shown.promise, shown.promise_fault) == (PromiseState.NONE, Fault.CLUSTER)
+
+
+def test_a_job_is_said_to_have_ended_when_slurm_says_so(world: World) -> None:
+    """Not when that was noticed: its promise is judged by Slurm's word."""
+    job = world.submit(3200, deadline=600.0)
+    world.run_until(world.finished, 600)
+    assert world.row(job).ended_at == world.training(job).slurm.ended
 
 
 def test_whole_nodes_are_given_up_in_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

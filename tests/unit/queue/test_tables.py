@@ -11,6 +11,7 @@ from ef_slurm.model import (
     Decision,
     Event,
     EventKind,
+    Fault,
     IntentAction,
     IntentState,
     Json,
@@ -22,6 +23,7 @@ from ef_slurm.model import (
     Reason,
     ReasonCode,
     Segment,
+    Settlement,
     Verdict,
     planner_id,
 )
@@ -86,11 +88,15 @@ def test_a_promise_is_given_once_and_settled_once(queue: Queue, add: Add) -> Non
     queue.promises.record(verdict(job), at=1.0, explanation="")
     with pytest.raises(QueueError):
         queue.promises.record(verdict(job), at=2.0, explanation="")
-    assert queue.promises.settle(job.id, PromiseOutcome.KEPT, at=3.0, why="in time")
-    assert not queue.promises.settle(job.id, PromiseOutcome.BROKEN, at=4.0, why="late")
+    broken = Settlement(PromiseOutcome.BROKEN, Fault.CLUSTER, "late")
+    assert queue.promises.settle(job.id, broken, at=3.0)
+    assert not queue.promises.settle(
+        job.id, Settlement(PromiseOutcome.KEPT, None, "in time"), at=4.0
+    )
     promise = queue.promises.of(job.id)
     assert promise is not None
-    assert (promise.outcome, promise.settled_at) == (PromiseOutcome.KEPT, 3.0)
+    assert (promise.outcome, promise.fault) == (PromiseOutcome.BROKEN, Fault.CLUSTER)
+    assert promise.settled_at == 3.0
     with pytest.raises(QueueError, match="not rewritten"):
         queue._database.execute("UPDATE promises SET deadline = 1e9")
 

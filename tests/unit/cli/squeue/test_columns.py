@@ -19,7 +19,7 @@ from ef_slurm.cli.squeue.columns import (
     slack,
     table,
 )
-from ef_slurm.model import JobState, JobView, PromiseOutcome, PromiseState
+from ef_slurm.model import Fault, JobState, JobView, PromiseOutcome, PromiseState
 
 NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 Make = Callable[..., JobView]
@@ -95,10 +95,29 @@ def test_slack(job: Make) -> None:
     assert slack(job(state=JobState.CANCELLED, ended=NOW), NOW) is None
 
 
+@pytest.mark.parametrize(
+    ("ended", "shown"),
+    [
+        (NOW + 7200.4, "11-15T00:13 11-15T00:13    0:00"),
+        (NOW + 7200.9, "11-15T00:13 11-15T00:14   -0:01"),
+        (NOW + 3600.9, "11-15T00:13 23:13:20   59:59"),
+    ],
+)
+def test_a_finish_never_contradicts_the_verdict(job: Make, ended: float, shown: str) -> None:
+    done = job(state=JobState.COMPLETED, deadline=NOW + 7200.5, ended=ended)
+    assert show([done], "%E %e %.7L").splitlines()[1] == shown
+
+
 def test_the_promise_in_a_word(job: Make) -> None:
     assert promise_word(job()) == "SAFE"
     assert promise_word(job(promise=PromiseState.AT_RISK)) == "AT-RISK"
-    assert promise_word(job(promise_outcome=PromiseOutcome.BROKEN)) == "BROKEN"
+    kept = job(promise=PromiseState.NONE, promise_outcome=PromiseOutcome.KEPT)
+    assert promise_word(kept) == "KEPT"
+    broken = job(promise_outcome=PromiseOutcome.BROKEN, promise_fault=Fault.CLUSTER)
+    assert promise_word(broken) == "BROKEN(cluster)"
+    void = job(promise_outcome=PromiseOutcome.VOID, promise_fault=Fault.OWNER)
+    assert promise_word(void) == "VOID(owner)"
+    assert show([void], "%q|%f").splitlines()[1] == "VOID(owner)|owner"
     assert promise_word(job(state=JobState.WAITLISTED, promise=PromiseState.NONE)) == "WAITLISTED"
     assert promise_word(job(state=JobState.CANCELLED, promise_outcome=None)) == "-"
 

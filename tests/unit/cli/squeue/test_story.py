@@ -4,10 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
 
+import pytest
+
 from ef_slurm.cli.squeue.story import lines
 from ef_slurm.model import (
     Event,
     EventKind,
+    Fault,
     JobKind,
     JobState,
     JobView,
@@ -67,8 +70,16 @@ def test_ends(job: Make) -> None:
 
 
 def test_a_broken_promise_is_named(job: Make) -> None:
-    broken = replace(PROMISE, outcome=PromiseOutcome.BROKEN)
-    assert "The promise was BROKEN." in "\n".join(tell(job(), broken))
+    broken = replace(PROMISE, outcome=PromiseOutcome.BROKEN, fault=Fault.OPERATOR)
+    assert "The promise was BROKEN, by an operator." in "\n".join(tell(job(), broken))
+    void = replace(PROMISE, outcome=PromiseOutcome.VOID, fault=Fault.OWNER)
+    assert "The promise is void, by its owner." in "\n".join(tell(job(), void))
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_every_fault_has_its_words(job: Make, fault: Fault) -> None:
+    broken = replace(PROMISE, outcome=PromiseOutcome.BROKEN, fault=fault)
+    assert "BROKEN, by " in tell(job(), broken)[1]
 
 
 def test_too_late_is_named(job: Make) -> None:

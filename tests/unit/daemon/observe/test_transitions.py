@@ -11,11 +11,13 @@ from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.transitions import Transition, derive_transition, on_missing
 from ef_slurm.model import (
     EventKind,
+    Fault,
     Intent,
     IntentAction,
     IntentState,
     JobState,
     PromiseOutcome,
+    PromiseState,
     QueueJob,
     Running,
 )
@@ -39,7 +41,14 @@ def transition(
 ) -> Transition:
     lost = options.get("lost", ())
     assert isinstance(lost, tuple)
-    return derive_transition(job, status, intent, NOW, ours=HoldKind.ADMIN, lost_nodes=lost)
+    return derive_transition(
+        job, status, intent, NOW, ours=HoldKind.ADMIN, seen_at=NOW, lost_nodes=lost
+    )
+
+
+def outcome(transition: Transition) -> tuple[PromiseOutcome, Fault | None] | None:
+    settled = transition.settled
+    return None if settled is None else (settled.outcome, settled.fault)
 
 
 def release(state: IntentState = IntentState.EXECUTED, restarts: int = 0) -> Intent:
@@ -87,11 +96,16 @@ class TestBehindOurBack:
         told = transition(row(running=HELD), pending(restarts=1, hold=HoldKind.USER))
         assert told.to is JobState.HELD
         assert told.actor_is_owner
+        assert outcome(told) == (PromiseOutcome.VOID, Fault.OWNER)
 
     def test_an_operators_hold_too(self) -> None:
-        told = transition(row(running=HELD), pending(restarts=1, hold=HoldKind.ADMIN))
+        job = row(running=HELD, promise=PromiseState.SAFE)
+        told = transition(job, pending(restarts=1, hold=HoldKind.ADMIN))
         assert (told.to, told.actor_is_owner) == (JobState.HELD, False)
         assert told.why == "held in Slurm by an operator"
+        assert told.settled is None  # released early enough it may still be in time
+        assert told.job.promise is PromiseState.AT_RISK
+        assert "promise at risk: held in Slurm by an operator" in [e.message for e in told.entries]
 
     def test_a_hold_of_slurms_own_is_put_back_in_its_words(self) -> None:
         status = pending(restarts=1, hold=HoldKind.SLURM, reason="JobHoldMaxRequeue")
@@ -106,7 +120,9 @@ class TestBehindOurBack:
 
     def test_where_the_daemon_holds_as_the_owner_an_operators_hold_is_seen_at_once(self) -> None:
         for state in (JobState.NEW, JobState.WAITLISTED, JobState.ADMITTED, JobState.PAUSED):
-            told = derive_transition(row(state), pending(), None, NOW, ours=HoldKind.USER)
+            told = derive_transition(
+                row(state), pending(), None, NOW, ours=HoldKind.USER, seen_at=NOW
+            )
             assert told.to is JobState.HELD
             assert transition(row(state), pending()).to is None
 
@@ -159,20 +175,22 @@ class TestEnds:
     def test_in_time(self) -> None:
         finished = launch(LaunchState.FINISHED)
         told = transition(row(running=HELD), ended(JobBaseState.COMPLETED, launch=finished))
-        assert (told.to, told.settled) == (JobState.COMPLETED, PromiseOutcome.KEPT)
+        assert (told.to, outcome(told)) == (JobState.COMPLETED, (PromiseOutcome.KEPT, None))
+        assert told.ended_at == NOW - 1.0
         assert told.job.iteration == 10_000
 
     def test_late_and_in_its_grace(self) -> None:
         finished = ended(JobBaseState.COMPLETED, launch=launch(LaunchState.FINISHED))
         job = row(running=HELD)
         late = replace(job, request=replace(job.request, deadline=NOW - 60.0))
-        assert transition(late, finished).settled is PromiseOutcome.BROKEN
+        assert outcome(transition(late, finished)) == (PromiseOutcome.BROKEN, Fault.EF_SLURM)
         graceful = replace(late, request=replace(late.request, grace=120.0))
-        assert transition(graceful, finished).settled is PromiseOutcome.KEPT_IN_GRACE
+        assert outcome(transition(graceful, finished)) == (PromiseOutcome.KEPT_IN_GRACE, None)
 
     def test_cancelled(self) -> None:
         told = transition(row(running=HELD), ended(JobBaseState.CANCELLED))
-        assert (told.to, told.settled) == (JobState.CANCELLED, PromiseOutcome.VOID)
+        assert told.to is JobState.CANCELLED
+        assert outcome(told) == (PromiseOutcome.VOID, Fault.OWNER)
 
     def test_failed_by_its_own_word(self) -> None:
         failed = ended(
@@ -182,6 +200,7 @@ class TestEnds:
         )
         told = transition(row(running=HELD), failed)
         assert (told.to, told.job.note) == (JobState.FAILED, "no such file")
+        assert outcome(told) == (PromiseOutcome.VOID, Fault.JOB)
 
     def test_a_script_that_dies_is_tried_three_times(self) -> None:
         job = row(running=HELD, first_started_at=NOW - 500)
@@ -214,5 +233,5 @@ def test_what_slurm_forgot_is_known_from_its_last_word() -> None:
     assert on_missing(job, JobReports(launch(LaunchState.FINISHED)), NOW).to is JobState.COMPLETED
     assert on_missing(job, JobReports(launch(LaunchState.FAILED)), NOW).to is JobState.FAILED
     lost = on_missing(job, JobReports(launch(), progress()), NOW)
-    assert (lost.to, lost.settled) == (JobState.LOST, PromiseOutcome.BROKEN)
+    assert (lost.to, lost.settled) == (JobState.LOST, None)  # it may be submitted again
     assert "iteration 400" in lost.job.note

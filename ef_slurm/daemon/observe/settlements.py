@@ -1,0 +1,99 @@
+"""How promises end, and whose doing that was. Pure.
+
+Kept and broken are judged by the deadline alone. Void is only what the job or its owner did before
+the deadline: it was cancelled, held by its owner, or failed by itself. Whatever else keeps a job
+from its deadline breaks the promise, at the moment at which the deadline, with its grace, is seen
+to have passed; the job goes on all the same.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.formats.times import format_host_instant
+from ef_slurm.model import (
+    Fault,
+    JobKind,
+    JobState,
+    PromiseOutcome,
+    QueueJob,
+    ReasonCode,
+    Settlement,
+    is_in_time,
+)
+from ef_slurm.slurm.types import JobBaseState
+
+
+def settle_completed(job: QueueJob, ended_at: float) -> Settlement | None:
+    """What becomes of the promise to a job whose training is complete; None without a deadline.
+
+    Args:
+        ended_at: when it ended, UTC epoch seconds.
+    """
+    deadline, grace = job.request.deadline, job.request.grace
+    if deadline is None or job.kind is JobKind.BEST_EFFORT:
+        return None
+    if is_in_time(ended_at, deadline):
+        return Settlement(PromiseOutcome.KEPT, None, "training complete")
+    if is_in_time(ended_at, deadline, grace):
+        return Settlement(PromiseOutcome.KEPT_IN_GRACE, None, "training complete")
+    late = ended_at - deadline - grace
+    return Settlement(PromiseOutcome.BROKEN, _fault(job), f"complete {math.ceil(late)} s too late")
+
+
+def settle_given_up(job: QueueJob, fault: Fault, why: str, at: float) -> Settlement:
+    """What becomes of the promise to a job that ends, or is held, without being complete.
+
+    Args:
+        fault: whose doing that is.
+        at: when, UTC epoch seconds.
+    """
+    deadline, grace = job.request.deadline, job.request.grace
+    if deadline is not None and not is_in_time(at, deadline, grace):
+        return Settlement(PromiseOutcome.BROKEN, _fault(job), f"{why}, after its deadline")
+    own = fault in (Fault.OWNER, Fault.JOB)
+    return Settlement(PromiseOutcome.VOID if own else PromiseOutcome.BROKEN, fault, why)
+
+
+def settle_overdue(job: QueueJob, status: JobStatus, seen_at: float) -> Settlement | None:
+    """The broken promise to a job that goes on after its deadline and grace; None if it does not.
+
+    Args:
+        seen_at: when Slurm was asked for `status`, UTC epoch seconds.
+    """
+    due = due_at(job)
+    if due is None or seen_at < due:
+        return None
+    slurm = status.slurm
+    # While its processes end it may have ended in time; Slurm then tells when that was.
+    if not (slurm.is_pending or slurm.is_running or slurm.state is JobBaseState.SUSPENDED):
+        return None
+    assert job.request.deadline is not None
+    deadline = format_host_instant(job.request.deadline)
+    done = f"{job.iteration:.0f} of {job.request.iterations} iterations"
+    why = f"its deadline, {deadline}, passed at {done}; it goes on"
+    return Settlement(PromiseOutcome.BROKEN, _fault(job), why)
+
+
+def due_at(job: QueueJob) -> float | None:
+    """When the promise to a job is broken if the job goes on then; None where it has none.
+
+    Slurm tells the end of a job in whole seconds, rounded down: only what goes on when the second
+    of the deadline is over cannot be told to have ended in time.
+    """
+    deadline = job.request.deadline
+    unjudged = job.state in (JobState.NEW, JobState.WAITLISTED)
+    if deadline is None or job.kind is JobKind.BEST_EFFORT or unjudged:
+        return None
+    return math.floor(deadline + job.request.grace) + 1.0
+
+
+def _fault(job: QueueJob) -> Fault:
+    """Why a job is late, by where it is and by what the last plan said of it."""
+    if job.state is JobState.HELD:
+        return Fault.OPERATOR  # its owner's hold has made the promise void
+    code = None if job.reason is None else job.reason.code
+    if code is ReasonCode.BEHIND:
+        return Fault.JOB
+    return Fault.CLUSTER if code is ReasonCode.LOST_CAPACITY else Fault.EF_SLURM
