@@ -21,7 +21,7 @@ class Outcome(enum.Enum):
 class PromiseState(enum.Enum):
     """What the present plan says about a promise."""
 
-    NONE = "none"  # no promise was given
+    NONE = "none"  # no promise was given, or it has ended
     SAFE = "safe"  # the plan finishes the job by its deadline
     IN_GRACE = "in-grace"  # a soft deadline will be missed, within its grace
     AT_RISK = "at-risk"  # the plan finishes the job too late

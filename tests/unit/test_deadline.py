@@ -69,9 +69,17 @@ def test_planner_simulator_and_daemon_judge_alike(seconds: float, in_time: bool)
     ended = slurm_job(JobBaseState.COMPLETED, end_time=finish)
     promised = row(running=Running(TWO_NODES, 0.0, 0.0))
     promised = replace(promised, request=replace(promised.request, deadline=DEADLINE))
-    news = derive_transition(promised, JobStatus(ended), None, finish + 1.0, ours=HoldKind.ADMIN)
-    assert news.settled is (PromiseOutcome.KEPT if in_time else PromiseOutcome.BROKEN)
+    seen_at = finish + 1.0
+    news = derive_transition(
+        promised, JobStatus(ended), None, seen_at, ours=HoldKind.ADMIN, seen_at=seen_at
+    )
+    assert news.settled is not None
+    assert news.settled.outcome is (PromiseOutcome.KEPT if in_time else PromiseOutcome.BROKEN)
     soft = replace(promised.request, kind=JobKind.SOFT_DEADLINE, deadline=DEADLINE - 60, grace=60.0)
     promised = replace(promised, request=soft)
-    news = derive_transition(promised, JobStatus(ended), None, finish + 1.0, ours=HoldKind.ADMIN)
-    assert news.settled is (PromiseOutcome.KEPT_IN_GRACE if in_time else PromiseOutcome.BROKEN)
+    news = derive_transition(
+        promised, JobStatus(ended), None, seen_at, ours=HoldKind.ADMIN, seen_at=seen_at
+    )
+    assert news.settled is not None
+    expected = PromiseOutcome.KEPT_IN_GRACE if in_time else PromiseOutcome.BROKEN
+    assert news.settled.outcome is expected
