@@ -11,6 +11,7 @@ from ef_slurm.formats.files import write_whole
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.report.series import (
     OUTCOME_LABELS,
+    STACKED,
     JobOutcome,
     Window,
     allocation,
@@ -82,7 +83,8 @@ def write_run_figure(result: Result, file: Path) -> None:
             f"{numbers.reshapes_per_job:.1f} reshapes per job",
             fontweight="bold",
         )
-        _draw_allocation(upper, result, shown)
+        # One legend for the two upper charts: who never ran is in the second one only.
+        _draw_allocation(upper, result, shown, {outcome_of(job) for job in result.jobs})
         _draw_outcomes(middle, result, shown)
         _draw_efficiency(lower, result, shown)
         _, unit = time_unit(shown.seconds)
@@ -113,7 +115,8 @@ def write_compare_figure(results: Sequence[Result], file: Path) -> None:
             fontweight="bold",
         )
         _draw_bars(upper, results)
-        _draw_allocation(lower, results[0], shown)
+        ran = {outcome_of(job) for job in results[0].jobs if job.held_shares}
+        _draw_allocation(lower, results[0], shown, ran)
         lower.set_title(f"GPU allocation under {first.policy}")
         _, unit = time_unit(shown.seconds)
         lower.set_xlabel(f"{unit} since the first submission")
@@ -133,7 +136,7 @@ def _draw_bars(axes: Axes, results: Sequence[Result]) -> None:
     axes.set_axisbelow(True)
 
 
-def _draw_allocation(axes: Axes, result: Result, shown: Window) -> None:
+def _draw_allocation(axes: Axes, result: Result, shown: Window, explained: set[JobOutcome]) -> None:
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Patch, Rectangle
 
@@ -144,7 +147,6 @@ def _draw_allocation(axes: Axes, result: Result, shown: Window) -> None:
         one for one in allocation(jobs, numbers.gpus_per_node, gpus) if one.start < shown.end
     ]
     outcomes = [outcome_of(job) for job in jobs]
-    drawn = {outcomes[one.job] for one in rectangles}
     axes.add_collection(
         PatchCollection(
             [Rectangle(((r.start - shown.start) / unit, r.row), (r.end - r.start) / unit, r.height)
@@ -162,7 +164,7 @@ def _draw_allocation(axes: Axes, result: Result, shown: Window) -> None:
     axes.set_title("GPU allocation by job")
     axes.legend(
         handles=[
-            Patch(color=COLOURS[o], label=OUTCOME_LABELS[o]) for o in JobOutcome if o in drawn
+            Patch(color=COLOURS[o], label=OUTCOME_LABELS[o]) for o in JobOutcome if o in explained
         ],
         loc="lower right",
         bbox_to_anchor=(1, 1),
@@ -180,13 +182,7 @@ def _draw_outcomes(axes: Axes, result: Result, shown: Window) -> None:
     unit, _ = time_unit(shown.seconds)
     edges = (bins.edges - bins.edges[0]) / unit
     level = np.zeros(len(edges) - 1)
-    for one in (
-        JobOutcome.MET,
-        JobOutcome.BEST_EFFORT,
-        JobOutcome.TURNED_AWAY,
-        JobOutcome.LATE,
-        JobOutcome.BROKEN,
-    ):
+    for one in STACKED:
         counts = np.array(bins.counts[one], dtype=float)
         widths = np.diff(edges) * 0.85
         axes.bar(edges[:-1], counts, widths, bottom=level, align="edge", color=COLOURS[one])

@@ -38,6 +38,16 @@ OUTCOME_LABELS = {
 }
 
 
+STACKED = (
+    JobOutcome.MET,
+    JobOutcome.BEST_EFFORT,
+    JobOutcome.TURNED_AWAY,
+    JobOutcome.LATE,
+    JobOutcome.BROKEN,
+)
+"""From the bottom of a stacked bar to its top: the good ones stand on the axis."""
+
+
 def outcome_of(job: SimulatedJob) -> JobOutcome:
     """What became of a job."""
     if job.spec.kind is JobKind.BEST_EFFORT:

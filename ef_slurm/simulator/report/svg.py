@@ -11,6 +11,7 @@ from html import escape
 
 from ef_slurm.simulator.report.series import (
     OUTCOME_LABELS,
+    STACKED,
     JobOutcome,
     OutcomeBins,
     TimeLine,
@@ -140,13 +141,7 @@ def outcomes(bins: OutcomeBins) -> str:
     width = seconds / len(totals)
     for place in range(len(totals)):
         level = 0
-        for one in (
-            JobOutcome.MET,
-            JobOutcome.BEST_EFFORT,
-            JobOutcome.TURNED_AWAY,
-            JobOutcome.LATE,
-            JobOutcome.BROKEN,
-        ):
+        for one in STACKED:
             count = bins.counts[one][place]
             if not count:
                 continue

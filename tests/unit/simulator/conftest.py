@@ -8,6 +8,10 @@ import pytest
 
 from ef_slurm.formats.throughput import ThroughputTables, read_throughputs
 from ef_slurm.model import ThroughputCurve
+from ef_slurm.simulator.analytic import analytic_tables
+from ef_slurm.simulator.generate import Recipe, generate
+from ef_slurm.simulator.overhead import parse_overhead
+from ef_slurm.simulator.simulate import Request, Result, simulate
 from ef_slurm.simulator.trace import TraceJob
 from tests.unit.conftest import Table
 
@@ -40,3 +44,14 @@ def make_job() -> Callable[..., TraceJob]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def results() -> dict[str, Result]:
+    """Two policies on the same generated trace, 60 jobs on 4 nodes of 4 GPUs."""
+    trace = generate(Recipe(60, 120.0, seed=2, best_effort=0.2), analytic_tables())
+    overhead = parse_overhead("constant:10")
+    return {
+        policy: simulate(Request(trace, 4, 4, policy, overhead))
+        for policy in ("elasticflow", "tiresias")
+    }
