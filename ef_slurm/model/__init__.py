@@ -46,7 +46,7 @@ from ef_slurm.model.promise import (
 )
 from ef_slurm.model.queued_job import QueueJob, newcomer, planner_id, queue_id
 from ef_slurm.model.request import BatchScript, JobRequest
-from ef_slurm.model.reservation import Running, Schedule, Segment
+from ef_slurm.model.reservation import Reservation, Running, Schedule
 
 __all__ = [
     "ACTIVE",
@@ -92,10 +92,10 @@ __all__ = [
     "QueueJob",
     "Reason",
     "ReasonCode",
+    "Reservation",
     "RiskOrder",
     "Running",
     "Schedule",
-    "Segment",
     "Settlement",
     "Standing",
     "StopSignal",

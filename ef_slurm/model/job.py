@@ -10,7 +10,7 @@ from ef_slurm.model.checks import check_finite
 from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.overhead import Overhead
-from ef_slurm.model.reservation import Running, Schedule
+from ef_slurm.model.reservation import Running, Schedule, check_schedule
 
 
 class JobKind(enum.Enum):
@@ -105,5 +105,6 @@ class Job:
                 )
         if self.grace and self.kind is not JobKind.SOFT_DEADLINE:
             raise ModelError("grace", self.grace, "only for a soft deadline")
+        check_schedule(self.plan)
         if self.max_gpus is not None and self.max_gpus < 1:
             raise ModelError("max GPUs", self.max_gpus, "1 or more")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ef_slurm.model.block import Block
@@ -10,12 +11,21 @@ from ef_slurm.model.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of a schedule: `gpus` of `gpu_type` from `start` to `end` (seconds).
+class Reservation:
+    """A block held by a job from `start` to `end` (seconds): a piece of its schedule.
 
-    `first_gpu` is where its block begins on the line of the type's GPUs in node order (node index
-    times GPUs per node, plus the offset inside the node): it keeps the plans of different jobs
-    apart. The overhead of the change that begins a segment is spent inside it.
+    The planner makes thousands of them in every plan, so values are not checked here but where a
+    schedule becomes part of a job (`check_schedule`).
+
+    Args:
+        start: from when.
+        end: until when; infinite for no end.
+        gpus: its size.
+        gpu_type: of the GPUs.
+        first_gpu: the first one in the numbering of all GPUs of the type, in node order (node index
+            times GPUs per node, plus the index inside the node). It keeps jobs apart.
+
+    The overhead of the change that begins a reservation is spent inside it.
     """
 
     start: float
@@ -24,17 +34,37 @@ class Segment:
     gpu_type: str
     first_gpu: int = 0
 
-    def __post_init__(self) -> None:
-        if not self.start < self.end:
-            raise ModelError("segment end", self.end, f"later than its start {self.start!r}")
-        if not is_power_of_two(self.gpus):
-            raise ModelError("segment GPUs", self.gpus, "a power of two")
-        if self.first_gpu < 0 or self.first_gpu % self.gpus:
-            raise ModelError("segment first GPU", self.first_gpu, "a multiple of its GPUs")
+    def over(self, start: float, end: float) -> Reservation:
+        """The same block at another time."""
+        return Reservation(start, end, self.gpus, self.gpu_type, self.first_gpu)
+
+    def same_block(self, other: Reservation) -> bool:
+        """Whether both are the same GPUs."""
+        return (
+            self.first_gpu == other.first_gpu
+            and self.gpus == other.gpus
+            and self.gpu_type == other.gpu_type
+        )
 
 
-Schedule = tuple[Segment, ...]
+Schedule = tuple[Reservation, ...]
 """A job's share over time, in time order, gaps meaning no GPUs (paused)."""
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Refuse what nobody can have planned.
+
+    Raises:
+        ModelError: a reservation that ends before it starts, of a size that is no power of two, or
+            on a block that is not aligned.
+    """
+    for one in schedule:
+        if math.isnan(one.start) or not one.start < one.end:
+            raise ModelError("reservation end", one.end, f"later than its start {one.start!r}")
+        if not is_power_of_two(one.gpus):
+            raise ModelError("reservation GPUs", one.gpus, "a power of two")
+        if one.first_gpu < 0 or one.first_gpu % one.gpus:
+            raise ModelError("reservation first GPU", one.first_gpu, "a multiple of its GPUs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,14 @@
 A newcomer is admitted if a complete plan exists in which everybody promised before it, and it,
 finish in time. Newcomers are judged one by one in order of arrival. The search:
 
-1. *Beside the others*: its minimum satisfactory share in what the plans in hand leave free.
-   Nobody else is touched.
-2. *By moving others* (`moving`): on GPUs that are free but scattered.
-3. *Together*: all plans are made anew, each job with its minimum satisfactory share, the newcomer
+1. *Beside the others* (`share`): its minimum satisfactory share in what the plans in hand leave
+   free. Nobody else is touched.
+2. *By moving others* (`relocation`): on GPUs that are free but scattered.
+3. *Jointly*: all plans are made anew, each job with its minimum satisfactory share, the newcomer
    among them; first in order of deadline, as the paper does, then in order of the latest start
    that each could bear, which serves large tight jobs better. If everybody fits, the new plans are
    adopted; but whoever can have its old plan back beside the newcomer gets it back, because every
-   change is a restart.
+   change costs a restart.
 
 A step that fails leaves all plans as they were, so a promise once given is never weakened.
 
@@ -43,73 +43,89 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from ef_slurm.model import Schedule
 from ef_slurm.planner.relocation import admit_by_moving
 from ef_slurm.planner.share import from_now, least_share, soonest
 from ef_slurm.planner.timeline.curve import least_gpu_time
-from ef_slurm.planner.timeline.reservation_table import Ledger
-from ef_slurm.planner.timeline.task import Order, Stretches, Task
-from ef_slurm.planner.timeline.timetable import EDGE
+from ef_slurm.planner.timeline.reservation_table import ReservationTable
+from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
+from ef_slurm.planner.timeline.task import Order, Task
 
-_KEPT = 3  # ledgers kept by a `_Trial`
+_KEPT_TABLES = 3
+"""Tables kept by a `_JointReplan`."""
 
 
-def admit(newcomer: Task, tasks: Iterable[Task], ledger: Ledger, now: float) -> Ledger | None:
-    """The ledger with the newcomer in it, or None if no complete plan was found.
+def admit(
+    newcomer: Task, tasks: Iterable[Task], table: ReservationTable, now: float
+) -> ReservationTable | None:
+    """Promise the newcomer its deadline, if a complete plan is found.
 
-    `tasks` are those with a promise; `ledger` holds their plans and nobody else's. It is changed
-    only when the newcomer is admitted.
+    Args:
+        newcomer: the job to judge.
+        tasks: those with a promise.
+        table: their plans, and nobody else's. Changed only when the newcomer is admitted.
+        now: the present, seconds.
+
+    Returns:
+        The table with the newcomer in it (`table` itself or a new one); None to say no.
     """
-    if not could_alone(newcomer, now, newcomer.deadline):
+    if not feasible_alone(newcomer, now, newcomer.deadline):
         return None
-    plan = least_share(newcomer, ledger, now, newcomer.deadline)
+    plan = least_share(newcomer, table, now, newcomer.deadline)
     if plan is not None:
-        ledger.put(newcomer, plan, plan[-1].end)
-        return ledger
+        table.put(newcomer, plan, plan[-1].end)
+        return table
     others = sorted(tasks, key=lambda task: task.order)
-    if lacks_room(newcomer, others, ledger, now):
+    if lacks_gpu_time(newcomer, others, table, now):
         return None
-    if admit_by_moving(newcomer, others, ledger, now):
-        return ledger
-    return together(newcomer, others, ledger, now)
+    if admit_by_moving(newcomer, others, table, now):
+        return table
+    return replan_jointly(newcomer, others, table, now)
 
 
-def could_alone(task: Task, now: float, deadline: float) -> bool:
+def feasible_alone(task: Task, now: float, deadline: float) -> bool:
     """Whether a job would finish by `deadline` with an empty cluster to itself."""
     return any(
-        now + task.overhead(None, size.gpus, size.gpu_type, None) + task.job.iterations / size.rate
-        <= deadline + EDGE
+        now + task.overhead(None, size.gpus, size.gpu_type) + task.job.iterations / size.rate
+        <= deadline + EDGE_SECONDS
         for size in task.sizes
     )
 
 
-def lacks_room(newcomer: Task, others: Iterable[Task], ledger: Ledger, now: float) -> bool:
+def lacks_gpu_time(
+    newcomer: Task, others: Iterable[Task], table: ReservationTable, now: float
+) -> bool:
     """Whether a count of GPU time already shows that no plan exists.
 
     By the newcomer's deadline, each job due before must have had all of its GPU time, at its
-    cheapest; each job due later at least what its fastest size cannot do afterwards.
+    cheapest; each job due later at least what its fastest size cannot do afterwards. The count
+    leaves overheads and blocks out, so it never says yes to what a plan could do.
     """
     end = newcomer.deadline
-    room = sum(table.width for table in ledger.tables.values()) * (end - now) * (1 + 1e-9) + EDGE
+    width = sum(timetable.width for timetable in table.timetables.values())
+    gpu_seconds = width * (end - now) * (1 + 1e-9) + EDGE_SECONDS  # never short by rounding
     for task in (newcomer, *others):
         left, seconds = task.job.iterations, task.deadline - now
         if task.deadline > end:
             left -= task.corners[-1][0] * (task.deadline - end)
             seconds = end - now
-        needed = least_gpu_time(task.corners, left, seconds + EDGE)
+        needed = least_gpu_time(task.corners, left, seconds + EDGE_SECONDS)
         if task is newcomer or needed < math.inf:  # a job at risk may be impossible
-            room -= needed
-        if room < 0:
+            gpu_seconds -= needed
+        if gpu_seconds < 0:
             return True
     return False
 
 
-def together(newcomer: Task, others: list[Task], ledger: Ledger, now: float) -> Ledger | None:
-    """All plans anew, then as many of the old ones back as possible."""
+def replan_jointly(
+    newcomer: Task, others: list[Task], table: ReservationTable, now: float
+) -> ReservationTable | None:
+    """All plans anew, then as many of the old ones back as possible; None if somebody is late."""
     everybody = [*others, newcomer]
     for order in (_by_deadline, _by_latest_start):
-        fresh = replan(sorted(everybody, key=order), ledger.blank(), now)
+        fresh = replan(sorted(everybody, key=order), table.blank(), now)
         if fresh is not None:
-            restore(others, ledger, fresh, now)
+            keep_previous(others, table, fresh, now)
             return fresh
     return None
 
@@ -122,68 +138,78 @@ def _by_latest_start(task: Task) -> tuple[float, Order]:
     return (task.latest_start, task.order)
 
 
-def replan(tasks: Iterable[Task], ledger: Ledger, now: float) -> Ledger | None:
-    """Minimum satisfactory shares one after another; None as soon as one cannot be in time."""
+def replan(tasks: Iterable[Task], table: ReservationTable, now: float) -> ReservationTable | None:
+    """Enter minimum satisfactory shares one after another.
+
+    Returns:
+        `table`; None as soon as one cannot be in time.
+    """
     for task in tasks:
         plan = None
-        if task.wish < task.deadline:
-            plan = least_share(task, ledger, now, task.wish)
-        plan = plan or least_share(task, ledger, now, task.deadline)
+        # Within its grace only where its own deadline cannot be met.
+        if task.soft_deadline < task.deadline:
+            plan = least_share(task, table, now, task.soft_deadline)
+        plan = plan or least_share(task, table, now, task.deadline)
         if plan is not None:
-            ledger.put(task, plan, plan[-1].end)
+            table.put(task, plan, plan[-1].end)
         elif task.deadline < math.inf:
             return None
         else:  # nothing ever frees what it needs: it was named at risk before
-            ledger.put(task, (), math.inf)
-    return ledger
+            table.put(task, (), math.inf)
+    return table
 
 
-def restore(tasks: Iterable[Task], old: Ledger, new: Ledger, now: float) -> None:
-    """Give jobs their old plans back, or at least the block that they stand on, where still free.
+def keep_previous(
+    tasks: Iterable[Task], old: ReservationTable, new: ReservationTable, now: float
+) -> None:
+    """Give jobs in `new` their plans of `old` back, or at least the block that they stand on, where
+    still free.
 
     Jobs that stand on most GPUs come last: they are the ones that make room.
     """
 
     def width(task: Task) -> tuple[int, Order]:
-        return (task.held.gpus if task.held else 0, task.order)
+        return (task.current.gpus if task.current else 0, task.order)
 
     for task in sorted(tasks, key=width):
-        before = old.plans[task.id]
-        if new.plans[task.id] == before:
+        previous = old.plans[task.id]
+        if new.plans[task.id] == previous:
             continue
-        mine, finish = new.remove(task)
-        if new.is_free(task, before):
-            new.put(task, before, old.finishes[task.id])
+        fresh, finish = new.remove(task)
+        if new.is_free(task, previous):
+            new.put(task, previous, old.finishes[task.id])
             continue
         stay = _stay(task, new, now)
         if stay is not None:
             new.put(task, stay, stay[-1].end)
         else:
-            new.put(task, mine, finish)
+            new.put(task, fresh, finish)
 
 
-def _stay(task: Task, ledger: Ledger, now: float) -> Stretches | None:
+def _stay(task: Task, table: ReservationTable, now: float) -> Schedule | None:
     """To the end on the present block, if that is in time."""
-    held = task.held
-    if held is None:
+    current = task.current
+    if current is None:
         return None
     for size in task.sizes:
-        if size.gpus == held.gpus and size.gpu_type == held.gpu_type:
-            stretch = from_now(task, ledger, now, size, task.deadline)
-            if stretch is not None and task.stays(stretch):
-                return (stretch,)
+        if size.gpus == current.gpus and size.gpu_type == current.gpu_type:
+            reservation = from_now(task, table, now, size, task.deadline)
+            if reservation is not None and task.stays(reservation):
+                return (reservation,)
     return None
 
 
-class _Trial:
+class _JointReplan:
     """The question whether a newcomer fits into all plans made anew in one order, asked for many
     deadlines.
 
-    Whoever comes before the newcomer is planned the same for all of them, so the ledger as it was
+    Whoever comes before the newcomer is planned the same for all of them, so the table as it was
     before the newcomer's turn is kept: the last few of them, by the number of jobs in it.
     """
 
-    def __init__(self, others: list[Task], order: Callable[[Task], Any], blank: Ledger) -> None:
+    def __init__(
+        self, others: list[Task], order: Callable[[Task], Any], blank: ReservationTable
+    ) -> None:
         self._order = order
         self._others = sorted(others, key=order)
         self._keys = [order(task) for task in self._others]
@@ -198,51 +224,57 @@ class _Trial:
             return False
         return replan((newcomer, *self._others[turn:]), before.copy(), now) is not None
 
-    def _before(self, turn: int, now: float) -> Ledger | None:
-        """The ledger of the first `turn` jobs; None when they do not fit themselves."""
+    def _before(self, turn: int, now: float) -> ReservationTable | None:
+        """The table of the first `turn` jobs; None when they do not fit themselves."""
         if turn > self._stuck:
             return None
-        kept = [(planned, ledger) for planned, ledger in self._kept if planned <= turn]
-        planned, ledger = kept[-1] if kept else (0, self._kept[0][1].blank())
+        # Later deadlines come later: go on from the fullest kept table that is not too full.
+        kept = [(planned, table) for planned, table in self._kept if planned <= turn]
+        planned, table = kept[-1] if kept else (0, self._kept[0][1].blank())
         if planned < turn:
-            ledger = ledger.copy()
-            if replan(self._others[planned:turn], ledger, now) is None:
-                self._stuck = len(ledger.plans)
+            table = table.copy()
+            if replan(self._others[planned:turn], table, now) is None:
+                self._stuck = len(table.plans)
                 return None
-            kept.append((turn, ledger))
-        self._kept = kept[-_KEPT:] or [(planned, ledger)]
-        return ledger
+            kept.append((turn, table))
+        self._kept = kept[-_KEPT_TABLES:] or [(planned, table)]
+        return table
 
 
 def earliest_deadline(
-    newcomer: Task, tasks: list[Task], ledger: Ledger, now: float, resolution: float
+    newcomer: Task, tasks: list[Task], table: ReservationTable, now: float, resolution: float
 ) -> float | None:
     """The earliest deadline, to within `resolution` seconds, that `admit` says yes to.
 
-    One resolution earlier it says no. None when no deadline can be promised at all. The search
-    halves the time between the deadline asked for and the finish beside the others.
+    One resolution earlier it says no. The search halves the time between the deadline asked for
+    and the finish beside the others, which is always admitted.
+
+    Returns:
+        The deadline, grace not included; None when none can be promised at all.
     """
-    beside = soonest(newcomer, ledger, now)
-    if beside is None or not math.isfinite(beside[-1].end):
+    alone = soonest(newcomer, table, now)
+    if alone is None or not math.isfinite(alone[-1].end):
         return None
     trial = replace(newcomer)
     others = sorted(tasks, key=lambda task: task.order)
-    replans = [_Trial(others, order, ledger.blank()) for order in (_by_latest_start, _by_deadline)]
-    low, high = newcomer.deadline, beside[-1].end
+    orders: tuple[Callable[[Task], Any], ...] = (_by_latest_start, _by_deadline)
+    replans = [_JointReplan(others, order, table.blank()) for order in orders]
+    low, high = newcomer.deadline, alone[-1].end
     counted = math.inf  # from here on counting GPU time rules nothing out
 
     def admitted(deadline: float) -> bool:
+        """`admit`, its steps in the same order, without changing anything."""
         nonlocal counted
         trial.move_deadline(deadline)
-        if not could_alone(trial, now, deadline):
+        if not feasible_alone(trial, now, deadline):
             return False
-        if least_share(trial, ledger, now, deadline) is not None:
+        if least_share(trial, table, now, deadline) is not None:
             return True
         if deadline < counted:
-            if lacks_room(trial, others, ledger, now):
+            if lacks_gpu_time(trial, others, table, now):
                 return False
             counted = deadline
-        return admit_by_moving(trial, others, ledger, now, only_ask=True) or any(
+        return admit_by_moving(trial, others, table, now, only_ask=True) or any(
             replan.fits(trial, now) for replan in replans
         )
 
@@ -252,9 +284,9 @@ def earliest_deadline(
             high = middle
         else:
             low = middle
+    # Yes and no may alternate: the offer stands only if one whole resolution earlier it is no.
     while high - low < resolution and high - resolution > newcomer.deadline:
-        # The offer stands only if one whole resolution earlier the answer is no.
         low = high - resolution
         if admitted(low):
             high, low = low, high
-    return high - (newcomer.deadline - newcomer.wish)
+    return high - (newcomer.deadline - newcomer.soft_deadline)

@@ -31,45 +31,47 @@ import heapq
 import math
 from collections.abc import Iterable
 
-from ef_slurm.model import Policy
+from ef_slurm.model import Policy, Reservation, Schedule
 from ef_slurm.planner.share import from_now
-from ef_slurm.planner.timeline.reservation_table import Ledger
-from ef_slurm.planner.timeline.task import Order, Size, Stretch, Stretches, Task, replayed
-from ef_slurm.planner.timeline.timetable import EDGE
+from ef_slurm.planner.timeline.reservation_table import ReservationTable
+from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
+from ef_slurm.planner.timeline.task import Order, Size, Task, replayed
 
 _Entry = tuple[float, Order, int, str, str]
+"""(minus the marginal return, order, GPUs, GPU type, job id): a min-heap pops the best first."""
 
 
-def allocate(tasks: Iterable[Task], ledger: Ledger, now: float, policy: Policy) -> None:
-    """Improve the plans in `ledger` with what is free, best return first."""
-    if not _anything_free(ledger, now):
+def allocate(tasks: Iterable[Task], table: ReservationTable, now: float, policy: Policy) -> None:
+    """Improve the plans in `table` with what is free, best return first."""
+    # On a full cluster nobody can grow: the common case under load.
+    if not _anything_free(table, now):
         return
     by_id = {task.id: task for task in tasks}
-    heap = [entry for task in by_id.values() for entry in _steps(task, ledger, now)]
+    heap = [entry for task in by_id.values() for entry in _steps(task, table, now)]
     heapq.heapify(heap)
     while heap:
         _, _, gpus, gpu_type, key = heapq.heappop(heap)
         task = by_id[key]
-        better = _better(task, ledger, now, gpus, gpu_type, policy)
+        better = _better(task, table, now, gpus, gpu_type, policy)
         if better is None:
-            continue
-        ledger.remove(task)
-        ledger.put(task, *better)
-        for entry in _steps(task, ledger, now):
+            continue  # what is free only gets less, so it need not be asked again
+        table.remove(task)
+        table.put(task, *better)
+        for entry in _steps(task, table, now):
             heapq.heappush(heap, entry)
 
 
-def _anything_free(ledger: Ledger, now: float) -> bool:
-    return any(table.longest_now(1)[0] > now for table in ledger.tables.values())
+def _anything_free(table: ReservationTable, now: float) -> bool:
+    return any(timetable.longest_now(1)[0] > now for timetable in table.timetables.values())
 
 
-def _steps(task: Task, ledger: Ledger, now: float) -> list[_Entry]:
+def _steps(task: Task, table: ReservationTable, now: float) -> list[_Entry]:
     """The next sizes up of a job, as heap entries: the highest marginal return first."""
-    here = ledger.now_on(task, now)
+    here = table.now_on(task, now)
     entries: list[_Entry] = []
     for gpu_type, curve in task.envelopes.items():
         if here is not None and here.gpu_type != gpu_type:
-            continue
+            continue  # to change the type is no step up: returns of two types do not compare
         gpus = here.gpus if here is not None else 0
         step = curve.above(gpus)
         if step is not None:
@@ -79,83 +81,85 @@ def _steps(task: Task, ledger: Ledger, now: float) -> list[_Entry]:
 
 
 def _better(
-    task: Task, ledger: Ledger, now: float, gpus: int, gpu_type: str, policy: Policy
-) -> tuple[Stretches, float] | None:
+    task: Task, table: ReservationTable, now: float, gpus: int, gpu_type: str, policy: Policy
+) -> tuple[Schedule, float] | None:
     """A complete plan that begins now on `gpus` GPUs or, if that does not pay, on more of them."""
-    here = ledger.now_on(task, now)
-    settled = here is not None and ledger.stays(task, now)
+    here = table.now_on(task, now)
+    # Only a job that would stay where it is pays for growing; any other pays for its change anyway.
+    settled = here is not None and table.stays(task, now)
     if settled and now - task.job.last_reshape < policy.min_reshape_interval:
         return None
-    old, finish = ledger.plans[task.id], ledger.finishes[task.id]
+    old, finish = table.plans[task.id], table.finishes[task.id]
     for size in sorted(task.sizes, key=lambda size: size.gpus):
         if size.gpus < gpus or size.gpu_type != gpu_type:
             continue
-        move = task.overhead(task.held, size.gpus, size.gpu_type, None)
+        move = task.overhead(task.current, size.gpus, size.gpu_type)
         end = now + move + task.job.iterations / size.rate
         if not _pays(finish - end, move if settled else 0.0, finish - now, policy):
             continue
-        ledger.remove(task)
-        stretch = from_now(task, ledger, now, size, task.deadline)
-        found: tuple[Stretches, float] | None = None
-        if stretch is not None:
-            found = (stretch,), stretch.end
+        # Its own GPUs are free to it while it looks for more.
+        table.remove(task)
+        reservation = from_now(task, table, now, size, task.deadline)
+        found: tuple[Schedule, float] | None = None
+        if reservation is not None:
+            found = (reservation,), reservation.end
         elif finish < math.inf:
-            found = _interlude(task, ledger, now, size, old, finish, policy)
+            found = _temporary_growth(task, table, now, size, old, finish, policy)
         else:
-            found = _while_it_lasts(task, ledger, now, size, old, policy)
-        ledger.put(task, old, finish)
+            found = _run_until_reclaimed(task, table, now, size, old, policy)
+        table.put(task, old, finish)
         return found
     return None
 
 
 def _pays(saved: float, paid: float, remaining: float, policy: Policy) -> bool:
     """Whether finishing `saved` seconds earlier is worth a change that costs `paid`."""
-    if saved <= EDGE or saved < policy.growth_gain * paid:
+    if saved <= EDGE_SECONDS or saved < policy.growth_gain * paid:
         return False
     return remaining == math.inf or saved >= policy.min_speedup * remaining
 
 
-def _interlude(
+def _temporary_growth(
     task: Task,
-    ledger: Ledger,
+    table: ReservationTable,
     now: float,
     size: Size,
-    old: Stretches,
+    old: Schedule,
     finish: float,
     policy: Policy,
-) -> tuple[Stretches, float] | None:
+) -> tuple[Schedule, float] | None:
     """Growth until somebody's plan needs the GPUs, then back to the plan in hand, both paid for."""
     gpus, _, gpu_type = size
-    until, first = ledger.tables[gpu_type].longest_now(gpus)
-    if not old or until <= now or old[0].end <= until + EDGE:
+    until, first = table.timetables[gpu_type].longest_now(gpus)
+    if not old or until <= now or old[0].end <= until + EDGE_SECONDS:
         return None
     until = max(min(until, old[0].start), now)
-    opening = Stretch(now, until, first, gpus, gpu_type)
-    back = old[0]._replace(start=max(old[0].start, until))
-    if until <= now + EDGE or opening.same_block(back):
+    opening = Reservation(now, until, gpus, gpu_type, first)
+    back = old[0].over(max(old[0].start, until), old[0].end)
+    if until <= now + EDGE_SECONDS or opening.same_block(back):
         return None
     plan, end = replayed(task, (opening, back, *old[1:]), now)
-    paid = task.overhead(task.held, gpus, gpu_type, first)
-    paid += task.overhead(opening, back.gpus, back.gpu_type, back.first)
-    if not _pays(finish - end, paid, finish - now, policy) or not ledger.is_free(task, plan):
+    paid = task.overhead_at(task.current, opening) + task.overhead_at(opening, back)
+    if not _pays(finish - end, paid, finish - now, policy) or not table.is_free(task, plan):
         return None
     return plan, end
 
 
-def _while_it_lasts(
-    task: Task, ledger: Ledger, now: float, size: Size, old: Stretches, policy: Policy
-) -> tuple[Stretches, float] | None:
+def _run_until_reclaimed(
+    task: Task, table: ReservationTable, now: float, size: Size, old: Schedule, policy: Policy
+) -> tuple[Schedule, float] | None:
     """For a job that no plan finishes: a block that a promise needs later, until then."""
     gpus, rate, gpu_type = size
-    until, first = ledger.tables[gpu_type].longest_now(gpus)
+    until, first = table.timetables[gpu_type].longest_now(gpus)
     paid = task.trains(now, gpus, gpu_type, first) - now
+    # No finish to compare: what counts is the work done until the GPUs are taken back.
     work = (until - now - paid) * rate
     before = 0.0
     if old:
         before = (old[0].end - max(now, task.trains_from)) * task.rate(old[0])
-    plan = (Stretch(now, until, first, gpus, gpu_type),)
+    plan = (Reservation(now, until, gpus, gpu_type, first),)
     worth = policy.growth_gain * paid * (task.rate(old[0]) if old else rate)
-    enough = work > before + EDGE * rate and work - before >= worth
-    if not enough or work < before * (1 + policy.min_speedup) or not ledger.is_free(task, plan):
+    enough = work > before + EDGE_SECONDS * rate and work - before >= worth
+    if not enough or work < before * (1 + policy.min_speedup) or not table.is_free(task, plan):
         return None
     return plan, math.inf

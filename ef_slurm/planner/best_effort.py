@@ -18,26 +18,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ef_slurm.planner.timeline.reservation_table import Ledger
-from ef_slurm.planner.timeline.task import Stretches, Task
-from ef_slurm.planner.timeline.timetable import EDGE
+from ef_slurm.model import Schedule
+from ef_slurm.planner.timeline.reservation_table import ReservationTable
+from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
+from ef_slurm.planner.timeline.task import Task
 
 
-def carry_on_best_effort(tasks: Iterable[Task], ledger: Ledger, now: float) -> None:
+def revalidate_best_effort(tasks: Iterable[Task], table: ReservationTable, now: float) -> None:
     """Enter running best-effort jobs where deadline jobs leave them their blocks."""
     for task in sorted(tasks, key=lambda task: task.order):
-        plan, finish = _keep(task, ledger, now)
-        ledger.put(task, plan, finish)
+        plan, finish = _keep(task, table, now)
+        table.put(task, plan, finish)
 
 
-def _keep(task: Task, ledger: Ledger, now: float) -> tuple[Stretches, float]:
-    held = task.held
-    rate = 0.0 if held is None else task.rate(held)
-    if held is None or rate <= 0.0:
+def _keep(task: Task, table: ReservationTable, now: float) -> tuple[Schedule, float]:
+    """(schedule, finish) on the present block: to its end, or until a promise needs the block."""
+    current = task.current
+    rate = 0.0 if current is None else task.rate(current)
+    if current is None or rate <= 0.0:
         return (), math.inf
     end = max(now, task.trains_from) + task.job.iterations / rate
-    until = ledger.tables[held.gpu_type].free_until(held.first, held.gpus)
-    if until <= now + EDGE or not ledger.limits.allow(task, now, min(end, until), held.gpus):
+    free_until = table.timetables[current.gpu_type].free_until(current.first_gpu, current.gpus)
+    until = min(end, free_until)
+    # No block for it at this moment: it pauses now, and `allocation` may find it another one.
+    if free_until <= now + EDGE_SECONDS or not table.limits.allow(task, now, until, current.gpus):
         return (), math.inf
-    plan = (held._replace(start=now, end=min(end, until)),)
-    return plan, end if end <= until + EDGE else math.inf
+    finish = end if end <= free_until + EDGE_SECONDS else math.inf
+    return (current.over(now, until),), finish

@@ -23,41 +23,34 @@ from ef_slurm.model import (
     PromiseState,
     Reason,
     ReasonCode,
-    Segment,
+    Reservation,
     is_in_time,
 )
-from ef_slurm.planner.timeline.reservation_table import Ledger
-from ef_slurm.planner.timeline.task import Stretch, Task
+from ef_slurm.planner.timeline.reservation_table import ReservationTable
+from ef_slurm.planner.timeline.task import Task
+from ef_slurm.planner.timeline.timetable import Booking
 
 
-def decisions(tasks: Iterable[Task], ledger: Ledger, now: float) -> tuple[Decision, ...]:
+def decisions(tasks: Iterable[Task], table: ReservationTable, now: float) -> tuple[Decision, ...]:
     """Every job's decision, in order of ids."""
-    return tuple(_decision(task, ledger, now) for task in sorted(tasks, key=lambda task: task.id))
+    return tuple(_decision(task, table, now) for task in sorted(tasks, key=lambda task: task.id))
 
 
-def _decision(task: Task, ledger: Ledger, now: float) -> Decision:
-    stretches = ledger.plans[task.id]
-    finish = ledger.finishes[task.id]
-    here = ledger.now_on(task, now)
+def _decision(task: Task, table: ReservationTable, now: float) -> Decision:
+    finish = table.finishes[task.id]
+    here = table.now_on(task, now)
     block: Block | None = None
     if here is not None:
-        if task.held is not None and task.job.running is not None and here.same_block(task.held):
-            block = task.job.running.block
-        else:
-            block = ledger.lines[here.gpu_type].block(here.first, here.gpus)
-    schedule = tuple(
-        Segment(start, end, gpus, gpu_type, first)
-        for start, end, first, gpus, gpu_type in stretches
-        if start < end
-    )
+        block = table.spaces[here.gpu_type].block(here.first_gpu, here.gpus)
+    # What rounding has left without any length is not worth telling.
+    schedule = tuple(one for one in table.plans[task.id] if one.start < one.end)
     promise = _promise(task, finish)
-    reason = _reason(task, here, ledger)
+    reason = _reason(task, here, table)
     if promise is PromiseState.AT_RISK:
         code = ReasonCode.BEHIND if task.behind else ReasonCode.LOST_CAPACITY
         reason = Reason(code, gpus=0 if here is None else here.gpus)
-    return Decision(
-        task.id, block, schedule, finish if finish < math.inf else None, promise, reason
-    )
+    predicted = finish if finish < math.inf else None
+    return Decision(task.id, block, schedule, predicted, promise, reason)
 
 
 def _promise(task: Task, finish: float) -> PromiseState:
@@ -71,30 +64,34 @@ def _promise(task: Task, finish: float) -> PromiseState:
     return PromiseState.AT_RISK
 
 
-def _reason(task: Task, here: Stretch | None, ledger: Ledger) -> Reason:
-    held = task.held
+def _reason(task: Task, here: Reservation | None, table: ReservationTable) -> Reason:
+    current = task.current
     if here is None:
-        plan = ledger.plans[task.id]
+        plan = table.plans[task.id]
         until = plan[0].start if plan else None
-        if held is None:
+        if current is None:
             return Reason(ReasonCode.WAITS, until=until)
-        return Reason(ReasonCode.PAUSED, job=_taker(task, held, ledger), until=until)
-    if held is None:
+        return Reason(ReasonCode.PAUSED, job=_taker(task, current, table), until=until)
+    if current is None:
         return Reason(ReasonCode.STARTED, gpus=here.gpus)
     if task.stays(here):
         return Reason(ReasonCode.KEPT, gpus=here.gpus)
-    if here.gpus > held.gpus:
+    if here.gpus > current.gpus:
         return Reason(ReasonCode.GREW, gpus=here.gpus, until=here.end)
-    code = ReasonCode.SHRANK if here.gpus < held.gpus else ReasonCode.MIGRATED
-    return Reason(code, job=_taker(task, held, ledger), gpus=here.gpus)
+    code = ReasonCode.SHRANK if here.gpus < current.gpus else ReasonCode.MIGRATED
+    return Reason(code, job=_taker(task, current, table), gpus=here.gpus)
 
 
-def _taker(task: Task, held: Stretch, ledger: Ledger) -> str | None:
+def _taker(task: Task, current: Reservation, table: ReservationTable) -> str | None:
     """Who next gets GPUs that a job gives up."""
     takers = [
-        rectangle
-        for rectangle in ledger.tables[held.gpu_type].on(held.first, held.gpus)
-        if rectangle.key != task.id
+        booking
+        for booking in table.timetables[current.gpu_type].on(current.first_gpu, current.gpus)
+        if booking.job_id != task.id
     ]
-    first = min(takers, key=lambda taker: (taker.start, -taker.gpus, taker.key), default=None)
-    return None if first is None else first.key
+
+    def soonest_then_largest(taker: Booking) -> tuple[float, int, str]:
+        return (taker.reservation.start, -taker.reservation.gpus, taker.job_id)
+
+    first = min(takers, key=soonest_then_largest, default=None)
+    return None if first is None else first.job_id

@@ -38,18 +38,19 @@ from ef_slurm.model import (
     Policy,
     Reason,
     ReasonCode,
+    Schedule,
     Standing,
     Verdict,
 )
-from ef_slurm.planner.admission import admit, could_alone, earliest_deadline
+from ef_slurm.planner.admission import admit, earliest_deadline, feasible_alone
 from ef_slurm.planner.allocation import allocate
-from ef_slurm.planner.best_effort import carry_on_best_effort
+from ef_slurm.planner.best_effort import revalidate_best_effort
 from ef_slurm.planner.explain import decisions
-from ef_slurm.planner.risk import carry_on, recover
-from ef_slurm.planner.timeline.gpu_index import Line, lines_of
+from ef_slurm.planner.risk import recover, revalidate
+from ef_slurm.planner.timeline.gpu_index import GpuIndexSpace, index_spaces
 from ef_slurm.planner.timeline.limits import LimitBook
-from ef_slurm.planner.timeline.reservation_table import Ledger
-from ef_slurm.planner.timeline.task import Stretch, Stretches, Task, make_task, wants_best_effort
+from ef_slurm.planner.timeline.reservation_table import ReservationTable
+from ef_slurm.planner.timeline.task import Task, make_task, wants_best_effort
 
 
 def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> Plan:
@@ -68,94 +69,97 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
     if not math.isfinite(now):
         raise ModelError("now", now, "seconds since the epoch")
     limits = LimitBook(policy.limits)
-    lines = lines_of(cluster)
+    spaces = index_spaces(cluster)
     tasks: dict[str, Task] = {}
     for job in sorted(jobs, key=lambda job: job.id):
         if job.id in tasks:
             raise ModelError("job id", job.id, "one job per id")
-        tasks[job.id] = make_task(job, lines, limits.most(job))
+        tasks[job.id] = make_task(job, spaces, limits.most(job))
 
     admitted = [task for task in tasks.values() if task.job.standing is Standing.ADMITTED]
     promised = [task for task in admitted if task.promised]
-    best_effort = [task for task in admitted if not task.promised]
-    in_hand = {task.id: _stretches(task) for task in admitted}
-    ledger = Ledger.of(lines, limits, now, in_hand.items())
-    fallen = carry_on(promised, ledger, now, in_hand)
-    if fallen:
-        ledger = recover(fallen, promised, in_hand, ledger, now, policy)
+    committed = {task.id: _committed_schedule(task) for task in admitted}
+    table = ReservationTable.of(spaces, limits, now, committed.values())
+    infeasible = revalidate(promised, table, now, committed)
+    if infeasible:
+        table = recover(infeasible, promised, committed, table, now, policy)
 
-    asking = [task for task in tasks.values() if task.job.standing is not Standing.ADMITTED]
-    asking.sort(key=lambda task: (task.job.submitted, task.id))
-    best_effort += [task for task in asking if not task.promised]
-    refused = [task for task in asking if task.promised]
+    candidates = [task for task in tasks.values() if task.job.standing is not Standing.ADMITTED]
+    candidates.sort(key=lambda task: (task.job.submitted, task.id))
+    no_deadline = [task for task in (*admitted, *candidates) if not task.promised]
+    refused = [task for task in candidates if task.promised]
     shares: dict[str, tuple[int, float]] = {}
     while True:
-        ledger, refused = _admissions(refused, promised, shares, ledger, now)
-        settled = dict(ledger.plans)
-        extras = [*best_effort, *(t for t in refused if wants_best_effort(t))]
-        _share_out(promised, extras, ledger, now, policy)
-        if not refused or all(ledger.plans[key] == plan for key, plan in settled.items()):
+        table, refused = _admissions(refused, promised, shares, table, now)
+        settled = dict(table.plans)
+        best_effort = [*no_deadline, *(t for t in refused if wants_best_effort(t))]
+        _share_out(promised, best_effort, table, now, policy)
+        if not refused or all(table.plans[key] == plan for key, plan in settled.items()):
             break
         # What growth has changed may let somebody in: ask once more before saying no.
-        for task in extras:
-            ledger.remove(task)
+        for task in best_effort:
+            table.remove(task)
         before = len(promised)
-        ledger, refused = _admissions(refused, promised, shares, ledger, now)
+        table, refused = _admissions(refused, promised, shares, table, now)
         if len(promised) == before:
-            _share_out(promised, extras, ledger, now, policy)
+            _share_out(promised, best_effort, table, now, policy)
             break
-    offers = _offers(refused, promised, extras, ledger, now, policy)
-    verdicts = tuple(_verdict(task, shares, offers, limits, lines, now) for task in asking)
-    for task in extras:
+    # Offers need the deadlines that those who run as best effort give up for their decisions.
+    offers = _offers(refused, promised, best_effort, table, now, policy)
+    verdicts = tuple(_verdict(task, shares, offers, limits, spaces, now) for task in candidates)
+    for task in best_effort:
         task.give_up_deadline()
-    everybody = [*promised, *extras]
     return Plan(
         now,
-        decisions(everybody, ledger, now),
+        decisions([*promised, *best_effort], table, now),
         verdicts,
-        _next_change(ledger, cluster, now),
+        _next_change(table, cluster, now),
     )
 
 
 def _admissions(
-    asking: list[Task],
+    candidates: list[Task],
     promised: list[Task],
     shares: dict[str, tuple[int, float]],
-    ledger: Ledger,
+    table: ReservationTable,
     now: float,
-) -> tuple[Ledger, list[Task]]:
+) -> tuple[ReservationTable, list[Task]]:
     """Judge one by one; whoever is admitted joins `promised`, with its share and its finish.
 
     Whoever was refused is asked once more after a later one was admitted: plans have changed.
     """
     while True:
         refused: list[Task] = []
-        for task in asking:
-            grown = admit(task, promised, ledger, now)
+        for task in candidates:
+            grown = admit(task, promised, table, now)
             if grown is None:
                 refused.append(task)
                 continue
-            ledger = grown
+            table = grown
             promised.append(task)
-            share = max(stretch.gpus for stretch in ledger.plans[task.id])
-            shares[task.id] = (share, ledger.finishes[task.id])
-        if not refused or refused == asking[len(asking) - len(refused) :]:
-            return ledger, refused
-        asking = refused
+            share = max(reservation.gpus for reservation in table.plans[task.id])
+            shares[task.id] = (share, table.finishes[task.id])
+        if not refused or refused == candidates[len(candidates) - len(refused) :]:
+            return table, refused
+        candidates = refused
 
 
 def _share_out(
-    promised: list[Task], best_effort: list[Task], ledger: Ledger, now: float, policy: Policy
+    promised: list[Task],
+    best_effort: list[Task],
+    table: ReservationTable,
+    now: float,
+    policy: Policy,
 ) -> None:
     """Give away what the promises leave."""
     for task in best_effort:
         task.give_up_deadline()
-    carry_on_best_effort(best_effort, ledger, now)
+    revalidate_best_effort(best_effort, table, now)
     if policy.best_effort_grows:
-        allocate([*promised, *best_effort], ledger, now, policy)
+        allocate([*promised, *best_effort], table, now, policy)
     else:
-        allocate(promised, ledger, now, policy)
-        allocate(best_effort, ledger, now, policy)
+        allocate(promised, table, now, policy)
+        allocate(best_effort, table, now, policy)
     for task in best_effort:
         task.restore_deadline()
 
@@ -163,8 +167,8 @@ def _share_out(
 def _offers(
     refused: list[Task],
     promised: list[Task],
-    extras: list[Task],
-    ledger: Ledger,
+    best_effort: list[Task],
+    table: ReservationTable,
     now: float,
     policy: Policy,
 ) -> dict[str, float | None]:
@@ -172,9 +176,9 @@ def _offers(
     wanted = [task for task in refused if task.job.standing is Standing.NEW]
     if not policy.offers or not wanted:
         return {}
-    after = [task.after(ledger.plans[task.id], now) for task in promised]
-    then = ledger.copy()
-    for task in extras:
+    after = [task.after(table.plans[task.id], now) for task in promised]
+    then = table.copy()
+    for task in best_effort:
         then.remove(task)
     return {
         task.id: earliest_deadline(task, after, then, now, policy.offer_resolution)
@@ -182,14 +186,11 @@ def _offers(
     }
 
 
-def _stretches(task: Task) -> Stretches:
-    plan = tuple(
-        Stretch(segment.start, segment.end, segment.first_gpu, segment.gpus, segment.gpu_type)
-        for segment in task.job.plan
-    )
-    if not plan and task.held is not None:
-        return (task.held,)
-    return plan
+def _committed_schedule(task: Task) -> Schedule:
+    """The plan in hand; for a job without one, what it holds, without an end."""
+    if not task.job.plan and task.current is not None:
+        return (task.current,)
+    return task.job.plan
 
 
 def _verdict(
@@ -197,7 +198,7 @@ def _verdict(
     shares: dict[str, tuple[int, float]],
     offers: dict[str, float | None],
     limits: LimitBook,
-    lines: dict[str, Line],
+    spaces: dict[str, GpuIndexSpace],
     now: float,
 ) -> Verdict:
     if task.id in shares:
@@ -209,10 +210,10 @@ def _verdict(
         reason = Reason(ReasonCode.STARTED)
         return Verdict(task.id, Outcome.BEST_EFFORT, reason, earliest_deadline=offer)
     offer = offers.get(task.id)
-    if not could_alone(task, now, task.deadline):
+    if not feasible_alone(task, now, task.deadline):
         reason = Reason(ReasonCode.TOO_LARGE)
         most = limits.most(task.job)
-        if most is not None and could_alone(make_task(task.job, lines), now, task.deadline):
+        if most is not None and feasible_alone(make_task(task.job, spaces), now, task.deadline):
             reason = Reason(ReasonCode.LIMITED, gpus=most)
         return Verdict(task.id, Outcome.REJECTED, reason, earliest_deadline=offer)
     if task.job.if_infeasible is IfInfeasible.WAIT:
@@ -223,13 +224,13 @@ def _verdict(
     return Verdict(task.id, Outcome.REJECTED, reason, earliest_deadline=offer)
 
 
-def _next_change(ledger: Ledger, cluster: Cluster, now: float) -> float:
+def _next_change(table: ReservationTable, cluster: Cluster, now: float) -> float:
     """The next moment at which some plan changes a share, or known capacity comes or goes."""
     moments = [
-        stretch.start
-        for stretches in ledger.plans.values()
-        for stretch in stretches
-        if stretch.start > now
+        reservation.start
+        for schedule in table.plans.values()
+        for reservation in schedule
+        if reservation.start > now
     ]
     for group in cluster.groups:
         for node in group.nodes:

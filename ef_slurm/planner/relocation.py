@@ -1,4 +1,4 @@
-"""Making room by moving others (paper section 4.3: migration when a buddy block is not free).
+"""Moving others to free a block (paper section 4.3: migration when a buddy block is not free).
 
 Free GPUs may be scattered so that no aligned block of the wanted size is free although there are
 GPUs enough. `buddy.place` then names the running jobs whose move costs least in all. A move is a
@@ -25,111 +25,123 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ef_slurm.model import Reservation, Schedule
 from ef_slurm.planner.placement.buddy import place
 from ef_slurm.planner.placement.occupancy import Request, Tenant
-from ef_slurm.planner.timeline.reservation_table import Ledger
-from ef_slurm.planner.timeline.task import Size, Stretch, Stretches, Task
-from ef_slurm.planner.timeline.timetable import EDGE
+from ef_slurm.planner.timeline.reservation_table import ReservationTable
+from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
+from ef_slurm.planner.timeline.task import Size, Task
 
 
 def admit_by_moving(
-    newcomer: Task, others: Sequence[Task], ledger: Ledger, now: float, *, only_ask: bool = False
+    newcomer: Task,
+    others: Sequence[Task],
+    table: ReservationTable,
+    now: float,
+    *,
+    only_ask: bool = False,
 ) -> bool:
     """Start the newcomer now on the least size that is in time, moving others for it.
 
-    Enters all plans into `ledger` and says True, or leaves it as it was; with `only_ask` it leaves
+    Enters all plans into `table` and says True, or leaves it as it was; with `only_ask` it leaves
     it as it was in any case.
     """
-    present: dict[str, list[tuple[Task, Stretch]]] = {}
+    present: dict[str, list[tuple[Task, Reservation]]] = {}
     for size in newcomer.sizes:
-        end = now + newcomer.overhead(None, size.gpus, size.gpu_type, None)
+        end = now + newcomer.overhead(None, size.gpus, size.gpu_type)
         end += newcomer.job.iterations / size.rate
-        if end > newcomer.deadline + EDGE:
+        if end > newcomer.deadline + EDGE_SECONDS:
             continue
-        if not ledger.limits.allow(newcomer, now, end, size.gpus):
+        if not table.limits.allow(newcomer, now, end, size.gpus):
             continue
-        present = present or _present(others, ledger, now)
-        if _try(newcomer, size, end, present[size.gpu_type], ledger, now, only_ask):
+        present = present or _present(others, table, now)
+        if _try_size(newcomer, size, end, present[size.gpu_type], table, now, only_ask):
             return True
     return False
 
 
 def _present(
-    tasks: Sequence[Task], ledger: Ledger, now: float
-) -> dict[str, list[tuple[Task, Stretch]]]:
+    tasks: Sequence[Task], table: ReservationTable, now: float
+) -> dict[str, list[tuple[Task, Reservation]]]:
     """Who is where at `now`, by GPU type."""
-    present: dict[str, list[tuple[Task, Stretch]]] = {gpu_type: [] for gpu_type in ledger.lines}
+    present: dict[str, list[tuple[Task, Reservation]]] = {kind: [] for kind in table.spaces}
     for task in tasks:
-        stretch = ledger.now_on(task, now)
-        if stretch is not None:
-            present[stretch.gpu_type].append((task, stretch))
+        reservation = table.now_on(task, now)
+        if reservation is not None:
+            present[reservation.gpu_type].append((task, reservation))
     return present
 
 
-def _try(
+def _try_size(
     newcomer: Task,
     size: Size,
     end: float,
-    present: list[tuple[Task, Stretch]],
-    ledger: Ledger,
+    present: list[tuple[Task, Reservation]],
+    table: ReservationTable,
     now: float,
     only_ask: bool,
 ) -> bool:
-    line = ledger.lines[size.gpu_type]
-    if line.width - sum(stretch.gpus for _, stretch in present) < size.gpus:
+    """Place the newcomer on `size` until `end`; whether all plans, moves paid, fit."""
+    space = table.spaces[size.gpu_type]
+    # Placement is the expensive part: a count rules most sizes out on a full cluster.
+    if space.width - sum(reservation.gpus for _, reservation in present) < size.gpus:
         return False
-    standing = {task.id: (task, stretch) for task, stretch in present}
+    standing = {task.id: (task, reservation) for task, reservation in present}
     tenants = [
-        Tenant(task.id, line.block(stretch.first, stretch.gpus), _cost(task, ledger, now))
-        for task, stretch in present
+        Tenant(task.id, space.block(one.first_gpu, one.gpus), _move_cost(task, table, now))
+        for task, one in present
     ]
     request = Request(newcomer.id, size.gpus, until=end)
-    placement = place(line.group, now, tenants, [request])
+    placement = place(space.group, now, tenants, [request])
     if placement.unplaced:
         return False
-    plans: list[tuple[Task, Stretches]] = []
-    for key in placement.migrated:
-        task, stretch = standing[key]
-        first = line.first(placement.blocks[key])
-        if first is None or first % stretch.gpus:
+    plans: list[tuple[Task, Schedule]] = []
+    for job_id in placement.migrated:
+        task, old = standing[job_id]
+        first = space.first_gpu(placement.blocks[job_id])
+        if first is None or first % old.gpus:
             return False
-        finish = now + task.overhead(task.held, stretch.gpus, stretch.gpu_type, first)
-        finish += task.job.iterations / task.rate(stretch)
-        plans.append((task, (stretch._replace(start=now, end=finish, first=first),)))
-    first = line.first(placement.blocks[newcomer.id])
+        moved = Reservation(now, math.inf, old.gpus, old.gpu_type, first)
+        finish = now + task.overhead_at(task.current, moved)
+        finish += task.job.iterations / task.rate(moved)
+        plans.append((task, (moved.over(now, finish),)))
+    first = space.first_gpu(placement.blocks[newcomer.id])
     if first is None or first % size.gpus:
         return False
-    plans.append((newcomer, (Stretch(now, end, first, size.gpus, size.gpu_type),)))
-    return _enter(plans, ledger, only_ask)
+    plans.append((newcomer, (Reservation(now, end, size.gpus, size.gpu_type, first),)))
+    return _replace_plans(plans, table, only_ask)
 
 
-def _cost(task: Task, ledger: Ledger, now: float) -> float:
+def _move_cost(task: Task, table: ReservationTable, now: float) -> float:
     """Seconds that a move costs a job; infinite for one that it would make late."""
-    plan = ledger.plans[task.id]
-    stretch = plan[0]
-    if len(plan) > 1 or not task.stays(stretch):
+    plan = table.plans[task.id]
+    reservation = plan[0]
+    # Who changes now or later anyway has a plan that a move would upset.
+    if len(plan) > 1 or not task.stays(reservation):
         return math.inf
-    cost = task.overhead(task.held, stretch.gpus, stretch.gpu_type, None)
-    rate = task.rate(stretch)
+    cost = task.overhead(task.current, reservation.gpus, reservation.gpu_type)
+    rate = task.rate(reservation)
     if rate <= 0 or now + cost + task.job.iterations / rate > task.deadline:
         return math.inf
     return cost
 
 
-def _enter(plans: list[tuple[Task, Stretches]], ledger: Ledger, only_ask: bool) -> bool:
-    """Replace plans together, or not at all."""
-    before = [(task, *ledger.remove(task)) for task, _ in plans if task.id in ledger.plans]
+def _replace_plans(
+    plans: list[tuple[Task, Schedule]], table: ReservationTable, only_ask: bool
+) -> bool:
+    """Enter plans instead of those that these tasks have: all of them, or none."""
+    before = [(task, *table.remove(task)) for task, _ in plans if task.id in table.plans]
     entered: list[Task] = []
     for task, plan in plans:
-        if not ledger.is_free(task, plan):
+        if not table.is_free(task, plan):
             break
-        ledger.put(task, plan, plan[-1].end)
+        table.put(task, plan, plan[-1].end)
         entered.append(task)
     fits = len(entered) == len(plans)
     if fits and not only_ask:
         return True
     for task in entered:
-        ledger.remove(task)
-    for task, stretches, finish in before:
-        ledger.put(task, stretches, finish)
+        table.remove(task)
+    for task, schedule, finish in before:
+        table.put(task, schedule, finish)
     return fits

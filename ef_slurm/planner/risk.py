@@ -24,138 +24,165 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from ef_slurm.model import Policy, RiskOrder, is_in_time
-from ef_slurm.planner.admission import together
+from ef_slurm.model import Policy, RiskOrder, Schedule, is_in_time
+from ef_slurm.planner.admission import replan_jointly
 from ef_slurm.planner.share import least_share, soonest
-from ef_slurm.planner.timeline.reservation_table import Ledger
-from ef_slurm.planner.timeline.task import Stretches, Task, replayed
-from ef_slurm.planner.timeline.timetable import EDGE
+from ef_slurm.planner.timeline.reservation_table import ReservationTable
+from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
+from ef_slurm.planner.timeline.task import Task, replayed
 
 
-def carry_on(
-    tasks: Iterable[Task], ledger: Ledger, now: float, plans: Mapping[str, Stretches]
+def revalidate(
+    tasks: Iterable[Task], table: ReservationTable, now: float, committed: Mapping[str, Schedule]
 ) -> list[Task]:
-    """Enter the plans in hand as they stand at `now`; return the tasks whose plan does not hold.
+    """Enter the plans in hand as they stand at `now`.
 
     Plans are entered in order of their next start, so whoever is already there keeps its place. A
     start that is a little late, because a completion was, moves with it as long as it is in time.
+
+    Args:
+        tasks: jobs with a promise.
+        table: has none of them; changed.
+        now: the present, seconds.
+        committed: the plans in hand, by job id.
+
+    Returns:
+        The tasks whose plan does not hold any more.
     """
-    fallen: list[Task] = []
+    infeasible: list[Task] = []
     todo = []
     for task in tasks:
-        plan, finish = replayed(task, plans[task.id], now)
+        plan, finish = replayed(task, committed[task.id], now)
         task.behind = bool(plan) and not is_in_time(finish, task.deadline)
         todo.append((plan[0].start if plan else math.inf, task.order, task, plan, finish))
-    todo.sort(key=lambda item: (item[0], not _stands(item[2], item[3]), item[1]))
+    # At one moment those that stay come first: they really are there, others only want to be.
+    todo.sort(key=lambda item: (item[0], not _starts_where_it_is(item[2], item[3]), item[1]))
     for _, _, task, plan, finish in todo:
-        end = plans[task.id][-1].end if plans[task.id] else math.inf
-        if end < math.inf and not is_in_time(end, task.deadline):
+        promised_end = committed[task.id][-1].end if committed[task.id] else math.inf
+        if promised_end < math.inf and not is_in_time(promised_end, task.deadline):
             # Named at risk before: nobody may push it back further.
-            task.deadline = task.wish = max(finish, end)
-        plan, finish = _wait_for_block(task, plan, finish, ledger, now)
-        if plan and is_in_time(finish, task.deadline) and ledger.is_free(task, plan):
-            ledger.put(task, plan, finish)
+            task.deadline = task.soft_deadline = max(finish, promised_end)
+        plan, finish = _wait_for_block(task, plan, finish, table, now)
+        if plan and is_in_time(finish, task.deadline) and table.is_free(task, plan):
+            table.put(task, plan, finish)
         else:
-            fallen.append(task)
-    return fallen
+            infeasible.append(task)
+    return infeasible
 
 
-def _stands(task: Task, plan: Stretches) -> bool:
+def _starts_where_it_is(task: Task, plan: Schedule) -> bool:
     return bool(plan) and task.stays(plan[0])
 
 
 def _wait_for_block(
-    task: Task, plan: Stretches, finish: float, ledger: Ledger, now: float
-) -> tuple[Stretches, float]:
+    task: Task, plan: Schedule, finish: float, table: ReservationTable, now: float
+) -> tuple[Schedule, float]:
     """The same plan, its start moved to when the one before has really left the block."""
-    if not plan or plan[0].start > now or _stands(task, plan):
+    if not plan or plan[0].start > now or _starts_where_it_is(task, plan):
         return plan, finish
-    table = ledger.tables[plan[0].gpu_type]
-    if table.free_until(plan[0].first, plan[0].gpus) > now:
+    first = plan[0]
+    timetable = table.timetables[first.gpu_type]
+    if timetable.free_until(first.first_gpu, first.gpus) > now:
         return plan, finish
-    start = max(table.free_since(plan[0].first, plan[0].gpus), now + EDGE)
-    if start >= min(plan[0].end, task.deadline):
-        return plan, finish
-    return replayed(task, (plan[0]._replace(start=start), *plan[1:]), now)
+    start = max(timetable.free_since(first.first_gpu, first.gpus), now + EDGE_SECONDS)
+    if start >= min(first.end, task.deadline):
+        return plan, finish  # too late to wait for: it is planned anew
+    return replayed(task, (first.over(start, first.end), *plan[1:]), now)
 
 
 def recover(
-    fallen: list[Task],
+    infeasible: list[Task],
     tasks: list[Task],
-    in_hand: Mapping[str, Stretches],
-    ledger: Ledger,
+    committed: Mapping[str, Schedule],
+    table: ReservationTable,
     now: float,
     policy: Policy,
-) -> Ledger:
-    """A ledger with a plan for every task, as many promises kept as the risk order allows."""
-    if beside(fallen, ledger, now, policy.risk_order):
-        return ledger
+) -> ReservationTable:
+    """Plan those whose plan does not hold, as many promises kept as the risk order allows.
+
+    Args:
+        infeasible: the answer of `revalidate`.
+        tasks: all jobs with a promise.
+        committed: their plans in hand, by job id.
+        table: the plans that hold.
+        now: the present, seconds.
+        policy: the site's choices.
+
+    Returns:
+        A table with a plan for every task; those that cannot be in time finish as soon as possible.
+    """
+    if replan_individually(infeasible, table, now, policy.risk_order):
+        return table
     orders = [policy.risk_order]
     if policy.risk_order is RiskOrder.MOST_PROMISES:
+        # Cheapest first usually keeps most, not always: the others are tried as well.
         orders = list(RiskOrder)
         orders.sort(key=lambda order: order is not RiskOrder.MOST_PROMISES)
-    results = [_promise_anew(tasks, in_hand, ledger, now, order) for order in orders]
-    ledger, late = min(results, key=lambda result: len(result[1]))
+    results = [_promise_anew(tasks, committed, table, now, order) for order in orders]
+    table, late = min(results, key=lambda result: len(result[1]))
     for task in late:
-        as_late(task, ledger, now)
-    return ledger
+        replan_late(task, table, now)
+    return table
 
 
-def beside(fallen: Iterable[Task], ledger: Ledger, now: float, order: RiskOrder) -> bool:
-    """Whether all who fell are in time again beside the plans that hold; enters those that are."""
+def replan_individually(
+    infeasible: Iterable[Task], table: ReservationTable, now: float, order: RiskOrder
+) -> bool:
+    """Whether all of them are in time again beside the plans that hold; enters those that are."""
     kept = True
-    for task in in_risk_order(fallen, order):
-        plan = least_share(task, ledger, now, task.deadline)
+    for task in in_risk_order(infeasible, order):
+        plan = least_share(task, table, now, task.deadline)
         if plan is None:
             kept = False
         else:
-            ledger.put(task, plan, plan[-1].end)
+            table.put(task, plan, plan[-1].end)
     return kept
 
 
 def _promise_anew(
     tasks: list[Task],
-    in_hand: Mapping[str, Stretches],
-    ledger: Ledger,
+    committed: Mapping[str, Schedule],
+    table: ReservationTable,
     now: float,
     order: RiskOrder,
-) -> tuple[Ledger, list[Task]]:
-    """All promises judged one by one in the stated order: (ledger, those that cannot be kept).
+) -> tuple[ReservationTable, list[Task]]:
+    """All promises judged one by one in the stated order: (table, those that cannot be kept).
 
     Nobody is given up who could be kept beside all those that come before it.
     """
-    ledger = ledger.blank()
+    table = table.blank()
     kept: list[Task] = []
     late: list[Task] = []
     for task in in_risk_order(tasks, order):
-        plan, finish = replayed(task, in_hand[task.id], now)
-        if not (plan and is_in_time(finish, task.deadline) and ledger.is_free(task, plan)):
-            plan = least_share(task, ledger, now, task.deadline) or ()
+        # Cheapest first: its plan in hand, another one beside the others, then everybody anew.
+        plan, finish = replayed(task, committed[task.id], now)
+        if not (plan and is_in_time(finish, task.deadline) and table.is_free(task, plan)):
+            plan = least_share(task, table, now, task.deadline) or ()
             finish = plan[-1].end if plan else math.inf
         if plan:
-            ledger.put(task, plan, finish)
+            table.put(task, plan, finish)
         else:
-            fresh = _all_of([*kept, task], in_hand, ledger, now, order)
-            fresh = fresh or together(task, kept, ledger, now)
+            fresh = _hold_all([*kept, task], committed, table, now, order)
+            fresh = fresh or replan_jointly(task, kept, table, now)
             if fresh is None:
                 late.append(task)
                 continue
-            ledger = fresh
+            table = fresh
         kept.append(task)
-    return ledger, late
+    return table, late
 
 
-def _all_of(
+def _hold_all(
     tasks: list[Task],
-    in_hand: Mapping[str, Stretches],
-    ledger: Ledger,
+    committed: Mapping[str, Schedule],
+    table: ReservationTable,
     now: float,
     order: RiskOrder,
-) -> Ledger | None:
+) -> ReservationTable | None:
     """The plans in hand of these tasks alone, and new ones for those that do not hold."""
-    ledger = ledger.blank()
-    fallen = carry_on(tasks, ledger, now, in_hand)
-    return ledger if beside(fallen, ledger, now, order) else None
+    table = table.blank()
+    infeasible = revalidate(tasks, table, now, committed)
+    return table if replan_individually(infeasible, table, now, order) else None
 
 
 def in_risk_order(tasks: Iterable[Task], order: RiskOrder) -> list[Task]:
@@ -173,8 +200,9 @@ def _gpu_time(task: Task) -> float:
     return task.job.iterations * task.sizes[0].gpus / task.sizes[0].rate
 
 
-def as_late(task: Task, ledger: Ledger, now: float) -> None:
+def replan_late(task: Task, table: ReservationTable, now: float) -> None:
     """Plan a job that cannot be in time for its soonest finish, which then is its deadline."""
-    plan = soonest(task, ledger, now) or ()
-    task.deadline = task.wish = plan[-1].end if plan else math.inf
-    ledger.put(task, plan, task.deadline)
+    plan = soonest(task, table, now) or ()
+    # From here on later plans treat this finish as a promise, so that it is not put off again.
+    task.deadline = task.soft_deadline = plan[-1].end if plan else math.inf
+    table.put(task, plan, task.deadline)

@@ -12,91 +12,100 @@ free, and stops at the first n that finishes in time. Three things differ here:
 "Least" is least GPU time, so where a curve is super-linear the larger size counts as the smaller.
 
 >>> from ef_slurm.model import Cluster, Job, ThroughputCurve
->>> from ef_slurm.planner.timeline.reservation_table import Ledger
+>>> from ef_slurm.planner.timeline.reservation_table import ReservationTable
 >>> from ef_slurm.planner.timeline.limits import LimitBook
->>> from ef_slurm.planner.timeline.gpu_index import lines_of
+>>> from ef_slurm.planner.timeline.gpu_index import index_spaces
 >>> from ef_slurm.planner.timeline.task import make_task
->>> lines = lines_of(Cluster.uniform(nodes=1, gpus_per_node=4))
->>> ledger = Ledger.of(lines, LimitBook(()), now=0.0)
+>>> spaces = index_spaces(Cluster.uniform(nodes=1, gpus_per_node=4))
+>>> table = ReservationTable.of(spaces, LimitBook(()), now=0.0)
 >>> curve = ThroughputCurve.of({1: 1.0, 2: 1.6, 4: 2.4})
 >>> job = Job("a", 0.0, 120.0, (("gpu", curve),), deadline=100.0)
->>> least_share(make_task(job, lines), ledger, now=0.0, deadline=100.0)
-(Stretch(start=0.0, end=75.0, first=0, gpus=2, gpu_type='gpu'),)
+>>> least_share(make_task(job, spaces), table, now=0.0, deadline=100.0)
+(Reservation(start=0.0, end=75.0, gpus=2, gpu_type='gpu', first_gpu=0),)
 """
 
 from __future__ import annotations
 
 import math
 
-from ef_slurm.planner.timeline.reservation_table import Ledger
-from ef_slurm.planner.timeline.task import Size, Stretch, Stretches, Task
-from ef_slurm.planner.timeline.timetable import EDGE, Timetable
+from ef_slurm.model import Reservation, Schedule
+from ef_slurm.planner.timeline.reservation_table import ReservationTable
+from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
+from ef_slurm.planner.timeline.task import Size, Task
+from ef_slurm.planner.timeline.timetable import Timetable
 
 
-def least_share(task: Task, ledger: Ledger, now: float, deadline: float) -> Stretches | None:
+def least_share(
+    task: Task, table: ReservationTable, now: float, deadline: float
+) -> Schedule | None:
     """The plan of least GPU time that finishes a job by `deadline` in what is free, or None."""
+    iterations = task.job.iterations
     fast_enough = [
-        size for size in task.sizes if now + task.job.iterations / size.rate <= deadline + EDGE
+        size for size in task.sizes if now + iterations / size.rate <= deadline + EDGE_SECONDS
     ]
+    # A plan of two reservations may use slower sizes too, but not only such.
     if not fast_enough:
         return None
     for size in fast_enough:
-        stretch = from_now(task, ledger, now, size, deadline)
-        if stretch is not None:
-            return (stretch,)
+        reservation = from_now(task, table, now, size, deadline)
+        if reservation is not None:
+            return (reservation,)
     for size in fast_enough:
-        later = from_later(task, ledger, now, size, deadline)
+        later = from_later(task, table, now, size, deadline)
         if later is not None:
             return (later,)
-    return in_two(task, ledger, now, deadline)
+    return in_two(task, table, now, deadline)
 
 
-def soonest(task: Task, ledger: Ledger, now: float) -> Stretches | None:
+def soonest(task: Task, table: ReservationTable, now: float) -> Schedule | None:
     """The plan that finishes a job first in what is free; None when nothing ever is."""
-    found: list[Stretches] = []
+    found: list[Schedule] = []
     for size in task.sizes:
-        for stretch in (
-            from_now(task, ledger, now, size, math.inf),
-            from_later(task, ledger, now, size, math.inf),
+        for reservation in (
+            from_now(task, table, now, size, math.inf),
+            from_later(task, table, now, size, math.inf),
         ):
-            if stretch is not None:
-                found.append((stretch,))
+            if reservation is not None:
+                found.append((reservation,))
     best = min(found, key=lambda plan: plan[-1].end, default=None)
-    two = in_two(task, ledger, now, best[-1].end - 1.0 if best else math.inf)
+    # A second change has to be worth a second at least.
+    two = in_two(task, table, now, best[-1].end - 1.0 if best else math.inf)
     return two or best
 
 
-def from_now(task: Task, ledger: Ledger, now: float, size: Size, deadline: float) -> Stretch | None:
+def from_now(
+    task: Task, table: ReservationTable, now: float, size: Size, deadline: float
+) -> Reservation | None:
     """One block from now to the end, the present one or one around or inside it if possible."""
     gpus, rate, gpu_type = size
     run = task.job.iterations / rate
-    table = ledger.tables[gpu_type]
-    if now + run > deadline + EDGE or table.full_now(gpus):
+    timetable = table.timetables[gpu_type]
+    if now + run > deadline + EDGE_SECONDS or timetable.full_now(gpus):
         return None
-    held = task.held
+    current = task.current
     present: tuple[int, int] | None = None
-    if held is not None and held.gpu_type == gpu_type:
-        place = _near(task, table, now, size, held, deadline)
+    if current is not None and current.gpu_type == gpu_type:
+        place = _near(task, timetable, now, size, current, deadline)
         if place is not None:
             first, end = place
-            if ledger.limits.allow(task, now, end, gpus):
-                return Stretch(now, end, first, gpus, gpu_type)
-        if held.gpus == gpus:
-            # Staying may end later than moving, where the present start is not yet paid for: the
+            if table.limits.allow(task, now, end, gpus):
+                return Reservation(now, end, gpus, gpu_type, first)
+        if current.gpus == gpus:
+            # Staying may end later than moving, where the present start is not paid for yet: the
             # bound below holds for other places only, and this one has just been refused.
-            present = _present(held, table)
-    end = now + task.overhead(held, gpus, gpu_type, None) + run
-    if end > deadline + EDGE or not ledger.limits.allow(task, now, end, gpus):
+            present = _present_place(current, timetable)
+    # The block is searched for with the latest end that it may have; its own may be sooner.
+    latest = now + task.overhead(current, gpus, gpu_type) + run
+    if latest > deadline + EDGE_SECONDS or not table.limits.allow(task, now, latest, gpus):
         return None
-    found = table.find_now(gpus, end, present)
+    found = timetable.find_now(gpus, latest, present)
     if found is None:
         return None
-    end = task.trains(now, gpus, gpu_type, found) + run
-    return Stretch(now, end, found, gpus, gpu_type) if end <= deadline + EDGE else None
+    return Reservation(now, task.trains(now, gpus, gpu_type, found) + run, gpus, gpu_type, found)
 
 
 def _near(
-    task: Task, table: Timetable, now: float, size: Size, held: Stretch, deadline: float
+    task: Task, timetable: Timetable, now: float, size: Size, current: Reservation, deadline: float
 ) -> tuple[int, float] | None:
     """(first GPU, end) on the present block, inside it, or on the larger block around it.
 
@@ -104,108 +113,115 @@ def _near(
     """
     gpus, rate, gpu_type = size
     run = task.job.iterations / rate
-    places = [*range(held.first // gpus * gpus, held.first + held.gpus, gpus)]
-    if gpus == held.gpus:
-        places += [first for first in range(*_present(held, table), gpus) if first != held.first]
+    here = current.first_gpu
+    places = [*range(here // gpus * gpus, here + current.gpus, gpus)]
+    if gpus == current.gpus:
+        present = range(*_present_place(current, timetable), gpus)
+        places += [first for first in present if first != here]
     for first in places:
         end = task.trains(now, gpus, gpu_type, first) + run
         if (
-            end <= deadline + EDGE
-            and first + gpus <= table.width
-            and table.free_until(first, gpus) >= end - EDGE
+            end <= deadline + EDGE_SECONDS
+            and first + gpus <= timetable.width
+            and timetable.free_until(first, gpus) >= end - EDGE_SECONDS
         ):
             return first, end
     return None
 
 
-def _present(held: Stretch, table: Timetable) -> tuple[int, int]:
-    """The GPUs from .. to .. (not included) on which a job of this size would not notice a move."""
-    size = max(held.gpus, table.per_node)
-    first = held.first // size * size
+def _present_place(current: Reservation, timetable: Timetable) -> tuple[int, int]:
+    """The GPUs from .. to .. (not included) on which a job of this size would not notice a move:
+    its block, or all of its node where the block is smaller."""
+    size = max(current.gpus, timetable.per_node)
+    first = current.first_gpu // size * size
     return first, first + size
 
 
 def from_later(
-    task: Task, ledger: Ledger, now: float, size: Size, deadline: float
-) -> Stretch | None:
+    task: Task, table: ReservationTable, now: float, size: Size, deadline: float
+) -> Reservation | None:
     """One block from some later moment to the end, the job paused until then."""
     gpus, rate, gpu_type = size
-    seconds = task.overhead(None, gpus, gpu_type, None) + task.job.iterations / rate
-    if ledger.tables[gpu_type].not_before(gpus) + seconds > deadline + EDGE:
+    timetable = table.timetables[gpu_type]
+    seconds = task.overhead(None, gpus, gpu_type) + task.job.iterations / rate
+    if timetable.not_before(gpus) + seconds > deadline + EDGE_SECONDS:
         return None
     after = now
-    while after + seconds <= deadline + EDGE:
-        found = ledger.tables[gpu_type].find_later(gpus, seconds, after)
+    while after + seconds <= deadline + EDGE_SECONDS:
+        found = timetable.find_later(gpus, seconds, after)
         if found is None:
             return None
         start, first = found
-        if start + seconds > deadline + EDGE or (start <= now and task.held is not None):
+        # To begin now is `from_now`'s business: a job that holds GPUs pays for another change.
+        begins_now = start <= now and task.current is not None
+        if start + seconds > deadline + EDGE_SECONDS or begins_now:
             return None
-        again = ledger.limits.blocked_until(task, start, start + seconds, gpus)
+        again = table.limits.blocked_until(task, start, start + seconds, gpus)
         if again is None:
-            return Stretch(start, start + seconds, first, gpus, gpu_type)
+            return Reservation(start, start + seconds, gpus, gpu_type, first)
         if again <= after:
             return None
         after = again
     return None
 
 
-def in_two(task: Task, ledger: Ledger, now: float, deadline: float) -> Stretches | None:
+def in_two(task: Task, table: ReservationTable, now: float, deadline: float) -> Schedule | None:
     """A first block for now and a second one to finish on; both changes paid for.
 
     The second begins when a block of its size is free for good, the first lasts until then or
-    until somebody else's plan needs it.
+    until somebody else's plan needs it. Of all pairs the one of least GPU time.
     """
-    best: Stretches | None = None
+    best: Schedule | None = None
     best_cost = math.inf
-    openings = [_opening(task, ledger, now, size) for size in task.sizes]
+    openings = [_opening(task, table, now, size) for size in task.sizes]
     firsts = [opening for opening in openings if opening is not None]
     if not firsts:
         return None
-    for size in task.sizes:
-        gpus, rate, gpu_type = size
-        move = task.overhead(None, gpus, gpu_type, None)
-        if ledger.tables[gpu_type].not_before(gpus) + move > deadline:
+    for gpus, rate, gpu_type in task.sizes:
+        timetable = table.timetables[gpu_type]
+        restart = task.overhead(None, gpus, gpu_type)
+        # Cheap before exact: a bound that is known, then one search, then pairs.
+        if timetable.not_before(gpus) + restart > deadline:
             continue
-        found = ledger.tables[gpu_type].find_later(gpus, 0.0, now)
-        if found is None or found[0] <= now or found[0] + move > deadline:
+        found = timetable.find_later(gpus, 0.0, now)
+        if found is None or found[0] <= now or found[0] + restart > deadline:
             continue
         start, place = found
-        for stretch, trains, first_rate in firsts:
-            until = min(start, stretch.end)
-            done = max(0.0, until - trains) * first_rate
+        for opening, trains, opening_rate in firsts:
+            until = min(start, opening.end)
+            done = max(0.0, until - trains) * opening_rate
             left = task.job.iterations - done
             if done <= 0.0 or left <= 0.0:
                 continue
-            paid = task.overhead(stretch, gpus, gpu_type, place) if stretch.end >= start else move
+            second = Reservation(start, math.inf, gpus, gpu_type, place)
+            # After a gap the job is started again; without one it changes its block.
+            paid = task.overhead_at(opening, second) if opening.end >= start else restart
             end = start + paid + left / rate
-            cost = (until - now) * stretch.gpus + (end - start) * gpus
-            if end > deadline + EDGE or cost >= best_cost:
+            cost = (until - now) * opening.gpus + (end - start) * gpus
+            if end > deadline + EDGE_SECONDS or cost >= best_cost:
                 continue
-            table = ledger.tables[gpu_type]
-            plan = (
-                stretch._replace(end=until),
-                Stretch(start, end, place, gpus, gpu_type),
-            )
-            if table.is_free(start, end, place, gpus) and ledger.is_free(task, plan):
+            plan = (opening.over(now, until), second.over(start, end))
+            if table.is_free(task, plan):
                 best, best_cost = plan, cost
     return best
 
 
 def _opening(
-    task: Task, ledger: Ledger, now: float, size: Size
-) -> tuple[Stretch, float, float] | None:
-    """(stretch, when it trains, its rate) on the block of a size that is free longest from now."""
+    task: Task, table: ReservationTable, now: float, size: Size
+) -> tuple[Reservation, float, float] | None:
+    """(reservation, when it trains, its rate) on the block that is free longest from now on."""
     gpus, rate, gpu_type = size
-    table = ledger.tables[gpu_type]
-    if table.full_now(gpus):
+    timetable = table.timetables[gpu_type]
+    if timetable.full_now(gpus):
         return None
-    held = task.held
-    places = [table.longest_now(gpus)]
-    if held is not None and held.gpu_type == gpu_type and held.gpus == gpus:
-        places.insert(0, (table.free_until(held.first, gpus), held.first))
+    current = task.current
+    places = [timetable.longest_now(gpus)]
+    if current is not None and current.gpu_type == gpu_type and current.gpus == gpus:
+        # Where it is, it pays nothing: that comes first even if it is free for less long.
+        here = current.first_gpu
+        places.insert(0, (timetable.free_until(here, gpus), here))
     for until, first in places:
         trains = task.trains(now, gpus, gpu_type, first)
-        if until > trains + EDGE:
-            return Stretch(now, until, first, gpus, gpu_type), trains, rate
+        if until > trains + EDGE_SECONDS:
+            return Reservation(now, until, gpus, gpu_type, first), trains, rate
     return None

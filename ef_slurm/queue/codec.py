@@ -12,9 +12,9 @@ from ef_slurm.model import (
     Overhead,
     Reason,
     ReasonCode,
+    Reservation,
     Running,
     Schedule,
-    Segment,
     ThroughputCurve,
 )
 
@@ -106,7 +106,7 @@ def dump_schedule(schedule: Schedule) -> str:
 def load_schedule(text: str) -> Schedule:
     """The inverse of `dump_schedule`."""
     return tuple(
-        Segment(start, math.inf if end is None else end, gpus, gpu_type, first_gpu)
+        Reservation(start, math.inf if end is None else end, gpus, gpu_type, first_gpu)
         for start, end, gpus, gpu_type, first_gpu in json.loads(text)
     )
 

@@ -24,14 +24,14 @@ from ef_slurm.model import (
     ThroughputCurve,
     change_kind,
 )
-from ef_slurm.planner.timeline.gpu_index import lines_of
+from ef_slurm.planner.timeline.gpu_index import index_spaces
 from ef_slurm.planner.timeline.task import Task, make_task
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 from ef_slurm.simulator.trace import TraceJob
 from ef_slurm.slurm.types import JobBaseState
 from tests.unit.daemon.make import slurm_job
 
-LINES = lines_of(Cluster.uniform(nodes=4, gpus_per_node=4))
+LINES = index_spaces(Cluster.uniform(nodes=4, gpus_per_node=4))
 SIZES = (1, 2, 4, 8, 16)
 PLACES = [(first, gpus) for gpus in SIZES for first in range(0, 16, gpus)]
 BLOCKS = {place: LINES["gpu"].block(*place) for place in PLACES}
@@ -100,9 +100,9 @@ def test_planner_simulator_and_daemon_say_the_same() -> None:
         kind = change_kind(BLOCKS[old], BLOCKS[new])
         where = (BLOCKS[old], BLOCKS[new])
         task = task_on(old)
-        assert task.change(task.held, new[1], "gpu", new[0]) is kind, where
+        assert task.change(task.current, new[1], "gpu", new[0]) is kind, where
         assert task.trains(50.0, new[1], "gpu", new[0]) == 50.0 + SECONDS[kind], where
-        assert task.overhead(task.held, new[1], "gpu", None) >= SECONDS[kind], where
+        assert task.overhead(task.current, new[1], "gpu") >= SECONDS[kind], where
 
         run = SimulatedJob(TraceJob("a", 0.0, 1e6, "bert", 64, CURVE, None), OVERHEAD)
         run.assign(0.0, Grant(old[1], BLOCKS[old]))

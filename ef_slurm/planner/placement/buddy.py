@@ -40,7 +40,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ef_slurm.model import Block, ModelError, NodeGroup, is_power_of_two, same_place
-from ef_slurm.planner.placement.free_blocks import Room, room_in
+from ef_slurm.planner.placement.free_blocks import FreeBlockCounts, count_free_blocks
 from ef_slurm.planner.placement.migration import victims
 from ef_slurm.planner.placement.occupancy import Occupancy, Request, Tenant
 
@@ -58,7 +58,7 @@ class Placement:
     unplaced: tuple[str, ...]
 
 
-def room(group: NodeGroup, at: float, pinned: Iterable[Block] = ()) -> Room:
+def room(group: NodeGroup, at: float, pinned: Iterable[Block] = ()) -> FreeBlockCounts:
     """What a group has room for at a time, apart from blocks that may not be moved.
 
     >>> from ef_slurm.model import Cluster
@@ -69,7 +69,7 @@ def room(group: NodeGroup, at: float, pinned: Iterable[Block] = ()) -> Room:
     occupancy.keep_in_place(
         [Tenant(f"pinned {n}", block, math.inf) for n, block in enumerate(pinned)]
     )
-    return room_in(np.array(occupancy.free), group.gpus_per_node)
+    return count_free_blocks(np.array(occupancy.free), group.gpus_per_node)
 
 
 def shrunk(block: Block, gpus: int) -> Block:
@@ -116,7 +116,10 @@ def place(
     others = [request for request in requests if not request.must]
     sizes = [request.gpus for request in others]
     occupancy.allot(
-        [others[n] for n in room_in(np.array(occupancy.free), occupancy.gpus).accept(sizes)]
+        [
+            others[n]
+            for n in count_free_blocks(np.array(occupancy.free), occupancy.gpus).accept(sizes)
+        ]
     )
     blocks = occupancy.blocks()
     return Placement(
@@ -136,7 +139,7 @@ def _accept_requests(
     """Which of `musts` get a block, and the residents that move for them."""
     free = np.array(occupancy.free, dtype=np.int64)
     sizes = [request.gpus for request in musts]
-    if room_in(free, occupancy.gpus).fits(sizes):
+    if count_free_blocks(free, occupancy.gpus).fits(sizes):
         return musts, ()
     candidates = occupancy.candidates()
     cleared = free.copy()
@@ -144,7 +147,7 @@ def _accept_requests(
         nodes = max(1, job.gpus // occupancy.gpus)
         cleared[job.node : job.node + nodes] += job.gpus // nodes
     held = [job.gpus for job in candidates]
-    chosen = room_in(cleared, occupancy.gpus).accept(held + sizes)[len(held) :]
+    chosen = count_free_blocks(cleared, occupancy.gpus).accept(held + sizes)[len(held) :]
     accepted = [musts[n - len(held)] for n in chosen]
     demand = Counter(request.gpus for request in accepted)
     moved = victims(free, occupancy.gpus, candidates, demand)

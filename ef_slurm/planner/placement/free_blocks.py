@@ -9,7 +9,7 @@ n2 and n3 are no aligned pair:
 >>> free = np.array([2, 4, 4])
 >>> aligned_free(free, 4, 2).tolist(), aligned_free(free, 4, 8).tolist()
 ([0, 1, 1, 2, 2], [])
->>> room_in(free, 4).by_size
+>>> count_free_blocks(free, 4).by_size
 (10, 10, 8, 0)
 """
 
@@ -30,10 +30,11 @@ NEIGHBOURHOOD_WEIGHT = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class FreeBlockCounts:
     """What can be placed: `by_size[k]` GPUs lie in aligned blocks of at least 2^k GPUs.
 
-    >>> Room((12, 12, 8, 8)).fits([8, 2, 2]), Room((12, 12, 8, 8)).fits([4, 4, 4])
+    >>> counts = FreeBlockCounts((12, 12, 8, 8))
+    >>> counts.fits([8, 2, 2]), counts.fits([4, 4, 4])
     (True, False)
     """
 
@@ -86,14 +87,14 @@ def aligned_free(free: Counts, gpus_per_node: int, size: int) -> Counts:
     return np.flatnonzero(full) * nodes
 
 
-def room_in(free: Counts, gpus_per_node: int) -> Room:
+def count_free_blocks(free: Counts, gpus_per_node: int) -> FreeBlockCounts:
     """What the free GPUs have room for."""
     rooms = []
     size = 1
     while size <= gpus_per_node * free.size:
         rooms.append(size * aligned_free(free, gpus_per_node, size).size)
         size *= 2
-    return Room(tuple(rooms))
+    return FreeBlockCounts(tuple(rooms))
 
 
 def ranked(free: Counts, gpus_per_node: int, size: int) -> Counts:

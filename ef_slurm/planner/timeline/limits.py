@@ -13,11 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ef_slurm.model import Job, Limit
-from ef_slurm.planner.timeline.task import Stretches, Task
-from ef_slurm.planner.timeline.timetable import EDGE
-
-_Use = tuple[float, float, int, str]
+from ef_slurm.model import Job, Limit, Reservation, Schedule
+from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
+from ef_slurm.planner.timeline.task import Task
 
 
 class LimitBook:
@@ -25,7 +23,7 @@ class LimitBook:
 
     def __init__(self, limits: Sequence[Limit]) -> None:
         self._limits = tuple(limits)
-        self._uses: tuple[list[_Use], ...] = tuple([] for _ in limits)
+        self._uses: tuple[list[tuple[str, Reservation]], ...] = tuple([] for _ in limits)
 
     def blank(self) -> LimitBook:
         """The same limits, not used."""
@@ -50,16 +48,16 @@ class LimitBook:
             return None
         return min((self._limits[index].max_gpus for index in self._of(job)), default=None)
 
-    def put(self, task: Task, stretches: Stretches) -> None:
+    def put(self, task: Task, schedule: Schedule) -> None:
         """Count a plan."""
         for index in self._of(task.job) if self._limits else ():
-            self._uses[index].extend((s.start, s.end, s.gpus, task.id) for s in stretches)
+            self._uses[index].extend((task.id, reservation) for reservation in schedule)
 
     def remove(self, task: Task) -> None:
         """Count a job's plan no longer."""
         for index in self._of(task.job) if self._limits else ():
             uses = self._uses[index]
-            uses[:] = [use for use in uses if use[3] != task.id]
+            uses[:] = [use for use in uses if use[0] != task.id]
 
     def allow(self, task: Task, start: float, end: float, gpus: int) -> bool:
         """Whether a job may have `gpus` more from `start` to `end`."""
@@ -70,11 +68,14 @@ class LimitBook:
         for index in self._of(task.job) if self._limits else ():
             uses = [
                 use
-                for use in self._uses[index]
-                if use[0] < end - EDGE and start + EDGE < use[1] and use[3] != task.id
+                for job_id, use in self._uses[index]
+                if job_id != task.id
+                and use.start < end - EDGE_SECONDS
+                and start + EDGE_SECONDS < use.end
             ]
-            room = self._limits[index].max_gpus - gpus
-            moments = [start, *(use[0] for use in uses if use[0] > start)]
-            if any(sum(u[2] for u in uses if u[0] <= at < u[1]) > room for at in moments):
-                return min((use[1] for use in uses), default=end)
+            left = self._limits[index].max_gpus - gpus
+            # What is held can only grow where somebody starts: those moments are enough.
+            moments = [start, *(use.start for use in uses if use.start > start)]
+            if any(sum(u.gpus for u in uses if u.start <= at < u.end) > left for at in moments):
+                return min((use.end for use in uses), default=end)
         return None

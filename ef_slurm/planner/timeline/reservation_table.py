@@ -1,17 +1,17 @@
-"""The book of plans: what every job is to have, on the timetables of all GPU types.
+"""The table of plans: what every job is to have, on the timetables of all GPU types.
 
-A ledger is always consistent: no two plans overlap, and no limit is passed. Planning means to make
-another consistent ledger and to adopt it only if it is complete.
+It is always consistent: no two reservations overlap, and no limit is passed. Planning means to make
+another consistent table and to adopt it only if it is complete.
 
 >>> from ef_slurm.model import Cluster, Job, ThroughputCurve
->>> from ef_slurm.planner.timeline.gpu_index import lines_of
+>>> from ef_slurm.planner.timeline.gpu_index import index_spaces
 >>> from ef_slurm.planner.timeline.task import make_task
->>> lines = lines_of(Cluster.uniform(nodes=1, gpus_per_node=2))
+>>> spaces = index_spaces(Cluster.uniform(nodes=1, gpus_per_node=2))
 >>> curve = ThroughputCurve.of({1: 1.0, 2: 1.5})
->>> task = make_task(Job("a", 0.0, 60.0, (("gpu", curve),), deadline=90.0), lines)
->>> ledger = Ledger.of(lines, LimitBook(()), now=0.0)
->>> ledger.put(task, (Stretch(0.0, 60.0, first=0, gpus=1, gpu_type="gpu"),), finish=60.0)
->>> ledger.is_free(task, [Stretch(30.0, 70.0, first=0, gpus=2, gpu_type="gpu")])
+>>> task = make_task(Job("a", 0.0, 60.0, (("gpu", curve),), deadline=90.0), spaces)
+>>> table = ReservationTable.of(spaces, LimitBook(()), now=0.0)
+>>> table.put(task, (Reservation(0.0, 60.0, gpus=1, gpu_type="gpu"),), finish=60.0)
+>>> table.is_free(task, [Reservation(30.0, 70.0, gpus=2, gpu_type="gpu")])
 False
 """
 
@@ -20,81 +20,94 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ef_slurm.planner.timeline.gpu_index import Line
+from ef_slurm.model import Reservation, Schedule
+from ef_slurm.planner.timeline.gpu_index import GpuIndexSpace
 from ef_slurm.planner.timeline.limits import LimitBook
-from ef_slurm.planner.timeline.task import Stretch, Stretches, Task
-from ef_slurm.planner.timeline.timetable import Rectangle, Timetable
+from ef_slurm.planner.timeline.task import Task
+from ef_slurm.planner.timeline.timetable import Timetable
 
 
-class Ledger:
-    """Plans in hand by job id, the timetables they stand on, and the limits they count against."""
+class ReservationTable:
+    """Schedules by job id, the timetables they stand on, and the limits they count against."""
 
     def __init__(
-        self, lines: dict[str, Line], tables: dict[str, Timetable], limits: LimitBook
+        self,
+        spaces: dict[str, GpuIndexSpace],
+        timetables: dict[str, Timetable],
+        limits: LimitBook,
     ) -> None:
-        self.lines = lines
-        self.tables = tables
+        self.spaces = spaces
+        self.timetables = timetables
         self.limits = limits
-        self.plans: dict[str, Stretches] = {}
+        self.plans: dict[str, Schedule] = {}
         self.finishes: dict[str, float] = {}
 
     @classmethod
     def of(
         cls,
-        lines: dict[str, Line],
+        spaces: dict[str, GpuIndexSpace],
         limits: LimitBook,
         now: float,
-        plans: Iterable[tuple[str, Stretches]] = (),
-    ) -> Ledger:
-        """The empty ledger of a cluster; `plans` in hand say which GPUs to spare (`Timetable`)."""
-        used: dict[str, list[Rectangle]] = {gpu_type: [] for gpu_type in lines}
-        for key, stretches in plans:
-            for start, end, first, gpus, gpu_type in stretches:
-                if gpu_type in used:
-                    used[gpu_type].append(Rectangle(start, end, first, gpus, key))
-        tables = {
-            gpu_type: Timetable(line.group, now, used[gpu_type]) for gpu_type, line in lines.items()
+        committed: Iterable[Schedule] = (),
+    ) -> ReservationTable:
+        """The empty table of a cluster.
+
+        Args:
+            spaces: its GPUs by type.
+            limits: of owners and accounts.
+            now: the present, seconds.
+            committed: plans in hand. They are not entered: they say which GPUs to spare where an
+                outage takes some of a node, no matter which (`Timetable`).
+        """
+        used: dict[str, list[Reservation]] = {gpu_type: [] for gpu_type in spaces}
+        for schedule in committed:
+            for reservation in schedule:
+                if reservation.gpu_type in used:
+                    used[reservation.gpu_type].append(reservation)
+        timetables = {
+            gpu_type: Timetable(space.group, now, used[gpu_type])
+            for gpu_type, space in spaces.items()
         }
-        return cls(lines, tables, limits)
+        return cls(spaces, timetables, limits)
 
-    def blank(self) -> Ledger:
-        """An empty ledger of the same cluster."""
-        tables = {gpu_type: table.blank() for gpu_type, table in self.tables.items()}
-        return Ledger(self.lines, tables, self.limits.blank())
+    def blank(self) -> ReservationTable:
+        """An empty table of the same cluster."""
+        timetables = {gpu_type: one.blank() for gpu_type, one in self.timetables.items()}
+        return ReservationTable(self.spaces, timetables, self.limits.blank())
 
-    def copy(self) -> Ledger:
+    def copy(self) -> ReservationTable:
         """The same plans, to be changed on their own."""
-        tables = {gpu_type: table.copy() for gpu_type, table in self.tables.items()}
-        twin = Ledger(self.lines, tables, self.limits.copy())
+        timetables = {gpu_type: one.copy() for gpu_type, one in self.timetables.items()}
+        twin = ReservationTable(self.spaces, timetables, self.limits.copy())
         twin.plans, twin.finishes = self.plans.copy(), self.finishes.copy()
         return twin
 
-    def put(self, task: Task, stretches: Stretches, finish: float) -> None:
-        """Enter a plan that `is_free` allows."""
-        self.plans[task.id] = stretches
+    def put(self, task: Task, schedule: Schedule, finish: float) -> None:
+        """Enter a plan that `is_free` allows, and when it finishes the job."""
+        self.plans[task.id] = schedule
         self.finishes[task.id] = finish
-        for start, end, first, gpus, gpu_type in stretches:
-            self.tables[gpu_type].put(task.id, start, end, first, gpus)
-        self.limits.put(task, stretches)
+        for reservation in schedule:
+            self.timetables[reservation.gpu_type].put(task.id, reservation)
+        self.limits.put(task, schedule)
 
-    def remove(self, task: Task) -> tuple[Stretches, float]:
-        """Take a job's plan out and return it."""
-        stretches = self.plans.pop(task.id, ())
-        for gpu_type in {stretch.gpu_type for stretch in stretches}:
-            self.tables[gpu_type].remove(task.id)
+    def remove(self, task: Task) -> tuple[Schedule, float]:
+        """Take a job's plan out; returns it and its finish."""
+        schedule = self.plans.pop(task.id, ())
+        for gpu_type in {reservation.gpu_type for reservation in schedule}:
+            self.timetables[gpu_type].remove(task.id)
         self.limits.remove(task)
-        return stretches, self.finishes.pop(task.id, math.inf)
+        return schedule, self.finishes.pop(task.id, math.inf)
 
-    def is_free(self, task: Task, stretches: Iterable[Stretch]) -> bool:
+    def is_free(self, task: Task, schedule: Iterable[Reservation]) -> bool:
         """Whether a plan could be entered."""
         return all(
-            self.tables[gpu_type].is_free(start, end, first, gpus)
-            and self.limits.allow(task, start, end, gpus)
-            for start, end, first, gpus, gpu_type in stretches
+            self.timetables[one.gpu_type].is_free(one)
+            and self.limits.allow(task, one.start, one.end, one.gpus)
+            for one in schedule
         )
 
-    def now_on(self, task: Task, now: float) -> Stretch | None:
-        """The stretch that a job is on at `now`, or None."""
+    def now_on(self, task: Task, now: float) -> Reservation | None:
+        """What the plan gives a job at `now`, or None."""
         plan = self.plans.get(task.id)
         return plan[0] if plan and plan[0].start <= now else None
 

@@ -1,14 +1,14 @@
 """A job the way the planner thinks of it: sizes it can use, what it holds, what is planned for it.
 
-A *stretch* is a piece of a job's schedule on one block. Whatever begins a stretch on another block
-than the job held just before costs the job's overhead, spent at the beginning of that stretch.
+What begins a reservation on another block than the job held just before costs the job's overhead
+(`model.change_kind`), spent at the beginning of that reservation.
 
 >>> from ef_slurm.model import Cluster, Overhead, ThroughputCurve
->>> from ef_slurm.planner.timeline.gpu_index import lines_of
+>>> from ef_slurm.planner.timeline.gpu_index import index_spaces
 >>> curve = ThroughputCurve.of({1: 1.0, 2: 1.5})
 >>> job = Job("a", 0.0, 60.0, (("gpu", curve),), deadline=90.0, overhead=Overhead.constant(5.0))
->>> task = make_task(job, lines_of(Cluster.uniform(nodes=1, gpus_per_node=2)))
->>> plan = (Stretch(0.0, 25.0, 0, 1, "gpu"), Stretch(25.0, 60.0, 0, 2, "gpu"))
+>>> task = make_task(job, index_spaces(Cluster.uniform(nodes=1, gpus_per_node=2)))
+>>> plan = (Reservation(0.0, 25.0, 1, "gpu"), Reservation(25.0, 60.0, 2, "gpu"))
 >>> _, finish = replayed(task, plan, now=0.0)
 >>> round(finish, 3)  # 5 + 20 s for 20 iterations on one GPU, 5 s, then 40 iterations at 1.5/s
 56.667
@@ -21,28 +21,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ef_slurm.model import ChangeKind, IfInfeasible, Job, JobKind, ModelError, classify_change
+from ef_slurm.model import (
+    ChangeKind,
+    IfInfeasible,
+    Job,
+    JobKind,
+    ModelError,
+    Reservation,
+    Schedule,
+    classify_change,
+)
 from ef_slurm.planner.timeline.curve import Envelope, cheapest_mix, envelope
-from ef_slurm.planner.timeline.gpu_index import Line
-
-
-class Stretch(NamedTuple):
-    """GPUs `first` to `first + gpus - 1` of a type, from `start` to `end`."""
-
-    start: float
-    end: float
-    first: int
-    gpus: int
-    gpu_type: str
-
-    def same_block(self, other: Stretch | None) -> bool:
-        """Whether both stand on the same block."""
-        return (
-            other is not None
-            and self.first == other.first
-            and self.gpus == other.gpus
-            and self.gpu_type == other.gpu_type
-        )
+from ef_slurm.planner.timeline.gpu_index import GpuIndexSpace
 
 
 class Size(NamedTuple):
@@ -53,8 +43,8 @@ class Size(NamedTuple):
     gpu_type: str
 
 
-Stretches = tuple[Stretch, ...]
 Order = tuple[float, float, str]
+"""What tasks are sorted by: (deadline, submission, id)."""
 
 
 @dataclass(eq=False, slots=True)
@@ -62,12 +52,13 @@ class Task:
     """One job within one plan.
 
     Args:
+        job: as the caller gave it.
         deadline: by when it must be finished, grace included; infinite for best effort.
-        wish: by when it should be finished, grace not included.
+        soft_deadline: by when it should be finished, grace not included.
         envelopes: its useful sizes, by GPU type.
         sizes: the same, those that cost least GPU time first.
         corners: the least GPUs for every average rate (`curve.cheapest_mix`).
-        held: what it holds now, as a stretch without an end; None for nothing.
+        current: what it holds now, as a reservation without an end; None for nothing.
         trains_from: when the overhead of what it holds is paid.
         per_node: GPUs per node, by type.
         promised: whether it has, or asks for, a deadline to keep. It stays true for a job at risk,
@@ -77,11 +68,11 @@ class Task:
 
     job: Job
     deadline: float
-    wish: float
+    soft_deadline: float
     envelopes: dict[str, Envelope]
     sizes: tuple[Size, ...]
     corners: tuple[tuple[float, float], ...]
-    held: Stretch | None
+    current: Reservation | None
     trains_from: float
     per_node: dict[str, int]
     promised: bool
@@ -105,39 +96,47 @@ class Task:
 
     def give_up_deadline(self) -> None:
         """Run as best effort from here on."""
-        self.deadline = self.wish = math.inf
+        self.deadline = self.soft_deadline = math.inf
         self.promised = False
 
     def restore_deadline(self) -> None:
         """Have the job's own deadline again."""
-        self.wish, self.deadline = _deadlines(self.job)
+        self.soft_deadline, self.deadline = _deadlines(self.job)
         self.promised = self.deadline < math.inf
 
     def move_deadline(self, deadline: float) -> None:
         """Be due at `deadline`, grace included."""
-        self.wish, self.deadline = deadline - (self.deadline - self.wish), deadline
+        grace = self.deadline - self.soft_deadline
+        self.soft_deadline, self.deadline = deadline - grace, deadline
 
-    def after(self, plan: Stretches, now: float) -> Task:
+    def after(self, plan: Schedule, now: float) -> Task:
         """The task as it will be once `plan` is carried out at `now`."""
         here = plan[0] if plan and plan[0].start <= now else None
         if here is None:
-            return replace(self, held=None, trains_from=-math.inf)
-        trains = self.trains(now, here.gpus, here.gpu_type, here.first)
-        return replace(self, held=here, trains_from=trains)
+            return replace(self, current=None, trains_from=-math.inf)
+        trains = self.trains(now, here.gpus, here.gpu_type, here.first_gpu)
+        return replace(self, current=here, trains_from=trains)
 
-    def rate(self, stretch: Stretch) -> float:
-        """Iterations/s on a stretch; 0 for a size that the curve does not have."""
+    def rate(self, reservation: Reservation) -> float:
+        """Iterations/s on a reservation; 0 for a size that the curve does not have.
+
+        The curve's own value, not the envelope's: a job may stand on a size that no plan would
+        choose today.
+        """
         for gpu_type, curve in self.job.curves:
-            if gpu_type == stretch.gpu_type:
+            if gpu_type == reservation.gpu_type:
                 for gpus, rate in curve.points:
-                    if gpus == stretch.gpus:
+                    if gpus == reservation.gpus:
                         return rate
         return 0.0
 
     def change(
-        self, old: Stretch | None, gpus: int, gpu_type: str, first: int
+        self, old: Reservation | None, gpus: int, gpu_type: str, first_gpu: int
     ) -> ChangeKind | None:
-        """What going from `old` (None: no GPUs) to a block is (`model.change_kind`)."""
+        """What going from `old` (None: no GPUs) to a block is; None when the job notices nothing.
+
+        The same answer as `model.change_kind` gives for the blocks, by their indices.
+        """
         if old is None:
             return ChangeKind.START
         per_node = self.per_node[gpu_type]
@@ -145,34 +144,43 @@ class Task:
             old.gpus,
             gpus,
             same_type=old.gpu_type == gpu_type,
-            same_nodes=old.first // per_node == first // per_node
+            # Aligned blocks that begin on one node lie inside one another.
+            same_nodes=old.first_gpu // per_node == first_gpu // per_node
             and min(old.gpus, per_node) == min(gpus, per_node),
         )
 
-    def stays(self, stretch: Stretch | None) -> bool:
-        """Whether a job on this stretch at this moment notices no change."""
-        if stretch is None or self.held is None:
-            return stretch is None and self.held is None
-        return self.change(self.held, stretch.gpus, stretch.gpu_type, stretch.first) is None
+    def stays(self, reservation: Reservation | None) -> bool:
+        """Whether a job on this reservation at this moment notices no change."""
+        if reservation is None or self.current is None:
+            return reservation is None and self.current is None
+        one = reservation
+        return self.change(self.current, one.gpus, one.gpu_type, one.first_gpu) is None
 
-    def overhead(self, old: Stretch | None, gpus: int, gpu_type: str, first: int | None) -> float:
-        """Seconds lost by moving from `old` to a block; the most that a change can cost if `first`
-        is None because its place is not yet known."""
+    def overhead(self, old: Reservation | None, gpus: int, gpu_type: str) -> float:
+        """The most seconds that a change from `old` to a block can cost, wherever the block is.
+
+        Staying is no change: it may cost more, where the present start is not paid for yet.
+        """
         cost = self.job.overhead
-        if first is not None:
-            return cost.of(self.change(old, gpus, gpu_type, first), gpus)
         if old is None:
             return cost.of(ChangeKind.START, gpus)
+        if old.gpu_type != gpu_type:
+            return cost.of(ChangeKind.RESTART, gpus)
         if gpus < old.gpus:
             return max(cost.of(ChangeKind.SHRINK, gpus), cost.of(ChangeKind.RESTART, gpus))
         return cost.of(ChangeKind.GROW if gpus > old.gpus else ChangeKind.MOVE, gpus)
 
-    def trains(self, now: float, gpus: int, gpu_type: str, first: int) -> float:
+    def overhead_at(self, old: Reservation | None, new: Reservation) -> float:
+        """Seconds that going from `old` to `new` costs."""
+        kind = self.change(old, new.gpus, new.gpu_type, new.first_gpu)
+        return self.job.overhead.of(kind, new.gpus)
+
+    def trains(self, now: float, gpus: int, gpu_type: str, first_gpu: int) -> float:
         """When it trains if it is on a block from `now` on; the block may be the present one."""
-        change = self.change(self.held, gpus, gpu_type, first)
-        if change is None:
+        kind = self.change(self.current, gpus, gpu_type, first_gpu)
+        if kind is None:
             return max(now, self.trains_from)
-        return now + self.job.overhead.of(change, gpus)
+        return now + self.job.overhead.of(kind, gpus)
 
 
 def wants_best_effort(task: Task) -> bool:
@@ -180,8 +188,13 @@ def wants_best_effort(task: Task) -> bool:
     return task.job.if_infeasible is IfInfeasible.BEST_EFFORT
 
 
-def make_task(job: Job, lines: Mapping[str, Line], most: int | None = None) -> Task:
-    """The task of a job; `most` is the largest share that the limits ever allow it.
+def make_task(job: Job, spaces: Mapping[str, GpuIndexSpace], most: int | None = None) -> Task:
+    """The task of a job.
+
+    Args:
+        job: as the caller gave it.
+        spaces: the cluster's GPUs by type.
+        most: the largest share that the limits ever allow it; None for any.
 
     Raises:
         ModelError: the job names a GPU type that the cluster does not have.
@@ -190,32 +203,30 @@ def make_task(job: Job, lines: Mapping[str, Line], most: int | None = None) -> T
     envelopes: dict[str, Envelope] = {}
     sizes: list[Size] = []
     for gpu_type, curve in job.curves:
-        line = _line(job, gpu_type, lines)
-        found = envelope(curve, line.width if cap is None else min(cap, line.width))
+        space = _space(job, gpu_type, spaces)
+        found = envelope(curve, space.width if cap is None else min(cap, space.width))
         if found is not None:
             envelopes[gpu_type] = found
             sizes += [Size(gpus, rate, gpu_type) for gpus, rate in found.sizes]
     sizes.sort(key=lambda size: (size.gpus / size.rate, size.gpus, size.gpu_type))
-    wish, deadline = _deadlines(job)
-    held, trains_from = None, -math.inf
+    soft_deadline, deadline = _deadlines(job)
+    current, trains_from = None, -math.inf
     if job.running is not None:
         block = job.running.block
-        first = _line(job, block.gpu_type, lines).first(block)
+        first = _space(job, block.gpu_type, spaces).first_gpu(block)
         if first is not None:  # otherwise its nodes have left the cluster
-            held = Stretch(job.running.since, math.inf, first, block.gpus, block.gpu_type)
+            current = Reservation(job.running.since, math.inf, block.gpus, block.gpu_type, first)
             trains_from = job.running.trains_from
-    per_node = {gpu_type: line.per_node for gpu_type, line in lines.items()}
-    corners = cheapest_mix(tuple((size.gpus, size.rate) for size in sizes))
     return Task(
         job=job,
         deadline=deadline,
-        wish=wish,
+        soft_deadline=soft_deadline,
         envelopes=envelopes,
         sizes=tuple(sizes),
-        corners=corners,
-        held=held,
+        corners=cheapest_mix(tuple((size.gpus, size.rate) for size in sizes)),
+        current=current,
         trains_from=trains_from,
-        per_node=per_node,
+        per_node={gpu_type: space.per_node for gpu_type, space in spaces.items()},
         promised=deadline < math.inf,
     )
 
@@ -227,42 +238,45 @@ def _deadlines(job: Job) -> tuple[float, float]:
     return job.deadline, job.deadline + job.grace
 
 
-def _line(job: Job, gpu_type: str, lines: Mapping[str, Line]) -> Line:
-    line = lines.get(gpu_type)
-    if line is None:
-        known = ", ".join(sorted(lines)) or "(the cluster has none)"
+def _space(job: Job, gpu_type: str, spaces: Mapping[str, GpuIndexSpace]) -> GpuIndexSpace:
+    space = spaces.get(gpu_type)
+    if space is None:
+        known = ", ".join(sorted(spaces)) or "(the cluster has none)"
         raise ModelError(f"GPU type of job {job.id}", gpu_type, f"one of {known}")
-    return line
+    return space
 
 
-def replayed(task: Task, stretches: Stretches, now: float) -> tuple[Stretches, float]:
+def replayed(task: Task, schedule: Schedule, now: float) -> tuple[Schedule, float]:
     """What is left of a schedule from `now` on, and when it finishes the job.
 
-    Progress may differ from what the schedule foresaw: its last stretch ends when the remaining
+    Progress may differ from what the schedule foresaw: its last reservation ends when the remaining
     iterations are done, sooner or later. Every change of block is paid for.
+
+    Returns:
+        (schedule, finish); ((), infinity) for an empty one.
     """
     left = task.job.iterations
-    before, trains = task.held, task.trains_from
-    kept: list[Stretch] = []
-    todo = [stretch for stretch in stretches if stretch.end > now]
-    if not todo and stretches:
-        todo = [stretches[-1]]
-    for index, stretch in enumerate(todo):
-        start = max(stretch.start, now)
-        old = before if kept or stretch.start <= now else None
-        change = task.change(old, stretch.gpus, stretch.gpu_type, stretch.first)
-        if change is None:
+    before, trains = task.current, task.trains_from
+    kept: list[Reservation] = []
+    todo = [reservation for reservation in schedule if reservation.end > now]
+    if not todo and schedule:
+        todo = [schedule[-1]]  # it should have ended by now: it goes on where it is
+    for index, reservation in enumerate(todo):
+        start = max(reservation.start, now)
+        # Whoever is to start later is paused until then.
+        old = before if kept or reservation.start <= now else None
+        kind = task.change(old, reservation.gpus, reservation.gpu_type, reservation.first_gpu)
+        if kind is None:
             trains = max(start, trains)  # what began before may not be paid for yet
         else:
-            trains = start + task.job.overhead.of(change, stretch.gpus)
-        rate = task.rate(stretch)
+            trains = start + task.job.overhead.of(kind, reservation.gpus)
+        rate = task.rate(reservation)
         end = trains + left / rate if rate > 0 else math.inf
-        if index < len(todo) - 1 and end > stretch.end:
-            left -= max(0.0, stretch.end - trains) * rate
-            kept.append(stretch._replace(start=start))
-            gap = todo[index + 1].start > stretch.end
-            before = None if gap else stretch
-        else:
-            kept.append(stretch._replace(start=start, end=end))
+        if index == len(todo) - 1 or end <= reservation.end:
+            kept.append(reservation.over(start, end))
             return tuple(kept), end
+        left -= max(0.0, reservation.end - trains) * rate
+        kept.append(reservation.over(start, reservation.end))
+        gap = todo[index + 1].start > reservation.end
+        before = None if gap else reservation
     return (), math.inf

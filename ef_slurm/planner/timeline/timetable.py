@@ -2,25 +2,26 @@
 
 The paper counts free GPUs per time slot. Counting is not enough where a job needs *adjacent* GPUs
 and where moving a running job costs minutes: eight free GPUs on eight nodes do not start an 8-GPU
-job. A `Timetable` therefore lays the GPUs of one type on a line, in the site's node order, and
-keeps time as exact change points instead of slots. A job's share is a rectangle on it: an aligned
-block of the line (buddy allocation, section 4.3) from a start to an end. Rectangles never overlap,
-so whatever is on the timetable can be carried out as it stands, without a migration that nobody
-has paid for.
+job. A `Timetable` therefore knows the GPUs of one type by their index in the site's node order, and
+keeps time as exact change points instead of slots. A job's share is a `Reservation`: an aligned
+block of indices (buddy allocation, section 4.3) from a start to an end. Reservations never overlap,
+so whatever is on the timetable can be carried out as it stands, without a migration that nobody has
+paid for.
 
-Two numbers per GPU answer the planner's questions fast: until when it is free if it is free now,
-and from when it is free for good. An absence that is known in advance (maintenance) is a rectangle
-too; the time before it can be used.
+Two numbers per GPU answer the planner's questions fast: until when it is free if it is free now
+(`until`), and from when it is free for good (`since`). What lies between, a gap between two
+reservations, is not searched. An outage that is known in advance (maintenance) is an exception: the
+time before it is used.
 
 >>> from ef_slurm.model import Cluster
 >>> group = Cluster.uniform(nodes=2, gpus_per_node=4).group("gpu")
->>> table = Timetable(group, now=0.0)
->>> table.put("a", 0.0, 100.0, first=0, gpus=2)
->>> table.find_now(gpus=2, until=50.0)  # the buddy of a's block, so that node 2 stays whole
+>>> timetable = Timetable(group, now=0.0)
+>>> timetable.put("a", Reservation(0.0, 100.0, gpus=2, gpu_type="gpu", first_gpu=0))
+>>> timetable.find_now(gpus=2, until=50.0)  # the buddy of a's block, so that node 2 stays whole
 2
->>> table.find_now(gpus=8, until=50.0) is None
+>>> timetable.find_now(gpus=8, until=50.0) is None
 True
->>> table.find_later(gpus=8, seconds=30.0, after=0.0)  # (start, first GPU)
+>>> timetable.find_later(gpus=8, seconds=30.0, after=0.0)  # (start, first GPU)
 (100.0, 0)
 """
 
@@ -34,121 +35,40 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ef_slurm.model import Node, NodeGroup, Outage
+from ef_slurm.model import NodeGroup, Reservation
+from ef_slurm.planner.timeline.block_levels import BlockLevels, Floats
+from ef_slurm.planner.timeline.outages import assign_outages
+from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
 
-Floats = NDArray[np.float64]
-
-EDGE = 1e-6
-"""Seconds by which the end of one rectangle and the start of the next may differ by rounding."""
-
-_BUCKET = 8  # GPUs per entry of the index that finds the rectangles on a block
-
-
-class Rectangle(NamedTuple):
-    """GPUs `first` to `first + gpus - 1` held by `key` from `start` to `end`."""
-
-    start: float
-    end: float
-    first: int
-    gpus: int
-    key: str
+_BUCKET_GPUS = 8
+"""GPUs per entry of the index that finds the bookings on a block."""
 
 
-def _assign(
-    node: Node, first: int, per_node: int, plans: list[Rectangle]
-) -> list[tuple[Outage, list[int]]]:
-    """Which GPUs of a node each absence takes: first those that no plan uses, the last ones first;
-    absences at the same time take different ones."""
-    line = range(first + per_node - 1, first - 1, -1)
-    taken: list[tuple[Outage, list[int]]] = []
-    partial: list[tuple[Outage, list[int]]] = []
-    for outage in sorted(node.outages, key=lambda o: (o.start, o.end, o.gpus or per_node)):
-        lost = per_node if outage.gpus is None else min(outage.gpus, per_node)
-        if lost == per_node:
-            taken.append((outage, list(line)))
-            continue
-        used = {
-            gpu
-            for plan in plans
-            if plan.start < outage.end - EDGE and outage.start + EDGE < plan.end
-            for gpu in range(max(first, plan.first), plan.first + plan.gpus)
-        }
-        doubled = {
-            gpu: sum(_together(outage, other) for other, gpus in partial if gpu in gpus)
-            for gpu in line
-        }
-        gpus = sorted(line, key=lambda gpu: (doubled[gpu], gpu in used))[:lost]
-        taken.append((outage, gpus))
-        partial.append((outage, gpus))
-    return taken
+class Booking(NamedTuple):
+    """A reservation on the timetable, and whose it is."""
 
-
-def _together(one: Outage, other: Outage) -> float:
-    """Seconds during which both last."""
-    return max(0.0, min(one.end, other.end) - max(one.start, other.start))
-
-
-class _Levels:
-    """An array over single GPUs with its minima (or maxima) over aligned blocks of every size.
-
-    Blocks are refreshed when asked for, and only over the stretch of line that has changed.
-    """
-
-    def __init__(self, leaves: Floats, top: int, *, least: bool) -> None:
-        self.arrays: list[Floats] = [leaves]
-        self._fold = np.minimum if least else np.maximum
-        for level in range(1, top + 1):
-            self.arrays.append(np.empty(len(leaves) >> level))
-        self._lows, self._highs = [0], [len(leaves)]  # of the stretches that have changed
-        self._seen = [0] * (top + 1)
-
-    def copy(self) -> _Levels:
-        """The same values, to be changed on their own."""
-        twin = object.__new__(_Levels)
-        twin.arrays = [array.copy() for array in self.arrays]
-        twin._fold = self._fold
-        twin._lows, twin._highs = self._lows.copy(), self._highs.copy()
-        twin._seen = self._seen.copy()
-        return twin
-
-    def touch(self, low: int, high: int) -> None:
-        """Note that GPUs `low` to `high - 1` have changed."""
-        self._lows.append(low)
-        self._highs.append(high)
-
-    def at(self, level: int) -> Floats:
-        """Values over the blocks of 2**level GPUs."""
-        count = len(self._lows)
-        for step in range(1, level + 1):
-            seen = self._seen[step]
-            if seen == count:
-                continue
-            self._seen[step] = count
-            low, high = min(self._lows[seen:]), max(self._highs[seen:])
-            first, last = low >> step, (high - 1 >> step) + 1
-            below = self.arrays[step - 1]
-            self._fold(
-                below[2 * first : 2 * last : 2],
-                below[2 * first + 1 : 2 * last : 2],
-                out=self.arrays[step][first:last],
-            )
-        return self.arrays[level]
+    job_id: str
+    reservation: Reservation
 
 
 class Timetable:
-    """The GPUs of one type over time. Times are seconds, `first` is a position on the line."""
+    """The GPUs of one type over time. Times are seconds, GPUs are indices (`GpuIndexSpace`).
 
-    def __init__(self, group: NodeGroup, now: float, plans: Iterable[Rectangle] = ()) -> None:
-        """The line of `group` with its absences on it.
+    Arrays hold one value per GPU, padded to a multiple of the largest block with GPUs that are
+    never free.
+    """
 
-        `plans` are those in hand. They are not entered: where an absence takes some GPUs of a node,
+    def __init__(self, group: NodeGroup, now: float, plans: Iterable[Reservation] = ()) -> None:
+        """The GPUs of `group` with its outages.
+
+        `plans` are those in hand. They are not entered: where an outage takes some GPUs of a node,
         no matter which, it takes those that the plans do not use.
         """
         self.gpu_type = group.gpu_type
         self.per_node = group.gpus_per_node
         self.width = len(group.nodes) * self.per_node
         self.now = now
-        self._top = self.width.bit_length() - 1
+        self._top = self.width.bit_length() - 1  # level of the largest block
         largest = 1 << self._top
         padded = -(-self.width // largest) * largest
         until = np.full(padded, math.inf)
@@ -160,20 +80,20 @@ class Timetable:
         self._read_outages(group, until, since, list(plans))
         self._base_until = until.copy()
         self._base_since = since.copy()
-        self._until = _Levels(until, self._top, least=True)
-        self._since = _Levels(since, self._top, least=False)
-        self._buckets: list[list[Rectangle]] = [[] for _ in range(0, padded, _BUCKET)]
-        self._of: dict[str, tuple[Rectangle, ...]] = {}
+        self._until = BlockLevels(until, self._top, least=True)
+        self._since = BlockLevels(since, self._top, least=False)
+        self._buckets: list[list[Booking]] = [[] for _ in range(0, padded, _BUCKET_GPUS)]
+        self._of: dict[str, tuple[Booking, ...]] = {}
         self._forget_bounds()
 
     def _read_outages(
-        self, group: NodeGroup, until: Floats, since: Floats, plans: list[Rectangle]
+        self, group: NodeGroup, until: Floats, since: Floats, plans: list[Reservation]
     ) -> None:
-        """Enter the absences: those that have begun, and those to come."""
+        """Enter the outages: those that have begun, and those to come."""
         closes = np.full(len(until), math.inf)
         reopens = np.full(len(until), -math.inf)
         for index, node in enumerate(group.nodes):
-            for outage, gpus in _assign(node, index * self.per_node, self.per_node, plans):
+            for outage, gpus in assign_outages(node, index * self.per_node, self.per_node, plans):
                 if outage.end <= self.now:
                     continue
                 if outage.start <= self.now:
@@ -183,14 +103,15 @@ class Timetable:
                     until[gpus] = np.minimum(until[gpus], outage.start)
                     closes[gpus] = np.minimum(closes[gpus], outage.start)
                     reopens[gpus] = np.maximum(reopens[gpus], outage.end)
+        # Most clusters have none ahead: they skip every look at it.
         if np.isfinite(closes).any():
             self._closes, self._reopens = closes, reopens
 
     def blank(self) -> Timetable:
-        """The same GPUs and absences with nobody on them."""
+        """The same GPUs and outages with nobody on them."""
         twin = copy(self)
-        twin._until = _Levels(self._base_until.copy(), self._top, least=True)
-        twin._since = _Levels(self._base_since.copy(), self._top, least=False)
+        twin._until = BlockLevels(self._base_until.copy(), self._top, least=True)
+        twin._since = BlockLevels(self._base_since.copy(), self._top, least=False)
         twin._buckets = [[] for _ in self._buckets]
         twin._of = {}
         twin._forget_bounds()
@@ -209,129 +130,145 @@ class Timetable:
     def _forget_bounds(self) -> None:
         """No block is free for longer, or for good sooner, than these bounds, by level.
 
-        Entering rectangles keeps them true; taking one away does not.
+        Entering reservations keeps them true; taking one away does not. They let most searches on a
+        full cluster end before they begin.
         """
         self._most_until = [math.inf] * (self._top + 1)
         self._least_since = [-math.inf] * (self._top + 1)
 
-    def put(self, key: str, start: float, end: float, first: int, gpus: int) -> None:
-        """Enter a rectangle. The caller has made sure that it is free."""
-        rectangle = Rectangle(start, end, first, gpus, key)
-        for bucket in self._buckets[first // _BUCKET : (first + gpus - 1) // _BUCKET + 1]:
-            bucket.append(rectangle)
-        self._of[key] = (*self._of.get(key, ()), rectangle)
-        self._mark(rectangle, first, first + gpus)
-        self._until.touch(first, first + gpus)
-        self._since.touch(first, first + gpus)
+    def put(self, job_id: str, reservation: Reservation) -> None:
+        """Enter a reservation. The caller has made sure that it is free."""
+        booking = Booking(job_id, reservation)
+        first, last = reservation.first_gpu, reservation.first_gpu + reservation.gpus
+        for bucket in self._buckets[first // _BUCKET_GPUS : (last - 1) // _BUCKET_GPUS + 1]:
+            bucket.append(booking)
+        self._of[job_id] = (*self._of.get(job_id, ()), booking)
+        self._mark(reservation, first, last)
+        self._until.touch(first, last)
+        self._since.touch(first, last)
 
-    def _mark(self, rectangle: Rectangle, low: int, high: int) -> None:
+    def _mark(self, reservation: Reservation, low: int, high: int) -> None:
+        """Lower `until` and raise `since` of GPUs `low` to `high - 1`."""
         until = self._until.arrays[0][low:high]
         since = self._since.arrays[0][low:high]
-        start = -math.inf if rectangle.start <= self.now else rectangle.start
-        if high - low == 1:
+        start = -math.inf if reservation.start <= self.now else reservation.start
+        if high - low == 1:  # a numpy call on one value costs more than Python's min
             until[0] = min(until[0], start)
-            since[0] = max(since[0], rectangle.end)
+            since[0] = max(since[0], reservation.end)
         else:
             np.minimum(until, start, out=until)
-            np.maximum(since, rectangle.end, out=since)
+            np.maximum(since, reservation.end, out=since)
 
-    def remove(self, key: str) -> None:
-        """Take away all that `key` holds; nothing when it holds nothing."""
+    def remove(self, job_id: str) -> None:
+        """Take away all that a job holds; nothing when it holds nothing."""
         self._forget_bounds()
-        for rectangle in self._of.pop(key, ()):
-            first, last = rectangle.first, rectangle.first + rectangle.gpus
+        for booking in self._of.pop(job_id, ()):
+            first = booking.reservation.first_gpu
+            last = first + booking.reservation.gpus
+            # Minima cannot be undone: start from the bare GPUs and mark what else lies there.
             self._until.arrays[0][first:last] = self._base_until[first:last]
             self._since.arrays[0][first:last] = self._base_since[first:last]
-            span = self._buckets[first // _BUCKET : (last - 1) // _BUCKET + 1]
-            others: set[Rectangle] = set()
-            for bucket in span:
-                bucket.remove(rectangle)
-                others.update(bucket)
-            for other in others:
-                low, high = max(first, other.first), min(last, other.first + other.gpus)
+            others: dict[int, Reservation] = {}
+            for bucket in self._buckets[first // _BUCKET_GPUS : (last - 1) // _BUCKET_GPUS + 1]:
+                bucket.remove(booking)
+                others.update((id(other), other.reservation) for other in bucket)
+            for other in others.values():
+                low = max(first, other.first_gpu)
+                high = min(last, other.first_gpu + other.gpus)
                 if low < high:
                     self._mark(other, low, high)
             self._until.touch(first, last)
             self._since.touch(first, last)
 
-    def on(self, first: int, gpus: int) -> Iterator[Rectangle]:
-        """The rectangles that touch a block, in no particular order, some perhaps twice."""
-        last = first + gpus
-        for bucket in self._buckets[first // _BUCKET : (last - 1) // _BUCKET + 1]:
-            for rectangle in bucket:
-                if rectangle.first < last and first < rectangle.first + rectangle.gpus:
-                    yield rectangle
+    def on(self, first_gpu: int, gpus: int) -> Iterator[Booking]:
+        """The bookings that touch a block, in no particular order, some perhaps twice."""
+        last = first_gpu + gpus
+        for bucket in self._buckets[first_gpu // _BUCKET_GPUS : (last - 1) // _BUCKET_GPUS + 1]:
+            for booking in bucket:
+                other = booking.reservation
+                if other.first_gpu < last and first_gpu < other.first_gpu + other.gpus:
+                    yield booking
 
-    def free_until(self, first: int, gpus: int) -> float:
+    def free_until(self, first_gpu: int, gpus: int) -> float:
         """Until when a block is free from now on; minus infinity when it is not free now."""
         if gpus == 1:
-            return float(self._until.arrays[0][first])
-        return float(self._until.arrays[0][first : first + gpus].min())
+            return float(self._until.arrays[0][first_gpu])
+        return float(self._until.arrays[0][first_gpu : first_gpu + gpus].min())
 
-    def free_since(self, first: int, gpus: int) -> float:
+    def free_since(self, first_gpu: int, gpus: int) -> float:
         """From when a block is free for good."""
         if gpus == 1:
-            return float(self._since.arrays[0][first])
-        return float(self._since.arrays[0][first : first + gpus].max())
+            return float(self._since.arrays[0][first_gpu])
+        return float(self._since.arrays[0][first_gpu : first_gpu + gpus].max())
 
-    def is_free(self, start: float, end: float, first: int, gpus: int) -> bool:
-        """Whether nobody holds any GPU of a block from `start` to `end`.
+    def is_free(self, wanted: Reservation) -> bool:
+        """Whether nobody holds any GPU of a block at its time.
 
-        What starts later may overlap its neighbours by `EDGE`; what starts now may not.
+        What starts later may overlap its neighbours by `EDGE_SECONDS`; what starts now may not, for
+        it is carried out at once.
         """
+        start, end, first, gpus = wanted.start, wanted.end, wanted.first_gpu, wanted.gpus
         if first + gpus > self.width:
             return False
         until = self.free_until(first, gpus)
         if start <= self.now:
-            return until > self.now and end - EDGE <= until
-        if end - EDGE <= until:
+            return until > self.now and end - EDGE_SECONDS <= until
+        # Before everybody else, or after everybody else: the two numbers say yes at once.
+        if end - EDGE_SECONDS <= until:
             return True
-        if self._closes is None and start + EDGE >= self.free_since(first, gpus):
+        if self._closes is None and start + EDGE_SECONDS >= self.free_since(first, gpus):
             return True
-        return self._usable(start, end, first, gpus) and not any(
-            rectangle.start < end - EDGE and start + EDGE < rectangle.end
-            for rectangle in self.on(first, gpus)
+        # Between two others: look at each of them.
+        return self._no_outage(start, end, first, gpus) and not any(
+            other.start < end - EDGE_SECONDS and start + EDGE_SECONDS < other.end
+            for _, other in self.on(first, gpus)
         )
 
-    def _usable(self, start: float, end: float, first: int, gpus: int) -> bool:
-        """Whether no absence touches a block from `start` to `end`."""
-        part = slice(first, first + gpus)
-        if start + EDGE < self._base_since[part].max():
+    def _no_outage(self, start: float, end: float, first_gpu: int, gpus: int) -> bool:
+        """Whether no outage touches a block from `start` to `end`."""
+        part = slice(first_gpu, first_gpu + gpus)
+        if start + EDGE_SECONDS < self._base_since[part].max():
             return False
         if self._closes is None or self._reopens is None:
             return True
-        before = end - EDGE <= self._closes[part].min()
-        return bool(before or start + EDGE >= self._reopens[part].max())
+        before = end - EDGE_SECONDS <= self._closes[part].min()
+        return bool(before or start + EDGE_SECONDS >= self._reopens[part].max())
 
     def find_now(
         self, gpus: int, until: float, without: tuple[int, int] | None = None
     ) -> int | None:
-        """The best block that is free from now to `until`: it wastes least of larger free blocks,
-        and among those is needed soonest by somebody else. None when there is none.
+        """The best block that is free from now to `until`.
+
+        Best is the one that wastes least of larger free blocks, and among those the one that is
+        needed soonest by somebody else.
 
         Args:
             gpus: its size.
             until: seconds.
             without: GPUs from .. to .. (not included), aligned, that it may not lie on.
+
+        Returns:
+            Its first GPU; None when there is none.
         """
         level = gpus.bit_length() - 1
         if level > self._top:
             return None
-        bound = until - EDGE
+        bound = until - EDGE_SECONDS
         if bound > self._most_until[level]:
             return None
-        values = self._until.at(level)
         fit = self._fit(level, bound, without)
         if not fit.any():
-            self._most_until[level] = float(values.max())
+            self._most_until[level] = float(self._until.at(level).max())
             return None
+        # Climb as long as every block that fits is part of a larger one that fits as well: a lone
+        # one, whose buddy is taken, is what nobody larger could use.
         while level < self._top:
-            upper = self._fit(level + 1, bound, without)
-            lone = fit & ~np.repeat(upper, 2)
+            larger = self._fit(level + 1, bound, without)
+            lone = fit & ~np.repeat(larger, 2)
             if lone.any():
                 fit = lone
                 break
-            fit = upper
+            fit = larger
             level += 1
         (places,) = np.nonzero(fit)
         best = places[np.argmin(self._until.at(level)[places])]
@@ -366,15 +303,19 @@ class Timetable:
         return math.inf if level > self._top else self._least_since[level]
 
     def find_later(self, gpus: int, seconds: float, after: float) -> tuple[float, int] | None:
-        """(start, first GPU) of the block that is soonest free for `seconds`, not before `after`.
+        """The block that is soonest free for `seconds`, not before `after`.
 
-        Gaps between two planned rectangles are not searched, only the time after the last.
+        Gaps between two reservations are not searched, only the time after the last.
+
+        Returns:
+            (start, first GPU); None when no block ever is.
         """
         level = gpus.bit_length() - 1
         if level > self._top:
             return None
         starts = np.maximum(self._since.at(level), after)
         if self._closes is not None and self._reopens is not None:
+            # One row per block: it ends before the first outage on it, or starts after the last.
             closes = self._closes.reshape(-1, gpus).min(axis=1)
             reopens = self._reopens.reshape(-1, gpus).max(axis=1)
             starts = np.where(starts + seconds <= closes, starts, np.maximum(starts, reopens))

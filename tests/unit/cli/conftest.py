@@ -15,7 +15,7 @@ from ef_slurm.model import (
     PromiseState,
     Reason,
     ReasonCode,
-    Segment,
+    Reservation,
 )
 
 NOW = 1_700_000_000.0
@@ -51,7 +51,7 @@ VIEW = JobView(
     exit_code=None,
     generation=2,
     reshapes=1,
-    schedule=(Segment(NOW, NOW + 3600, 8, "gpu"),),
+    schedule=(Reservation(NOW, NOW + 3600, 8, "gpu"),),
     reason=Reason(ReasonCode.GREW, gpus=8),
     note="",
     state_dir="/shared/x",

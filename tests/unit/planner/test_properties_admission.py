@@ -96,12 +96,12 @@ def test_together_is_one_by_one(cluster: object, policy: object, wanted: list[Wi
         replace(wish, overhead=Overhead()).submitted_at(0.0, f"j{number}")
         for number, wish in enumerate(wanted)
     ]
-    together = World(cluster, policy)  # type: ignore[arg-type]
-    together.submit(*jobs)
+    replan_jointly = World(cluster, policy)  # type: ignore[arg-type]
+    replan_jointly.submit(*jobs)
     in_turn = World(cluster, policy)  # type: ignore[arg-type]
     for job in jobs:
         in_turn.submit(job)
-    assert {i: v.outcome for i, v in together.verdicts.items()} == {
+    assert {i: v.outcome for i, v in replan_jointly.verdicts.items()} == {
         i: v.outcome for i, v in in_turn.verdicts.items()
     }
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from hypothesis import event, given
 
-from ef_slurm.model import Decision, Job, JobKind, NodeGroup, Plan, Segment
+from ef_slurm.model import Decision, Job, JobKind, NodeGroup, Plan, Reservation
 from tests.unit.planner.strategies import lives
 from tests.unit.planner.world import DONE, World, block_of, finish_of, usable_sizes
 
@@ -28,7 +28,9 @@ def test_no_gpu_idles_that_a_job_could_use(world: World) -> None:
         assert better is None, f"{decision} could be {better}"
 
 
-def improvements(decision: Decision, world: World, answer: Plan) -> Iterator[tuple[Segment, float]]:
+def improvements(
+    decision: Decision, world: World, answer: Plan
+) -> Iterator[tuple[Reservation, float]]:
     """Blocks to hold from now on that finish the job sooner, and when."""
     # The job as it was carried out: it has started, or moved, at this very instant. What it holds
     # is not paid for yet, so look at it as it was before, as the planner did.
@@ -50,7 +52,9 @@ def improvements(decision: Decision, world: World, answer: Plan) -> Iterator[tup
                 until = free_until(group, first, gpus, decision.job_id, answer)
                 if until <= answer.now + DONE:
                     continue
-                for trial in followed(job, Segment(answer.now, until, gpus, group.gpu_type, first)):
+                for trial in followed(
+                    job, Reservation(answer.now, until, gpus, group.gpu_type, first)
+                ):
                     sooner = finish_of(job, trial, answer.now, world.cluster)
                     if pays(job, trial, finish - sooner, finish, world):
                         yield trial[0], sooner
@@ -60,14 +64,14 @@ def free_until(group: NodeGroup, first: int, gpus: int, mine: str, answer: Plan)
     """Until when nobody else's plan and no outage takes a GPU of the block."""
     until = math.inf
     for decision in answer.decisions:
-        for segment in decision.schedule if decision.job_id != mine else ():
+        for reservation in decision.schedule if decision.job_id != mine else ():
             overlaps = (
-                segment.gpu_type == group.gpu_type
-                and segment.first_gpu < first + gpus
-                and first < segment.first_gpu + segment.gpus
+                reservation.gpu_type == group.gpu_type
+                and reservation.first_gpu < first + gpus
+                and first < reservation.first_gpu + reservation.gpus
             )
-            if overlaps and segment.end > answer.now:
-                until = min(until, segment.start)
+            if overlaps and reservation.end > answer.now:
+                until = min(until, reservation.start)
     size = group.gpus_per_node
     for node in group.nodes[first // size : (first + gpus - 1) // size + 1]:
         for outage in node.outages:
@@ -76,16 +80,16 @@ def free_until(group: NodeGroup, first: int, gpus: int, mine: str, answer: Plan)
     return until
 
 
-def followed(job: Job, opening: Segment) -> Iterator[tuple[Segment, ...]]:
+def followed(job: Job, opening: Reservation) -> Iterator[tuple[Reservation, ...]]:
     """The opening to its end, followed by the plan in hand where that goes on."""
     far = replace(opening, end=min(opening.end, opening.start + 1e12))
     if opening.end == math.inf:
         yield (far,)
         return
     rest = [
-        replace(segment, start=max(segment.start, opening.end))
-        for segment in job.plan
-        if segment.end > opening.end
+        replace(reservation, start=max(reservation.start, opening.end))
+        for reservation in job.plan
+        if reservation.end > opening.end
     ]
     if rest:
         yield (far, *rest[:-1], replace(rest[-1], end=rest[-1].end + 1e12))
@@ -93,14 +97,16 @@ def followed(job: Job, opening: Segment) -> Iterator[tuple[Segment, ...]]:
         yield (far,)
 
 
-def pays(job: Job, trial: tuple[Segment, ...], saved: float, finish: float, world: World) -> bool:
+def pays(
+    job: Job, trial: tuple[Reservation, ...], saved: float, finish: float, world: World
+) -> bool:
     """Whether the policy wants a change that finishes a job `saved` seconds sooner."""
     if not saved > 1.0 or math.isinf(finish):
         return saved == math.inf
     held = None if job.running is None else job.running.block
     cost = 0.0
-    for segment in trial[:2]:  # there, and back to the plan in hand
-        block = block_of(segment, world.cluster)
+    for reservation in trial[:2]:  # there, and back to the plan in hand
+        block = block_of(reservation, world.cluster)
         cost += job.overhead.seconds(held, block)
         held = block
     return (

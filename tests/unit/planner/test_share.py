@@ -12,8 +12,8 @@ from ef_slurm.model import (
     Outcome,
     Overhead,
     Policy,
+    Reservation,
     Running,
-    Segment,
     Standing,
     ThroughputCurve,
 )
@@ -32,7 +32,7 @@ STARTING = Job(
     standing=Standing.ADMITTED,
     overhead=Overhead(start=1.0, shrink=1.0),
     running=Running(Block("gpu", ("n1",), 4), 0.0, 1.0),
-    plan=(Segment(0.0, 1.0 + 0.7 / 0.84, 4, "gpu", 0),),
+    plan=(Reservation(0.0, 1.0 + 0.7 / 0.84, 4, "gpu", 0),),
 )
 # It needs the whole node from second 1 on.
 WIDE = Job(
@@ -81,7 +81,7 @@ def test_other_gpus_of_the_node_are_no_change() -> None:
             standing=Standing.ADMITTED,
             overhead=Overhead.constant(30.0),
             running=Running(Block("gpu", ("n1",), 1, gpu), 0.0, 30.0),
-            plan=(Segment(0.0, 130.0, 1, "gpu", gpu),),
+            plan=(Reservation(0.0, 130.0, 1, "gpu", gpu),),
         )
         world.promised.add(name)
     pairs = ThroughputCurve.of({2: 1.0})

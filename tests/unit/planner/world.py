@@ -21,8 +21,8 @@ from ef_slurm.model import (
     Plan,
     Policy,
     PromiseState,
+    Reservation,
     Running,
-    Segment,
     Standing,
     Verdict,
     change_kind,
@@ -62,34 +62,34 @@ def usable_sizes(job: Job, gpu_type: str) -> list[int]:
     return sizes
 
 
-def block_of(segment: Segment, cluster: Cluster) -> Block:
+def block_of(reservation: Reservation, cluster: Cluster) -> Block:
     """The block that a segment of a schedule stands on."""
-    group = cluster.group(segment.gpu_type)
-    index, offset = divmod(segment.first_gpu, group.gpus_per_node)
-    count = max(1, segment.gpus // group.gpus_per_node)
+    group = cluster.group(reservation.gpu_type)
+    index, offset = divmod(reservation.first_gpu, group.gpus_per_node)
+    count = max(1, reservation.gpus // group.gpus_per_node)
     names = tuple(node.name for node in group.nodes[index : index + count])
-    return Block(segment.gpu_type, names, segment.gpus // count, offset)
+    return Block(reservation.gpu_type, names, reservation.gpus // count, offset)
 
 
-def finish_of(job: Job, schedule: Iterable[Segment], now: float, cluster: Cluster) -> float:
+def finish_of(job: Job, schedule: Iterable[Reservation], now: float, cluster: Cluster) -> float:
     """When a schedule carried out from `now` finishes the job, every change paid for."""
     left = job.iterations
     held = None if job.running is None else job.running.block
     trains_from = -math.inf if job.running is None else job.running.trains_from
     free_from = now
-    for segment in schedule:
-        block = block_of(segment, cluster)
-        start = max(segment.start, now)
+    for reservation in schedule:
+        block = block_of(reservation, cluster)
+        start = max(reservation.start, now)
         if start > free_from + DONE:
             held = None
         if change_kind(held, block) is not None:
             trains_from = start + job.overhead.seconds(held, block)
-        rate = rate_on(job, segment.gpu_type, segment.gpus)
-        trained = max(0.0, segment.end - max(start, trains_from)) * rate
+        rate = rate_on(job, reservation.gpu_type, reservation.gpus)
+        trained = max(0.0, reservation.end - max(start, trains_from)) * rate
         if rate and trained >= left - DONE * rate:
             return max(start, trains_from) + left / rate
         left -= trained
-        held, free_from = block, segment.end
+        held, free_from = block, reservation.end
     return math.inf
 
 
@@ -268,12 +268,12 @@ def _check_decision(decision: Decision, job: Job, cluster: Cluster, now: float) 
     text = f"{job.id}: {decision}"
     for earlier, later in zip(decision.schedule, decision.schedule[1:], strict=False):
         assert earlier.end <= later.start + DONE, text
-    for segment in decision.schedule:
-        assert segment.gpus in usable_sizes(job, segment.gpu_type), text
-        assert segment.end > now, text
-        width = len(cluster.group(segment.gpu_type).nodes)
-        width *= cluster.group(segment.gpu_type).gpus_per_node
-        assert segment.first_gpu + segment.gpus <= width, text
+    for reservation in decision.schedule:
+        assert reservation.gpus in usable_sizes(job, reservation.gpu_type), text
+        assert reservation.end > now, text
+        width = len(cluster.group(reservation.gpu_type).nodes)
+        width *= cluster.group(reservation.gpu_type).gpus_per_node
+        assert reservation.first_gpu + reservation.gpus <= width, text
     present = [s for s in decision.schedule if s.start <= now]
     if decision.block is None:
         assert not present, text
@@ -290,9 +290,9 @@ def _check_decision(decision: Decision, job: Job, cluster: Cluster, now: float) 
 
 def _check_capacity(answer: Plan, jobs: dict[str, Job], cluster: Cluster, policy: Policy) -> None:
     """At every moment of the plan: blocks disjoint, nodes not overfull, limits kept."""
-    segments = [(d.job_id, segment) for d in answer.decisions for segment in d.schedule]
+    reservations = [(d.job_id, reservation) for d in answer.decisions for reservation in d.schedule]
     moments = {answer.now}
-    moments.update(max(answer.now, segment.start) for _, segment in segments)
+    moments.update(max(answer.now, reservation.start) for _, reservation in reservations)
     for group in cluster.groups:
         for node in group.nodes:
             for outage in node.outages:
@@ -300,25 +300,25 @@ def _check_capacity(answer: Plan, jobs: dict[str, Job], cluster: Cluster, policy
     for moment in sorted(moments):
         # Half-open, and a hair later: ends and starts that differ by rounding do not meet.
         at = moment + 2 * DONE
-        active = [(i, s) for i, s in segments if s.start <= at < s.end - 2 * DONE]
+        active = [(i, s) for i, s in reservations if s.start <= at < s.end - 2 * DONE]
         _check_moment(active, cluster, at)
         for limit in policy.limits:
             held = sum(
-                segment.gpus
-                for job_id, segment in active
+                reservation.gpus
+                for job_id, reservation in active
                 if limit.owner in (None, jobs[job_id].owner)
                 and limit.account in (None, jobs[job_id].account)
             )
             assert held <= limit.max_gpus, f"{limit} is passed at {moment}: {held}"
 
 
-def _check_moment(active: list[tuple[str, Segment]], cluster: Cluster, at: float) -> None:
+def _check_moment(active: list[tuple[str, Reservation]], cluster: Cluster, at: float) -> None:
     for group in cluster.groups:
         holders: dict[int, str] = {}
-        for job_id, segment in active:
-            if segment.gpu_type != group.gpu_type:
+        for job_id, reservation in active:
+            if reservation.gpu_type != group.gpu_type:
                 continue
-            for gpu in range(segment.first_gpu, segment.first_gpu + segment.gpus):
+            for gpu in range(reservation.first_gpu, reservation.first_gpu + reservation.gpus):
                 other = holders.setdefault(gpu, job_id)
                 assert other == job_id, f"{other} and {job_id} share GPU {gpu} at {at}"
         for index, node in enumerate(group.nodes):

@@ -22,7 +22,7 @@ from ef_slurm.model import (
     QueueJob,
     Reason,
     ReasonCode,
-    Segment,
+    Reservation,
     Settlement,
     Verdict,
     planner_id,
@@ -48,7 +48,7 @@ def decision(job: QueueJob, gpus: int = 4) -> Decision:
     return Decision(
         job_id=planner_id(job.id),
         block=Block("a100", ("n1",), gpus),
-        schedule=(Segment(10.0, 20.0, gpus, "a100"), Segment(30.0, math.inf, 8, "a100", 8)),
+        schedule=(Reservation(10.0, 20.0, gpus, "a100"), Reservation(30.0, math.inf, 8, "a100", 8)),
         finish=50.0,
         promise=PromiseState.SAFE,
         reason=Reason(ReasonCode.GREW, gpus=gpus, until=20.0),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from ef_slurm.model import Block, Outcome, Overhead, Schedule, Segment
+from ef_slurm.model import Block, Outcome, Overhead, Reservation, Schedule
 from ef_slurm.simulator.engine import Engine, Outcomes
 from ef_slurm.simulator.errors import InvariantError
 from ef_slurm.simulator.policies.base import ClusterSetup, Round
@@ -151,7 +151,7 @@ def test_progress_counts_every_job_once(make_job: Maker) -> None:
 
 
 def planned(*segments: tuple[float, float, int]) -> Grant:
-    schedule = tuple(Segment(start, end, gpus, "gpu") for start, end, gpus in segments)
+    schedule = tuple(Reservation(start, end, gpus, "gpu") for start, end, gpus in segments)
     return Grant(4, schedule=schedule)
 
 
@@ -164,7 +164,7 @@ def test_plans_in_hand_that_do_not_fit_together_are_caught(make_job: Maker) -> N
 
 
 def test_a_promise_planned_to_break_is_caught(make_job: Maker) -> None:
-    judge = Judge({"a": Outcome.PROMISED}, schedule=(Segment(0, 30, 1, "gpu"),))
+    judge = Judge({"a": Outcome.PROMISED}, schedule=(Reservation(0, 30, 1, "gpu"),))
     with pytest.raises(InvariantError, match=r"job a is planned to end 5 s late"):
         simulate([make_job("a", deadline=25)], judge)
 

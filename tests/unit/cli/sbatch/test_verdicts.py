@@ -14,7 +14,7 @@ from ef_slurm.model import (
     Outcome,
     Reason,
     ReasonCode,
-    Segment,
+    Reservation,
     ThroughputCurve,
 )
 
@@ -40,7 +40,10 @@ PROMISED = VerdictView(
     share=2,
     finish=NOW + 3000,
     earliest_deadline=None,
-    schedule=(Segment(NOW + 60, NOW + 600, 4, "gpu"), Segment(NOW + 600, NOW + 1800, 8, "gpu")),
+    schedule=(
+        Reservation(NOW + 60, NOW + 600, 4, "gpu"),
+        Reservation(NOW + 600, NOW + 1800, 8, "gpu"),
+    ),
     at=NOW,
 )
 REFUSED = replace(
