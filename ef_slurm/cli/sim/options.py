@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ef_slurm.formats.numbers import parse_count
 from ef_slurm.model import is_power_of_two
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.overhead import OverheadModel, parse_overhead
@@ -27,9 +28,10 @@ def overhead(text: str) -> OverheadModel:
 
 def power_of_two(text: str) -> int:
     """The type of `--gpus-per-node`."""
-    if not (text.isdecimal() and is_power_of_two(int(text))):
+    number = parse_count(text)
+    if number is None or not is_power_of_two(number):
         raise click.BadParameter(f"{text!r} is not valid: a power of two (1, 2, 4, 8, …)")
-    return int(text)
+    return number
 
 
 def policies(text: str) -> tuple[str, ...]:

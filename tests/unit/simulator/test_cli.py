@@ -113,6 +113,8 @@ def test_rows_out_of_order_are_sorted_and_counted(trace: Path) -> None:
     [
         (("--nodes", "0", "--gpus-per-node", "4"), "--nodes"),
         (("--nodes", "4", "--gpus-per-node", "6"), "a power of two"),
+        (("--nodes", "4", "--gpus-per-node", "٤"), "a power of two"),
+        (("--nodes", "4", "--gpus-per-node", "0"), "a power of two"),
         (("--nodes", "4"), "--gpus-per-node"),
         ((*CLUSTER, "--policy", "lottery"), "--policy"),
         ((*CLUSTER, "--overhead", "a lot"), "zero, constant:SECONDS or paper"),
