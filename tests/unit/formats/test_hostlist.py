@@ -28,7 +28,19 @@ def test_expand(text: str, names: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["n[1-3", "n1]", "n[[1]]", "n[a-b]", "n[3-1]", "n[]", "a,,b", "a b", "n[1-999999]", "n[-1]"],
+    [
+        "n[1-3",
+        "n1]",
+        "n[[1]]",
+        "n[a-b]",
+        "n[3-1]",
+        "n[]",
+        "a,,b",
+        "a b",
+        "n[1-999999]",
+        "n[-1]",
+        "n[1-60000],m[1-60000]",
+    ],
 )
 def test_what_is_no_host_list(text: str) -> None:
     with pytest.raises(HostlistError, match="host list"):

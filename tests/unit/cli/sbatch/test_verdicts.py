@@ -129,3 +129,25 @@ def test_json() -> None:
     assert (value["outcome"], value["share"]) == ("promised", 2)
     assert (value["finish"], value["planned_finish"]) == (NOW + 3000, NOW + 1800)
     assert value["slack"] == 1800.0
+
+
+@pytest.mark.parametrize(
+    ("earliest", "margin"),
+    # Five seconds and a fiftieth of the time until then, and never more than five minutes.
+    [(NOW - 10, 5.0), (NOW + 1000, 25.0), (NOW + 100_000, 300.0)],
+)
+def test_an_offer_holds_for_as_long_as_it_takes_to_paste(earliest: float, margin: float) -> None:
+    assert replace(REFUSED, earliest_deadline=earliest).offer == earliest + margin
+
+
+def test_what_starts_within_a_second_starts_now() -> None:
+    def starts(seconds: float) -> str:
+        part = Reservation(NOW + seconds, NOW + 600, 4, "gpu")
+        return next(
+            line
+            for line in text(replace(PROMISED, schedule=(part,))).splitlines()
+            if line.startswith("  starts")
+        )
+
+    assert starts(0.5).endswith("predicted (now)")
+    assert starts(2.0).endswith("predicted (in 2 s)")

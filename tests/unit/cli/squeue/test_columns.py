@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC
+from typing import Any
 
 import click
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from ef_slurm.cli.common.entry import paint
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.states import parse_states
+from ef_slurm.cli.common.tone import Tone
 from ef_slurm.cli.squeue.columns import (
     COLUMNS,
     DEFAULT_FORMAT,
@@ -51,11 +53,128 @@ def test_the_default_table(job: Make) -> None:
     ]
 
 
-def test_every_column_has_a_text_for_every_kind_of_job(job: Make) -> None:
-    jobs = [job(state=state, ended=NOW, started=None, rate=None) for state in JobState]
-    jobs += [job(deadline=None, finish=None, reason=None, nodes=())]
+def cells(view: JobView) -> dict[str, str]:
+    """The text of every column, by name."""
+    return {column.name: column.text(view, look()) for column in COLUMNS}
+
+
+RUNNING = {
+    "jobid": "1234",
+    "name": "bert",
+    "username": "alice",
+    "account": "nlp",
+    "partition": "ef",
+    "state": "RUNNING",
+    "kind": "deadline",
+    "gpus": "8",
+    "gputype": "gpu",
+    "deadline": "11-15T00:13",
+    "endtime": "23:13:20",
+    "slack": "1:00:00",
+    "progress": "25%",
+    "iteration": "255",
+    "iterations": "1000",
+    "rate": "12.3",
+    "promise": "SAFE",
+    "fault": "-",
+    "submittime": "21:13:20",
+    "starttime": "21:43:20",
+    "timeused": "30:00",
+    "numnodes": "2",
+    "nodelist": "n[1-2]",
+    "reasonlist": "n[1-2]",
+    "reason": "why 1234",
+    "generation": "2",
+    "reshapes": "1",
+    "statedir": "/shared/x",
+}
+
+
+def test_every_column_of_a_running_job(job: Make) -> None:
+    assert cells(job()) == RUNNING
+
+
+def test_columns_of_a_job_that_has_ended(job: Make) -> None:
+    """What it was to be no longer matters: its end does."""
+    ended = job(
+        state=JobState.FAILED,
+        ended=NOW - 600,
+        share=0,
+        nodes=(),
+        note="exit code 3",
+        promise_outcome=PromiseOutcome.BROKEN,
+        promise_fault=Fault.CLUSTER,
+    )
+    assert cells(ended) == RUNNING | {
+        "state": "FAILED",
+        "gpus": "0",
+        "endtime": "22:03:20",
+        "slack": "-",
+        "promise": "BROKEN(cluster)",
+        "fault": "cluster",
+        "timeused": "20:00",
+        "numnodes": "0",
+        "nodelist": "",
+        "reasonlist": "(exit code 3)",
+    }
+    assert cells(job(state=JobState.COMPLETED, nodes=(), note=""))["reasonlist"] == ""
+
+
+def test_columns_of_a_job_of_which_little_is_known(job: Make) -> None:
+    bare = job(
+        state=JobState.NEW,
+        deadline=None,
+        finish=None,
+        started=None,
+        rate=None,
+        account="",
+        partition="",
+        gpu_type=None,
+        share=0,
+        nodes=(),
+        promise=PromiseState.NONE,
+    )
+    assert cells(bare) == RUNNING | {
+        "state": "NEW",
+        "account": "-",
+        "partition": "-",
+        "gputype": "-",
+        "gpus": "0",
+        "deadline": "-",
+        "endtime": "-",
+        "slack": "-",
+        "rate": "-",
+        "promise": "-",
+        "starttime": "-",
+        "timeused": "0:00",
+        "numnodes": "0",
+        "nodelist": "",
+        "reasonlist": "(why 1234)",
+    }
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_every_state_has_a_row(job: Make, state: JobState) -> None:
     layout = " ".join(f"%{column.letter}" for column in COLUMNS)
-    assert len(show(jobs, layout, bars=True).splitlines()) == len(jobs) + 1
+    heading, row = show([job(state=state, ended=NOW)], layout, bars=True).splitlines()
+    assert heading.split() == [column.heading for column in COLUMNS]
+    assert state.value.upper() in row.split()
+
+
+@pytest.mark.parametrize(
+    ("changes", "tone"),
+    [
+        ({}, Tone.GOOD),
+        ({"promise": PromiseState.IN_GRACE}, Tone.WARN),
+        ({"promise": PromiseState.AT_RISK}, Tone.BAD),
+        ({"promise": PromiseState.NONE}, Tone.PLAIN),
+        ({"promise_outcome": PromiseOutcome.KEPT}, Tone.GOOD),
+        ({"promise_outcome": PromiseOutcome.BROKEN}, Tone.BAD),
+    ],
+)
+def test_the_colour_of_a_promise(job: Make, changes: dict[str, Any], tone: Tone) -> None:
+    tones = {column.name: column.tone(job(**changes)) for column in COLUMNS}
+    assert tones["promise"] is tones["slack"] is tone
 
 
 def test_letters_and_names_are_unique() -> None:

@@ -101,3 +101,8 @@ def test_soft_and_best_effort(job: Make) -> None:
 def test_a_held_job_says_by_whom(job: Make) -> None:
     told = tell(job(state=JobState.HELD, share=0, nodes=(), note="held by its owner"))
     assert any("(held by its owner)" in line for line in told)
+
+
+def test_a_prediction_that_has_passed_is_not_in_the_past(job: Make) -> None:
+    (present,) = (line for line in tell(job(finish=NOW - 100)) if "predicted finish" in line)
+    assert "2023-11-14 22:11:40 UTC, in 0 s" in present

@@ -1,0 +1,96 @@
+"""What sbatch and the queue get of a submission."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC
+from math import inf
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.sbatch.curves import StatedCurves
+from ef_slurm.cli.sbatch.options import ALL_OPTIONS
+from ef_slurm.cli.sbatch.prepare import Prepared, prepare
+from ef_slurm.cli.sbatch.script import wrapped
+from ef_slurm.cli.sbatch.submission_options import submission_options
+from ef_slurm.model import Overhead, ThroughputCurve
+from ef_slurm.siteconfig.tables import SiteConfig, SlurmTable
+
+NOW = 1_700_000_000.0
+CURVES = StatedCurves(
+    (("a", ThroughputCurve.of({1: 4.0, 2: 6.0})), ("b", ThroughputCurve.of({1: 2.0}))), "given"
+)
+WORK = ("--iterations=7200", "--global-batch-size=8", "--throughput=1:1")
+HOURS_2 = (*WORK, "--deadline=+2h")
+SITE = SiteConfig(slurm=SlurmTable(partition="ef", cluster="here"))
+
+
+def prepared(
+    *words: str,
+    site: SiteConfig = SITE,
+    longest: float = inf,
+    environment: Mapping[str, str] | None = None,
+) -> Prepared:
+    given, _ = ALL_OPTIONS.parse(words, "command line")
+    return prepare(
+        submission_options(given, (), NOW, UTC),
+        wrapped("true"),
+        CURVES,
+        site,
+        state_dir=Path("/shared/x"),
+        longest=longest,
+        now=NOW,
+        environment=environment or {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "longest", "limit"),
+    [
+        # An hour more than one and a half times the time until the deadline.
+        (HOURS_2, inf, "4:00:00"),
+        ((*HOURS_2, "--soft=2h"), inf, "7:00:00"),
+        (HOURS_2, 3 * 3600.0, "3:00:00"),
+        # Without a deadline: twice as long as on one of the slowest GPUs.
+        ((*WORK, "--best-effort"), inf, "3:00:00"),
+        # The user's own limit counts.
+        ((*HOURS_2, "--time=30"), inf, "30:00"),
+        ((*HOURS_2, "--time=5:00:00"), 3 * 3600.0, "5:00:00"),
+    ],
+)
+def test_the_time_limit_is_more_than_the_plan_can_need(
+    words: tuple[str, ...], longest: float, limit: str
+) -> None:
+    options = prepared(*words, longest=longest).submission.options
+    assert [option for option in options if option.startswith("--time=")] == [f"--time={limit}"]
+
+
+def test_the_sites_partition_and_reservation_come_before_the_users_options() -> None:
+    site = replace(SITE, slurm=replace(SITE.slurm, reservation="r"))
+    submission = prepared(*HOURS_2, "--account=nlp", site=site).submission
+    assert submission.options[:2] == ("--partition=ef", "--reservation=r")
+    assert submission.options[-1] == "--account=nlp"
+    assert not any("reservation" in option for option in prepared(*HOURS_2).submission.options)
+
+
+def test_another_partition_is_not_ours() -> None:
+    assert prepared(*HOURS_2, "--partition=ef").request.partition == "ef"
+    with pytest.raises(UsageError, match="schedules the partition 'ef'"):
+        prepared(*HOURS_2, "--partition=batch")
+
+
+def test_what_would_change_the_shape_is_kept_from_sbatch() -> None:
+    environment = {"SBATCH_GPUS": "4", "SBATCH_ACCOUNT": "nlp", "HOME": "/home/a"}
+    submission = prepared(*HOURS_2, environment=environment).submission
+    assert submission.environment == {"SBATCH_ACCOUNT": "nlp", "HOME": "/home/a"}
+
+
+def test_the_row_of_the_queue() -> None:
+    request = prepared(*HOURS_2, "--job-name=bert", "--max-gpus=8", "--time=90").request
+    assert (request.name, request.iterations, request.global_batch_size) == ("bert", 7200, 8)
+    assert (request.deadline, request.max_gpus, request.max_time) == (NOW + 7200, 8, 5400.0)
+    assert (request.curves, request.curve_source) == (CURVES.curves, "given")
+    assert (request.cluster, request.state_dir) == ("here", "/shared/x")
+    assert request.overhead == SITE.overhead
+    assert prepared(*HOURS_2, "--overhead=3").request.overhead == Overhead.constant(3.0)
