@@ -35,8 +35,11 @@ def has_libuv() -> bool:
 
 
 def do_without_libuv() -> None:
-    """The agents' store is made without it, at the next port; the workers get one of their own at
-    the port they know, since only for that one USE_LIBUV is heeded."""
+    """The agents' store is made without it, at the next port.
+
+    The workers get one of their own at the port they know, since only for that one USE_LIBUV is
+    heeded.
+    """
     from torch.distributed.elastic.rendezvous import static_tcp_rendezvous
 
     static: Any = static_tcp_rendezvous

@@ -50,8 +50,10 @@ class Timeline:
         self.samples.append((at, now))
 
     def cells(self, now: Holding) -> list[list[str | None]]:
-        """For each node, who holds each of its GPUs (Slurm picks the indices; these are drawn in
-        the order of the jobs)."""
+        """For each node, who holds each of its GPUs.
+
+        Slurm picks the indices; these are drawn in the order of the jobs.
+        """
         free = dict.fromkeys(self.nodes, 0)
         rows: dict[str, list[str | None]] = {n: [None] * self.gpus_per_node for n in self.nodes}
         for job, nodes, gpus in now:

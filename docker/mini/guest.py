@@ -1,5 +1,6 @@
-"""Runs on every host of a mini-Slurm: in a container as its first process, natively as one
-supervisor process for each host.
+"""Runs on every host of a mini-Slurm, and looks after its daemons.
+
+In a container as its first process, natively as one supervisor process for each host.
 
     guest.py boot             prepare this host, start its daemons, stay and look after them
     guest.py status           each daemon of this host and how it is
@@ -149,8 +150,11 @@ sys.exit({function}())
 
 
 def install_project(layout: Layout) -> None:
-    """What an editable install does, without pip: commands and metadata that point at the
-    checkout, so that `ef-sbatch` and `importlib.metadata` work and code is never stale."""
+    """What an editable install does, without pip.
+
+    Commands and metadata point at the checkout, so that `ef-sbatch` and `importlib.metadata` work
+    and code is never stale.
+    """
     project = tomllib.loads((layout.path("checkout") / "pyproject.toml").read_text())["project"]
     scripts: dict[str, str] = project.get("scripts", {})
     site = Path(layout.paths["site"] or sitelib.getsitepackages()[0])

@@ -21,8 +21,11 @@ output: Any = multiprocessing.Std
 
 
 def do_without_libuv() -> None:
-    """The agents' store moves to the next port: the workers make one of their own at the port
-    they know, because only for that one USE_LIBUV is heeded."""
+    """The agents' store moves to the next port.
+
+    The workers make one of their own at the port they know, because only for that one USE_LIBUV is
+    heeded.
+    """
     os.environ["USE_LIBUV"] = "0"
     new_store = functools.partial(dist.TCPStore, use_libuv=False)
     static.TCPStore = lambda host, port, *args, **kwargs: new_store(host, port + 1, *args, **kwargs)

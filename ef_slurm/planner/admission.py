@@ -162,10 +162,10 @@ def replan(tasks: Iterable[Task], table: ReservationTable, now: float) -> Reserv
 def keep_previous(
     tasks: Iterable[Task], old: ReservationTable, new: ReservationTable, now: float
 ) -> None:
-    """Give jobs in `new` their plans of `old` back, or at least the block that they stand on, where
-    still free.
+    """Give jobs in `new` their plans of `old` back where still free.
 
-    Jobs that stand on most GPUs come last: they are the ones that make room.
+    Or at least the block that they stand on. Jobs that stand on most GPUs come last: they are the
+    ones that make room.
     """
 
     def width(task: Task) -> tuple[int, Order]:
@@ -200,8 +200,7 @@ def _stay(task: Task, table: ReservationTable, now: float) -> Schedule | None:
 
 
 class _JointReplan:
-    """The question whether a newcomer fits into all plans made anew in one order, asked for many
-    deadlines.
+    """Whether a newcomer fits into all plans made anew in one order, asked for many deadlines.
 
     Whoever comes before the newcomer is planned the same for all of them, so the table as it was
     before the newcomer's turn is kept: the last few of them, by the number of jobs in it.

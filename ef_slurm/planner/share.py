@@ -130,8 +130,10 @@ def _near(
 
 
 def _present_place(current: Reservation, timetable: Timetable) -> tuple[int, int]:
-    """The GPUs from .. to .. (not included) on which a job of this size would not notice a move:
-    its block, or all of its node where the block is smaller."""
+    """The GPUs on which a job of this size would not notice a move: first, and one past the last.
+
+    Its block, or all of its node where the block is smaller.
+    """
     size = max(current.gpus, timetable.per_node)
     first = current.first_gpu // size * size
     return first, first + size

@@ -19,8 +19,10 @@ SYSTEM = Path("/etc/ef-slurm/ef-slurm.toml")
 
 
 def find(environment: Mapping[str, str] | None = None, system: Path = SYSTEM) -> Path:
-    """The file that counts: `$EF_SLURM_CONFIG`, else ~/.config/ef-slurm/ef-slurm.toml, else
-    /etc/ef-slurm/ef-slurm.toml, else the shipped example.
+    """The file that counts.
+
+    `$EF_SLURM_CONFIG`, else ~/.config/ef-slurm/ef-slurm.toml, else /etc/ef-slurm/ef-slurm.toml,
+    else the shipped example.
 
     Raises:
         SiteConfigError: `$EF_SLURM_CONFIG` names no file.

@@ -138,8 +138,10 @@ class SlurmJob:
 
     @property
     def may_be_cancelled(self) -> bool:
-        """Whether it was cancelled, as far as Slurm tells: while a job's processes end, 22.05
-        does not say how they came to."""
+        """Whether it was cancelled, as far as Slurm tells.
+
+        While a job's processes end, 22.05 does not say how they came to.
+        """
         hidden = self.state is JobBaseState.UNKNOWN and "COMPLETING" in self.flags
         return hidden or self.state is JobBaseState.CANCELLED
 

@@ -106,12 +106,17 @@ class Meeting:
 
 
 class Signals:
-    """TERM is noted; the contract's own signal is ignored, because rank 0 reads the order file
-    more often than a signal could matter, and ignoring is what child processes inherit."""
+    """What happens on a signal: TERM is noted, the contract's own is ignored.
+
+    Rank 0 reads the order file more often than a signal could matter, and ignoring is what child
+    processes inherit.
+
+    Attributes:
+        terminated_at: monotonic seconds of the first TERM; None before.
+    """
 
     def __init__(self, stop_signal: str):
         self.terminated_at: float | None = None
-        """Monotonic seconds of the first TERM."""
         self._previous: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             self._set(signal.SIGTERM, self._on_term)

@@ -211,8 +211,11 @@ def _verdict_view(answer: Answer) -> VerdictView | None:
 
 
 def _print_verdict(verdict_view: VerdictView, answer: Answer, output: OutputOptions) -> None:
-    """The verdict. Standard output begins as sbatch's does, and a job that is not there any more
-    is not called submitted: scripts take the id from it."""
+    """The verdict.
+
+    Standard output begins as sbatch's does, and a job that is not there any more is not called
+    submitted: scripts take the id from it.
+    """
     refused = verdict_view.exit_code is ExitCode.INFEASIBLE
     if output.json:
         click.echo(json.dumps(verdicts.as_json(verdict_view), indent=1))

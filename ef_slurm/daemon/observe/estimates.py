@@ -38,8 +38,14 @@ class Overheads:
         self._of_all[overhead].append(seconds)
 
     def estimate(self, job_id: int | None, told: Overhead) -> Overhead:
-        """What the job's next change will cost: its own worst lately, else what most jobs took,
-        else what it was submitted with. `job_id` is None for a job that is not in the queue."""
+        """What the job's next change will cost.
+
+        Its own worst lately, else what most jobs took, else what it was submitted with.
+
+        Args:
+            job_id: None for a job that is not in the queue.
+            told: what it was submitted with.
+        """
         return replace(
             told,
             start=self._seconds(job_id, "start", told.start),

@@ -14,10 +14,10 @@ from ef_slurm.model import Block, Cluster, NodeGroup
 
 
 class GpuIndexSpace:
-    """The GPUs of one node group, numbered from 0: node index times GPUs per node, plus the index
-    inside the node.
+    """The GPUs of one node group, numbered from 0.
 
-    A block of 2^k GPUs begins at a multiple of 2^k (buddy allocation), so two numbers say which
+    A GPU's number is its node's index times GPUs per node, plus its index inside the node. A
+    block of 2^k GPUs begins at a multiple of 2^k (buddy allocation), so two numbers say which
     one it is, and aligned blocks of one size are rows of an array over all GPUs.
     """
 
