@@ -19,7 +19,7 @@ from ef_slurm import contract
 from ef_slurm.api.messages import REQUESTS, RESPONSES, FailureCode
 from ef_slurm.cli.sbatch.options import ANSWERED, OWN, PASSED, REFUSED
 from ef_slurm.contract import Launch, LaunchState, Order, Phase, Progress
-from ef_slurm.model import Fault, IntentState, JobState, PromiseOutcome, PromiseState
+from ef_slurm.model import ChangeKind, Fault, IntentState, JobState, PromiseOutcome, PromiseState
 from ef_slurm.queue.store import Queue
 from tests.unit.test_import_rules import ROOMS
 
@@ -243,6 +243,7 @@ def test_the_glossary_has_every_state() -> None:
     assert table_keys(glossary, "Of a job") == values(JobState)
     assert table_keys(glossary, "Of an intent") == values(IntentState)
     assert table_keys(glossary, "Of a promise") == values(PromiseState) | values(PromiseOutcome)
+    assert table_keys(glossary, "Kinds of change") == values(ChangeKind)
     assert table_keys(glossary, "Of a fault") == values(Fault)
 
 
