@@ -30,7 +30,11 @@ class UnknownJobError(LookupError):
 
 
 def find(queue: Queue, job_id: int) -> QueueJob:
-    """The row of a Slurm job. Raises UnknownJobError."""
+    """The row of a Slurm job.
+
+    Raises:
+        UnknownJobError: the queue has none.
+    """
     job = queue.jobs.of_slurm(job_id)
     if job is None:
         raise UnknownJobError(job_id)
@@ -38,13 +42,21 @@ def find(queue: Queue, job_id: int) -> QueueJob:
 
 
 def status(queue: Queue, job_id: int) -> JobDetail:
-    """One job. Raises UnknownJobError."""
+    """One job.
+
+    Raises:
+        UnknownJobError: the queue does not have it.
+    """
     seen = _view(queue, find(queue, job_id))
     return JobDetail(seen, _others(queue, [seen]))
 
 
 def story(queue: Queue, job_id: int) -> Story:
-    """One job with its events. Raises UnknownJobError."""
+    """One job with its events.
+
+    Raises:
+        UnknownJobError: the queue does not have it.
+    """
     job = find(queue, job_id)
     seen = _view(queue, job)
     events = tuple(queue.events.all(job_id=job.id))

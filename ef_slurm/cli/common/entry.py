@@ -105,7 +105,11 @@ def complain(program: str, message: str) -> None:
 
 
 def configuration(path: Path | None) -> SiteConfig:
-    """The site configuration. Raises SiteConfigError."""
+    """The site configuration.
+
+    Raises:
+        SiteConfigError: there is none, or a key or value of it is wrong.
+    """
     return load(path)
 
 

@@ -56,7 +56,12 @@ class QueueClient:
             self._open = None
 
     def ask(self, request: Request) -> Response:
-        """The answer out of the file. Raises QueueError beside what `Client.ask` does."""
+        """The answer out of the file.
+
+        Raises:
+            QueueError: the file cannot be read or written.
+            UnreachableError, FailureError: as `Client.ask` does.
+        """
         try:
             return self._answer(request)
         except queries.UnknownJobError as error:

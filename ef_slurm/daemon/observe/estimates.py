@@ -129,9 +129,14 @@ class Rates:
 
 @dataclass(slots=True)
 class Estimates:
-    """What the daemon has learned about jobs beyond the queue's rows."""
+    """What the daemon has learned about jobs beyond the queue's rows.
+
+    Args:
+        overheads: seconds per change.
+        rates: iterations/s, by job and GPUs.
+        caps: queue id → the most GPUs that Slurm's own limits let the job have.
+    """
 
     overheads: Overheads = field(default_factory=Overheads)
     rates: Rates = field(default_factory=Rates)
     caps: dict[int, int] = field(default_factory=dict)
-    """Queue id → the most GPUs that Slurm's own limits let the job have."""

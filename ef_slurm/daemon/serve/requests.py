@@ -308,5 +308,9 @@ class Dispatch:
 
 
 def _check(request: JobRequest) -> None:
-    """Refuse what the planner would refuse. Raises ModelError."""
+    """Refuse what the planner would refuse.
+
+    Raises:
+        ModelError: as `newcomer` does.
+    """
     newcomer(request)

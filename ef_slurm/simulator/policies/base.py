@@ -57,16 +57,19 @@ class Round:
 
 
 class SchedulingPolicy(Protocol):
-    """A policy of the loop."""
+    """A policy of the loop.
+
+    Attributes:
+        name: as `--policy` spells it.
+        judges: whether jobs are admitted by verdict (and promised their deadline). If not, all are.
+        work_conserving: whether no job waits while the idle GPUs would do for it.
+        fixed_size: whether jobs run at the size that their users requested, and at no other.
+    """
 
     name: str
-    """As `--policy` spells it."""
     judges: bool
-    """Whether jobs are admitted by verdict (and promised their deadline). If not, all are."""
     work_conserving: bool
-    """Whether no job waits while the idle GPUs would do for it."""
     fixed_size: bool
-    """Whether jobs run at the size that their users requested, and at no other."""
 
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """The shares from `now` on.
