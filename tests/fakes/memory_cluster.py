@@ -110,6 +110,8 @@ class MemoryJob:
 class MemoryCluster:
     """The cluster's state, and what happens in it.
 
+    `gpus_per_job` is the limit of a QOS: larger jobs are taken, and never start.
+
     Args:
         nodes: GPUs by node name, in order.
         partition: the one partition.
@@ -129,6 +131,7 @@ class MemoryCluster:
         self.timing = timing or Timing()
         self.reachable = True
         self.answers_lost = 0
+        self.gpus_per_job = math.inf
         self._last_id = 0
 
     def settle(self, now: float) -> None:
@@ -168,6 +171,9 @@ class MemoryCluster:
 
     def _nodes_for(self, job: MemoryJob) -> tuple[str, ...] | None:
         free = self.free_gpus()
+        if max(job.min_nodes, len(job.required)) * job.gpus_per_node > self.gpus_per_job:
+            job.reason = "QOSMaxGRESPerJob"
+            return None
         if job.required:
             unavailable = [name for name in job.required if not self.nodes[name].usable]
             if unavailable:

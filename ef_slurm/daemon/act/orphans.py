@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.steps import Cancel
 from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.observe.ownership import ownership_error
 from ef_slurm.daemon.observe.settlements import settle_given_up
-from ef_slurm.model import Fault, JobState
+from ef_slurm.model import Fault, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
 
@@ -51,14 +53,20 @@ class Orphans:
             # A cancelled row may have been moved by its owner's own command.
             settlement = settle_given_up(job, Fault.OWNER, "cancelled by its owner", job.ended_at)
             self._queue.promises.settle(job.id, settlement, at=now)
-            status = self._observer.status(job)
-            if status is not None and not status.slurm.is_final:
-                # Ids are recycled: it must be the same owner's job.
-                if status.slurm.uid != job.request.uid:
-                    continue
-                try:
-                    self._executor.execute(job, status, Cancel(), "its queue job has ended")
-                except NoSuchJobError:
-                    self._observer.drop(job.request.slurm_job_id)
+            self._cancel(job)
             self._done.add(job.id)
         return following
+
+    def _cancel(self, job: QueueJob) -> None:
+        known = self._observer.status(job)
+        if known is None or known.slurm.is_final:
+            return
+        # Ids are recycled: it must be the same owner's job, as Slurm knows it now.
+        slurm = self._observer.fetch(job.request.slurm_job_id)
+        if slurm is None or slurm.is_final or ownership_error(job, slurm) is not None:
+            return
+        status = replace(known, slurm=slurm)
+        try:
+            self._executor.execute(job, status, Cancel(), "its queue job has ended")
+        except NoSuchJobError:
+            self._observer.drop(job.request.slurm_job_id)

@@ -223,9 +223,15 @@ class Reconciler:
                 reconciled.dead.append(job)
                 return None
             case _:
-                self._note(job, f"Slurm: {refusal.message}")
-                self._cap(job, target, refusal.message, reconciled)
-                self._back_off(job, reconciled)
+                note = f"Slurm: {refusal.message}"
+                row = self._queue.jobs.get(job.id)
+                capped = self._cap(job, target, refusal.message, reconciled)
+                # It does not have what it was to get, and is to get something smaller.
+                running = None if capped and not status.slurm.holds_nodes else row.running
+                if (row.note, row.running) != (note, running):
+                    self._queue.jobs.save(replace(row, note=note, running=running))
+                if not capped:
+                    self._back_off(job, reconciled)  # the same again would be refused again
                 return None
 
     def _give_up(
@@ -253,19 +259,18 @@ class Reconciler:
 
     def _cap(
         self, job: QueueJob, target: Block | None, words: str, reconciled: ReconcileResult
-    ) -> None:
-        if target is not None and target.gpus > 1 and any(word in words for word in _LIMIT_WORDS):
-            reconciled.caps[job.id] = target.gpus // 2
-            reconciled.replan = True
+    ) -> bool:
+        """Whether Slurm's words name a limit that a smaller job may be under; if so, try half."""
+        names_a_limit = any(word in words for word in _LIMIT_WORDS)
+        if target is None or target.gpus == 1 or not names_a_limit:
+            return False
+        reconciled.caps[job.id] = target.gpus // 2
+        reconciled.replan = True
+        return True
 
     def _back_off(self, job: QueueJob, reconciled: ReconcileResult) -> None:
         self._not_before[job.id] = self._clock() + BACKOFF_SECONDS
         reconciled.until(self._not_before[job.id])
-
-    def _note(self, job: QueueJob, note: str) -> None:
-        row = self._queue.jobs.get(job.id)
-        if row.note != note:
-            self._queue.jobs.save(replace(row, note=note))
 
 
 def _key(job: QueueJob, launch: Launch | None) -> tuple[int, int]:

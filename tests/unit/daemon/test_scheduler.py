@@ -341,3 +341,22 @@ def test_a_shape_that_slurm_holds_by_itself_is_told_and_not_tried_at_every_tick(
     assert "BadConstraints" in row.note
     assert len(tried) == 2
     assert tried[1] - tried[0] >= BACKOFF_SECONDS
+
+
+def test_a_start_that_takes_longer_than_was_counted_on_changes_the_plan_soon(world: World) -> None:
+    """And not only when the plan in force is a minute old."""
+    world.settings = replace(world.settings, replan_interval=float("inf"))
+    world.restart()
+    job = world.submit(20_000, deadline=3000.0, boot=200.0)
+    world.step()
+    predicted = world.row(job).finish
+    assert predicted is not None
+    world.run(8 + 10 + 2)  # what a start costs, and how old a plan must be to be made anew for it
+    later = world.row(job).finish
+    assert later is not None
+    assert later > predicted + 5.0
+    # Nor at every tick.
+    planned = world.queue.plans.last()
+    assert planned is not None
+    world.run(5)
+    assert world.queue.plans.last() == planned

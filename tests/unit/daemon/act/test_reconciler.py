@@ -1,0 +1,74 @@
+"""What is made of Slurm's refusals: limits are found, and nothing is tried again at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.daemon.act.reconciler import BACKOFF_SECONDS
+from ef_slurm.model import EventKind, JobState
+from ef_slurm.slurm.errors import RefusedError
+from ef_slurm.slurm.types import JobUpdate, SlurmJob
+from tests.unit.daemon.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path / "queue.sqlite")
+    yield world
+    world.queue.close()
+
+
+def refuse_updates(world: World, above: int, message: str) -> list[tuple[float, int]]:
+    """Let Slurm refuse larger shapes; returns what was asked for, and when."""
+    plain, asked = world.slurm.update, []
+
+    def refusing(job_id: int, update: JobUpdate) -> SlurmJob:
+        if update.shape is not None:
+            asked.append((world.clock.now, update.shape.gpus))
+            if update.shape.gpus > above:
+                raise RefusedError(message)
+        return plain(job_id, update)
+
+    world.slurm.update = refusing  # type: ignore[method-assign]
+    return asked
+
+
+def test_a_limit_that_refuses_a_shape_halves_the_job_until_it_fits(world: World) -> None:
+    asked = refuse_updates(world, 4, "Job violates accounting/QOS policy (QOSMaxGRESPerUser)")
+    job = world.submit(2000, deadline=3000.0)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING, 120)
+    assert [gpus for _, gpus in asked] == [16, 8, 4]
+    assert world.row(job).share == 4
+    world.run_until(world.finished, 3000)
+    assert max(gpus for _, gpus in asked[3:] or [(0.0, 0)]) <= 4
+
+
+def test_a_limit_under_which_a_job_never_starts_halves_it_too(world: World) -> None:
+    world.cluster.gpus_per_job = 4
+    job = world.submit(2000, deadline=3000.0)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING, 300)
+    assert world.row(job).share == 4
+    shares = [event.data["to"] for event in world.queue.events.all(kinds=[EventKind.SHARE])]
+    assert [gpus for gpus, _ in pairwise([*shares, 0]) if gpus] == [16, 8, 4]
+
+
+def test_a_refusal_that_names_no_limit_closes_no_size(world: World) -> None:
+    asked = refuse_updates(world, 0, "Unspecified error")
+    job = world.submit(2000, deadline=3000.0)
+    world.run(60)
+    assert {gpus for _, gpus in asked} == {16}
+    assert "Unspecified error" in world.row(job).note
+
+
+def test_what_was_refused_is_left_alone_for_a_while(world: World) -> None:
+    assert BACKOFF_SECONDS == 15.0
+    asked = refuse_updates(world, 0, "Unspecified error")
+    world.submit(2000, deadline=3000.0)
+    world.run(100)
+    tried = [at for at, _ in asked]
+    assert 5 <= len(tried) <= 7
+    assert all(later - earlier >= 15.0 for earlier, later in pairwise(tried))
