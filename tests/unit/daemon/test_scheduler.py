@@ -81,12 +81,36 @@ def test_a_job_grows_and_shrinks_for_a_newcomer(world: World) -> None:
 
 
 def test_the_waiting_list_is_admitted_when_capacity_appears(world: World) -> None:
-    first = world.submit(88 * 500, deadline=520.0)
-    world.run(5)
-    second = world.submit(80 * 300, deadline=900.0, if_infeasible=IfInfeasible.WAIT)
-    world.run_until(world.finished, 4000)
-    assert world.row(first).state is JobState.COMPLETED
-    assert world.row(second).state is JobState.COMPLETED
+    other = world.cluster.occupy("user2", ("n1", "n2", "n3"), 4, 10_000.0, world.clock.now)
+    # 4 GPUs would take 940 s, 16 GPUs take 340 s.
+    job = world.submit(30_000, deadline=700.0, if_infeasible=IfInfeasible.WAIT)
+    world.run(100)
+    assert (world.state(job), world.row(job).share) == (JobState.WAITLISTED, 0)
+    verdict = world.queue.promises.verdict(job.id)
+    assert verdict is not None
+    assert verdict.outcome is Outcome.WAITLISTED
+    assert verdict.earliest_deadline is not None
+    assert verdict.earliest_deadline > world.row(job).request.submitted + 940.0
+    assert world.queue.promises.of(job.id) is None
+    world.cluster.finish(other.job_id, world.clock.now)
+    world.run(20)
+    assert world.state(job) is JobState.RUNNING
+    assert settled(world, job) == (PromiseOutcome.OPEN, None)
+    world.run_until(world.finished, 1000)
+    assert settled(world, job) == (PromiseOutcome.KEPT, None)
+    moves = world.queue.events.all(job_id=job.id, kinds=[EventKind.STATE])
+    assert [event.data["to"] for event in moves][:2] == ["waitlisted", "admitted"]
+
+
+def test_a_job_that_waits_in_vain_is_rejected(world: World) -> None:
+    world.cluster.occupy("user2", ("n1", "n2", "n3"), 4, 10_000.0, world.clock.now)
+    job = world.submit(30_000, deadline=700.0, if_infeasible=IfInfeasible.WAIT)
+    # After this not even the empty cluster would be fast enough.
+    world.run(350)
+    assert world.state(job) is JobState.WAITLISTED
+    world.run(30)
+    assert world.state(job) is JobState.REJECTED
+    assert world.queue.promises.of(job.id) is None
 
 
 def test_a_job_that_slurm_forgot_is_submitted_again(world: World) -> None:
@@ -272,14 +296,24 @@ def test_slurm_that_does_not_answer_is_waited_for(world: World) -> None:
     assert len(told) >= 2
 
 
-def test_a_slow_job_is_noticed_and_gets_more(world: World) -> None:
+@pytest.mark.parametrize(("speed", "shares"), [(1.0, [2]), (0.5, [2, 4])])
+def test_a_slow_job_is_noticed_and_gets_more(
+    tmp_path: Path, speed: float, shares: list[int]
+) -> None:
+    """As fast as its curve, 2 of the 4 GPUs are enough all the time; at half the speed, 4 are."""
+    world = World(tmp_path / "one-node.sqlite", nodes=1)
     other = world.submit(40_000, deadline=None)
-    job = world.submit(10_000, deadline=900.0, speed=0.5)
-    world.run_until(world.finished, 8000)
-    measured = world.queue.events.all(job_id=job.id, kinds=[EventKind.MEASURED])
-    assert any(event.data["what"] == "rate" for event in measured)
-    assert world.row(job).state is JobState.COMPLETED
-    assert world.row(other).state is JobState.COMPLETED
+    job = world.submit(10_000, deadline=800.0, speed=speed)
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED, 900)
+    events = world.queue.events.all(job_id=job.id, kinds=[EventKind.MEASURED, EventKind.SHARE])
+    rates = [e.data["value"] for e in events if e.data.get("what") == "rate"]
+    assert rates[0] == pytest.approx(18.0 * speed, rel=0.02)
+    assert [e.data["to"] for e in events if e.kind is EventKind.SHARE] == shares
+    assert settled(world, job) == (PromiseOutcome.KEPT, None)
+    # Who has no promise makes room.
+    given = world.queue.events.all(job_id=other.id, kinds=[EventKind.SHARE])
+    assert [event.data["to"] for event in given][: len(shares)] == [2, 0][: len(shares)]
+    world.queue.close()
 
 
 def test_a_command_that_knows_nothing_of_orders_runs_too(world: World) -> None:

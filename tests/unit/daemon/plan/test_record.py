@@ -16,9 +16,11 @@ from ef_slurm.model import (
     Decision,
     EventKind,
     JobState,
+    Json,
     Outcome,
     Overhead,
     Plan,
+    PromiseOutcome,
     PromiseState,
     QueueJob,
     Reason,
@@ -54,6 +56,11 @@ def apply(
     plan = Plan(at, (decision(block, **other),), verdicts, FOREVER)
     reallocations = record(queue, plan, [queue.jobs.get(1)], COST)
     return queue.jobs.get(1), reallocations
+
+
+def moves(queue: Queue) -> list[tuple[Json, Json]]:
+    events = queue.events.all(kinds=[EventKind.STATE])
+    return [(event.data["from"], event.data["to"]) for event in events]
 
 
 def messages(queue: Queue, kind: EventKind) -> list[str]:
@@ -111,24 +118,58 @@ def test_waiting_on_is_not_told_again(queue: Queue) -> None:
     waits = Plan(NOW, (), (verdict(Outcome.WAITLISTED),), FOREVER)
     for _ in range(3):
         record(queue, waits, [queue.jobs.get(1)], COST)
+        assert queue.jobs.get(1).state is JobState.WAITLISTED
+        assert queue.promises.of(1) is None
     assert len(messages(queue, EventKind.VERDICT)) == 1
+    assert moves(queue) == [("new", "waitlisted")]
+    apply(queue, TWO_NODES, verdict(), at=NOW + 60.0)
+    assert moves(queue) == [("new", "waitlisted"), ("waitlisted", "admitted")]
+    promise = queue.promises.of(1)
+    assert promise is not None
+    assert promise.given_at == NOW + 60.0
 
 
 def test_a_deadline_job_may_fall_to_best_effort(queue: Queue) -> None:
     plan = Plan(NOW, (), (verdict(Outcome.BEST_EFFORT),), FOREVER)
     record(queue, plan, [queue.jobs.get(1)], COST)
-    assert queue.jobs.get(1).best_effort
+    job = queue.jobs.get(1)
+    assert (job.state, job.best_effort) == (JobState.ADMITTED, True)
+    assert queue.promises.of(1) is None
 
 
 def test_a_promise_at_risk_is_told_once(queue: Queue) -> None:
-    apply(queue, TWO_NODES, verdict())
+    job, _ = apply(queue, TWO_NODES, verdict())
+    assert job.promise is PromiseState.SAFE
     for number in range(3):
-        apply(queue, TWO_NODES, at=NOW + number, promise=PromiseState.AT_RISK)
+        job, _ = apply(queue, TWO_NODES, at=NOW + number, promise=PromiseState.AT_RISK)
+        assert job.promise is PromiseState.AT_RISK
+    job, _ = apply(queue, TWO_NODES, at=NOW + 9.0)
+    assert job.promise is PromiseState.SAFE
+    told = queue.events.all(kinds=[EventKind.PROMISE])
+    assert [(event.at, event.data["from"], event.data["to"]) for event in told] == [
+        (NOW, "safe", "at-risk"),
+        (NOW + 9.0, "at-risk", "safe"),
+    ]
+    assert "at risk" in told[0].message
+    assert "safe again" in told[1].message
+    promise = queue.promises.of(1)
+    assert promise is not None
+    assert promise.outcome is PromiseOutcome.OPEN
+
+
+def test_a_promise_stays_at_risk_for_what_put_it_at_risk(queue: Queue) -> None:
+    """The plan in hand is late since GPUs went away: that does not make the job slow."""
+    apply(queue, TWO_NODES, verdict())
+    for code in (ReasonCode.LOST_CAPACITY, ReasonCode.BEHIND):
+        risky = replace(decision(TWO_NODES, PromiseState.AT_RISK), reason=Reason(code, gpus=8))
+        record(queue, Plan(NOW, (risky,), (), FOREVER), [queue.jobs.get(1)], COST)
+        assert queue.jobs.get(1).reason == Reason(ReasonCode.LOST_CAPACITY, gpus=8)
     apply(queue, TWO_NODES, at=NOW + 9.0)
-    told = messages(queue, EventKind.PROMISE)
-    assert len(told) == 2
-    assert "at risk" in told[0]
-    assert "safe again" in told[1]
+    behind = replace(
+        decision(TWO_NODES, PromiseState.AT_RISK), reason=Reason(ReasonCode.BEHIND, gpus=8)
+    )
+    record(queue, Plan(NOW, (behind,), (), FOREVER), [queue.jobs.get(1)], COST)
+    assert queue.jobs.get(1).reason == Reason(ReasonCode.BEHIND, gpus=8)
 
 
 def test_what_ended_meanwhile_stays_ended(queue: Queue) -> None:
