@@ -8,9 +8,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from mini import wheels
 from mini.dockerd import Docker
 from mini.process import install_packages, is_root, last_words, run, run_logged, say
-from mini.settings import DOCKER_DIR, UserError, check_space, lock, state_root
+from mini.settings import DOCKER_DIR, SUITES, UserError, check_space, lock, state_root
 
 PULL_TIMEOUT_S = 90
 BUILD_SPACE_GIB = 5
@@ -20,7 +21,8 @@ CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 def image_name(suite: str) -> str:
     """The tag changes with whatever goes into the image."""
-    parts = [(DOCKER_DIR / name).read_bytes() for name in ("Dockerfile", "packages.txt")]
+    names = ("Dockerfile", "packages.txt", "wheels.txt")
+    parts = [(DOCKER_DIR / name).read_bytes() for name in names]
     return f"minislurm:{suite}-{hashlib.sha256(b''.join(parts)).hexdigest()[:12]}"
 
 
@@ -114,31 +116,39 @@ def host_sources() -> list[str]:
 
 
 def write_context(context: Path, suite: str) -> None:
-    """What the Dockerfile copies: the package list, and this host's way to its mirror."""
+    """What the Dockerfile copies: the package list, and files for the image's own tree.
+
+    Those are this host's way to its mirror, and Python packages that the release lacks.
+    """
     shutil.copyfile(DOCKER_DIR / "Dockerfile", context / "Dockerfile")
-    packages = (DOCKER_DIR / "packages.txt").read_text()
-    (context / "packages.txt").write_text(packages)
-    apt = context / "apt"
-    (apt / "etc/apt/apt.conf.d").mkdir(parents=True)
-    (apt / "etc/apt/apt.conf.d/99minislurm").write_text(host_apt_options())
+    release = SUITES[suite]
+    packages = (DOCKER_DIR / "packages.txt").read_text().splitlines()
+    kept = [name for name in packages if name not in release.lacks]
+    (context / "packages.txt").write_text("".join(f"{name}\n" for name in kept))
+    root = context / "root"
+    if release.lacks:
+        site = root / f"usr/local/lib/python{release.python}/dist-packages"
+        shutil.copytree(wheels.fetch(release.lacks, release.python), site)
+    (root / "etc/apt/apt.conf.d").mkdir(parents=True)
+    (root / "etc/apt/apt.conf.d/99minislurm").write_text(host_apt_options())
     mirror = host_mirror()
     if mirror != DEFAULT_MIRROR:
         # Both places where a base image may name its mirror.
-        (apt / "etc/apt/sources.list").write_text("")
-        (apt / "etc/apt/sources.list.d").mkdir()
-        (apt / "etc/apt/sources.list.d/debian.sources").write_text(
+        (root / "etc/apt/sources.list").write_text("")
+        (root / "etc/apt/sources.list.d").mkdir()
+        (root / "etc/apt/sources.list.d/debian.sources").write_text(
             f"Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: main\n"
             "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
         )
     if CERTIFICATES.is_dir():
-        target = apt / "usr/local/share/ca-certificates"
+        target = root / "usr/local/share/ca-certificates"
         shutil.copytree(CERTIFICATES, target)
         # apt reads one bundle; ca-certificates is not there yet to make it.
         bundle = Path("/etc/ssl/certs/ca-certificates.crt")
         if bundle.exists():
-            (apt / "tmp").mkdir()
-            shutil.copyfile(bundle, apt / "tmp/minislurm-ca.crt")
-            with (apt / "etc/apt/apt.conf.d/99minislurm").open("a") as options:
+            (root / "tmp").mkdir()
+            shutil.copyfile(bundle, root / "tmp/minislurm-ca.crt")
+            with (root / "etc/apt/apt.conf.d/99minislurm").open("a") as options:
                 options.write('Acquire::https::CAInfo "/tmp/minislurm-ca.crt";\n')
 
 

@@ -16,9 +16,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from mini import host_changes
+from mini import host_changes, wheels
 from mini.engine import Invocation
-from mini.process import install_packages, run, say
+from mini.process import install_packages, package_exists, run, say
 from mini.processes import environment_of, is_alive, kill_all, kill_tree
 from mini.render import Wiring, index_range
 from mini.settings import CHECKOUT, DOCKER_DIR, Cluster, UserError, state_root
@@ -33,7 +33,8 @@ COPIED = ("pyproject.toml", "ef_slurm", "templates", "site-config", "docker", "t
 class NativeEngine:
     def prepare(self, cluster: Cluster) -> Cluster:
         missing = [name for name in package_list() if not is_installed(name)]
-        if missing:
+        # A package that this release does not have is missing for ever, and no reason to ask again.
+        if any(name not in wheels.available() or package_exists(name) for name in missing):
             install_packages(missing, "the native engine", state_root() / "apt.log")
         version = slurm_version()
         accounting = version < 26 and all(map(shutil.which, ("slurmdbd", "mariadbd")))
@@ -76,6 +77,10 @@ class NativeEngine:
 
     def boot(self, cluster: Cluster) -> None:
         host_changes.apply(cluster)
+        lacks = [name for name in wheels.available() if not is_installed(name)]
+        if lacks:
+            found = wheels.fetch(lacks, wheels.system_python())
+            shutil.copytree(found, cluster.directory / "site", dirs_exist_ok=True)
         (cluster.directory / "hosts").mkdir()
         for host in cluster.hosts:
             self.start_host(cluster, host)

@@ -31,15 +31,24 @@ class Suite:
         slurm: release of Slurm in it.
         cgroup_plugin: what cgroup.conf has to say where no cgroups are used.
         no_accounting: why slurmdbd cannot run there; empty where it can.
+        python: its release of Python, where it lacks packages.
+        lacks: packages of packages.txt that it does not have.
     """
 
     slurm: str
     cgroup_plugin: str = "disabled"
     no_accounting: str = ""
+    python: str = ""
+    lacks: frozenset[str] = frozenset()
 
 
 SUITES = {
-    "bookworm": Suite("22.05", cgroup_plugin="cgroup/v1"),
+    "bookworm": Suite(
+        "22.05",
+        cgroup_plugin="cgroup/v1",
+        python="3.11",
+        lacks=frozenset({"python3-msgspec"}),
+    ),
     "trixie": Suite("24.11"),
     "sid": Suite(
         "26.05",
