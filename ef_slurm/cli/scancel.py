@@ -15,7 +15,7 @@ from ef_slurm.cli.common.entry import complain, configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.job_names import parse_job_ids
 from ef_slurm.cli.common.states import parse_states
-from ef_slurm.cli.common.version import own_version
+from ef_slurm.cli.common.version import version_option
 from ef_slurm.model import FINAL, JobList
 from ef_slurm.queue.errors import QueueMissingError
 from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, SlurmError
@@ -47,7 +47,7 @@ Exit codes: 0 done, 1 Slurm or a job that is not known, 2 usage, 4 ef-schedd can
 @click.option("-Q", "--quiet", is_flag=True, help="Say nothing of jobs that ended already.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file.")
-@click.version_option(own_version(), prog_name=PROGRAM)
+@version_option(PROGRAM)
 def _command(
     ids: tuple[str, ...],
     user: str | None,

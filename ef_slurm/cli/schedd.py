@@ -11,7 +11,7 @@ import click
 from ef_slurm.cli.common.entry import configuration, paint, run_click
 from ef_slurm.cli.common.errors import CommandError, ExitCode
 from ef_slurm.cli.common.tone import Tone
-from ef_slurm.cli.common.version import own_version
+from ef_slurm.cli.common.version import version_option
 
 PROGRAM = "ef-schedd"
 
@@ -31,7 +31,7 @@ _config = click.option("--config", type=click.Path(path_type=Path), help="Config
 
 
 @click.group(epilog=EPILOG)
-@click.version_option(own_version(), prog_name=PROGRAM)
+@version_option(PROGRAM)
 def _command() -> None:
     """Schedule deadline jobs on Slurm: admit, plan, start, grow, shrink, pause, explain."""
 
