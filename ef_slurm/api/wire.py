@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import enum
 import hashlib
-import json
 import pwd
 import secrets
 import socket
@@ -33,7 +32,8 @@ from ef_slurm.api.messages import (
     Response,
 )
 from ef_slurm.api.munge import Identity, Munge, MungeError, MungeProblem
-from ef_slurm.formats.codec import DecodeError, decode, encode
+from ef_slurm.formats.codec import DecodeError, decode, encode, from_plain, to_plain
+from ef_slurm.model import Json
 
 VERSION = 1
 REQUEST_LIMIT = 1 << 20
@@ -151,13 +151,14 @@ def write_request(
         MungeError: over TCP, no credential can be made.
         OSError: the connection broke.
     """
-    message = {
-        "version": VERSION,
-        "nonce": envelope.nonce,
-        "sent": envelope.sent,
-        "cluster": envelope.cluster,
-        **_body(envelope.request, REQUESTS),
-    }
+    message = _Message(
+        version=VERSION,
+        kind=_name(envelope.request, REQUESTS),
+        body=to_plain(envelope.request),
+        nonce=envelope.nonce,
+        sent=envelope.sent,
+        cluster=envelope.cluster,
+    )
     _write(stream, transport, message, munge)
 
 
@@ -179,18 +180,14 @@ def read_request(
         message, identity = _unseal(frame, munge)
         caller = Caller(identity.uid, identity.gid, transport)
     else:
-        message = _object(frame)
+        message = _decode_message(frame)
         raw = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
         _, uid, gid = _PEER.unpack(raw)
         caller = Caller(uid, gid, transport)
     request = _decode_body(message, REQUESTS)
-    nonce, sent = message.get("nonce"), message.get("sent")
-    cluster = message.get("cluster", "")
-    if not isinstance(nonce, str) or not nonce or not isinstance(cluster, str):
-        raise WireError(FailureCode.BAD_REQUEST, "the request has no nonce or a wrong cluster")
-    if isinstance(sent, bool) or not isinstance(sent, int | float):
-        raise WireError(FailureCode.BAD_REQUEST, f"sent: expected epoch seconds, got {sent!r}")
-    return caller, Envelope(nonce, float(sent), cluster, request)
+    if not message.nonce:
+        raise WireError(FailureCode.BAD_REQUEST, "the request has no nonce")
+    return caller, Envelope(message.nonce, message.sent, message.cluster, request)
 
 
 def write_response(
@@ -202,7 +199,7 @@ def write_response(
         MungeError: over TCP, no credential can be made.
         OSError: the connection broke.
     """
-    message = {"version": VERSION, "nonce": nonce, **_body(response, RESPONSES)}
+    message = _Message(VERSION, _name(response, RESPONSES), to_plain(response), nonce)
     _write(stream, transport, message, munge)
 
 
@@ -223,41 +220,59 @@ def read_response(
         message, identity = _unseal(frame, munge)
         signer = identity.uid
     else:
-        message = _object(frame)
+        message = _decode_message(frame)
     response = _decode_body(message, RESPONSES)
     # A request that could not be read is refused without its nonce.
-    if message.get("nonce") != nonce and not isinstance(response, Failure):
+    if message.nonce != nonce and not isinstance(response, Failure):
         raise WireError(FailureCode.BAD_REQUEST, "the answer belongs to another request")
     return response, signer
 
 
-def _write(
-    stream: socket.socket, transport: Transport, message: Mapping[str, Any], munge: Munge
-) -> None:
-    text = json.dumps(message, separators=(",", ":"), allow_nan=False)
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What a frame holds. `sent` and `cluster` are a request's; `body` is what `kind` says."""
+
+    version: int
+    kind: str
+    body: Json
+    nonce: str = ""
+    sent: float = 0.0
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """What a frame holds over TCP: a message as text, and a MUNGE credential over its hash."""
+
+    credential: str
+    message: str
+
+
+def _write(stream: socket.socket, transport: Transport, message: _Message, munge: Munge) -> None:
+    data = encode(message)
     if transport is Transport.TCP:
-        credential = munge.encode(_seal(text))
-        text = json.dumps({"credential": credential, "message": text})
-    data = text.encode()
+        data = encode(_Sealed(munge.encode(_seal(data)), data.decode()))
     stream.sendall(_LENGTH.pack(len(data)) + data)
 
 
-def _seal(text: str) -> str:
-    return f"{_SEAL} {hashlib.sha256(text.encode()).hexdigest()}"
+def _seal(data: bytes) -> str:
+    return f"{_SEAL} {hashlib.sha256(data).hexdigest()}"
 
 
-def _unseal(frame: bytes, munge: Munge) -> tuple[Mapping[str, Any], Identity]:
-    outer = _object(frame)
-    credential, text = outer.get("credential"), outer.get("message")
-    if not isinstance(credential, str) or not isinstance(text, str):
-        raise WireError(FailureCode.DENIED, "over TCP every message needs a MUNGE credential")
+def _unseal(frame: bytes, munge: Munge) -> tuple[_Message, Identity]:
     try:
-        identity = munge.decode(credential)
+        outer = decode(_Sealed, frame)
+    except DecodeError as error:
+        problem = f"over TCP every message needs a MUNGE credential ({error})"
+        raise WireError(FailureCode.DENIED, problem) from None
+    try:
+        identity = munge.decode(outer.credential)
     except MungeError as error:
         raise WireError(_MUNGE_CODES[error.problem], str(error)) from None
-    if identity.payload != _seal(text):
+    data = outer.message.encode(errors="surrogatepass")
+    if identity.payload != _seal(data):
         raise WireError(FailureCode.DENIED, "the credential was made for another message")
-    return _object(text.encode()), identity
+    return _decode_message(data), identity
 
 
 _MUNGE_CODES: Mapping[MungeProblem, FailureCode] = MappingProxyType(
@@ -273,38 +288,34 @@ _MUNGE_CODES: Mapping[MungeProblem, FailureCode] = MappingProxyType(
 M = TypeVar("M")
 
 
-def _body(message: Request | Response, kinds: Mapping[str, type[Any]]) -> Mapping[str, Any]:
+def _name(message: Request | Response, kinds: Mapping[str, type[Any]]) -> str:
     for name, kind in kinds.items():
         if type(message) is kind:
-            return {"kind": name, "body": encode(message)}
+            return name
     raise TypeError(f"{type(message).__name__} does not travel this way")
 
 
-def _decode_body(message: Mapping[str, Any], kinds: Mapping[str, type[M]]) -> M:
-    version, name = message.get("version"), message.get("kind")
-    if version != VERSION:
+def _decode_body(message: _Message, kinds: Mapping[str, type[M]]) -> M:
+    if message.version != VERSION:
         raise WireError(
             FailureCode.BAD_REQUEST,
-            f"protocol version {version!r}, this ef-slurm speaks {VERSION}: "
+            f"protocol version {message.version}, this ef-slurm speaks {VERSION}: "
             "install the same release on both hosts",
         )
-    kind = kinds.get(name) if isinstance(name, str) else None
+    kind = kinds.get(message.kind)
     if kind is None:
-        raise WireError(FailureCode.BAD_REQUEST, f"unknown message {name!r}")
+        raise WireError(FailureCode.BAD_REQUEST, f"unknown message {message.kind!r}")
     try:
-        return decode(kind, message.get("body"), str(name))
+        return from_plain(kind, message.body, message.kind)
     except DecodeError as error:
         raise WireError(FailureCode.BAD_REQUEST, str(error)) from None
 
 
-def _object(frame: bytes) -> Mapping[str, Any]:
+def _decode_message(data: bytes) -> _Message:
     try:
-        value = json.loads(frame)
-    except (ValueError, RecursionError):
-        raise WireError(FailureCode.BAD_REQUEST, "a frame that is not JSON") from None
-    if not isinstance(value, dict):
-        raise WireError(FailureCode.BAD_REQUEST, "a frame that is not a JSON object")
-    return value
+        return decode(_Message, data, "frame")
+    except DecodeError as error:
+        raise WireError(FailureCode.BAD_REQUEST, str(error)) from None
 
 
 def _read_frame(stream: socket.socket, limit: int) -> bytes | None:

@@ -1,145 +1,164 @@
-"""Frozen dataclasses to JSON values and back, checked against their type hints.
+"""Typed records as JSON and back: one codec for queue, API, reports and site configuration.
 
-Known: str, int, float (also infinite), bool, enums, dataclasses, tuples, optional values, and
-mappings of plain JSON. An unknown key is ignored, so that an older reader understands a newer
-writer; a missing one takes its default.
+Known: str, int (64 bits, as SQLite's), float (also infinite), bool, enums, paths, dataclasses,
+NamedTuples (lists in JSON), tuples, optional values, mappings by text, and plain JSON. An unknown
+key is ignored, so that an older reader understands a newer writer, or refused, where a person wrote
+the text; a missing one takes its default.
+
+msgspec parses and checks types in C. What it reads into is not the model's dataclass but a struct
+made from its type hints (`record_types`), because JSON has no word for infinity: there a number may
+also be the text "inf" or "-inf". The dataclass is made from that, and checks its values itself.
 """
 
 from __future__ import annotations
 
-import enum
 import functools
-import math
-import types
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+import json
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from ef_slurm.formats.decode_errors import UNKNOWN, DecodeError, explain, refused
+from ef_slurm.formats.record_types import lower, read_type, refuse, to_known
+
+__all__ = ["DecodeError", "decode", "encode", "from_plain", "pretty", "to_plain"]
 
 T = TypeVar("T")
 
 
-class DecodeError(ValueError):
-    """A value does not fit its type; the text says where and what was expected."""
-
-
-def encode(value: object) -> Any:
-    """A value as what `json.dumps` takes.
+def encode(value: object) -> bytes:
+    """A value as compact JSON.
 
     >>> encode((1, float("inf")))
-    [1, 'inf']
+    b'[1,"inf"]'
 
     Raises:
         TypeError: a type that this codec does not know, or a NaN.
     """
-    if isinstance(value, enum.Enum):
-        return value.value
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return _encode_float(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, tuple | list):
-        return [encode(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
-    raise TypeError(f"cannot encode a {type(value).__name__}")
+    lowered = lower(value)
+    try:
+        return msgspec.json.encode(lowered, enc_hook=refuse)
+    except UnicodeEncodeError:
+        # An argument or a file name that is no UTF-8, as Python shows it (surrogateescape).
+        return json.dumps(_builtins(lowered), separators=(",", ":")).encode()
 
 
-def _encode_float(value: float) -> float | str:
-    if math.isnan(value):
-        raise TypeError("cannot encode NaN")
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    return value
+def to_plain(value: object) -> Any:
+    """A value as dicts, lists, texts, numbers, booleans and None.
+
+    Raises:
+        TypeError: as `encode`.
+    """
+    return _builtins(lower(value))
 
 
-def decode(kind: type[T], value: object, where: str = "") -> T:
-    """The inverse of `encode` for a dataclass, an enum or a plain type.
+def pretty(value: object) -> str:
+    """A value as indented ASCII JSON, for people and for programs that read a command's output.
+
+    Raises:
+        TypeError: as `encode`.
+    """
+    return json.dumps(to_plain(value), indent=1)
+
+
+def decode(kind: type[T], data: bytes | str, where: str = "") -> T:
+    """The inverse of `encode`, total: any bytes give a value or a DecodeError.
 
     Args:
-        kind: what is expected.
-        value: what `json.loads` gave.
+        kind: what is expected: a dataclass, a NamedTuple, an enum, a plain type, or a tuple or dict
+            of them.
+        data: JSON in UTF-8.
         where: what to call it in an error.
+
+    Raises:
+        DecodeError: it is not JSON, or not that.
+    """
+    reader: _Reader[T] = _reader(cast(Any, kind), False)
+    try:
+        read = reader.decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise explain(kind, where, str(error), _parse(data)) from None
+    except RecursionError:
+        raise DecodeError(where, "nested too deeply") from None
+    except (msgspec.DecodeError, ValueError) as error:
+        # msgspec takes no half of a surrogate pair, which `encode` writes for what is no UTF-8.
+        value = _parse(data)
+        if value is UNKNOWN:
+            raise DecodeError(where, f"not JSON: {error}") from None
+        return from_plain(kind, value, where)
+    return reader.build(read, where)
+
+
+def from_plain(kind: type[T], value: object, where: str = "", *, refuse_unknown: bool = False) -> T:
+    """The inverse of `to_plain`, for what was parsed before (TOML).
+
+    Args:
+        kind: as in `decode`.
+        value: what was parsed.
+        where: what to call it in an error.
+        refuse_unknown: whether a key that the type does not have is an error.
 
     Raises:
         DecodeError: it is not that.
     """
-    decoded: T = _decode(kind, value, where or kind.__name__)
-    return decoded
-
-
-def _decode(hint: Any, value: Any, where: str) -> Any:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return _decode_optional(hint, value, where)
-    if origin is tuple:
-        return _decode_tuple(get_args(hint), value, where)
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, dict):
-            raise DecodeError(f"{where}: expected an object, got {value!r}")
-        return value
-    if is_dataclass(hint):
-        return _decode_record(hint, value, where)
-    if issubclass(hint, enum.Enum):
-        try:
-            return hint(value)
-        except ValueError:
-            known = ", ".join(str(member.value) for member in hint)
-            raise DecodeError(f"{where}: {value!r} is none of {known}") from None
-    if hint is float:
-        return _decode_float(value, where)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise DecodeError(f"{where}: expected {hint.__name__}, got {value!r}")
-    return value
-
-
-def _decode_float(value: Any, where: str) -> float:
-    if value in ("inf", "-inf"):
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DecodeError(f"{where}: expected a number, got {value!r}")
-    return float(value)
-
-
-def _decode_optional(hint: Any, value: Any, where: str) -> Any:
-    choices = [choice for choice in get_args(hint) if choice is not type(None)]
-    if value is None and len(choices) < len(get_args(hint)):
-        return None
-    if len(choices) != 1:
-        raise TypeError(f"{where}: only X | None is known, not {hint}")
-    return _decode(choices[0], value, where)
-
-
-def _decode_tuple(items: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise DecodeError(f"{where}: expected a list, got {value!r}")
-    if len(items) == 2 and items[1] is Ellipsis:
-        return tuple(_decode(items[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if len(items) != len(value):
-        raise DecodeError(f"{where}: expected {len(items)} items, got {len(value)}")
-    pairs = zip(items, value, strict=True)
-    return tuple(_decode(hint, item, f"{where}[{i}]") for i, (hint, item) in enumerate(pairs))
-
-
-def _decode_record(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise DecodeError(f"{where}: expected an object, got {value!r}")
-    hints = _hints(kind)
-    found: dict[str, Any] = {}
-    for field in fields(kind):
-        if field.name in value:
-            found[field.name] = _decode(
-                hints[field.name], value[field.name], f"{where}.{field.name}"
-            )
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise DecodeError(f"{where}: without {field.name}")
+    reader: _Reader[T] = _reader(cast(Any, kind), refuse_unknown)
     try:
-        return kind(**found)
-    except ValueError as error:  # the model refuses wrong values when an object is made
-        raise DecodeError(f"{where}: {error}") from None
+        read = msgspec.convert(value, reader.read_type)
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
+        raise explain(kind, where, str(error), value) from None
+    except SystemError:  # msgspec 0.19 (Debian 13), for a whole number beyond every float
+        raise DecodeError(where, "a number is out of range") from None
+    return reader.build(read, where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader(Generic[T]):
+    """How one type is read.
+
+    Args:
+        kind: the type.
+        read_type: what msgspec reads it into.
+        decoder: of `read_type`.
+    """
+
+    kind: type[T]
+    read_type: Any
+    decoder: msgspec.json.Decoder[Any]
+
+    def build(self, read: Any, where: str) -> T:
+        """The value of what was read, which has the right types everywhere.
+
+        Raises:
+            DecodeError: the model refuses it.
+        """
+        try:
+            # Not strict: all that is left to convert are the texts of infinite numbers.
+            return msgspec.convert(
+                read, self.kind, strict=False, from_attributes=True, dec_hook=to_known
+            )
+        except msgspec.ValidationError as error:
+            raise refused(where, str(error)) from None
 
 
 @functools.cache
-def _hints(kind: type) -> Mapping[str, Any]:
-    return types.MappingProxyType(get_type_hints(kind))
+def _reader(kind: Any, refuse_unknown: bool) -> _Reader[Any]:
+    read = read_type(kind, refuse_unknown)
+    return _Reader(kind, read, msgspec.json.Decoder(read))
+
+
+def _parse(data: bytes | str) -> Any:
+    """What a JSON text holds, also halves of surrogate pairs; `UNKNOWN` where it is no JSON."""
+    try:
+        text = data if isinstance(data, str) else data.decode()
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return UNKNOWN
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _builtins(lowered: Any) -> Any:
+    return msgspec.to_builtins(lowered, enc_hook=refuse)

@@ -1,17 +1,21 @@
-"""Values of the model as JSON for a column, and back. Infinite times are written as null."""
+"""Values of the model as JSON for a column, and back, through the codec of all typed records.
+
+A column holds what the codec makes of its value, but for two that people query: curves are an
+object by GPU type, and a schedule is rows in which no end is null.
+"""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from ef_slurm.formats.codec import decode, encode
 from ef_slurm.model import (
     Block,
+    Json,
     Overhead,
     Reason,
-    ReasonCode,
     Reservation,
     Running,
     Schedule,
@@ -23,9 +27,14 @@ def dump(value: object) -> str:
     """Compact JSON.
 
     Raises:
-        ValueError: a number that JSON has no word for (NaN, infinity).
+        TypeError: a value that JSON has no word for (NaN).
     """
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return encode(value).decode()
+
+
+def load(text: str) -> Mapping[str, Json]:
+    """An object of plain JSON."""
+    return decode(dict[str, Any], text)
 
 
 def dump_strings(values: Iterable[str]) -> str:
@@ -35,7 +44,7 @@ def dump_strings(values: Iterable[str]) -> str:
 
 def load_strings(text: str) -> tuple[str, ...]:
     """The inverse of `dump_strings`."""
-    return tuple(json.loads(text))
+    return decode(tuple[str, ...], text)
 
 
 def dump_curves(curves: Iterable[tuple[str, ThroughputCurve]]) -> str:
@@ -45,59 +54,55 @@ def dump_curves(curves: Iterable[tuple[str, ThroughputCurve]]) -> str:
 
 def load_curves(text: str) -> tuple[tuple[str, ThroughputCurve], ...]:
     """The inverse of `dump_curves`."""
-    table: dict[str, list[list[float]]] = json.loads(text)
-    return tuple(
-        (gpu_type, ThroughputCurve(tuple((int(gpus), rate) for gpus, rate in points)))
-        for gpu_type, points in table.items()
-    )
+    table = decode(dict[str, tuple[tuple[int, float], ...]], text)
+    return tuple((gpu_type, ThroughputCurve(points)) for gpu_type, points in table.items())
 
 
 def dump_overhead(overhead: Overhead) -> str:
     """Seconds by kind."""
-    return dump({name: getattr(overhead, name) for name in Overhead.__slots__})
+    return dump(overhead)
 
 
 def load_overhead(text: str) -> Overhead:
     """The inverse of `dump_overhead`."""
-    return Overhead(**json.loads(text))
+    return decode(Overhead, text)
 
 
 def dump_block(block: Block | None) -> str | None:
     """A block, or None."""
-    return None if block is None else dump(_block(block))
+    return None if block is None else dump(block)
 
 
 def load_block(text: str | None) -> Block | None:
     """The inverse of `dump_block`."""
-    return None if text is None else _to_block(json.loads(text))
+    return None if text is None else decode(Block, text)
 
 
 def dump_running(running: Running | None) -> str | None:
     """What a job holds, or None."""
-    if running is None:
-        return None
-    return dump(
-        {
-            "block": _block(running.block),
-            "since": running.since,
-            "trains_from": running.trains_from,
-        }
-    )
+    return None if running is None else dump(running)
 
 
 def load_running(text: str | None) -> Running | None:
     """The inverse of `dump_running`."""
-    if text is None:
-        return None
-    table = json.loads(text)
-    return Running(_to_block(table["block"]), table["since"], table["trains_from"])
+    return None if text is None else decode(Running, text)
+
+
+class _Row(NamedTuple):
+    """A reservation in the column of a schedule."""
+
+    start: float
+    end: float | None
+    gpus: int
+    gpu_type: str
+    first_gpu: int
 
 
 def dump_schedule(schedule: Schedule) -> str:
-    """A share over time: [[start, end, GPUs, type, first GPU], …]."""
+    """A share over time: [[start, end, GPUs, type, first GPU], …]; an end of null is never."""
     return dump(
         [
-            [part.start, finite(part.end), part.gpus, part.gpu_type, part.first_gpu]
+            _Row(part.start, finite(part.end), part.gpus, part.gpu_type, part.first_gpu)
             for part in schedule
         ]
     )
@@ -107,43 +112,20 @@ def load_schedule(text: str) -> Schedule:
     """The inverse of `dump_schedule`."""
     return tuple(
         Reservation(start, math.inf if end is None else end, gpus, gpu_type, first_gpu)
-        for start, end, gpus, gpu_type, first_gpu in json.loads(text)
+        for start, end, gpus, gpu_type, first_gpu in decode(tuple[_Row, ...], text)
     )
 
 
 def dump_reason(reason: Reason) -> str:
     """A reason with its numbers."""
-    return dump(
-        {
-            "code": reason.code.value,
-            "job": reason.job,
-            "gpus": reason.gpus,
-            "until": None if reason.until is None else finite(reason.until),
-        }
-    )
+    return dump(reason)
 
 
 def load_reason(text: str) -> Reason:
-    """The inverse of `dump_reason`, but for an infinite `until`, which comes back as None."""
-    table = json.loads(text)
-    return Reason(ReasonCode(table["code"]), table["job"], table["gpus"], table["until"])
+    """The inverse of `dump_reason`."""
+    return decode(Reason, text)
 
 
 def finite(value: float) -> float | None:
     """The number, or None for infinity."""
     return value if math.isfinite(value) else None
-
-
-def _block(block: Block) -> dict[str, Any]:
-    return {
-        "gpu_type": block.gpu_type,
-        "nodes": block.nodes,
-        "gpus_per_node": block.gpus_per_node,
-        "first_gpu": block.first_gpu,
-    }
-
-
-def _to_block(table: Mapping[str, Any]) -> Block:
-    return Block(
-        table["gpu_type"], tuple(table["nodes"]), table["gpus_per_node"], table["first_gpu"]
-    )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from sqlite3 import Row
 
 from ef_slurm.model import Event, EventKind
-from ef_slurm.queue.codec import dump
+from ef_slurm.queue.codec import dump, load
 from ef_slurm.queue.database import Database
 
 
@@ -71,6 +70,6 @@ def _event(row: Row) -> Event:
         actor=row["actor"],
         message=row["message"],
         job_id=row["job_id"],
-        data=json.loads(row["data"]),
+        data=load(row["data"]),
         id=row["id"],
     )

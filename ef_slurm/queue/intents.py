@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from sqlite3 import Row
 
 from ef_slurm.model import ACTOR, Event, EventKind, Intent, IntentAction, IntentState, Json
-from ef_slurm.queue.codec import dump
+from ef_slurm.queue.codec import dump, load
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.errors import ConflictError, ForbiddenTransitionError, NoSuchRowError
 from ef_slurm.queue.events import Events
@@ -146,7 +145,7 @@ def _intent(row: Row) -> Intent:
         job_id=row["job_id"],
         generation=row["generation"],
         action=IntentAction(row["action"]),
-        arguments=json.loads(row["arguments"]),
+        arguments=load(row["arguments"]),
         state=IntentState(row["state"]),
         opened_at=row["opened_at"],
         changed_at=row["changed_at"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ef_slurm.formats.numbers import parse_number
 from ef_slurm.model import IfInfeasible, ThroughputCurve
@@ -244,9 +244,9 @@ class SiteAnswer:
             "scaling": question.scaling.name,
             "max_growth": question.scaling.max_growth,
             "overhead": question.overhead.name,
-            "if_infeasible": question.if_infeasible.value,
-            "rows": [asdict(row) for row in self.rows],
-            "results": [asdict(result.metrics) for result in self.results],
+            "if_infeasible": question.if_infeasible,
+            "rows": self.rows,
+            "results": [result.metrics for result in self.results],
         }
 
     def text(self) -> str:

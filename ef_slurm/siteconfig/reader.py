@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import enum
 import math
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from types import NoneType, UnionType
+from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ef_slurm.model import ModelError
+from ef_slurm.formats.codec import DecodeError, from_plain
 from ef_slurm.siteconfig.errors import SiteConfigError
-from ef_slurm.siteconfig.tables import SiteConfig
+from ef_slurm.siteconfig.tables import SiteConfig, Tables
 
 _AT_LEAST: Mapping[str, float] = {
     "slurm.timeout": 1.0,
@@ -46,20 +44,78 @@ def read(path: Path) -> SiteConfig:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SiteConfigError(path, "", f"cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SiteConfigError(path, "", f"is no TOML: {error}") from error
-    types = {name: hint for name, hint in _hints(SiteConfig).items() if name != "path"}
-    reader = _Reader(path)
-    reader.refuse_unknown("", document, types)
-    config = SiteConfig(
-        path=path,
-        **{name: reader.table(name, types[name], table) for name, table in document.items()},
-    )
-    _check_together(path, config)
-    return config
+    try:
+        tables = from_plain(Tables, _without_unset(Tables, document), refuse_unknown=True)
+        tables = _checked("", tables)
+    except DecodeError as error:
+        raise SiteConfigError(path, error.place, error.problem) from error
+    _check_together(path, tables)
+    given = {each.name: getattr(tables, each.name) for each in fields(tables)}
+    return SiteConfig(**given, path=path)
 
 
-def _check_together(path: Path, config: SiteConfig) -> None:
+def _without_unset(hint: Any, value: Any) -> Any:
+    """The document without the options that are given as "": TOML has no null."""
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return [_without_unset(get_args(hint)[0], item) for item in value]
+    if not is_dataclass(hint) or not isinstance(value, dict):
+        return value
+    hints = get_type_hints(hint)
+    return {
+        key: _without_unset(hints.get(key), item)
+        for key, item in value.items()
+        if item != "" or NoneType not in get_args(hints.get(key))
+    }
+
+
+def _checked(place: str, table: Any) -> Any:
+    """A table with absolute paths, and every value within its bounds.
+
+    Raises:
+        DecodeError: one is not.
+    """
+    paths: dict[str, Any] = {}
+    for field in fields(table):
+        key, value = f"{place}.{field.name}" if place else field.name, getattr(table, field.name)
+        if is_dataclass(value):
+            paths[field.name] = _checked(key, value)
+        elif isinstance(value, Path):
+            paths[field.name] = _absolute(key, value)
+        elif isinstance(value, tuple):
+            paths[field.name] = tuple(
+                _absolute(f"{key}[{number}]", item) if isinstance(item, Path) else item
+                for number, item in enumerate(value)
+            )
+            if "" in value:
+                raise DecodeError(f"{key}[{value.index('')}]", "expected a text that is not empty")
+        elif key in _NOT_EMPTY and not value:
+            raise DecodeError(key, "expected a text that is not empty")
+        elif key in _AT_LEAST:
+            _check_bounds(key, value)
+    return replace(table, **paths)
+
+
+def _check_bounds(key: str, value: float) -> None:
+    low, high = _AT_LEAST[key], _AT_MOST.get(key, math.inf)
+    if not (low <= value <= high and math.isfinite(value)):
+        most = f", {high:g} at most" if high < math.inf else ""
+        raise DecodeError(key, f"{value:g} is not valid: give {low:g} or more{most}")
+
+
+def _absolute(key: str, given: Path) -> Path:
+    try:
+        path = Path(os.path.expandvars(given)).expanduser()
+    except RuntimeError as error:
+        raise DecodeError(key, f"{str(given)!r}: {error}") from error
+    if not path.is_absolute():
+        wanted = 'expected an absolute path, or one that begins with "~"'
+        raise DecodeError(key, f"{wanted}, got {str(given)!r}")
+    return path
+
+
+def _check_together(path: Path, config: Tables) -> None:
     slower = (
         ("timers.idle_tick", config.timers.idle_tick, "timers.tick", config.timers.tick),
         ("timers.tick", config.timers.tick, "slurm.query_interval", config.slurm.query_interval),
@@ -69,126 +125,3 @@ def _check_together(path: Path, config: SiteConfig) -> None:
             raise SiteConfigError(
                 path, key, f"{value:g} is shorter than {other} ({least:g}): give that or more"
             )
-
-
-@dataclass(frozen=True)
-class _Reader:
-    path: Path
-
-    def refuse_unknown(self, where: str, table: Mapping[str, Any], known: Iterable[str]) -> None:
-        """Raise for the first key that is not among `known`."""
-        valid = sorted(known)
-        for key in table:
-            if key in valid:
-                continue
-            close = difflib.get_close_matches(key, valid, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            kind = "key" if where else "table"
-            raise SiteConfigError(
-                self.path,
-                _dotted(where, key),
-                f"unknown {kind}: {hint}valid ones are {', '.join(valid)}",
-            )
-
-    def table(self, where: str, cls: Any, table: object) -> Any:
-        """A TOML table as the dataclass `cls`; what is not given keeps its default."""
-        if not isinstance(table, dict):
-            raise self._wrong(where, table, f"a table: [{where}]")
-        hints = _hints(cls)
-        self.refuse_unknown(where, table, hints)
-        values = {
-            key: self._value(_dotted(where, key), hints[key], value) for key, value in table.items()
-        }
-        try:
-            return cls(**values)
-        except ModelError as error:
-            raise SiteConfigError(self.path, where, str(error)) from error
-        except TypeError as error:
-            missing = [field.name for field in fields(cls) if field.name not in values]
-            raise SiteConfigError(
-                self.path, where, f"{error}; keys not given: {', '.join(missing)}"
-            ) from error
-
-    def _value(self, key: str, hint: Any, value: object) -> Any:
-        if get_origin(hint) is UnionType:
-            # TOML has no null: what may be None is given, or left out, or "".
-            if value == "":
-                return None
-            (hint,) = (choice for choice in get_args(hint) if choice is not NoneType)
-        if get_origin(hint) is tuple:
-            if not isinstance(value, list):
-                raise self._wrong(key, value, "a list: [ … ]")
-            inner = get_args(hint)[0]
-            return tuple(
-                self._value(f"{key}[{place}]", inner, item) for place, item in enumerate(value)
-            )
-        if get_origin(hint) is Mapping:
-            if not isinstance(value, dict):
-                raise self._wrong(key, value, "a table: { NAME = … }")
-            inner = get_args(hint)[1]
-            return {name: self._value(_dotted(key, name), inner, v) for name, v in value.items()}
-        if is_dataclass(hint):
-            return self.table(key, hint, value)
-        return self._scalar(key, hint, value)
-
-    def _scalar(self, key: str, hint: Any, value: object) -> Any:
-        if hint is bool:
-            if not isinstance(value, bool):
-                raise self._wrong(key, value, "true or false")
-            return value
-        if hint in (int, float):
-            return self._number(key, hint, value)
-        if not isinstance(value, str):
-            raise self._wrong(key, value, 'a text in quotes: "…"')
-        if issubclass(hint, enum.Enum):
-            valid = [member.value for member in hint]
-            if value not in valid:
-                raise self._wrong(key, value, "one of " + ", ".join(map(repr, valid)))
-            return hint(value)
-        if not value and (key in _NOT_EMPTY or key.endswith("]")):
-            raise self._wrong(key, value, "a text that is not empty")
-        return self._path(key, value) if hint is Path else value
-
-    def _number(self, key: str, hint: Any, value: object) -> float | int:
-        wanted = "a whole number" if hint is int else "a number"
-        low, high = _AT_LEAST.get(key, -math.inf), _AT_MOST.get(key, math.inf)
-        if low > -math.inf:
-            wanted += f" of {low:g} or more"
-        if high < math.inf:
-            wanted += f", {high:g} at most"
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if hint is int:
-            fits = fits and isinstance(value, int)
-        if not fits or not isinstance(value, int | float) or not low <= value <= high:
-            raise self._wrong(key, value, wanted)
-        if not math.isfinite(value):
-            raise self._wrong(key, value, wanted)
-        return hint(value)  # type: ignore[no-any-return]
-
-    def _path(self, key: str, value: str) -> Path:
-        try:
-            path = Path(os.path.expandvars(value)).expanduser()
-        except RuntimeError as error:
-            raise SiteConfigError(self.path, key, f"{_shown(value)}: {error}") from error
-        if not path.is_absolute():
-            raise self._wrong(key, value, 'an absolute path, or one that begins with "~"')
-        return path
-
-    def _wrong(self, key: str, value: object, wanted: str) -> SiteConfigError:
-        return SiteConfigError(self.path, key, f"{_shown(value)} is not valid: give {wanted}")
-
-
-def _hints(cls: Any) -> dict[str, Any]:
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in fields(cls)}
-
-
-def _dotted(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"

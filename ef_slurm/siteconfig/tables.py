@@ -146,15 +146,14 @@ class LimitsTable:
 
 
 @dataclass(frozen=True, slots=True)
-class SiteConfig:
-    """All of it. `path` is the file that it came from, None for the built-in defaults.
+class Tables:
+    """What a file may hold.
 
     `launch`, `policy` and `overhead` are the model's own: how jobs are started unless ef-sbatch is
     given something else, the planner's policy, and the overhead of jobs of which nothing better is
     known.
     """
 
-    path: Path | None = None
     slurm: SlurmTable = field(default_factory=SlurmTable)
     nodes: NodesTable = field(default_factory=NodesTable)
     queue: QueueTable = field(default_factory=QueueTable)
@@ -167,6 +166,13 @@ class SiteConfig:
     )
     timers: TimersTable = field(default_factory=TimersTable)
     limits: LimitsTable = field(default_factory=LimitsTable)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteConfig(Tables):
+    """All of it. `path` is the file that it came from, None for the built-in defaults."""
+
+    path: Path | None = None
 
     @property
     def socket(self) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -34,6 +33,7 @@ from ef_slurm.cli.sbatch.submission_options import (
 )
 from ef_slurm.cli.sbatch.submit import Answer, await_end, resume, submit
 from ef_slurm.cli.sbatch.verdicts import VerdictView
+from ef_slurm.formats.codec import pretty
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import JobRequest, JobState
 from ef_slurm.siteconfig.tables import SiteConfig
@@ -162,7 +162,7 @@ def _answer_test(prepared: Prepared, output: OutputOptions, client: Client) -> E
         time.time(),
     )
     if output.json:
-        click.echo(json.dumps(verdicts.as_json(verdict_view), indent=1))
+        click.echo(pretty(verdicts.as_json(verdict_view)))
         return verdict_view.exit_code
     zone = local_zone()
     for line in verdicts.lines(verdict_view, zone, name_of(judged.others)):
@@ -218,7 +218,7 @@ def _print_verdict(verdict_view: VerdictView, answer: Answer, output: OutputOpti
     """
     refused = verdict_view.exit_code is ExitCode.INFEASIBLE
     if output.json:
-        click.echo(json.dumps(verdicts.as_json(verdict_view), indent=1))
+        click.echo(pretty(verdicts.as_json(verdict_view)))
         return
     if not refused:
         click.echo(_first_line(answer.request, output))
@@ -242,7 +242,7 @@ def _held(answer: Answer, output: OutputOptions) -> ExitCode:
             "registered": registered,
             "state_dir": request.state_dir,
         }
-        click.echo(json.dumps(value, indent=1))
+        click.echo(pretty(value))
     else:
         click.echo(_first_line(request, output))
     sys.stdout.flush()

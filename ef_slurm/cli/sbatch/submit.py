@@ -11,7 +11,6 @@ held, and `resume` goes on from what was written down.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -31,7 +30,7 @@ from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
 from ef_slurm.cli.sbatch.prepare import Prepared
 from ef_slurm.cli.sbatch.script import COPY_NAME
 from ef_slurm.contract import write_atomic
-from ef_slurm.formats.codec import DecodeError, decode, encode
+from ef_slurm.formats.codec import DecodeError, decode, pretty
 from ef_slurm.model import BatchScript, JobDetail, JobRequest, Outcome
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.slurm.errors import SlurmError, SlurmTimeoutError
@@ -98,7 +97,7 @@ def submit(prepared: Prepared, client: Client, slurm: Slurm, timeout: float) -> 
         request = replace(request, account=slurm.job(submitted.job_id).account)
         file = prepared.state_dir / REQUEST_NAME
         registration = Register(request, _batch_script(prepared.submission))
-        write_atomic(file, json.dumps(encode(registration), indent=1) + "\n")
+        write_atomic(file, pretty(registration) + "\n")
         answer = _register(registration, client, slurm, timeout)
     except BaseException:
         _undo(request, slurm)
@@ -114,11 +113,11 @@ def resume(state_dir: Path, client: Client, slurm: Slurm, timeout: float) -> Ans
     """
     file = state_dir / REQUEST_NAME
     try:
-        registration = decode(Register, json.loads(file.read_text(encoding="utf-8")), str(file))
+        registration = decode(Register, file.read_bytes(), str(file))
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}: no submission to go on with") from None
-    except (ValueError, DecodeError) as error:
-        raise UsageError(f"{file}: {error}") from None
+    except DecodeError as error:
+        raise UsageError(str(error)) from None
     return _register(registration, client, slurm, timeout)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from ef_slurm.cli.common.errors import ExitCode
-from ef_slurm.formats.codec import encode
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.finishes import format_finish, shown_slack
 from ef_slurm.formats.sentences import gpus, reason_sentence
@@ -107,12 +106,12 @@ def plan_lines(schedule: Schedule, zone: tzinfo) -> Iterator[str]:
 
 
 def as_json(shown: VerdictView) -> dict[str, object]:
-    """The verdict for programs; times are UTC epoch seconds."""
+    """The verdict for programs, for `codec.pretty`; times are UTC epoch seconds."""
     return {
         "job_id": shown.request.slurm_job_id or None,
         "name": shown.request.name,
-        "outcome": shown.outcome.value,
-        "reason": encode(shown.reason),
+        "outcome": shown.outcome,
+        "reason": shown.reason,
         "deadline": shown.request.deadline,
         "grace": shown.request.grace,
         "share": shown.share,
@@ -123,7 +122,7 @@ def as_json(shown: VerdictView) -> dict[str, object]:
         "earliest_deadline": shown.earliest_deadline,
         "offer": shown.offer,
         "state_dir": shown.request.state_dir,
-        "plan": encode(shown.schedule),
+        "plan": shown.schedule,
     }
 
 

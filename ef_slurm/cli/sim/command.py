@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from ef_slurm.cli.common.version import own_version
+from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.sim import options as sim_options
 from ef_slurm.cli.sim.generate import generate_command
 from ef_slurm.cli.sim.outputs import Outputs
@@ -31,7 +30,7 @@ ANALYTIC = "analytic"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(own_version())
+@version_option("ef-sim")
 def main() -> None:
     """Simulate deadline scheduling on a GPU cluster.
 
@@ -92,7 +91,7 @@ def run(
     )
     (result,) = simulate_with_progress([request], 1)
     outputs.write_text(sheet(result.metrics))
-    outputs.write_json(asdict(result.metrics))
+    outputs.write_json(result.metrics)
     outputs.write_html(lambda: run_page(result))
     outputs.write_figure(lambda file: write_run_figure(result, file))
     outputs.add_to_database(
@@ -155,7 +154,7 @@ def compare(
         requests = possible_of(requests)
     results = simulate_with_progress(requests, processes)
     outputs.write_text(grid(HEADINGS, [cells(result.metrics) for result in results]))
-    outputs.write_json({"results": [asdict(result.metrics) for result in results]})
+    outputs.write_json({"results": [result.metrics for result in results]})
     outputs.write_html(lambda: compare_page(results))
     outputs.write_figure(lambda file: write_compare_figure(results, file))
     outputs.add_to_database(

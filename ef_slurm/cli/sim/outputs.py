@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import click
 
 from ef_slurm.cli.common.version import own_version
+from ef_slurm.formats.codec import pretty
 from ef_slurm.formats.files import write_whole
 from ef_slurm.formats.times import format_iso
 from ef_slurm.simulator.report.png import check_figure_file
@@ -50,7 +50,7 @@ class Outputs:
     def write_json(self, content: object) -> None:
         """`--json`."""
         if self.json_file is not None:
-            write_text(self.json_file, json.dumps(content, indent=2) + "\n")
+            write_text(self.json_file, pretty(content) + "\n")
 
     def write_html(self, page: Callable[[], str]) -> None:
         """`--html`; the page is made only if it is wanted."""

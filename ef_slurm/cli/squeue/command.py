@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import shutil
 import sys
 import time
@@ -21,7 +20,7 @@ from ef_slurm.cli.common.entry import configuration, paint, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.job_names import name_of, parse_job_ids
 from ef_slurm.cli.common.states import parse_states
-from ef_slurm.cli.common.version import own_version
+from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.squeue.columns import (
     DEFAULT_FORMAT,
     Cell,
@@ -32,7 +31,7 @@ from ef_slurm.cli.squeue.columns import (
     table,
 )
 from ef_slurm.cli.squeue.story import lines
-from ef_slurm.formats.codec import encode
+from ef_slurm.formats.codec import pretty, to_plain
 from ef_slurm.formats.durations import DurationError, parse_seconds
 from ef_slurm.formats.sentences import reason_sentence
 from ef_slurm.formats.times import format_instant
@@ -89,7 +88,7 @@ Exit codes: 0 done, 1 Slurm or a job that is not known, 2 usage, 4 ef-schedd can
     help="Refresh every so many seconds (2).",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file.")
-@click.version_option(own_version(), prog_name=PROGRAM)
+@version_option(PROGRAM)
 def _command(
     users: tuple[str, ...],
     me: bool,
@@ -145,7 +144,7 @@ def _shown(client: Client, view: View) -> str:
     answer = expect(JobList, client.ask(view.request))
     if view.as_json:
         jobs = [job_as_json(job, answer.now) for job in answer.jobs]
-        return json.dumps({"now": answer.now, "jobs": jobs}, indent=1)
+        return pretty({"now": answer.now, "jobs": jobs})
     on_terminal = sys.stdout.isatty()
     naming = name_of(answer.others)
 
@@ -184,10 +183,10 @@ def _explain(client: Client, job_id: int, *, as_json: bool, everything: bool) ->
         now = time.time()
         value = {
             "job": job_as_json(story.job, now),
-            "promise": encode(story.promise),
-            "events": encode(story.events),
+            "promise": story.promise,
+            "events": story.events,
         }
-        click.echo(json.dumps(value, indent=1))
+        click.echo(pretty(value))
         return ExitCode.OK
     for line in lines(story, time.time(), local_zone(), everything=everything):
         click.echo(line)
@@ -196,7 +195,7 @@ def _explain(client: Client, job_id: int, *, as_json: bool, everything: bool) ->
 
 def job_as_json(job: JobView, now: float) -> dict[str, object]:
     """A job for programs: what the view holds, and the slack in seconds."""
-    return {**encode(job), "slack": slack(job, now)}
+    return {**to_plain(job), "slack": slack(job, now)}
 
 
 def _seconds(text: str) -> float:

@@ -1,5 +1,6 @@
 """Frames, and who is believed to have sent them."""
 
+import contextlib
 import json
 import os
 import socket
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ef_slurm.api.messages import (
     Await,
@@ -35,7 +38,6 @@ from ef_slurm.api.wire import (
     write_request,
     write_response,
 )
-from ef_slurm.formats.codec import DecodeError, decode, encode
 from ef_slurm.model import (
     BatchScript,
     IfInfeasible,
@@ -191,6 +193,11 @@ def frame(value: object) -> bytes:
     return struct.pack("!I", len(data)) + data
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
 GOOD = {"version": 1, "nonce": "n", "sent": 1.0, "cluster": "", "kind": "ping", "body": {}}
 
 
@@ -199,28 +206,36 @@ GOOD = {"version": 1, "nonce": "n", "sent": 1.0, "cluster": "", "kind": "ping", 
     [
         (struct.pack("!I", REQUEST_LIMIT + 1), FailureCode.BAD_REQUEST, "at most"),
         (frame(b"\xff\xfe"), FailureCode.BAD_REQUEST, "not JSON"),
-        (frame(b"[" * 100_000), FailureCode.BAD_REQUEST, "not JSON"),
-        (frame([]), FailureCode.BAD_REQUEST, "not a JSON object"),
+        (frame(b"[" * 100_000), FailureCode.BAD_REQUEST, "frame: expected keys and values"),
+        (frame([]), FailureCode.BAD_REQUEST, "frame: expected keys and values, got a list of 0"),
         (frame(GOOD | {"version": 2}), FailureCode.BAD_REQUEST, "protocol version 2"),
         (frame(GOOD | {"kind": "rm -rf"}), FailureCode.BAD_REQUEST, "unknown message 'rm -rf'"),
-        (frame(GOOD | {"kind": []}), FailureCode.BAD_REQUEST, "unknown message"),
+        (frame(GOOD | {"kind": []}), FailureCode.BAD_REQUEST, "frame.kind: expected a text"),
         (frame(GOOD | {"nonce": ""}), FailureCode.BAD_REQUEST, "no nonce"),
-        (frame(GOOD | {"sent": "now"}), FailureCode.BAD_REQUEST, "sent: expected"),
-        (frame(GOOD | {"body": None}), FailureCode.BAD_REQUEST, "ping: expected an object"),
+        (
+            frame(GOOD | {"sent": "now"}),
+            FailureCode.BAD_REQUEST,
+            "frame.sent: expected a number, got 'now'",
+        ),
+        (
+            frame(GOOD | {"body": None}),
+            FailureCode.BAD_REQUEST,
+            "ping: expected keys and values, got null",
+        ),
         (
             frame(GOOD | {"kind": "await", "body": {"job_id": "x", "until": "end", "seconds": 1}}),
             FailureCode.BAD_REQUEST,
-            "await.job_id: expected int, got 'x'",
+            "await.job_id: expected a whole number, got 'x'",
         ),
         (
             frame(GOOD | {"kind": "await", "body": {"job_id": 1, "until": "then", "seconds": 1}}),
             FailureCode.BAD_REQUEST,
-            "await.until: 'then' is none of verdict, end",
+            "await.until: expected one of 'verdict', 'end', got 'then'",
         ),
         (
             frame(GOOD | {"kind": "await", "body": {"job_id": 1, "until": "end"}}),
             FailureCode.BAD_REQUEST,
-            "await: without seconds",
+            "await: seconds is missing",
         ),
     ],
 )
@@ -307,17 +322,38 @@ def test_the_guard_forgets_only_what_is_refused_as_stale_anyway() -> None:
             guard.check("a", 0.0, float(now))
 
 
-def test_the_codec_refuses_what_the_model_refuses() -> None:
-    value = encode(REQUEST)
-    value["curves"] = [["a100", {"points": [[3, 1.0]]}]]
-    with pytest.raises(DecodeError, match=r"curves\[0\]\[1\]: throughput curve GPUs: 3"):
-        decode(JobRequest, value)
+@pytest.mark.parametrize("transport", list(Transport))
+@given(
+    data=st.one_of(
+        st.binary(max_size=60),
+        JSON.map(lambda value: json.dumps(value).encode()),
+        st.builds(
+            lambda changes: json.dumps(GOOD | changes).encode(),
+            st.dictionaries(st.sampled_from(list(GOOD)), JSON),
+        ),
+        st.builds(
+            lambda text: json.dumps({"credential": "MUNGE:0:x", "message": text}).encode(),
+            st.text(st.characters(categories=("L", "Cs"))),
+        ),
+    )
+)
+def test_any_frame_is_a_request_or_refused(transport: Transport, data: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(struct.pack("!I", len(data)) + data)
+        with contextlib.suppress(WireError):
+            got = read_request(theirs, transport, FakeMunge())
+            assert got is not None
+            assert got[1].nonce
 
 
-def test_the_codec_ignores_what_it_does_not_know() -> None:
-    assert decode(JobRequest, encode(REQUEST) | {"new": 1}) == REQUEST
-
-
-def test_the_codec_has_no_word_for_nan() -> None:
-    with pytest.raises(TypeError):
-        encode(replace(REQUEST, grace=float("nan")))
+@pytest.mark.parametrize("transport", list(Transport))
+def test_an_argument_that_is_no_utf8(
+    pair: tuple[socket.socket, socket.socket], transport: Transport
+) -> None:
+    odd = b"caf\xe9.py".decode(errors="surrogateescape")
+    sent = envelope(Register(REQUEST, replace(SCRIPT, arguments=(odd,))))
+    write_request(pair[0], transport, sent, FakeMunge())
+    got = read_request(pair[1], transport, FakeMunge())
+    assert got is not None
+    assert got[1] == sent

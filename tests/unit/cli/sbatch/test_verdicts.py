@@ -8,6 +8,7 @@ import pytest
 
 from ef_slurm.cli.common.errors import ExitCode
 from ef_slurm.cli.sbatch.verdicts import VerdictView, as_json, lines, plan_lines
+from ef_slurm.formats.codec import pretty
 from ef_slurm.model import (
     JobKind,
     JobRequest,
@@ -124,7 +125,7 @@ def test_the_plan() -> None:
 
 
 def test_json() -> None:
-    value = json.loads(json.dumps(as_json(PROMISED), allow_nan=False))
+    value = json.loads(pretty(as_json(PROMISED)))
     assert value["job_id"] == 7
     assert (value["outcome"], value["share"]) == ("promised", 2)
     assert (value["finish"], value["planned_finish"]) == (NOW + 3000, NOW + 1800)
