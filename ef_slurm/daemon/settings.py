@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ef_slurm.daemon.act.next_step import Timeouts
@@ -27,6 +28,7 @@ class Settings:
         learn: whether measured overheads and rates replace the told ones.
         advisory: decide and log, act on nothing.
         keep_plans: old plans that stay in the queue.
+        keep_ended: seconds for which ended jobs stay in the queue; `inf` for ever.
         uid: whose jobs it may submit again; None for its own.
     """
 
@@ -44,6 +46,7 @@ class Settings:
     learn: bool = True
     advisory: bool = False
     keep_plans: int = 200
+    keep_ended: float = math.inf
     uid: int | None = None
 
 
@@ -73,4 +76,5 @@ def settings_of(config: SiteConfig, *, advisory: bool = False) -> Settings:
         idle_interval=timers.idle_tick,
         advisory=advisory,
         keep_plans=config.queue.keep_plans,
+        keep_ended=86400.0 * config.queue.keep_ended_days or math.inf,
     )

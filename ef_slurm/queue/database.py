@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -44,6 +44,7 @@ class Database:
     ) -> None:
         self.path = path
         self._depth = 0
+        self._on_rollback: list[Callable[[], None]] = []
         refuse_network_filesystem(path)
         if not path.exists():
             if read_only or not create:
@@ -127,10 +128,9 @@ class Database:
         """Close the connection."""
         self._connection.close()
 
-    @property
-    def in_transaction(self) -> bool:
-        """Whether what is read now may still be taken back."""
-        return self._depth > 0
+    def on_rollback(self, forget: Callable[[], None]) -> None:
+        """Call this whenever a transaction is undone: what was read inside never was."""
+        self._on_rollback.append(forget)
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -159,9 +159,23 @@ class Database:
             if self._connection.in_transaction:
                 for statement in undo:
                     self._connection.execute(statement)
+            for forget in self._on_rollback:
+                forget()
             raise
         finally:
             self._depth -= 1
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Every query inside sees the file as it is at one moment. Nothing may be written."""
+        if self._depth:
+            yield
+            return
+        self._run("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
 
     def execute(self, sql: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> int:
         """Run a statement that writes; returns how many rows it touched."""

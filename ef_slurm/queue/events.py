@@ -62,6 +62,13 @@ class Events:
         )
         return tuple(_event(row) for row in rows)
 
+    def last(self, kind: EventKind, limit: int) -> tuple[Event, ...]:
+        """The latest events of a kind, at most `limit`, oldest first."""
+        rows = self._database.query(
+            "SELECT * FROM events WHERE kind = ? ORDER BY id DESC LIMIT ?", (kind.value, limit)
+        )
+        return tuple(_event(row) for row in reversed(rows))
+
 
 def _event(row: Row) -> Event:
     return Event(

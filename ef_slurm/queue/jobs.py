@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from sqlite3 import Row
 from typing import Any
 
@@ -12,15 +13,12 @@ from ef_slurm.model import (
     BatchScript,
     Event,
     EventKind,
-    IfInfeasible,
-    JobKind,
     JobRequest,
     JobState,
     Json,
-    PromiseState,
     QueueJob,
 )
-from ef_slurm.queue import codec
+from ef_slurm.queue import codec, job_rows
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.errors import (
     ConflictError,
@@ -39,6 +37,8 @@ class Jobs:
         self._database = database
         self._events = events
         self._decoded: dict[int, QueueJob] = {}
+        # A revision that is taken back comes again with other values.
+        database.on_rollback(self._decoded.clear)
 
     def add(self, request: JobRequest, script: BatchScript, *, actor: str) -> QueueJob:
         """A new job, not judged yet.
@@ -54,8 +54,8 @@ class Jobs:
             present = self.of_slurm(request.slurm_job_id, request.cluster)
             if present is not None and present.state in ACTIVE:
                 raise DuplicateJobError(f"Slurm job {request.slurm_job_id} is in the queue already")
-            job_id = self._database.insert("jobs", _request_columns(request))
-            self._database.insert("scripts", {"job_id": job_id, **_script_columns(script)})
+            job_id = self._database.insert("jobs", job_rows.request_columns(request))
+            self._database.insert("scripts", {"job_id": job_id, **job_rows.script_columns(script)})
             self._events.log(
                 Event(
                     at=request.submitted,
@@ -88,12 +88,7 @@ class Jobs:
         row = self._database.one("SELECT * FROM scripts WHERE job_id = ?", (job_id,))
         if row is None:
             raise NoSuchRowError(f"the queue has no job {job_id}")
-        return BatchScript(
-            text=row["text"],
-            options=codec.load_strings(row["options"]),
-            arguments=codec.load_strings(row["arguments"]),
-            directory=row["directory"],
-        )
+        return job_rows.to_script(row)
 
     def of_slurm(self, slurm_job_id: int, cluster: str | None = None) -> QueueJob | None:
         """The latest job with that Slurm id (Slurm recycles ids), or None."""
@@ -109,26 +104,64 @@ class Jobs:
         states: Iterable[JobState] = ACTIVE,
         *,
         uid: int | None = None,
-        ended_since: float | None = None,
     ) -> tuple[QueueJob, ...]:
         """Jobs in the order in which they came.
 
         Args:
             states: in one of these.
             uid: of one owner only.
-            ended_since: leave out those that ended earlier.
         """
-        rows = self._database.query(
-            "SELECT * FROM jobs WHERE state IN (SELECT value FROM json_each(:states))"
-            " AND uid = ifnull(:uid, uid)"
-            " AND (:since IS NULL OR ended_at IS NULL OR ended_at >= :since) ORDER BY id",
-            {
-                "states": codec.dump([state.value for state in states]),
-                "uid": uid,
-                "since": ended_since,
-            },
+        return self._found(
+            "INDEXED BY jobs_by_state WHERE state IN (SELECT value FROM json_each(:states))"
+            " AND (:uid IS NULL OR uid = :uid)",
+            {"states": _states(states), "uid": uid},
         )
-        return tuple(self._job(row) for row in rows)
+
+    def ended(self, states: Iterable[JobState], *, since: float) -> tuple[QueueJob, ...]:
+        """Jobs that ended at `since` (UTC epoch seconds) or later, in the order in which they came.
+
+        Args:
+            states: in one of these now.
+        """
+        return self._found(
+            "INDEXED BY jobs_by_ended_at WHERE ended_at >= :since"
+            " AND state IN (SELECT value FROM json_each(:states))",
+            {"states": _states(states), "since": since},
+        )
+
+    def count(self, states: Iterable[JobState] = ACTIVE, *, uid: int | None = None) -> int:
+        """How many jobs are in one of the states, of one owner or of everybody."""
+        row = self._database.one(
+            "SELECT count(*) FROM jobs INDEXED BY jobs_by_state"
+            " WHERE state IN (SELECT value FROM json_each(:states))"
+            " AND (:uid IS NULL OR uid = :uid)",
+            {"states": _states(states), "uid": uid},
+        )
+        assert row is not None
+        number: int = row[0]
+        return number
+
+    def _found(self, which: str, values: Mapping[str, Any]) -> tuple[QueueJob, ...]:
+        """The jobs that the rest of a SELECT picks: only rows that are new or changed are read.
+
+        Which index to use is said in it: by its statistics SQLite would take few states for most
+        of the table, where most of the table has ended.
+        """
+        with self._database.snapshot():
+            found = self._database.query(f"SELECT id, revision FROM jobs {which}", values)
+            jobs = {row[0]: self._decoded[row[0]] for row in found if self._knows(*row)}
+            changed = [row[0] for row in found if row[0] not in jobs]
+            if changed:
+                rows = self._database.query(
+                    "SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
+                    (codec.dump(changed),),
+                )
+                jobs.update((row["id"], self._job(row)) for row in rows)
+        return tuple(jobs[job_id] for job_id in sorted(jobs))
+
+    def _knows(self, job_id: int, revision: int) -> bool:
+        known = self._decoded.get(job_id)
+        return known is not None and known.revision == revision
 
     def save(self, job: QueueJob, *, durable: bool = True) -> QueueJob:
         """Write everything that may change but the state; returns the job with its new revision.
@@ -140,7 +173,7 @@ class Jobs:
             ConflictError: the row was changed since `job` was read.
             NoSuchRowError: there is none of that id.
         """
-        columns = _changing_columns(job)
+        columns = job_rows.changing_columns(job)
         assignments = ", ".join(f"{name} = :{name}" for name in columns)
         with self._database.transaction(durable=durable):
             touched = self._database.execute(
@@ -148,13 +181,23 @@ class Jobs:
                 " WHERE id = :id AND revision = :revision",
                 {**columns, "id": job.id, "revision": job.revision},
             )
-            saved = self.get(job.id)
             if not touched:
+                found = self.get(job.id).revision
                 raise ConflictError(
-                    f"job {job.id} was changed meanwhile (revision {saved.revision}, "
-                    f"not {job.revision})"
+                    f"job {job.id} was changed meanwhile (revision {found}, not {job.revision})"
                 )
-            return saved
+            known = self._decoded.get(job.id)
+            if known is not None and (known.revision, known.reason) == (job.revision, job.reason):
+                # What is written comes back as it is (an infinite time in a reason does not).
+                self._decoded[job.id] = replace(
+                    job,
+                    request=known.request,
+                    state=known.state,
+                    held_from=known.held_from,
+                    ended_at=known.ended_at,
+                    revision=job.revision + 1,
+                )
+            return self.get(job.id)
 
     def move(
         self,
@@ -232,126 +275,15 @@ class Jobs:
 
     def _job(self, row: Row) -> QueueJob:
         """The row as a value; decoded again only when its revision has grown."""
-        known = self._decoded.get(row["id"])
-        if known is not None and known.revision == row["revision"]:
-            return known
-        job = _job(row)
-        # A revision that is rolled back would come again with other values.
-        if not self._database.in_transaction:
+        if not self._knows(row["id"], row["revision"]):
             if len(self._decoded) >= _MOST_DECODED:
                 self._decoded.clear()
-            self._decoded[job.id] = job
-        return job
+            self._decoded[row["id"]] = job_rows.to_job(row)
+        return self._decoded[row["id"]]
 
 
 _MOST_DECODED = 20_000
 
 
-def _request_columns(request: JobRequest) -> dict[str, Any]:
-    return {
-        "slurm_job_id": request.slurm_job_id,
-        "cluster": request.cluster,
-        "owner": request.owner,
-        "uid": request.uid,
-        "account": request.account,
-        "partition": request.partition,
-        "name": request.name,
-        "submitted": request.submitted,
-        "kind": request.kind.value,
-        "deadline": request.deadline,
-        "grace": request.grace,
-        "if_infeasible": request.if_infeasible.value,
-        "iterations": request.iterations,
-        "global_batch_size": request.global_batch_size,
-        "curves": codec.dump_curves(request.curves),
-        "curve_source": request.curve_source,
-        "overhead": codec.dump_overhead(request.overhead),
-        "max_gpus": request.max_gpus,
-        "max_time": request.max_time,
-        "state_dir": request.state_dir,
-    }
-
-
-def _script_columns(script: BatchScript) -> dict[str, Any]:
-    return {
-        "text": script.text,
-        "options": codec.dump_strings(script.options),
-        "arguments": codec.dump_strings(script.arguments),
-        "directory": script.directory,
-    }
-
-
-def _changing_columns(job: QueueJob) -> dict[str, Any]:
-    return {
-        "best_effort": int(job.best_effort),
-        "generation": job.generation,
-        "iteration": job.iteration,
-        "checkpoint_iteration": job.checkpoint_iteration,
-        "rate": job.rate,
-        "progress_at": job.progress_at,
-        "first_started_at": job.first_started_at,
-        "running": codec.dump_running(job.running),
-        "plan": codec.dump_schedule(job.plan),
-        "finish": job.finish,
-        "promise": job.promise.value,
-        "reason": None if job.reason is None else codec.dump_reason(job.reason),
-        "last_reshape": codec.finite(job.last_reshape),
-        "reshapes": job.reshapes,
-        "failed_starts": job.failed_starts,
-        "exit_code": job.exit_code,
-        "note": job.note,
-    }
-
-
-def _request(row: Row) -> JobRequest:
-    return JobRequest(
-        slurm_job_id=row["slurm_job_id"],
-        cluster=row["cluster"],
-        owner=row["owner"],
-        uid=row["uid"],
-        account=row["account"],
-        partition=row["partition"],
-        name=row["name"],
-        submitted=row["submitted"],
-        kind=JobKind(row["kind"]),
-        deadline=row["deadline"],
-        grace=row["grace"],
-        if_infeasible=IfInfeasible(row["if_infeasible"]),
-        iterations=row["iterations"],
-        global_batch_size=row["global_batch_size"],
-        curves=codec.load_curves(row["curves"]),
-        curve_source=row["curve_source"],
-        overhead=codec.load_overhead(row["overhead"]),
-        max_gpus=row["max_gpus"],
-        max_time=row["max_time"],
-        state_dir=row["state_dir"],
-    )
-
-
-def _job(row: Row) -> QueueJob:
-    held_from, reason, last = row["held_from"], row["reason"], row["last_reshape"]
-    return QueueJob(
-        id=row["id"],
-        request=_request(row),
-        state=JobState(row["state"]),
-        revision=row["revision"],
-        held_from=None if held_from is None else JobState(held_from),
-        best_effort=bool(row["best_effort"]),
-        generation=row["generation"],
-        iteration=row["iteration"],
-        checkpoint_iteration=row["checkpoint_iteration"],
-        rate=row["rate"],
-        progress_at=row["progress_at"],
-        first_started_at=row["first_started_at"],
-        running=codec.load_running(row["running"]),
-        plan=codec.load_schedule(row["plan"]),
-        finish=row["finish"],
-        promise=PromiseState(row["promise"]),
-        reason=None if reason is None else codec.load_reason(reason),
-        last_reshape=float("-inf") if last is None else last,
-        reshapes=row["reshapes"],
-        failed_starts=row["failed_starts"],
-        ended_at=row["ended_at"],
-        exit_code=row["exit_code"],
-        note=row["note"],
-    )
+def _states(states: Iterable[JobState]) -> str:
+    return codec.dump([state.value for state in states])

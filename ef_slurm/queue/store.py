@@ -13,6 +13,7 @@ from ef_slurm.queue.jobs import Jobs
 from ef_slurm.queue.owner import Owner
 from ef_slurm.queue.plans import Plans
 from ef_slurm.queue.promises import Promises
+from ef_slurm.queue.retention import Retention
 
 
 class Queue:
@@ -30,6 +31,7 @@ class Queue:
         self.plans = Plans(database)
         self.intents = Intents(database, self.events)
         self.owner = Owner(database)
+        self.retention = Retention(database)
 
     @classmethod
     def open(

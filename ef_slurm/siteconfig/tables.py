@@ -65,10 +65,13 @@ class QueueTable:
     Args:
         path: of the SQLite file, on a local disk of the daemon's host.
         keep_plans: how many old plans are kept.
+        keep_ended_days: days after which an ended job is forgotten, with its script, its promise
+            and its events; events of no job go after the same time. 0: never.
     """
 
     path: Path = field(default_factory=lambda: _home(".local/state/ef-slurm/queue.sqlite"))
     keep_plans: int = 200
+    keep_ended_days: float = 90.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,6 +21,9 @@ PATIENCE = 10.0
 ORPHAN_WINDOW_SECONDS = 3600.0
 """Seconds after which an ended job is no longer looked at."""
 
+CLOCK_STEP_SECONDS = 60.0
+"""By how much the clock may be set back without an ended job being overlooked."""
+
 ENDED = frozenset({JobState.REJECTED, JobState.CANCELLED})
 
 
@@ -33,6 +37,7 @@ class Orphans:
         self._observer = observer
         self._queue = queue
         self._clock = clock
+        self._since = -math.inf
         self._done: set[int] = set()
 
     def cancel(self) -> float | None:
@@ -43,7 +48,10 @@ class Orphans:
         """
         now = self._clock()
         following: float | None = None
-        for job in self._queue.jobs.all(ENDED, ended_since=now - ORPHAN_WINDOW_SECONDS):
+        since = max(self._since, now - ORPHAN_WINDOW_SECONDS)
+        ended = self._queue.jobs.ended(ENDED, since=since)
+        self._done &= {job.id for job in ended}
+        for job in ended:
             if job.id in self._done or job.ended_at is None:
                 continue
             due = job.ended_at + PATIENCE
@@ -55,6 +63,8 @@ class Orphans:
             self._queue.promises.settle(job.id, settlement, at=now)
             self._cancel(job)
             self._done.add(job.id)
+        # Whoever ended before that has been seen to; not looked at again with every tick.
+        self._since = now - PATIENCE - CLOCK_STEP_SECONDS
         return following
 
     def _cancel(self, job: QueueJob) -> None:

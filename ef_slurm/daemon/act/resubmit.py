@@ -86,7 +86,7 @@ class Resubmitter:
     def _recover_lost(self) -> bool:
         changed = False
         since = self._clock() - ORPHAN_WINDOW_SECONDS
-        for job in self._queue.jobs.all({JobState.LOST}, ended_since=since):
+        for job in self._queue.jobs.ended({JobState.LOST}, since=since):
             if self.resubmit(job):
                 changed = True
                 continue

@@ -61,7 +61,7 @@ class Calibration:
 
     def recall(self) -> None:
         """Take in what was measured before this daemon started."""
-        for event in self._queue.events.all(kinds=[EventKind.MEASURED])[-MAX_REMEMBERED:]:
+        for event in self._queue.events.last(EventKind.MEASURED, MAX_REMEMBERED):
             what, value, gpus = (event.data.get(key) for key in ("what", "value", "gpus"))
             if event.job_id is None or not isinstance(value, int | float):
                 continue

@@ -207,12 +207,12 @@ class Dispatch:
 
     def _within_limits(self, caller: Caller) -> None:
         limits, jobs = self._context.limits, self._rows().jobs
-        if limits.jobs and len(jobs.all(ACTIVE)) >= limits.jobs:
+        if limits.jobs and jobs.count() >= limits.jobs:
             raise RequestError(
                 FailureCode.BAD_REQUEST, f"the queue is full ({limits.jobs} jobs): try later"
             )
         mine = limits.jobs_per_user
-        if mine and len(jobs.all(ACTIVE, uid=caller.uid)) >= mine:
+        if mine and jobs.count(uid=caller.uid) >= mine:
             raise RequestError(
                 FailureCode.BAD_REQUEST, f"you have {mine} jobs in the queue, the most allowed"
             )

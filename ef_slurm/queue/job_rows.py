@@ -1,0 +1,141 @@
+"""Rows of the tables `jobs` and `scripts` as values of the model, and back."""
+
+from __future__ import annotations
+
+from sqlite3 import Row
+from typing import Any
+
+from ef_slurm.model import (
+    BatchScript,
+    IfInfeasible,
+    JobKind,
+    JobRequest,
+    JobState,
+    PromiseState,
+    QueueJob,
+)
+from ef_slurm.queue import codec
+
+
+def request_columns(request: JobRequest) -> dict[str, Any]:
+    """What was submitted, by column of `jobs`."""
+    return {
+        "slurm_job_id": request.slurm_job_id,
+        "cluster": request.cluster,
+        "owner": request.owner,
+        "uid": request.uid,
+        "account": request.account,
+        "partition": request.partition,
+        "name": request.name,
+        "submitted": request.submitted,
+        "kind": request.kind.value,
+        "deadline": request.deadline,
+        "grace": request.grace,
+        "if_infeasible": request.if_infeasible.value,
+        "iterations": request.iterations,
+        "global_batch_size": request.global_batch_size,
+        "curves": codec.dump_curves(request.curves),
+        "curve_source": request.curve_source,
+        "overhead": codec.dump_overhead(request.overhead),
+        "max_gpus": request.max_gpus,
+        "max_time": request.max_time,
+        "state_dir": request.state_dir,
+    }
+
+
+def script_columns(script: BatchScript) -> dict[str, Any]:
+    """A batch script, by column of `scripts`."""
+    return {
+        "text": script.text,
+        "options": codec.dump_strings(script.options),
+        "arguments": codec.dump_strings(script.arguments),
+        "directory": script.directory,
+    }
+
+
+def to_script(row: Row) -> BatchScript:
+    """A row of `scripts` as a value."""
+    return BatchScript(
+        text=row["text"],
+        options=codec.load_strings(row["options"]),
+        arguments=codec.load_strings(row["arguments"]),
+        directory=row["directory"],
+    )
+
+
+def changing_columns(job: QueueJob) -> dict[str, Any]:
+    """What `Jobs.save` writes, by column of `jobs`."""
+    return {
+        "best_effort": int(job.best_effort),
+        "generation": job.generation,
+        "iteration": job.iteration,
+        "checkpoint_iteration": job.checkpoint_iteration,
+        "rate": job.rate,
+        "progress_at": job.progress_at,
+        "first_started_at": job.first_started_at,
+        "running": codec.dump_running(job.running),
+        "plan": codec.dump_schedule(job.plan),
+        "finish": job.finish,
+        "promise": job.promise.value,
+        "reason": None if job.reason is None else codec.dump_reason(job.reason),
+        "last_reshape": codec.finite(job.last_reshape),
+        "reshapes": job.reshapes,
+        "failed_starts": job.failed_starts,
+        "exit_code": job.exit_code,
+        "note": job.note,
+    }
+
+
+def _request(row: Row) -> JobRequest:
+    return JobRequest(
+        slurm_job_id=row["slurm_job_id"],
+        cluster=row["cluster"],
+        owner=row["owner"],
+        uid=row["uid"],
+        account=row["account"],
+        partition=row["partition"],
+        name=row["name"],
+        submitted=row["submitted"],
+        kind=JobKind(row["kind"]),
+        deadline=row["deadline"],
+        grace=row["grace"],
+        if_infeasible=IfInfeasible(row["if_infeasible"]),
+        iterations=row["iterations"],
+        global_batch_size=row["global_batch_size"],
+        curves=codec.load_curves(row["curves"]),
+        curve_source=row["curve_source"],
+        overhead=codec.load_overhead(row["overhead"]),
+        max_gpus=row["max_gpus"],
+        max_time=row["max_time"],
+        state_dir=row["state_dir"],
+    )
+
+
+def to_job(row: Row) -> QueueJob:
+    """A row of `jobs` as a value."""
+    held_from, reason, last = row["held_from"], row["reason"], row["last_reshape"]
+    return QueueJob(
+        id=row["id"],
+        request=_request(row),
+        state=JobState(row["state"]),
+        revision=row["revision"],
+        held_from=None if held_from is None else JobState(held_from),
+        best_effort=bool(row["best_effort"]),
+        generation=row["generation"],
+        iteration=row["iteration"],
+        checkpoint_iteration=row["checkpoint_iteration"],
+        rate=row["rate"],
+        progress_at=row["progress_at"],
+        first_started_at=row["first_started_at"],
+        running=codec.load_running(row["running"]),
+        plan=codec.load_schedule(row["plan"]),
+        finish=row["finish"],
+        promise=PromiseState(row["promise"]),
+        reason=None if reason is None else codec.load_reason(reason),
+        last_reshape=float("-inf") if last is None else last,
+        reshapes=row["reshapes"],
+        failed_starts=row["failed_starts"],
+        ended_at=row["ended_at"],
+        exit_code=row["exit_code"],
+        note=row["note"],
+    )

@@ -1,0 +1,65 @@
+"""Forgetting: ended jobs and what belongs to them, in pieces so small that nobody waits for one."""
+
+from __future__ import annotations
+
+from ef_slurm.queue.database import Database
+
+_OF_A_JOB = ("decisions", "intents", "promises", "verdicts")
+
+
+class Retention:
+    """How long ended jobs and their events stay."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def prune(self, before: float, *, limit: int) -> int:
+        """Delete what ended before a moment: the oldest jobs with their scripts, promises and
+        events, and events of no job that are older. Without any, nothing is written.
+
+        Args:
+            before: UTC epoch seconds. It is written into the file too, where a trigger holds
+                everybody to it: younger events cannot be deleted.
+            limit: about how many rows to delete. A job goes when its last event has gone.
+
+        Returns:
+            How many rows were deleted; less than `limit` when nothing is left to delete.
+        """
+        if not self._is_due(before):
+            return 0
+        with self._database.transaction(durable=False):
+            self._database.execute("UPDATE retention SET ended_before = ?", (before,))
+            gone = self._events("job_id IS NULL AND at < :before", before, limit)
+            while gone < limit:
+                row = self._database.one(
+                    "SELECT id FROM jobs WHERE ended_at < ? ORDER BY ended_at LIMIT 1", (before,)
+                )
+                if row is None:
+                    break
+                gone += self._events(f"job_id = {row['id']}", before, limit - gone)
+                if gone < limit:
+                    gone += self._job(row["id"])
+            return gone
+
+    def _is_due(self, before: float) -> bool:
+        row = self._database.one(
+            "SELECT EXISTS (SELECT 1 FROM jobs WHERE ended_at < :before)"
+            " OR EXISTS (SELECT 1 FROM events WHERE id = (SELECT min(id) FROM events"
+            "    WHERE job_id IS NULL) AND at < :before)",
+            {"before": before},
+        )
+        return row is not None and bool(row[0])
+
+    def _events(self, where: str, before: float, limit: int) -> int:
+        return self._database.execute(
+            "DELETE FROM events WHERE id IN"
+            f" (SELECT id FROM events WHERE {where} ORDER BY id LIMIT :limit)",
+            {"before": before, "limit": limit},
+        )
+
+    def _job(self, job_id: int) -> int:
+        gone = sum(
+            self._database.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+            for table in _OF_A_JOB
+        )
+        return gone + self._database.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
