@@ -18,43 +18,26 @@ from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
 from ef_slurm.daemon.act.resubmit import Resubmitter
 from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.estimates import Estimates
-from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
 from ef_slurm.daemon.observe.settlements import due_at, settle_given_up
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.daemon.observe.transitions import Transition, derive_transition, on_missing
-from ef_slurm.daemon.plan.advice import advise
-from ef_slurm.daemon.plan.planner_input import (
-    fit,
-    planner_jobs,
-    planner_newcomer,
-    running_now,
-    runs_on,
-    schedulable_cluster,
-)
-from ef_slurm.daemon.plan.record import record
+from ef_slurm.daemon.plan.planning import Planning
 from ef_slurm.daemon.settings import Settings
-from ef_slurm.formats.sentences import verdict_sentence
 from ef_slurm.model import (
     ACTIVE,
     ACTOR,
     FINAL,
-    FOREVER,
-    Cluster,
     Event,
     EventKind,
     Fault,
-    Job,
+    Intent,
     JobRequest,
     JobState,
-    Plan,
     QueueJob,
-    planner_id,
-    queue_id,
 )
-from ef_slurm.planner.plan import plan
-from ef_slurm.planner.what_if import WhatIf, what_if
+from ef_slurm.planner.what_if import WhatIf
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
@@ -67,7 +50,11 @@ SLIP_REPLAN_SECONDS = 10.0
 PROGRESS_SECONDS = 2.0
 """How much training may pass between two writes of a job's progress."""
 
-ON_ITS_WAY = frozenset({JobState.NEW, JobState.STARTING, JobState.STOPPING})
+PRUNED_ROWS = 500
+"""How much of the past is forgotten in one tick: some milliseconds' worth."""
+
+LAUNCHING = frozenset({JobState.STARTING, JobState.STOPPING})
+ON_ITS_WAY = LAUNCHING | {JobState.NEW}
 LEAVING = frozenset({LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTERRUPTED})
 
 
@@ -86,6 +73,7 @@ class Scheduler:
         self._queue = queue
         self._clock = clock
         self._observer = Observer(slurm, state_dirs, clock)
+        self._all_read_at = -math.inf
         executor = Executor(slurm, queue, state_dirs, clock)
         self._reconciler = Reconciler(
             executor, self._observer, queue, settings.timeouts, settings.hold, clock
@@ -96,15 +84,21 @@ class Scheduler:
         self._calibration = Calibration(self._estimates, queue)
         if settings.learn:
             self._calibration.recall()
-        self._dirty = True
+        self._planning = Planning(
+            queue,
+            self._observer,
+            self._estimates,
+            self._calibration,
+            scope=settings.scope,
+            policy=settings.policy,
+            replan_interval=settings.replan_interval,
+            keep_plans=settings.keep_plans,
+            advisory=settings.advisory,
+        )
         self._refresh_wanted = True
         self._silent_since: float | None = None
         self._ticked_at: float | None = None
-        self._planned: Cluster | None = None
-        self._planned_at = -math.inf
-        self._next_change = FOREVER
         self._reconciled = ReconcileResult()
-        self._advice: Plan | None = None
 
     @property
     def ticked_at(self) -> float | None:
@@ -114,13 +108,12 @@ class Scheduler:
     @property
     def next_change(self) -> float:
         """When the plan in force wants to be made anew even if nothing happens."""
-        return self._next_change
+        return self._planning.next_change
 
     @property
     def gpu_types(self) -> tuple[str, ...]:
         """The GPU types that were last planned with. Any thread may ask."""
-        planned = self._planned
-        return () if planned is None else tuple(group.gpu_type for group in planned.groups)
+        return self._planning.gpu_types
 
     def tick(self) -> float:
         """Do all that is due now.
@@ -133,7 +126,7 @@ class Scheduler:
         """
         now = self._clock()
         jobs = self._queue.jobs.all(ACTIVE)
-        self._observer.read_reports(jobs)
+        self._read_reports(jobs, now)
         self._refresh_wanted |= any(
             job.state is JobState.NEW or self._leaves(job) or self._is_overdue(job, now)
             for job in jobs
@@ -144,20 +137,21 @@ class Scheduler:
             return self._settings.idle_interval
         try:
             jobs = self._ingest(jobs)
-            if self._plan_is_due(self._clock(), jobs):
-                self._plan(jobs)
+            if self._planning.is_due(jobs, self._clock()):
+                self._planning.make(jobs, self._clock())
                 jobs = self._queue.jobs.all(ACTIVE)
             if not self._settings.advisory:
                 self._reconciled = self._reconciler.reconcile(jobs)
                 self._estimates.caps.update(self._reconciled.caps)
-                self._dirty |= self._reconciled.replan
-                self._dirty |= self._resubmitter.recover(self._reconciled.dead)
+                self._planning.wanted |= self._reconciled.replan
+                self._planning.wanted |= self._resubmitter.recover(self._reconciled.dead)
                 orphan = self._orphans.cancel()
                 if orphan is not None:
                     self._reconciled.until(orphan)
         except SlurmError as error:
             self._slurm_is_silent(error)
             return self._settings.retry_interval
+        self._forget_old()
         self._ticked_at = self._clock()
         return self._delay()
 
@@ -179,15 +173,25 @@ class Scheduler:
         looked = self._observer.refreshed_at
         if looked is None or now - looked >= self._settings.idle_interval:
             self._observer.refresh()
-        jobs = self._queue.jobs.all(ACTIVE)
-        cluster = schedulable_cluster(self._observer.observation, self._settings.scope, jobs)
-        newcomer = fit(planner_newcomer(request, self._estimates), cluster)
-        planned = self._planner_jobs(jobs, cluster, now)
-        answer = what_if(now, planned, newcomer, cluster, self._settings.policy)
-        names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
-        return answer, verdict_sentence(answer.verdict, lambda name: names.get(name, name))
+        return self._planning.judge(request, self._queue.jobs.all(ACTIVE), now)
 
     # Observing
+
+    def _read_reports(self, jobs: tuple[QueueJob, ...], now: float) -> None:
+        """Read what jobs may have written: those on their way always, all that run now and then.
+
+        What the others wrote is read when Slurm says something new about them.
+        """
+        since = now - self._all_read_at
+        if not 0 <= since < self._settings.progress_interval:
+            self._all_read_at = now
+            self._observer.read_reports(job for job in jobs if self._observer.runs(job))
+        else:
+            awaited = self._reconciled.reports
+            self._observer.read_reports(
+                job for job in jobs if job.state in LAUNCHING or job.id in awaited
+            )
+        self._observer.keep_reports(jobs)
 
     def _refresh_is_due(self, now: float, jobs: tuple[QueueJob, ...]) -> bool:
         looked = self._observer.refreshed_at
@@ -198,7 +202,7 @@ class Scheduler:
             return True  # the clock was set back
         if since < self._settings.query_interval:
             return False
-        if self._refresh_wanted or self._dirty:
+        if self._refresh_wanted or self._planning.wanted:
             return True
         busy = self._reconciled.transit or any(job.state in ON_ITS_WAY for job in jobs)
         if not jobs and not busy:
@@ -248,17 +252,20 @@ class Scheduler:
         lost = {node.name for node in self._observer.observation.nodes if not node.usable}
         asked = {job.id for job in jobs}
         active = []
+        intents = {intent.job_id: intent for intent in self._queue.intents.unfinished()}
         with self._queue.transaction(durable=False):
             # Again: another process may have changed rows since. New ones wait for the next tick.
             for job in self._queue.jobs.all(ACTIVE):
                 if job.id not in asked:
                     continue
-                job = self._apply(job, self._transition_of(job, lost))
+                job = self._apply(job, self._transition_of(job, intents.get(job.id), lost))
                 if job.state in ACTIVE:
                     active.append(job)
         return tuple(active)
 
-    def _transition_of(self, job: QueueJob, lost_nodes: set[str]) -> Transition:
+    def _transition_of(
+        self, job: QueueJob, intent: Intent | None, lost_nodes: set[str]
+    ) -> Transition:
         now = self._clock()
         status = self._observer.status(job)
         if status is None:
@@ -270,8 +277,7 @@ class Scheduler:
                 replace(job, running=None, note=problem), JobState.FAILED, problem, settled=settled
             )
         if self._settings.learn and self._calibration.observer(job, status, now):
-            self._dirty = True
-        intent = self._queue.intents.unfinished_of(job.id)
+            self._planning.wanted = True
         ours = self._settings.hold
         seen_at = self._observer.observation.at
         return derive_transition(
@@ -295,7 +301,7 @@ class Scheduler:
                 why=transition.why,
                 ended_at=transition.ended_at,
             )
-            self._dirty |= transition.to in FINAL
+            self._planning.wanted |= transition.to in FINAL
         if transition.settled is not None:
             self._queue.promises.settle(job.id, transition.settled, at=now)
         if transition.job.running is None and job.running is not None:
@@ -307,75 +313,14 @@ class Scheduler:
             self._estimates.rates.forget([job.id])
             self._estimates.caps.pop(job.id, None)
             self._reconciler.forget(job)
-        self._dirty |= transition.replan
+        self._planning.wanted |= transition.replan
         return row
 
-    # Planning
-
-    def _plan_is_due(self, now: float, jobs: tuple[QueueJob, ...]) -> bool:
-        if self._dirty or now >= self._next_change:
-            return True
-        if any(job.state is JobState.NEW for job in jobs):
-            return True
-        cluster = schedulable_cluster(self._observer.observation, self._settings.scope, jobs)
-        if cluster != self._planned:
-            return True
-        age = now - self._planned_at
-        if jobs and age >= self._settings.replan_interval:
-            return True
-        return age >= SLIP_REPLAN_SECONDS and any(
-            running_now(job, self._observer.status(job), now) != job.running for job in jobs
-        )
-
-    def _planner_jobs(
-        self, jobs: tuple[QueueJob, ...], cluster: Cluster, now: float
-    ) -> tuple[Job, ...]:
-        status: dict[int, JobStatus] = {}
-        for job in jobs:
-            known = self._observer.status(job)
-            if known is not None:
-                status[job.id] = known
-        misfits = [job.id for job in jobs if not runs_on(job, cluster)]
-        known_jobs = planner_jobs(jobs, status, self._estimates, now, without=misfits)
-        return tuple(fit(job, cluster) for job in known_jobs)
-
-    def _plan(self, jobs: tuple[QueueJob, ...]) -> None:
-        now = self._clock()
-        cluster = schedulable_cluster(self._observer.observation, self._settings.scope, jobs)
-        jobs = self._turn_away(jobs, cluster, now)
-        planned = self._planner_jobs(jobs, cluster, now)
-        answer = plan(now, planned, cluster, self._settings.policy)
-        self._planned, self._planned_at = cluster, now
-        self._next_change, self._dirty = answer.next_change, False
-        if self._settings.advisory:
-            advise(answer, self._advice, jobs)
-            self._advice = answer
-            return
-        overheads = {queue_id(job.id): job.overhead for job in planned}
-        taking_part = {queue_id(job.id) for job in planned}
-        reallocations = record(
-            self._queue, answer, [job for job in jobs if job.id in taking_part], overheads
-        )
-        self._queue.plans.prune(self._settings.keep_plans)
-        for reallocation in reallocations:
-            self._calibration.expect(reallocation.job_id, reallocation.change, now)
-
-    def _turn_away(
-        self, jobs: tuple[QueueJob, ...], cluster: Cluster, now: float
-    ) -> tuple[QueueJob, ...]:
-        """Fail newcomers that no node of ours can ever run."""
-        kept = []
-        for job in jobs:
-            if job.state is JobState.NEW and not runs_on(job, cluster):
-                have = ", ".join(group.gpu_type for group in cluster.groups) or "none"
-                asked = ", ".join(kind for kind, _ in job.request.curves)
-                why = f"it has throughput curves for {asked}; GPU types here: {have}"
-                with self._queue.transaction():
-                    self._queue.jobs.save(replace(job, note=why))
-                    self._queue.jobs.move(job.id, JobState.FAILED, at=now, actor=ACTOR, why=why)
-                continue
-            kept.append(job)
-        return tuple(kept)
+    def _forget_old(self) -> None:
+        """One piece of what has ended too long ago."""
+        keep = self._settings.keep_ended
+        if math.isfinite(keep):
+            self._queue.retention.prune(self._clock() - keep, limit=PRUNED_ROWS)
 
     # Pace
 
@@ -386,7 +331,7 @@ class Scheduler:
         ready = now if looked is None else looked + settings.query_interval
         if self._reconciled.reports:
             delay = settings.report_interval
-        elif self._dirty or self._refresh_wanted:
+        elif self._planning.wanted or self._refresh_wanted:
             delay = max(0.0, ready - now)
         else:
             delay = (
@@ -394,7 +339,7 @@ class Scheduler:
                 if self._reconciled.transit
                 else settings.idle_report_interval
             )
-        for moment in (self._next_change, self._reconciled.wake):
+        for moment in (self._planning.next_change, self._reconciled.wake):
             if moment is not None:
                 delay = min(delay, max(0.0, moment - now))
         return delay

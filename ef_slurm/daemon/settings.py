@@ -22,6 +22,7 @@ class Settings:
         tick_interval: seconds between looks while jobs are on their way.
         idle_interval: seconds between looks while nothing is.
         report_interval: seconds between looks at the files of jobs on their way.
+        progress_interval: least seconds between looks at the files of all other jobs that run.
         idle_report_interval: the same of all jobs while none is on its way.
         replan_interval: most seconds between two plans while jobs are active.
         retry_interval: seconds after which a Slurm that did not answer is asked again.
@@ -40,6 +41,7 @@ class Settings:
     tick_interval: float = 1.0
     idle_interval: float = 15.0
     report_interval: float = 0.1
+    progress_interval: float = 1.0
     idle_report_interval: float = 1.0
     replan_interval: float = 60.0
     retry_interval: float = 5.0

@@ -47,7 +47,7 @@ class ReconcileResult:
 
     Args:
         transit: whether some job is on its way.
-        reports: whether some job's own files will say when to go on.
+        reports: queue ids of the jobs whose own files will say when to go on.
         wake: when to look again although nothing may be seen to change.
         replan: whether some job could not be brought where the plan wants it.
         caps: queue id → the most GPUs that Slurm seems to allow the job.
@@ -55,7 +55,7 @@ class ReconcileResult:
     """
 
     transit: bool = False
-    reports: bool = False
+    reports: set[int] = field(default_factory=set)
     wake: float | None = None
     replan: bool = False
     caps: dict[int, int] = field(default_factory=dict)
@@ -144,7 +144,8 @@ class Reconciler:
                 case Wait(_, until, reports):
                     self._executor.settle(job, status)
                     reconciled.transit = True
-                    reconciled.reports |= reports
+                    if reports:
+                        reconciled.reports.add(job.id)
                     if until is not None:
                         reconciled.until(until)
                     return

@@ -42,7 +42,11 @@ class Observer:
 
     def refresh(self) -> None:
         """Ask Slurm for everything. Raises SlurmError."""
+        known = {} if self._observation is None else self._observation.jobs
         self._observation = self._slurm.observe()
+        for job_id in list(self._reports):
+            if known.get(job_id) != self._observation.jobs.get(job_id):
+                del self._reports[job_id]
         self._pending = {
             job_id: seen
             for job_id, seen in self._pending.items()
@@ -54,6 +58,8 @@ class Observer:
     def update(self, job: SlurmJob) -> None:
         """A single job was read again."""
         known = self.observation
+        if known.jobs.get(job.job_id) != job:
+            self._reports.pop(job.job_id, None)
         self._observation = replace(known, jobs={**known.jobs, job.job_id: job})
         self._remember(job, self._clock())
 
@@ -72,6 +78,14 @@ class Observer:
         jobs.pop(job_id, None)
         self._observation = replace(self.observation, jobs=jobs)
         self._pending.pop(job_id, None)
+        self._reports.pop(job_id, None)
+
+    def runs(self, job: QueueJob) -> bool:
+        """Whether Slurm has the job on nodes, as far as is known."""
+        if self._observation is None:
+            return False
+        slurm = self._observation.jobs.get(job.request.slurm_job_id)
+        return slurm is not None and slurm.holds_nodes
 
     def status(self, job: QueueJob) -> JobStatus | None:
         """What is known of a queue job; None if Slurm did not mention it."""
@@ -81,14 +95,22 @@ class Observer:
         return JobStatus(slurm, self.reports(job), self.pending_since(slurm))
 
     def reports(self, job: QueueJob) -> JobReports:
-        """The job's own word, as it was at the last `read`."""
-        if job.id not in self._reports:
-            self._reports[job.id] = self._state_dirs.read(job)
-        return self._reports[job.id]
+        """The job's own word as it was last read: since Slurm last said something new about it."""
+        slurm_id = job.request.slurm_job_id
+        if slurm_id not in self._reports:
+            self._reports[slurm_id] = self._state_dirs.read(job)
+        return self._reports[slurm_id]
 
     def read_reports(self, jobs: Iterable[QueueJob]) -> None:
-        """Read the reports of these jobs anew, and forget all others."""
-        self._reports = {job.id: self._state_dirs.read(job) for job in jobs}
+        """Read the reports of these jobs anew."""
+        for job in jobs:
+            self._reports[job.request.slurm_job_id] = self._state_dirs.read(job)
+
+    def keep_reports(self, jobs: Iterable[QueueJob]) -> None:
+        """Forget the reports of all other jobs."""
+        known = self._reports
+        ids = (job.request.slurm_job_id for job in jobs)
+        self._reports = {slurm_id: known[slurm_id] for slurm_id in ids if slurm_id in known}
 
     def pending_since(self, job: SlurmJob) -> float | None:
         """When the job was first seen pending since its last run."""

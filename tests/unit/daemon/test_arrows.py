@@ -272,7 +272,7 @@ def stopped(walker: Walker) -> None:
             return replace(answer, decisions=decisions)
 
         with walker.monkeypatch.context() as patch:
-            patch.setattr("ef_slurm.daemon.scheduler.plan", shrinking)
+            patch.setattr("ef_slurm.daemon.plan.planning.plan", shrinking)
             until(world, job, JobState.STOPPING)
             until(world, job, state)
 

@@ -75,6 +75,7 @@ def replayed(trace: Trace, nodes: int, gpus_per_node: int) -> Shares:
                 idle_report_interval=3600.0,
                 idle_interval=3600.0,
                 report_interval=1e-3,
+                progress_interval=0.0,
                 replan_interval=float("inf"),
                 learn=False,
             ),

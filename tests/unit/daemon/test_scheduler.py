@@ -242,7 +242,7 @@ def test_whole_nodes_are_given_up_in_place(world: World, monkeypatch: pytest.Mon
         decisions = tuple(replace(decision, block=smaller) for decision in answer.decisions)
         return replace(answer, decisions=decisions)
 
-    monkeypatch.setattr("ef_slurm.daemon.scheduler.plan", shrinking)
+    monkeypatch.setattr("ef_slurm.daemon.plan.planning.plan", shrinking)
     world.run(90)
     training = world.training(job)
     assert training.slurm.restarts == 0

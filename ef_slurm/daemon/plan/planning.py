@@ -1,0 +1,174 @@
+"""When a plan is due, and how one is made: rows and statuses → planner → rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ef_slurm.daemon.observe.calibration import Calibration
+from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.observe.estimates import Estimates
+from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.plan.advice import advise
+from ef_slurm.daemon.plan.planner_input import (
+    fit,
+    planner_jobs,
+    planner_newcomer,
+    running_now,
+    runs_on,
+    schedulable_cluster,
+)
+from ef_slurm.daemon.plan.record import record
+from ef_slurm.formats.sentences import verdict_sentence
+from ef_slurm.model import (
+    ACTOR,
+    FOREVER,
+    Cluster,
+    Job,
+    JobRequest,
+    JobState,
+    Plan,
+    Policy,
+    QueueJob,
+    planner_id,
+    queue_id,
+)
+from ef_slurm.planner.plan import plan
+from ef_slurm.planner.what_if import WhatIf, what_if
+from ef_slurm.queue.store import Queue
+
+SLIP_REPLAN_SECONDS = 10.0
+"""Seconds between plans that only take a late start into account."""
+
+
+class Planning:
+    """The daemon's use of the planner.
+
+    Args:
+        scope: where it may schedule.
+        replan_interval: most seconds between two plans while jobs are active.
+        keep_plans: old plans that stay in the queue.
+        advisory: log what a plan would do, write nothing.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        observer: Observer,
+        estimates: Estimates,
+        calibration: Calibration,
+        *,
+        scope: ResourceScope,
+        policy: Policy,
+        replan_interval: float,
+        keep_plans: int,
+        advisory: bool,
+    ) -> None:
+        self._queue = queue
+        self._observer = observer
+        self._estimates = estimates
+        self._calibration = calibration
+        self._scope = scope
+        self._policy = policy
+        self._replan_interval = replan_interval
+        self._keep_plans = keep_plans
+        self._advisory = advisory
+        self._cluster: Cluster | None = None
+        self._made_at = -math.inf
+        self._advice: Plan | None = None
+        self.wanted = True
+        """Whether something has happened that the plan in force does not know of."""
+        self.next_change = FOREVER
+        """When the plan in force wants to be made anew even if nothing happens."""
+
+    @property
+    def gpu_types(self) -> tuple[str, ...]:
+        """The GPU types that were last planned with. Any thread may ask."""
+        planned = self._cluster
+        return () if planned is None else tuple(group.gpu_type for group in planned.groups)
+
+    def judge(
+        self, request: JobRequest, jobs: tuple[QueueJob, ...], now: float
+    ) -> tuple[WhatIf, str]:
+        """The verdict that this request would get now, also in words. Writes nothing.
+
+        Raises:
+            ModelError: the request is not one that can be planned.
+        """
+        cluster = schedulable_cluster(self._observer.observation, self._scope, jobs)
+        newcomer = fit(planner_newcomer(request, self._estimates), cluster)
+        planned = self._planner_jobs(jobs, cluster, now)
+        answer = what_if(now, planned, newcomer, cluster, self._policy)
+        names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
+        return answer, verdict_sentence(answer.verdict, lambda name: names.get(name, name))
+
+    def is_due(self, jobs: tuple[QueueJob, ...], now: float) -> bool:
+        """Whether the plan in force does not do any more."""
+        if self.wanted or now >= self.next_change:
+            return True
+        if any(job.state is JobState.NEW for job in jobs):
+            return True
+        cluster = schedulable_cluster(self._observer.observation, self._scope, jobs)
+        if cluster != self._cluster:
+            return True
+        age = now - self._made_at
+        if jobs and age >= self._replan_interval:
+            return True
+        return age >= SLIP_REPLAN_SECONDS and any(
+            running_now(job, self._observer.status(job), now) != job.running for job in jobs
+        )
+
+    def _planner_jobs(
+        self, jobs: tuple[QueueJob, ...], cluster: Cluster, now: float
+    ) -> tuple[Job, ...]:
+        status: dict[int, JobStatus] = {}
+        for job in jobs:
+            known = self._observer.status(job)
+            if known is not None:
+                status[job.id] = known
+        misfits = [job.id for job in jobs if not runs_on(job, cluster)]
+        known_jobs = planner_jobs(jobs, status, self._estimates, now, without=misfits)
+        return tuple(fit(job, cluster) for job in known_jobs)
+
+    def make(self, jobs: tuple[QueueJob, ...], now: float) -> None:
+        """Make a plan and write what follows from it into the queue.
+
+        Raises:
+            QueueError: it cannot be written; the plan before stays in force.
+        """
+        cluster = schedulable_cluster(self._observer.observation, self._scope, jobs)
+        jobs = self._turn_away(jobs, cluster, now)
+        planned = self._planner_jobs(jobs, cluster, now)
+        answer = plan(now, planned, cluster, self._policy)
+        self._cluster, self._made_at = cluster, now
+        self.next_change, self.wanted = answer.next_change, False
+        if self._advisory:
+            advise(answer, self._advice, jobs)
+            self._advice = answer
+            return
+        overheads = {queue_id(job.id): job.overhead for job in planned}
+        taking_part = {queue_id(job.id) for job in planned}
+        reallocations = record(
+            self._queue, answer, [job for job in jobs if job.id in taking_part], overheads
+        )
+        self._queue.plans.prune(self._keep_plans)
+        for reallocation in reallocations:
+            self._calibration.expect(reallocation.job_id, reallocation.change, now)
+
+    def _turn_away(
+        self, jobs: tuple[QueueJob, ...], cluster: Cluster, now: float
+    ) -> tuple[QueueJob, ...]:
+        """Fail newcomers that no node of ours can ever run."""
+        kept = []
+        for job in jobs:
+            if job.state is JobState.NEW and not runs_on(job, cluster):
+                have = ", ".join(group.gpu_type for group in cluster.groups) or "none"
+                asked = ", ".join(kind for kind, _ in job.request.curves)
+                why = f"it has throughput curves for {asked}; GPU types here: {have}"
+                with self._queue.transaction():
+                    self._queue.jobs.save(replace(job, note=why))
+                    self._queue.jobs.move(job.id, JobState.FAILED, at=now, actor=ACTOR, why=why)
+                continue
+            kept.append(job)
+        return tuple(kept)
