@@ -22,6 +22,7 @@ from ef_slurm.queue.errors import (
 from ef_slurm.queue.filesystem import refuse_network_filesystem
 from ef_slurm.queue.migrations import APPLICATION_ID, MIGRATIONS
 from ef_slurm.queue.transitions import INTENT_TRANSITIONS, TRANSITIONS
+from ef_slurm.queue.views import VIEWS
 
 
 class Database:
@@ -103,26 +104,34 @@ class Database:
         return version
 
     def _migrate(self) -> None:
-        if self._version() == len(MIGRATIONS) and self._transitions() == _wanted_transitions():
+        if self._version() == len(MIGRATIONS) and self._follows_the_code():
             return
         # Only who migrates needs it, and commands that open a queue are to start fast.
         from sqlite_utils import Database as SqliteUtils
 
         with self.transaction(), self._translated():
             wrapped = SqliteUtils(self._connection, recursive_triggers=False)
+            # A view that reads what a migration changes would stop it.
+            for name in wrapped.view_names():
+                wrapped.execute(f'DROP VIEW "{name}"')
             # Again under the lock: another process may have been faster.
             for number in range(self._version(), len(MIGRATIONS)):
                 MIGRATIONS[number](wrapped)
                 self.execute(f"PRAGMA user_version = {number + 1}")
             self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self.execute("DELETE FROM transitions")
-            with self._translated():
-                self._connection.executemany(
-                    "INSERT INTO transitions VALUES (?, ?, ?)", sorted(_wanted_transitions())
-                )
+            self._connection.executemany(
+                "INSERT INTO transitions VALUES (?, ?, ?)", sorted(_wanted_transitions())
+            )
+            for name, sql in VIEWS.items():
+                wrapped.create_view(name, sql)
 
-    def _transitions(self) -> set[tuple[str, str, str]]:
-        return {tuple(row) for row in self.query("SELECT * FROM transitions")}
+    def _follows_the_code(self) -> bool:
+        """Whether the states that may follow one another, and the views, are those of the code."""
+        transitions = {tuple(row) for row in self.query("SELECT * FROM transitions")}
+        views = self.query("SELECT name, sql FROM sqlite_schema WHERE type = 'view'")
+        selects = {row["name"]: row["sql"].partition(" AS ")[2] for row in views}
+        return transitions == _wanted_transitions() and selects.items() >= VIEWS.items()
 
     def close(self) -> None:
         """Close the connection."""

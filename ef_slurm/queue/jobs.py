@@ -189,7 +189,7 @@ class Jobs:
             known = self._decoded.get(job.id)
             if known is not None and (known.revision, known.reason) == (job.revision, job.reason):
                 # What is written comes back as it is (an infinite time in a reason does not).
-                self._decoded[job.id] = replace(
+                saved = replace(
                     job,
                     request=known.request,
                     state=known.state,
@@ -197,6 +197,8 @@ class Jobs:
                     ended_at=known.ended_at,
                     revision=job.revision + 1,
                 )
+                self._decoded[job.id] = saved
+                return saved
             return self.get(job.id)
 
     def move(

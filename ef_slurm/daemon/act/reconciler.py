@@ -88,6 +88,7 @@ class Reconciler:
         self._updated: dict[int, tuple[Block, int]] = {}
         self._requeue_only: set[tuple[int, int]] = set()
         self._not_before: dict[int, float] = {}
+        self._intents: dict[int, Intent] = {}
 
     def reconcile(self, jobs: Iterable[QueueJob]) -> ReconcileResult:
         """One round over the jobs that the queue holds.
@@ -98,6 +99,7 @@ class Reconciler:
         jobs = [job for job in jobs if job.state is not JobState.HELD]
         ledger = open_ledger(self._observer.observation, (job.request.slurm_job_id for job in jobs))
         reconciled = ReconcileResult()
+        self._intents = {intent.job_id: intent for intent in self._queue.intents.unfinished()}
         # Those that leave GPUs come before those that wait for them.
         running: list[tuple[QueueJob, JobStatus]] = []
         others: list[tuple[QueueJob, JobStatus]] = []
@@ -127,16 +129,24 @@ class Reconciler:
         self, job: QueueJob, status: JobStatus, ledger: Ledger, reconciled: ReconcileResult
     ) -> None:
         target = None if job.running is None else job.running.block
+        untouched = True  # by this round: the row and its intent are what they were before it
         to_go_on = status.slurm.is_final  # or it would not be active any more
         for _ in range(MAX_STEPS):
             now = self._clock()
-            conditions = self._conditions(job, status, target, ledger)
+            intent = self._intents.get(job.id)
+            state = job.state
+            if not untouched:
+                intent = self._queue.intents.unfinished_of(job.id)
+                state = self._queue.jobs.get(job.id).state
+            conditions = self._conditions(job, state, intent, status, target, ledger)
             following = next_step(status, target, conditions, self._timeouts, now)
             if status.slurm.is_final:
                 if not to_go_on:
                     return  # it ended just now: the next tick hears how
                 following = Do(Requeue())
             match following:
+                case Done() if intent is None:
+                    return  # as most jobs do in most rounds
                 case Done():
                     self._executor.settle(job, status)
                     self._executor.drop(job, "overtaken: the job is where it is to be")
@@ -155,6 +165,7 @@ class Reconciler:
                         self._back_off(job, reconciled)  # the same shape would meet the same hold
                     return
                 case Do(step):
+                    untouched = False
                     reconciled.transit = True
                     again = self._do(job, status, step, target, ledger, reconciled)
                     if again is None:
@@ -162,11 +173,15 @@ class Reconciler:
                     status = again
 
     def _conditions(
-        self, job: QueueJob, status: JobStatus, target: Block | None, ledger: Ledger
+        self,
+        job: QueueJob,
+        state: JobState,
+        intent: Intent | None,
+        status: JobStatus,
+        target: Block | None,
+        ledger: Ledger,
     ) -> Conditions:
         slurm = status.slurm
-        intent = self._queue.intents.unfinished_of(job.id)
-        state = self._queue.jobs.get(job.id).state  # steps of this very tick may have moved it
         part = our_part(state, intent, slurm.restarts)
         return Conditions(
             free=target is not None and ledger.fits(target),
