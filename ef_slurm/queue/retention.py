@@ -19,7 +19,7 @@ class Retention:
 
         Args:
             before: UTC epoch seconds. It is written into the file too, where a trigger holds
-                everybody to it: younger events cannot be deleted.
+                everybody to it: events of other jobs cannot be deleted.
             limit: about how many rows to delete. A job goes when its last event has gone.
 
         Returns:

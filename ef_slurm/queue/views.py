@@ -60,7 +60,8 @@ ORDER BY account
 # A share lasts until the next one, or until a state in which the job holds nothing.
 _SHARE_HISTORY = """
 WITH changes AS (
-    SELECT id, job_id, at, json_extract(data, '$.to') AS gpus, json_extract(data, '$.nodes') AS nodes
+    SELECT id, job_id, at, json_extract(data, '$.to') AS gpus,
+        json_extract(data, '$.nodes') AS nodes
     FROM events WHERE kind = 'share' AND job_id IS NOT NULL
     UNION ALL
     SELECT id, job_id, at, 0, '' FROM events

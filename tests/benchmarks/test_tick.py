@@ -4,8 +4,8 @@
 
 The whole scheduler on a queue on disk and the Slurm in memory. All active jobs run or wait to, and
 nothing new happens: what is left is what every tick pays. A tick comes every second; every second
-one writes everybody's progress, every fifth one asks Slurm. Ended jobs ended evenly over the last 30
-days, a third each as completed, rejected and cancelled, with 10 events and a script of 14.5 kB.
+one writes everybody's progress, every fifth one asks Slurm. Ended jobs ended evenly over the last
+30 days, a third each as completed, rejected and cancelled, with 10 events and a script of 14.5 kB.
 Times are CPU time of this process.
 """
 

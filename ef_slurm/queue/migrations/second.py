@@ -54,8 +54,8 @@ def _rename(database: Database) -> None:
 
 
 def _let_old_events_go(database: Database) -> None:
-    # Events stay append-only. What is older than the retention that is written here may be
-    # deleted, once the job that it is about has ended before that too.
+    # Events stay append-only. Those of a job that ended before the retention that is written here
+    # may be deleted, and those of no job that are older.
     database.execute(
         """
         CREATE TABLE retention (
@@ -69,10 +69,9 @@ def _let_old_events_go(database: Database) -> None:
     database.execute(
         """
         CREATE TRIGGER events_stay BEFORE DELETE ON events
-        WHEN NOT EXISTS (SELECT 1 FROM retention WHERE OLD.at < ended_before)
-            OR NOT (OLD.job_id IS NULL OR EXISTS (
-                SELECT 1 FROM jobs, retention
-                WHERE jobs.id = OLD.job_id AND jobs.ended_at < ended_before))
+        WHEN NOT EXISTS (
+            SELECT 1 FROM retention LEFT JOIN jobs ON jobs.id = OLD.job_id
+            WHERE CASE WHEN OLD.job_id IS NULL THEN OLD.at ELSE jobs.ended_at END < ended_before)
         BEGIN SELECT RAISE(ABORT, 'events are append-only'); END
         """
     )

@@ -7,6 +7,7 @@ import pytest
 from ef_slurm.model import (
     Event,
     EventKind,
+    Fault,
     IntentAction,
     IntentState,
     JobState,
@@ -15,6 +16,7 @@ from ef_slurm.model import (
     QueueJob,
     Reason,
     ReasonCode,
+    Settlement,
     Verdict,
     planner_id,
 )
@@ -38,7 +40,8 @@ def lived(queue: Queue, job: QueueJob, ended: float | None) -> QueueJob:
     intent = queue.intents.open(job.id, 0, IntentAction.RELEASE, {}, at=1011.0, why="start")
     queue.intents.advance(intent.id, IntentState.ABANDONED, at=1012.0)
     if ended is not None:
-        queue.promises.settle(job.id, PromiseOutcome.VOID, at=ended, why="cancelled")
+        cancelled = Settlement(PromiseOutcome.VOID, Fault.OWNER, "cancelled")
+        queue.promises.settle(job.id, cancelled, at=ended)
         queue.jobs.move(job.id, JobState.CANCELLED, at=ended, actor="user1", why="cancelled")
     return queue.jobs.get(job.id)
 
@@ -79,7 +82,7 @@ def test_a_piece_is_no_larger_than_was_said(queue: Queue, add: Add) -> None:
     for number in range(1, 6):
         job = lived(queue, add(number), 1500.0 + number)
         for _ in range(7):
-            note(queue, 1400.0, job.id)
+            note(queue, 2100.0, job.id)  # Slurm told later that it had ended
     total = sum(count(queue, table) for table in ("events", *TABLES))
     pieces: list[int] = []
     while not pieces or pieces[-1] >= 10:
