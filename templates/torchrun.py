@@ -3,7 +3,7 @@
 The exit code is that of the worker that failed first, without a traceback of torchrun's own. When
 the agent is killed, its workers die with it: Slurm waits for them before it ends the step, and a
 worker that nobody watches any more would keep GPU and port meanwhile. And it works with Debian's
-builds of torch: 2.6 has no libuv, which torchrun itself cannot be told; 1.13 with Python 3.11 does
+builds of torch: 2.6 has no libuv, which no option of torchrun says; 1.13 with Python 3.11 does
 not find its own default for "no redirection".
 """
 
@@ -61,7 +61,7 @@ def let_workers_die_with_the_agent() -> None:
 
     def in_worker() -> None:
         libc.prctl(set_parent_death_signal, signal.SIGKILL)
-        if os.getppid() != agent:  # it died before it could be told
+        if os.getppid() != agent:  # it died before this was set
             os._exit(128 + signal.SIGKILL)
 
     def popen(self: Any, args: tuple[str, ...], env: dict[str, str]) -> subprocess.Popen[bytes]:
