@@ -14,8 +14,10 @@ class Retention:
         self._database = database
 
     def prune(self, before: float, *, limit: int) -> int:
-        """Delete what ended before a moment: the oldest jobs with their scripts, promises and
-        events, and events of no job that are older. Without any, nothing is written.
+        """Delete some of what ended before a moment.
+
+        The oldest jobs go first, with their scripts, promises and events, and events of no job
+        that are older. Where there are none, nothing is written.
 
         Args:
             before: UTC epoch seconds. It is written into the file too, where a trigger holds

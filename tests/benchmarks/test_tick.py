@@ -118,6 +118,7 @@ class Ticks:
         return spent, self._reads / count
 
 
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("ended", ENDED)
 def test_what_a_tick_costs(tmp_path: Path, ended: int) -> None:
     path = tmp_path / "queue.sqlite"
