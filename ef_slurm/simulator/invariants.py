@@ -104,9 +104,9 @@ class Invariants:
         """A promised job's schedule ends in time, and all schedules together fit the cluster."""
         steps: list[tuple[float, int]] = []
         for job in jobs:
-            for segment in job.schedule:
-                steps.append((segment.start + _ROUNDING, segment.gpus))
-                steps.append((segment.end - _ROUNDING, -segment.gpus))
+            for reservation in job.schedule:
+                steps.append((reservation.start + _ROUNDING, reservation.gpus))
+                steps.append((reservation.end - _ROUNDING, -reservation.gpus))
             deadline = job.spec.deadline
             if job.schedule and job.promised_at is not None and deadline is not None:
                 end = job.schedule[-1].end
