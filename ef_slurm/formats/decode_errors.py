@@ -51,6 +51,14 @@ def explain(kind: Any, where: str, message: str, value: Any) -> DecodeError:
         message: of msgspec's error: what it missed and, at the end, at which place.
         value: the whole as parsed, or `UNKNOWN`.
     """
+    try:
+        return _explained(kind, where, message, value)
+    except (LookupError, TypeError):
+        # A key that reads as the end of msgspec's message leads to a place that there is not.
+        return DecodeError(where, message)
+
+
+def _explained(kind: Any, where: str, message: str, value: Any) -> DecodeError:
     found = _PLACE.fullmatch(message)
     missed = found[1] if found else message
     hint: Any = kind

@@ -122,6 +122,7 @@ NASTY = (
     *(b"1" + b"0" * 400, b"-1" + b"0" * 400, b"1" * 5000, b"1e-400", b"-0", b"1e18", b"1e19"),
     *(b"[" * 60_000, b'{"a":' * 60_000, b"[" * 900 + b"]" * 900, b'[{"x":' * 30_000),
     *(b'{"job":' * 60_000, b'{"jobs":[' * 30_000, b'{"x":' + b"[" * 60_000, b'{"x":NaN}'),
+    *(b'"x - at `$.y`"', b'"` - at `$[9].y"', b'{"a` - at `$.b": 1}', b'{"job": "x` - at `$.y"}'),
     *(b'\xef\xbb\xbf{}', '{"a":1}'.encode("utf-16"), b'{"now":1,"now":2}', b'{"\\ud800":1}'),
 )  # fmt: skip
 
@@ -199,6 +200,12 @@ def test_an_unknown_key_is_ignored_or_refused() -> None:
     with pytest.raises(DecodeError, match=r"valid ones are account, max_gpus, owner") as e:
         from_plain(Policy, plain, refuse_unknown=True)
     assert e.value.place == "limits[1].user"
+
+
+@pytest.mark.parametrize("key", ["a` - at `$.b", "a` - at `$.limits[9].x", "a` - at `$[1]", "`"])
+def test_a_key_that_reads_as_a_place_is_refused_too(key: str) -> None:
+    with pytest.raises(DecodeError, match="unknown"):
+        from_plain(Policy, {key: 1}, refuse_unknown=True)
 
 
 def test_a_missing_key_takes_its_default() -> None:
