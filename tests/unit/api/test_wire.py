@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ef_slurm.api.messages import (
@@ -337,6 +337,7 @@ def test_the_guard_forgets_only_what_is_refused_as_stale_anyway() -> None:
         ),
     )
 )
+@settings(deadline=None)
 def test_any_frame_is_a_request_or_refused(transport: Transport, data: bytes) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -88,7 +88,9 @@ REQUEST = JobRequest(
 
 # For each of many types; the larger ones take long to make up.
 FEW = settings(
-    max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None,
+    max_examples=20,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ef_slurm.formats.codec import DecodeError
@@ -36,6 +36,7 @@ COLUMNS: tuple[tuple[st.SearchStrategy[Any], Callable[[Any], Any], Callable[[Any
 
 @pytest.mark.parametrize(("kind", "dump", "load"), COLUMNS)
 @given(data=st.data())
+@settings(deadline=None)
 def test_a_column_comes_back_as_it_went(
     kind: st.SearchStrategy[Any],
     dump: Callable[[Any], Any],
