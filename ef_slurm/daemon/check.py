@@ -26,9 +26,12 @@ from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import Observation, SlurmConfiguration, SlurmPartition
 
 OLDEST = (22, 5, 0)
-SHORT_KILL_WAIT = 15.0
-SHORT_JOB_AGE = 60.0
-CLOCK_TOLERANCE = 2.0
+SHORT_KILL_WAIT_SECONDS = 15.0
+"""A KillWait below this may end a job before its checkpoint is written."""
+SHORT_JOB_AGE_SECONDS = 60.0
+"""With a MinJobAge below this an ended job may be purged before it is seen."""
+CLOCK_TOLERANCE_SECONDS = 2.0
+"""By how much Slurm's clock may be ahead of this host's."""
 
 
 class Level(enum.Enum):
@@ -99,7 +102,7 @@ def _settings(settings: SlurmConfiguration) -> Iterator[Finding]:
             "is 0: only jobs submitted with --requeue (ef-sbatch does) come back after a failure",
         )
     wait = f"{settings.kill_wait:g} s between TERM and KILL"
-    if settings.kill_wait < SHORT_KILL_WAIT:
+    if settings.kill_wait < SHORT_KILL_WAIT_SECONDS:
         yield Finding(
             Level.WARNING,
             "KillWait",
@@ -107,7 +110,7 @@ def _settings(settings: SlurmConfiguration) -> Iterator[Finding]:
         )
     else:
         yield Finding(Level.OK, "KillWait", wait)
-    if settings.min_job_age < SHORT_JOB_AGE:
+    if settings.min_job_age < SHORT_JOB_AGE_SECONDS:
         yield Finding(
             Level.WARNING,
             "MinJobAge",
@@ -191,7 +194,7 @@ def _clock(observation: Observation, now: float) -> Finding:
         (job.submit_time for job in observation.jobs.values() if job.submit_time is not None),
         default=None,
     )
-    if latest is not None and latest > now + CLOCK_TOLERANCE:
+    if latest is not None and latest > now + CLOCK_TOLERANCE_SECONDS:
         return Finding(
             Level.WARNING,
             "clock",

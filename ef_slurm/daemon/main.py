@@ -32,7 +32,7 @@ from ef_slurm.slurm.interface import Slurm
 QUEUE_POLL_SECONDS = 0.05
 """Seconds between looks for what another process wrote into the queue."""
 
-RETRY = 5.0
+RETRY_SECONDS = 5.0
 """Seconds before a queue that could not be written is tried again."""
 
 HEARTBEAT_SECONDS = 10.0
@@ -110,7 +110,7 @@ def _loop(scheduler: Scheduler, queue: Queue, calls: SchedulerCalls) -> None:
                     beat = time.monotonic()
             except QueueError as error:
                 _log.error("the queue: %s", error)
-                seconds = RETRY
+                seconds = RETRY_SECONDS
             # However much there is to do, half of the time is somebody else's.
             seconds = max(seconds, time.monotonic() - began)
             _rest(seconds, version, queue, calls, stopping)
@@ -133,7 +133,7 @@ def _rest(
                 return
     except QueueError as error:
         _log.error("the queue: %s", error)
-        time.sleep(min(seconds, RETRY))
+        time.sleep(min(seconds, RETRY_SECONDS))
 
 
 @contextlib.contextmanager

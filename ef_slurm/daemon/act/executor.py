@@ -255,14 +255,14 @@ class Executor:
 
     def _refused(self, job: QueueJob, intent: Intent, step: Step, message: str) -> Refusal:
         now = self._clock()
-        told = f"{intent.action.value} was not done: {message}"
-        _log.warning("job %d: %s", job.request.slurm_job_id, told)
+        why = f"{intent.action.value} was not done: {message}"
+        _log.warning("job %d: %s", job.request.slurm_job_id, why)
         with self._queue.transaction():
             if isinstance(step, Release):
-                self._not_started(job, now, told)
+                self._not_started(job, now, why)
             self._queue.intents.tried(intent.id, at=now, error=message)
-            self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=now, why=told)
-            self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, told, job.id))
+            self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=now, why=why)
+            self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id))
         return Refusal(step, message)
 
     def _not_started(self, job: QueueJob, now: float, why: str) -> None:
@@ -301,14 +301,15 @@ def _stop_signal(status: JobStatus) -> StopSignal | None:
         return None
 
 
-SHORTEST_RUN = 60.0
+MIN_RUN_SECONDS = 60.0
+"""The least time limit that a job is started with: Slurm knows whole minutes only."""
 
 
 def _time_left(job: QueueJob, now: float) -> float | None:
     """What is left of the owner's `--time`: it counts from the first start, Slurm's from each."""
     if job.request.max_time is None or job.first_started_at is None:
         return None
-    return max(SHORTEST_RUN, job.first_started_at + job.request.max_time - now)
+    return max(MIN_RUN_SECONDS, job.first_started_at + job.request.max_time - now)
 
 
 def _state_during(job: QueueJob, step: Step) -> JobState | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ef_slurm.contract import Phase, Progress
-from ef_slurm.daemon.observe.estimates import TOLERANCE, Estimates
+from ef_slurm.daemon.observe.estimates import RATE_TOLERANCE, Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.model import (
     ACTOR,
@@ -104,9 +104,9 @@ class Calibration:
         rate = self._rate(job.id, progress)
         if rate is None or not self._estimates.rates.learn(job.id, job.running.gpus, rate):
             return False
-        told = _told(job)
-        off = told is not None and abs(rate / told - 1) > TOLERANCE
-        versus = f" (its curve says {told:.3g})" if told is not None else ""
+        expected = _curve_rate(job)
+        off = expected is not None and abs(rate / expected - 1) > RATE_TOLERANCE
+        versus = f" (its curve says {expected:.3g})" if expected is not None else ""
         self._log(job, now, f"{rate:.3g} iterations/s{versus}", "rate", rate)
         return off
 
@@ -137,7 +137,7 @@ def _carried_out(pending: _Pending, status: JobStatus) -> ChangeKind:
     return pending.change
 
 
-def _told(job: QueueJob) -> float | None:
+def _curve_rate(job: QueueJob) -> float | None:
     if job.running is None:
         return None
     block = job.running.block

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from ef_slurm.model import ChangeKind, Overhead, ThroughputCurve, overhead_field
 
-MARGIN = 1.1
+SAFETY_FACTOR = 1.1
 """A promise counts on this many times what was measured."""
-KEPT_OF_JOB = 3
-KEPT_OF_ALL = 20
+SAMPLES_PER_JOB = 3
+"""The latest measurements of a job of which the worst counts."""
+SAMPLES_OF_ALL = 20
+"""The latest measurements of all jobs, for one that has none of its own."""
 QUANTILE = 0.8
+"""Of those of all jobs: what most changes do not exceed."""
 
 
 class Overheads:
@@ -24,9 +27,9 @@ class Overheads:
 
     def __init__(self) -> None:
         self._of_job: dict[tuple[int, str], deque[float]] = defaultdict(
-            lambda: deque(maxlen=KEPT_OF_JOB)
+            lambda: deque(maxlen=SAMPLES_PER_JOB)
         )
-        self._of_all: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT_OF_ALL))
+        self._of_all: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=SAMPLES_OF_ALL))
 
     def add(self, job_id: int, change: ChangeKind, seconds: float) -> None:
         """A change of a job took so long."""
@@ -37,23 +40,23 @@ class Overheads:
         self._of_job[job_id, overhead].append(seconds)
         self._of_all[overhead].append(seconds)
 
-    def estimate(self, job_id: int | None, told: Overhead) -> Overhead:
+    def estimate(self, job_id: int | None, submitted: Overhead) -> Overhead:
         """What the job's next change will cost.
 
         Its own worst lately, else what most jobs took, else what it was submitted with.
 
         Args:
             job_id: None for a job that is not in the queue.
-            told: what it was submitted with.
+            submitted: what it was submitted with.
         """
         return replace(
-            told,
-            start=self._seconds(job_id, "start", told.start),
-            reshape=self._seconds(job_id, "reshape", told.reshape),
-            shrink=self._seconds(job_id, "shrink", told.shrink),
+            submitted,
+            start=self._seconds(job_id, "start", submitted.start),
+            reshape=self._seconds(job_id, "reshape", submitted.reshape),
+            shrink=self._seconds(job_id, "shrink", submitted.shrink),
         )
 
-    def _seconds(self, job_id: int | None, overhead: str, told: float) -> float:
+    def _seconds(self, job_id: int | None, overhead: str, submitted: float) -> float:
         own = None if job_id is None else self._of_job.get((job_id, overhead))
         if own:
             return _with_margin(max(own))
@@ -61,15 +64,15 @@ class Overheads:
         if others:
             ranked = sorted(others)
             return _with_margin(ranked[int(QUANTILE * (len(ranked) - 1))])
-        return told
+        return submitted
 
 
 def _with_margin(seconds: float) -> float:
     """Whole seconds, so that plans do not change for a hair."""
-    return float(math.ceil(round(MARGIN * seconds, 6)))
+    return float(math.ceil(round(SAFETY_FACTOR * seconds, 6)))
 
 
-TOLERANCE = 0.05
+RATE_TOLERANCE = 0.05
 """A curve is left alone as long as a job trains within this fraction of it."""
 
 
@@ -83,18 +86,18 @@ def calibrated(curve: ThroughputCurve, measured: Mapping[int, float]) -> Through
     >>> calibrated(ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 30.0}), {2: 9.0}).points
     ((1, 5.0), (2, 9.0), (4, 15.0))
     """
-    told = dict(curve.points)
+    given = dict(curve.points)
     seen = {
         gpus: rate
         for gpus, rate in measured.items()
-        if gpus in told and abs(rate / told[gpus] - 1) > TOLERANCE
+        if gpus in given and abs(rate / given[gpus] - 1) > RATE_TOLERANCE
     }
     if not seen:
         return curve
     rates = {}
-    for gpus, rate in told.items():
-        nearest = min(measured.keys() & told.keys(), key=lambda size: _distance(size, gpus))
-        slower = min(1.0, measured[nearest] / told[nearest])
+    for gpus, rate in given.items():
+        nearest = min(measured.keys() & given.keys(), key=lambda size: _distance(size, gpus))
+        slower = min(1.0, measured[nearest] / given[nearest])
         rates[gpus] = seen.get(gpus, rate if gpus in measured else rate * slower)
     return ThroughputCurve.of(rates)
 
@@ -116,7 +119,7 @@ class Rates:
     def learn(self, job_id: int, gpus: int, rate: float) -> bool:
         """Take a measurement; whether it tells something new."""
         known = self._rates[job_id].get(gpus)
-        if known is not None and abs(rate / known - 1) <= TOLERANCE:
+        if known is not None and abs(rate / known - 1) <= RATE_TOLERANCE:
             return False
         self._rates[job_id][gpus] = rate
         return True

@@ -30,7 +30,7 @@ class JobReports:
     trouble: str = ""
 
 
-MOST_BYTES = 65536
+MAX_REPORT_BYTES = 65536
 """A report is a few hundred bytes; whatever is larger is none."""
 
 
@@ -58,8 +58,8 @@ def _refuse_traps(path: Path) -> None:
         found = path.stat()
     except FileNotFoundError:
         return
-    if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-        raise ContractError(f"{path}: not a file of at most {MOST_BYTES} bytes")
+    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_REPORT_BYTES:
+        raise ContractError(f"{path}: not a file of at most {MAX_REPORT_BYTES} bytes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ IN_PLAN = ACTIVE - {JobState.HELD}
 SILENCE_SECONDS = 60.0
 """Seconds for which a running job is taken to go on as it last reported."""
 
-LAST_SECOND = 1.0
+MIN_REMAINING_SECONDS = 1.0
 """A job that has trained to its end and has not left yet is taken to need this long."""
 
 
@@ -107,7 +107,7 @@ def remaining(job: QueueJob, status: JobStatus | None, now: float) -> float:
         if progress is not None and progress.phase is Phase.RUNNING:
             done += job.rate * min(max(0.0, now - job.progress_at), SILENCE_SECONDS)
     left = job.request.iterations - done
-    floor = LAST_SECOND * job.rate if job.rate else 1e-3
+    floor = MIN_REMAINING_SECONDS * job.rate if job.rate else 1e-3
     return left if left > 0 else floor
 
 

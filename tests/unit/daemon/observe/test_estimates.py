@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ef_slurm.daemon.observe.calibration import FIRST_WINDOW_SECONDS, Calibration
 from ef_slurm.daemon.observe.estimates import (
-    MARGIN,
-    TOLERANCE,
+    RATE_TOLERANCE,
+    SAFETY_FACTOR,
     Estimates,
     Overheads,
     Rates,
@@ -49,7 +49,7 @@ def test_a_jobs_own_worst_lately_is_never_underestimated(seconds: list[float]) -
     learned = Overheads()
     for one in seconds:
         learned.add(1, ChangeKind.RESTART, one)
-    assert learned.estimate(1, TOLD).reshape >= MARGIN * max(seconds[-3:]) - 1e-6
+    assert learned.estimate(1, TOLD).reshape >= SAFETY_FACTOR * max(seconds[-3:]) - 1e-6
 
 
 curves = st.dictionaries(st.sampled_from([1, 2, 4, 8]), st.floats(0.5, 100.0), min_size=1).map(
@@ -65,7 +65,7 @@ def test_a_calibrated_curve_promises_no_speed_that_was_not_seen(
     assert now.keys() == told.keys()
     for gpus, rate in now.items():
         if gpus in measured:
-            assert rate <= max(measured[gpus], told[gpus] * (1 + TOLERANCE))
+            assert rate <= max(measured[gpus], told[gpus] * (1 + RATE_TOLERANCE))
         else:
             assert rate <= told[gpus]
 
@@ -73,7 +73,7 @@ def test_a_calibrated_curve_promises_no_speed_that_was_not_seen(
 def test_noise_is_not_news() -> None:
     rates = Rates()
     assert rates.learn(1, 4, 100.0)
-    assert not rates.learn(1, 4, 100.0 * (1 + TOLERANCE / 2))
+    assert not rates.learn(1, 4, 100.0 * (1 + RATE_TOLERANCE / 2))
     assert rates.learn(1, 4, 80.0)
     rates.forget([1])
     assert not rates.of(1)
