@@ -37,6 +37,16 @@ def refuse_updates(world: World, above: int, message: str) -> list[tuple[float, 
     return asked
 
 
+def test_what_was_refused_is_left_alone_for_a_while(world: World) -> None:
+    assert BACKOFF_SECONDS == 15.0
+    asked = refuse_updates(world, 0, "Unspecified error")
+    world.submit(2000, deadline=3000.0)
+    world.run(100)
+    tried = [at for at, _ in asked]
+    assert 5 <= len(tried) <= 7
+    assert all(later - earlier >= 15.0 for earlier, later in pairwise(tried))
+
+
 def test_a_limit_that_refuses_a_shape_halves_the_job_until_it_fits(world: World) -> None:
     asked = refuse_updates(world, 4, "Job violates accounting/QOS policy (QOSMaxGRESPerUser)")
     job = world.submit(2000, deadline=3000.0)
@@ -62,13 +72,3 @@ def test_a_refusal_that_names_no_limit_closes_no_size(world: World) -> None:
     world.run(60)
     assert {gpus for _, gpus in asked} == {16}
     assert "Unspecified error" in world.row(job).note
-
-
-def test_what_was_refused_is_left_alone_for_a_while(world: World) -> None:
-    assert BACKOFF_SECONDS == 15.0
-    asked = refuse_updates(world, 0, "Unspecified error")
-    world.submit(2000, deadline=3000.0)
-    world.run(100)
-    tried = [at for at, _ in asked]
-    assert 5 <= len(tried) <= 7
-    assert all(later - earlier >= 15.0 for earlier, later in pairwise(tried))
