@@ -12,7 +12,15 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ef_slurm.model import FINAL, IfInfeasible, JobState, QueueJob
+from ef_slurm.model import (
+    FINAL,
+    Fault,
+    IfInfeasible,
+    JobState,
+    PromiseOutcome,
+    QueueJob,
+    is_in_time,
+)
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.unit.daemon.world import World
 
@@ -30,6 +38,8 @@ HAPPENINGS = (
     "cancel",
     "requeue",
     "hold",
+    "operator holds",
+    "Slurm holds",
     "release",
     "script dies",
     "drain",
@@ -41,6 +51,12 @@ HAPPENINGS = (
     "lost answers",
     "restart",
 )
+
+HOLDS = {
+    "hold": HoldKind.USER,
+    "operator holds": HoldKind.ADMIN,
+    "Slurm holds": HoldKind.SLURM,
+}
 
 lives = st.lists(
     st.tuples(st.sampled_from(HAPPENINGS), st.integers(0, 7), st.floats(0.0, 90.0)),
@@ -98,10 +114,10 @@ class Life:
             world.cluster.cancel(slurm, now)
         elif what == "requeue" and slurm.state is JobBaseState.RUNNING:
             world.cluster.requeue(slurm, now)
-        elif what == "hold" and slurm.state is JobBaseState.RUNNING:
+        elif what in HOLDS and slurm.state is JobBaseState.RUNNING:
             world.cluster.requeue(slurm, now)
-            slurm.hold = HoldKind.USER
-        elif what == "release" and slurm.hold is HoldKind.USER:
+            slurm.hold = HOLDS[what]
+        elif what == "release" and slurm.hold in (HoldKind.USER, HoldKind.ADMIN):
             slurm.hold = HoldKind.NONE
         elif what == "script dies" and slurm.state is JobBaseState.RUNNING:
             world.cluster.finish(slurm.job_id, now, exit_code=1)
@@ -149,10 +165,30 @@ def test_every_life_ends(story: list[tuple[str, int, float]]) -> None:
         for job in life.jobs:
             assert world.state(job) in FINAL
             assert world.state(job) is not JobState.LOST
+            check_promise(world, job)
         assert not world.queue.intents.unfinished()
         for other in life.others:
             assert world.cluster.jobs[other].restarts <= story_kills(story)
         world.queue.close()
+
+
+def check_promise(world: World, job: QueueJob) -> None:
+    """It has ended, in a way that agrees with when the job did, and with whose fault that was."""
+    row, promise = world.row(job), world.queue.promises.of(job.id)
+    if promise is None:
+        return
+    outcome, fault = promise.outcome, promise.fault
+    assert outcome is not PromiseOutcome.OPEN
+    assert (fault is None) is (outcome is PromiseOutcome.KEPT)
+    if outcome is PromiseOutcome.VOID:
+        assert fault in (Fault.OWNER, Fault.JOB)
+        assert promise.settled_at is not None
+    elif row.state is JobState.COMPLETED:
+        assert row.ended_at is not None
+        in_time = is_in_time(row.ended_at, promise.deadline)
+        assert in_time is (outcome is PromiseOutcome.KEPT)
+    else:
+        assert outcome is PromiseOutcome.BROKEN
 
 
 def story_kills(story: list[tuple[str, int, float]]) -> int:
