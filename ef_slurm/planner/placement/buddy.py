@@ -5,12 +5,12 @@ multiple of 2^k. Nodes that may not be used are holes. Inside a node only the nu
 because Slurm picks the indices: `Block.first_gpu` keeps the books, and may change for a job that
 stays where it is.
 
-**Fit theorem.** Let room(s) be the GPUs in aligned blocks of at least s GPUs. A multiset of
-powers of two can be placed if and only if, for every size s, its members of size s or more sum to
-at most room(s). Only if: such members occupy disjoint blocks of that kind. If: place the largest
-first; every block cut so far was of the present size or more, so it left a multiple of that size,
-and as long as the sum stays below room(s) an uncut piece of size s remains. Without holes, on
-2^k nodes, room(s) is the whole cluster for every s: whatever sums to no more than the GPUs fits.
+**Fit theorem.** Let F(s) be the GPUs in aligned free blocks of at least s GPUs (`FreeBlockCounts`).
+A multiset of powers of two can be placed if and only if, for every size s, its members of size s or
+more sum to at most F(s). Only if: such members occupy disjoint blocks of that kind. If: place the
+largest first; every block cut so far was of the present size or more, so it left a multiple of that
+size, and as long as the sum stays below F(s) an uncut piece of size s remains. Without holes, on
+2^k nodes, F(s) is the whole cluster for every s: whatever sums to no more than the GPUs fits.
 
 The choices, in this order: running jobs stay; a new job takes the smallest free block that holds
 it, and among equals the one in the most crowded neighbourhood, so that large blocks survive; jobs
@@ -32,15 +32,14 @@ has no two free nodes n1 n2 or n3 n4, so `b`, the cheapest to move, moves:
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ef_slurm.model import Block, ModelError, NodeGroup, is_power_of_two, same_place
-from ef_slurm.planner.placement.free_blocks import FreeBlockCounts, count_free_blocks
+from ef_slurm.model import Block, ModelError, NodeGroup, same_place
+from ef_slurm.planner.placement.free_blocks import count_free_blocks
 from ef_slurm.planner.placement.migration import victims
 from ef_slurm.planner.placement.occupancy import Occupancy, Request, Tenant
 
@@ -56,34 +55,6 @@ class Placement:
     blocks: Mapping[str, Block]
     migrated: tuple[str, ...]
     unplaced: tuple[str, ...]
-
-
-def room(group: NodeGroup, at: float, pinned: Iterable[Block] = ()) -> FreeBlockCounts:
-    """What a group has room for at a time, apart from blocks that may not be moved.
-
-    >>> from ef_slurm.model import Cluster
-    >>> room(Cluster.uniform(nodes=3, gpus_per_node=2).groups[0], 0.0).by_size
-    (6, 6, 4)
-    """
-    occupancy = Occupancy(group, at)
-    occupancy.keep_in_place(
-        [Tenant(f"pinned {n}", block, math.inf) for n, block in enumerate(pinned)]
-    )
-    return count_free_blocks(np.array(occupancy.free), group.gpus_per_node)
-
-
-def shrunk(block: Block, gpus: int) -> Block:
-    """The part of a block that an in-place shrink to `gpus` leaves: its head.
-
-    Slurm cannot take the first node, where the batch script runs, from a job.
-
-    >>> shrunk(Block("gpu", ("n1", "n2"), 4), 4).nodes
-    ('n1',)
-    """
-    if not is_power_of_two(gpus) or gpus > block.gpus:
-        raise ModelError("GPUs to shrink to", gpus, f"a power of two up to {block.gpus}")
-    nodes = max(1, gpus // block.gpus_per_node)
-    return Block(block.gpu_type, block.nodes[:nodes], gpus // nodes, block.first_gpu)
 
 
 def place(
@@ -106,6 +77,7 @@ def place(
         raise ModelError("job", ids.most_common(1)[0][0], "placed once: it comes twice")
     occupancy = Occupancy(group, now)
     displaced = occupancy.keep_in_place(present)
+    # Who cannot stay is served before any newcomer, and may move others as a newcomer may.
     musts = [Request(tenant.job_id, tenant.block.gpus) for tenant in displaced]
     musts += [request for request in requests if request.must]
     accepted, moved = _accept_requests(occupancy, musts)
@@ -113,14 +85,10 @@ def place(
         tenant = occupancy.remove(job_id)
         accepted.append(Request(job_id, tenant.block.gpus))
     occupancy.allot(accepted)
+    # The rest takes what is left over, as far as it goes.
     others = [request for request in requests if not request.must]
-    sizes = [request.gpus for request in others]
-    occupancy.allot(
-        [
-            others[n]
-            for n in count_free_blocks(np.array(occupancy.free), occupancy.gpus).accept(sizes)
-        ]
-    )
+    left = count_free_blocks(np.array(occupancy.free), occupancy.gpus)
+    occupancy.allot([others[n] for n in left.accept([request.gpus for request in others])])
     blocks = occupancy.blocks()
     return Placement(
         blocks=blocks,
@@ -141,6 +109,8 @@ def _accept_requests(
     sizes = [request.gpus for request in musts]
     if count_free_blocks(free, occupancy.gpus).fits(sizes):
         return musts, ()
+    # What would be free if everybody who may be moved had left: who is moved needs a block too, so
+    # those come first, and then as many newcomers as still fit.
     candidates = occupancy.candidates()
     cleared = free.copy()
     for job in candidates:

@@ -78,23 +78,33 @@ def usable_gpus(node: Node, gpus_per_node: int, at: float) -> int:
 
 
 def aligned_free(free: Counts, gpus_per_node: int, size: int) -> Counts:
-    """First nodes of the aligned free blocks of `size` GPUs; a node once per block inside it."""
+    """First nodes of the aligned free blocks of `size` GPUs; a node once per block inside it.
+
+    Args:
+        free: free GPUs per node, shape (nodes,).
+        gpus_per_node: GPUs of a healthy node.
+        size: a power of two.
+
+    Returns:
+        Node indices in the site's order, shape (blocks,).
+    """
     if size < gpus_per_node:
+        # Inside a node any GPUs do: only their number counts.
         return np.repeat(np.arange(free.size), free // size)
     nodes = size // gpus_per_node
-    whole = free.size // nodes * nodes
+    whole = free.size // nodes * nodes  # nodes at the end make no aligned block
     full = (free[:whole].reshape(-1, nodes) == gpus_per_node).all(axis=1)
     return np.flatnonzero(full) * nodes
 
 
 def count_free_blocks(free: Counts, gpus_per_node: int) -> FreeBlockCounts:
-    """What the free GPUs have room for."""
-    rooms = []
+    """The GPUs in free blocks of every size; `free` has free GPUs per node, shape (nodes,)."""
+    by_size = []
     size = 1
     while size <= gpus_per_node * free.size:
-        rooms.append(size * aligned_free(free, gpus_per_node, size).size)
+        by_size.append(size * aligned_free(free, gpus_per_node, size).size)
         size *= 2
-    return FreeBlockCounts(tuple(rooms))
+    return FreeBlockCounts(tuple(by_size))
 
 
 def ranked(free: Counts, gpus_per_node: int, size: int) -> Counts:
@@ -102,6 +112,14 @@ def ranked(free: Counts, gpus_per_node: int, size: int) -> Counts:
 
     Best is the block cut from the smallest free block; among equals the most crowded neighbourhood,
     then the site's order. A node comes once for every block inside it.
+
+    Args:
+        free: free GPUs per node, shape (nodes,).
+        gpus_per_node: GPUs of a healthy node.
+        size: a power of two.
+
+    Returns:
+        Node indices, shape (blocks,).
     """
     whole, crowd = _whole_and_crowd(free, gpus_per_node)
     if size >= gpus_per_node:
@@ -109,6 +127,8 @@ def ranked(free: Counts, gpus_per_node: int, size: int) -> Counts:
         pieces = whole[nodes]
         times = np.ones_like(nodes)
     else:
+        # Nodes that are free as a whole, and then, for each power of two between the size and the
+        # node, those whose free GPUs hold a piece of it: the binary digits of their number.
         found = [np.flatnonzero(whole)]
         cut = [whole[found[0]]]
         piece = size
@@ -126,12 +146,12 @@ def ranked(free: Counts, gpus_per_node: int, size: int) -> Counts:
 def _whole_and_crowd(free: Counts, gpus_per_node: int) -> tuple[Counts, NDArray[np.float64]]:
     """Per node: GPUs of the largest free block around it, and how free its surroundings are.
 
-    The first is 0 for a node that is not entirely free.
+    Both of shape (nodes,); the first is 0 for a node that is not entirely free.
     """
     whole = np.where(free == gpus_per_node, free, 0)
     crowd = free / gpus_per_node
     span, weight = 2, NEIGHBOURHOOD_WEIGHT
-    padded = free
+    padded = free  # sums over spans of nodes: half as many values at every round
     while span < 2 * free.size:
         padded = np.append(padded, 0) if padded.size % 2 else padded
         padded = padded.reshape(-1, 2).sum(axis=1)

@@ -90,10 +90,11 @@ def cheapest_set(jobs: Sequence[Candidate], gpus: int) -> tuple[Candidate, ...] 
     >>> [job.job_id for job in cheapest_set(jobs, 2)]
     ['b', 'c']
     """
+    # A knapsack: GPUs given up so far (capped at what is wanted) → the cheapest way to them.
     best: dict[int, tuple[Rank, tuple[Candidate, ...]]] = {0: (NOTHING, ())}
     for job in jobs:
-        for held, (rank, chosen) in list(best.items()):
-            total = min(gpus, held + job.gpus)
+        for given_up, (rank, chosen) in list(best.items()):
+            total = min(gpus, given_up + job.gpus)
             candidate = (_add(rank, _rank((job,))), (*chosen, job))
             if total not in best or candidate[0] < best[total][0]:
                 best[total] = candidate
@@ -130,40 +131,45 @@ class _Search:
     def _branches(self, state: _State) -> list[tuple[_State, tuple[_Emptying, ...]]]:
         """What may come next, the most promising last."""
         wanted = state.demand.get(state.size, 0) - state.emptied
+        # Free blocks of this size, less those that larger requests are going to cut from.
         blocks = aligned_free(state.free, self.gpus_per_node, state.size).size
         lacking = wanted - (blocks - state.used // state.size)
-        if lacking <= 0:
+        if lacking <= 0:  # this size is settled: on to the next smaller one
             used = state.used + wanted * state.size
             return [(replace(state, size=state.size // 2, used=used, emptied=0), ())]
         found = self._emptyings(state)
+        # Many at once: a choice among each of them would never end. Half of them greedily, then on.
         if lacking > BRANCHES:
             at_once = tuple(found[: lacking // 2])
             return [(state, at_once)] if at_once else []
+        # Of blocks that hold the same sizes at the same costs, one stands for all.
         different = {emptying.likeness: emptying for emptying in reversed(found)}
         chosen = sorted(different.values(), key=_order)[:BRANCHES]
         return [(state, (emptying,)) for emptying in reversed(chosen)]
 
     def _emptyings(self, state: _State) -> list[_Emptying]:
+        """The blocks of the present size that can be emptied, the cheapest first."""
         smaller: dict[int, list[Candidate]] = {}
         nodes = max(1, state.size // self.gpus_per_node)
-        room = state.free.copy()
+        cleared = state.free.copy()  # free GPUs per node if all smaller jobs were gone
         for job in state.staying:
             if job.gpus < state.size:
                 smaller.setdefault(job.node // nodes, []).append(job)
                 span = max(1, job.gpus // self.gpus_per_node)
-                room[job.node : job.node + span] += min(job.gpus, self.gpus_per_node)
+                cleared[job.node : job.node + span] += min(job.gpus, self.gpus_per_node)
         found = []
         for block, jobs in smaller.items():
             node = block * nodes
             if state.size < self.gpus_per_node:
+                # Inside a node some of its jobs may be enough, added to what is free already.
                 spare = int(state.free[node]) % state.size
                 moved = self._cheapest(tuple(jobs), state.size - spare)
-            elif (room[node : node + nodes] == self.gpus_per_node).all() and (
-                node + nodes <= room.size
+            elif (cleared[node : node + nodes] == self.gpus_per_node).all() and (
+                node + nodes <= cleared.size
             ):
                 moved = tuple(jobs)
             else:
-                moved = None
+                moved = None  # somebody on it stays, or a node of it may not be used
             if moved is not None:
                 found.append(_Emptying(_rank(moved), node, moved))
         return sorted(found, key=_order)
@@ -206,7 +212,7 @@ def victims(
     Args:
         free: free GPUs per node, in the site's node order.
         gpus_per_node: GPUs of a healthy node.
-        movables: the jobs that may be moved, each in an aligned block.
+        candidates: the jobs that may be moved, each in an aligned block.
         demand: {GPUs: number of blocks wanted}.
 
     Returns:

@@ -84,13 +84,14 @@ class Occupancy:
             if block.gpu_type != self.group.gpu_type:
                 raise ModelError("block GPU type", block.gpu_type, self.group.gpu_type)
             nodes = tuple(self.index.get(name, -1) for name in block.nodes)
-            if min(nodes) < 0:
+            if min(nodes) < 0:  # a node of it has left the group
                 displaced.append(tenant)
                 continue
             placed[tenant.job_id] = (tenant, nodes)
             for node in nodes:
                 holder = Candidate(tenant.job_id, node, block.gpus_per_node, tenant.move_cost)
                 sharing.setdefault(node, []).append(holder)
+        # Outages may leave a node fewer GPUs than its jobs hold: the cheapest ones go.
         gone: set[str] = set()
         for node, holders in sharing.items():
             over = sum(holder.gpus for holder in holders) - self.free[node]
@@ -101,31 +102,31 @@ class Occupancy:
                 displaced.append(tenant)
             else:
                 block = tenant.block
-                held = PlacedJob(nodes, block.gpus_per_node, block, tenant.move_cost)
-                self.placed[job_id] = held
+                job = PlacedJob(nodes, block.gpus_per_node, block, tenant.move_cost)
+                self.placed[job_id] = job
                 for node in nodes:
-                    self.free[node] -= held.gpus
+                    self.free[node] -= job.gpus
         return displaced
 
     def remove(self, job_id: str) -> PlacedJob:
         """Take a job out."""
-        held = self.placed.pop(job_id)
-        for node in held.nodes:
-            self.free[node] += held.gpus
-        return held
+        job = self.placed.pop(job_id)
+        for node in job.nodes:
+            self.free[node] += job.gpus
+        return job
 
     def candidates(self) -> list[Candidate]:
         """The jobs that may be moved. One in a block that is not aligned counts as fixed."""
         found = []
-        for job_id, held in self.placed.items():
-            first, count = held.nodes[0], len(held.nodes)
+        for job_id, job in self.placed.items():
+            first, count = job.nodes[0], len(job.nodes)
             aligned = count == 1 or (
                 first % count == 0
-                and held.gpus == self.gpus
-                and held.nodes == tuple(range(first, first + count))
+                and job.gpus == self.gpus
+                and job.nodes == tuple(range(first, first + count))
             )
-            if aligned and math.isfinite(held.move_cost):
-                found.append(Candidate(job_id, first, held.gpus * count, held.move_cost))
+            if aligned and math.isfinite(job.move_cost):
+                found.append(Candidate(job_id, first, job.gpus * count, job.move_cost))
         return found
 
     def allot(self, requests: Sequence[Request]) -> None:
@@ -149,8 +150,9 @@ class Occupancy:
         self, batch: list[Request], best: Counts, count: int
     ) -> tuple[list[Request], list[int]]:
         """Requests and their first nodes: the best ranked whose outage comes after the stay."""
-        if not np.isfinite(self.outage_from).any():
+        if not np.isfinite(self.outage_from).any():  # no outage ahead: as they are ranked
             return batch, best[: len(batch)].tolist()
+        # Ranked places by when their outage comes; the best of each at the end of its list.
         queues: dict[float, list[int]] = {}
         for position in range(best.size - 1, -1, -1):
             node = int(best[position])
@@ -159,6 +161,7 @@ class Occupancy:
         chosen = []
         order = sorted(batch, key=lambda request: request.until)
         for request in order:
+            # Who leaves first chooses first: it can do with the places that others cannot use.
             lasting = [outage for outage in queues if outage >= request.until]
             outage = min(lasting, key=lambda outage: queues[outage][-1]) if lasting else max(queues)
             chosen.append(int(best[queues[outage].pop()]))
@@ -168,11 +171,11 @@ class Occupancy:
 
     def blocks(self) -> dict[str, Block]:
         """Every job's block, with offsets inside shared nodes that do not overlap."""
-        blocks = {job_id: held.block for job_id, held in self.placed.items()}
+        blocks = {job_id: job.block for job_id, job in self.placed.items()}
         sharing: dict[int, list[str]] = {}
-        for job_id, held in self.placed.items():
-            if held.gpus < self.gpus and len(held.nodes) == 1:
-                sharing.setdefault(held.nodes[0], []).append(job_id)
+        for job_id, job in self.placed.items():
+            if job.gpus < self.gpus and len(job.nodes) == 1:
+                sharing.setdefault(job.nodes[0], []).append(job_id)
         for job_ids in sharing.values():
             for job_id, offset in self._offsets(job_ids).items():
                 block = blocks[job_id]
@@ -186,9 +189,9 @@ class Occupancy:
         kept: dict[str, int] = {}
         new = []
         for job_id in job_ids:
-            held = self.placed[job_id]
-            span = range(held.block.first_gpu, held.block.first_gpu + held.gpus)
-            if held.new or span.stop > self.gpus or not taken.isdisjoint(span):
+            job = self.placed[job_id]
+            span = range(job.block.first_gpu, job.block.first_gpu + job.gpus)
+            if job.new or span.stop > self.gpus or not taken.isdisjoint(span):
                 new.append(job_id)
             else:
                 kept[job_id] = span.start
@@ -197,13 +200,14 @@ class Occupancy:
             gpus = self.placed[job_id].gpus
             offsets = range(0, self.gpus, gpus)
             free = [at for at in offsets if taken.isdisjoint(range(at, at + gpus))]
-            if not free:
+            if not free:  # those that kept their place leave no aligned gap
                 return self._packed(job_ids)
             kept[job_id] = free[0]
             taken.update(range(free[0], free[0] + gpus))
         return kept
 
     def _packed(self, job_ids: list[str]) -> dict[str, int]:
+        """First GPUs with everybody packed anew, the largest first: then each one is aligned."""
         offset = 0
         packed = {}
         for job_id in sorted(job_ids, key=lambda job_id: (-self.placed[job_id].gpus, job_id)):

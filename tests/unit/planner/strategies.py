@@ -113,7 +113,7 @@ def policies(draw: st.DrawFn) -> Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class JobDraft:
     """A job before it has an arrival time; its deadline counts from the submission."""
 
     seconds_alone: float  # at the slowest size
@@ -149,13 +149,13 @@ DEADLINE_HEAVY = (JobKind.DEADLINE,) * 4 + (JobKind.SOFT_DEADLINE, JobKind.BEST_
 
 
 @st.composite
-def wishes(draw: st.DrawFn, types: tuple[str, ...] = (GPU,)) -> Wish:
+def drafts(draw: st.DrawFn, types: tuple[str, ...] = (GPU,)) -> JobDraft:
     """From hopeless to lax, on one type or on several."""
     wanted = [name for name in types if draw(st.integers(0, 3))] or [types[0]]
     seconds = float(draw(st.integers(1, 2000)))
     tightness = draw(st.sampled_from([0.15, 0.4, 0.7, 1.0, 1.3, 2.0, 4.0]))
     overhead = draw(overheads())
-    return Wish(
+    return JobDraft(
         seconds_alone=seconds,
         seconds_allowed=max(1.0, round(seconds * tightness + overhead.start)),
         curves=tuple((name, draw(curves())) for name in wanted),
@@ -182,6 +182,6 @@ def lives(
     world = World(cluster, policy or draw(policies()))
     types = tuple(group.gpu_type for group in cluster.groups)
     for number in range(draw(st.integers(max_jobs // 2, max_jobs))):
-        world.submit(draw(wishes(types)).submitted_at(world.now, f"j{number}"))
+        world.submit(draw(drafts(types)).submitted_at(world.now, f"j{number}"))
         world.advance(world.now + draw(st.sampled_from([0.0, 0.0, 0.0, 13.0, 111.1, 700.0])))
     return world

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from ef_slurm.model import IfInfeasible, Job, JobKind, Outcome, Overhead, Plan, Verdict
 from ef_slurm.planner.plan import plan
-from tests.unit.planner.strategies import Wish, clusters, lives, policies, wishes
+from tests.unit.planner.strategies import JobDraft, clusters, drafts, lives, policies
 from tests.unit.planner.world import World
 
 
-def newcomer(wish: Wish, now: float) -> Job:
+def newcomer(draft: JobDraft, now: float) -> Job:
     """A deadline job that takes no for an answer."""
-    kind = JobKind.DEADLINE if wish.kind is JobKind.BEST_EFFORT else wish.kind
-    wish = replace(wish, kind=kind, if_infeasible=IfInfeasible.REJECT)
-    return wish.submitted_at(now, "new")
+    kind = JobKind.DEADLINE if draft.kind is JobKind.BEST_EFFORT else draft.kind
+    draft = replace(draft, kind=kind, if_infeasible=IfInfeasible.REJECT)
+    return draft.submitted_at(now, "new")
 
 
 def verdict_on(job: Job, world: World) -> Verdict:
@@ -28,9 +28,9 @@ def verdict_on(job: Job, world: World) -> Verdict:
     return twin.verdicts[job.id]
 
 
-@given(world=lives(max_types=2), wish=wishes())
-def test_a_no_is_not_taken_back_at_the_same_instant(world: World, wish: Wish) -> None:
-    job = newcomer(wish, world.now)
+@given(world=lives(max_types=2), draft=drafts())
+def test_a_no_is_not_taken_back_at_the_same_instant(world: World, draft: JobDraft) -> None:
+    job = newcomer(draft, world.now)
     world.submit(job)
     first = world.verdicts["new"]
     event(first.outcome.value)
@@ -40,10 +40,10 @@ def test_a_no_is_not_taken_back_at_the_same_instant(world: World, wish: Wish) ->
             assert world.verdicts[attempt].outcome is Outcome.REJECTED
 
 
-@given(world=lives(max_types=2), wish=wishes())
-def test_the_waitlist_is_judged_like_a_newcomer(world: World, wish: Wish) -> None:
+@given(world=lives(max_types=2), draft=drafts())
+def test_the_waitlist_is_judged_like_a_newcomer(world: World, draft: JobDraft) -> None:
     """Who waits is not admitted at the instant at which it was told to wait."""
-    job = replace(newcomer(wish, world.now), if_infeasible=IfInfeasible.WAIT)
+    job = replace(newcomer(draft, world.now), if_infeasible=IfInfeasible.WAIT)
     world.submit(job)
     event(world.verdicts["new"].outcome.value)
     if world.verdicts["new"].outcome is Outcome.WAITLISTED:
@@ -51,9 +51,9 @@ def test_the_waitlist_is_judged_like_a_newcomer(world: World, wish: Wish) -> Non
         assert world.verdicts["new"].outcome is Outcome.WAITLISTED
 
 
-@given(world=lives(), wish=wishes())
-def test_the_counter_offer_is_honest(world: World, wish: Wish) -> None:
-    job = newcomer(wish, world.now)
+@given(world=lives(), draft=drafts())
+def test_the_counter_offer_is_honest(world: World, draft: JobDraft) -> None:
+    job = newcomer(draft, world.now)
     assert job.deadline is not None
     before = world.copy()
     world.submit(job)
@@ -75,9 +75,9 @@ def test_the_counter_offer_is_honest(world: World, wish: Wish) -> None:
             assert refused.outcome is Outcome.REJECTED
 
 
-@given(world=lives(policy=None), wish=wishes())
-def test_without_offers_the_verdict_is_the_same(world: World, wish: Wish) -> None:
-    job = newcomer(wish, world.now)
+@given(world=lives(policy=None), draft=drafts())
+def test_without_offers_the_verdict_is_the_same(world: World, draft: JobDraft) -> None:
+    job = newcomer(draft, world.now)
     told = verdict_on(job, world)
     silent = world.copy()
     silent.policy = replace(world.policy, offers=False)
@@ -86,15 +86,15 @@ def test_without_offers_the_verdict_is_the_same(world: World, wish: Wish) -> Non
     assert (answer.outcome, answer.share, answer.finish) == (told.outcome, told.share, told.finish)
 
 
-@given(cluster=clusters(), policy=policies(), wanted=st.lists(wishes(), min_size=2, max_size=5))
-def test_together_is_one_by_one(cluster: object, policy: object, wanted: list[Wish]) -> None:
+@given(cluster=clusters(), policy=policies(), wanted=st.lists(drafts(), min_size=2, max_size=5))
+def test_together_is_one_by_one(cluster: object, policy: object, wanted: list[JobDraft]) -> None:
     """Jobs that arrive at one instant get the verdicts that they would get one after another.
 
     Without overheads: with them, the first job has started, and paid, before the second asks.
     """
     jobs = [
-        replace(wish, overhead=Overhead()).submitted_at(0.0, f"j{number}")
-        for number, wish in enumerate(wanted)
+        replace(draft, overhead=Overhead()).submitted_at(0.0, f"j{number}")
+        for number, draft in enumerate(wanted)
     ]
     replan_jointly = World(cluster, policy)  # type: ignore[arg-type]
     replan_jointly.submit(*jobs)
@@ -117,11 +117,11 @@ def _answers(world: World, seed: int) -> list[Plan]:
 
 @given(
     world=lives(max_types=2),
-    wanted=st.lists(wishes(), max_size=3),
+    wanted=st.lists(drafts(), max_size=3),
     seed=st.integers(0, 99),
 )
-def test_same_input_same_plan_in_any_order(world: World, wanted: list[Wish], seed: int) -> None:
-    for number, wish in enumerate(wanted):
-        world.jobs[f"n{number}"] = wish.submitted_at(world.now, f"n{number}")
+def test_same_input_same_plan_in_any_order(world: World, wanted: list[JobDraft], seed: int) -> None:
+    for number, draft in enumerate(wanted):
+        world.jobs[f"n{number}"] = draft.submitted_at(world.now, f"n{number}")
     first, *others = _answers(world, seed)
     assert all(other == first for other in others)

@@ -8,14 +8,14 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from ef_slurm.model import Block, Decision, Job, Limit, PromiseState, ReasonCode, change_kind
-from tests.unit.planner.strategies import Wish, lives, wishes
+from tests.unit.planner.strategies import JobDraft, drafts, lives
 from tests.unit.planner.world import World, check_plan
 
 TYPES = ("gpu", "other")
 
 
-@given(world=lives(max_types=2), wanted=st.lists(wishes(), max_size=4), most=st.integers(1, 12))
-def test_every_plan_can_be_carried_out(world: World, wanted: list[Wish], most: int) -> None:
+@given(world=lives(max_types=2), wanted=st.lists(drafts(), max_size=4), most=st.integers(1, 12))
+def test_every_plan_can_be_carried_out(world: World, wanted: list[JobDraft], most: int) -> None:
     """With limits, which jobs that run already may pass: such jobs have to give GPUs back."""
     world.policy = replace(world.policy, limits=(Limit(most, owner="ann"), Limit(2 * most)))
     world.foreseen = False  # a new limit is less capacity
@@ -24,10 +24,10 @@ def test_every_plan_can_be_carried_out(world: World, wanted: list[Wish], most: i
         world.advance(min(world.next_change, world.now + 500.0))
 
 
-@given(world=lives(max_types=2), wanted=st.lists(wishes(), max_size=3))
-def test_reasons_say_what_happened(world: World, wanted: list[Wish]) -> None:
-    for number, wish in enumerate(wanted):
-        world.jobs[f"n{number}"] = wish.submitted_at(world.now, f"n{number}")
+@given(world=lives(max_types=2), wanted=st.lists(drafts(), max_size=3))
+def test_reasons_say_what_happened(world: World, wanted: list[JobDraft]) -> None:
+    for number, draft in enumerate(wanted):
+        world.jobs[f"n{number}"] = draft.submitted_at(world.now, f"n{number}")
     answer = world.look()
     check_plan(answer, world.jobs, world.cluster, world.policy)
     for decision in answer.decisions:

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from ef_slurm.model import Cluster, Limit, NodeGroup, Policy
-from tests.unit.planner.strategies import Wish, clusters, policies, wishes
+from tests.unit.planner.strategies import JobDraft, clusters, drafts, policies
 from tests.unit.planner.world import World
 
 
@@ -34,19 +34,19 @@ class PromisesHold(RuleBasedStateMachine):
             policy = with_limit(policy, limit)
         self.world = World(cluster, policy)
 
-    def _submit(self, *wanted: Wish) -> None:
+    def _submit(self, *wanted: JobDraft) -> None:
         jobs = []
-        for wish in wanted:
+        for draft in wanted:
             self.count += 1
-            jobs.append(wish.submitted_at(self.world.now, f"j{self.count:03}"))
+            jobs.append(draft.submitted_at(self.world.now, f"j{self.count:03}"))
         self.world.submit(*jobs)
 
-    @rule(wish=wishes())
-    def arrive(self, wish: Wish) -> None:
-        self._submit(wish)
+    @rule(draft=drafts())
+    def arrive(self, draft: JobDraft) -> None:
+        self._submit(draft)
 
-    @rule(wanted=st.lists(wishes(), min_size=2, max_size=4))
-    def arrive_together(self, wanted: list[Wish]) -> None:
+    @rule(wanted=st.lists(drafts(), min_size=2, max_size=4))
+    def arrive_together(self, wanted: list[JobDraft]) -> None:
         self._submit(*wanted)
 
     @rule(seconds=st.sampled_from([0.5, 7.0, 60.0, 333.3, 1500.0]))

@@ -7,8 +7,9 @@ import math
 import pytest
 
 from ef_slurm.model import Block, Cluster, ModelError, Node, NodeGroup, Outage, same_place
-from ef_slurm.planner.placement.buddy import place, room, shrunk
+from ef_slurm.planner.placement.buddy import place
 from ef_slurm.planner.placement.occupancy import Request, Tenant
+from tests.unit.planner.placement.counts import free_blocks
 
 
 def group(nodes: int, gpus_per_node: int, down: tuple[int, ...] = ()) -> NodeGroup:
@@ -132,21 +133,14 @@ def test_an_outage_is_no_reason_to_leave_a_job_out() -> None:
 
 
 def test_room_knows_the_largest_block() -> None:
-    holed = room(group(5, 8, down=(2,)), 0.0)
+    holed = free_blocks(group(5, 8, down=(2,)), 0.0)
     assert holed.gpus == 32
     assert holed.largest == 16
     assert holed.fits([16, 8, 8])
     assert not holed.fits([16, 16])
-    pinned = room(group(4, 8), 0.0, [Block("gpu", ("n1",), 4), whole(3, 1, 8)])
+    pinned = free_blocks(group(4, 8), 0.0, [Block("gpu", ("n1",), 4), whole(3, 1, 8)])
     assert pinned.gpus == 20
     assert pinned.largest == 8
-
-
-def test_an_in_place_shrink_keeps_the_first_node() -> None:
-    assert shrunk(whole(5, 4, 8), 16) == whole(5, 2, 8)
-    assert shrunk(whole(5, 4, 8), 4) == Block("gpu", ("n5",), 4)
-    with pytest.raises(ModelError, match="power of two up to 32"):
-        shrunk(whole(5, 4, 8), 64)
 
 
 def test_wrong_input_is_refused_by_name() -> None:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from ef_slurm.model import Block, Cluster, NodeGroup, same_place
-from ef_slurm.planner.placement.buddy import place, room
+from ef_slurm.planner.placement.buddy import place
 from ef_slurm.planner.placement.occupancy import Request, Tenant
+from tests.unit.planner.placement.counts import free_blocks
 
 Jobs = dict[str, int]
 
@@ -61,5 +62,5 @@ def test_far_fewer_jobs_move_than_when_everything_is_repacked(
         f"\n{nodes} x {gpus_per_node} GPUs, {2 * events} events: {ours} moves "
         f"({ours / 2 / events:.3f} per event); repacked {theirs} ({theirs / 2 / events:.3f})"
     )
-    assert room(group, 0.0).gpus == nodes * gpus_per_node
+    assert free_blocks(group, 0.0).gpus == nodes * gpus_per_node
     assert ours * 10 < theirs

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.model import Block, Cluster, NodeGroup, same_place
-from ef_slurm.planner.placement.buddy import Placement, place, room
+from ef_slurm.planner.placement.buddy import Placement, place
 from ef_slurm.planner.placement.free_blocks import usable_gpus
 from ef_slurm.planner.placement.occupancy import Request, Tenant
+from tests.unit.planner.placement.counts import free_blocks
 from tests.unit.planner.strategies import node_groups
 
 NOW = 0.0
@@ -44,7 +45,7 @@ def assert_sound(group: NodeGroup, placement: Placement) -> None:
 @st.composite
 def fillings(draw: st.DrawFn, group: NodeGroup, share: float = 1.0) -> list[int]:
     """Sizes that have room together, in a random order."""
-    left = room(group, NOW)
+    left = free_blocks(group, NOW)
     sizes: list[int] = []
     limit = left.gpus * share
     for _ in range(draw(st.integers(0, 24))):
@@ -71,7 +72,7 @@ def crowds(
         if stays
     ]
     sizes: list[int] = [tenant.block.gpus for tenant in tenants]
-    whole = room(group, NOW)
+    whole = free_blocks(group, NOW)
     wanted: list[int] = []
     for _ in range(draw(st.integers(1, 6))):
         size = 1 << draw(st.integers(0, max(0, whole.largest.bit_length() - 1)))
@@ -140,7 +141,7 @@ def test_the_fit_theorem_agrees_with_trying_every_way(
     largest = (len(group.nodes) * group.gpus_per_node).bit_length() - 1
     sizes = data.draw(st.lists(st.integers(0, largest).map(lambda k: 1 << k), max_size=6))
     free = [usable_gpus(node, group.gpus_per_node, NOW) for node in group.nodes]
-    assert room(group, NOW).fits(sizes) == _any_way(group, sizes, free)
+    assert free_blocks(group, NOW).fits(sizes) == _any_way(group, sizes, free)
 
 
 @given(crowd=crowds())
@@ -170,7 +171,7 @@ def _least_moves(
             gone = {tenant.job_id for tenant in moved}
             stay = [tenant.block for tenant in tenants if tenant.job_id not in gone]
             again = [tenant.block.gpus for tenant in moved]
-            if room(group, NOW, stay).fits([*again, *sizes]):
+            if free_blocks(group, NOW, stay).fits([*again, *sizes]):
                 best = rank
     return best
 
@@ -205,17 +206,17 @@ def test_one_newcomer_leaves_the_largest_blocks(
     group, tenants, _ = crowd
     before = [tenant.block for tenant in tenants]
     placement = place(group, NOW, tenants, [Request("new", size, must=False)])
-    rooms = []
+    counts = []
     for nodes, gpus in _block_choices(group, size):
         names = tuple(group.nodes[node].name for node in nodes)
         candidate = Block(group.gpu_type, names, gpus)
         trial = place(group, NOW, [Tenant("new", candidate, math.inf), *tenants], [])
         if not trial.migrated and not trial.unplaced:
-            rooms.append(room(group, NOW, [*before, candidate]).by_size[::-1])
-    assert (placement.unplaced == ()) == bool(rooms)
-    if rooms:
+            counts.append(free_blocks(group, NOW, [*before, candidate]).by_size[::-1])
+    assert (placement.unplaced == ()) == bool(counts)
+    if counts:
         taken = [*before, placement.blocks["new"]]
-        assert room(group, NOW, taken).by_size[::-1] == max(rooms)
+        assert free_blocks(group, NOW, taken).by_size[::-1] == max(counts)
 
 
 @given(crowd=crowds(), optional=st.lists(st.integers(0, 5).map(lambda k: 1 << k), max_size=6))
@@ -227,7 +228,7 @@ def test_optional_requests_move_nobody(
     placement = place(group, NOW, tenants, requests)
     assert_sound(group, placement)
     assert placement.migrated == ()
-    left = room(group, NOW, list(placement.blocks.values()))
+    left = free_blocks(group, NOW, list(placement.blocks.values()))
     for request in requests:
         if request.job_id in placement.unplaced:
             assert not left.fits([request.gpus])
