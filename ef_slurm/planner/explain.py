@@ -41,7 +41,11 @@ def _decision(task: Task, table: ReservationTable, now: float) -> Decision:
     here = table.now_on(task, now)
     block: Block | None = None
     if here is not None:
-        block = table.spaces[here.gpu_type].block(here.first_gpu, here.gpus)
+        running = task.job.running
+        if running is not None and task.current is not None and here.same_block(task.current):
+            block = running.block
+        else:
+            block = table.spaces[here.gpu_type].block(here.first_gpu, here.gpus)
     # What rounding has left without any length is not worth telling.
     schedule = tuple(one for one in table.plans[task.id] if one.start < one.end)
     promise = _promise(task, finish)

@@ -189,13 +189,13 @@ def in_two(task: Task, table: ReservationTable, now: float, deadline: float) -> 
         if found is None or found[0] <= now or found[0] + restart > deadline:
             continue
         start, place = found
+        second = Reservation(start, math.inf, gpus, gpu_type, place)
         for opening, trains, opening_rate in firsts:
             until = min(start, opening.end)
             done = max(0.0, until - trains) * opening_rate
             left = task.job.iterations - done
             if done <= 0.0 or left <= 0.0:
                 continue
-            second = Reservation(start, math.inf, gpus, gpu_type, place)
             # After a gap the job is started again; without one it changes its block.
             paid = task.overhead_at(opening, second) if opening.end >= start else restart
             end = start + paid + left / rate

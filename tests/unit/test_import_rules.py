@@ -56,7 +56,7 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "risk": {"timeline", "share", "admission"},
         "allocation": {"timeline", "share"},
         "best_effort": {"timeline"},
-        "explain": {"timeline", "risk"},
+        "explain": {"timeline"},
         "plan": {
             *("timeline", "share", "relocation", "admission", "risk"),
             *("allocation", "best_effort", "explain"),

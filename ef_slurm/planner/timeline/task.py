@@ -60,7 +60,7 @@ class Task:
         corners: the least GPUs for every average rate (`curve.cheapest_mix`).
         current: what it holds now, as a reservation without an end; None for nothing.
         trains_from: when the overhead of what it holds is paid.
-        per_node: GPUs per node, by type.
+        spaces: the cluster's GPUs by type.
         promised: whether it has, or asks for, a deadline to keep. It stays true for a job at risk,
             whose `deadline` is then its planned finish.
         behind: whether its plan in hand is too late by its own slow progress.
@@ -74,7 +74,7 @@ class Task:
     corners: tuple[tuple[float, float], ...]
     current: Reservation | None
     trains_from: float
-    per_node: dict[str, int]
+    spaces: Mapping[str, GpuIndexSpace]
     promised: bool
     behind: bool = False
 
@@ -139,7 +139,7 @@ class Task:
         """
         if old is None:
             return ChangeKind.START
-        per_node = self.per_node[gpu_type]
+        per_node = self.spaces[gpu_type].per_node
         return classify_change(
             old.gpus,
             gpus,
@@ -226,7 +226,7 @@ def make_task(job: Job, spaces: Mapping[str, GpuIndexSpace], most: int | None = 
         corners=cheapest_mix(tuple((size.gpus, size.rate) for size in sizes)),
         current=current,
         trains_from=trains_from,
-        per_node={gpu_type: space.per_node for gpu_type, space in spaces.items()},
+        spaces=spaces,
         promised=deadline < math.inf,
     )
 
