@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.settings import Settings
 from ef_slurm.formats.throughput import read_throughputs
@@ -23,6 +25,9 @@ from ef_slurm.simulator.simulate import Request, simulate
 from ef_slurm.simulator.trace import Trace, TraceJob, read_trace
 from tests.fakes.memory_cluster import Timing
 from tests.unit.daemon.world import Training, World
+
+# Hours of simulated life: measured, they take three times as long.
+pytestmark = pytest.mark.no_cover
 
 POLICY = Policy(offers=False)
 OVERHEAD = parse_overhead("constant:30")

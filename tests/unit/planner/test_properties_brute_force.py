@@ -25,6 +25,9 @@ from ef_slurm.model import Cluster, Job, Overhead, Policy, ThroughputCurve
 from tests.unit.planner.brute_force import Case, Puzzle
 from tests.unit.planner.world import World
 
+# All plans of small cases: measured, they take three times as long.
+pytestmark = pytest.mark.no_cover
+
 STEP = 60.0
 STEPS = 5
 

@@ -15,6 +15,9 @@ from ef_slurm.model import Cluster, Outcome
 from tests.unit.planner.churn import live, random_cluster, random_events, random_policy
 from tests.unit.planner.world import World
 
+# Hours of simulated life: measured, they take three times as long.
+pytestmark = pytest.mark.no_cover
+
 LONG = os.environ.get("EF_HYPOTHESIS_PROFILE") == "long"
 SIZES = [(1, 8), (4, 4), (5, 8), (16, 8)]
 

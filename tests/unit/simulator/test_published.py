@@ -15,6 +15,9 @@ from ef_slurm.simulator.overhead import parse_overhead
 from ef_slurm.simulator.simulate import Request, simulate
 from ef_slurm.simulator.trace import read_trace
 
+# Hours of simulated life: measured, they take three times as long.
+pytestmark = pytest.mark.no_cover
+
 CLUSTERS = {
     "195job": ("A100", 16, 8),
     "fig8a_64gpus_T4": ("T4", 16, 4),
