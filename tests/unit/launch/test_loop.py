@@ -29,7 +29,8 @@ SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do echo "$1" >>"$FAKE/srun-options"; shift; done
 [ "$1" = true ] && exit "$(cat "$FAKE/answers" 2>/dev/null || echo 0)"
 set -m
-"$@" & pid=$!
+# As slurmstepd does: what the batch script ignores, a task does not.
+env --default-signal "$@" & pid=$!
 set +m
 trap 'kill -TERM -- -$pid' TERM
 wait $pid; code=$?
@@ -157,6 +158,13 @@ def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
 
 
 Start = Callable[..., Script]
+
+
+def await_file(path: Path) -> None:
+    end = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < end, f"no {path}"
+        time.sleep(0.02)
 
 
 def test_environment_and_arguments(start: Start, tmp_path: Path) -> None:
@@ -312,14 +320,13 @@ def test_term_lets_the_step_end_by_itself(start: Start, tmp_path: Path) -> None:
         'trap "sleep 1; touch saved; exit 75" TERM; touch ready; while :; do sleep 0.1; done'
     )
     script.until(LaunchState.RUNNING)
-    end = time.monotonic() + 60
-    while not (tmp_path / "ready").exists() and time.monotonic() < end:
-        time.sleep(0.02)
+    await_file(tmp_path / "ready")
     os.killpg(script.process.pid, signal.SIGTERM)
     launch = script.until(LaunchState.INTERRUPTED)
     assert (tmp_path / "saved").exists(), "reported as interrupted before the step had ended"
-    assert launch.exit_code == 143
+    assert (launch.exit_code, launch.failures) == (143, 0)
     assert script.end() == 143
+    assert "failed with exit code" not in script.log.read_text()
     assert not list(script.state.path.glob(".exit*"))
 
 
@@ -333,13 +340,17 @@ def test_term_while_waiting(start: Start) -> None:
 
 
 @pytest.mark.parametrize("name", StopSignal)
-def test_stop_signal_harms_nobody(start: Start, name: StopSignal) -> None:
+def test_stop_signal_harms_nobody(start: Start, tmp_path: Path, name: StopSignal) -> None:
+    """Neither the batch script nor the command, which inherits nothing from it."""
     script = start(
-        "for i in 1 2 3 4 5; do sleep 0.3; done", settings=LaunchSettings(stop_signal=name)
+        "echo $$ >pid; mv pid task; for i in 1 2 3 4 5; do sleep 0.3; done",
+        settings=LaunchSettings(stop_signal=name),
     )
     assert script.until(LaunchState.RUNNING).stop_signal == name.value
-    time.sleep(0.5)
-    os.killpg(script.process.pid, getattr(signal, f"SIG{name.value}"))
+    await_file(tmp_path / "task")
+    number = getattr(signal, f"SIG{name.value}")
+    os.killpg(script.process.pid, number)
+    os.kill(int((tmp_path / "task").read_text()), number)
     assert script.end() == 0
 
 

@@ -195,3 +195,8 @@ def test_what_22_05_does_not_tell() -> None:
         None,
     )
     assert parse(older(time_limit=None)).end_time == math.inf
+
+
+def test_a_requeued_job_of_newer_versions_tells_what_it_asks_for() -> None:
+    job = parse(newer(job_state=["PENDING"], restart_cnt=2, max_nodes=number(2)))
+    assert (job.requested.min_nodes, job.requested.max_nodes) == (2, 2)

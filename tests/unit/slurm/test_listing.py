@@ -33,6 +33,12 @@ def test_a_node() -> None:
     assert seen.usable
 
 
+def test_a_reason_may_hold_anything() -> None:
+    """An operator writes it, and it must not pass for a field."""
+    (seen,) = parse_nodes(node(state="DOWN", reason="fan State=IDLE Gres=gpu:99 CPUTot=1"))
+    assert (seen.state, seen.gpus, seen.cpus) == (frozenset({"DOWN"}), (GpuCount("", 4),), 64)
+
+
 @pytest.mark.parametrize(
     ("gres", "gpus"),
     [

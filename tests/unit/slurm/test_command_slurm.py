@@ -1,0 +1,198 @@
+"""What is asked of Slurm's commands, and what is made of their answers, without a Slurm.
+
+What the commands really answer, the contract tests know.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from ef_slurm.slurm.commands.command_slurm import CommandSlurm
+from ef_slurm.slurm.commands.runner import Result, Runner
+from ef_slurm.slurm.errors import NoSuchJobError, RefusedError, UpdateIncompleteError
+from ef_slurm.slurm.types import JobUpdate, Shape, SignalTarget
+
+Change = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Console(Runner):
+    """Knows one job; a command changes it, or is refused, as told."""
+
+    job: dict[str, Any] = field(default_factory=dict)
+    effects: dict[str, Change | str] = field(default_factory=dict)
+    """First two words of a command → what it does to the job, or the words of a refusal."""
+    asked: list[str] = field(default_factory=list)
+
+    def query(self, command: Sequence[str]) -> Result:
+        if command[0] == "squeue":
+            return Result(json.dumps({"jobs": [self.job]}), "")
+        self.asked.append(" ".join(command))
+        effect = self.effects.get(" ".join(command[:2]))
+        if isinstance(effect, str):
+            raise RefusedError(effect)
+        if effect is not None:
+            effect(self.job)
+        return Result("", "")
+
+
+def console(state: str = "PENDING", **fields: Any) -> Console:
+    job = {
+        "job_id": 7,
+        "job_state": [state],
+        "tasks": 1,
+        "node_count": 1,
+        "max_nodes": 1,
+        "required_nodes": "n1",
+        "tres_per_node": "gres/gpu:1",
+        "priority": 100,
+        "nodes": "n[1-2]" if state == "RUNNING" else "",
+    }
+    return Console(job=job | fields)
+
+
+def sets(**fields: Any) -> Change:
+    return lambda job: job.update(fields)
+
+
+SHAPE = Shape(("n2", "n3"), 4)
+SHAPED = sets(
+    tasks=2, node_count=2, max_nodes=2, required_nodes="n[2-3]", tres_per_node="gres/gpu:4"
+)
+UPDATE = (
+    "scontrol update jobid=7 NumNodes=2-2 NumTasks=2 NumCPUs=2 ReqNodeList=n[2-3] "
+    "TresPerNode=gres:gpu:4"
+)
+
+
+def test_a_shape_is_asked_for_in_one_update_and_read_back() -> None:
+    slurm = console()
+    slurm.effects["scontrol update"] = SHAPED
+    update = JobUpdate(shape=SHAPE, time_limit=61.0, start_now=True)
+    slurm.job["time_limit"] = 2
+    assert CommandSlurm(slurm).update(7, update).requested.gpus_per_node == 4
+    assert slurm.asked == [f"{UPDATE} TimeLimit=2 StartTime=now"]
+
+
+def test_a_shape_that_slurm_took_only_in_part_is_told() -> None:
+    slurm = console()
+    slurm.effects["scontrol update"] = sets(tasks=2, node_count=2, max_nodes=2)
+    with pytest.raises(UpdateIncompleteError) as caught:
+        CommandSlurm(slurm).update(7, JobUpdate(shape=SHAPE))
+    assert caught.value.differences == (
+        "GPUs per node is 1, not 4",
+        "node list is n1, not n[2-3]",
+    )
+
+
+def test_a_refused_update_says_what_it_changed_all_the_same() -> None:
+    slurm = console()
+    slurm.effects["scontrol update"] = "Requested node configuration is not available"
+    with pytest.raises(UpdateIncompleteError, match="configuration is not available") as caught:
+        CommandSlurm(slurm).update(7, JobUpdate(shape=SHAPE))
+    assert "tasks is 1, not 2" in caught.value.differences
+
+
+def test_the_shape_of_a_job_that_runs_is_not_touched() -> None:
+    slurm = console("RUNNING")
+    with pytest.raises(RefusedError, match="is not pending"):
+        CommandSlurm(slurm).update(7, JobUpdate(shape=SHAPE))
+    assert slurm.asked == []
+
+
+def test_an_update_of_nothing_asks_nothing() -> None:
+    slurm = console()
+    assert CommandSlurm(slurm).update(7, JobUpdate()).job_id == 7
+    assert slurm.asked == []
+
+
+def test_a_requeued_job_is_held_against_its_owner_too() -> None:
+    slurm = console("RUNNING")
+    slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"])
+    CommandSlurm(slurm).requeue(7)
+    assert slurm.asked == ["scontrol requeuehold 7", "scontrol hold 7"]
+
+
+def test_a_job_that_is_pending_already_is_only_held() -> None:
+    slurm = console()
+    CommandSlurm(slurm).requeue(7)
+    assert slurm.asked == ["scontrol hold 7"]
+
+
+def test_a_requeue_that_somebody_else_was_faster_with() -> None:
+    def requeued(job: dict[str, Any]) -> None:
+        job["job_state"] = ["PENDING"]
+        raise RefusedError("Job is pending execution")
+
+    slurm = console("RUNNING")
+    slurm.effects["scontrol requeuehold"] = requeued
+    CommandSlurm(slurm).requeue(7)
+    assert slurm.asked[-1] == "scontrol hold 7"
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "COMPLETED"])
+def test_a_requeue_that_slurm_refuses(state: str) -> None:
+    slurm = console(state)
+    slurm.effects["scontrol requeuehold"] = "Requested operation not supported"
+    with pytest.raises(RefusedError, match="not supported|has ended"):
+        CommandSlurm(slurm).requeue(7)
+    assert "scontrol hold 7" not in slurm.asked
+
+
+def test_release_of_a_job_that_nobody_holds() -> None:
+    slurm = console("RUNNING")
+    slurm.effects["scontrol release"] = "Job is no longer pending execution"
+    CommandSlurm(slurm).release(7)
+    held = console(priority=0)
+    held.effects["scontrol release"] = "Access denied"
+    with pytest.raises(RefusedError, match="Access denied"):
+        CommandSlurm(held).release(7)
+
+
+def test_a_running_job_shrinks_to_some_of_its_nodes() -> None:
+    slurm = console("RUNNING")
+    slurm.effects["scontrol update"] = sets(nodes="n1")
+    assert CommandSlurm(slurm).resize(7, ["n1"]).nodes == ("n1",)
+    assert slurm.asked == ["scontrol update jobid=7 ReqNodeList=n1"]
+
+
+@pytest.mark.parametrize(
+    ("state", "nodes"), [("RUNNING", ["n3"]), ("RUNNING", []), ("PENDING", ["n1"])]
+)
+def test_what_cannot_shrink(state: str, nodes: list[str]) -> None:
+    slurm = console(state)
+    with pytest.raises(RefusedError, match="cannot shrink"):
+        CommandSlurm(slurm).resize(7, nodes)
+    assert slurm.asked == []
+
+
+def test_a_resize_that_did_nothing_is_told() -> None:
+    with pytest.raises(UpdateIncompleteError, match=r"took the resize .* is on n\[1-2\]"):
+        CommandSlurm(console("RUNNING")).resize(7, ["n1"])
+
+
+def test_signals_go_to_running_jobs_only() -> None:
+    slurm = console("RUNNING")
+    CommandSlurm(slurm).signal(7, "USR2", SignalTarget.ALL)
+    assert slurm.asked == ["scancel --signal=USR2 --full 7"]
+    with pytest.raises(RefusedError, match="is not running"):
+        CommandSlurm(console()).signal(7, "USR2", SignalTarget.ALL)
+
+
+def test_cancelling_what_has_ended_is_no_error() -> None:
+    for state, refused in (("COMPLETED", False), ("RUNNING", True)):
+        slurm = console(state)
+        slurm.effects["scancel 7"] = "Job/step already completing or completed"
+        if refused:
+            with pytest.raises(RefusedError, match="already"):
+                CommandSlurm(slurm).cancel(7)
+        else:
+            CommandSlurm(slurm).cancel(7)
+
+
+def test_another_job_is_not_ours() -> None:
+    with pytest.raises(NoSuchJobError, match="does not know job 8"):
+        CommandSlurm(console()).job(8)
