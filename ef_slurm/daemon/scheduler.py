@@ -170,8 +170,8 @@ class Scheduler:
             ModelError: the request is not one that can be planned.
         """
         now = self._clock()
-        looked = self._observer.refreshed_at
-        if looked is None or now - looked >= self._settings.idle_interval:
+        refreshed_at = self._observer.refreshed_at
+        if refreshed_at is None or now - refreshed_at >= self._settings.idle_interval:
             self._observer.refresh()
         return self._planning.judge(request, self._queue.jobs.all(ACTIVE), now)
 
@@ -194,10 +194,10 @@ class Scheduler:
         self._observer.keep_reports(jobs)
 
     def _refresh_is_due(self, now: float, jobs: tuple[QueueJob, ...]) -> bool:
-        looked = self._observer.refreshed_at
-        if looked is None:
+        refreshed_at = self._observer.refreshed_at
+        if refreshed_at is None:
             return True
-        since = now - looked
+        since = now - refreshed_at
         if since < 0:
             return True  # the clock was set back
         if since < self._settings.query_interval:
@@ -219,8 +219,8 @@ class Scheduler:
 
     def _is_overdue(self, job: QueueJob, now: float) -> bool:
         """Whether its deadline is over, and Slurm was not asked since whether the job is, too."""
-        due, looked = due_at(job), self._observer.refreshed_at
-        return due is not None and due <= now and (looked is None or looked < due)
+        due, refreshed_at = due_at(job), self._observer.refreshed_at
+        return due is not None and due <= now and (refreshed_at is None or refreshed_at < due)
 
     def _refresh(self, now: float) -> bool:
         try:
@@ -285,7 +285,7 @@ class Scheduler:
         )
 
     def _apply(self, job: QueueJob, transition: Transition) -> QueueJob:
-        """Write the news of a job; returns its row as it is then."""
+        """Write what is new of a job; returns its row as it is then."""
         now, row = self._clock(), job
         if transition.job != job and not _only_a_little_progress(job, transition):
             row = self._queue.jobs.save(transition.job, durable=False)
@@ -327,8 +327,8 @@ class Scheduler:
     def _delay(self) -> float:
         now = self._clock()
         settings = self._settings
-        looked = self._observer.refreshed_at
-        ready = now if looked is None else looked + settings.query_interval
+        refreshed_at = self._observer.refreshed_at
+        ready = now if refreshed_at is None else refreshed_at + settings.query_interval
         if self._reconciled.reports:
             delay = settings.report_interval
         elif self._planning.wanted or self._refresh_wanted:

@@ -15,7 +15,7 @@ from ef_slurm.model import Fault, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
 
-PATIENCE = 10.0
+CANCEL_DELAY_SECONDS = 10.0
 """Seconds that ef-sbatch has to cancel the Slurm job of a rejected or withdrawn job itself."""
 
 ORPHAN_WINDOW_SECONDS = 3600.0
@@ -54,7 +54,7 @@ class Orphans:
         for job in ended:
             if job.id in self._done or job.ended_at is None:
                 continue
-            due = job.ended_at + PATIENCE
+            due = job.ended_at + CANCEL_DELAY_SECONDS
             if now < due:
                 following = due if following is None else min(due, following)
                 continue
@@ -64,7 +64,7 @@ class Orphans:
             self._cancel(job)
             self._done.add(job.id)
         # Whoever ended before that has been seen to; not looked at again with every tick.
-        self._since = now - PATIENCE - CLOCK_STEP_SECONDS
+        self._since = now - CANCEL_DELAY_SECONDS - CLOCK_STEP_SECONDS
         return following
 
     def _cancel(self, job: QueueJob) -> None:

@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class ReconcileResult:
-    """What one round of driving came to.
+    """What one round over the jobs came to.
 
     Args:
         transit: whether some job is on its way.
@@ -167,10 +167,10 @@ class Reconciler:
                 case Do(step):
                     untouched = False
                     reconciled.transit = True
-                    again = self._do(job, status, step, target, ledger, reconciled)
-                    if again is None:
+                    after = self._do(job, status, step, target, ledger, reconciled)
+                    if after is None:
                         return
-                    status = again
+                    status = after
 
     def _conditions(
         self,

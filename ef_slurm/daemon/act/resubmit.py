@@ -31,7 +31,7 @@ from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import Submission
 
-ORPHAN_WINDOW_SECONDS = 3600.0
+LOST_WINDOW_SECONDS = 3600.0
 """Seconds after which a lost job is left alone."""
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Resubmitter:
 
     def _recover_lost(self) -> bool:
         changed = False
-        since = self._clock() - ORPHAN_WINDOW_SECONDS
+        since = self._clock() - LOST_WINDOW_SECONDS
         for job in self._queue.jobs.ended({JobState.LOST}, since=since):
             if self.resubmit(job):
                 changed = True
@@ -169,7 +169,7 @@ class Resubmitter:
         return None
 
     def _refused(self, job: QueueJob, intent: Intent, message: str) -> None:
-        now, told = self._clock(), f"cannot be submitted again: {message}"
+        now, why = self._clock(), f"cannot be submitted again: {message}"
         with self._queue.transaction():
-            self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=now, why=told)
-            self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, told, job.id))
+            self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=now, why=why)
+            self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id))

@@ -190,7 +190,7 @@ class Dispatch:
                 f"job {slurm.job_id} is {slurm.state.value} and not held: submit it with ef-sbatch",
             )
         self._within_limits(caller)
-        mine = replace(
+        request = replace(
             job,
             owner=slurm.user,
             uid=slurm.uid,
@@ -198,10 +198,10 @@ class Dispatch:
             partition=partition,
             cluster=cluster,
             submitted=time.time(),
-            max_gpus=self._most_gpus(job),
+            max_gpus=self._max_gpus(job),
         )
-        _check(mine)
-        queue.jobs.add(mine, script, actor=caller.name)
+        _check(request)
+        queue.jobs.add(request, script, actor=caller.name)
         self._context.calls.wake()
         return Registered(slurm.job_id, created=True)
 
@@ -211,13 +211,13 @@ class Dispatch:
             raise RequestError(
                 FailureCode.BAD_REQUEST, f"the queue is full ({limits.jobs} jobs): try later"
             )
-        mine = limits.jobs_per_user
-        if mine and jobs.count(uid=caller.uid) >= mine:
+        most = limits.jobs_per_user
+        if most and jobs.count(uid=caller.uid) >= most:
             raise RequestError(
-                FailureCode.BAD_REQUEST, f"you have {mine} jobs in the queue, the most allowed"
+                FailureCode.BAD_REQUEST, f"you have {most} jobs in the queue, the most allowed"
             )
 
-    def _most_gpus(self, job: JobRequest) -> int | None:
+    def _max_gpus(self, job: JobRequest) -> int | None:
         most = self._context.limits.gpus_per_job
         if not most:
             return job.max_gpus
@@ -236,15 +236,15 @@ class Dispatch:
 
     def _judge(self, caller: Caller, job: JobRequest) -> Judged:
         context = self._context
-        mine = replace(
+        request = replace(
             job,
             owner=caller.name,
             uid=caller.uid,
             submitted=time.time(),
-            max_gpus=self._most_gpus(job),
+            max_gpus=self._max_gpus(job),
         )
-        _check(mine)
-        answer, words = context.calls.call(lambda: context.scheduler.judge(mine), ANSWER_SECONDS)
+        _check(request)
+        answer, words = context.calls.call(lambda: context.scheduler.judge(request), ANSWER_SECONDS)
         others = self._others(answer.verdict.reason.job)
         return Judged(answer.verdict, answer.schedule, words, others)
 

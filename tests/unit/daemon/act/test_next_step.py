@@ -41,12 +41,12 @@ from tests.unit.daemon.make import (
     stop,
 )
 
-PATIENCE = Timeouts()
+TIMEOUTS = Timeouts()
 PLAIN = Conditions()
 
 
 def step(status: JobStatus, target: Block | None, conditions: Conditions = PLAIN) -> Next:
-    return next_step(status, target, conditions, PATIENCE, NOW)
+    return next_step(status, target, conditions, TIMEOUTS, NOW)
 
 
 class TestStart:
@@ -84,14 +84,14 @@ class TestStart:
         status = replace(pending(TWO_NODES), reports=JobReports(launch()), seen_pending=seen)
         waiting = step(status, TWO_NODES, Conditions(updated=True))
         assert isinstance(waiting, Wait)
-        assert waiting.until == seen + PATIENCE.forgotten
-        later = replace(status, seen_pending=NOW - PATIENCE.forgotten)
+        assert waiting.until == seen + TIMEOUTS.forgotten
+        later = replace(status, seen_pending=NOW - TIMEOUTS.forgotten)
         assert step(later, TWO_NODES, Conditions(updated=True)) == Do(Release(TWO_NODES))
 
     def test_a_released_job_is_waited_for_and_given_up(self) -> None:
         status = pending(TWO_NODES, hold=HoldKind.NONE, reason="Resources")
         assert isinstance(step(status, TWO_NODES, Conditions(released=NOW - 10)), Wait)
-        failed = step(status, TWO_NODES, Conditions(released=NOW - PATIENCE.start))
+        failed = step(status, TWO_NODES, Conditions(released=NOW - TIMEOUTS.start))
         assert isinstance(failed, Failed)
         assert "Resources" in failed.why
 
@@ -111,14 +111,14 @@ class TestVacate:
 
     def test_the_acknowledgement_is_waited_for_but_not_for_ever(self) -> None:
         assert isinstance(step(running(TWO_NODES, order=stop()), None), Wait)
-        late = stop(at=NOW - PATIENCE.acknowledge)
+        late = stop(at=NOW - TIMEOUTS.acknowledge)
         assert step(running(TWO_NODES, order=late), None) == Do(Requeue())
 
     def test_a_checkpoint_gets_more_time(self) -> None:
         saving = progress(Phase.STOPPING)
-        order = stop(at=NOW - PATIENCE.acknowledge)
+        order = stop(at=NOW - TIMEOUTS.acknowledge)
         assert isinstance(step(running(TWO_NODES, order=order, progress=saving), None), Wait)
-        order = stop(at=NOW - PATIENCE.save)
+        order = stop(at=NOW - TIMEOUTS.save)
         assert step(running(TWO_NODES, order=order, progress=saving), None) == Do(Requeue())
 
     def test_a_script_that_waits_is_requeued(self) -> None:
@@ -132,7 +132,7 @@ class TestVacate:
         assert step(status, None) == Do(OrderStop(2))
 
     def test_a_command_that_never_reports_is_requeued(self) -> None:
-        old = launch(started_at=NOW - PATIENCE.check_in)
+        old = launch(started_at=NOW - TIMEOUTS.check_in)
         assert step(running(TWO_NODES, launch=old, progress=None), None) == Do(Requeue())
 
     def test_a_job_that_finishes_is_left_alone(self) -> None:
@@ -214,7 +214,7 @@ def any_facts(draw: st.DrawFn) -> JobStatus:
 def test_no_step_is_ever_unsafe(
     status: JobStatus, target: Block | None, conditions: Conditions
 ) -> None:
-    following = next_step(status, target, conditions, PATIENCE, NOW)
+    following = next_step(status, target, conditions, TIMEOUTS, NOW)
     if not isinstance(following, Do):
         return
     job = status.slurm
