@@ -1,4 +1,4 @@
-"""One tick of the daemon: observe → ingest → plan → reconcile → act.
+"""One tick of the daemon: observe → plan → act (`docs/architecture.md` walks through it).
 
 Nothing but the queue must survive between two ticks. What is remembered here is either learned
 again (`Estimates`, from events) or only saves work.
@@ -43,9 +43,6 @@ from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
 
 _log = logging.getLogger(__name__)
-
-SLIP_REPLAN_SECONDS = 10.0
-"""Seconds between plans that only take a late start into account."""
 
 PROGRESS_SECONDS = 2.0
 """How much training may pass between two writes of a job's progress."""
@@ -156,7 +153,11 @@ class Scheduler:
         return self._delay()
 
     def recheck(self, slurm_job_ids: Iterable[int]) -> None:
-        """Ask Slurm about these jobs now; the next tick follows. Raises SlurmUnavailableError."""
+        """Ask Slurm about these jobs now; the next tick follows.
+
+        Raises:
+            SlurmUnavailableError: Slurm does not answer.
+        """
         if self._observer.refreshed_at is not None:
             for job_id in slurm_job_ids:
                 if self._observer.fetch(job_id) is None:
@@ -276,7 +277,7 @@ class Scheduler:
             return Transition(
                 replace(job, running=None, note=problem), JobState.FAILED, problem, settled=settled
             )
-        if self._settings.learn and self._calibration.observer(job, status, now):
+        if self._settings.learn and self._calibration.observe(job, status, now):
             self._planning.wanted = True
         ours = self._settings.hold
         seen_at = self._observer.observation.at

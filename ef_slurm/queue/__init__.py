@@ -2,7 +2,7 @@
 
 In come values of the model, out come the same; begin with `store`, the whole as one object.
 `migrations` has the tables, `transitions` the life of a job, `queries` the questions that commands
-ask.
+ask, `views` those of administrators (`docs/queue.md`), `retention` how long the past stays.
 """
 
 from ef_slurm.queue.owner import DaemonLock

@@ -82,7 +82,7 @@ class Calibration:
         self._pending.pop(job_id, None)
         self._windows.pop(job_id, None)
 
-    def observer(self, job: QueueJob, status: JobStatus, now: float) -> bool:
+    def observe(self, job: QueueJob, status: JobStatus, now: float) -> bool:
         """Learn from a running job; whether a plan should hear of it."""
         progress = status.progress
         if job.running is None or progress is None or not status.holds(job.running.block):

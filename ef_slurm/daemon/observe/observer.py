@@ -31,7 +31,7 @@ class Observer:
 
     @property
     def observation(self) -> Observation:
-        """The last look, with later news of single jobs in it.
+        """The last look, with what was read of single jobs since laid over it.
 
         Raises:
             RuntimeError: nobody has looked yet.
@@ -41,7 +41,11 @@ class Observer:
         return self._observation
 
     def refresh(self) -> None:
-        """Ask Slurm for everything. Raises SlurmError."""
+        """Ask Slurm for everything.
+
+        Raises:
+            SlurmError: it does not answer, or not as known; the last look stays.
+        """
         known = {} if self._observation is None else self._observation.jobs
         self._observation = self._slurm.observe()
         for job_id in list(self._reports):
@@ -64,7 +68,11 @@ class Observer:
         self._remember(job, self._clock())
 
     def fetch(self, job_id: int) -> SlurmJob | None:
-        """Read one job again; None if Slurm does not know it. Raises SlurmUnavailableError."""
+        """Read one job again; None if Slurm does not know it.
+
+        Raises:
+            SlurmUnavailableError: Slurm does not answer.
+        """
         try:
             job = self._slurm.job(job_id)
         except NoSuchJobError:

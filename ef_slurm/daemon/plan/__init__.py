@@ -1,4 +1,5 @@
-"""Rows → planner input (`planner_input`), and verdicts and plans → rows (`record`).
+"""Rows → planner input, and verdicts and plans → rows.
 
-With `--advisory`, `advice` writes to the log instead.
+Begin with `planning`, which knows when a plan is due and makes one: `planner_input` goes in, and
+`record` writes what comes out. With `--advisory`, `advice` writes to the log instead.
 """

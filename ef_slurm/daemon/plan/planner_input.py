@@ -40,7 +40,7 @@ def planner_jobs(
     """The jobs that take part in a plan made `now`.
 
     Args:
-        facts: by queue id, as far as Slurm knows the jobs.
+        status: by queue id, as far as Slurm knows the jobs.
         without: queue ids to leave out.
     """
     return tuple(

@@ -54,7 +54,7 @@ from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import HoldKind
 
 ANSWER_SECONDS = 12.0
-"""How long the scheduler's thread may take over an errand."""
+"""How long the scheduler's thread may take over a call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def test_a_start_is_measured_and_known_after_a_restart(queue: Queue) -> None:
     since = NOW - 100.0
     job = row(running=Running(TWO_NODES, since, since + 30.0))
     calibration.expect(1, ChangeKind.START, since)
-    calibration.observer(job, running(TWO_NODES), NOW)
+    calibration.observe(job, running(TWO_NODES), NOW)
     assert estimates.overheads.estimate(1, TOLD).start == 7.0  # 6 s and the margin
     again = Estimates()
     Calibration(again, queue).recall()
@@ -104,7 +104,7 @@ def test_an_older_launch_tells_nothing_about_a_reshape(queue: Queue) -> None:
     calibration = Calibration(estimates, queue)
     job = row(running=Running(TWO_NODES, NOW, NOW + 30.0))
     calibration.expect(1, ChangeKind.MOVE, NOW)
-    calibration.observer(job, running(TWO_NODES), NOW)
+    calibration.observe(job, running(TWO_NODES), NOW)
     assert estimates.overheads.estimate(1, TOLD) == TOLD
 
 
@@ -125,7 +125,7 @@ def test_every_requeue_tells_what_a_reshape_costs(queue: Queue, kind: ChangeKind
     since = NOW - 100.0
     calibration.expect(1, kind, since)
     job = row(running=Running(TWO_NODES, since, since + 30.0))
-    calibration.observer(job, running(TWO_NODES), NOW)
+    calibration.observe(job, running(TWO_NODES), NOW)
     again = Estimates()
     Calibration(again, queue).recall()
     for learned in (estimates, again):
@@ -142,7 +142,7 @@ def test_a_shrink_that_took_a_requeue_is_learned_as_one(
     calibration.expect(1, ChangeKind.SHRINK, since)
     status = running(TWO_NODES)
     status = replace(status, slurm=replace(status.slurm, start_time=since + slurm_started))
-    calibration.observer(row(running=Running(TWO_NODES, since, since + 30.0)), status, NOW)
+    calibration.observe(row(running=Running(TWO_NODES, since, since + 30.0)), status, NOW)
     assert estimates.overheads.estimate(1, TOLD) == replace(TOLD, **{field: 7.0})
 
 
@@ -151,13 +151,13 @@ def test_a_rate_is_taken_over_a_window(queue: Queue) -> None:
     calibration = Calibration(estimates, queue)
     job = row(running=Running(TWO_NODES, NOW - 100, NOW - 70))
     at = NOW + FIRST_WINDOW_SECONDS
-    assert not calibration.observer(job, running(TWO_NODES), NOW)
+    assert not calibration.observe(job, running(TWO_NODES), NOW)
     later = running(TWO_NODES, progress=progress(iteration=650, updated_at=at))
-    assert calibration.observer(job, later, at)  # 5 a second where the curve says 10
+    assert calibration.observe(job, later, at)  # 5 a second where the curve says 10
     assert estimates.rates.of(1) == {8: 5.0}
     relaunched = running(
         TWO_NODES,
         launch=launch(generation=2),
         progress=progress(generation=2, iteration=700, updated_at=at + 500),
     )
-    assert not calibration.observer(job, relaunched, at + 500)
+    assert not calibration.observe(job, relaunched, at + 500)
