@@ -32,7 +32,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node, with what is known of its absences."""
+    """One node, with what is known of its outages."""
 
     name: str
     outages: tuple[Outage, ...] = ()

@@ -59,7 +59,7 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
     Args:
         now: the present, in the seconds that the jobs use.
         jobs: every unfinished job: new, waitlisted and admitted. Their order does not matter.
-        cluster: the nodes, with all absences known now.
+        cluster: the nodes, with all outages known now.
         policy: the site's choices.
 
     Raises:

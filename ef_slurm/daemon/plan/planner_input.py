@@ -81,7 +81,7 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
     cap = estimates.caps.get(job.id)
     if cap is not None:
         request = replace(request, max_gpus=min(cap, request.max_gpus or cap))
-        if any(segment.gpus > cap for segment in job.plan):
+        if any(reservation.gpus > cap for reservation in job.plan):
             job = replace(job, plan=())  # kept as it is, it would ask for what was refused
     seen = replace(job, request=request, running=running_now(job, status, now))
     return seen.for_planner(iterations=remaining(job, status, now))

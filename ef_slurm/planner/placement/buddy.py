@@ -48,7 +48,7 @@ from ef_slurm.planner.placement.occupancy import Occupancy, Request, Tenant
 class Placement:
     """The answer: a block for every job that has one, and what it took.
 
-    `migrated` are residents that were given another place, `unplaced` the jobs without one; both in
+    `migrated` are tenants that were given another place, `unplaced` the jobs without one; both in
     the order of ids.
     """
 
@@ -60,12 +60,12 @@ class Placement:
 def place(
     group: NodeGroup, now: float, tenants: Iterable[Tenant], requests: Sequence[Request]
 ) -> Placement:
-    """Blocks for all residents and for as many requests as fit.
+    """Blocks for all tenants and for as many requests as fit.
 
-    Residents keep their nodes, unless these are no longer usable (they are then placed anew, before
+    Tenants keep their nodes, unless these are no longer usable (they are then placed anew, before
     any request) or a `must` request needs them. When not all `must` requests fit, the earlier in
     the sequence win; the same goes for the other requests, which never move anybody. The order of
-    the residents does not matter.
+    the tenants does not matter.
 
     Raises:
         ModelError: a job comes twice, or a block is of another GPU type.
@@ -104,7 +104,7 @@ def place(
 def _accept_requests(
     occupancy: Occupancy, musts: list[Request]
 ) -> tuple[list[Request], tuple[str, ...]]:
-    """Which of `musts` get a block, and the residents that move for them."""
+    """Which of `musts` get a block, and the tenants that move for them."""
     free = np.array(occupancy.free, dtype=np.int64)
     sizes = [request.gpus for request in musts]
     if count_free_blocks(free, occupancy.gpus).fits(sizes):

@@ -1,9 +1,9 @@
 """Whom to move when a job must be placed and no block is free (paper section 4.3).
 
 Sizes are settled from the largest down. When a size lacks k free blocks, k blocks that hold only
-smaller, movable jobs are emptied; those jobs then want blocks of their own smaller sizes. To empty
-a block that holds a job as large as the request gains nothing (that job would want the same block),
-so this order misses no solution.
+smaller jobs, which may move, are emptied; those jobs then want blocks of their own smaller sizes.
+To empty a block that holds a job as large as the request gains nothing (that job would want the
+same block), so this order misses no solution.
 
 Which blocks to empty is a depth-first search, cheapest block first, cut off by the best set found
 so far. Its first descent is a greedy answer that always exists when the fit theorem of

@@ -52,15 +52,15 @@ def random_cluster(rng: random.Random, nodes: int, gpus_per_node: int) -> Cluste
     """One group with a few holes and maintenance to come."""
     members = []
     for number in range(1, nodes + 1):
-        absences: tuple[Outage, ...] = ()
+        outages: tuple[Outage, ...] = ()
         kind = rng.randrange(10)
         if kind == 0:
-            absences = (Outage(0.0, gpus=rng.randint(1, gpus_per_node)),)
+            outages = (Outage(0.0, gpus=rng.randint(1, gpus_per_node)),)
         elif kind <= 2:
             start = float(rng.randrange(20_000))
             end = rng.choice([start + rng.randrange(1, 20_000), math.inf])
-            absences = (Outage(start, end, rng.choice([None, rng.randint(1, gpus_per_node)])),)
-        members.append(Node(f"n{number}", absences))
+            outages = (Outage(start, end, rng.choice([None, rng.randint(1, gpus_per_node)])),)
+        members.append(Node(f"n{number}", outages))
     return Cluster((NodeGroup("gpu", gpus_per_node, tuple(members)),))
 
 

@@ -28,7 +28,7 @@ HORIZON = 4000.0
 
 @st.composite
 def outages(draw: st.DrawFn, gpus_per_node: int, horizon: float) -> Outage:
-    """An absence of a node or of some of its GPUs, in force now or later, ending or for good."""
+    """An outage of a node or of some of its GPUs, in force now or later, ending or for good."""
     start = draw(st.one_of(st.just(0), st.integers(0, int(horizon))))
     end = draw(st.one_of(st.just(float("inf")), st.integers(start + 1, int(2 * horizon))))
     gpus = draw(st.one_of(st.none(), st.integers(1, gpus_per_node)))
@@ -50,15 +50,15 @@ def node_groups(
     nodes = []
     for number in range(1, count + 1):
         missing = draw(st.integers(0, 7))
-        absences: tuple[Outage, ...] = ()
+        of_node: tuple[Outage, ...] = ()
         if missing == 5:
-            absences = (Outage(0.0),)
+            of_node = (Outage(0.0),)
         elif missing == 4:
-            absences = (Outage(0.0, gpus=draw(st.integers(1, gpus_per_node))),)
+            of_node = (Outage(0.0, gpus=draw(st.integers(1, gpus_per_node))),)
         elif missing == 3 and horizon > 0:
             kinds = outages(gpus_per_node, horizon)
-            absences = tuple(draw(st.lists(kinds, min_size=1, max_size=2)))
-        nodes.append(Node(f"{gpu_type}-{number}", absences))
+            of_node = tuple(draw(st.lists(kinds, min_size=1, max_size=2)))
+        nodes.append(Node(f"{gpu_type}-{number}", of_node))
     return NodeGroup(gpu_type, gpus_per_node, tuple(nodes))
 
 

@@ -63,7 +63,7 @@ def usable_sizes(job: Job, gpu_type: str) -> list[int]:
 
 
 def block_of(reservation: Reservation, cluster: Cluster) -> Block:
-    """The block that a segment of a schedule stands on."""
+    """The block of a reservation."""
     group = cluster.group(reservation.gpu_type)
     index, offset = divmod(reservation.first_gpu, group.gpus_per_node)
     count = max(1, reservation.gpus // group.gpus_per_node)

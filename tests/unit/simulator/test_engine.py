@@ -150,8 +150,8 @@ def test_progress_counts_every_job_once(make_job: Maker) -> None:
     assert sum(heard) == 3
 
 
-def planned(*segments: tuple[float, float, int]) -> Grant:
-    schedule = tuple(Reservation(start, end, gpus, "gpu") for start, end, gpus in segments)
+def planned(*reservations: tuple[float, float, int]) -> Grant:
+    schedule = tuple(Reservation(start, end, gpus, "gpu") for start, end, gpus in reservations)
     return Grant(4, schedule=schedule)
 
 

@@ -59,7 +59,7 @@ def fillings(draw: st.DrawFn, group: NodeGroup, share: float = 1.0) -> list[int]
 def crowds(
     draw: st.DrawFn, max_nodes: int = 9, max_gpus_per_node: int = 8
 ) -> tuple[NodeGroup, list[Tenant], list[int]]:
-    """A group, residents scattered by departures, and sizes that fit if these may move."""
+    """A group, tenants scattered by departures, and sizes that fit if these may move."""
     group = draw(node_groups(max_nodes=max_nodes, max_gpus_per_node=max_gpus_per_node))
     first = place(
         group, NOW, [], [Request(f"r{n}", s) for n, s in enumerate(draw(fillings(group)))]
@@ -161,7 +161,7 @@ def test_a_must_is_placed_whoever_has_to_move(
 def _least_moves(
     group: NodeGroup, tenants: Sequence[Tenant], sizes: list[int]
 ) -> tuple[float, int]:
-    """Least (cost, jobs moved) over every set of residents."""
+    """Least (cost, jobs moved) over every set of tenants."""
     best = (math.inf, 0)
     for count in range(len(tenants) + 1):
         for moved in itertools.combinations(tenants, count):
@@ -187,7 +187,7 @@ def test_the_cheapest_set_moves(crowd: tuple[NodeGroup, list[Tenant], list[int]]
 
 
 @given(crowd=crowds(), seed=st.integers(0, 1000))
-def test_the_order_of_residents_does_not_matter(
+def test_the_order_of_tenants_does_not_matter(
     crowd: tuple[NodeGroup, list[Tenant], list[int]], seed: int
 ) -> None:
     group, tenants, sizes = crowd

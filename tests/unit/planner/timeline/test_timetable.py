@@ -60,7 +60,7 @@ def test_the_buddy_is_filled_before_another_node_is_opened() -> None:
     assert timetable.find_now(4, until=30.0) == 0
 
 
-def test_an_absence_to_come_can_be_used_until_it_begins() -> None:
+def test_an_outage_to_come_can_be_used_until_it_begins() -> None:
     timetable = with_outage(Outage(100.0, 200.0))
     assert timetable.find_now(8, until=100.0) == 0
     assert timetable.find_now(8, until=101.0) is None
@@ -69,7 +69,7 @@ def test_an_absence_to_come_can_be_used_until_it_begins() -> None:
 
 
 @pytest.mark.parametrize("used", [0, 1, 2, 3])
-def test_an_absence_of_some_gpus_spares_those_in_use(used: int) -> None:
+def test_an_outage_of_some_gpus_spares_those_in_use(used: int) -> None:
     members = (Node("n0", (Outage(0.0, gpus=3),)),)
     plan = at(0.0, 50.0, used, 1)
     timetable = Timetable(NodeGroup("gpu", 4, members), 0.0, [plan])
