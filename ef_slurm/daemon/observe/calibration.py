@@ -62,13 +62,18 @@ class Calibration:
     def recall(self) -> None:
         """Take in what was measured before this daemon started."""
         for event in self._queue.events.last(EventKind.MEASURED, MAX_REMEMBERED):
-            what, value, gpus = (event.data.get(key) for key in ("what", "value", "gpus"))
+            what, value, gpus, decided = (
+                event.data.get(key) for key in ("what", "value", "gpus", "decided")
+            )
             if event.job_id is None or not isinstance(value, int | float):
                 continue
             if what == "rate" and isinstance(gpus, int):
                 self._estimates.rates.learn(event.job_id, gpus, value)
-            elif isinstance(what, str) and what in _OVERHEADS:
-                self._estimates.overheads.add_to(event.job_id, _OVERHEADS[what], value)
+                continue
+            # A change that was carried out otherwise than decided counts as both (`observe`).
+            kinds = (one for one in (what, decided) if isinstance(one, str) and one in _OVERHEADS)
+            for overhead in {_OVERHEADS[kind] for kind in kinds}:
+                self._estimates.overheads.add(event.job_id, overhead, value)
 
     def expect(self, job_id: int, change: ChangeKind | None, since: float) -> None:
         """A job was given another block (None: it pauses): how long will the change take?"""
@@ -98,9 +103,13 @@ class Calibration:
                 del self._pending[job.id]
                 change = _carried_out(pending, status)
                 seconds = first - pending.since
-                self._estimates.overheads.add(job.id, change, seconds)
+                # A shrink that took a requeue tells what a requeue takes, and also what it costs to
+                # decide on a shrink here: where Slurm allows none, every one of them ends so.
+                for overhead in {overhead_field(change), overhead_field(pending.change)}:
+                    self._estimates.overheads.add(job.id, overhead, seconds)
                 words = f"{change.value} took {seconds:.1f} s until training"
-                self._log(job, now, words, change.value, seconds)
+                instead = {} if change is pending.change else {"decided": pending.change.value}
+                self._log(job, now, words, change.value, seconds, **instead)
         rate = self._rate(job.id, progress)
         if rate is None or not self._estimates.rates.learn(job.id, job.running.gpus, rate):
             return False
@@ -122,9 +131,11 @@ class Calibration:
         self._windows[job_id] = _Window(progress.generation, done, now, WINDOW_SECONDS)
         return (done - window.iteration) / (now - window.at)
 
-    def _log(self, job: QueueJob, now: float, message: str, what: str, value: float) -> None:
+    def _log(
+        self, job: QueueJob, now: float, message: str, what: str, value: float, **more: Json
+    ) -> None:
         gpus = job.share
-        data: dict[str, Json] = {"what": what, "value": value, "gpus": gpus}
+        data: dict[str, Json] = {"what": what, "value": value, "gpus": gpus, **more}
         on = f"{message} on {gpus} GPU{'' if gpus == 1 else 's'}"
         self._queue.events.log(Event(now, EventKind.MEASURED, ACTOR, on, job.id, data))
 

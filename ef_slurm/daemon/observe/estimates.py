@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ef_slurm.model import ChangeKind, Overhead, ThroughputCurve, overhead_field
+from ef_slurm.model import Overhead, ThroughputCurve
 
 SAFETY_FACTOR = 1.1
 """A promise counts on this many times what was measured."""
@@ -31,12 +31,8 @@ class Overheads:
         )
         self._of_all: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=SAMPLES_OF_ALL))
 
-    def add(self, job_id: int, change: ChangeKind, seconds: float) -> None:
-        """A change of a job took so long."""
-        self.add_to(job_id, overhead_field(change), seconds)
-
-    def add_to(self, job_id: int, overhead: str, seconds: float) -> None:
-        """What a field of `Overhead` states took so long."""
+    def add(self, job_id: int, overhead: str, seconds: float) -> None:
+        """What a field of `Overhead` states took a job so long."""
         self._of_job[job_id, overhead].append(seconds)
         self._of_all[overhead].append(seconds)
 

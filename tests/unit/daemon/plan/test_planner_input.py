@@ -18,7 +18,7 @@ from ef_slurm.daemon.plan.planner_input import (
     running_now,
     runs_on,
 )
-from ef_slurm.model import ChangeKind, Cluster, JobState, Overhead, Running, ThroughputCurve
+from ef_slurm.model import Cluster, JobState, Overhead, Running, ThroughputCurve
 from tests.unit.daemon.make import FOUR_NODES, NOW, TWO_NODES, progress, row, running
 
 TRAINING = row(
@@ -58,7 +58,7 @@ def test_a_late_start_is_pushed_back() -> None:
 
 def test_what_was_learned_replaces_what_was_told() -> None:
     estimates = Estimates()
-    estimates.overheads.add(1, ChangeKind.START, 100.0)
+    estimates.overheads.add(1, "start", 100.0)
     estimates.rates.learn(1, 8, 5.0)
     estimates.caps[1] = 4
     job = planner_job(TRAINING, running(TWO_NODES), estimates, NOW)
