@@ -10,7 +10,7 @@ finish in time. Newcomers are judged one by one in order of arrival. The search:
    among them; first in order of deadline, as the paper does, then in order of the latest start
    that each could bear, which serves large tight jobs better. If everybody fits, the new plans are
    adopted; but whoever can have its old plan back beside the newcomer gets it back, because every
-   change costs a restart.
+   change costs training time.
 
 A step that fails leaves all plans as they were, so a promise once given is never weakened.
 

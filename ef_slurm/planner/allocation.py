@@ -5,11 +5,11 @@ a time, to the job with the highest *marginal return*: the work gained per GPU a
 what one GPU does alone. A job grows by getting a new complete plan, so growth never endangers a
 promise, its own or another's.
 
-Every change of a running job is a restart, so it must pay: the job must finish earlier by
+Every change of a running job costs it training time, so it must pay: the job must finish earlier by
 `Policy.growth_gain` times the overhead on top of the overhead itself, and by the fraction
 `Policy.min_speedup` of what remains; and not sooner than `Policy.min_reshape_interval` after the
-last one. A job that starts or moves at this moment anyway takes the larger size without a further
-restart.
+last one. A job that starts or moves at this moment anyway pays for that change only, whatever size
+it takes.
 
 Four GPUs, two jobs that need one each to be in time. `a` gains 1.0 from its second GPU, `b` only
 0.2; after that `a` gains 0.7 per GPU from two more, but only one is left: `b` takes it.

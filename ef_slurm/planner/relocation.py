@@ -2,7 +2,7 @@
 
 Free GPUs may be scattered so that no aligned block of the wanted size is free although there are
 GPUs enough. `buddy.place` then names the running jobs whose move costs least in all. A move is a
-restart that the moved job pays for, so only a job may be moved whose plan is in time even after it,
+change that the moved job pays for, so only a job may be moved whose plan is in time even after it,
 and the result counts only if every plan, with the moves paid, fits on the timetable.
 
 Two nodes of 2 GPUs, each half taken. `c` needs two GPUs at once, so `a` moves to the other node:

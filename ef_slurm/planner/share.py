@@ -5,7 +5,7 @@ free, and stops at the first n that finishes in time. Three things differ here:
 
 * Shares are blocks at their place on a `Timetable`, so a plan that exists can be carried out.
 * Every start and every change of block is *paid for* inside the plan (`Overhead`).
-* Every change is a real restart on somebody's cluster, so a plan without changes is taken first:
+* Every change interrupts somebody's training, so a plan without changes is taken first:
   one block from now to the end; then one block later; then a first block for now and another to
   finish on. Forward filling: whatever is free now is used now.
 
@@ -181,12 +181,12 @@ def in_two(task: Task, table: ReservationTable, now: float, deadline: float) -> 
         return None
     for gpus, rate, gpu_type in task.sizes:
         timetable = table.timetables[gpu_type]
-        restart = task.overhead(None, gpus, gpu_type)
+        start_cost = task.overhead(None, gpus, gpu_type)
         # Cheap before exact: a bound that is known, then one search, then pairs.
-        if timetable.not_before(gpus) + restart > deadline:
+        if timetable.not_before(gpus) + start_cost > deadline:
             continue
         found = timetable.find_later(gpus, 0.0, now)
-        if found is None or found[0] <= now or found[0] + restart > deadline:
+        if found is None or found[0] <= now or found[0] + start_cost > deadline:
             continue
         start, place = found
         second = Reservation(start, math.inf, gpus, gpu_type, place)
@@ -197,7 +197,7 @@ def in_two(task: Task, table: ReservationTable, now: float, deadline: float) -> 
             if done <= 0.0 or left <= 0.0:
                 continue
             # After a gap the job is started again; without one it changes its block.
-            paid = task.overhead_at(opening, second) if opening.end >= start else restart
+            paid = task.overhead_at(opening, second) if opening.end >= start else start_cost
             end = start + paid + left / rate
             cost = (until - now) * opening.gpus + (end - start) * gpus
             if end > deadline + EDGE_SECONDS or cost >= best_cost:

@@ -79,6 +79,7 @@ def cheapest_mix(sizes: tuple[tuple[int, float], ...]) -> tuple[tuple[float, flo
     """
     corners: list[tuple[float, float]] = [(0.0, 0.0)]
     for gpus, rate in sorted(sizes, key=lambda size: (size[1], -size[0])):
+        # The lower hull: drop the corners that the line to the new one passes below.
         while len(corners) > 1:
             (low_rate, low), (mid_rate, mid) = corners[-2:]
             if (mid - low) * (rate - low_rate) < (gpus - low) * (mid_rate - low_rate):
@@ -99,6 +100,7 @@ def least_gpu_time(
     if iterations <= 0:
         return 0.0
     rate = iterations / seconds if seconds > 0 else math.inf
+    # The average rate that is needed lies between two corners: that mix costs least.
     for (low_rate, low), (high_rate, high) in pairwise(corners):
         if rate <= high_rate:
             return seconds * (low + (high - low) * (rate - low_rate) / (high_rate - low_rate))
@@ -112,7 +114,7 @@ def envelope(curve: ThroughputCurve, most: int | None = None) -> Envelope | None
     for gpus, rate in curve.points:
         if most is not None and gpus > most:
             break
-        if not sizes or rate > sizes[-1][1]:
+        if not sizes or rate > sizes[-1][1]:  # as fast as a smaller size is of no use
             sizes.append((gpus, rate))
     if not sizes:
         return None
