@@ -93,6 +93,22 @@ def test_owner_cancels_requeues_and_holds(bench: Bench) -> None:
     bench.wait_state(job, "cancelled")
 
 
+def test_an_operators_hold_of_a_running_job_is_respected(bench: Bench) -> None:
+    job = bench.job(3000, "--deadline=+10m")
+    bench.wait_state(job, "running")
+    bench.cluster.run(f"bash -c 'scontrol requeuehold {job} && scontrol hold {job}'", user="root")
+    held = bench.wait_state(job, "held")
+    assert (held["promise"], held["promise_outcome"]) == ("at-risk", "open")
+    assert "held in Slurm by an operator" in bench.explain(job)
+    time.sleep(3)
+    assert bench.queue()[job]["state"] == "held"
+    bench.cluster.run(f"scontrol release {job}", user="root")
+    bench.wait_state(job, "running")
+    bench.cluster.run(f"scancel {job}", user="user1")
+    done = bench.wait_state(job, "cancelled")
+    assert (done["promise_outcome"], done["promise_fault"]) == ("void", "owner")
+
+
 def test_other_peoples_jobs_are_planned_around(bench: Bench) -> None:
     other = bench.cluster.sbatch(
         "--partition=batch", "--nodelist=n1", "--gres=gpu:4", "--time=5", script="sleep 200"

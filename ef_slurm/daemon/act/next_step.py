@@ -91,6 +91,10 @@ def next_step(
     job = status.slurm
     if job.is_final:
         return Done()
+    if job.is_pending and conditions.holder in (Holder.OWNER, Holder.OPERATOR):
+        return Wait(
+            f"{conditions.holder.value} to release it"
+        )  # the next tick takes it out of plans
     if target is None:
         return vacate(status, conditions, timeouts, now)
     if not job.is_running:

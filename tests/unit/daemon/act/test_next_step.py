@@ -103,6 +103,12 @@ class TestStart:
         # Another shape may do.
         assert step(status, ELSEWHERE, conditions) == Do(Update(ELSEWHERE))
 
+    @pytest.mark.parametrize("who", [Holder.OWNER, Holder.OPERATOR])
+    @pytest.mark.parametrize("target", [TWO_NODES, None])
+    def test_somebody_elses_hold_is_not_touched(self, who: Holder, target: Block | None) -> None:
+        status = pending(TWO_NODES, hold=HoldKind.USER)
+        assert isinstance(step(status, target, Conditions(updated=True, holder=who)), Wait)
+
 
 class TestVacate:
     def test_it_is_asked_to_stop_first(self) -> None:
