@@ -223,10 +223,19 @@ def test_a_deadline_that_has_passed_is_told_at_once_and_the_job_goes_on(world: W
 
 
 def test_a_job_is_said_to_have_ended_when_slurm_says_so(world: World) -> None:
-    """Not when that was noticed: its promise is judged by Slurm's word."""
-    job = world.submit(3200, deadline=600.0)
-    world.run_until(world.finished, 600)
-    assert world.row(job).ended_at == world.training(job).slurm.ended
+    """Not when that is noticed: its promise is judged by Slurm's word."""
+    job = world.submit(20_000, deadline=600.0)
+    world.run(60)
+    training, deadline = world.training(job), job.request.deadline
+    assert deadline is not None
+    training.slurm.state, training.slurm.ended = JobBaseState.COMPLETED, deadline - 1.0
+    training.finished = True
+    world.clock.now = deadline + 3.0
+    world.run_until(world.finished, 60)
+    assert settled(world, job) == (PromiseOutcome.KEPT, None)
+    assert world.row(job).ended_at == deadline - 1.0
+    (ended,) = world.queue.events.all(job_id=job.id, kinds=[EventKind.STATE])[-1:]
+    assert ended.at >= deadline + 3.0
 
 
 def test_whole_nodes_are_given_up_in_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
