@@ -15,6 +15,7 @@ from ef_slurm.model import BatchScript, JobState, QueueJob
 from ef_slurm.queue import DaemonLock, Queue, filesystem
 from ef_slurm.queue.errors import (
     DaemonRunningError,
+    ForbiddenTransitionError,
     QueueCorruptError,
     QueueError,
     QueueFullError,
@@ -153,6 +154,18 @@ def test_the_transitions_in_the_file_follow_the_code(queue: Queue) -> None:
     row = queue._database.one("SELECT count(*) FROM transitions WHERE to_state = 'admitted'")
     assert row is not None
     assert row[0] > 0
+
+
+def test_arrows_that_are_struck_leave_the_file_too(queue: Queue, add: Add) -> None:
+    """A file of an older version opens, and permits what this version performs."""
+    job = add()
+    queue._database.execute("INSERT INTO transitions VALUES ('job', 'failed', 'new')")
+    with Queue.open(queue.path) as again:
+        rows = again._database.query("SELECT from_state, to_state FROM transitions")
+        assert ("failed", "new") not in {tuple(row) for row in rows}
+        again.jobs.move(job.id, JobState.FAILED, at=1.0, actor="x", why="")
+        with pytest.raises(ForbiddenTransitionError):
+            again._database.execute("UPDATE jobs SET state = 'new'")
 
 
 OPENER = """
