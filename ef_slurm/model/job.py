@@ -49,7 +49,9 @@ class Job:
         id: the queue's name of the job; also the last tie-breaker everywhere.
         submitted: when it arrived.
         iterations: how many remain (a float: a report may fall between two).
-        curves: (GPU type, curve) for every type that it may use.
+        curves: (GPU type, curve) for every type that it may use. Promises count on them, so a curve
+            that was fitted gives its pessimistic values here.
+        growth_curves: the same as they are expected to be, for growth; empty: `curves`.
         kind: what its deadline means.
         deadline: when it must be finished; None for best effort.
         grace: seconds by which a soft deadline may be missed.
@@ -81,6 +83,7 @@ class Job:
     owner: str = ""
     account: str = ""
     max_gpus: int | None = None
+    growth_curves: tuple[tuple[str, ThroughputCurve], ...] = ()
 
     def __post_init__(self) -> None:
         check_finite("submission time", self.submitted, wanted="seconds since the epoch")

@@ -90,12 +90,16 @@ def _better(
     if settled and now - task.job.last_reshape < policy.min_reshape_interval:
         return None
     old, finish = table.plans[task.id], table.finishes[task.id]
-    for size in sorted(task.sizes, key=lambda size: size.gpus):
-        if size.gpus < gpus or size.gpu_type != gpu_type:
+    expected_finish = _expected_finish(task, old, finish, now)
+    for larger, expected_rate in task.envelopes[gpu_type].sizes:
+        # Whether it pays is asked of the expected rates; the plan itself counts on promised ones.
+        size = Size(larger, task.rate_at(larger, gpu_type), gpu_type)
+        if larger < gpus or size.rate <= 0.0:
             continue
-        move = task.overhead(task.current, size.gpus, size.gpu_type)
-        end = now + move + task.job.iterations / size.rate
-        if not _pays(finish - end, move if settled else 0.0, finish - now, policy):
+        move = task.overhead(task.current, larger, gpu_type)
+        end = now + move + task.job.iterations / expected_rate
+        saved, remaining = expected_finish - end, expected_finish - now
+        if not _pays(saved, move if settled else 0.0, remaining, policy):
             continue
         # Its own GPUs are free to it while it looks for more.
         table.remove(task)
@@ -110,6 +114,20 @@ def _better(
         table.put(task, old, finish)
         return found
     return None
+
+
+def _expected_finish(task: Task, plan: Schedule, finish: float, now: float) -> float:
+    """When a plan that counts on the promised rates is expected to finish the job."""
+    if not task.job.growth_curves or not plan or finish == math.inf:
+        return finish
+    expected, promised = _expected_rate(task, plan[-1]), task.rate(plan[-1])
+    return now + (finish - now) * min(1.0, promised / expected) if expected > 0 else finish
+
+
+def _expected_rate(task: Task, reservation: Reservation) -> float:
+    """Iterations/s that are hoped for; 0 for a size that is of no use."""
+    known = task.envelopes.get(reservation.gpu_type)
+    return known.rate(reservation.gpus) if known is not None else 0.0
 
 
 def _pays(saved: float, paid: float, remaining: float, policy: Policy) -> bool:
@@ -140,7 +158,13 @@ def _temporary_growth(
         return None
     plan, end = replayed(task, (opening, back, *old[1:]), now)
     paid = task.overhead_at(task.current, opening) + task.overhead_at(opening, back)
-    if not _pays(finish - end, paid, finish - now, policy) or not table.is_free(task, plan):
+    saved = finish - end
+    if task.job.growth_curves:
+        usual, larger = _expected_rate(task, back), _expected_rate(task, opening)
+        saved = (until - now - paid) * (larger / usual) - (until - now) if usual > 0 else 0.0
+    # What is expected decides whether it is tried, what is promised whether it may be.
+    in_time = end <= max(finish, task.deadline)
+    if not (in_time and _pays(saved, paid, finish - now, policy) and table.is_free(task, plan)):
         return None
     return plan, end
 

@@ -13,13 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ef_slurm.model import Outcome, Standing
+from ef_slurm.profiling.measuring import MAX_SECONDS, OBSERVE_SECONDS
 from ef_slurm.simulator.errors import InvariantError
 from ef_slurm.simulator.invariants import Invariants
+from ef_slurm.simulator.knowledge import Knowledge, KnownCurves
 from ef_slurm.simulator.policies.base import ClusterSetup, Round, SchedulingPolicy
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 from ef_slurm.simulator.trace import Trace
 
 TICK = 1e-6
+
+LEAST_TRAINED_SECONDS = 10.0
+"""Seconds of training below which a job that ends tells nothing about its rate."""
 
 _NOTHING = Grant(0)
 
@@ -55,6 +60,7 @@ class Engine:
         policy: SchedulingPolicy,
         *,
         check: bool = False,
+        knowledge: Knowledge | None = None,
         on_done: Callable[[int], None] | None = None,
     ) -> None:
         """A simulation that has not begun.
@@ -64,6 +70,7 @@ class Engine:
             setup: the cluster and its rules.
             policy: fresh, made for that setup.
             check: whether the simulator's own rules are checked at every event.
+            knowledge: what the policy knows of curves; without, the truth.
             on_done: called with the number of jobs that left since the last call.
         """
         self._jobs = tuple(SimulatedJob(spec, setup.overhead) for spec in trace.jobs)
@@ -72,6 +79,9 @@ class Engine:
         self._on_done = on_done
         self._active: dict[str, SimulatedJob] = {}
         self._finishes: list[tuple[float, int, SimulatedJob]] = []
+        self._knowledge = knowledge or KnownCurves()
+        # (when, order, job, since when it has held its share): what is learned then
+        self._revelations: list[tuple[float, int, SimulatedJob, float]] = []
         self._pushed = 0
         self._arrived = 0
 
@@ -86,11 +96,13 @@ class Engine:
         rounds = 0
         wake = math.inf
         while True:
-            now = min(self._next_arrival(), self._next_finish(), wake)
+            now = min(self._next_arrival(), self._next_finish(), self._next_revelation(), wake)
             if now == math.inf:
                 break
             left = self._finish_until(now + TICK)
+            self._reveal_until(now + TICK)
             self._arrive_until(now + TICK)
+            self._believe(now)
             asked = time.perf_counter()
             answer = self._policy.decide(now, tuple(self._active.values()))
             took = time.perf_counter() - asked
@@ -122,10 +134,46 @@ class Engine:
             heapq.heappop(self._finishes)
         return self._finishes[0][0] if self._finishes else math.inf
 
+    def _next_revelation(self) -> float:
+        return self._revelations[0][0] if self._revelations else math.inf
+
+    def _reveal_until(self, until: float) -> None:
+        """Jobs that have trained long enough on a size tell its rate."""
+        while self._next_revelation() <= until:
+            _, _, job, since = heapq.heappop(self._revelations)
+            if job.spec.id in self._active and job.gpus and job.since == since:
+                self._knowledge.learn(job.spec, job.gpus, job.rate)
+
+    def _foresee_revelations(self, job: SimulatedJob) -> None:
+        """When a job that has just got its share will tell something."""
+        if not self._knowledge.learns:
+            return
+        # A short job tells it sooner: there is to be time to act on it.
+        half = 0.5 * (job.finish_time() - job.trains_from)
+        moments = [job.trains_from + min(OBSERVE_SECONDS, half)]
+        if job.belief is None and job.trained_since is not None:
+            moments.append(job.trained_since + MAX_SECONDS)
+        for moment in moments:
+            heapq.heappush(self._revelations, (moment, self._pushed, job, job.since))
+
+    def _believe(self, now: float) -> None:
+        """Tell the policy what is known by now."""
+        for job in self._active.values():
+            # What was once believed is not unknown again.
+            need = job.need(now)
+            job.belief = self._knowledge.belief(job.spec, need) or job.belief
+            unknown = job.belief is None
+            job.measurement = self._knowledge.measurement(job.spec, need) if unknown else None
+
     def _finish_until(self, until: float) -> int:
         count = 0
         while self._next_finish() <= until:
             when, _, job = heapq.heappop(self._finishes)
+            if when - job.trains_from >= LEAST_TRAINED_SECONDS:
+                self._knowledge.learn(job.spec, job.gpus, job.rate)
+            self._knowledge.leave(job.spec)
+            if job.standing is Standing.NEW:
+                job.note_measured(when)
             job.finish(when)
             del self._active[job.spec.id]
             count += 1
@@ -151,6 +199,9 @@ class Engine:
                 "which are not there"
             )
         for job_id, job in self._active.items():
+            job.at_risk = job_id in answer.at_risk
+            if job.at_risk and job.at_risk_since is None:
+                job.at_risk_since = now
             grant = answer.grants.get(job_id)
             if grant is None:
                 if not job.gpus and not job.schedule:
@@ -159,6 +210,7 @@ class Engine:
             if job.assign(now, grant) and job.gpus:
                 self._pushed += 1
                 heapq.heappush(self._finishes, (job.finish_time(), self._pushed, job))
+                self._foresee_revelations(job)
         return left
 
     def _judge(self, now: float, job_id: str, outcome: Outcome) -> int:
@@ -167,8 +219,12 @@ class Engine:
             raise InvariantError(
                 f"policy {self._policy.name} at {now!r} judges {job_id}, which was judged before"
             )
+        if job.standing is Standing.NEW:
+            job.note_measured(now)
         job.outcome = outcome
         if outcome is Outcome.REJECTED:
+            job.send_away(now)
+            self._knowledge.leave(job.spec)
             del self._active[job_id]
             return 1
         if outcome is Outcome.WAITLISTED:

@@ -46,7 +46,8 @@ class Invariants:
         for job in jobs:
             if job.gpus and job.rate <= 0:
                 self._fail(now, f"job {job.spec.id} cannot run on {job.gpus} GPUs")
-            if job.gpus and job.standing is not Standing.ADMITTED:
+            allowed = job.standing is Standing.ADMITTED or job.measurement is not None
+            if job.gpus and not allowed:
                 self._fail(now, f"job {job.spec.id} holds GPUs and is {job.standing.value}")
         self._check_plans_in_hand(now, jobs)
         if self._policy.work_conserving:
@@ -108,7 +109,8 @@ class Invariants:
                 steps.append((reservation.start + _ROUNDING, reservation.gpus))
                 steps.append((reservation.end - _ROUNDING, -reservation.gpus))
             deadline = job.spec.deadline
-            if job.schedule and job.promised_at is not None and deadline is not None:
+            named = job.at_risk or job.promised_at is None
+            if job.schedule and not named and deadline is not None:
                 end = job.schedule[-1].end
                 if not is_in_time(end, deadline):
                     self._fail(now, f"job {job.spec.id} is planned to end {end - deadline} s late")

@@ -6,6 +6,9 @@
 - *reshape*: a job that had started gets another share or another block, a resume after a pause
   included. First starts are counted apart, and so are pauses: what costs is the restart.
 - *migration*: a reshape that keeps the share and changes the block.
+- *measured GPU hours*: held by jobs whose curve was measured before they were judged.
+- *at-risk warnings*: promises that were ever named at risk; the *lead* is from the first warning to
+  the deadline, over those that were broken.
 - *efficiency* (paper, Figure 10): Σ T(n)/T(1) over the jobs that train, divided by the GPUs of the
   cluster, averaged over time from the first submission to the last completion. For a curve that
   cannot run on one GPU, T(1) is taken as its smallest size's rate per GPU.
@@ -28,6 +31,7 @@ class Metrics:
     trace: str
     policy: str
     overhead: str
+    curves: str
     nodes: int
     gpus_per_node: int
     jobs: int
@@ -44,6 +48,10 @@ class Metrics:
     migrations: int
     pauses: int
     gpu_hours: float
+    measured_gpu_hours: float
+    at_risk_warnings: int | None
+    warning_lead_seconds: float | None
+    unwarned_broken_promises: int | None
     efficiency: float
     makespan_seconds: float
     best_effort_completion_seconds: float | None
@@ -66,6 +74,31 @@ def is_met(job: SimulatedJob) -> bool:
 def is_broken(job: SimulatedJob) -> bool:
     """Whether the job was promised its deadline and missed it."""
     return job.promised_at is not None and job.spec.deadline is not None and not is_met(job)
+
+
+def at_risk_warnings(jobs: Sequence[SimulatedJob]) -> int:
+    """Promises that were ever named at risk."""
+    return sum(job.at_risk_since is not None for job in jobs)
+
+
+def unwarned(jobs: Sequence[SimulatedJob]) -> int:
+    """Broken promises that were not named at risk before their deadline."""
+    return sum(is_broken(job) and _lead(job) <= 0 for job in jobs)
+
+
+def warning_lead(jobs: Sequence[SimulatedJob]) -> float | None:
+    """Mean seconds from the first warning to the deadline, over the broken promises; None if none.
+
+    A promise that broke without a warning counts with 0.
+    """
+    leads = [max(0.0, _lead(job)) for job in jobs if is_broken(job)]
+    return math.fsum(leads) / len(leads) if leads else None
+
+
+def _lead(job: SimulatedJob) -> float:
+    if job.at_risk_since is None or job.spec.deadline is None:
+        return 0.0
+    return job.spec.deadline - job.at_risk_since
 
 
 def single_gpu_rate(job: SimulatedJob) -> float:

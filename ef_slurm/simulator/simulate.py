@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ef_slurm.model import IfInfeasible, Policy
 from ef_slurm.simulator import metrics
 from ef_slurm.simulator.engine import Engine
+from ef_slurm.simulator.knowledge import CurvesOption
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.overhead import OverheadModel
 from ef_slurm.simulator.policies.base import ClusterSetup, SchedulingPolicy
@@ -41,6 +42,7 @@ class Request:
     if_infeasible: IfInfeasible = IfInfeasible.WAIT
     planner_policy: Policy = field(default_factory=lambda: Policy(offers=False))
     check: bool = False
+    curves: CurvesOption = field(default_factory=CurvesOption)
 
     @property
     def setup(self) -> ClusterSetup:
@@ -88,7 +90,14 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
     """
     setup = request.setup
     policy = prepare(request)
-    engine = Engine(request.trace, setup, policy, check=request.check, on_done=on_done)
+    engine = Engine(
+        request.trace,
+        setup,
+        policy,
+        check=request.check,
+        knowledge=request.curves.knowledge(request.nodes, request.gpus_per_node),
+        on_done=on_done,
+    )
     outcomes = engine.simulate()
     jobs = outcomes.jobs
     deadline_jobs = sum(job.spec.deadline is not None for job in jobs)
@@ -98,6 +107,7 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
         trace=request.trace.name,
         policy=request.policy,
         overhead=request.overhead.name,
+        curves=request.curves.name,
         nodes=request.nodes,
         gpus_per_node=request.gpus_per_node,
         jobs=len(jobs),
@@ -114,6 +124,10 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
         migrations=sum(job.migrations for job in jobs),
         pauses=sum(job.pauses for job in jobs),
         gpu_hours=sum(map(metrics.gpu_seconds, jobs)) / 3600,
+        measured_gpu_hours=sum(job.measured_gpu_seconds for job in jobs) / 3600,
+        at_risk_warnings=metrics.at_risk_warnings(jobs) if policy.judges else None,
+        warning_lead_seconds=metrics.warning_lead(jobs),
+        unwarned_broken_promises=metrics.unwarned(jobs) if policy.judges else None,
         efficiency=metrics.efficiency(jobs, setup.gpus),
         makespan_seconds=metrics.makespan(jobs),
         best_effort_completion_seconds=metrics.best_effort_completion(jobs),

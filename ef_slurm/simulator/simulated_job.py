@@ -14,6 +14,8 @@ from ef_slurm.model import (
     Standing,
     change_kind,
 )
+from ef_slurm.planner.measuring import Measurement
+from ef_slurm.profiling.measuring import Belief, Need
 from ef_slurm.simulator.overhead import counted_change
 from ef_slurm.simulator.trace import TraceJob
 
@@ -65,11 +67,16 @@ class SimulatedJob:
         "_overhead",
         "_places",
         "anchor",
+        "at_risk",
+        "at_risk_since",
+        "belief",
         "block",
         "finished",
         "gpus",
         "held_shares",
         "last_reshape",
+        "measured_gpu_seconds",
+        "measurement",
         "migrations",
         "outcome",
         "pauses",
@@ -82,6 +89,7 @@ class SimulatedJob:
         "spec",
         "standing",
         "starts",
+        "trained_since",
         "trains_from",
     )
 
@@ -97,6 +105,12 @@ class SimulatedJob:
         self.standing = Standing.NEW
         self.outcome: Outcome | None = None
         self.promised_at: float | None = None
+        self.at_risk = False  # whether the present plan does not keep its promise
+        self.at_risk_since: float | None = None  # when that was first so
+        self.belief: Belief | None = None  # what to plan it with; None: to be measured,
+        self.measurement: Measurement | None = None  # in this way (None: not yet)
+        self.measured_gpu_seconds = 0.0
+        self.trained_since: float | None = None
         self.finished: float | None = None
         self.starts = 0
         self.reshapes = 0
@@ -127,6 +141,19 @@ class SimulatedJob:
             return self.remaining
         return max(0.0, self.remaining - self.rate * (now - self.anchor))
 
+    def need(self, now: float) -> Need:
+        """What matters for whether the job has to be measured (further)."""
+        deadline = math.inf if self.spec.deadline is None else self.spec.deadline
+        trained = 0.0 if self.trained_since is None else max(0.0, now - self.trained_since)
+        measured = sum(
+            share.gpus * max(0.0, share.end - share.trains_from) for share in self.held_shares
+        )
+        if self.gpus:
+            measured += self.gpus * max(0.0, now - self.trains_from)
+        return Need(
+            deadline - now - self._overhead.start, self.remaining_at(now), trained, measured
+        )
+
     def finish_time(self) -> float:
         """When the job finishes at its present share; infinite without GPUs."""
         return self.anchor + self.remaining / self.rate if self.rate > 0 else math.inf
@@ -143,6 +170,15 @@ class SimulatedJob:
         if gpus == self.spec.requested_gpus and self.spec.duration is not None:
             return self.spec.iterations / self.spec.duration
         return 0.0
+
+    def expected_rate(self, gpus: int) -> float:
+        """Iterations/s on exactly `gpus`, as far as the scheduler knows; 0 where it cannot run."""
+        if self.belief is None:
+            return 0.0
+        for size, rate in self.belief.expected.points:
+            if size == gpus:
+                return rate
+        return self.rate_at(gpus)
 
     def assign(self, now: float, grant: Grant) -> bool:
         """Gives the job a share and a block from `now` on; whether it is started or reshaped.
@@ -172,18 +208,30 @@ class SimulatedJob:
             self.last_reshape = now
         self.since = now
         self.trains_from = now + self._overhead.of(change, grant.gpus)
+        if self.trained_since is None:
+            self.trained_since = self.trains_from
         self.anchor = self.trains_from
         self.rate = self.rate_at(grant.gpus)
         return True
+
+    def note_measured(self, now: float) -> None:
+        """Count what the job has held so far as spent on measuring it."""
+        held = sum((share.end - share.start) * share.gpus for share in self.held_shares)
+        self.measured_gpu_seconds = held + (now - self.since) * self.gpus
 
     def finish(self, when: float) -> None:
         """The job is trained; it holds nothing from `when` on."""
         self._close(when)
         self.remaining = 0.0
         self.finished = when
-        self.drop()
+        self._drop()
 
-    def drop(self) -> None:
+    def send_away(self, when: float) -> None:
+        """The job leaves untrained; what it held while it was measured is free from `when` on."""
+        self._close(when)
+        self._drop()
+
+    def _drop(self) -> None:
         """Takes everything from a job that leaves."""
         self.gpus, self.block, self.rate, self.schedule = 0, None, 0.0, ()
 

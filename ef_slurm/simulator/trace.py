@@ -77,6 +77,11 @@ class TraceJob:
         """Deadline or best effort."""
         return JobKind.BEST_EFFORT if self.deadline is None else JobKind.DEADLINE
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """(Model, global batch size): jobs of one key have one throughput curve."""
+        return self.model, self.batch_size
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:

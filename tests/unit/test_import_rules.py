@@ -24,7 +24,7 @@ ROOMS: Mapping[str, set[str]] = {
     "api": GROUND,
     "launch": GROUND | {"resources"},
     "siteconfig": GROUND | {"resources"},
-    "simulator": GROUND | {"planner"},
+    "simulator": GROUND | {"planner", "profiling"},
     "profiling": GROUND | SERVICES,
     "training": {"contract"},
     "daemon": GROUND | SERVICES | {"profiling"},
@@ -62,6 +62,7 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
             *("allocation", "best_effort", "explain"),
         },
         "what_if": {"plan"},
+        "measuring": set(),
     },
     "cli": {
         "": set(),

@@ -18,6 +18,7 @@ from ef_slurm.cli.sim.shared import (
 )
 from ef_slurm.cli.sim.site import site_command
 from ef_slurm.model import IfInfeasible
+from ef_slurm.simulator.knowledge import CurvesOption
 from ef_slurm.simulator.overhead import OverheadModel
 from ef_slurm.simulator.policies.registry import POLICIES
 from ef_slurm.simulator.report.html import compare_page, run_page
@@ -56,7 +57,7 @@ def main() -> None:
     sim_options.cost("zero"),
     sim_options.if_infeasible("wait", "reject", "best-effort", default="wait"),
 )
-@sim_options.together(sim_options.CHECK, *sim_options.OUTPUTS)
+@sim_options.together(sim_options.CURVES, sim_options.CHECK, *sim_options.OUTPUTS)
 @reports_errors
 def run(
     trace_file: Path,
@@ -66,6 +67,7 @@ def run(
     policy: str,
     overhead: OverheadModel,
     if_infeasible: str,
+    curves: CurvesOption,
     check: bool,
     json_file: Path | None,
     html_file: Path | None,
@@ -87,7 +89,14 @@ def run(
     outputs.check()
     trace = trace_of(trace_file, throughputs, gpus_per_node)
     request = Request(
-        trace, nodes, gpus_per_node, policy, overhead, IfInfeasible(if_infeasible), check=check
+        trace,
+        nodes,
+        gpus_per_node,
+        policy,
+        overhead,
+        IfInfeasible(if_infeasible),
+        check=check,
+        curves=curves,
     )
     (result,) = simulate_with_progress([request], 1)
     outputs.write_text(sheet(result.metrics))
@@ -118,7 +127,7 @@ def run(
     sim_options.if_infeasible("wait", "reject", "best-effort", default="wait"),
     sim_options.PROCESSES,
 )
-@sim_options.together(sim_options.CHECK, *sim_options.OUTPUTS)
+@sim_options.together(sim_options.CURVES, sim_options.CHECK, *sim_options.OUTPUTS)
 @reports_errors
 def compare(
     trace_file: Path,
@@ -129,6 +138,7 @@ def compare(
     overhead: OverheadModel,
     if_infeasible: str,
     processes: int,
+    curves: CurvesOption,
     check: bool,
     json_file: Path | None,
     html_file: Path | None,
@@ -147,7 +157,9 @@ def compare(
     trace = trace_of(trace_file, throughputs, gpus_per_node)
     infeasible = IfInfeasible(if_infeasible)
     requests = [
-        Request(trace, nodes, gpus_per_node, policy, overhead, infeasible, check=check)
+        Request(
+            trace, nodes, gpus_per_node, policy, overhead, infeasible, check=check, curves=curves
+        )
         for policy in policies or POLICIES
     ]
     if policies is None:

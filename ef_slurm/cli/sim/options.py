@@ -12,6 +12,7 @@ import click
 from ef_slurm.formats.numbers import parse_count
 from ef_slurm.model import is_power_of_two
 from ef_slurm.simulator.errors import SimulatorError
+from ef_slurm.simulator.knowledge import CurvesOption, parse_curves
 from ef_slurm.simulator.overhead import OverheadModel, parse_overhead
 from ef_slurm.simulator.policies.registry import POLICIES
 
@@ -22,6 +23,14 @@ def overhead(text: str) -> OverheadModel:
     """The type of `--overhead`."""
     try:
         return parse_overhead(text)
+    except SimulatorError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def curves(text: str) -> CurvesOption:
+    """The type of `--curves`."""
+    try:
+        return parse_curves(text)
     except SimulatorError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -110,6 +119,17 @@ PROCESSES = click.option(
     default=lambda: os.cpu_count() or 1,
     show_default="the machine's cores",
     help="Simulations at a time.",
+)
+
+
+CURVES = click.option(
+    "--curves",
+    type=curves,
+    metavar="known|learned|off:SPREAD[:SEED]",
+    default="known",
+    show_default=True,
+    help="What the scheduler knows of throughput curves: the truth; nothing until a job was "
+    "measured; or curves that are each wrong by a factor from 1 - SPREAD to 1 + SPREAD.",
 )
 
 

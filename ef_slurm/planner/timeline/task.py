@@ -55,7 +55,7 @@ class Task:
         job: as the caller gave it.
         deadline: by when it must be finished, grace included; infinite for best effort.
         soft_deadline: by when it should be finished, grace not included.
-        envelopes: its useful sizes, by GPU type.
+        envelopes: the sizes that it may grow to, with the rates expected there, by GPU type.
         sizes: the same, those that cost least GPU time first.
         corners: the least GPUs for every average rate (`curve.cheapest_mix`).
         current: what it holds now, as a reservation without an end; None for nothing.
@@ -118,15 +118,19 @@ class Task:
         return replace(self, current=here, trains_from=trains)
 
     def rate(self, reservation: Reservation) -> float:
-        """Iterations/s on a reservation; 0 for a size that the curve does not have.
+        """Iterations/s on a reservation; 0 for a size that the curve does not have."""
+        return self.rate_at(reservation.gpus, reservation.gpu_type)
+
+    def rate_at(self, gpus: int, gpu_type: str) -> float:
+        """Iterations/s that a promise counts on; 0 for a size that the curve does not have.
 
         The curve's own value, not the envelope's: a job may stand on a size that no plan would
         choose today.
         """
-        for gpu_type, curve in self.job.curves:
-            if gpu_type == reservation.gpu_type:
-                for gpus, rate in curve.points:
-                    if gpus == reservation.gpus:
+        for kind, curve in self.job.curves:
+            if kind == gpu_type:
+                for size, rate in curve.points:
+                    if size == gpus:
                         return rate
         return 0.0
 
@@ -201,12 +205,14 @@ def make_task(job: Job, spaces: Mapping[str, GpuIndexSpace], most: int | None = 
     """
     cap = min((bound for bound in (job.max_gpus, most) if bound is not None), default=None)
     envelopes: dict[str, Envelope] = {}
+    expected = dict(job.growth_curves)
     sizes: list[Size] = []
     for gpu_type, curve in job.curves:
         space = _space(job, gpu_type, spaces)
-        found = envelope(curve, space.width if cap is None else min(cap, space.width))
+        bound = space.width if cap is None else min(cap, space.width)
+        found = envelope(curve, bound)
         if found is not None:
-            envelopes[gpu_type] = found
+            envelopes[gpu_type] = envelope(expected.get(gpu_type, curve), bound) or found
             sizes += [Size(gpus, rate, gpu_type) for gpus, rate in found.sizes]
     sizes.sort(key=lambda size: (size.gpus / size.rate, size.gpus, size.gpu_type))
     soft_deadline, deadline = _deadlines(job)

@@ -48,12 +48,14 @@ class Round:
         grants: job id → share of every job that has GPUs from now on (and perhaps of others, to
             keep a schedule); a job that is not there has none.
         verdicts: job id → the answer, for jobs that were judged in this round.
+        at_risk: promised jobs whose plan does not keep the promise.
         next_change: when the policy wants to be asked again at the latest, on the trace's clock.
     """
 
     grants: Mapping[str, Grant]
     verdicts: Mapping[str, Outcome] = field(default_factory=dict)
     next_change: float = math.inf
+    at_risk: frozenset[str] = frozenset()
 
 
 class SchedulingPolicy(Protocol):

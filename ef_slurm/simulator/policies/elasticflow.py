@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ef_slurm.model import Cluster, IfInfeasible, Job, JobKind, Outcome, Running
+from ef_slurm.model import (
+    Cluster,
+    IfInfeasible,
+    Job,
+    JobKind,
+    Outcome,
+    PromiseState,
+    Running,
+)
+from ef_slurm.planner.measuring import MeasuringSlots
 from ef_slurm.planner.plan import plan
+from ef_slurm.profiling.measuring import OBSERVE_SECONDS, Belief
+from ef_slurm.simulator.knowledge import GPU_TYPE
 from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
-
-GPU_TYPE = "gpu"
 
 
 class ElasticFlow:
@@ -24,18 +33,34 @@ class ElasticFlow:
         self._cluster = Cluster.uniform(setup.nodes, setup.gpus_per_node, GPU_TYPE)
         self._policy = setup.policy
         self._if_infeasible = setup.if_infeasible
+        self._slots = MeasuringSlots(OBSERVE_SECONDS)
 
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
-        seen = tuple(as_job(job, now, self._if_infeasible) for job in jobs)
+        seen = [as_job(job, now, self._if_infeasible) for job in jobs if job.belief]
+        for job in jobs:
+            if job.measurement is not None:
+                plain = as_job(job, now, self._if_infeasible)
+                seen.append(self._slots.ask(plain, job.measurement, now))
         answer = plan(now, seen, self._cluster, self._policy)
+        self._slots.hear(answer)
+        measured = self._slots.measured
         return Round(
             grants={
                 decision.job_id: Grant(decision.gpus, decision.block, decision.schedule)
                 for decision in answer.decisions
             },
-            verdicts={verdict.job_id: verdict.outcome for verdict in answer.verdicts},
+            verdicts={
+                verdict.job_id: verdict.outcome
+                for verdict in answer.verdicts
+                if verdict.job_id not in measured
+            },
             next_change=answer.next_change,
+            at_risk=frozenset(
+                decision.job_id
+                for decision in answer.decisions
+                if decision.promise is PromiseState.AT_RISK and decision.job_id not in measured
+            ),
         )
 
 
@@ -46,21 +71,24 @@ def as_job(job: SimulatedJob, now: float, if_infeasible: IfInfeasible) -> Job:
     best-effort job from then on.
     """
     promised = job.outcome is not Outcome.BEST_EFFORT
-    running = None
-    if job.block is not None:
-        running = Running(job.block, job.since, job.trains_from)
+    belief = job.belief or Belief(job.spec.curve, job.spec.curve)
     return Job(
         id=job.spec.id,
         submitted=job.spec.submitted,
         iterations=job.remaining_at(now),
-        curves=((GPU_TYPE, job.spec.curve),),
+        curves=((GPU_TYPE, belief.promised),),
+        growth_curves=() if belief.exact else ((GPU_TYPE, belief.expected),),
         kind=job.spec.kind if promised else JobKind.BEST_EFFORT,
         deadline=job.spec.deadline if promised else None,
         if_infeasible=if_infeasible,
         standing=job.standing,
         overhead=job.overhead,
-        running=running,
+        running=_running(job),
         plan=job.schedule,
         last_reshape=job.last_reshape,
         reshapes=job.reshapes,
     )
+
+
+def _running(job: SimulatedJob) -> Running | None:
+    return None if job.block is None else Running(job.block, job.since, job.trains_from)
