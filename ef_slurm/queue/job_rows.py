@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from sqlite3 import Row
 from typing import Any
 
@@ -13,6 +14,7 @@ from ef_slurm.model import (
     JobState,
     PromiseState,
     QueueJob,
+    Reason,
 )
 from ef_slurm.queue import codec
 
@@ -63,27 +65,47 @@ def to_script(row: Row) -> BatchScript:
     )
 
 
-def changing_columns(job: QueueJob) -> dict[str, Any]:
-    """What `Jobs.save` writes, by column of `jobs`."""
+def changing_columns(job: QueueJob, before: QueueJob | None = None) -> dict[str, Any]:
+    """What `Jobs.save` writes, by column of `jobs`.
+
+    Args:
+        before: what the row holds now; then only what differs from it.
+    """
     return {
-        "best_effort": int(job.best_effort),
-        "generation": job.generation,
-        "iteration": job.iteration,
-        "checkpoint_iteration": job.checkpoint_iteration,
-        "rate": job.rate,
-        "progress_at": job.progress_at,
-        "first_started_at": job.first_started_at,
-        "running": codec.dump_running(job.running),
-        "plan": codec.dump_schedule(job.plan),
-        "finish": job.finish,
-        "promise": job.promise.value,
-        "reason": None if job.reason is None else codec.dump_reason(job.reason),
-        "last_reshape": codec.finite(job.last_reshape),
-        "reshapes": job.reshapes,
-        "failed_starts": job.failed_starts,
-        "exit_code": job.exit_code,
-        "note": job.note,
+        name: to_column(value)
+        for name, to_column in _CHANGING.items()
+        if (value := getattr(job, name)) is not getattr(before, name, _UNKNOWN)
     }
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _reason(reason: Reason | None) -> str | None:
+    return None if reason is None else codec.dump_reason(reason)
+
+
+_UNKNOWN = object()
+_CHANGING: Mapping[str, Callable[[Any], Any]] = {
+    "best_effort": int,
+    "generation": _as_it_is,
+    "iteration": _as_it_is,
+    "checkpoint_iteration": _as_it_is,
+    "rate": _as_it_is,
+    "progress_at": _as_it_is,
+    "first_started_at": _as_it_is,
+    "running": codec.dump_running,
+    "plan": codec.dump_schedule,
+    "finish": _as_it_is,
+    "promise": lambda promise: promise.value,
+    "reason": _reason,
+    "last_reshape": codec.finite,
+    "reshapes": _as_it_is,
+    "failed_starts": _as_it_is,
+    "exit_code": _as_it_is,
+    "note": _as_it_is,
+}
 
 
 def _request(row: Row) -> JobRequest:

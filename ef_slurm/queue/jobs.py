@@ -173,11 +173,14 @@ class Jobs:
             ConflictError: the row was changed since `job` was read.
             NoSuchRowError: there is none of that id.
         """
-        columns = job_rows.changing_columns(job)
-        assignments = ", ".join(f"{name} = :{name}" for name in columns)
+        known = self._decoded.get(job.id)
+        if known is not None and known.revision != job.revision:
+            known = None
+        columns = job_rows.changing_columns(job, known)
+        assignments = "".join(f"{name} = :{name}, " for name in columns)
         with self._database.transaction(durable=durable):
             touched = self._database.execute(
-                f"UPDATE jobs SET {assignments}, revision = revision + 1"
+                f"UPDATE jobs SET {assignments}revision = revision + 1"
                 " WHERE id = :id AND revision = :revision",
                 {**columns, "id": job.id, "revision": job.revision},
             )
@@ -186,8 +189,7 @@ class Jobs:
                 raise ConflictError(
                     f"job {job.id} was changed meanwhile (revision {found}, not {job.revision})"
                 )
-            known = self._decoded.get(job.id)
-            if known is not None and (known.revision, known.reason) == (job.revision, job.reason):
+            if known is not None and "reason" not in columns:
                 # What is written comes back as it is (an infinite time in a reason does not).
                 saved = replace(
                     job,
