@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import sqlite_utils  # noqa: F401  (what takes long is done before anybody is killed)
+import sqlite_utils  # noqa: F401  (once, not in every child)
 
 from ef_slurm.queue import Queue
 
@@ -61,7 +61,6 @@ def main() -> None:
             if survives(path, kill_at):
                 return
             print(version(path), flush=True)
-    print("ready", flush=True)
     Queue.open(path).close()
 
 
