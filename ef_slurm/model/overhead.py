@@ -121,7 +121,9 @@ class Overhead:
             cost = self.shrink
         else:
             cost = self.reshape
-        return cost + self.per_doubling * math.log2(gpus)
+        if self.per_doubling:
+            cost += self.per_doubling * math.log2(gpus)
+        return cost
 
 
 def overhead_field(kind: ChangeKind) -> str:

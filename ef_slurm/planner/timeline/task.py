@@ -143,6 +143,8 @@ class Task:
         """
         if old is None:
             return ChangeKind.START
+        if old.first_gpu == first_gpu and old.gpus == gpus and old.gpu_type == gpu_type:
+            return None  # the common case, asked for every job in every plan
         per_node = self.spaces[gpu_type].per_node
         return classify_change(
             old.gpus,
