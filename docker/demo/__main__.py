@@ -15,7 +15,7 @@ from pathlib import Path
 from mini.client import PROGRAM, MiniSlurm
 from mini.site import Site
 
-from demo.jobs import OVERHEAD, TYPICAL_START
+from demo.jobs import OVERHEAD_SECONDS, TYPICAL_START_SECONDS
 
 USER = "user1"
 # What a start of eight ranks costs on top of their imports.
@@ -35,8 +35,8 @@ def main(name: str) -> int:
             file=sys.stderr,
         )
         return 2
-    factor = stretch(cluster)
-    seconds = OVERHEAD * factor
+    factor = slowdown(cluster)
+    seconds = OVERHEAD_SECONDS * factor
     overheads = {"start": seconds, "reshape": seconds, "shrink": seconds}
 
     def shell(
@@ -56,7 +56,7 @@ def main(name: str) -> int:
     return code
 
 
-def stretch(cluster: MiniSlurm) -> float:
+def slowdown(cluster: MiniSlurm) -> float:
     """How much slower this machine is than the demo counts on, at least 1.
 
     Its processors do what GPUs would not: import torch in every rank of every start.
@@ -64,7 +64,7 @@ def stretch(cluster: MiniSlurm) -> float:
     started = time.monotonic()
     cluster.run(WARM_UP, user=USER, timeout=600)
     estimate = START_OF_IMPORTS * (time.monotonic() - started)
-    factor = max(1.0, estimate / TYPICAL_START)
+    factor = max(1.0, estimate / TYPICAL_START_SECONDS)
     if factor > 1.0:
         print(
             f"A start takes about {estimate:.0f} s here: the demo takes {factor:.1f} times longer.",
@@ -76,7 +76,7 @@ def stretch(cluster: MiniSlurm) -> float:
 def play(cluster: MiniSlurm, factor: float) -> int:
     """The scenario, in full view."""
     path = f"PYTHONPATH={cluster.checkout}/docker"
-    scenario = f"env {path} python3 -m demo.scenario --out demo --stretch {factor:.2f}"
+    scenario = f"env {path} python3 -m demo.scenario --out demo --slowdown {factor:.2f}"
     options = ["--name", cluster.name, "--user", USER]
     print(f"{USER}@login$ {scenario}", flush=True)
     words = [sys.executable, str(PROGRAM), "exec", *options, "--", *scenario.split()]

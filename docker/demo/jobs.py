@@ -2,7 +2,7 @@
 
 Chosen so that the same story unfolds whether a start takes 8 or 20 seconds (held by
 tests/unit/docker/test_demo_jobs.py, which plays it in virtual time). On a slower machine
-everything is stretched: arrivals, work, deadlines and overheads alike. No rate is more than sixteen
+everything takes longer: arrivals, work, deadlines and overheads alike. No rate is more than sixteen
 ranks reach together on two cores.
 """
 
@@ -11,14 +11,14 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
-OVERHEAD = 22.0
+OVERHEAD_SECONDS = 22.0
 """Seconds per start and reshape that the demo's site counts on before it has measured any."""
 
-TYPICAL_START = 15.0
-"""Seconds that a start may take without stretching."""
+TYPICAL_START_SECONDS = 15.0
+"""Seconds that a start may take before the demo slows down."""
 
 
-class Wish(enum.Enum):
+class Request(enum.Enum):
     """What a job asks for."""
 
     DEADLINE = "deadline"
@@ -41,7 +41,7 @@ class DemoJob:
 
     name: str
     at: float
-    wish: Wish
+    request: Request
     iterations: int
     deadline: float | None
     rates: tuple[tuple[int, float], ...]
@@ -61,38 +61,38 @@ class DemoJob:
 
 JOBS = (
     DemoJob(
-        "resnet", 0, Wish.BEST_EFFORT, 70, None,
+        "resnet", 0, Request.BEST_EFFORT, 70, None,
         ((1, 0.5), (2, 0.95), (4, 1.75), (8, 3), (16, 4.5)),
         "no deadline: takes what nobody needs, and gives it back",
     ),
     DemoJob(
-        "bert", 20, Wish.DEADLINE, 520, 300,
+        "bert", 20, Request.DEADLINE, 520, 300,
         ((1, 0.375), (2, 0.75), (4, 1.475), (8, 2.875), (16, 5.75)),
         "a comfortable deadline and good scaling: may be paused, and grows into idle GPUs",
     ),
     DemoJob(
-        "gpt", 45, Wish.DEADLINE, 250, 98,
+        "gpt", 45, Request.DEADLINE, 250, 98,
         ((1, 0.5), (2, 1), (4, 2), (8, 3.875)),
         "a tight deadline: others make room",
     ),
     DemoJob(
-        "vgg", 68, Wish.TOO_SOON, 150, 40,
+        "vgg", 68, Request.TOO_SOON, 150, 40,
         ((1, 0.625), (2, 1.2), (4, 2.25), (8, 3.75)),
         "asks too much, gets a counter-offer and takes it; trains faster than it said",
         faster=2.0,
     ),
     DemoJob(
-        "lstm", 92, Wish.SOONER_THAN_OFFERED, 100, None,
+        "lstm", 92, Request.SOONER_THAN_OFFERED, 100, None,
         ((1, 0.5), (2, 1), (4, 1.875), (8, 3)),
         "waits until somebody finishes early, and is promised then",
     ),
 )  # fmt: skip
 
-SOONER = 6.0
-"""Seconds by which `Wish.SOONER_THAN_OFFERED` undercuts what can be promised."""
+SOONER_SECONDS = 6.0
+"""Seconds by which `Request.SOONER_THAN_OFFERED` undercuts what can be promised."""
 
 
-def stretched(factor: float) -> tuple[DemoJob, ...]:
+def slowed_down(factor: float) -> tuple[DemoJob, ...]:
     """The jobs for a machine that is `factor` times slower."""
     return tuple(
         replace(

@@ -24,7 +24,7 @@ class Entry:
 
     job_id: int
     name: str
-    asked: str
+    request: str
     submitted: float
     deadline: float | None
     started: float | None
@@ -161,7 +161,9 @@ time { color: #777; margin-right: .6em; font-variant-numeric: tabular-nums }
 """
 
 
-def page(timeline: Timeline, entries: Sequence[Entry], told: Sequence[tuple[float, str]]) -> str:
+def page(
+    timeline: Timeline, entries: Sequence[Entry], story_lines: Sequence[tuple[float, str]]
+) -> str:
     """The whole report as one HTML file that needs nothing else."""
     names = list(dict.fromkeys(entry.name for entry in entries))
     key = "".join(
@@ -169,7 +171,9 @@ def page(timeline: Timeline, entries: Sequence[Entry], told: Sequence[tuple[floa
         for i, name in enumerate(names)
     )
     rows = "".join(_row(entry) for entry in entries)
-    story = "".join(f"<li><time>{at:.0f} s</time>{html.escape(text)}</li>" for at, text in told)
+    story = "".join(
+        f"<li><time>{at:.0f} s</time>{html.escape(text)}</li>" for at, text in story_lines
+    )
     gpus = len(timeline.nodes) * timeline.gpus_per_node
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>ef-slurm demo</title>
@@ -193,7 +197,7 @@ def _row(entry: Entry) -> str:
     cells = [
         ("", str(entry.job_id)),
         ("", entry.name),
-        ("", entry.asked),
+        ("", entry.request),
         ("n", _seconds(entry.submitted)),
         ("n", _seconds(entry.deadline)),
         ("n", _seconds(ended)),

@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from demo.jobs import SOONER, DemoJob, Wish, stretched
+from demo.jobs import SOONER_SECONDS, DemoJob, Request, slowed_down
 from demo.report import TERMINAL, Entry, letters, page, picture
 from demo.timeline import Timeline, holding
 from ef_slurm.api.client import Client, UnreachableError, expect
@@ -61,11 +61,11 @@ class Scenario:
         self.client = client
         self.timeline = timeline
         self.factor = factor
-        self.jobs = stretched(factor)
+        self.jobs = slowed_down(factor)
         self.letters = letters([job.name for job in self.jobs])
         self.started = time.time()
         self.submitted: dict[str, Submitted] = {}
-        self.told: list[tuple[float, str]] = []
+        self.story_lines: list[tuple[float, str]] = []
         self.seen_events: set[int] = set()
         self.views: dict[str, JobView] = {}
 
@@ -96,7 +96,7 @@ class Scenario:
         """A line of the story."""
         at = self.elapsed()
         if record:
-            self.told.append((at, text))
+            self.story_lines.append((at, text))
         click.echo(f"{click.style(f'{at:5.0f} s', dim=True)}  {text}")
 
     # Submitting
@@ -104,17 +104,17 @@ class Scenario:
     def arrive(self, job: DemoJob) -> None:
         click.echo()
         self.say(f"{self.coloured(job.name)} arrives: {job.story}", record=False)
-        self.told.append((self.elapsed(), f"{job.name} arrives: {job.story}"))
-        match job.wish:
-            case Wish.BEST_EFFORT:
+        self.story_lines.append((self.elapsed(), f"{job.name} arrives: {job.story}"))
+        match job.request:
+            case Request.BEST_EFFORT:
                 self.submit(job, "--best-effort")
-            case Wish.DEADLINE:
+            case Request.DEADLINE:
                 self.submit(job, f"--deadline=+{job.deadline:.0f}s")
-            case Wish.TOO_SOON:
+            case Request.TOO_SOON:
                 self.accept(job, self.submit(job, f"--deadline=+{job.deadline:.0f}s"))
-            case Wish.SOONER_THAN_OFFERED:
+            case Request.SOONER_THAN_OFFERED:
                 probe = self.ef_sbatch(job, "--deadline=+5s", "--test-only")
-                sooner = int(probe["earliest_deadline"] - SOONER * self.factor)
+                sooner = int(probe["earliest_deadline"] - SOONER_SECONDS * self.factor)
                 # Where starts are very quick nobody could make it that soon, even alone.
                 self.accept(
                     job, self.submit(job, f"--deadline=uts{sooner}", "--if-infeasible=wait")
@@ -210,7 +210,7 @@ class Scenario:
                     f"{click.style(f'{self.elapsed():5.0f} s', dim=True)}  "
                     f"{self.coloured(view.name)}: {text}"
                 )
-                self.told.append((self.elapsed(), f"{view.name}: {text}"))
+                self.story_lines.append((self.elapsed(), f"{view.name}: {text}"))
         if view.state is JobState.COMPLETED:
             kept = "" if view.promise_outcome is None else f", promise {promise_word(view).lower()}"
             self.say(f"{view.name}: completed{kept}")
@@ -256,7 +256,7 @@ class Scenario:
                 Entry(
                     job_id=view.job_id,
                     name=name,
-                    asked=submitted.job.wish.value,
+                    request=submitted.job.request.value,
                     submitted=submitted.at,
                     deadline=after(view.deadline),
                     started=after(view.started),
@@ -292,7 +292,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the demo; 0 if every promise was kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="directory for the report")
-    parser.add_argument("--stretch", type=float, default=1.0, help="for a slower machine")
+    parser.add_argument("--slowdown", type=float, default=1.0, help="for a slower machine")
     parser.add_argument(
         "--train", type=Path, default=TRAIN, help="another script, which takes --pace=CURVE"
     )
@@ -307,7 +307,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     timeline = Timeline([node.name for node in nodes], nodes[0].gpu_total)
     with closing(connect(site, slurm)) as client:
-        scenario = Scenario(client, timeline, options.stretch, options.train)
+        scenario = Scenario(client, timeline, options.slowdown, options.train)
         scenario.run()
     scenario.draw(PICTURE_WIDTH)
     click.echo()
@@ -315,7 +315,7 @@ def main(arguments: Sequence[str]) -> int:
     sys.stdout.flush()
     subprocess.run(["ef-squeue", f"--jobs={ids}", "-o", TABLE], check=False)
     report = options.out / "report.html"
-    report.write_text(page(timeline, scenario.entries(), scenario.told), encoding="utf-8")
+    report.write_text(page(timeline, scenario.entries(), scenario.story_lines), encoding="utf-8")
     click.echo(f"\nReport: {report}")
     failures = scenario.failures()
     for failure in failures:

@@ -64,7 +64,7 @@ class Timeline:
         return [rows[node] for node in self.nodes]
 
     def bars(self) -> list[Bar]:
-        """The samples as bars: one for each stretch in which a job held the same GPUs."""
+        """The samples as bars: one for each time in which a job held the same GPUs."""
         bars: list[Bar] = []
         open_bars: dict[tuple[str, str, int, int], float] = {}
         end = self.samples[-1][0] if self.samples else 0.0

@@ -16,7 +16,7 @@ from mini.settings import CHECKOUT, Cluster
 
 NO_TESTS = 5
 SLOWEST = "--durations=15"
-MOST_PROCESSES = 8
+MAX_PROCESSES = 8
 """Of pytest at once; more gain nothing, since a few tests take a tenth of the time each."""
 
 
@@ -98,7 +98,7 @@ def unit_tests(python: Path, arguments: list[str]) -> int:
     if arguments:
         code = show(pytest_command(python, "not cluster", [SLOWEST, *arguments]))
         return 0 if code == NO_TESTS else code
-    processes = min(os.cpu_count() or 1, MOST_PROCESSES)
+    processes = min(os.cpu_count() or 1, MAX_PROCESSES)
     with tempfile.TemporaryDirectory(prefix="coverage-") as directory:
         report = Path(directory) / "coverage.json"
         # The data files of processes that are killed on purpose stay where they were written.

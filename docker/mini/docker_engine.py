@@ -16,7 +16,7 @@ from mini.settings import CHECKOUT, DOCKER_DIR, SUITES, Cluster, UserError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SUBNETS = ipaddress.ip_network("10.213.0.0/16")
-REMOVAL_TIMEOUT_S = 30.0
+REMOVAL_TIMEOUT_SECONDS = 30.0
 PORTS = {"slurmctld": 6817, "slurmd": 6818, "slurmdbd": 6819, "mariadb": 3306}
 PATHS = {
     "run": "/run/minislurm",
@@ -80,7 +80,7 @@ class DockerEngine:
     def destroy(self, cluster: Cluster) -> None:
         """By label, so that it works on whatever is there, and without the compose file."""
         mine = f"label=com.docker.compose.project={project(cluster)}"
-        deadline = time.monotonic() + REMOVAL_TIMEOUT_S
+        deadline = time.monotonic() + REMOVAL_TIMEOUT_SECONDS
         while containers := self.docker.run("ps", "--all", "--quiet", "--filter", mine).split():
             try:
                 self.docker.run("rm", "--force", "--volumes", *containers)

@@ -17,7 +17,7 @@ from pathlib import Path
 from mini.process import install_packages, is_root, run, say
 from mini.settings import UserError, lock, registered, state_root
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_SECONDS = 60.0
 
 
 class NoEngineError(UserError):
@@ -160,7 +160,7 @@ def start(docker: Docker) -> None:
             start_new_session=True,
             cwd="/",
         )
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while not answers(docker):
         if process.poll() is not None or time.monotonic() > deadline:
             process.terminate()
@@ -181,7 +181,7 @@ def stop_if_unused(docker: Docker) -> None:
         pid_file = run_dir() / "docker.pid"
         pid = int(pid_file.read_text())
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
             reap(pid)
             time.sleep(0.05)

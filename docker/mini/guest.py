@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
-PORT_WAIT_S = 120.0
+PORT_WAIT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def mariadbd(layout: Layout) -> list[str]:
 
 
 def wait_for_port(address: str, port: int) -> None:
-    deadline = time.monotonic() + PORT_WAIT_S
+    deadline = time.monotonic() + PORT_WAIT_SECONDS
     while True:
         try:
             socket.create_connection((address, port), timeout=2).close()
@@ -371,7 +371,7 @@ def boot(layout: Layout, host: str) -> None:
 
 def ask(layout: Layout, host: str, request: str) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(PORT_WAIT_S)
+        client.settimeout(PORT_WAIT_SECONDS)
         try:
             client.connect(str(layout.control_socket(host)))
         except OSError as error:

@@ -13,7 +13,7 @@ from mini.dockerd import Docker
 from mini.process import install_packages, is_root, last_words, run, run_logged, say
 from mini.settings import DOCKER_DIR, SUITES, UserError, check_space, lock, state_root
 
-PULL_TIMEOUT_S = 90
+PULL_TIMEOUT_SECONDS = 90
 BUILD_SPACE_GIB = 5
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
@@ -62,7 +62,7 @@ def ensure_base(docker: Docker, suite: str) -> str:
             return name
     say(f"pulling debian:{suite}")
     try:
-        docker.run("pull", f"debian:{suite}", timeout=PULL_TIMEOUT_S)
+        docker.run("pull", f"debian:{suite}", timeout=PULL_TIMEOUT_SECONDS)
         return f"debian:{suite}"
     except UserError as error:
         say(f"no registry ({error}); making the base image with debootstrap")

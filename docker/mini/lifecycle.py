@@ -32,7 +32,7 @@ from mini.settings import (
     save,
 )
 
-READY_TIMEOUT_S = 300.0
+READY_TIMEOUT_SECONDS = 300.0
 CLUSTER_SPACE_GIB = 1.0
 GUEST = "docker/mini/guest.py"
 
@@ -123,7 +123,7 @@ def describe(cluster: Cluster) -> None:
 
 def wait_until_ready(cluster: Cluster, engine: Engine) -> None:
     """Every daemon runs, the accounts are made, every node is idle, sacct answers."""
-    deadline = time.monotonic() + READY_TIMEOUT_S
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
     first = "slurmdbd and slurmctld" if cluster.accounting else "slurmctld"
     wait_for(cluster, engine, first, "scontrol ping | grep -q 'is UP'", deadline)
     if cluster.accounting:
@@ -165,7 +165,9 @@ def wait_for(cluster: Cluster, engine: Engine, what: str, test: str, deadline: f
         if dead:
             raise UserError(f"waiting for {what}: {dead}")
         if time.monotonic() > deadline:
-            raise UserError(f"waited {READY_TIMEOUT_S:g} s in vain for {what}: {result.stderr}")
+            raise UserError(
+                f"waited {READY_TIMEOUT_SECONDS:g} s in vain for {what}: {result.stderr}"
+            )
         time.sleep(0.2)
 
 

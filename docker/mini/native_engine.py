@@ -25,7 +25,7 @@ from mini.settings import CHECKOUT, DOCKER_DIR, Cluster, UserError, state_root
 
 PORT_RANGE = range(21000, 29000, 100)
 SYSTEM_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
-BOOT_TIMEOUT_S = 20.0
+BOOT_TIMEOUT_SECONDS = 20.0
 DAEMONS = {"login": ["munged"], "db": ["mariadbd", "slurmdbd"], "ctl": ["slurmctld"]}
 COPIED = ("pyproject.toml", "ef_slurm", "templates", "site-config", "docker", "tests")
 
@@ -224,7 +224,7 @@ def port_is_free(port: int) -> bool:
 
 
 def wait_for_file(path: Path) -> None:
-    deadline = time.monotonic() + BOOT_TIMEOUT_S
+    deadline = time.monotonic() + BOOT_TIMEOUT_SECONDS
     while not path.exists():
         if time.monotonic() > deadline:
             raise UserError(f"munged did not start: {path} is missing")

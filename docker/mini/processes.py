@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PROC = Path("/proc")
-PATIENCE_S = 30.0
+END_WAIT_SECONDS = 30.0
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -62,7 +62,7 @@ def descendants(root: int) -> set[int]:
 
 def kill_until_gone(find: Callable[[], set[int]]) -> None:
     """SIGKILL what `find` returns until it returns nothing."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + END_WAIT_SECONDS
     while pids := find():
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):

@@ -16,7 +16,7 @@ from typing import Protocol, Self, TypeVar
 
 from ef_slurm.api import wire
 from ef_slurm.api.messages import (
-    LONGEST_WAIT,
+    MAX_WAIT_SECONDS,
     Await,
     Failure,
     Request,
@@ -140,10 +140,10 @@ class SocketClient:
     def _ask(self, request: Request) -> Response:
         transport = Transport.TCP if isinstance(self._endpoint, TcpEndpoint) else Transport.UNIX
         nonce = wire.new_nonce()
-        patience = request.seconds if isinstance(request, Await) else 0.0
+        wait_seconds = request.seconds if isinstance(request, Await) else 0.0
         try:
             stream = self._connected()
-            stream.settimeout(ANSWER_SECONDS + patience)
+            stream.settimeout(ANSWER_SECONDS + wait_seconds)
             envelope = Envelope(nonce, time.time(), self._cluster, request)
             wire.write_request(stream, transport, envelope, self._munge)
             response, signer = wire.read_response(stream, transport, nonce, self._munge)
@@ -192,7 +192,7 @@ def await_status(client: Client, job_id: int, until: Until, seconds: float) -> J
     end = time.monotonic() + seconds
     while True:
         left = max(0.0, end - time.monotonic())
-        status = expect(JobDetail, client.ask(Await(job_id, until, min(left, LONGEST_WAIT))))
+        status = expect(JobDetail, client.ask(Await(job_id, until, min(left, MAX_WAIT_SECONDS))))
         if reached(status, until) or time.monotonic() >= end:
             return status
 

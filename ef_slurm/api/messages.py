@@ -23,7 +23,7 @@ from ef_slurm.model import (
     Verdict,
 )
 
-LONGEST_WAIT = 25.0
+MAX_WAIT_SECONDS = 25.0
 """Seconds that one `Await` may take; a longer wait asks again."""
 
 

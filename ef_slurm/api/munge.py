@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-TIMEOUT = 5.0
+TIMEOUT_SECONDS = 5.0
 """Seconds that munged may take."""
 
 
@@ -112,7 +112,12 @@ class MungeCommand:
     def _run(self, command: tuple[str, ...], text: str) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
-                command, input=text, capture_output=True, text=True, timeout=TIMEOUT, check=False
+                command,
+                input=text,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise MungeError(MungeProblem.UNAVAILABLE, f"{command[0]}: {error}") from None

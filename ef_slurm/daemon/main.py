@@ -88,7 +88,7 @@ def run(config: SiteConfig, *, once: bool = False, advisory: bool = False) -> No
                 _loop(scheduler, queue, calls)
         finally:
             with contextlib.suppress(QueueError):
-                _tell(queue, "stopped")
+                _log_daemon_event(queue, "stopped")
                 queue.owner.stopped(at=time.time())
 
 
@@ -97,7 +97,7 @@ def _loop(scheduler: Scheduler, queue: Queue, calls: SchedulerCalls) -> None:
     gc.collect()
     gc.freeze()
     with _stop_signals() as stopping:
-        beat = 0.0
+        heartbeat_at = 0.0
         while not stopping:
             version = None
             began = time.monotonic()
@@ -105,9 +105,9 @@ def _loop(scheduler: Scheduler, queue: Queue, calls: SchedulerCalls) -> None:
                 version = queue.data_version()
                 calls.run_pending()
                 seconds = scheduler.tick()
-                if time.monotonic() >= beat + HEARTBEAT_SECONDS:
+                if time.monotonic() >= heartbeat_at + HEARTBEAT_SECONDS:
                     queue.owner.seen(at=time.time())
-                    beat = time.monotonic()
+                    heartbeat_at = time.monotonic()
             except QueueError as error:
                 _log.error("the queue: %s", error)
                 seconds = RETRY_SECONDS
@@ -157,7 +157,7 @@ def _announce(queue: Queue, at: float, advisory: bool) -> None:
     unfinished = len(queue.intents.unfinished())
     mode = ", advisory: it acts on nothing" if advisory else ""
     found = f"; {unfinished} actions were under way" if unfinished else ""
-    _tell(queue, f"started{mode}{found}")
+    _log_daemon_event(queue, f"started{mode}{found}")
 
 
 def _version() -> str:
@@ -167,7 +167,7 @@ def _version() -> str:
         return "unknown"
 
 
-def _tell(queue: Queue, message: str) -> None:
+def _log_daemon_event(queue: Queue, message: str) -> None:
     _log.info("%s", message)
     queue.events.log(Event(time.time(), EventKind.DAEMON, ACTOR, message))
 

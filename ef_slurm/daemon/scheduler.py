@@ -251,13 +251,13 @@ class Scheduler:
             if self._observer.status(job) is None:
                 self._observer.fetch(job.request.slurm_job_id)
         lost = {node.name for node in self._observer.observation.nodes if not node.usable}
-        asked = {job.id for job in jobs}
+        observed = {job.id for job in jobs}
         active = []
         intents = {intent.job_id: intent for intent in self._queue.intents.unfinished()}
         with self._queue.transaction(durable=False):
             # Again: another process may have changed rows since. New ones wait for the next tick.
             for job in self._queue.jobs.all(ACTIVE):
-                if job.id not in asked:
+                if job.id not in observed:
                     continue
                 job = self._apply(job, self._transition_of(job, intents.get(job.id), lost))
                 if job.state in ACTIVE:

@@ -15,7 +15,7 @@ import msgspec
 
 from ef_slurm.formats.record_types import read_type, type_hints
 
-_MOST_SHOWN = 60
+_MAX_SHOWN = 60
 """Characters of a wrong value that an error repeats."""
 
 
@@ -171,7 +171,7 @@ def _shown(value: Any) -> str:
         case list():
             return f"a list of {len(value)}"
         case str():
-            return repr(value if len(value) <= _MOST_SHOWN else value[:_MOST_SHOWN] + "…")
+            return repr(value if len(value) <= _MAX_SHOWN else value[:_MAX_SHOWN] + "…")
         case int() if value.bit_length() > 64:
             return f"a number of {value.bit_length()} bits"
         case int() | float():

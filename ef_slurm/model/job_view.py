@@ -20,7 +20,7 @@ class JobView:
     Args:
         job_id: Slurm's.
         queue_id: the queue's own, which `Reason.job` holds.
-        kind: what it runs as; `asked_kind` what was asked for.
+        kind: what it runs as; `requested_kind` what was asked for.
         share: GPUs now, on `nodes`, of `gpu_type`.
         iterations: of the whole training; `iteration` done by the last report, at `progress_at`,
             going on at `rate` per second.
@@ -41,7 +41,7 @@ class JobView:
     partition: str
     state: JobState
     kind: JobKind
-    asked_kind: JobKind
+    requested_kind: JobKind
     if_infeasible: IfInfeasible
     submitted: float
     deadline: float | None
@@ -83,7 +83,7 @@ def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) 
         partition=request.partition,
         state=job.state,
         kind=job.kind,
-        asked_kind=request.kind,
+        requested_kind=request.kind,
         if_infeasible=request.if_infeasible,
         submitted=request.submitted,
         deadline=request.deadline,

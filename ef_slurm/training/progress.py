@@ -12,9 +12,9 @@ from ef_slurm.contract import Phase, Progress, StateDir
 
 logger = logging.getLogger(__name__)
 
-INTERVAL = 1.0
+REPORT_SECONDS = 1.0
 """Seconds between two periodic reports."""
-WINDOW = 10.0
+WINDOW_SECONDS = 10.0
 """Seconds over which iterations per second are averaged."""
 
 
@@ -68,7 +68,7 @@ class Reporter:
     def iterate(self, iteration: int, first_iteration_at: float | None) -> None:
         """Report iterations done, if the last report is old enough."""
         now = self._clock()
-        if now - self._written_at < INTERVAL:
+        if now - self._written_at < REPORT_SECONDS:
             return
         rate = self._rate(now, iteration)
         self._write(
@@ -81,7 +81,7 @@ class Reporter:
     def _rate(self, now: float, iteration: int) -> float | None:
         samples = self._samples
         samples.append((now, iteration))
-        while len(samples) > 2 and samples[1][0] < now - WINDOW:
+        while len(samples) > 2 and samples[1][0] < now - WINDOW_SECONDS:
             samples.popleft()
         then, before = samples[0]
         if iteration == before or now <= then:

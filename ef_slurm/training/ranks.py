@@ -22,7 +22,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from ef_slurm.contract import Exit
 
-PATIENCE = 1800.0
+RANK_WAIT_SECONDS = 1800.0
 """Seconds a rank waits for another (which may be reading a large checkpoint)."""
 
 
@@ -85,7 +85,7 @@ class Ranks:
         """The value of `key`, waited for until `abort()`.
 
         Raises:
-            TimeoutError: it did not come within `PATIENCE` seconds, or `abort` said so.
+            TimeoutError: it did not come within `RANK_WAIT_SECONDS`, or `abort` said so.
         """
         if not wait_until(lambda: self.known(key), abort):
             raise TimeoutError(f"rank {self.rank} waited in vain for {key!r}")
@@ -110,8 +110,8 @@ class Ranks:
 
 
 def wait_until(condition: Callable[[], bool], abort: Callable[[], bool] = lambda: False) -> bool:
-    """Call `condition` until it holds (True), or `abort` does or PATIENCE is over (False)."""
-    end = time.monotonic() + PATIENCE
+    """Call `condition` until it holds (True), or `abort` does or too much time passed (False)."""
+    end = time.monotonic() + RANK_WAIT_SECONDS
     pause = 0.001
     while not condition():
         if abort() or time.monotonic() > end:
@@ -135,22 +135,22 @@ def connect() -> Ranks:
             file=sys.stderr,
         )
         raise SystemExit(int(Exit.UNUSABLE))
-    patience = timedelta(seconds=PATIENCE)
+    timeout = timedelta(seconds=RANK_WAIT_SECONDS)
     # A store of our own: a call that blocks on the default one would block the process group's use
     # of it. Its port is any free one; the process group carries the address to the other ranks.
     address: list[Any] = [None, None]
     store: Any = None
     if rank == 0:
-        store = _new_store("localhost", 0, patience, serve=True)
+        store = _new_store("localhost", 0, timeout, serve=True)
         address = [_own_address(), store.port]
     dist.broadcast_object_list(address, src=0)
     if rank != 0:
-        store = _new_store(address[0], address[1], patience, serve=False)
+        store = _new_store(address[0], address[1], timeout, serve=False)
     return Ranks(rank, world_size, store)
 
 
-def _new_store(host: str, port: int, patience: timedelta, serve: bool) -> Any:
-    new = partial(TCPStore, host, port, is_master=serve, timeout=patience, wait_for_workers=False)
+def _new_store(host: str, port: int, timeout: timedelta, serve: bool) -> Any:
+    new = partial(TCPStore, host, port, is_master=serve, timeout=timeout, wait_for_workers=False)
     try:
         return new()
     except RuntimeError as error:

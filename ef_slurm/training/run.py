@@ -162,7 +162,7 @@ class Run:
         if request.kind is Kind.SAVE:
             self._saver.begin(self.iteration)
             return
-        self._say(f"stopping at iteration {self.iteration}: {request.reason}")
+        self._print(f"stopping at iteration {self.iteration}: {request.reason}")
         self._stop()
 
     def finish(self) -> None:
@@ -174,11 +174,11 @@ class Run:
         error = self._save_now()
         self.close()
         if error:
-            self._say(f"the last checkpoint was not saved: {error}")
+            self._print(f"the last checkpoint was not saved: {error}")
             self._failed(Exit.NOT_SAVED, f"the last checkpoint was not saved: {error}")
             raise SystemExit(int(Exit.NOT_SAVED))
         self._end(Phase.FINISHED, Exit.FINISHED)
-        self._say(f"finished at iteration {self.iteration}")
+        self._print(f"finished at iteration {self.iteration}")
 
     def give_up(self, message: str) -> NoReturn:
         """Every rank comes here, with the same message.
@@ -187,7 +187,7 @@ class Run:
             Unusable: always.
         """
         self.close()
-        self._say(message)
+        self._print(message)
         self._failed(Exit.UNUSABLE, message)
         raise Unusable(message)
 
@@ -240,7 +240,7 @@ class Run:
             manifest, skipped = self.ranks.fetch(key)
             corrupt += skipped
             if manifest is None:
-                self._say("starting at iteration 0")
+                self._print("starting at iteration 0")
                 break
             self._check(store, manifest, snapshot)
             directory = store.path(manifest.iteration)
@@ -257,7 +257,7 @@ class Run:
             snapshot.apply(loaded)
             self._restore_rng(directory, manifest)
             self.iteration = self._saved_iteration = manifest.iteration
-            self._say(
+            self._print(
                 f"resumed at iteration {manifest.iteration} on {self.ranks.world_size} ranks "
                 f"(saved on {manifest.world_size})"
             )
@@ -270,14 +270,14 @@ class Run:
 
     def _check(self, store: CheckpointStore, manifest: Manifest, snapshot: Snapshot) -> None:
         where = store.path(manifest.iteration)
-        for name, saved, asked in (
+        for name, saved, expected in (
             ("global batch size", manifest.global_batch_size, self.global_batch_size),
             ("data set size", manifest.samples, self._samples),
             ("seed", manifest.seed, self._seed),
             ("format", manifest.format, snapshot.format),
         ):
-            if saved != asked:
-                self.give_up(f"{where} was saved with {name} {saved}, this run has {asked}")
+            if saved != expected:
+                self.give_up(f"{where} was saved with {name} {saved}, this run has {expected}")
         if self._signature != manifest.model:
             difference = _difference(manifest.model, self._signature)
             self.give_up(f"{where} is of another model: {difference}")
@@ -338,11 +338,11 @@ class Run:
         self.close()
         if error:
             message = f"stopped, but the checkpoint was not saved: {error}"
-            self._say(message)
+            self._print(message)
             self._failed(Exit.NOT_SAVED, message)
             raise SystemExit(int(Exit.NOT_SAVED))
         self._end(Phase.STOPPED, Exit.STOPPED)
-        self._say(f"stopped at iteration {self.iteration}")
+        self._print(f"stopped at iteration {self.iteration}")
         atexit.register(_shorten_exit)
         # torchrun would take any other code of a worker for a failure; progress.json tells.
         under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
@@ -359,7 +359,7 @@ class Run:
     def _failed(self, code: int, message: str) -> None:
         self.reporter.enter(Phase.FAILED, exit_code=int(code), message=message)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         """A line for the job's log, whatever the script does with logging."""
         if self.ranks.first:
             print(f"ef-slurm: {text}", file=sys.stderr, flush=True)
@@ -415,9 +415,11 @@ def _read(snapshot: Snapshot, directory: Path) -> tuple[Any, str]:
 
 def _difference(saved: Mapping[str, str], now: Mapping[str, str]) -> str:
     """The first names that differ, for a person."""
-    told = []
+    differences = []
     for name in sorted({*saved, *now}):
         if saved.get(name) != now.get(name):
-            told.append(f"{name} is {now.get(name, 'missing')}, saved {saved.get(name, 'without')}")
-    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-    return "; ".join(told[:3]) + more
+            differences.append(
+                f"{name} is {now.get(name, 'missing')}, saved {saved.get(name, 'without')}"
+            )
+    more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+    return "; ".join(differences[:3]) + more

@@ -55,7 +55,7 @@ class Saver:
         self._snapshot = snapshot
         self._manifest = manifest
         self._generation = generation
-        self._tell = saved
+        self._on_saved = saved
         self._thread: threading.Thread | None = None
         self._result: Saved | None = None
         self._last_begin = time.monotonic()
@@ -101,7 +101,7 @@ class Saver:
         except Exception as failure:
             error = _describe(failure)
         self._result = Saved(iteration, error, time.monotonic() - began, stall)
-        self._tell(self._result)
+        self._on_saved(self._result)
 
     def _save(self, iteration: int, captured: Any, rng: dict[str, Any]) -> str:
         """The error, the same on all ranks; empty when the checkpoint is visible."""

@@ -31,11 +31,11 @@ from ef_slurm.training.ranks import Ranks, wait_until
 
 logger = logging.getLogger(__name__)
 
-POLL = 0.1
+POLL_SECONDS = 0.1
 """Seconds between two looks at orders, signals and requests."""
-SAVE_MARGIN = 0.5
+SAVE_MARGIN_SECONDS = 0.5
 """Seconds ahead at which a save is agreed, so that all ranks know before they get there."""
-TERM_PATIENCE = 8.0
+TERM_WAIT_SECONDS = 8.0
 """Seconds after TERM in which the ranks agree or have died: it takes them a few polls."""
 
 
@@ -161,7 +161,7 @@ class Watcher:
         self._save_due = save_due
         self._first_iteration_at = first_iteration_at
         self._closed = threading.Event()
-        self._told_term = False
+        self._term_published = False
         self._complained = ""
         self._speed = _Speed()
         self._thread = threading.Thread(target=self._run, name="ef-slurm-watch", daemon=True)
@@ -178,7 +178,7 @@ class Watcher:
 
     def _run(self) -> None:
         number = 1
-        while not self._closed.wait(POLL):
+        while not self._closed.wait(POLL_SECONDS):
             try:
                 request = self._look(number)
                 if request is not None:
@@ -192,7 +192,7 @@ class Watcher:
     def _hopeless(self) -> bool:
         since = self._signals.terminated_at
         return self._closed.is_set() or (
-            since is not None and time.monotonic() - since > TERM_PATIENCE
+            since is not None and time.monotonic() - since > TERM_WAIT_SECONDS
         )
 
     def _lose_peers(self) -> None:
@@ -213,9 +213,9 @@ class Watcher:
         self._speed.see(time.monotonic(), iteration)
         if self._ranks.first:
             self._reporter.iterate(iteration, self._first_iteration_at())
-        if self._signals.terminated_at is not None and not self._told_term:
+        if self._signals.terminated_at is not None and not self._term_published:
             self._ranks.publish("term")
-            self._told_term = True
+            self._term_published = True
         if self._meeting.busy:
             return None
         key = f"request/{number}"
@@ -230,7 +230,7 @@ class Watcher:
         return request
 
     def _agree(self, number: int, request: Request) -> None:
-        margin = self._speed.iterations(SAVE_MARGIN) if request.kind is Kind.SAVE else 0
+        margin = self._speed.iterations(SAVE_MARGIN_SECONDS) if request.kind is Kind.SAVE else 0
         self._ranks.post(f"hold/{number}", self._meeting.promise(margin))
         if self._ranks.first:
             holds = self._ranks.gather(f"hold/{number}", self._hopeless)

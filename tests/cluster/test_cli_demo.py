@@ -1,7 +1,7 @@
 """The demo as a newcomer sees it: real torchrun jobs on real text, and every promise is kept."""
 
 import pytest
-from demo.__main__ import main, stretch
+from demo.__main__ import main, slowdown
 from mini.client import MiniSlurm
 
 pytestmark = pytest.mark.cluster
@@ -21,11 +21,11 @@ def test_every_promise_of_the_demo_is_kept(
     running_cluster.heal()
     if running_cluster.suite == "bookworm":
         pytest.skip("bookworm's torch is too old for training on several ranks")
-    if (factor := stretch(running_cluster)) > MOST:
+    if (factor := slowdown(running_cluster)) > MOST:
         pytest.skip(f"this machine is too busy: the demo would take {factor:.1f} times as long")
     code = main(running_cluster.name)
-    told = capfd.readouterr().out
-    assert code == 0, told
+    output = capfd.readouterr().out
+    assert code == 0, output
     for part in (
         "REFUSED",
         "takes the offer",
@@ -33,7 +33,7 @@ def test_every_promise_of_the_demo_is_kept(
         "pauses",
         "GPUs over time",
     ):
-        assert part in told, told
+        assert part in output, output
     # As the machine's speed has it, a job grows where it is or comes back from its pause on more.
-    assert "grows to" in told or "starts on 16 GPUs" in told.partition("pauses")[2], told
-    assert "Every promise was kept." in told
+    assert "grows to" in output or "starts on 16 GPUs" in output.partition("pauses")[2], output
+    assert "Every promise was kept." in output

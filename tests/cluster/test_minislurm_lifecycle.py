@@ -13,7 +13,7 @@ from mini.client import CHECKOUT, MiniSlurm, minislurm
 
 pytestmark = pytest.mark.cluster
 
-UP_TIMEOUT_S = 900
+UP_TIMEOUT_SECONDS = 900
 SUITES = os.environ.get("MINISLURM_SUITES", "").split()
 
 
@@ -26,7 +26,7 @@ def other_name() -> Iterator[str]:
 
 
 def up(name: str, *options: str) -> tuple[MiniSlurm, str]:
-    started = minislurm("up", "--name", name, *options, timeout=UP_TIMEOUT_S)
+    started = minislurm("up", "--name", name, *options, timeout=UP_TIMEOUT_SECONDS)
     assert started.returncode == 0, started.stderr
     cluster = MiniSlurm.named(name)
     assert cluster is not None
@@ -114,7 +114,7 @@ def test_a_cluster_that_cannot_start_leaves_nothing_behind(
         [sys.executable, program, "up", *options],
         capture_output=True,
         text=True,
-        timeout=UP_TIMEOUT_S,
+        timeout=UP_TIMEOUT_SECONDS,
         check=False,
     )
     assert started.returncode == 2

@@ -70,16 +70,16 @@ def test_planner_simulator_and_daemon_judge_alike(seconds: float, in_time: bool)
     promised = row(running=Running(TWO_NODES, 0.0, 0.0))
     promised = replace(promised, request=replace(promised.request, deadline=DEADLINE))
     seen_at = finish + 1.0
-    news = derive_transition(
+    transition = derive_transition(
         promised, JobStatus(ended), None, seen_at, ours=HoldKind.ADMIN, seen_at=seen_at
     )
-    assert news.settled is not None
-    assert news.settled.outcome is (PromiseOutcome.KEPT if in_time else PromiseOutcome.BROKEN)
+    assert transition.settled is not None
+    assert transition.settled.outcome is (PromiseOutcome.KEPT if in_time else PromiseOutcome.BROKEN)
     soft = replace(promised.request, kind=JobKind.SOFT_DEADLINE, deadline=DEADLINE - 60, grace=60.0)
     promised = replace(promised, request=soft)
-    news = derive_transition(
+    transition = derive_transition(
         promised, JobStatus(ended), None, seen_at, ours=HoldKind.ADMIN, seen_at=seen_at
     )
-    assert news.settled is not None
+    assert transition.settled is not None
     expected = PromiseOutcome.KEPT_IN_GRACE if in_time else PromiseOutcome.BROKEN
-    assert news.settled.outcome is expected
+    assert transition.settled.outcome is expected

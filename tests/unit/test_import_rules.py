@@ -9,8 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "ef_slurm"
 
 # A room may import itself and the rooms named here; nothing else of ours.
-WORDS = {"model", "contract"}
-GROUND = WORDS | {"formats"}
+MODEL = {"model", "contract"}
+BASE = MODEL | {"formats"}
 SERVICES = {"planner", "slurm", "queue", "launch", "siteconfig", "api"}
 ROOMS: Mapping[str, set[str]] = {
     "": set(),
@@ -19,16 +19,16 @@ ROOMS: Mapping[str, set[str]] = {
     "resources": set(),
     "formats": {"model"},
     "planner": {"model"},
-    "slurm": GROUND,
-    "queue": GROUND,
-    "api": GROUND,
-    "launch": GROUND | {"resources"},
-    "siteconfig": GROUND | {"resources"},
-    "simulator": GROUND | {"planner", "profiling"},
-    "profiling": GROUND | SERVICES,
+    "slurm": BASE,
+    "queue": BASE,
+    "api": BASE,
+    "launch": BASE | {"resources"},
+    "siteconfig": BASE | {"resources"},
+    "simulator": BASE | {"planner", "profiling"},
+    "profiling": BASE | SERVICES,
     "training": {"contract"},
-    "daemon": GROUND | SERVICES | {"profiling"},
-    "cli": GROUND | SERVICES | {"resources", "simulator", "profiling", "daemon"},
+    "daemon": BASE | SERVICES | {"profiling"},
+    "cli": BASE | SERVICES | {"resources", "simulator", "profiling", "daemon"},
 }
 
 # The same inside rooms that have rooms: main → scheduler → serve, act → plan → observe.
@@ -110,7 +110,7 @@ def our_imports(path: Path) -> Iterator[tuple[str, ...]]:
 
 
 def check_arrow(importer: str, wanted: str, allowed: Mapping[str, set[str]], where: str) -> None:
-    assert importer in allowed, f"{where}: {importer!r} is no room here: add it with its floor"
+    assert importer in allowed, f"{where}: {importer!r} is no room here: say what it may import"
     if wanted not in allowed:
         return  # a name that a room's __init__ offers
     assert wanted == importer or wanted in allowed[importer], (
@@ -129,9 +129,9 @@ def test_arrows_point_downwards(path: Path) -> None:
             check_arrow(inner, name[1], INSIDE[room], str(path))
 
 
-@pytest.mark.parametrize("floors", [ROOMS, *INSIDE.values()])
-def test_the_rules_themselves_have_no_cycle(floors: Mapping[str, set[str]]) -> None:
-    left = dict(floors)
+@pytest.mark.parametrize("layers", [ROOMS, *INSIDE.values()])
+def test_the_rules_themselves_have_no_cycle(layers: Mapping[str, set[str]]) -> None:
+    left = dict(layers)
     while left:
         free = [room for room, below in left.items() if not below & left.keys()]
         assert free, f"these import one another: {sorted(left)}"

@@ -13,8 +13,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def version_option(program: str) -> Callable[[_Command], _Command]:
     """The option --version of a click command."""
 
-    def show(context: click.Context, _: click.Parameter, asked: bool) -> None:
-        if asked:
+    def show(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+        if wanted:
             click.echo(f"{program}, version {own_version()}")
             context.exit()
 

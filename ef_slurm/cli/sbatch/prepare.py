@@ -24,7 +24,7 @@ from ef_slurm.model import JobRequest, ModelError, Overhead
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.types import Submission
 
-_LEAST_MARGIN = 3600.0
+_MIN_MARGIN_SECONDS = 3600.0
 """Seconds by which a derived time limit exceeds what the plan can need."""
 
 
@@ -184,4 +184,4 @@ def _limit(requested: SubmissionOptions, curves: StatedCurves, longest: float, n
     else:
         slowest = min(curve.points[0][1] for _, curve in curves.curves)
         need = 2.0 * requested.iterations / slowest
-    return format_duration(min(whole_minutes(need + _LEAST_MARGIN), longest))
+    return format_duration(min(whole_minutes(need + _MIN_MARGIN_SECONDS), longest))

@@ -17,7 +17,7 @@ from ef_slurm.formats.numbers import parse_count
 from ef_slurm.formats.times import parse_instant
 from ef_slurm.model import IfInfeasible, JobKind
 
-DEFAULT_GRACE = 0.25
+DEFAULT_GRACE_SHARE = 0.25
 """Grace of `--soft` without one, as a part of the time until the deadline."""
 
 _KIND_OPTIONS = frozenset({"deadline", "soft", "best-effort"})
@@ -215,7 +215,7 @@ def _kind(values: _Values, now: float, zone: tzinfo) -> tuple[JobKind, float | N
         return JobKind.DEADLINE, deadline, 0.0
     grace = values.parsed("soft", parse_finite_duration)
     if grace is None:
-        grace = DEFAULT_GRACE * (deadline - now)
+        grace = DEFAULT_GRACE_SHARE * (deadline - now)
     return JobKind.SOFT_DEADLINE, deadline, grace
 
 

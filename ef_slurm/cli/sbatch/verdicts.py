@@ -15,8 +15,8 @@ from ef_slurm.formats.times import format_instant, format_iso
 from ef_slurm.model import JobKind, JobRequest, Outcome, Reason, Schedule, slack_seconds
 
 _PASTE_SECONDS = 5.0
-_PASTE_PART = 0.02
-_PASTE_MOST = 300.0
+_PASTE_SHARE = 0.02
+_MAX_PASTE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class VerdictView:
         """A deadline that is still promised when it is pasted a moment later."""
         if self.earliest_deadline is None:
             return None
-        margin = _PASTE_SECONDS + _PASTE_PART * max(0.0, self.earliest_deadline - self.at)
-        return math.ceil(self.earliest_deadline + min(margin, _PASTE_MOST))
+        margin = _PASTE_SECONDS + _PASTE_SHARE * max(0.0, self.earliest_deadline - self.at)
+        return math.ceil(self.earliest_deadline + min(margin, _MAX_PASTE_SECONDS))
 
     @property
     def exit_code(self) -> ExitCode:

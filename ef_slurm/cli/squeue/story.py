@@ -40,7 +40,7 @@ _BY = {
 def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterator[str]:
     """The story, a line each; `everything` includes each single action on Slurm."""
     job = story.job
-    yield f"Job {job.job_id} ({job.name}) of {job.owner}: {_asked(job, zone)}."
+    yield f"Job {job.job_id} ({job.name}) of {job.owner}: {_request(job, zone)}."
     if story.promise is not None:
         yield _promised(story.promise, zone)
     yield _present(job, now, zone)
@@ -51,24 +51,24 @@ def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterat
         yield f"It is expected to finish {length} {word} its deadline."
     yield ""
     day = ""
-    told = ""
+    previous = ""
     for event in story.events:
         # A verdict and the move to another state that it causes tell the same.
-        if not everything and (event.kind in _HIDDEN or event.message == told):
+        if not everything and (event.kind in _HIDDEN or event.message == previous):
             continue
-        told = event.message
+        previous = event.message
         if format_day(event.at, zone) != day:
             day = format_day(event.at, zone)
             yield day
         yield f"  {format_time_of_day(event.at, zone)}  {_sentence(event)}"
 
 
-def _asked(job: JobView, zone: tzinfo) -> str:
+def _request(job: JobView, zone: tzinfo) -> str:
     work = f"{job.iterations} iterations"
     if job.deadline is None:
         return f"{work}, best effort"
     due = f"{work} by {format_instant(job.deadline, zone)}"
-    if job.asked_kind is JobKind.SOFT_DEADLINE:
+    if job.requested_kind is JobKind.SOFT_DEADLINE:
         due += f" (at most {describe_duration(job.grace)} later)"
     if job.kind is JobKind.BEST_EFFORT:
         due += ", which could not be promised: it runs as best effort"

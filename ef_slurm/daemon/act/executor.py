@@ -105,7 +105,7 @@ def effect_seen(intent: Intent, status: JobStatus) -> bool:
         case IntentAction.HOLD:
             return job.is_pending and job.hold is not HoldKind.NONE
         case IntentAction.SHAPE:
-            return later or status.asks_for(_block(intent)) or not job.is_pending
+            return later or status.requests(_block(intent)) or not job.is_pending
         case IntentAction.RELEASE:
             return later or job.is_running
         case IntentAction.REQUEUE:

@@ -10,22 +10,22 @@ from ef_slurm.slurm.types import HoldKind, Observation, SlurmJob
 
 
 @dataclass(slots=True)
-class Ledger:
-    """Free GPUs per node. Entries are taken as jobs are released within one tick."""
+class FreeGpus:
+    """Free GPUs by node; fewer with each job that is released within one tick."""
 
-    free: dict[str, int]
+    by_node: dict[str, int]
 
     def fits(self, block: Block) -> bool:
         """Whether every node of the block has its GPUs free."""
-        return all(self.free.get(node, 0) >= block.gpus_per_node for node in block.nodes)
+        return all(self.by_node.get(node, 0) >= block.gpus_per_node for node in block.nodes)
 
     def take(self, block: Block) -> None:
-        """Book the block for a job that is about to be released."""
+        """Take the block away for a job that is about to be released."""
         for node in block.nodes:
-            self.free[node] = self.free.get(node, 0) - block.gpus_per_node
+            self.by_node[node] = self.by_node.get(node, 0) - block.gpus_per_node
 
 
-def open_ledger(observation: Observation, ours: Iterable[int]) -> Ledger:
+def free_gpus_of(observation: Observation, ours: Iterable[int]) -> FreeGpus:
     """The free GPUs of every usable node.
 
     A job that still completes holds its GPUs. One of `ours` (Slurm job ids) that was released and
@@ -37,7 +37,7 @@ def open_ledger(observation: Observation, ours: Iterable[int]) -> Ledger:
         for node, gpus in _claims(job, job.job_id in own):
             if node in free:
                 free[node] -= gpus
-    return Ledger(free)
+    return FreeGpus(free)
 
 
 def _claims(job: SlurmJob, own: bool) -> tuple[tuple[str, int], ...]:

@@ -115,19 +115,19 @@ def start(
         return Wait("somebody to resume it in Slurm")
     if not job.is_pending:
         return Wait("Slurm to end its last run")
-    asked = status.asks_for(block)
+    requested = status.requests(block)
     if job.hold is HoldKind.NONE:
-        if conditions.released is None or not asked:
+        if conditions.released is None or not requested:
             return Do(Hold())
         until = conditions.released + timeouts.start
         if now < until:
             return Wait(f"Slurm to start it ({job.reason or 'no reason given'})", until)
         return _not_started(block, job.reason)
-    if conditions.holder is Holder.SLURM and asked:
+    if conditions.holder is Holder.SLURM and requested:
         return _not_started(block, job.reason)
     if not conditions.free:
         return Wait("its GPUs to become free")
-    if not (asked and conditions.updated):
+    if not (requested and conditions.updated):
         return Do(Update(block))
     if status.forgotten and status.seen_pending is not None:
         until = status.seen_pending + timeouts.forgotten

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ef_slurm.contract import Launch
 from ef_slurm.daemon.act.executor import Executor, Refusal
-from ef_slurm.daemon.act.free_gpus import Ledger, open_ledger
+from ef_slurm.daemon.act.free_gpus import FreeGpus, free_gpus_of
 from ef_slurm.daemon.act.next_step import Conditions, Timeouts, next_step
 from ef_slurm.daemon.act.steps import (
     Do,
@@ -97,7 +97,9 @@ class Reconciler:
             SlurmUnavailableError: Slurm does not answer; the rest of the round is left out.
         """
         jobs = [job for job in jobs if job.state is not JobState.HELD]
-        ledger = open_ledger(self._observer.observation, (job.request.slurm_job_id for job in jobs))
+        free_gpus = free_gpus_of(
+            self._observer.observation, (job.request.slurm_job_id for job in jobs)
+        )
         reconciled = ReconcileResult()
         self._intents = {intent.job_id: intent for intent in self._queue.intents.unfinished()}
         # Those that leave GPUs come before those that wait for them.
@@ -114,7 +116,7 @@ class Reconciler:
                 continue
             self._not_before.pop(job.id, None)
             try:
-                self._reconcile(job, status, ledger, reconciled)
+                self._reconcile(job, status, free_gpus, reconciled)
             except NoSuchJobError:
                 self._observer.drop(job.request.slurm_job_id)
         return reconciled
@@ -126,7 +128,7 @@ class Reconciler:
         self._not_before.pop(job.id, None)
 
     def _reconcile(
-        self, job: QueueJob, status: JobStatus, ledger: Ledger, reconciled: ReconcileResult
+        self, job: QueueJob, status: JobStatus, free_gpus: FreeGpus, reconciled: ReconcileResult
     ) -> None:
         target = None if job.running is None else job.running.block
         untouched = True  # by this round: the row and its intent are what they were before it
@@ -138,7 +140,7 @@ class Reconciler:
             if not untouched:
                 intent = self._queue.intents.unfinished_of(job.id)
                 state = self._queue.jobs.get(job.id).state
-            conditions = self._conditions(job, state, intent, status, target, ledger)
+            conditions = self._conditions(job, state, intent, status, target, free_gpus)
             following = next_step(status, target, conditions, self._timeouts, now)
             if status.slurm.is_final:
                 if not to_go_on:
@@ -167,7 +169,7 @@ class Reconciler:
                 case Do(step):
                     untouched = False
                     reconciled.transit = True
-                    after = self._do(job, status, step, target, ledger, reconciled)
+                    after = self._do(job, status, step, target, free_gpus, reconciled)
                     if after is None:
                         return
                     status = after
@@ -179,12 +181,12 @@ class Reconciler:
         intent: Intent | None,
         status: JobStatus,
         target: Block | None,
-        ledger: Ledger,
+        free_gpus: FreeGpus,
     ) -> Conditions:
         slurm = status.slurm
         part = our_part(state, intent, slurm.restarts)
         return Conditions(
-            free=target is not None and ledger.fits(target),
+            free=target is not None and free_gpus.fits(target),
             updated=target is not None and self._updated.get(job.id) == (target, slurm.restarts),
             released=self._released(intent, status),
             in_place=_key(job, status.launch) not in self._requeue_only,
@@ -205,7 +207,7 @@ class Reconciler:
         status: JobStatus,
         step: Step,
         target: Block | None,
-        ledger: Ledger,
+        free_gpus: FreeGpus,
         reconciled: ReconcileResult,
     ) -> JobStatus | None:
         """The facts after the step, or None where the job must wait for another tick."""
@@ -217,7 +219,7 @@ class Reconciler:
             case Update(block):
                 self._updated[job.id] = (block, result.slurm.restarts)
             case Release(block):
-                ledger.take(block)
+                free_gpus.take(block)
         return replace(result, seen_pending=self._observer.pending_since(result.slurm))
 
     def _refused(
@@ -234,7 +236,7 @@ class Reconciler:
                 return status
             case OrderStop():
                 # It cannot be told; TERM, which comes with the requeue, is its chance to save.
-                return self._do(job, status, Requeue(), target, Ledger({}), reconciled)
+                return self._do(job, status, Requeue(), target, FreeGpus({}), reconciled)
             case Requeue() if status.slurm.is_final:
                 reconciled.dead.append(job)
                 return None

@@ -141,15 +141,15 @@ class JobStatus:
         """Whether it runs on exactly this block."""
         return self.slurm.is_running and layout(self.slurm) == layout_of(block)
 
-    def asks_for(self, block: Block) -> bool:
+    def requests(self, block: Block) -> bool:
         """Whether Slurm has been told to start it on exactly this block."""
-        asked = self.slurm.requested
+        requested = self.slurm.requested
         count = len(block.nodes)
         return (
-            frozenset(asked.nodes) == frozenset(block.nodes)
-            and asked.gpus_per_node == block.gpus_per_node
-            and asked.min_nodes in (None, count)
-            and asked.max_nodes in (None, 0, count)
+            frozenset(requested.nodes) == frozenset(block.nodes)
+            and requested.gpus_per_node == block.gpus_per_node
+            and requested.min_nodes in (None, count)
+            and requested.max_nodes in (None, 0, count)
         )
 
 

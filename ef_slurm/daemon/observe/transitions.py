@@ -91,11 +91,11 @@ def derive_transition(
         seen_at: when Slurm was asked.
         lost_nodes: nodes that Slurm cannot use now.
     """
-    heard = _heard(job, status)
+    updated = _with_reports(job, status)
     if status.slurm.is_final:
-        return _ended(heard, status, now)
-    transition = _going_on(heard, status, intent, now, ours, lost_nodes)
-    overdue = settle_overdue(heard, status, seen_at)
+        return _ended(updated, status, now)
+    transition = _going_on(updated, status, intent, now, ours, lost_nodes)
+    overdue = settle_overdue(updated, status, seen_at)
     return transition if overdue is None else replace(transition, settled=overdue)
 
 
@@ -118,20 +118,20 @@ def _going_on(
 
 def on_missing(job: QueueJob, reports: JobReports, now: float) -> Transition:
     """What to make of a job that Slurm does not know any more."""
-    heard = _iterations(job, reports)
+    updated = _iterations(job, reports)
     launch = reports.launch
     if launch is not None and launch.state is LaunchState.FINISHED:
-        return _completed(heard, launch.updated_at)
+        return _completed(updated, launch.updated_at)
     if launch is not None and launch.state is LaunchState.FAILED:
         why = _message(reports) or "its training failed"
-        return _given_up(heard, JobState.FAILED, Fault.JOB, why, now)
-    where = f"checkpoint of iteration {heard.checkpoint_iteration:.0f} in {job.request.state_dir}"
+        return _given_up(updated, JobState.FAILED, Fault.JOB, why, now)
+    where = f"checkpoint of iteration {updated.checkpoint_iteration:.0f} in {job.request.state_dir}"
     why = f"Slurm no longer knows job {job.request.slurm_job_id} ({where})"
     # Its promise stands until it is known whether it can be submitted again.
-    return replace(_given_up(heard, JobState.LOST, Fault.CLUSTER, why, now), settled=None)
+    return replace(_given_up(updated, JobState.LOST, Fault.CLUSTER, why, now), settled=None)
 
 
-def _heard(job: QueueJob, status: JobStatus) -> QueueJob:
+def _with_reports(job: QueueJob, status: JobStatus) -> QueueJob:
     """The row with the job's own reports in it."""
     launch, progress = status.launch, status.progress
     if launch is not None and launch.generation > job.generation:

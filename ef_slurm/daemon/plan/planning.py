@@ -164,8 +164,8 @@ class Planning:
         for job in jobs:
             if job.state is JobState.NEW and not runs_on(job, cluster):
                 have = ", ".join(group.gpu_type for group in cluster.groups) or "none"
-                asked = ", ".join(kind for kind, _ in job.request.curves)
-                why = f"it has throughput curves for {asked}; GPU types here: {have}"
+                wanted = ", ".join(kind for kind, _ in job.request.curves)
+                why = f"it has throughput curves for {wanted}; GPU types here: {have}"
                 with self._queue.transaction():
                     self._queue.jobs.save(replace(job, note=why))
                     self._queue.jobs.move(job.id, JobState.FAILED, at=now, actor=ACTOR, why=why)

@@ -141,7 +141,7 @@ def _assign(
     if row.state not in ACTIVE:
         return None
     if decision is not None:
-        _tell_promise(queue, before, decision, now, name_of)
+        _log_promise(queue, before, decision, now, name_of)
     if old is None and block is None:
         return None
     if old is not None and block is not None and change_kind(old, block) is None:
@@ -149,7 +149,7 @@ def _assign(
             queue.jobs.save(replace(row, running=replace(row.running, block=block)))
         return None
     queue.jobs.save(_moved(row, old, block, overheads.get(row.id, row.request.overhead), now))
-    _tell_share(queue, before, old, block, decision, now, name_of)
+    _log_share(queue, before, old, block, decision, now, name_of)
     return Reallocation(row.id, old, block)
 
 
@@ -170,7 +170,7 @@ def _moved(
     return replace(row, running=running, reshapes=row.reshapes + 1, last_reshape=now)
 
 
-def _tell_share(
+def _log_share(
     queue: Queue,
     job: QueueJob,
     old: Block | None,
@@ -193,7 +193,7 @@ def _tell_share(
     )
 
 
-def _tell_promise(
+def _log_promise(
     queue: Queue, job: QueueJob, decision: Decision, now: float, name_of: NameOf
 ) -> None:
     """Log that the plan in force sees a promise in another light than the one before."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ef_slurm.api.client import POLL_SECONDS, reached
 from ef_slurm.api.messages import (
-    LONGEST_WAIT,
+    MAX_WAIT_SECONDS,
     Await,
     Cancel,
     Cancelled,
@@ -225,7 +225,7 @@ class Dispatch:
 
     def _await(self, request: Await) -> JobDetail:
         queue = self._rows()
-        end = time.monotonic() + min(request.seconds, LONGEST_WAIT)
+        end = time.monotonic() + min(request.seconds, MAX_WAIT_SECONDS)
         while True:
             version = queue.data_version()
             status = queries.status(queue, request.job_id)

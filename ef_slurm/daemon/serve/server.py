@@ -107,10 +107,10 @@ class Server:
     def _serve_one(self, stream: socket.socket, transport: Transport, dispatch: Dispatch) -> bool:
         nonce = ""
         try:
-            asked = wire.read_request(stream, transport, self._munge)
-            if asked is None:
+            received = wire.read_request(stream, transport, self._munge)
+            if received is None:
                 return False
-            caller, envelope = asked
+            caller, envelope = received
             nonce = envelope.nonce
             if transport is Transport.TCP:
                 with self._guard_lock:

@@ -215,25 +215,25 @@ def _changes(update: JobUpdate) -> list[str]:
 
 def _differences(update: JobUpdate, job: SlurmJob) -> list[str]:
     """A sentence for every field that is not what was asked for, as far as Slurm tells."""
-    asked = job.requested
+    requested = job.requested
     pairs: list[tuple[str, object, object]] = []
     if update.shape is not None:
         count = len(update.shape.nodes)
         pairs += [
-            ("tasks", asked.tasks, count),
-            ("GPUs per node", asked.gpus_per_node, update.shape.gpus_per_node),
-            ("node list", compress(sorted(asked.nodes)), compress(sorted(update.shape.nodes))),
+            ("tasks", requested.tasks, count),
+            ("GPUs per node", requested.gpus_per_node, update.shape.gpus_per_node),
+            ("node list", compress(sorted(requested.nodes)), compress(sorted(update.shape.nodes))),
         ]
-        if asked.min_nodes is not None:
+        if requested.min_nodes is not None:
             pairs += [
-                ("fewest nodes", asked.min_nodes, count),
-                ("most nodes", asked.max_nodes, count),
+                ("fewest nodes", requested.min_nodes, count),
+                ("most nodes", requested.max_nodes, count),
             ]
     if update.time_limit is not None:
         wanted = whole_minutes(update.time_limit)
         # 22.05 tells no limit of a pending job that has none.
-        seen = math.inf if asked.time_limit is None else asked.time_limit
+        seen = math.inf if requested.time_limit is None else requested.time_limit
         pairs.append(("time limit in seconds", seen, wanted))
     if update.comment is not None:
-        pairs.append(("comment", asked.comment, update.comment))
+        pairs.append(("comment", requested.comment, update.comment))
     return [f"{what} is {seen}, not {wanted}" for what, seen, wanted in pairs if seen != wanted]

@@ -24,7 +24,7 @@ class Killed(BaseException):
     """The process is gone: no handler may stop it."""
 
 
-class Fate:
+class Killer:
     """Kills the daemon at the given calls, before or after their effect."""
 
     def __init__(self, kills: set[tuple[int, bool]]) -> None:
@@ -47,25 +47,25 @@ class Fate:
 class MortalSlurm:
     """A Slurm during whose calls the daemon may die."""
 
-    def __init__(self, slurm: MemorySlurm, fate: Fate) -> None:
+    def __init__(self, slurm: MemorySlurm, killer: Killer) -> None:
         self._slurm = slurm
-        self._fate = fate
+        self._killer = killer
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._slurm, name)
         if name not in ACTS:
             return method
-        return lambda *arguments: self._fate.around(method, *arguments)
+        return lambda *arguments: self._killer.around(method, *arguments)
 
 
-def mortal(world: World, fate: Fate) -> None:
+def mortal(world: World, killer: Killer) -> None:
     plain = world.bench.order
 
     def order(job: QueueJob, order: Order) -> None:
-        fate.around(plain, job, order)
+        killer.around(plain, job, order)
 
     world.bench.order = order  # type: ignore[method-assign]
-    slurm = MortalSlurm(MemorySlurm(world.cluster, world.clock), fate)
+    slurm = MortalSlurm(MemorySlurm(world.cluster, world.clock), killer)
     world.slurm = slurm
     world.restart()
 
@@ -96,8 +96,8 @@ kills = st.sets(st.tuples(st.integers(0, 400), st.booleans()), max_size=40)
 def test_nothing_is_lost_and_nothing_is_done_twice(dead_at: set[tuple[int, bool]]) -> None:
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
         world = World(Path(directory) / "queue.sqlite")
-        fate = Fate(dead_at)
-        mortal(world, fate)
+        killer = Killer(dead_at)
+        mortal(world, killer)
         jobs = [world.submit(20_000, deadline=4000.0)]
         world.at(world.clock.now + 40, lambda: jobs.append(world.submit(30_000, deadline=900.0)))
         world.at(world.clock.now + 55, lambda: jobs.append(world.submit(3_000, deadline=None)))

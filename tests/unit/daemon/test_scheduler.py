@@ -370,14 +370,14 @@ def test_a_shape_that_slurm_holds_by_itself_is_told_and_not_tried_at_every_tick(
     job = world.submit(20_000, deadline=2000.0)
     plain, tried = world.slurm.release, []
 
-    def unfit(job_id: int) -> None:
+    def hold_as_unfit(job_id: int) -> None:
         plain(job_id)
         tried.append(world.clock.now)
         slurm = world.cluster.jobs[job_id]
         slurm.hold, slurm.reason = HoldKind.SLURM, "BadConstraints"
         slurm.state, slurm.nodes, slurm.started = JobBaseState.PENDING, (), None
 
-    world.slurm.release = unfit  # type: ignore[method-assign]
+    world.slurm.release = hold_as_unfit  # type: ignore[method-assign]
     world.run(20)
     row = world.row(job)
     assert row.state is JobState.ADMITTED

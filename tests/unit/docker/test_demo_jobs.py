@@ -7,7 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from demo.jobs import JOBS, OVERHEAD, SOONER, TYPICAL_START, DemoJob, Wish
+from demo.jobs import (
+    JOBS,
+    OVERHEAD_SECONDS,
+    SOONER_SECONDS,
+    TYPICAL_START_SECONDS,
+    DemoJob,
+    Request,
+)
 
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.settings import Settings
@@ -32,7 +39,7 @@ class Play:
         settings = Settings(
             ResourceScope(frozenset({"ef"})), policy=Policy(offer_resolution=5.0), idle_interval=5.0
         )
-        self.world = World(path, overhead=Overhead.constant(OVERHEAD), settings=settings)
+        self.world = World(path, overhead=Overhead.constant(OVERHEAD_SECONDS), settings=settings)
         self.boot = boot
         self.rows: dict[str, QueueJob] = {}
         self.shares: dict[str, list[int]] = defaultdict(list)
@@ -41,16 +48,16 @@ class Play:
 
     def arrive(self, job: DemoJob) -> None:
         now = self.world.clock.now
-        if job.wish is Wish.TOO_SOON:
+        if job.request is Request.TOO_SOON:
             assert self.submit(job, job.deadline, IfInfeasible.REJECT) is Outcome.REJECTED
             offered = now + self.offer(job) + 6.0
             self.world.at(now + READING, lambda: self.accept(job, offered))
-        elif job.wish is Wish.SOONER_THAN_OFFERED:
+        elif job.request is Request.SOONER_THAN_OFFERED:
             assert self.submit(job, 5.0, IfInfeasible.REJECT) is Outcome.REJECTED
-            sooner = self.offer(job) - SOONER
+            sooner = self.offer(job) - SOONER_SECONDS
             assert self.submit(job, sooner, IfInfeasible.WAIT) is Outcome.WAITLISTED
         else:
-            best_effort = job.wish is Wish.BEST_EFFORT
+            best_effort = job.request is Request.BEST_EFFORT
             expected = Outcome.BEST_EFFORT if best_effort else Outcome.PROMISED
             assert self.submit(job, job.deadline, IfInfeasible.REJECT) is expected
 
@@ -58,12 +65,12 @@ class Play:
         left = deadline - self.world.clock.now
         assert self.submit(job, left, IfInfeasible.REJECT) is Outcome.PROMISED
 
-    def submit(self, job: DemoJob, deadline: float | None, wish: IfInfeasible) -> Outcome:
+    def submit(self, job: DemoJob, deadline: float | None, if_infeasible: IfInfeasible) -> Outcome:
         row = self.world.submit(
             job.iterations,
             deadline,
             curve=ThroughputCurve(job.rates),
-            if_infeasible=wish,
+            if_infeasible=if_infeasible,
             boot=self.boot,
             speed=job.faster,
         )
@@ -109,13 +116,13 @@ def test_the_story(tmp_path: Path, boot: float) -> None:
     for job in JOBS:
         row = play.world.row(play.rows[job.name])
         assert row.state is JobState.COMPLETED
-        if job.wish is not Wish.BEST_EFFORT:
+        if job.request is not Request.BEST_EFFORT:
             promise = promises.of(row.id)
             assert promise is not None
             assert promise.outcome is PromiseOutcome.KEPT, job.name
     assert play.did("resnet", "shrink")
     assert play.did("resnet", "pause")
     assert play.did("bert", "pause")
-    if boot < TYPICAL_START:
+    if boot < TYPICAL_START_SECONDS:
         assert play.did("bert", "grow")
     play.world.queue.close()

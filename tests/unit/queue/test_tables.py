@@ -112,11 +112,11 @@ def test_the_plan_in_force(queue: Queue, add: Add) -> None:
     assert [made.job_id for made in last.decisions] == [first.id, second.id]
     assert last.decisions[0].block == Block("a100", ("n1",), 2)
     assert last.decisions[1].schedule == decision(second).schedule
-    in_hand = queue.jobs.get(first.id)
-    assert in_hand.plan == decision(first, 2).schedule
-    assert (in_hand.finish, in_hand.promise) == (50.0, PromiseState.SAFE)
-    assert in_hand.reason == Reason(ReasonCode.GREW, gpus=2, until=20.0)
-    assert in_hand.revision == first.revision + 2
+    stored = queue.jobs.get(first.id)
+    assert stored.plan == decision(first, 2).schedule
+    assert (stored.finish, stored.promise) == (50.0, PromiseState.SAFE)
+    assert stored.reason == Reason(ReasonCode.GREW, gpus=2, until=20.0)
+    assert stored.revision == first.revision + 2
 
 
 def test_old_plans_are_forgotten(queue: Queue, add: Add) -> None:

@@ -92,10 +92,12 @@ def test_best_effort_after_a_deadline_that_could_not_be_promised(job: Make) -> N
 
 
 def test_soft_and_best_effort(job: Make) -> None:
-    assert "(at most 2 min later)" in tell(job(asked_kind=JobKind.SOFT_DEADLINE, grace=120.0))[0]
-    assert tell(job(kind=JobKind.BEST_EFFORT, asked_kind=JobKind.BEST_EFFORT, deadline=None), None)[
-        0
-    ].endswith("1000 iterations, best effort.")
+    assert (
+        "(at most 2 min later)" in tell(job(requested_kind=JobKind.SOFT_DEADLINE, grace=120.0))[0]
+    )
+    assert tell(
+        job(kind=JobKind.BEST_EFFORT, requested_kind=JobKind.BEST_EFFORT, deadline=None), None
+    )[0].endswith("1000 iterations, best effort.")
 
 
 def test_a_held_job_says_by_whom(job: Make) -> None:

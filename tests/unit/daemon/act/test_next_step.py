@@ -229,7 +229,7 @@ def test_no_step_is_ever_unsafe(
             assert block == target
             assert conditions.free
             assert conditions.updated
-            assert status.asks_for(block)
+            assert status.requests(block)
         case Update(block):
             assert block == target
             assert status.held

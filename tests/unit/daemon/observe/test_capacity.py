@@ -6,7 +6,7 @@ import math
 from types import MappingProxyType
 from typing import Any
 
-from ef_slurm.daemon.act.free_gpus import open_ledger
+from ef_slurm.daemon.act.free_gpus import free_gpus_of
 from ef_slurm.daemon.observe.capacity import OVERDUE_SECONDS, ResourceScope, cluster_of
 from ef_slurm.model import Block, Outage
 from ef_slurm.slurm.types import HoldKind, JobBaseState, Observation, SlurmJob, SlurmReservation
@@ -75,7 +75,7 @@ def test_other_partitions_and_nodes_without_gpus_are_not_ours() -> None:
     assert cluster_of(seen(node("n1")), ResourceScope(frozenset({"other"})), ()).groups == ()
 
 
-def test_the_ledger_counts_what_is_really_free() -> None:
+def test_what_is_really_free_is_counted() -> None:
     leaving = slurm_job(
         JobBaseState.PENDING, on=TWO_NODES, job_id=1, flags=frozenset({"COMPLETING"})
     )
@@ -83,10 +83,10 @@ def test_the_ledger_counts_what_is_really_free() -> None:
     theirs = slurm_job(asks=Block("gpu", ("n5",), 4), job_id=3)
     held = slurm_job(asks=Block("gpu", ("n5",), 4), job_id=4, hold=HoldKind.ADMIN)
     nodes = [node(f"n{number}") for number in range(1, 6)]
-    ledger = open_ledger(seen(*nodes, jobs=(leaving, released, theirs, held)), {1, 2, 4})
-    assert ledger.free == {"n1": 0, "n2": 0, "n3": 0, "n4": 0, "n5": 4}
+    free_gpus = free_gpus_of(seen(*nodes, jobs=(leaving, released, theirs, held)), {1, 2, 4})
+    assert free_gpus.by_node == {"n1": 0, "n2": 0, "n3": 0, "n4": 0, "n5": 4}
     block = Block("gpu", ("n5",), 2)
-    assert ledger.fits(block)
-    ledger.take(block)
-    assert not ledger.fits(Block("gpu", ("n5",), 4))
-    assert not ledger.fits(Block("gpu", ("gone",), 1))
+    assert free_gpus.fits(block)
+    free_gpus.take(block)
+    assert not free_gpus.fits(Block("gpu", ("n5",), 4))
+    assert not free_gpus.fits(Block("gpu", ("gone",), 1))

@@ -31,17 +31,17 @@ from ef_slurm.model import (
 from ef_slurm.queue.store import Queue
 from tests.unit.daemon.make import NOW, SCRIPT, TWO_NODES, launch, progress, row, running
 
-TOLD = Overhead(start=30.0, reshape=40.0, shrink=20.0)
+STATED = Overhead(start=30.0, reshape=40.0, shrink=20.0)
 
 
 def test_what_was_told_counts_until_something_was_seen() -> None:
     learned = Overheads()
-    assert learned.estimate(1, TOLD) == TOLD
+    assert learned.estimate(1, STATED) == STATED
     learned.add(2, "start", 10.0)
-    assert learned.estimate(1, TOLD) == replace(TOLD, start=11.0)
+    assert learned.estimate(1, STATED) == replace(STATED, start=11.0)
     learned.add(1, "start", 50.0)
-    assert learned.estimate(1, TOLD).start == 55.0
-    assert learned.estimate(2, TOLD).start == 11.0
+    assert learned.estimate(1, STATED).start == 55.0
+    assert learned.estimate(2, STATED).start == 11.0
 
 
 @given(st.lists(st.floats(0.1, 300.0), min_size=1, max_size=10))
@@ -49,7 +49,7 @@ def test_a_jobs_own_worst_lately_is_never_underestimated(seconds: list[float]) -
     learned = Overheads()
     for one in seconds:
         learned.add(1, "reshape", one)
-    assert learned.estimate(1, TOLD).reshape >= SAFETY_FACTOR * max(seconds[-3:]) - 1e-6
+    assert learned.estimate(1, STATED).reshape >= SAFETY_FACTOR * max(seconds[-3:]) - 1e-6
 
 
 curves = st.dictionaries(st.sampled_from([1, 2, 4, 8]), st.floats(0.5, 100.0), min_size=1).map(
@@ -61,13 +61,13 @@ curves = st.dictionaries(st.sampled_from([1, 2, 4, 8]), st.floats(0.5, 100.0), m
 def test_a_calibrated_curve_promises_no_speed_that_was_not_seen(
     curve: ThroughputCurve, measured: dict[int, float]
 ) -> None:
-    told, now = dict(curve.points), dict(calibrated(curve, measured).points)
-    assert now.keys() == told.keys()
+    stated, now = dict(curve.points), dict(calibrated(curve, measured).points)
+    assert now.keys() == stated.keys()
     for gpus, rate in now.items():
         if gpus in measured:
-            assert rate <= max(measured[gpus], told[gpus] * (1 + RATE_TOLERANCE))
+            assert rate <= max(measured[gpus], stated[gpus] * (1 + RATE_TOLERANCE))
         else:
-            assert rate <= told[gpus]
+            assert rate <= stated[gpus]
 
 
 def test_noise_is_not_news() -> None:
@@ -93,10 +93,10 @@ def test_a_start_is_measured_and_known_after_a_restart(queue: Queue) -> None:
     job = row(running=Running(TWO_NODES, since, since + 30.0))
     calibration.expect(1, ChangeKind.START, since)
     calibration.observe(job, running(TWO_NODES), NOW)
-    assert estimates.overheads.estimate(1, TOLD).start == 7.0  # 6 s and the margin
+    assert estimates.overheads.estimate(1, STATED).start == 7.0  # 6 s and the margin
     again = Estimates()
     Calibration(again, queue).recall()
-    assert again.overheads.estimate(1, TOLD).start == 7.0
+    assert again.overheads.estimate(1, STATED).start == 7.0
 
 
 def test_an_older_launch_tells_nothing_about_a_reshape(queue: Queue) -> None:
@@ -105,7 +105,7 @@ def test_an_older_launch_tells_nothing_about_a_reshape(queue: Queue) -> None:
     job = row(running=Running(TWO_NODES, NOW, NOW + 30.0))
     calibration.expect(1, ChangeKind.MOVE, NOW)
     calibration.observe(job, running(TWO_NODES), NOW)
-    assert estimates.overheads.estimate(1, TOLD) == TOLD
+    assert estimates.overheads.estimate(1, STATED) == STATED
 
 
 def test_what_earlier_versions_measured_is_recalled(queue: Queue) -> None:
@@ -115,7 +115,7 @@ def test_what_earlier_versions_measured_is_recalled(queue: Queue) -> None:
         )
     estimates = Estimates()
     Calibration(estimates, queue).recall()
-    assert estimates.overheads.estimate(1, TOLD) == Overhead(start=11.0, reshape=22.0, shrink=6.0)
+    assert estimates.overheads.estimate(1, STATED) == Overhead(start=11.0, reshape=22.0, shrink=6.0)
 
 
 @pytest.mark.parametrize("kind", [ChangeKind.GROW, ChangeKind.MOVE, ChangeKind.RESTART])
@@ -129,7 +129,7 @@ def test_every_requeue_tells_what_a_reshape_costs(queue: Queue, kind: ChangeKind
     again = Estimates()
     Calibration(again, queue).recall()
     for learned in (estimates, again):
-        assert learned.overheads.estimate(1, TOLD) == replace(TOLD, reshape=7.0)
+        assert learned.overheads.estimate(1, STATED) == replace(STATED, reshape=7.0)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_shrink_that_took_a_requeue_tells_about_both(
     again = Estimates()
     Calibration(again, queue).recall()
     for known in (estimates, again):
-        assert known.overheads.estimate(1, TOLD) == replace(TOLD, **learned)
+        assert known.overheads.estimate(1, STATED) == replace(STATED, **learned)
 
 
 def test_a_rate_is_taken_over_a_window(queue: Queue) -> None:

@@ -69,8 +69,8 @@ class TestProgress:
 
     def test_it_trains_from_its_first_iteration_on(self) -> None:
         starting = row(JobState.STARTING, running=HELD)
-        told = running(TWO_NODES, progress=progress(first_iteration_at=None))
-        assert transition(starting, told).to is None
+        result = running(TWO_NODES, progress=progress(first_iteration_at=None))
+        assert transition(starting, result).to is None
         assert transition(starting, running(TWO_NODES)).to is JobState.RUNNING
 
     def test_a_report_of_an_older_launch_says_nothing(self) -> None:
@@ -85,33 +85,37 @@ class TestProgress:
 
 class TestBehindOurBack:
     def test_a_lost_node_is_named(self) -> None:
-        told = transition(row(running=HELD), pending(restarts=1, hold=HoldKind.NONE), lost=("n2",))
-        assert told.to is JobState.ADMITTED or told.to is JobState.PAUSED
-        assert told.job.running is None
-        assert told.replan
-        assert told.entries[0].kind is EventKind.NODE
-        assert "n2" in told.entries[0].message
+        result = transition(
+            row(running=HELD), pending(restarts=1, hold=HoldKind.NONE), lost=("n2",)
+        )
+        assert result.to is JobState.ADMITTED or result.to is JobState.PAUSED
+        assert result.job.running is None
+        assert result.replan
+        assert result.entries[0].kind is EventKind.NODE
+        assert "n2" in result.entries[0].message
 
     def test_the_owners_hold_takes_it_out_of_the_plan(self) -> None:
-        told = transition(row(running=HELD), pending(restarts=1, hold=HoldKind.USER))
-        assert told.to is JobState.HELD
-        assert told.actor_is_owner
-        assert outcome(told) == (PromiseOutcome.VOID, Fault.OWNER)
+        result = transition(row(running=HELD), pending(restarts=1, hold=HoldKind.USER))
+        assert result.to is JobState.HELD
+        assert result.actor_is_owner
+        assert outcome(result) == (PromiseOutcome.VOID, Fault.OWNER)
 
     def test_an_operators_hold_too(self) -> None:
         job = row(running=HELD, promise=PromiseState.SAFE)
-        told = transition(job, pending(restarts=1, hold=HoldKind.ADMIN))
-        assert (told.to, told.actor_is_owner) == (JobState.HELD, False)
-        assert told.why == "held in Slurm by an operator"
-        assert told.settled is None  # released early enough it may still be in time
-        assert told.job.promise is PromiseState.AT_RISK
-        assert "promise at risk: held in Slurm by an operator" in [e.message for e in told.entries]
+        result = transition(job, pending(restarts=1, hold=HoldKind.ADMIN))
+        assert (result.to, result.actor_is_owner) == (JobState.HELD, False)
+        assert result.why == "held in Slurm by an operator"
+        assert result.settled is None  # released early enough it may still be in time
+        assert result.job.promise is PromiseState.AT_RISK
+        assert "promise at risk: held in Slurm by an operator" in [
+            e.message for e in result.entries
+        ]
 
     def test_a_hold_of_slurms_own_is_put_back_in_its_words(self) -> None:
         status = pending(restarts=1, hold=HoldKind.SLURM, reason="JobHoldMaxRequeue")
-        told = transition(row(running=HELD, first_started_at=NOW - 500), status)
-        assert told.to is JobState.PAUSED
-        assert "JobHoldMaxRequeue" in told.why
+        result = transition(row(running=HELD, first_started_at=NOW - 500), status)
+        assert result.to is JobState.PAUSED
+        assert "JobHoldMaxRequeue" in result.why
 
     def test_what_we_released_and_slurm_holds_is_left_to_the_next_step(self) -> None:
         job = row(JobState.STARTING, running=HELD)
@@ -120,19 +124,19 @@ class TestBehindOurBack:
 
     def test_where_the_daemon_holds_as_the_owner_an_operators_hold_is_seen_at_once(self) -> None:
         for state in (JobState.NEW, JobState.WAITLISTED, JobState.ADMITTED, JobState.PAUSED):
-            told = derive_transition(
+            result = derive_transition(
                 row(state), pending(), None, NOW, ours=HoldKind.USER, seen_at=NOW
             )
-            assert told.to is JobState.HELD
+            assert result.to is JobState.HELD
             assert transition(row(state), pending()).to is None
 
     def test_a_run_that_slurm_has_forgotten_is_nobodys_hold(self) -> None:
         for hold in HoldKind:
             status = replace(pending(hold=hold), reports=JobReports(launch()))
-            told = transition(row(running=HELD, first_started_at=NOW - 500), status)
-            assert told.to is JobState.PAUSED
-            assert "forgotten" in told.why
-            assert told.settled is None
+            result = transition(row(running=HELD, first_started_at=NOW - 500), status)
+            assert result.to is JobState.PAUSED
+            assert "forgotten" in result.why
+            assert result.settled is None
 
     def test_our_own_release_is_no_requeue(self) -> None:
         job = row(JobState.STARTING, running=HELD)
@@ -141,8 +145,8 @@ class TestBehindOurBack:
 
     def test_a_second_requeue_while_it_starts_is_noticed(self) -> None:
         job = row(JobState.STARTING, running=HELD, first_started_at=NOW - 500)
-        told = transition(job, pending(hold=HoldKind.NONE, restarts=1), release(restarts=0))
-        assert told.to is JobState.PAUSED
+        result = transition(job, pending(hold=HoldKind.NONE, restarts=1), release(restarts=0))
+        assert result.to is JobState.PAUSED
 
     def test_our_own_requeue_is_none_of_theirs(self) -> None:
         assert transition(row(JobState.STOPPING, running=HELD), pending(restarts=1)).to is None
@@ -167,17 +171,17 @@ class TestBehindOurBack:
         held = row(JobState.HELD, held_from=JobState.RUNNING, first_started_at=NOW - 500)
         status = pending(hold=HoldKind.USER)
         asked = replace(status.slurm.requested, comment=OWNER_RELEASED)
-        told = replace(status, slurm=replace(status.slurm, requested=asked))
-        assert transition(held, told).to is JobState.PAUSED
+        result = replace(status, slurm=replace(status.slurm, requested=asked))
+        assert transition(held, result).to is JobState.PAUSED
 
 
 class TestEnds:
     def test_in_time(self) -> None:
         finished = launch(LaunchState.FINISHED)
-        told = transition(row(running=HELD), ended(JobBaseState.COMPLETED, launch=finished))
-        assert (told.to, outcome(told)) == (JobState.COMPLETED, (PromiseOutcome.KEPT, None))
-        assert told.ended_at == NOW - 1.0
-        assert told.job.iteration == 10_000
+        result = transition(row(running=HELD), ended(JobBaseState.COMPLETED, launch=finished))
+        assert (result.to, outcome(result)) == (JobState.COMPLETED, (PromiseOutcome.KEPT, None))
+        assert result.ended_at == NOW - 1.0
+        assert result.job.iteration == 10_000
 
     def test_late_and_in_its_grace(self) -> None:
         finished = ended(JobBaseState.COMPLETED, launch=launch(LaunchState.FINISHED))
@@ -188,9 +192,9 @@ class TestEnds:
         assert outcome(transition(graceful, finished)) == (PromiseOutcome.KEPT_IN_GRACE, None)
 
     def test_cancelled(self) -> None:
-        told = transition(row(running=HELD), ended(JobBaseState.CANCELLED))
-        assert told.to is JobState.CANCELLED
-        assert outcome(told) == (PromiseOutcome.VOID, Fault.OWNER)
+        result = transition(row(running=HELD), ended(JobBaseState.CANCELLED))
+        assert result.to is JobState.CANCELLED
+        assert outcome(result) == (PromiseOutcome.VOID, Fault.OWNER)
 
     def test_failed_by_its_own_word(self) -> None:
         failed = ended(
@@ -198,18 +202,20 @@ class TestEnds:
             launch=launch(LaunchState.FAILED),
             progress=progress(Phase.FAILED, message="no such file"),
         )
-        told = transition(row(running=HELD), failed)
-        assert (told.to, told.job.note) == (JobState.FAILED, "no such file")
-        assert outcome(told) == (PromiseOutcome.VOID, Fault.JOB)
+        result = transition(row(running=HELD), failed)
+        assert (result.to, result.job.note) == (JobState.FAILED, "no such file")
+        assert outcome(result) == (PromiseOutcome.VOID, Fault.JOB)
 
     def test_a_script_that_dies_is_tried_three_times(self) -> None:
         job = row(running=HELD, first_started_at=NOW - 500)
         for times in (1, 2):
-            told = transition(job, ended(JobBaseState.FAILED, progress=None))
-            assert (told.to, told.job.failed_starts) == (JobState.PAUSED, times)
-            again = transition(replace(told.job, state=JobState.PAUSED), ended(JobBaseState.FAILED))
+            result = transition(job, ended(JobBaseState.FAILED, progress=None))
+            assert (result.to, result.job.failed_starts) == (JobState.PAUSED, times)
+            again = transition(
+                replace(result.job, state=JobState.PAUSED), ended(JobBaseState.FAILED)
+            )
             assert again.to is None
-            job = replace(told.job, state=JobState.RUNNING, running=HELD)
+            job = replace(result.job, state=JobState.RUNNING, running=HELD)
         assert transition(job, ended(JobBaseState.FAILED, progress=None)).to is JobState.FAILED
 
     def test_a_newer_checkpoint_clears_the_count(self) -> None:
@@ -217,12 +223,12 @@ class TestEnds:
         assert job.failed_starts == 0
 
     def test_a_node_failure_is_not_its_fault(self) -> None:
-        told = transition(row(running=HELD, failed_starts=2), ended(JobBaseState.NODE_FAIL))
-        assert told.to in (JobState.PAUSED, JobState.ADMITTED)
+        result = transition(row(running=HELD, failed_starts=2), ended(JobBaseState.NODE_FAIL))
+        assert result.to in (JobState.PAUSED, JobState.ADMITTED)
 
     def test_a_completed_script_without_a_finished_training_goes_on(self) -> None:
-        told = transition(row(running=HELD), ended(JobBaseState.COMPLETED))
-        assert told.to in (JobState.PAUSED, JobState.ADMITTED)
+        result = transition(row(running=HELD), ended(JobBaseState.COMPLETED))
+        assert result.to in (JobState.PAUSED, JobState.ADMITTED)
 
     def test_an_unknown_state_is_never_final(self) -> None:
         assert transition(row(running=HELD), JobStatus(slurm_job(JobBaseState.UNKNOWN))).to is None
