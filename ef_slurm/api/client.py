@@ -11,7 +11,6 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from ef_slurm.api import wire
@@ -30,7 +29,6 @@ from ef_slurm.model import FINAL, JobDetail
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 15.0
 """How long an answer may take beyond what was asked to wait for."""
-POLL_SECONDS = 0.05
 
 R = TypeVar("R")
 
@@ -113,12 +111,7 @@ class SocketClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import click
 from ef_slurm.cli.common.entry import configuration, paint, run_click
 from ef_slurm.cli.common.errors import CommandError, ExitCode
 from ef_slurm.cli.common.tone import Tone
-from ef_slurm.cli.common.version import version_option
+from ef_slurm.cli.common.version import own_version, version_option
 
 PROGRAM = "ef-schedd"
 
@@ -53,7 +53,7 @@ def _run(config: Path | None, once: bool, advisory: bool, verbose: bool) -> Exit
         format="%(asctime)s %(levelname)s %(message)s",
     )
     try:
-        run(site, once=once, advisory=advisory)
+        run(site, version=own_version(), once=once, advisory=advisory)
     except ServerError as error:
         raise CommandError(str(error), ExitCode.NO_ANSWER) from None
     return ExitCode.OK

@@ -9,7 +9,6 @@ import logging
 import signal
 import time
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
 from ef_slurm.api.munge import MungeCommand
@@ -41,8 +40,11 @@ HEARTBEAT_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-def run(config: SiteConfig, *, once: bool = False, advisory: bool = False) -> None:
+def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool = False) -> None:
     """Be the daemon until SIGTERM or SIGINT; with `once`, for one tick.
+
+    Args:
+        version: of ef-slurm, as clients and the queue are to know it.
 
     Raises:
         QueueError: the queue cannot be had (another daemon owns it, a network file system, …).
@@ -56,7 +58,7 @@ def run(config: SiteConfig, *, once: bool = False, advisory: bool = False) -> No
             settings_of(config, advisory=advisory), slurm, queue, FileStateDirs(), time.time
         )
         started = time.time()
-        _announce(queue, started, advisory)
+        _announce(queue, started, version, advisory)
         try:
             if once:
                 slurm.configuration()  # its error is more to the point than a silent tick
@@ -72,7 +74,7 @@ def run(config: SiteConfig, *, once: bool = False, advisory: bool = False) -> No
                 partition=config.slurm.partition,
                 limits=config.limits,
                 user=getpass.getuser(),
-                version=_version(),
+                version=version,
                 started=started,
                 advisory=advisory,
             )
@@ -152,19 +154,12 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _announce(queue: Queue, at: float, advisory: bool) -> None:
-    queue.owner.started(at=at, version=_version())
+def _announce(queue: Queue, at: float, version: str, advisory: bool) -> None:
+    queue.owner.started(at=at, version=version)
     unfinished = len(queue.intents.unfinished())
     mode = ", advisory: it acts on nothing" if advisory else ""
     found = f"; {unfinished} actions were under way" if unfinished else ""
     _log_daemon_event(queue, f"started{mode}{found}")
-
-
-def _version() -> str:
-    try:
-        return version("ef-slurm")
-    except PackageNotFoundError:  # a checkout that was never installed
-        return "unknown"
 
 
 def _log_daemon_event(queue: Queue, message: str) -> None:

@@ -24,14 +24,11 @@ class EventKind(enum.Enum):
     PROMISE = "promise"  # its state changed; data: from, to
     SHARE = "share"  # GPUs changed; data: from, to, nodes
     INTENT = "intent"  # data: intent, action, state
-    PROGRESS = "progress"
-    CHECKPOINT = "checkpoint"
     NODE = "node"  # lost or back
     MEASURED = "measured"  # data: job_id's seconds per change, or iterations/s at a share
     USER = "user"  # somebody acted on the Slurm job behind our back
     DAEMON = "daemon"  # started, stopped, recovered
     ERROR = "error"
-    NOTE = "note"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,7 @@ class IntentAction(enum.Enum):
     RELEASE = "release"
     SHRINK = "shrink"  # resize of the running job to some of its nodes
     HOLD = "hold"
-    SIGNAL = "signal"
     CANCEL = "cancel"
-    UPDATE = "update"  # time limit, comment
     SUBMIT = "submit"  # again, where Slurm no longer holds the job
 
 

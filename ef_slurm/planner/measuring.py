@@ -6,8 +6,8 @@ takes, as a newcomer with a near deadline. So nobody's promise gives way to it, 
 beyond their promises does. Where that cannot be had it goes on with what it has, as best effort,
 and asks again at the next plan.
 
-`MeasuringSlots` remembers who was granted what; the daemon and the simulator hold one each. Nothing
-of it has to survive a restart: whoever was granted a slot asks again.
+`MeasuringSlots` remembers who was granted what; so far the simulator alone holds one. Nothing of it
+has to survive a restart: whoever was granted a slot asks again.
 
 >>> from ef_slurm.model import Cluster, Policy
 >>> from ef_slurm.planner.plan import plan

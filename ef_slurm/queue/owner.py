@@ -7,7 +7,6 @@ import getpass
 import os
 import socket
 from pathlib import Path
-from types import TracebackType
 
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.errors import DaemonRunningError, QueueError
@@ -50,12 +49,7 @@ class DaemonLock:
     def __enter__(self) -> DaemonLock:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

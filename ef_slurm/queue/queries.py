@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
 
 from ef_slurm.model import (
     ACTIVE,
@@ -19,6 +20,9 @@ from ef_slurm.model import (
 )
 from ef_slurm.queue.errors import NoSuchRowError
 from ef_slurm.queue.store import Queue
+
+POLL_SECONDS = 0.05
+"""Seconds between looks for a change of the queue while somebody waits for an answer."""
 
 
 class UnknownJobError(LookupError):
@@ -49,6 +53,28 @@ def status(queue: Queue, job_id: int) -> JobDetail:
     """
     seen = _view(queue, find(queue, job_id))
     return JobDetail(seen, _others(queue, [seen]))
+
+
+def wait_for(
+    queue: Queue, job_id: int, wanted: Callable[[JobDetail], bool], seconds: float
+) -> JobDetail:
+    """One job, as soon as it is as wanted; as it then is, once the time is over.
+
+    Args:
+        wanted: whether what the job has come to is what is waited for.
+        seconds: to wait at most.
+
+    Raises:
+        UnknownJobError: the queue does not have it.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        version = queue.data_version()
+        detail = status(queue, job_id)
+        if wanted(detail) or time.monotonic() >= end:
+            return detail
+        while queue.data_version() == version and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
 
 
 def story(queue: Queue, job_id: int) -> Story:

@@ -87,7 +87,6 @@ class Requested:
     tasks: int | None
     gpus_per_node: int | None
     nodes: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
     time_limit: float | None = None
     partition: str = ""
     comment: str = ""
@@ -124,10 +123,8 @@ class SlurmJob:
     start_time: float | None = None
     end_time: float | None = None
     restarts: int = 0
-    requeueable: bool = True
     batch_host: str = ""
     exit_code: int | None = None
-    work_dir: str = ""
     reservation: str = ""
 
     @property
@@ -241,7 +238,6 @@ class SlurmPartition:
     default_time: float | None = None
     allow_accounts: tuple[str, ...] = ()
     allow_groups: tuple[str, ...] = ()
-    exclusive_user: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ef_slurm.api.client import POLL_SECONDS, Client, FailureError, reached
+from ef_slurm.api.client import Client, FailureError, reached
 from ef_slurm.api.messages import (
     Await,
     Cancel,
@@ -111,15 +111,12 @@ class QueueClient:
         return Registered(request.job.slurm_job_id, created=True)
 
     def _await(self, request: Await) -> JobDetail:
-        queue = self._queue()
-        end = time.monotonic() + request.seconds
-        while True:
-            version = queue.data_version()
-            status = queries.status(queue, request.job_id)
-            if reached(status, request.until) or time.monotonic() >= end:
-                return status
-            while queue.data_version() == version and time.monotonic() < end:
-                time.sleep(POLL_SECONDS)
+        return queries.wait_for(
+            self._queue(),
+            request.job_id,
+            lambda status: reached(status, request.until),
+            request.seconds,
+        )
 
     def _cancel(self, job_ids: tuple[int, ...]) -> Cancelled:
         done, refused = [], []

@@ -24,7 +24,7 @@ from ef_slurm.model import (
     Story,
 )
 
-_HIDDEN = frozenset({EventKind.INTENT, EventKind.PROGRESS, EventKind.PROMISED})
+_HIDDEN = frozenset({EventKind.INTENT, EventKind.PROMISED})
 """Left out unless everything is asked for: how it was done, and what a verdict has told."""
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from ef_slurm.contract import Action, Order
 from ef_slurm.daemon.act.steps import (
-    Cancel,
+    CancelOrphan,
     Hold,
     OrderRelaunch,
     OrderStop,
@@ -78,7 +78,7 @@ def action_of(step: Step) -> IntentAction:
             return IntentAction.RELEASE
         case Resize():
             return IntentAction.SHRINK
-        case Cancel():
+        case CancelOrphan():
             return IntentAction.CANCEL
 
 
@@ -249,7 +249,7 @@ class Executor:
                 self._slurm.release(slurm_id)
             case Resize(block):
                 return replace(status, slurm=self._slurm.resize(slurm_id, block.nodes))
-            case Cancel():
+            case CancelOrphan():
                 self._slurm.cancel(slurm_id)
         return replace(status, slurm=self._slurm.job(slurm_id))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ef_slurm.daemon.act.executor import Executor
-from ef_slurm.daemon.act.steps import Cancel
+from ef_slurm.daemon.act.steps import CancelOrphan
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
 from ef_slurm.daemon.observe.settlements import settle_given_up
@@ -77,6 +77,6 @@ class Orphans:
             return
         status = replace(known, slurm=slurm)
         try:
-            self._executor.execute(job, status, Cancel(), "its queue job has ended")
+            self._executor.execute(job, status, CancelOrphan(), "its queue job has ended")
         except NoSuchJobError:
             self._observer.drop(job.request.slurm_job_id)

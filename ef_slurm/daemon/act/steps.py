@@ -53,11 +53,11 @@ class Resize:
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
-    """Cancel the job."""
+class CancelOrphan:
+    """Cancel the Slurm job whose row has ended."""
 
 
-Step = Hold | OrderStop | OrderRelaunch | Requeue | Update | Release | Resize | Cancel
+Step = Hold | OrderStop | OrderRelaunch | Requeue | Update | Release | Resize | CancelOrphan
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ef_slurm.api.client import POLL_SECONDS, reached
+from ef_slurm.api.client import reached
 from ef_slurm.api.messages import (
     MAX_WAIT_SECONDS,
     Await,
@@ -224,15 +224,12 @@ class Dispatch:
         return most if job.max_gpus is None else min(most, job.max_gpus)
 
     def _await(self, request: Await) -> JobDetail:
-        queue = self._rows()
-        end = time.monotonic() + min(request.seconds, MAX_WAIT_SECONDS)
-        while True:
-            version = queue.data_version()
-            status = queries.status(queue, request.job_id)
-            if reached(status, request.until) or time.monotonic() >= end:
-                return status
-            while queue.data_version() == version and time.monotonic() < end:
-                time.sleep(POLL_SECONDS)
+        return queries.wait_for(
+            self._rows(),
+            request.job_id,
+            lambda status: reached(status, request.until),
+            min(request.seconds, MAX_WAIT_SECONDS),
+        )
 
     def _judge(self, caller: Caller, job: JobRequest) -> Judged:
         context = self._context

@@ -11,7 +11,6 @@ import stat
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 
 from ef_slurm.api import wire
 from ef_slurm.api.messages import Failure, FailureCode
@@ -70,12 +69,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -9,8 +9,6 @@ measured, or that a smaller one beats, is never chosen.
 >>> falling = envelope(ThroughputCurve.of({1: 4.0, 2: 7.0, 4: 6.5, 8: 9.0, 16: 8.0}))
 >>> falling.sizes
 ((1, 4.0), (2, 7.0), (8, 9.0))
->>> falling.peak
-8
 
 One more GPU is worth most where the curve is steepest. The *marginal return* of a step up is the
 work gained, counted in the work that one GPU does alone, per GPU added (section 4.2):
@@ -40,11 +38,6 @@ class Envelope:
 
     sizes: tuple[tuple[int, float], ...]
     unit: float
-
-    @property
-    def peak(self) -> int:
-        """The largest useful size, in GPUs."""
-        return self.sizes[-1][0]
 
     def rate(self, gpus: int) -> float:
         """Iterations/s on `gpus` GPUs, of which only a useful size is put to work; 0 if none."""

@@ -86,10 +86,8 @@ def _job(job: Mapping[str, Any]) -> SlurmJob:
         start_time=_time(job.get("start_time")),
         end_time=_end(job, state, time_limit),
         restarts=int(_number(job.get("restart_cnt")) or 0),
-        requeueable=bool(job.get("requeue", True)),
         batch_host=_text(job.get("batch_host")),
         exit_code=_exit_code(job.get("exit_code"), state),
-        work_dir=_text(job.get("current_working_directory")),
         reservation=_text(job.get("resv_name")),
     )
 
@@ -107,7 +105,6 @@ def _requested(job: Mapping[str, Any], state: JobBaseState, time_limit: float | 
         tasks=int(tasks) if tasks else None,
         gpus_per_node=gpus_in(_text(job.get("tres_per_node"))),
         nodes=expand(_text(job.get("required_nodes"))),
-        excluded=expand(_text(job.get("excluded_nodes"))),
         time_limit=time_limit,
         partition=_text(job.get("partition")),
         comment=_text(job.get("comment")),

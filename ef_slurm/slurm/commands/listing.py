@@ -93,7 +93,6 @@ def parse_partitions(text: str) -> tuple[SlurmPartition, ...]:
             default_time=_limit(record, "DefaultTime"),
             allow_accounts=_allowed(record.get("AllowAccounts", "")),
             allow_groups=_allowed(record.get("AllowGroups", "")),
-            exclusive_user=record.get("ExclusiveUser", "NO").upper() == "YES",
         )
         for record in _records(text, "PartitionName", "No partitions")
     )

@@ -348,7 +348,7 @@ def test_a_type_that_the_codec_does_not_know() -> None:
 
 
 def test_the_data_of_an_event_is_plain_json() -> None:
-    event = Event(1.0, EventKind.NOTE, "me", "x", data={"from": "inf", "gpus": [1, 2.5, None]})
+    event = Event(1.0, EventKind.NODE, "me", "x", data={"from": "inf", "gpus": [1, 2.5, None]})
     assert decode(Event, encode(event)) == event
 
 

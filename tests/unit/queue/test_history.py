@@ -95,7 +95,7 @@ def test_the_last_measurements_are_read_and_no_others(
 ) -> None:
     job = add()
     for number in range(50):
-        kind = EventKind.MEASURED if number % 2 else EventKind.NOTE
+        kind = EventKind.MEASURED if number % 2 else EventKind.NODE
         queue.events.log(Event(float(number), kind, "ef-schedd", "", job.id))
     statements.clear()
     found = queue.events.last(EventKind.MEASURED, 3)

@@ -28,7 +28,7 @@ TABLES = ("jobs", "scripts", "promises", "verdicts", "intents")
 
 
 def note(queue: Queue, at: float, job_id: int | None = None) -> None:
-    queue.events.log(Event(at, EventKind.NOTE, "ef-schedd", "so it was", job_id))
+    queue.events.log(Event(at, EventKind.NODE, "ef-schedd", "so it was", job_id))
 
 
 def lived(queue: Queue, job: QueueJob, ended: float | None) -> QueueJob:
@@ -66,7 +66,7 @@ def test_what_ended_before_goes_with_all_that_belongs_to_it(queue: Queue, add: A
     assert queue.jobs.get(active.id) == active
     assert [queue.events.all(job_id=job.id) for job in (recent, active)] == kept
     assert queue.events.all(job_id=old.id) == ()
-    assert [event.at for event in queue.events.all(kinds=[EventKind.NOTE])] == [2501.0]
+    assert [event.at for event in queue.events.all(kinds=[EventKind.NODE])] == [2501.0]
     assert {table: count(queue, table) for table in TABLES} == dict.fromkeys(TABLES, 2)
 
 

@@ -174,7 +174,7 @@ def test_intents_take_no_short_cuts(queue: Queue, add: Add) -> None:
 
 def test_events_are_append_only(queue: Queue, add: Add) -> None:
     job = add()
-    note = Event(5.0, EventKind.NOTE, "user1", "hello", job.id, {"x": 1.5, "y": None})
+    note = Event(5.0, EventKind.USER, "user1", "hello", job.id, {"x": 1.5, "y": None})
     written = queue.events.log(note)
     assert written.id > 0
     assert queue.events.all(after=written.id - 1) == (written,)

@@ -11,7 +11,7 @@ import pytest
 from ef_slurm.contract import Action, LaunchState, Order
 from ef_slurm.daemon.act.executor import Executor, Refusal, action_of, arguments_of, effect_seen
 from ef_slurm.daemon.act.steps import (
-    Cancel,
+    CancelOrphan,
     Hold,
     OrderRelaunch,
     OrderStop,
@@ -60,7 +60,7 @@ ENDED = JobStatus(slurm_job(JobBaseState.CANCELLED))
             running(TWO_NODES, launch=launch(LaunchState.WAITING)),
             running(TWO_NODES, order=Order(1, Action.RELAUNCH, NOW)),
         ),
-        (Cancel(), pending(), ENDED),
+        (CancelOrphan(), pending(), ENDED),
     ],
 )
 def test_an_effect_is_seen_when_it_is_there(
