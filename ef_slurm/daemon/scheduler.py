@@ -322,6 +322,9 @@ class Scheduler:
         keep = self._settings.keep_ended
         if math.isfinite(keep):
             self._queue.retention.prune(self._clock() - keep, limit=PRUNED_ROWS)
+        keep = self._settings.keep_profiles
+        if math.isfinite(keep):
+            self._queue.profiles.prune(self._clock() - keep, limit=PRUNED_ROWS)
 
     # Pace
 

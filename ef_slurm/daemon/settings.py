@@ -30,6 +30,7 @@ class Settings:
         advisory: decide and log, act on nothing.
         keep_plans: old plans that stay in the queue.
         keep_ended: seconds for which ended jobs stay in the queue; `inf` for ever.
+        keep_profiles: seconds for which measured rates stay in the library; `inf` for ever.
         uid: whose jobs it may submit again; None for its own.
     """
 
@@ -49,6 +50,7 @@ class Settings:
     advisory: bool = False
     keep_plans: int = 200
     keep_ended: float = math.inf
+    keep_profiles: float = math.inf
     uid: int | None = None
 
 
@@ -79,4 +81,5 @@ def settings_of(config: SiteConfig, *, advisory: bool = False) -> Settings:
         advisory=advisory,
         keep_plans=config.queue.keep_plans,
         keep_ended=86400.0 * config.queue.keep_ended_days or math.inf,
+        keep_profiles=86400.0 * config.profiles.keep_days or math.inf,
     )

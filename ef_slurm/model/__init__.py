@@ -37,6 +37,13 @@ from ef_slurm.model.overhead import (
 )
 from ef_slurm.model.plan import Decision, Outcome, Plan, PromiseState, Reason, ReasonCode, Verdict
 from ef_slurm.model.policy import Limit, Policy, RiskOrder
+from ef_slurm.model.profile import (
+    LONGEST_NAME,
+    UNSPECIFIED,
+    MeasuredRate,
+    ProfileKey,
+    check_name,
+)
 from ef_slurm.model.promise import (
     Fault,
     Promise,
@@ -53,7 +60,9 @@ __all__ = [
     "ACTOR",
     "FINAL",
     "FOREVER",
+    "LONGEST_NAME",
     "NEWCOMER",
+    "UNSPECIFIED",
     "BatchScript",
     "Block",
     "ChangeKind",
@@ -77,6 +86,7 @@ __all__ = [
     "Json",
     "LaunchSettings",
     "Limit",
+    "MeasuredRate",
     "ModelError",
     "Node",
     "NodeGroup",
@@ -86,6 +96,7 @@ __all__ = [
     "Overhead",
     "Plan",
     "Policy",
+    "ProfileKey",
     "Promise",
     "PromiseOutcome",
     "PromiseState",
@@ -104,6 +115,7 @@ __all__ = [
     "ThroughputCurve",
     "Verdict",
     "change_kind",
+    "check_name",
     "check_text",
     "classify_change",
     "is_in_time",

@@ -127,6 +127,7 @@ class QueueJob:
             owner=request.owner,
             account=request.account,
             max_gpus=request.max_gpus,
+            growth_curves=request.growth_curves,
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.job import IfInfeasible, JobKind
 from ef_slurm.model.overhead import Overhead
+from ef_slurm.model.profile import UNSPECIFIED, check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,12 @@ class JobRequest:
         owner, uid: the user that owns it, by name and number.
         submitted: when.
         iterations: to train in all.
-        curves: (GPU type, curve).
+        curves: (GPU type, curve); promises count on them.
+        growth_curves: the same as they are expected to be, where they were fitted; growth counts on
+            them. Empty: `curves`.
         curve_source: where they are from, in words ("--throughput", a file's path).
+        model_name, precision: with the global batch size and the GPU type the key under which its
+            speed is remembered; a model name of "" is not.
         overhead: seconds per start, reshape and shrink that the promise is based on.
         max_time: the user's `--time`: seconds of wall-clock time from the first start, or None.
         state_dir: the job's state directory on the shared file system.
@@ -45,6 +50,14 @@ class JobRequest:
     cluster: str = ""
     account: str = ""
     partition: str = ""
+    growth_curves: tuple[tuple[str, ThroughputCurve], ...] = ()
+    model_name: str = ""
+    precision: str = UNSPECIFIED
+
+    def __post_init__(self) -> None:
+        if self.model_name:
+            check_name("model name", self.model_name)
+        check_name("precision", self.precision)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,9 @@ def request_columns(request: JobRequest) -> dict[str, Any]:
         "max_gpus": request.max_gpus,
         "max_time": request.max_time,
         "state_dir": request.state_dir,
+        "growth_curves": codec.dump_curves(request.growth_curves),
+        "model_name": request.model_name,
+        "precision": request.precision,
     }
 
 
@@ -130,6 +133,9 @@ def _request(row: Row) -> JobRequest:
         max_gpus=row["max_gpus"],
         max_time=row["max_time"],
         state_dir=row["state_dir"],
+        growth_curves=codec.load_curves(row["growth_curves"]),
+        model_name=row["model_name"],
+        precision=row["precision"],
     )
 
 

@@ -1,4 +1,4 @@
-"""The queue: one SQLite file with jobs, promises, plans, intents and events."""
+"""The queue: one SQLite file with jobs, promises, plans, intents, events, profiles."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ef_slurm.queue.intents import Intents
 from ef_slurm.queue.jobs import Jobs
 from ef_slurm.queue.owner import Owner
 from ef_slurm.queue.plans import Plans
+from ef_slurm.queue.profiles import Profiles
 from ef_slurm.queue.promises import Promises
 from ef_slurm.queue.retention import Retention
 
@@ -30,6 +31,7 @@ class Queue:
         self.plans = Plans(database)
         self.intents = Intents(database, self.events)
         self.owner = Owner(database)
+        self.profiles = Profiles(database)
         self.retention = Retention(database)
 
     @classmethod

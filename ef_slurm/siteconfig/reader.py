@@ -21,6 +21,7 @@ _AT_LEAST: Mapping[str, float] = {
     "queue.keep_plans": 1,
     "daemon.port": 1,
     "jobs.verdict_wait": 0.0,
+    "profiles.keep_days": 0.0,
     "timers.tick": 0.1,
     "timers.idle_tick": 0.1,
     "timers.acknowledge": 1.0,

@@ -115,6 +115,17 @@ class JobsTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ProfilesTable:
+    """[profiles]: the profile library.
+
+    Args:
+        keep_days: days after which a rate that was measured is forgotten. 0: never.
+    """
+
+    keep_days: float = 180.0
+
+
+@dataclass(frozen=True, slots=True)
 class TimersTable:
     """[timers]: how patient the daemon is.
 
@@ -162,6 +173,7 @@ class Tables:
     queue: QueueTable = field(default_factory=QueueTable)
     daemon: DaemonTable = field(default_factory=DaemonTable)
     jobs: JobsTable = field(default_factory=JobsTable)
+    profiles: ProfilesTable = field(default_factory=ProfilesTable)
     launch: LaunchSettings = field(default_factory=LaunchSettings)
     policy: Policy = field(default_factory=Policy)
     overhead: Overhead = field(

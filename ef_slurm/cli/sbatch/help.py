@@ -22,6 +22,10 @@ What is needed
                            type, repeated for others
   --profile=NAME           a measured curve: NAME.csv in a profile directory
 
+Under which key the speed is remembered, beside the global batch size and the type of GPU
+  --model-name=NAME        what is trained (default: the name of the script without its suffix)
+  --precision=WORD         of its numbers, for example bf16 (default: unspecified)
+
 What is promised
   --soft[=GRACE]           the deadline may be missed by GRACE (90s, 30m, 1h30m; default: a quarter
                            of the time until it)

@@ -40,6 +40,8 @@ OWN = (
     Option("global-batch-size"),
     Option("throughput"),
     Option("profile"),
+    Option("model-name"),
+    Option("precision"),
     Option("soft", takes=_OPTIONAL),
     Option("best-effort", takes=_NOTHING),
     Option("if-infeasible"),

@@ -20,7 +20,7 @@ from ef_slurm.cli.sbatch.submission_options import SubmissionOptions
 from ef_slurm.formats.durations import format_duration, whole_minutes
 from ef_slurm.formats.times import format_stamp
 from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
-from ef_slurm.model import JobRequest, ModelError, Overhead
+from ef_slurm.model import UNSPECIFIED, JobRequest, ModelError, Overhead
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.types import Submission
 
@@ -131,6 +131,8 @@ def prepare(
         max_time=requested.time_limit,
         cluster=config.slurm.cluster,
         partition=partition,
+        model_name=requested.model_name or script.model_name,
+        precision=requested.precision or UNSPECIFIED,
     )
     submission = Submission(text, options, (), str(Path.cwd()), scrubbed)
     return Prepared(submission, request, state_dir, script.text)

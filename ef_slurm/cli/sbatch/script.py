@@ -12,6 +12,7 @@ from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import Options, ParsedOption
 from ef_slurm.cli.sbatch.options import EF_OPTIONS, NOT_IN_SCRIPTS, SLURM_OPTIONS
 from ef_slurm.launch import is_python
+from ef_slurm.model import LONGEST_NAME
 
 COPY_NAME = "script"
 """What a batch script is called in the job's state directory."""
@@ -23,6 +24,8 @@ class Script:
 
     Args:
         name: the job's name unless there is another (sbatch(1), --job-name).
+        model_name: under which its speed is remembered unless there is another (--model-name); ""
+            where the words do not tell what is trained.
         words: the command; for a batch script only its arguments.
         torchrun: whether it is a Python script that torchrun starts, one rank per GPU.
         text: of a batch script, which is copied as sbatch does; None for what runs in place.
@@ -34,6 +37,7 @@ class Script:
     torchrun: bool
     text: str | None = None
     options: tuple[ParsedOption, ...] = ()
+    model_name: str = ""
 
     def command(self, state_dir: Path) -> tuple[str, ...]:
         """What the job runs."""
@@ -76,14 +80,37 @@ def from_words(words: Sequence[str]) -> Script:
         raise UsageError(f"unable to open file {named}: {error.strerror}") from None
     absolute = str(path.absolute())
     if content.startswith(b"\x7fELF"):
-        return Script(path.name, (absolute, *arguments), torchrun=False)
+        # Of `python3 train.py`, the script; what another binary trains, its name does not say.
+        script = next((word for word in arguments if is_python(word)), "")
+        return Script(
+            path.name, (absolute, *arguments), torchrun=False, model_name=_model_name(script)
+        )
     text = content.decode("utf-8", "replace")
-    options = directives(text, named)
+    options, model_name = directives(text, named), _model_name(named)
     if is_python(named):
-        return Script(path.name, (absolute, *arguments), torchrun=True, options=options)
+        return Script(
+            path.name,
+            (absolute, *arguments),
+            torchrun=True,
+            options=options,
+            model_name=model_name,
+        )
     if not text.startswith("#!"):
         raise UsageError(_NOT_A_SCRIPT.format(name=named))
-    return Script(path.name, tuple(arguments), torchrun=False, text=text, options=options)
+    return Script(
+        path.name,
+        tuple(arguments),
+        torchrun=False,
+        text=text,
+        options=options,
+        model_name=model_name,
+    )
+
+
+def _model_name(file: str) -> str:
+    """A file's base name without its suffix, as far as it prints."""
+    stem = "".join(letter for letter in Path(file).stem if letter.isprintable())
+    return stem[:LONGEST_NAME].strip()
 
 
 _NOT_A_SCRIPT = (

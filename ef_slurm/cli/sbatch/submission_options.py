@@ -15,7 +15,7 @@ from ef_slurm.cli.sbatch.options import LAUNCH_GROUPS, LAUNCH_NAMES, PASSED_NAME
 from ef_slurm.formats.durations import parse_duration, parse_finite_duration, parse_seconds
 from ef_slurm.formats.numbers import parse_count
 from ef_slurm.formats.times import parse_instant
-from ef_slurm.model import IfInfeasible, JobKind
+from ef_slurm.model import IfInfeasible, JobKind, ModelError, check_name
 
 DEFAULT_GRACE_SHARE = 0.25
 """Grace of `--soft` without one, as a part of the time until the deadline."""
@@ -52,6 +52,8 @@ class SubmissionOptions:
     global_batch_size: int
     throughputs: tuple[tuple[str, str], ...]
     profile: str | None
+    model_name: str | None
+    precision: str | None
     gpu_type: str | None
     max_gpus: int | None
     overhead: float | None
@@ -168,6 +170,8 @@ def submission_options(
         ),
         throughputs=throughputs,
         profile=profile,
+        model_name=_name(values, "model-name"),
+        precision=_name(values, "precision"),
         gpu_type=values.text("gpu-type"),
         max_gpus=values.whole("max-gpus"),
         overhead=values.parsed("overhead", parse_seconds),
@@ -245,6 +249,16 @@ def _curve(values: _Values) -> tuple[tuple[tuple[str, str], ...], str | None]:
             "(for example 1:12.5,2:23,4:41), or --profile=NAME for a measured curve"
         )
     return texts, profile
+
+
+def _name(values: _Values, option: str) -> str | None:
+    text = values.text(option)
+    if text is not None:
+        try:
+            check_name(option, text)
+        except ModelError as error:
+            raise UsageError(f"--{option}={text}: expected {error.wanted}") from None
+    return text
 
 
 def _needed(values: _Values, name: str, what: str) -> int:

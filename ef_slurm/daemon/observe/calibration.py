@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ef_slurm.contract import Phase, Progress
@@ -13,6 +14,9 @@ from ef_slurm.model import (
     Event,
     EventKind,
     Json,
+    MeasuredRate,
+    ModelError,
+    ProfileKey,
     QueueJob,
     overhead_field,
 )
@@ -110,17 +114,49 @@ class Calibration:
                 words = f"{change.value} took {seconds:.1f} s until training"
                 instead = {} if change is pending.change else {"decided": pending.change.value}
                 self._log(job, now, words, change.value, seconds, **instead)
-        rate = self._rate(job.id, progress)
-        if rate is None or not self._estimates.rates.learn(job.id, job.running.gpus, rate):
+        window = self._rate(job.id, progress)
+        if window is None:
             return False
+        rate, seconds = window
+        if not self._estimates.rates.learn(job.id, job.running.gpus, rate):
+            return False
+        self._remember(job, rate, seconds, now)
         expected = _curve_rate(job)
         off = expected is not None and abs(rate / expected - 1) > RATE_TOLERANCE
         versus = f" (its curve says {expected:.3g})" if expected is not None else ""
         self._log(job, now, f"{rate:.3g} iterations/s{versus}", "rate", rate)
         return off
 
-    def _rate(self, job_id: int, progress: Progress) -> float | None:
-        """Iterations/s over a whole window: the last seconds alone are too unsteady to plan by."""
+    def _remember(self, job: QueueJob, rate: float, seconds: float, now: float) -> None:
+        """Put a rate into the profile library, for the next job of the same key."""
+        request, running = job.request, job.running
+        if running is None or not request.model_name:
+            return
+        block = running.block
+        # A rate that no training has is not remembered; it cannot be told from a lie.
+        with suppress(ModelError):
+            key = ProfileKey(
+                request.model_name, request.global_batch_size, request.precision, block.gpu_type
+            )
+            measured = MeasuredRate(
+                key=key,
+                gpus=block.gpus,
+                gpus_per_node=block.gpus_per_node,
+                rate=rate,
+                seconds=seconds,
+                owner=request.owner,
+                account=request.account,
+                at=now,
+                cluster=request.cluster,
+                job_id=request.slurm_job_id,
+            )
+            self._queue.profiles.add(measured, durable=False)
+
+    def _rate(self, job_id: int, progress: Progress) -> tuple[float, float] | None:
+        """Iterations/s over a whole window, and its seconds.
+
+        The last seconds alone are too unsteady to plan by.
+        """
         now, done = progress.updated_at, progress.iteration
         window = self._windows.get(job_id)
         if window is None or window.generation != progress.generation:
@@ -129,7 +165,7 @@ class Calibration:
         if now < window.at + window.seconds or done <= window.iteration:
             return None
         self._windows[job_id] = _Window(progress.generation, done, now, WINDOW_SECONDS)
-        return (done - window.iteration) / (now - window.at)
+        return (done - window.iteration) / (now - window.at), now - window.at
 
     def _log(
         self, job: QueueJob, now: float, message: str, what: str, value: float, **more: Json

@@ -9,8 +9,20 @@ from ef_slurm.contract import Phase
 from ef_slurm.daemon.observe.capacity import ResourceScope, cluster_of
 from ef_slurm.daemon.observe.estimates import Estimates, calibrated
 from ef_slurm.daemon.observe.job_status import JobStatus
-from ef_slurm.model import ACTIVE, Cluster, Job, JobRequest, JobState, QueueJob, Running, newcomer
+from ef_slurm.model import (
+    ACTIVE,
+    Cluster,
+    Job,
+    JobRequest,
+    JobState,
+    QueueJob,
+    Running,
+    ThroughputCurve,
+    newcomer,
+)
 from ef_slurm.slurm.types import Observation
+
+Curves = tuple[tuple[str, ThroughputCurve], ...]
 
 IN_PLAN = ACTIVE - {JobState.HELD}
 """States of the jobs that take part in plans."""
@@ -59,7 +71,10 @@ def fit(job: Job, cluster: Cluster) -> Job:
     """The job with only the curves of GPU types that the cluster has."""
     types = {group.gpu_type for group in cluster.groups}
     curves = tuple((kind, curve) for kind, curve in job.curves if kind in types)
-    return job if curves == job.curves else replace(job, curves=curves)
+    growth = tuple((kind, curve) for kind, curve in job.growth_curves if kind in types)
+    if (curves, growth) == (job.curves, job.growth_curves):
+        return job
+    return replace(job, curves=curves, growth_curves=growth)
 
 
 def planner_newcomer(request: JobRequest, estimates: Estimates) -> Job:
@@ -75,7 +90,8 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
         overhead = replace(overhead, shrink=overhead.reshape)
     request = replace(
         job.request,
-        curves=tuple((kind, calibrated(curve, learned)) for kind, curve in job.request.curves),
+        curves=_calibrated(job.request.curves, learned),
+        growth_curves=_calibrated(job.request.growth_curves, learned),
         overhead=overhead,
     )
     cap = estimates.caps.get(job.id)
@@ -85,6 +101,10 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
             job = replace(job, plan=())  # kept as it is, it would ask for what was refused
     seen = replace(job, request=request, running=running_now(job, status, now))
     return seen.for_planner(iterations=remaining(job, status, now))
+
+
+def _calibrated(curves: Curves, learned: Mapping[int, float]) -> Curves:
+    return tuple((kind, calibrated(curve, learned)) for kind, curve in curves)
 
 
 def _first_node_leads(job: QueueJob, status: JobStatus) -> bool:

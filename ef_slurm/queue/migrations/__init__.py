@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ef_slurm.queue.migrations.first import first
 from ef_slurm.queue.migrations.second import second
+from ef_slurm.queue.migrations.third import third
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -24,5 +25,5 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x65665351
 """Marks the file as ours (`PRAGMA application_id`)."""
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (first, second)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (first, second, third)
 """The migrations, in order."""

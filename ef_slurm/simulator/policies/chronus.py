@@ -18,23 +18,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp  # type: ignore[import-untyped]
 
 from ef_slurm.model import Outcome, Standing
-from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.policies.fixed import arrival_order, requested, take_in_order
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
-
-try:
-    from scipy.optimize import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
-        Bounds,
-        LinearConstraint,
-        milp,
-    )
-except ImportError as error:  # pragma: no cover - depends on the installation
-    raise SimulatorError(
-        "policy 'chronus' needs scipy: pip install 'ef-slurm[simulator]'"
-    ) from error
 
 LEASE_SECONDS = 240.0
 _SOLVER_SECONDS = 2.0

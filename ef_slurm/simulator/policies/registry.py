@@ -1,6 +1,6 @@
 """Policies by the name that `--policy` spells.
 
-A policy's module is imported when it is asked for: one of them needs scipy.
+A policy's module is imported when it is asked for: what one of them needs is slow to import.
 """
 
 from __future__ import annotations

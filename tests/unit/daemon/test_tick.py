@@ -11,9 +11,9 @@ import pytest
 
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.settings import settings_of
-from ef_slurm.model import JobState, QueueJob
+from ef_slurm.model import JobState, MeasuredRate, ProfileKey, QueueJob
 from ef_slurm.queue.errors import NoSuchRowError
-from ef_slurm.siteconfig.tables import QueueTable, SiteConfig
+from ef_slurm.siteconfig.tables import ProfilesTable, QueueTable, SiteConfig
 from tests.unit.daemon.world import World
 
 
@@ -129,3 +129,20 @@ def test_the_site_says_how_long_ended_jobs_are_kept() -> None:
     assert settings_of(week).keep_ended == 7 * 86400.0
     ever = SiteConfig(queue=QueueTable(keep_ended_days=0.0))
     assert settings_of(ever).keep_ended == float("inf")
+
+
+def test_old_rates_are_forgotten_as_the_site_says(world: World) -> None:
+    key = ProfileKey("bert", 64, "bf16", "gpu")
+    rate = MeasuredRate(key, 1, 1, 10.0, 30.0, "user1", "", world.clock.now, job_id=7)
+    world.queue.profiles.add(rate)
+    world.settings = replace(world.settings, keep_profiles=500.0)
+    world.restart()
+    world.clock.now += 499.0
+    world.step()
+    assert world.queue.profiles.list("user1") == (rate,)
+    world.clock.now = rate.at + 501.0
+    world.step()
+    assert world.queue.profiles.list("user1") == ()
+    assert settings_of(SiteConfig()).keep_profiles == 180 * 86400.0
+    ever = SiteConfig(profiles=ProfilesTable(keep_days=0.0))
+    assert settings_of(ever).keep_profiles == float("inf")

@@ -71,7 +71,6 @@ def test_generate_to_standard_output_is_only_the_trace(tmp_path: Path) -> None:
 
 
 def test_compare_shows_all_policies(trace: Path, tmp_path: Path) -> None:
-    pytest.importorskip("scipy")
     out, page = tmp_path / "out.json", tmp_path / "out.html"
     result = invoke(
         "compare", str(trace), *CLUSTER, "--json", str(out), "--html", str(page), "--processes", "1"

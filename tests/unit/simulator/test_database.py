@@ -245,7 +245,6 @@ def documented_commands() -> list[list[str]]:
 
 
 def test_the_commands_of_the_document_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("scipy")
     monkeypatch.chdir(tmp_path)
     commands = documented_commands()
     questions = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -147,7 +146,6 @@ def test_fair_shares_fit_and_leave_nobody_behind(jobs: list[tuple[float, float, 
 
 
 def test_chronus_promises_the_largest_set_that_fits(make_job: Maker) -> None:
-    pytest.importorskip("scipy")
     jobs = [
         make_job("whole", iterations=4 * 720, requested=4, deadline=960),
         make_job("half1", iterations=2 * 480, requested=2, deadline=960),
@@ -161,14 +159,6 @@ def test_chronus_promises_the_largest_set_that_fits(make_job: Maker) -> None:
     assert done["whole"].finished is None
     assert done["hopeless"].finished is None
     assert done["none"].finished == 490
-
-
-def test_chronus_without_scipy_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy", None)
-    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    monkeypatch.delitem(sys.modules, "ef_slurm.simulator.policies.chronus", raising=False)
-    with pytest.raises(SimulatorError, match=r"needs scipy.*ef-slurm\[simulator\]"):
-        make_policy("chronus", ClusterSetup(1, 4))
 
 
 def test_slurm_backfills_only_what_does_not_delay_the_first(make_job: Maker) -> None:
@@ -196,8 +186,6 @@ def test_slurm_believes_the_time_limit(make_job: Maker) -> None:
 
 @pytest.mark.parametrize("policy", ["gandiva", "tiresias", "themis", "chronus", "slurm"])
 def test_a_job_larger_than_the_cluster_never_runs(policy: str, make_job: Maker) -> None:
-    if policy == "chronus":
-        pytest.importorskip("scipy")
     done = simulate(policy, [make_job("huge", requested=8), make_job("small", submitted=1)])
     assert done["huge"].finished is None
     assert done["small"].finished is not None
@@ -237,8 +225,6 @@ def traces(draw: st.DrawFn) -> list[TraceJob]:
 @given(jobs=traces(), seconds=st.sampled_from([0.0, 5.0, 30.0]))
 @settings(deadline=None, max_examples=40)
 def test_no_policy_breaks_a_rule(policy: str, jobs: list[TraceJob], seconds: float) -> None:
-    if policy == "chronus":
-        pytest.importorskip("scipy")
     done = simulate(policy, jobs, nodes=2, gpus_per_node=4, overhead=Overhead.constant(seconds))
     assert all(job.finished is not None for job in done.values() if job.admitted)
     if policy == "elasticflow" or (policy == "edf-admission" and seconds == 0):

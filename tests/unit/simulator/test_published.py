@@ -81,6 +81,5 @@ def test_baselines_are_near_the_published_ones(
 
 
 def test_chronus_on_the_testbed_trace(shared_data: Path) -> None:
-    pytest.importorskip("scipy")
     ratio = replay(shared_data, "195job", "chronus", "zero").ratio
     assert ratio == pytest.approx(0.410, abs=0.09)

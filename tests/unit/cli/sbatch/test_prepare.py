@@ -93,4 +93,7 @@ def test_the_row_of_the_queue() -> None:
     assert (request.curves, request.curve_source) == (CURVES.curves, "given")
     assert (request.cluster, request.state_dir) == ("here", "/shared/x")
     assert request.overhead == SITE.overhead
+    assert (request.model_name, request.precision) == ("", "unspecified")
+    named = prepared(*HOURS_2, "--model-name=bert", "--precision=bf16").request
+    assert (named.model_name, named.precision) == ("bert", "bf16")
     assert prepared(*HOURS_2, "--overhead=3").request.overhead == Overhead.constant(3.0)

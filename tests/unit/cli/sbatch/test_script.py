@@ -45,6 +45,21 @@ def test_a_command_on_the_path_runs_as_it_is() -> None:
     assert script.text is None
 
 
+def test_what_is_trained_is_named_by_the_script(tmp_path: Path) -> None:
+    python = write(tmp_path / "train me.py", "import torch\n")
+    batch = write(tmp_path / "bert.sh", "#!/bin/sh\ntrue\n")
+    odd = write(tmp_path / "a\nb.py", "import torch\n")
+    for words, name in (
+        ([str(python), "--lr", "0.1"], "train me"),
+        ([str(batch)], "bert"),
+        (["sleep", str(python)], "train me"),
+        ([str(odd)], "ab"),
+        (["sleep", "5"], ""),  # nothing to know it by
+    ):
+        assert from_words(words).model_name == name
+    assert wrapped("true").model_name == from_text("#!/bin/sh\n").model_name == ""
+
+
 def test_wrap() -> None:
     assert wrapped("echo 1; echo 2").command(Path("/s")) == ("/bin/sh", "-c", "echo 1; echo 2")
     with pytest.raises(UsageError, match="nothing to run"):

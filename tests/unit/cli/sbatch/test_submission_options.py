@@ -45,6 +45,14 @@ def test_best_effort() -> None:
     assert (requested.kind, requested.deadline) == (JobKind.BEST_EFFORT, None)
 
 
+def test_the_key_of_its_speed() -> None:
+    requested = request(*BASE, "--model-name=bert", script="#EF --model-name=x --precision=bf16\n")
+    assert (requested.model_name, requested.precision) == ("bert", "bf16")
+    for word in ("--model-name=", "--precision=a\x1b"):
+        with pytest.raises(UsageError, match="1 to 128 printable characters"):
+            request(*BASE, word)
+
+
 def test_the_rest() -> None:
     requested = request(
         *BASE, "--if-infeasible=wait", "--max-gpus=8", "--overhead=12.5", "--gpu-type=a100",

@@ -24,7 +24,9 @@ from ef_slurm.model import (
     ChangeKind,
     Event,
     EventKind,
+    MeasuredRate,
     Overhead,
+    ProfileKey,
     Running,
     ThroughputCurve,
 )
@@ -167,3 +169,40 @@ def test_a_rate_is_taken_over_a_window(queue: Queue) -> None:
         progress=progress(generation=2, iteration=700, updated_at=at + 500),
     )
     assert not calibration.observe(job, relaunched, at + 500)
+
+
+def test_a_rate_is_remembered_for_the_next_job_of_its_key(queue: Queue) -> None:
+    calibration = Calibration(Estimates(), queue)
+    since = NOW - 100.0
+    job = row(running=Running(TWO_NODES, since, since + 30.0))
+    named = replace(job, request=replace(job.request, model_name="bert", account="acct1"))
+    seconds = FIRST_WINDOW_SECONDS
+    later = running(TWO_NODES, progress=progress(iteration=740, updated_at=NOW + seconds))
+    for each in (job, named):  # without a name there is nothing to remember it by
+        calibration.forget(job.id)
+        assert queue.profiles.list("user1") == ()
+        calibration.observe(each, running(TWO_NODES), NOW)
+        calibration.observe(each, later, NOW + seconds)
+        calibration = Calibration(Estimates(), queue)
+    (rate,) = queue.profiles.list("user1")
+    assert rate == MeasuredRate(
+        ProfileKey("bert", 32, "unspecified", "gpu"),
+        gpus=8,
+        gpus_per_node=4,
+        rate=240 / seconds,
+        seconds=seconds,
+        owner="user1",
+        account="acct1",
+        at=NOW + seconds,
+        job_id=7,
+    )
+
+
+def test_a_rate_that_no_training_has_is_not_remembered(queue: Queue) -> None:
+    calibration = Calibration(Estimates(), queue)
+    job = row(running=Running(TWO_NODES, NOW - 100.0, NOW - 70.0))
+    job = replace(job, request=replace(job.request, model_name="bert"))
+    calibration.observe(job, running(TWO_NODES), NOW)
+    mad = progress(iteration=10**15, updated_at=NOW + FIRST_WINDOW_SECONDS)
+    calibration.observe(job, running(TWO_NODES, progress=mad), NOW + FIRST_WINDOW_SECONDS)
+    assert queue.profiles.list("user1") == ()

@@ -99,3 +99,22 @@ def test_only_gpu_types_that_are_there_count() -> None:
     assert [kind for kind, _ in fitted.curves] == ["gpu"]
     alien = replace(TRAINING, request=replace(TRAINING.request, curves=(("a100", curve),)))
     assert not runs_on(alien, here)
+
+
+def test_what_is_expected_of_a_curve_is_calibrated_too() -> None:
+    expected = (("gpu", ThroughputCurve.of({8: 12.0, 16: 20.0})),)
+    request = replace(TRAINING.request, growth_curves=expected)
+    estimates = Estimates()
+    estimates.rates.learn(1, 8, 6.0)
+    job = planner_job(replace(TRAINING, request=request), None, estimates, NOW)
+    assert job.growth_curves == (("gpu", ThroughputCurve.of({8: 6.0, 16: 10.0})),)
+
+
+def test_a_type_that_the_cluster_has_not_is_left_out_of_both() -> None:
+    curve = ThroughputCurve.of({1: 1.0})
+    both = (("gpu", curve), ("h100", curve))
+    request = replace(TRAINING.request, curves=both, growth_curves=both)
+    job = planner_job(replace(TRAINING, request=request), None, Estimates(), NOW)
+    cluster = Cluster.uniform(1, 4)
+    fitted = fit(job, cluster)
+    assert fitted.curves == fitted.growth_curves == (("gpu", curve),)
