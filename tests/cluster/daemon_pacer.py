@@ -1,6 +1,6 @@
 """A training command without torch: iterations are sleeps, at a rate that the GPUs decide.
 
-It honours ef_slurm/contract.py as any foreign command may: order.json is read several times a
+It honours ef_slurm/contract/ as any foreign command may: order.json is read several times a
 second, a stop is acknowledged and checkpointed, TERM too. Started once per node; only the first
 process counts. For tests of the daemon that need many quick jobs.
 """

@@ -35,6 +35,12 @@ ROOMS: Mapping[str, set[str]] = {
 OBSERVE = {"observe"}
 PLAN = OBSERVE | {"plan"}
 INSIDE: Mapping[str, Mapping[str, set[str]]] = {
+    "contract": {
+        "": set(),
+        "records": set(),
+        "environment": {"records"},
+        "files": {"records"},
+    },
     "daemon": {
         "": set(),
         "observe": set(),

@@ -1,0 +1,111 @@
+"""The variables of a launch, and the port of its rendezvous."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ef_slurm.contract.records import DEFAULT_STOP_SIGNAL, ContractError
+
+ENV_JOB_ID = "EF_JOB_ID"
+ENV_GENERATION = "EF_GENERATION"
+ENV_STATE_DIR = "EF_STATE_DIR"
+ENV_GLOBAL_BATCH_SIZE = "EF_GLOBAL_BATCH_SIZE"
+ENV_ITERATIONS = "EF_ITERATIONS"
+ENV_DEADLINE = "EF_DEADLINE"
+ENV_NUM_NODES = "EF_NUM_NODES"
+ENV_GPUS_PER_NODE = "EF_GPUS_PER_NODE"
+ENV_NODES = "EF_NODES"
+ENV_MASTER_ADDR = "EF_MASTER_ADDR"
+ENV_MASTER_PORT = "EF_MASTER_PORT"
+ENV_STOP_SIGNAL = "EF_STOP_SIGNAL"
+ENV_MAX_BATCH_PER_GPU = "EF_MAX_BATCH_PER_GPU"
+ENV_CHECKPOINT_SECONDS = "EF_CHECKPOINT_SECONDS"
+ENV_KEEP_CHECKPOINTS = "EF_KEEP_CHECKPOINTS"
+
+DEFAULT_CHECKPOINT_SECONDS = 300.0
+DEFAULT_KEEP_CHECKPOINTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnvironment:
+    """The `EF_*` variables as the training command sees them.
+
+    Outside of ef-slurm (a laptop) most are unset: `state_dir` is then None. Units are those of
+    `docs/protocol.md`.
+    """
+
+    state_dir: Path | None = None
+    job_id: int = 0
+    generation: int = 1
+    global_batch_size: int | None = None
+    iterations: int | None = None
+    deadline: float | None = None
+    stop_signal: str = DEFAULT_STOP_SIGNAL
+    max_batch_per_gpu: int | None = None
+    checkpoint_seconds: float = DEFAULT_CHECKPOINT_SECONDS
+    keep_checkpoints: int = DEFAULT_KEEP_CHECKPOINTS
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Parse the variables.
+
+        Raises:
+            ContractError: one is wrong; the text names it.
+        """
+        state_dir = environment.get(ENV_STATE_DIR)
+        return cls(
+            state_dir=Path(state_dir) if state_dir else None,
+            job_id=_whole(environment, ENV_JOB_ID, 0) or 0,
+            generation=_whole(environment, ENV_GENERATION, 1) or 1,
+            global_batch_size=_whole(environment, ENV_GLOBAL_BATCH_SIZE, 1),
+            iterations=_whole(environment, ENV_ITERATIONS, 0),
+            deadline=_number(environment, ENV_DEADLINE),
+            stop_signal=environment.get(ENV_STOP_SIGNAL) or DEFAULT_STOP_SIGNAL,
+            max_batch_per_gpu=_whole(environment, ENV_MAX_BATCH_PER_GPU, 1),
+            checkpoint_seconds=_number(environment, ENV_CHECKPOINT_SECONDS)
+            or DEFAULT_CHECKPOINT_SECONDS,
+            keep_checkpoints=_whole(environment, ENV_KEEP_CHECKPOINTS, 1)
+            or DEFAULT_KEEP_CHECKPOINTS,
+        )
+
+
+def _whole(environment: Mapping[str, str], name: str, least: int) -> int | None:
+    text = environment.get(name)
+    if not text:
+        return None
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise ContractError(f"{name}={text!r}: expected an integer of at least {least}")
+    return value
+
+
+def _number(environment: Mapping[str, str], name: str) -> float | None:
+    text = environment.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < float("inf"):
+        raise ContractError(f"{name}={text!r}: expected a number of seconds, 0 or more")
+    return value
+
+
+FIRST_PORT = 15000
+PORTS = 16000
+"""Rendezvous ports lie in [15000, 31000): below Linux's ephemeral range."""
+
+
+def rendezvous_port(job_id: int, generation: int) -> int:
+    """Port of the rendezvous of one launch.
+
+    The port after it belongs to the launch too. Jobs whose ids differ by less than 1000 never share
+    one, nor do 8 successive generations of one job: a launch that found its port taken gets another
+    one next time.
+    """
+    return FIRST_PORT + (job_id * 16 + generation % 8 * 2) % PORTS

@@ -1,0 +1,143 @@
+"""What is agreed on: exit codes, orders and reports."""
+
+import enum
+from dataclasses import dataclass
+
+VERSION = 1
+"""Version of this agreement; written into every file."""
+
+DEFAULT_STOP_SIGNAL = "USR2"
+
+MAX_FAILURES = 3
+"""Failed launches in a row without progress after which a job is failed."""
+
+
+class ContractError(ValueError):
+    """A file or variable of the contract does not hold what it must; the text names it."""
+
+
+class Exit(enum.IntEnum):
+    """Exit codes of the training command and of the batch script."""
+
+    FINISHED = 0  # training is complete
+    NOT_SAVED = 74  # stopped as ordered; the checkpoint could not be written
+    STOPPED = 75  # stopped as ordered or on TERM, checkpoint durable
+    UNUSABLE = 78  # cannot work as asked, however often it is tried
+
+
+class Action(enum.Enum):
+    """What the daemon wants of the job."""
+
+    NONE = "none"
+    STOP = "stop"  # checkpoint and leave
+    RELAUNCH = "relaunch"  # go on in the same allocation
+
+
+class Phase(enum.Enum):
+    """Where the training command is."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"  # the ranks have agreed on the iteration to stop at
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+class LaunchState(enum.Enum):
+    """Where the batch script is."""
+
+    RUNNING = "running"  # the step is being started or runs
+    WAITING = "waiting"  # stopped by order: for a requeue, or for the order to relaunch
+    RETRYING = "retrying"  # the launch failed: the next one follows after a pause
+    INTERRUPTED = "interrupted"  # TERM from Slurm: the script is about to go
+    FINISHED = "finished"  # training is complete
+    FAILED = "failed"  # not tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """`order.json`: from the daemon to the job.
+
+    Args:
+        generation: the launch that it is meant for.
+        issued_at: UTC epoch seconds.
+        reason: one line for the job's log.
+    """
+
+    generation: int
+    action: Action
+    issued_at: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`progress.json`: from rank 0 to the daemon. Times are UTC epoch seconds.
+
+    Args:
+        generation: the launch that tells it.
+        world_size: ranks.
+        iteration: iterations done, over all launches.
+        started_at: when the session of this launch was made.
+        first_iteration_at: when the first iteration of this launch ended.
+        iterations_per_second: over about the last ten seconds of training, checkpoints included;
+            None before the second iteration.
+        checkpoint_iteration: of the newest durable checkpoint; None when there is none.
+        stop_iteration: the iteration that all ranks agreed to stop at: the acknowledgement of an
+            order.
+        restore_seconds: what reading the checkpoint took, for the slowest rank known to rank 0.
+        save_seconds: what the newest checkpoint took, from the decision to its rename.
+        stall_seconds: how long training stood still for it.
+        corrupt_checkpoints: set aside at the start of this launch because they did not match.
+        exit_code: with phase stopped, finished or failed: the `Exit` code that counts.
+        message: with phase failed: one line for a person.
+    """
+
+    generation: int
+    phase: Phase
+    world_size: int
+    iteration: int
+    updated_at: float
+    started_at: float
+    first_iteration_at: float | None = None
+    iterations_per_second: float | None = None
+    checkpoint_iteration: int | None = None
+    stop_iteration: int | None = None
+    restore_seconds: float | None = None
+    save_seconds: float | None = None
+    stall_seconds: float | None = None
+    corrupt_checkpoints: int = 0
+    exit_code: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """`launch.json`: from the batch script to the daemon. Times are UTC epoch seconds.
+
+    Args:
+        restart_count: Slurm's count of requeues (`SLURM_RESTART_COUNT`).
+        nodes: names separated by commas, in rank order.
+        port: of the rendezvous.
+        started_at: when this launch began.
+        updated_at: when `state` was entered.
+        failures: failed launches in a row without progress.
+        failed_at: newest checkpoint at the first of them; the batch script counts with it.
+        exit_code: of the training command; None while it runs.
+        stop_signal: what this launch's processes know to mean "look at `order.json`".
+    """
+
+    generation: int
+    state: LaunchState
+    slurm_job_id: int
+    restart_count: int
+    nodes: str
+    gpus_per_node: int
+    port: int
+    started_at: float
+    updated_at: float
+    failures: int = 0
+    failed_at: int = -1
+    exit_code: int | None = None
+    stop_signal: str = DEFAULT_STOP_SIGNAL
