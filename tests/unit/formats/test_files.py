@@ -30,3 +30,16 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
     with pytest.raises(FormatError, match="cannot be written"):
         write_whole(tmp_path / "nowhere" / "report", b"new")
+
+
+def test_what_is_no_plain_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(pipe, b"new")
+        assert pipe.is_fifo()
+        assert os.read(reader, 100) == b"new"
+    finally:
+        os.close(reader)
+    assert list(tmp_path.iterdir()) == [pipe]
