@@ -8,6 +8,7 @@ import re
 import types
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import date, time
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin
 
@@ -87,8 +88,10 @@ def refused(where: str, message: str) -> DecodeError:
 
 
 def join(place: str, key: str) -> str:
-    """The place of a key in the value at `place`."""
-    return f"{place}.{key}" if place else key
+    """The place of a key in the value at `place`, fit for a terminal: whoever wrote it chose it."""
+    shown = key if key.isprintable() else repr(key)[1:-1]
+    shown = shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "…"
+    return f"{place}.{shown}" if place else shown
 
 
 def _unknown_key(key: str, hint: Any) -> str:
@@ -176,4 +179,6 @@ def _shown(value: Any) -> str:
             return f"a number of {value.bit_length()} bits"
         case int() | float():
             return repr(value)
+        case date() | time():
+            return str(value)
     return "something else"

@@ -19,6 +19,7 @@ _AT_LEAST: Mapping[str, float] = {
     "slurm.timeout": 1.0,
     "slurm.query_interval": 0.1,
     "queue.keep_plans": 1,
+    "queue.keep_ended_days": 0.0,
     "daemon.port": 1,
     "jobs.verdict_wait": 0.0,
     "profiles.keep_days": 0.0,
@@ -31,7 +32,20 @@ _AT_LEAST: Mapping[str, float] = {
     "limits.jobs_per_user": 0,
     "limits.gpus_per_job": 0,
 }
-_AT_MOST: Mapping[str, float] = {"daemon.port": 65535}
+# What is waited for in seconds ends within a year: Python's clocks overflow at some 292 of them.
+_YEAR = 366 * 86400.0
+_AT_MOST: Mapping[str, float] = {
+    "slurm.timeout": _YEAR,
+    "slurm.query_interval": _YEAR,
+    "queue.keep_ended_days": 36600,
+    "daemon.port": 65535,
+    "jobs.verdict_wait": _YEAR,
+    "timers.tick": _YEAR,
+    "timers.idle_tick": _YEAR,
+    "timers.acknowledge": _YEAR,
+    "timers.stop": _YEAR,
+    "timers.start": _YEAR,
+}
 _NOT_EMPTY = frozenset({"slurm.partition", "nodes.gpu_type", "daemon.user"})
 
 
@@ -42,10 +56,10 @@ def read(path: Path) -> SiteConfig:
         SiteConfigError: it cannot be read, is no TOML, or holds a wrong key or value.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SiteConfigError(path, "", f"cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # Python reads no number of 4,301 digits either
         raise SiteConfigError(path, "", f"is no TOML: {error}") from error
     try:
         tables = from_plain(Tables, _without_unset(Tables, document), refuse_unknown=True)
@@ -101,11 +115,13 @@ def _checked(place: str, table: Any) -> Any:
 def _check_bounds(key: str, value: float) -> None:
     low, high = _AT_LEAST[key], _AT_MOST.get(key, math.inf)
     if not (low <= value <= high and math.isfinite(value)):
-        most = f", {high:g} at most" if high < math.inf else ""
+        most = f", {high:.0f} at most" if high < math.inf else ""
         raise DecodeError(key, f"{value:g} is not valid: give {low:g} or more{most}")
 
 
 def _absolute(key: str, given: Path) -> Path:
+    if not str(given).isprintable():
+        raise DecodeError(key, f"expected a path without control characters, got {str(given)!r}")
     try:
         path = Path(os.path.expandvars(given)).expanduser()
     except RuntimeError as error:

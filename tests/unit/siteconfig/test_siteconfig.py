@@ -116,6 +116,14 @@ def test_a_sites_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("[daemon]\nport = 1.5", "daemon.port", "a whole number"),
         ("[daemon]\nserves = 'all'", "daemon.serves", "one of 'me', 'everyone'"),
         ("[queue]\nkeep_plans = 0", "queue.keep_plans", "1 or more"),
+        ("[queue]\nkeep_ended_days = -1", "queue.keep_ended_days", "0 or more, 36600 at most"),
+        ("[queue]\nkeep_ended_days = 1e308", "queue.keep_ended_days", "36600 at most"),
+        ('[queue]\npath = "/a\\u0000b"', "queue.path", "without control characters"),
+        ("[timers]\nidle_tick = 1e10", "timers.idle_tick", "31622400 at most"),
+        ("[slurm]\ntimeout = 1e308", "slurm.timeout", "31622400 at most"),
+        ("[slurm]\npartition = 2026-01-01", "slurm.partition", "a text, got 2026-01-01"),
+        ('[slurm]\n"\\u001b[31m" = 1', r"slurm.\x1b[31m", "unknown key"),
+        (f"[slurm]\n{'x' * 999} = 1", f"slurm.{'x' * 60}…", "unknown key"),
         ("[nodes]\nswitches = 'n1'", "nodes.switches", "expected a list, got 'n1'"),
         ("[nodes]\nswitches = ['']", "nodes.switches[0]", "not empty"),
         ("[nodes]\nswitches = [1]", "nodes.switches[0]", "a text"),
@@ -158,8 +166,17 @@ def test_what_is_no_toml(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(SiteConfigError, match="is no TOML"):
         load(path)
+    path.write_text(f"[queue]\nkeep_plans = {'9' * 5000}\n")
+    with pytest.raises(SiteConfigError, match="is no TOML: .*4300 digits"):
+        load(path)
     with pytest.raises(SiteConfigError, match="cannot be read: No such file"):
         load(tmp_path / "none.toml")
+
+
+def test_a_byte_order_mark_is_no_key(tmp_path: Path) -> None:
+    path = tmp_path / "ef-slurm.toml"
+    path.write_text("[slurm]\npartition = 'gpu'\n", encoding="utf-8-sig")
+    assert load(path).slurm.partition == "gpu"
 
 
 def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
