@@ -47,6 +47,8 @@ _UNKNOWN = frozenset({"", "unknown", "none", "n/a", "(null)"})
 
 _LAST_YEAR = 2999
 _LATEST = datetime(_LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()
+_FIRST_YEAR = 1000
+_EARLIEST = datetime(_FIRST_YEAR, 1, 2, tzinfo=UTC).timestamp()
 
 
 class InstantError(ValueError):
@@ -71,7 +73,13 @@ def parse_instant(text: str, now: float, zone: tzinfo) -> float:
     >>> parse_instant("1970-01-02", 0.0, ZoneInfo("UTC"))
     86400.0
     """
-    instant = _instant(text.strip(), now, zone)
+    try:
+        instant = _instant(text.strip(), now, zone)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, InstantError):
+            raise
+        # Near the calendar's ends a zone's offset leads out of it.
+        raise InstantError(f"{text!r} is no point in time: {error}") from None
     if instant > _LATEST:
         raise InstantError(f"{text!r} is after the year {_LAST_YEAR}")
     if instant <= now:
@@ -141,7 +149,9 @@ def format_iso(instant: float, zone: tzinfo) -> str:
     >>> format_iso(0.0, UTC)
     '1970-01-01T00:00:00+00:00'
     """
-    return datetime.fromtimestamp(min(instant, _LATEST), zone).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(max(min(instant, _LATEST), _EARLIEST), zone).isoformat(
+        timespec="seconds"
+    )
 
 
 def format_stamp(instant: float, zone: tzinfo) -> str:
@@ -351,5 +361,7 @@ def _shown(instant: float, form: str, zone: tzinfo | None) -> str:
     """In words where there is no calendar: the slowest of predictions ends no command."""
     if not instant <= _LATEST:
         return f"after the year {_LAST_YEAR}"
+    if instant < _EARLIEST:
+        return f"before the year {_FIRST_YEAR}"
     moment = datetime.fromtimestamp(instant, zone)
     return (moment.astimezone() if zone is None else moment).strftime(form)

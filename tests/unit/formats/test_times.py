@@ -119,6 +119,8 @@ def test_epoch_seconds() -> None:
         ("+٣h", "no count"),
         ("١٢:00", "no point in time"),
         ("9999-12-31", "after the year"),
+        ("0001-01-01", "no point in time: year 0"),
+        ("0001-01-01T00:00:00+23:59", "before the year 1000: not in"),
         ("+99999999999d", "after the year"),
     ],
 )
@@ -242,6 +244,12 @@ def test_a_prediction_without_a_calendar(instant: float) -> None:
     assert format_host_instant(instant) == "after the year 2999"
     assert format_day(instant, BERLIN) == "after the year 2999"
     assert format_time_of_day(instant, BERLIN) == "after the year 2999"
+
+
+@pytest.mark.parametrize("instant", [-1e18, -7e10, float("-inf")])
+def test_a_moment_before_the_calendar(instant: float) -> None:
+    assert format_instant(instant, BERLIN) == "before the year 1000"
+    assert format_iso(instant, UTC) == "1000-01-02T00:00:00+00:00"
 
 
 def test_a_table_shows_times_beyond_the_calendar() -> None:
