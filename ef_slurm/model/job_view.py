@@ -56,7 +56,6 @@ class JobView:
     verdict: StoredVerdict | None
     promise: PromiseState
     promise_outcome: PromiseOutcome | None
-    promise_fault: Fault | None
     finish: float | None
     started: float | None
     ended: float | None
@@ -67,6 +66,8 @@ class JobView:
     reason: Reason | None
     note: str
     state_dir: str
+    # Fields added since the protocol's version last rose: older daemons do not send them.
+    promise_fault: Fault | None = None
 
 
 def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) -> JobView:

@@ -27,6 +27,7 @@ from ef_slurm.api.munge import Identity, MungeError, MungeProblem
 from ef_slurm.api.wire import (
     FRESH_SECONDS,
     REQUEST_LIMIT,
+    VERSION,
     DisconnectedError,
     Envelope,
     ReplayGuard,
@@ -198,7 +199,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-GOOD = {"version": 1, "nonce": "n", "sent": 1.0, "cluster": "", "kind": "ping", "body": {}}
+GOOD = {"version": VERSION, "nonce": "n", "sent": 1.0, "cluster": "", "kind": "ping", "body": {}}
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ GOOD = {"version": 1, "nonce": "n", "sent": 1.0, "cluster": "", "kind": "ping", 
         (frame(b"\xff\xfe"), FailureCode.BAD_REQUEST, "not JSON"),
         (frame(b"[" * 100_000), FailureCode.BAD_REQUEST, "frame: expected keys and values"),
         (frame([]), FailureCode.BAD_REQUEST, "frame: expected keys and values, got a list of 0"),
-        (frame(GOOD | {"version": 2}), FailureCode.BAD_REQUEST, "protocol version 2"),
+        (frame(GOOD | {"version": 1}), FailureCode.BAD_REQUEST, "protocol version 1, this"),
         (frame(GOOD | {"kind": "rm -rf"}), FailureCode.BAD_REQUEST, "unknown message 'rm -rf'"),
         (frame(GOOD | {"kind": []}), FailureCode.BAD_REQUEST, "frame.kind: expected a text"),
         (frame(GOOD | {"nonce": ""}), FailureCode.BAD_REQUEST, "no nonce"),
