@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from ef_slurm.model import Block, Limit, Overhead, Reservation, ThroughputCurve
+from ef_slurm.model import Block, JobRequest, Limit, Overhead, Reservation, ThroughputCurve
 
 SHARES = st.sampled_from([1, 2, 4, 8])
 FLOATS = st.floats(allow_nan=False)
@@ -48,6 +48,12 @@ OWN: dict[Any, st.SearchStrategy[Any]] = {
     type(None): st.none(),
 }
 
+NAMES = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=5)
+OWN_FIELDS: dict[tuple[Any, str], st.SearchStrategy[Any]] = {
+    (JobRequest, "model_name"): NAMES | st.just(""),
+    (JobRequest, "precision"): NAMES,
+}
+
 
 def values(hint: Any) -> st.SearchStrategy[Any]:
     """Values of a type, whole records included."""
@@ -67,4 +73,6 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     assert is_dataclass(hint) or hasattr(hint, "_fields"), hint
     names = [f.name for f in fields(hint)] if is_dataclass(hint) else hint._fields
     hints = get_type_hints(hint)
-    return st.builds(hint, **{name: values(hints[name]) for name in names})
+    return st.builds(
+        hint, **{name: OWN_FIELDS.get((hint, name)) or values(hints[name]) for name in names}
+    )
