@@ -73,6 +73,6 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     assert is_dataclass(hint) or hasattr(hint, "_fields"), hint
     names = [f.name for f in fields(hint)] if is_dataclass(hint) else hint._fields
     hints = get_type_hints(hint)
-    return st.builds(
-        hint, **{name: OWN_FIELDS.get((hint, name)) or values(hints[name]) for name in names}
-    )
+    own = {name: OWN_FIELDS[hint, name] for name in names if (hint, name) in OWN_FIELDS}
+    others = {name: values(hints[name]) for name in names if name not in own}
+    return st.builds(hint, **own, **others)
