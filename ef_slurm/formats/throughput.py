@@ -26,6 +26,9 @@ BATCH_COLUMN = "global_batch_size"
 MOST_GPUS = 1 << 20
 """Sizes beyond this are typing errors: no job has so many GPUs."""
 
+MAX_BATCH = 1 << 53
+"""Up to here a float is a whole number exactly, and databases take it."""
+
 BatchCurves = Mapping[int, ThroughputCurve]
 """Global batch size → curve, for one model."""
 ThroughputTables = Mapping[tuple[str, int], ThroughputCurve]
@@ -170,7 +173,9 @@ def _rates(table: TableFile, row: Row, sizes: dict[str, int]) -> dict[int, float
 def _batch(text: str) -> int | None:
     """A global batch size, also as pandas writes it: 64.0."""
     number = parse_number(text)
-    return int(number) if number is not None and number >= 1 and number == int(number) else None
+    if number is None or not 1 <= number <= MAX_BATCH or number != int(number):
+        return None
+    return int(number)
 
 
 def _gpus(text: str) -> int | None:

@@ -19,10 +19,10 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from ef_slurm.formats.numbers import parse_count, parse_number
 from ef_slurm.model import ThroughputCurve
 from ef_slurm.planner.measuring import Measurement
 from ef_slurm.profiling.measuring import Belief, Need, believe, wanted
@@ -241,9 +241,8 @@ def parse_curves(text: str) -> CurvesOption:
     if kind in ("known", "learned") and not numbers:
         return CurvesOption(kind)
     if kind == "off" and 1 <= len(numbers) <= 2:
-        with suppress(ValueError):
-            spread = float(numbers[0])
-            seed = int(numbers[1]) if len(numbers) == 2 else 0
-            if 0 <= spread < 1 and seed >= 0:
-                return CurvesOption(text, spread, seed)
+        spread = parse_number(numbers[0])
+        seed = parse_count(numbers[1]) if len(numbers) == 2 else 0
+        if spread is not None and 0 <= spread < 1 and seed is not None:
+            return CurvesOption(text, spread, seed)
     raise SimulatorError(f"curves {text!r} is not valid: {CURVES_WANTED}")

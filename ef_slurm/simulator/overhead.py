@@ -10,6 +10,8 @@ from ef_slurm.model import ChangeKind, Overhead, classify_change
 from ef_slurm.simulator.errors import SimulatorError
 
 WANTED = "zero, constant:SECONDS or paper"
+MOST_SECONDS = 366 * 86400.0
+"""Beyond some 1e17 s a clock of float seconds no longer moves, and a simulation never ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def parse_overhead(text: str) -> OverheadModel:
         return OverheadModel("paper")
     if kind == "constant" and argument:
         with suppress(DurationError):
-            return OverheadModel(text, parse_seconds(argument))
+            return OverheadModel(text, parse_seconds(argument, most=MOST_SECONDS))
     raise SimulatorError(f"overhead {text!r} is not valid: {WANTED}")
 
 

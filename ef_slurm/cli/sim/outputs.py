@@ -12,6 +12,7 @@ import click
 
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.formats.codec import pretty
+from ef_slurm.formats.errors import FormatError
 from ef_slurm.formats.files import write_whole
 from ef_slurm.formats.times import format_iso
 from ef_slurm.simulator.report.png import check_figure_file
@@ -33,8 +34,11 @@ class Outputs:
 
         Raises:
             SimulatorError: matplotlib is missing, or the figure's format is not known.
-            FormatError: the SQLite file cannot be used.
+            FormatError: the SQLite file cannot be used, or a file's directory is not there.
         """
+        for file in (self.json_file, self.html_file, self.figure_file):
+            if file is not None and not is_stdout(file) and not file.parent.is_dir():
+                raise FormatError(f"{file}: cannot be written: there is no directory {file.parent}")
         if self.figure_file is not None:
             check_figure_file(self.figure_file)
         if self.sqlite_file is not None:

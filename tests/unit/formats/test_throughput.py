@@ -142,6 +142,7 @@ def test_what_editors_and_spreadsheets_make_of_a_table(tmp_path: Path, text: str
             HEADER + "8.5,1,2,4,3\n",
             "m.csv:2: column 'global_batch_size': '8.5' is not a batch size: a whole number of 1",
         ),
+        (HEADER + "1e300,1,2,4,3\n", "m.csv:2: column 'global_batch_size': '1e300' is not a"),
         (HEADER + "0,1,2,4,3\n", "m.csv:2: column 'global_batch_size': '0' is not a batch size"),
         (HEADER + ",1,2,4,3\n", "m.csv:2: column 'global_batch_size': '' is not a batch size"),
         (

@@ -149,7 +149,8 @@ def test_figures_are_checked_before_the_work(trace: Path) -> None:
 def test_files_that_cannot_be_written(trace: Path, tmp_path: Path) -> None:
     result = invoke("run", str(trace), *CLUSTER, "--json", str(tmp_path / "no" / "out.json"))
     assert result.exit_code == 1
-    assert "cannot be written: No such file or directory" in result.stderr
+    assert "cannot be written: there is no directory" in result.stderr
+    assert not result.stdout  # refused before the work, not after it
 
 
 def test_help_has_examples() -> None:

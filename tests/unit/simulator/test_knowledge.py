@@ -154,7 +154,7 @@ def test_curves_are_parsed(text: str, option: CurvesOption) -> None:
     "text",
     [
         *("", "Known", "learned:1", "off", "off:", "off:1", "off:-0.1", "off:nan"),
-        *("off:0.3:x", "off:0.3:-1", "off:0.3:1:2"),
+        *("off:0.3:x", "off:0.3:-1", "off:0.3:1:2", "off:0.3:٣", "off:0_0.3", "off:0.3:1_0"),
     ],
 )
 def test_other_curves_are_refused(text: str) -> None:

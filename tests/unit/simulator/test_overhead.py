@@ -24,7 +24,11 @@ def test_the_papers_cost_of_a_start(cluster: int, base: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "none", "zero:1", "paper:2", "constant", "constant:", "constant:x", "constant:-1"]
+    "text",
+    [
+        *("", "none", "zero:1", "paper:2", "constant", "constant:", "constant:x", "constant:-1"),
+        *("constant:1e308", "constant:31622401"),  # with 1e308 chronus never ended
+    ],
 )
 def test_other_words_are_refused(text: str) -> None:
     with pytest.raises(SimulatorError, match="zero, constant:SECONDS or paper"):
