@@ -120,9 +120,13 @@ def read_throughputs(directory: Path) -> ThroughputTables:
     Raises:
         InputError: no tables, or something wrong in one (see `read_table`).
     """
-    if not directory.is_dir():
+    try:
+        is_directory = directory.is_dir()
+        files = sorted(directory.glob("*.csv")) if is_directory else []
+    except OSError as error:  # a name that is too long, a parent that may not be searched
+        raise InputError.one(directory, f"cannot be read: {error.strerror or error}") from None
+    if not is_directory:
         raise InputError.one(directory, "is not a directory of throughput tables (<model>.csv)")
-    files = sorted(directory.glob("*.csv"))
     if not files:
         raise InputError.one(directory, "holds no throughput tables (<model>.csv)")
     return {

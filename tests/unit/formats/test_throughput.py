@@ -228,3 +228,8 @@ def test_analytic_curves_scale_worse_and_worse(key: tuple[str, int]) -> None:
 def test_large_gradients_on_small_batches_pay_for_the_network() -> None:
     vgg = dict(analytic_tables()["vgg16", 64].points)
     assert vgg[16] < vgg[8]
+
+
+def test_a_directory_whose_name_no_file_system_takes() -> None:
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        read_throughputs(Path("a" * 5000))
