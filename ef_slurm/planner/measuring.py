@@ -13,9 +13,9 @@ has to survive a restart: whoever was granted a slot asks again.
 >>> from ef_slurm.planner.plan import plan
 >>> job = Job("a", 0.0, 1e6, (("gpu", ThroughputCurve.of({4: 1.0})),), deadline=3600.0)
 >>> slots = MeasuringSlots(seconds=30.0)
->>> asked = slots.ask(job, Measurement("gpu", gpus=4, known=None), now=0.0)
->>> answer = plan(0.0, [asked], Cluster.uniform(nodes=1, gpus_per_node=4), Policy())
->>> slots.hear(answer)
+>>> newcomer = slots.ask(job, Measurement("gpu", gpus=4, known=None), now=0.0)
+>>> answer = plan(0.0, [newcomer], Cluster.uniform(nodes=1, gpus_per_node=4), Policy())
+>>> slots.record(answer)
 >>> answer.decision("a").gpus, slots.measured
 (4, frozenset({'a'}))
 """
@@ -71,7 +71,7 @@ class MeasuringSlots:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._asked: dict[str, _Slot] = {}
+        self._requested: dict[str, _Slot] = {}
         self._granted: dict[str, _Slot] = {}
         self._measured: frozenset[str] = frozenset()
 
@@ -94,7 +94,7 @@ class MeasuringSlots:
             change = job.overhead.of(ChangeKind.GROW, measurement.gpus) + job.overhead.start
             slot = _Slot(measurement, now + change + 2 * self._seconds)
         granted = job.id in self._granted
-        self._asked[job.id] = slot
+        self._requested[job.id] = slot
         known = dict(measurement.known.points) if measurement.known is not None else {}
         # At this rate the planner takes the job to be over when the measurement is: nobody is shut
         # out for longer.
@@ -112,13 +112,13 @@ class MeasuringSlots:
             plan=job.plan if granted else (),
         )
 
-    def hear(self, plan: Plan) -> None:
+    def record(self, plan: Plan) -> None:
         """Take note of what a plan granted; to be called after each, before the next `ask`."""
         for verdict in plan.verdicts:
-            if verdict.outcome is Outcome.PROMISED and verdict.job_id in self._asked:
-                self._granted[verdict.job_id] = self._asked[verdict.job_id]
+            if verdict.outcome is Outcome.PROMISED and verdict.job_id in self._requested:
+                self._granted[verdict.job_id] = self._requested[verdict.job_id]
         self._granted = {
-            job_id: slot for job_id, slot in self._granted.items() if job_id in self._asked
+            job_id: slot for job_id, slot in self._granted.items() if job_id in self._requested
         }
-        self._measured = frozenset(self._asked)
-        self._asked = {}
+        self._measured = frozenset(self._requested)
+        self._requested = {}

@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from ef_slurm.training.batches import PartSampler
+from ef_slurm.training.environment import environment
 from ef_slurm.training.loader import part_loader
-from ef_slurm.training.run import Run, environment
+from ef_slurm.training.run import Run
 from ef_slurm.training.state import Stateful, WholeSnapshot
 
 

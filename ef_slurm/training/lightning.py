@@ -23,8 +23,9 @@ from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader, Dataset
 
 from ef_slurm.training.batches import PartSampler, Share
+from ef_slurm.training.environment import environment
 from ef_slurm.training.loader import part_loader
-from ef_slurm.training.run import Run, environment
+from ef_slurm.training.run import Run
 from ef_slurm.training.state import Stateful, WholeSnapshot
 
 

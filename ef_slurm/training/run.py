@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -24,6 +23,7 @@ from ef_slurm.contract import (
 )
 from ef_slurm.training.batches import BatchError, Order, Share
 from ef_slurm.training.checkpoint import CheckpointStore, Manifest
+from ef_slurm.training.environment import targets
 from ef_slurm.training.progress import Reporter
 from ef_slurm.training.ranks import connect
 from ef_slurm.training.saver import Saved, Saver
@@ -80,7 +80,7 @@ class Run:
         self._signals: Signals | None = None
         self._watcher: Watcher | None = None
         try:
-            self.iterations, self.global_batch_size = _targets(environment)
+            self.iterations, self.global_batch_size = targets(environment)
             self.share = Share(
                 self.global_batch_size,
                 self.ranks.rank,
@@ -363,38 +363,6 @@ class Run:
         """A line for the job's log, whatever the script does with logging."""
         if self.ranks.first:
             print(f"ef-slurm: {text}", file=sys.stderr, flush=True)
-
-
-def environment(overrides: Mapping[str, Any]) -> JobEnvironment:
-    """The job's variables, completed by what the script says.
-
-    The variables win, as the promise was made for them; a script that says something else is
-    warned.
-
-    Raises:
-        ContractError: a variable does not hold what it must.
-    """
-    found = JobEnvironment.read(os.environ)
-    missing: dict[str, Any] = {}
-    for name, value in overrides.items():
-        if value is None:
-            continue
-        given = getattr(found, name)
-        if given is None:
-            missing[name] = value
-        elif given != value and name != "state_dir":
-            logger.warning("%s is %s as submitted, not %s as the script says", name, given, value)
-    return replace(found, **missing)
-
-
-def _targets(environment: JobEnvironment) -> tuple[int, int]:
-    if environment.iterations is None:
-        raise ContractError("how many iterations? Set EF_ITERATIONS or give iterations=")
-    if environment.global_batch_size is None:
-        raise ContractError(
-            "how many samples per iteration? Set EF_GLOBAL_BATCH_SIZE or give global_batch_size="
-        )
-    return environment.iterations, environment.global_batch_size
 
 
 def _shorten_exit() -> None:

@@ -12,8 +12,9 @@ import torch.distributed as dist
 from torch.utils.data import Dataset
 
 from ef_slurm.training.batches import PartSampler
+from ef_slurm.training.environment import environment
 from ef_slurm.training.loader import part_loader
-from ef_slurm.training.run import Run, environment
+from ef_slurm.training.run import Run
 from ef_slurm.training.state import ShardedSnapshot, Snapshot, Stateful, WholeSnapshot, is_sharded
 
 

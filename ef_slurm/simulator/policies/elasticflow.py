@@ -43,7 +43,7 @@ class ElasticFlow:
                 plain = as_job(job, now, self._if_infeasible)
                 seen.append(self._slots.ask(plain, job.measurement, now))
         answer = plan(now, seen, self._cluster, self._policy)
-        self._slots.hear(answer)
+        self._slots.record(answer)
         measured = self._slots.measured
         return Round(
             grants={
