@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ef_slurm.model import Outcome, Standing
 from ef_slurm.profiling.measuring import MAX_SECONDS, OBSERVE_SECONDS
 from ef_slurm.simulator.errors import InvariantError
+from ef_slurm.simulator.failures import NodeFailures, jobs_on
 from ef_slurm.simulator.invariants import Invariants
 from ef_slurm.simulator.knowledge import Knowledge, KnownCurves
 from ef_slurm.simulator.policies.base import ClusterSetup, Round, SchedulingPolicy
@@ -26,6 +27,9 @@ TICK = 1e-6
 LEAST_TRAINED_SECONDS = 10.0
 """Seconds of training below which a job that ends tells nothing about its rate."""
 
+FUTILE_FAILURES = 100
+"""Failures of each node, on average, after which nothing is expected of jobs that keep nothing."""
+
 _NOTHING = Grant(0)
 
 
@@ -35,6 +39,7 @@ class Outcomes:
 
     Args:
         jobs: by submission.
+        node_failures: until the last job left.
         rounds: how often the policy was asked.
         planning_seconds: wall time that its answers took.
         longest_round_seconds: the longest of them.
@@ -43,6 +48,7 @@ class Outcomes:
     """
 
     jobs: tuple[SimulatedJob, ...]
+    node_failures: int
     rounds: int
     planning_seconds: float
     longest_round_seconds: float
@@ -61,6 +67,7 @@ class Engine:
         *,
         check: bool = False,
         knowledge: Knowledge | None = None,
+        failures: NodeFailures | None = None,
         on_done: Callable[[int], None] | None = None,
     ) -> None:
         """A simulation that has not begun.
@@ -71,10 +78,17 @@ class Engine:
             policy: fresh, made for that setup.
             check: whether the simulator's own rules are checked at every event.
             knowledge: what the policy knows of curves; without, the truth.
+            failures: how nodes fail; without, never.
             on_done: called with the number of jobs that left since the last call.
         """
         self._jobs = tuple(SimulatedJob(spec, setup.overhead) for spec in trace.jobs)
         self._policy = policy
+        self._setup = setup
+        self._failures = failures or NodeFailures({}, repair=0.0, since=0.0)
+        # What was left to do when a failure last found that something had come of the work, and
+        # how many there had been by then.
+        self._left_over: tuple[int, float] = (0, 0.0)
+        self._failures_before = 0
         self._invariants = Invariants(setup, policy) if check else None
         self._on_done = on_done
         self._active: dict[str, SimulatedJob] = {}
@@ -97,10 +111,12 @@ class Engine:
         wake = math.inf
         while True:
             now = min(self._next_arrival(), self._next_finish(), self._next_revelation(), wake)
-            if now == math.inf:
+            if self._is_over(now):
                 break
+            now = min(now, self._failures.next_change())
             left = self._finish_until(now + TICK)
             self._reveal_until(now + TICK)
+            self._fail_until(now)
             self._arrive_until(now + TICK)
             self._believe(now)
             asked = time.perf_counter()
@@ -116,13 +132,35 @@ class Engine:
                     f"policy {self._policy.name} at {now!r} asks to be called again at {wake!r}"
                 )
             if self._invariants is not None:
-                self._invariants.check_round(now, tuple(self._active.values()))
+                self._invariants.check_round(now, tuple(self._active.values()), self._failures.down)
             if left and self._on_done is not None:
                 self._on_done(left)
         if self._active and self._on_done is not None:
             self._on_done(len(self._active))
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu_began
-        return Outcomes(self._jobs, rounds, planning, longest, wall, cpu)
+        return Outcomes(self._jobs, self._failures.count, rounds, planning, longest, wall, cpu)
+
+    def _is_over(self, next_event: float) -> bool:
+        """Whether nothing more comes of going on, if the next event but failures is then."""
+        if next_event == math.inf and not (self._active and self._failures.down):
+            return True
+        in_vain = self._failures.count - self._failures_before
+        nobody_comes = self._arrived == len(self._jobs)
+        return nobody_comes and in_vain > FUTILE_FAILURES * self._setup.nodes
+
+    def _fail_until(self, now: float) -> None:
+        """Nodes fail and come back; what ran on those that failed stops."""
+        if self._failures.next_change() > now + TICK:
+            return
+        up = self._failures.up
+        failed = self._failures.pass_until(now + TICK)
+        active = self._active.values()
+        for job in jobs_on(failed, up, self._setup.gpus_per_node, active):
+            job.stop(now)
+        self._policy.see_down(self._failures.down)
+        left_over = len(active), math.fsum(job.remaining for job in active)
+        if left_over != self._left_over:
+            self._left_over, self._failures_before = left_over, self._failures.count
 
     def _next_arrival(self) -> float:
         if self._arrived == len(self._jobs):

@@ -6,12 +6,12 @@ computed on the way: iterations are counted again from the recorded shares.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ef_slurm.model import Block, Standing, is_in_time
 from ef_slurm.simulator.errors import InvariantError
 from ef_slurm.simulator.policies.base import ClusterSetup, SchedulingPolicy
-from ef_slurm.simulator.simulated_job import SimulatedJob
+from ef_slurm.simulator.simulated_job import CHECKPOINT_SECONDS, SimulatedJob
 
 _ROUNDING = 1e-6
 """Relative, of iterations; of times, seconds by which neighbours in a schedule may overlap."""
@@ -26,12 +26,15 @@ class Invariants:
         self._index = {f"n{number + 1}": number for number in range(setup.nodes)}
         self._last = float("-inf")
 
-    def check_round(self, now: float, jobs: Sequence[SimulatedJob]) -> None:
+    def check_round(
+        self, now: float, jobs: Sequence[SimulatedJob], down: Collection[str] = ()
+    ) -> None:
         """Checks what must hold after a round.
 
         Args:
             now: seconds on the trace's clock.
             jobs: the unfinished ones.
+            down: nodes that have failed and are not back.
 
         Raises:
             InvariantError: a rule is broken; says which, when and by which policy.
@@ -40,27 +43,30 @@ class Invariants:
             self._fail(now, f"time ran backwards from {self._last!r}")
         self._last = now
         held = sum(job.gpus for job in jobs)
-        if held > self._setup.gpus:
-            self._fail(now, f"{held} GPUs given out, the cluster has {self._setup.gpus}")
+        gpus = self._setup.gpus - len(down) * self._setup.gpus_per_node
+        if held > gpus:
+            self._fail(now, f"{held} GPUs given out, the cluster has {gpus}")
         self._check_blocks(now, jobs)
+        self._check_nobody_is_on(now, jobs, down)
         for job in jobs:
             if job.gpus and job.rate <= 0:
                 self._fail(now, f"job {job.spec.id} cannot run on {job.gpus} GPUs")
             allowed = job.standing is Standing.ADMITTED or job.measurement is not None
             if job.gpus and not allowed:
                 self._fail(now, f"job {job.spec.id} holds GPUs and is {job.standing.value}")
-        self._check_plans_in_hand(now, jobs)
+        self._check_plans_in_hand(now, jobs, gpus)
         if self._policy.work_conserving:
-            self._check_work_conserved(now, jobs, self._setup.gpus - held)
+            self._check_work_conserved(now, jobs, gpus - held)
 
     def check_finished(self, job: SimulatedJob) -> None:
-        """Checks that the shares of a finished job add up to its iterations.
+        """Checks that the shares of a finished job, less what failures undid, add up.
 
         Raises:
-            InvariantError: they do not, or two of them overlap.
+            InvariantError: they do not give its iterations, a failure undid more than what is
+                trained between two checkpoints, or two shares overlap.
         """
         trained = sum(
-            job.rate_at(share.gpus) * max(0.0, share.end - share.trains_from)
+            job.rate_at(share.gpus) * (max(0.0, share.end - share.trains_from) - share.lost)
             for share in job.held_shares
         )
         if abs(trained - job.spec.iterations) > _ROUNDING * max(1.0, job.spec.iterations):
@@ -68,6 +74,9 @@ class Invariants:
             self._fail(
                 when, f"job {job.spec.id} trained {trained!r} of {job.spec.iterations!r} iterations"
             )
+        for share in job.held_shares:
+            if not 0 <= share.lost < CHECKPOINT_SECONDS:
+                self._fail(share.end, f"job {job.spec.id} lost {share.lost!r} s to a failure")
         for earlier, later in zip(job.held_shares, job.held_shares[1:], strict=False):
             if later.start < earlier.end:
                 self._fail(later.start, f"job {job.spec.id} held two shares at once")
@@ -101,8 +110,16 @@ class Invariants:
         if block.first_gpu + block.gpus_per_node > width:
             self._fail(now, f"job {job_id} reaches beyond its node: {block}")
 
-    def _check_plans_in_hand(self, now: float, jobs: Sequence[SimulatedJob]) -> None:
-        """A promised job's schedule ends in time, and all schedules together fit the cluster."""
+    def _check_nobody_is_on(
+        self, now: float, jobs: Sequence[SimulatedJob], down: Collection[str]
+    ) -> None:
+        for job in jobs:
+            failed = [node for node in down if job.block is not None and node in job.block.nodes]
+            if failed:
+                self._fail(now, f"job {job.spec.id} is on nodes that have failed: {failed}")
+
+    def _check_plans_in_hand(self, now: float, jobs: Sequence[SimulatedJob], gpus_up: int) -> None:
+        """A promised job's schedule ends in time, and all schedules together fit what is up."""
         steps: list[tuple[float, int]] = []
         for job in jobs:
             for reservation in job.schedule:
@@ -117,7 +134,7 @@ class Invariants:
         held = 0
         for when, gpus in sorted(steps):
             held += gpus
-            if held > self._setup.gpus:
+            if held > gpus_up:
                 self._fail(now, f"the plans in hand need {held} GPUs at {when!r}")
 
     def _check_work_conserved(self, now: float, jobs: Sequence[SimulatedJob], idle: int) -> None:

@@ -9,6 +9,8 @@
 - *measured GPU hours*: held by jobs whose curve was measured before they were judged.
 - *at-risk warnings*: promises that were ever named at risk; the *lead* is from the first warning to
   the deadline, over those that were broken.
+- *node failures*: until the last job left. *lost GPU hours*: of training since the last checkpoint
+  of jobs that a failure stopped; a start that it cut short is not counted.
 - *efficiency* (paper, Figure 10): Σ T(n)/T(1) over the jobs that train, divided by the GPUs of the
   cluster, averaged over time from the first submission to the last completion. For a curve that
   cannot run on one GPU, T(1) is taken as its smallest size's rate per GPU.
@@ -32,6 +34,7 @@ class Metrics:
     policy: str
     overhead: str
     curves: str
+    failures: str
     nodes: int
     gpus_per_node: int
     jobs: int
@@ -52,6 +55,8 @@ class Metrics:
     at_risk_warnings: int | None
     warning_lead_seconds: float | None
     unwarned_broken_promises: int | None
+    node_failures: int
+    lost_gpu_hours: float
     efficiency: float
     makespan_seconds: float
     best_effort_completion_seconds: float | None
@@ -110,6 +115,11 @@ def single_gpu_rate(job: SimulatedJob) -> float:
 def gpu_seconds(job: SimulatedJob) -> float:
     """GPU-seconds that the job held, overheads included."""
     return math.fsum((share.end - share.start) * share.gpus for share in job.held_shares)
+
+
+def lost_gpu_seconds(job: SimulatedJob) -> float:
+    """GPU-seconds of training that failures of nodes undid."""
+    return math.fsum(share.lost * share.gpus for share in job.held_shares)
 
 
 def makespan(jobs: Sequence[SimulatedJob]) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ef_slurm.model import IfInfeasible, Policy
 from ef_slurm.simulator import metrics
 from ef_slurm.simulator.engine import Engine
+from ef_slurm.simulator.failures import FailuresOption
 from ef_slurm.simulator.knowledge import CurvesOption
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.overhead import OverheadModel
@@ -32,6 +33,8 @@ class Request:
         if_infeasible: what elasticflow does with a deadline that it cannot promise.
         planner_policy: elasticflow's own settings; by default no counter-offers, which take time.
         check: whether the simulator's own rules are checked at every event.
+        curves: what the policy knows of throughput curves.
+        failures: how nodes fail.
     """
 
     trace: Trace
@@ -43,6 +46,7 @@ class Request:
     planner_policy: Policy = field(default_factory=lambda: Policy(offers=False))
     check: bool = False
     curves: CurvesOption = field(default_factory=CurvesOption)
+    failures: FailuresOption = field(default_factory=FailuresOption)
 
     @property
     def setup(self) -> ClusterSetup:
@@ -90,12 +94,14 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
     """
     setup = request.setup
     policy = prepare(request)
+    since = request.trace.jobs[0].submitted if request.trace.jobs else 0.0
     engine = Engine(
         request.trace,
         setup,
         policy,
         check=request.check,
         knowledge=request.curves.knowledge(request.nodes, request.gpus_per_node),
+        failures=request.failures.failures(request.nodes, since),
         on_done=on_done,
     )
     outcomes = engine.simulate()
@@ -108,6 +114,7 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
         policy=request.policy,
         overhead=request.overhead.name,
         curves=request.curves.name,
+        failures=request.failures.name,
         nodes=request.nodes,
         gpus_per_node=request.gpus_per_node,
         jobs=len(jobs),
@@ -128,6 +135,8 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
         at_risk_warnings=metrics.at_risk_warnings(jobs) if policy.judges else None,
         warning_lead_seconds=metrics.warning_lead(jobs),
         unwarned_broken_promises=metrics.unwarned(jobs) if policy.judges else None,
+        node_failures=outcomes.node_failures,
+        lost_gpu_hours=sum(map(metrics.lost_gpu_seconds, jobs)) / 3600,
         efficiency=metrics.efficiency(jobs, setup.gpus),
         makespan_seconds=metrics.makespan(jobs),
         best_effort_completion_seconds=metrics.best_effort_completion(jobs),

@@ -19,6 +19,9 @@ from ef_slurm.profiling.measuring import Belief, Need
 from ef_slurm.simulator.overhead import counted_change
 from ef_slurm.simulator.trace import TraceJob
 
+CHECKPOINT_SECONDS = 600.0
+"""Seconds of training between two checkpoints. Starts and reshapes go on from one of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class HeldShare:
@@ -31,6 +34,7 @@ class HeldShare:
         trains_from: when the overhead was paid and training went on; may lie after `end`.
         places: on which block from when on: a job that stays on its nodes may get other indices
             there on the way. Empty under policies that only count GPUs.
+        lost: seconds of training at its end that a node's failure undid.
     """
 
     start: float
@@ -38,6 +42,7 @@ class HeldShare:
     gpus: int
     trains_from: float
     places: tuple[tuple[float, Block], ...] = ()
+    lost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +231,18 @@ class SimulatedJob:
         self.finished = when
         self._drop()
 
+    def stop(self, now: float) -> None:
+        """A node of the job has failed: what it trained since its last checkpoint is lost.
+
+        Its plan stays, as for the daemon: what still holds of it is for the planner to see.
+        """
+        lost = max(0.0, now - self.trains_from) % CHECKPOINT_SECONDS
+        undone = self.rate * lost
+        self._close(now, lost)
+        self.remaining = min(self.spec.iterations, self.remaining + undone)
+        self.gpus, self.block, self.rate = 0, None, 0.0
+        self.anchor = self.since = self.trains_from = now
+
     def send_away(self, when: float) -> None:
         """The job leaves untrained; what it held while it was measured is free from `when` on."""
         self._close(when)
@@ -247,10 +264,12 @@ class SimulatedJob:
         if block is not None:
             self._places.append((now, block))
 
-    def _close(self, now: float) -> None:
-        """Ends the present share."""
+    def _close(self, now: float, lost: float = 0.0) -> None:
+        """Ends the present share, whose last `lost` seconds of training are undone."""
         if self.gpus and now > self.since:
             places = tuple(self._places)
-            self.held_shares.append(HeldShare(self.since, now, self.gpus, self.trains_from, places))
+            self.held_shares.append(
+                HeldShare(self.since, now, self.gpus, self.trains_from, places, lost)
+            )
         self._places.clear()
         self.remaining = self.remaining_at(now)

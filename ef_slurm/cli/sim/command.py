@@ -18,6 +18,7 @@ from ef_slurm.cli.sim.shared import (
 )
 from ef_slurm.cli.sim.site import site_command
 from ef_slurm.model import IfInfeasible
+from ef_slurm.simulator.failures import FailuresOption
 from ef_slurm.simulator.knowledge import CurvesOption
 from ef_slurm.simulator.overhead import OverheadModel
 from ef_slurm.simulator.policies.registry import POLICIES
@@ -57,7 +58,9 @@ def main() -> None:
     sim_options.cost("zero"),
     sim_options.if_infeasible("wait", "reject", "best-effort", default="wait"),
 )
-@sim_options.together(sim_options.CURVES, sim_options.CHECK, *sim_options.OUTPUTS)
+@sim_options.together(
+    sim_options.CURVES, sim_options.FAILURES, sim_options.CHECK, *sim_options.OUTPUTS
+)
 @reports_errors
 def run(
     trace_file: Path,
@@ -68,6 +71,7 @@ def run(
     overhead: OverheadModel,
     if_infeasible: str,
     curves: CurvesOption,
+    failures: FailuresOption,
     check: bool,
     json_file: Path | None,
     html_file: Path | None,
@@ -97,6 +101,7 @@ def run(
         IfInfeasible(if_infeasible),
         check=check,
         curves=curves,
+        failures=failures,
     )
     (result,) = simulate_with_progress([request], 1)
     outputs.write_text(sheet(result.metrics))
@@ -127,7 +132,9 @@ def run(
     sim_options.if_infeasible("wait", "reject", "best-effort", default="wait"),
     sim_options.PROCESSES,
 )
-@sim_options.together(sim_options.CURVES, sim_options.CHECK, *sim_options.OUTPUTS)
+@sim_options.together(
+    sim_options.CURVES, sim_options.FAILURES, sim_options.CHECK, *sim_options.OUTPUTS
+)
 @reports_errors
 def compare(
     trace_file: Path,
@@ -139,6 +146,7 @@ def compare(
     if_infeasible: str,
     processes: int,
     curves: CurvesOption,
+    failures: FailuresOption,
     check: bool,
     json_file: Path | None,
     html_file: Path | None,
@@ -158,7 +166,15 @@ def compare(
     infeasible = IfInfeasible(if_infeasible)
     requests = [
         Request(
-            trace, nodes, gpus_per_node, policy, overhead, infeasible, check=check, curves=curves
+            trace,
+            nodes,
+            gpus_per_node,
+            policy,
+            overhead,
+            infeasible,
+            check=check,
+            curves=curves,
+            failures=failures,
         )
         for policy in policies or POLICIES
     ]

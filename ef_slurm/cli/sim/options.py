@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.numbers import parse_count
 from ef_slurm.model import is_power_of_two
 from ef_slurm.simulator.errors import SimulatorError
+from ef_slurm.simulator.failures import NONE, REPAIR_SECONDS, FailuresOption, parse_failures
 from ef_slurm.simulator.knowledge import CurvesOption, parse_curves
 from ef_slurm.simulator.overhead import OverheadModel, parse_overhead
 from ef_slurm.simulator.policies.registry import POLICIES
@@ -31,6 +33,14 @@ def curves(text: str) -> CurvesOption:
     """The type of `--curves`."""
     try:
         return parse_curves(text)
+    except SimulatorError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def failures(text: str) -> FailuresOption:
+    """The type of `--failures`."""
+    try:
+        return parse_failures(text)
     except SimulatorError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -130,6 +140,18 @@ CURVES = click.option(
     show_default=True,
     help="What the scheduler knows of throughput curves: the truth; nothing until a job was "
     "measured; or curves that are each wrong by a factor from 1 - SPREAD to 1 + SPREAD.",
+)
+
+
+FAILURES = click.option(
+    "--failures",
+    type=failures,
+    metavar="MTBF[:REPAIR[:SEED]]",
+    default=NONE,
+    show_default=True,
+    help="Every node fails after an exponentially distributed time with this mean and is down for "
+    f"REPAIR ({describe_duration(REPAIR_SECONDS)}): jobs on it go on from their last checkpoint. "
+    "Durations as in 30d, 12h, 30-00:00:00.",
 )
 
 

@@ -73,6 +73,14 @@ class SchedulingPolicy(Protocol):
     work_conserving: bool
     fixed_size: bool
 
+    def see_down(self, down: Mapping[str, float]) -> None:
+        """Take note of nodes that have failed; called whenever one fails or comes back.
+
+        Args:
+            down: node → since when it is down, on the trace's clock. Nobody knows until when.
+        """
+        ...
+
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """The shares from `now` on.
 
@@ -81,3 +89,20 @@ class SchedulingPolicy(Protocol):
             jobs: the unfinished ones in order of arrival, to be read only.
         """
         ...
+
+
+class CountsGpus:
+    """What policies have in common that give numbers of GPUs and no blocks.
+
+    Args:
+        setup: the cluster and its rules.
+    """
+
+    def __init__(self, setup: ClusterSetup) -> None:
+        self._setup = setup
+        self._gpus = setup.gpus
+        """GPUs of the nodes that are up."""
+
+    def see_down(self, down: Mapping[str, float]) -> None:
+        """See `SchedulingPolicy`."""
+        self._gpus = self._setup.gpus - len(down) * self._setup.gpus_per_node

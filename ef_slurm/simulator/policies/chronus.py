@@ -21,7 +21,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp  # type: ignore[import-untyped]
 
 from ef_slurm.model import Outcome, Standing
-from ef_slurm.simulator.policies.base import ClusterSetup, Round
+from ef_slurm.simulator.policies.base import ClusterSetup, CountsGpus, Round
 from ef_slurm.simulator.policies.fixed import arrival_order, requested, take_in_order
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
@@ -29,7 +29,7 @@ LEASE_SECONDS = 240.0
 _SOLVER_SECONDS = 2.0
 
 
-class Chronus:
+class Chronus(CountsGpus):
     """See the module."""
 
     name = "chronus"
@@ -38,7 +38,7 @@ class Chronus:
     fixed_size = True
 
     def __init__(self, setup: ClusterSetup) -> None:
-        self._gpus = setup.gpus
+        super().__init__(setup)
         self._lease_end = -math.inf
 
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ef_slurm.simulator.policies.base import ClusterSetup, Round
+from ef_slurm.simulator.policies.base import ClusterSetup, CountsGpus, Round
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 
@@ -26,7 +26,7 @@ def largest_size(job: SimulatedJob, free: int) -> int:
     return max((gpus for gpus, _ in job.spec.curve.points if gpus <= free), default=0)
 
 
-class Edf:
+class Edf(CountsGpus):
     """See the module."""
 
     name = "edf"
@@ -35,7 +35,7 @@ class Edf:
     fixed_size = False
 
     def __init__(self, setup: ClusterSetup) -> None:
-        self._gpus = setup.gpus
+        super().__init__(setup)
 
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:  # noqa: ARG002 - time plays no part
         """See `SchedulingPolicy`."""

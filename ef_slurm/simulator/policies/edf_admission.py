@@ -7,15 +7,15 @@ As in the artifact the test knows no overhead, so promises break where overhead 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ef_slurm.model import Outcome, Standing, is_in_time
-from ef_slurm.simulator.policies.base import ClusterSetup, Round
+from ef_slurm.simulator.policies.base import ClusterSetup, CountsGpus, Round
 from ef_slurm.simulator.policies.edf import Edf, deadline_order, largest_size
 from ef_slurm.simulator.simulated_job import SimulatedJob
 
 
-class EdfAdmission:
+class EdfAdmission(CountsGpus):
     """See the module."""
 
     name = "edf-admission"
@@ -24,8 +24,13 @@ class EdfAdmission:
     fixed_size = False
 
     def __init__(self, setup: ClusterSetup) -> None:
-        self._gpus = setup.gpus
+        super().__init__(setup)
         self._edf = Edf(setup)
+
+    def see_down(self, down: Mapping[str, float]) -> None:
+        """See `SchedulingPolicy`."""
+        super().see_down(down)
+        self._edf.see_down(down)
 
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ef_slurm.model import (
     Cluster,
     IfInfeasible,
     Job,
     JobKind,
+    Node,
+    NodeGroup,
+    Outage,
     Outcome,
     PromiseState,
     Running,
@@ -30,10 +33,20 @@ class ElasticFlow:
     fixed_size = False
 
     def __init__(self, setup: ClusterSetup) -> None:
-        self._cluster = Cluster.uniform(setup.nodes, setup.gpus_per_node, GPU_TYPE)
+        self._whole = Cluster.uniform(setup.nodes, setup.gpus_per_node, GPU_TYPE)
+        self._cluster = self._whole
         self._policy = setup.policy
         self._if_infeasible = setup.if_infeasible
         self._slots = MeasuringSlots(OBSERVE_SECONDS)
+
+    def see_down(self, down: Mapping[str, float]) -> None:
+        """See `SchedulingPolicy`."""
+        group = self._whole.group(GPU_TYPE)
+        nodes = tuple(
+            Node(node.name, (Outage(down[node.name]),)) if node.name in down else node
+            for node in group.nodes
+        )
+        self._cluster = Cluster((NodeGroup(GPU_TYPE, group.gpus_per_node, nodes),))
 
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""

@@ -6,16 +6,17 @@ arrival joins a set of its class that has a free turn, else opens one on free no
 least loaded. Once per slice the sets are rebalanced towards demand: the most loaded class gets one
 from the least loaded if that loads it less than half as much. Fixed sizes; deadlines play no
 part. Packing several jobs on one GPU and grow-shrink are left out, as in that
-comparison.
+comparison. Where nodes have failed and there are too few left, the sets opened last are dissolved
+and their jobs look for another.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ef_slurm.simulator.policies.base import ClusterSetup, Round
+from ef_slurm.simulator.policies.base import ClusterSetup, CountsGpus, Round
 from ef_slurm.simulator.policies.fixed import requested
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
@@ -42,7 +43,7 @@ class NodeSet:
         return self.gpus // self.size
 
 
-class Gandiva:
+class Gandiva(CountsGpus):
     """See the module."""
 
     name = "gandiva"
@@ -52,12 +53,22 @@ class Gandiva:
 
     def __init__(self, setup: ClusterSetup) -> None:
         self._width = setup.gpus_per_node
-        self._gpus = setup.gpus
+        super().__init__(setup)
         self._free = setup.gpus
         self._sets: list[NodeSet] = []
         self._sizes: dict[str, int] = {}
         self._unassigned: list[str] = []
         self._slice_end = -math.inf
+
+    def see_down(self, down: Mapping[str, float]) -> None:
+        """See `SchedulingPolicy`."""
+        before = self._gpus
+        super().see_down(down)
+        self._free += self._gpus - before
+        while self._free < 0:
+            dissolved = self._sets.pop()
+            self._free += dissolved.gpus
+            self._unassigned += dissolved.members
 
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""

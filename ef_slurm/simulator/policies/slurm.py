@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ef_slurm.simulator.policies.base import ClusterSetup, Round
+from ef_slurm.simulator.policies.base import ClusterSetup, CountsGpus, Round
 from ef_slurm.simulator.policies.fixed import requested
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 
-class Slurm:
+class Slurm(CountsGpus):
     """See the module."""
 
     name = "slurm"
@@ -26,7 +26,7 @@ class Slurm:
     fixed_size = True
 
     def __init__(self, setup: ClusterSetup) -> None:
-        self._gpus = setup.gpus
+        super().__init__(setup)
         self._start_cost = setup.overhead.start
 
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ef_slurm.simulator.policies.base import ClusterSetup, Round
+from ef_slurm.simulator.policies.base import ClusterSetup, CountsGpus, Round
 from ef_slurm.simulator.policies.fixed import requested, take_in_order
 from ef_slurm.simulator.simulated_job import SimulatedJob
 
@@ -24,7 +24,7 @@ _BISECTIONS = 40
 Vector = NDArray[np.float64]
 
 
-class Themis:
+class Themis(CountsGpus):
     """See the module."""
 
     name = "themis"
@@ -33,7 +33,7 @@ class Themis:
     fixed_size = True
 
     def __init__(self, setup: ClusterSetup) -> None:
-        self._gpus = setup.gpus
+        super().__init__(setup)
         self._held: dict[str, float] = {}
         self._last = 0.0
         self._round_end = float("-inf")

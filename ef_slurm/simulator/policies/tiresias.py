@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ef_slurm.simulator.policies.base import ClusterSetup, Round
+from ef_slurm.simulator.policies.base import ClusterSetup, CountsGpus, Round
 from ef_slurm.simulator.policies.fixed import arrival_order, requested, take_in_order
 from ef_slurm.simulator.simulated_job import SimulatedJob
 
@@ -20,7 +20,7 @@ THRESHOLDS = (3250.0, 7200.0)
 _ROUNDING = 1e-6
 
 
-class Tiresias:
+class Tiresias(CountsGpus):
     """See the module."""
 
     name = "tiresias"
@@ -29,7 +29,7 @@ class Tiresias:
     fixed_size = True
 
     def __init__(self, setup: ClusterSetup) -> None:
-        self._gpus = setup.gpus
+        super().__init__(setup)
         self._service: dict[str, float] = {}
         self._last = 0.0
 

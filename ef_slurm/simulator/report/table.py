@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ef_slurm.formats.durations import describe_duration
+from ef_slurm.simulator.failures import NONE
 from ef_slurm.simulator.metrics import Metrics
 
 HEADINGS = (
@@ -64,6 +65,7 @@ def sheet(numbers: Metrics) -> str:
         ("broken promises", broken),
         ("reshapes", f"{numbers.reshapes}  ({per_job}; {numbers.pauses} pauses)"),
         ("migrations", str(numbers.migrations)),
+        *_failures(numbers),
         ("GPU-hours", f"{numbers.gpu_hours:,.1f}"),
         ("efficiency", f"{numbers.efficiency:.3f}"),
         ("best effort done in", _or_dash(numbers.best_effort_completion_seconds)),
@@ -72,6 +74,13 @@ def sheet(numbers: Metrics) -> str:
     )
     width = max(len(label) for label, _ in lines)
     return "\n".join(f"{label:<{width}}  {value}" for label, value in lines)
+
+
+def _failures(numbers: Metrics) -> tuple[tuple[str, str], ...]:
+    if numbers.failures == NONE:
+        return ()
+    lost = f"{numbers.lost_gpu_hours:,.1f} GPU-hours of training lost"
+    return (("node failures", f"{numbers.node_failures}  ({lost})"),)
 
 
 def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

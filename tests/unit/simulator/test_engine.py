@@ -30,6 +30,10 @@ class Scripted:
         self._steps = steps
         self.asked: list[float] = []
         self.seen: list[tuple[str, ...]] = []
+        self.down: list[tuple[str, ...]] = []
+
+    def see_down(self, down: Mapping[str, float]) -> None:
+        self.down.append(tuple(sorted(down)))
 
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         self.asked.append(now)
