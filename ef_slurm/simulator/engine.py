@@ -197,6 +197,8 @@ class Engine:
     def _believe(self, now: float) -> None:
         """Tell the policy what is known by now."""
         for job in self._active.values():
+            if job.belief is not None and not self._knowledge.learns:
+                continue
             # What was once believed is not unknown again.
             need = job.need(now)
             job.belief = self._knowledge.belief(job.spec, need) or job.belief
