@@ -12,11 +12,14 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from ef_slurm.model import (
+    UNSPECIFIED,
     BatchScript,
     JobDetail,
     JobList,
     JobRequest,
     JobState,
+    KnownCurve,
+    MeasuredRate,
     OtherJob,
     Schedule,
     Story,
@@ -25,6 +28,9 @@ from ef_slurm.model import (
 
 MAX_WAIT_SECONDS = 25.0
 """Seconds that one `Await` may take; a longer wait asks again."""
+
+MOST_RATES = 1000
+"""Rates that one `AddRates` may bring."""
 
 
 class Until(enum.Enum):
@@ -173,6 +179,63 @@ class Withdrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class FindCurves:
+    """How fast does a training go, as far as that was measured before?"""
+
+    model_name: str
+    global_batch_size: int
+    precision: str = UNSPECIFIED
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCurves:
+    """Curves by GPU type, of those that the daemon schedules; none where nothing is known."""
+
+    curves: tuple[KnownCurve, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListRates:
+    """The caller's own measured rates, of all keys or of those that have what is given."""
+
+    model_name: str | None = None
+    global_batch_size: int | None = None
+    precision: str | None = None
+    gpu_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Measured rates."""
+
+    rates: tuple[MeasuredRate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddRates:
+    """Remember rates that were measured elsewhere, `MOST_RATES` at most, for the caller alone."""
+
+    rates: tuple[MeasuredRate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRates:
+    """Forget the caller's own rates of a model, all or those that have what is given."""
+
+    model_name: str
+    global_batch_size: int | None = None
+    precision: str | None = None
+    gpu_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RatesChanged:
+    """So many rates were added or forgotten."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """It was not done. `message` is for a person."""
 
@@ -180,9 +243,33 @@ class Failure:
     message: str
 
 
-Request: TypeAlias = Ping | Register | Await | Judge | ListJobs | Explain | Cancel | Withdraw
+Request: TypeAlias = (
+    Ping
+    | Register
+    | Await
+    | Judge
+    | ListJobs
+    | Explain
+    | Cancel
+    | Withdraw
+    | FindCurves
+    | ListRates
+    | AddRates
+    | DeleteRates
+)
 Response: TypeAlias = (
-    Pong | Registered | JobDetail | Judged | JobList | Story | Cancelled | Withdrawn | Failure
+    Pong
+    | Registered
+    | JobDetail
+    | Judged
+    | JobList
+    | Story
+    | Cancelled
+    | Withdrawn
+    | KnownCurves
+    | Rates
+    | RatesChanged
+    | Failure
 )
 
 REQUESTS: Mapping[str, type[Request]] = MappingProxyType(
@@ -195,6 +282,10 @@ REQUESTS: Mapping[str, type[Request]] = MappingProxyType(
         "explain": Explain,
         "cancel": Cancel,
         "withdraw": Withdraw,
+        "find-curves": FindCurves,
+        "list-rates": ListRates,
+        "add-rates": AddRates,
+        "delete-rates": DeleteRates,
     }
 )
 RESPONSES: Mapping[str, type[Response]] = MappingProxyType(
@@ -207,6 +298,9 @@ RESPONSES: Mapping[str, type[Response]] = MappingProxyType(
         "story": Story,
         "cancelled": Cancelled,
         "withdrawn": Withdrawn,
+        "known-curves": KnownCurves,
+        "rates": Rates,
+        "rates-changed": RatesChanged,
         "failure": Failure,
     }
 )

@@ -29,6 +29,7 @@ from ef_slurm.model import (
     ACTIVE,
     ACTOR,
     FINAL,
+    Cluster,
     Event,
     EventKind,
     Fault,
@@ -111,6 +112,11 @@ class Scheduler:
     def gpu_types(self) -> tuple[str, ...]:
         """The GPU types that were last planned with. Any thread may ask."""
         return self._planning.gpu_types
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """What was last planned with; None before the first plan. Any thread may ask."""
+        return self._planning.cluster
 
     def tick(self) -> float:
         """Do all that is due now.

@@ -1,8 +1,9 @@
 """Throughput: iterations/s by model, global batch size and number of GPUs.
 
-The one reader of throughput tables (`ef-sim --throughputs`, `ef-sbatch --profile`) and of curves in
-an option (`ef-sbatch --throughput`). A table `<model>.csv` has one row per global batch size and
-one column per number of GPUs, a power of two::
+The one reader of throughput tables (`ef-sim --throughputs`, `ef-sbatch --profile`, `ef-profile
+import`) and of curves in an option (`ef-sbatch --throughput`), and the one writer of tables. A
+table `<model>.csv` has one row per global batch size and one column per number of GPUs, a power of
+two::
 
     global_batch_size,1,2,4,8
     64,6.03,8.64,10.36,11.06
@@ -112,6 +113,22 @@ def read_table(file: Path) -> BatchCurves:
         table.complain(None, None, "holds a header, but no rows")
     table.check()
     return curves
+
+
+def format_table(curves: BatchCurves) -> str:
+    """The table of one model, as `read_table` reads it.
+
+    >>> print(format_table({64: ThroughputCurve.of({1: 6.03, 4: 10.0})}), end="")
+    global_batch_size,1,4
+    64,6.03,10.0
+    """
+    sizes = sorted({gpus for curve in curves.values() for gpus, _ in curve.points})
+    lines = [",".join([BATCH_COLUMN, *map(str, sizes)])]
+    for batch, curve in sorted(curves.items()):
+        rates = dict(curve.points)
+        cells = [repr(rates[gpus]) if gpus in rates else "" for gpus in sizes]
+        lines.append(",".join([str(batch), *cells]))
+    return "\n".join(lines) + "\n"
 
 
 def read_throughputs(directory: Path) -> ThroughputTables:

@@ -180,6 +180,15 @@ def is_same_day(instant: float, now: float, zone: tzinfo) -> bool:
     return _shown(instant, "%Y-%m-%d", zone) == _shown(now, "%Y-%m-%d", zone)
 
 
+def format_date(instant: float, zone: tzinfo) -> str:
+    """A day within a sentence.
+
+    >>> format_date(0.0, UTC)
+    '1970-01-01'
+    """
+    return _shown(instant, "%Y-%m-%d", zone)
+
+
 def format_day(instant: float, zone: tzinfo) -> str:
     """A heading for times of that day.
 

@@ -39,9 +39,12 @@ from ef_slurm.model.plan import Decision, Outcome, Plan, PromiseState, Reason, R
 from ef_slurm.model.policy import Limit, Policy, RiskOrder
 from ef_slurm.model.profile import (
     LONGEST_NAME,
+    LONGEST_SOURCE,
     UNSPECIFIED,
+    KnownCurve,
     MeasuredRate,
     ProfileKey,
+    ProfileLevel,
     check_name,
 )
 from ef_slurm.model.promise import (
@@ -61,6 +64,7 @@ __all__ = [
     "FINAL",
     "FOREVER",
     "LONGEST_NAME",
+    "LONGEST_SOURCE",
     "NEWCOMER",
     "UNSPECIFIED",
     "BatchScript",
@@ -84,6 +88,7 @@ __all__ = [
     "JobState",
     "JobView",
     "Json",
+    "KnownCurve",
     "LaunchSettings",
     "Limit",
     "MeasuredRate",
@@ -97,6 +102,7 @@ __all__ = [
     "Plan",
     "Policy",
     "ProfileKey",
+    "ProfileLevel",
     "Promise",
     "PromiseOutcome",
     "PromiseState",

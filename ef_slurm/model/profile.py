@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from dataclasses import dataclass
 
 from ef_slurm.model.checks import check_finite, is_power_of_two
+from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.errors import ModelError
 
 UNSPECIFIED = "unspecified"
@@ -101,3 +103,32 @@ class MeasuredRate:
         for field, text in (("source", self.source), ("software", self.software)):
             if text:
                 check_name(field, text, longest=LONGEST_SOURCE)
+
+
+class ProfileLevel(enum.Enum):
+    """Whose measurements a curve was made of."""
+
+    OWN = "own"
+    ACCOUNT = "account"
+    SITE = "site"  # what several owners agree on
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCurve:
+    """What the profile library says of a training on one GPU type.
+
+    Args:
+        gpu_type: as Slurm calls it.
+        promised: the pessimistic curve, on which promises count.
+        expected: the median one, on which growth counts.
+        measured: (GPUs, iterations/s) that both were fitted to; one alone is the whole curve.
+        level: whose they are.
+        last: when the latest of them was measured, UTC epoch seconds.
+    """
+
+    gpu_type: str
+    promised: ThroughputCurve
+    expected: ThroughputCurve
+    measured: tuple[tuple[int, float], ...]
+    level: ProfileLevel
+    last: float

@@ -155,6 +155,44 @@ def test_a_batch_script_with_directives(people: People) -> None:
     assert job["promise_outcome"] == "kept"
 
 
+def test_the_second_submission_of_a_training_needs_no_curve(people: People) -> None:
+    """Two sizes are measured while they train; from then on the library knows the curve."""
+    again = f"--deadline=+30m --global-batch-size=48 --iterations=200 {COMMAND}"
+    unknown = people.type(f"ef-sbatch {again}")
+    assert unknown.returncode == 2
+    assert "nothing was measured yet" in unknown.stderr
+    told = f"--deadline=+30m --global-batch-size=48 --throughput={RATES}"
+    jobs = [
+        people.submit(f"{told} --max-gpus={gpus} --iterations={iterations}")
+        for gpus, iterations in ((4, 1500), (1, 450))
+    ]
+    wait_until(
+        "both have trained",
+        lambda: all(people.queue()[job]["state"] == "completed" for job in jobs),
+        timeout=150,
+    )
+    rates = json.loads(people.type("ef-profile list daemon_pacer --json").stdout)["rates"]
+    measured = {rate["gpus"]: rate["rate"] for rate in rates}
+    assert measured == pytest.approx({1: 10.0, 4: 32.0}, rel=0.1)
+    assert {(rate["owner"], rate["job_id"] in jobs) for rate in rates} == {("user1", True)}
+    second = people.type(f"ef-sbatch --wait {again}")
+    assert second.returncode == 0, second.stderr
+    assert "Promised" in second.stdout
+    assert "Speed measured: 2 sizes, last " in second.stderr
+    assert ", by you" in second.stderr
+    shown = people.type("ef-profile show daemon_pacer --global-batch-size=48").stdout
+    assert shown.count("*█") == 2
+    exported = people.type("ef-profile export daemon_pacer > pacer.csv && cat pacer.csv").stdout
+    assert exported.startswith("global_batch_size,1,4\n48,")
+    # What one user measured is not forgotten by another, and an import is for its owner.
+    assert people.type("ef-profile delete daemon_pacer", user="user2").returncode == 2
+    assert people.type("ef-profile delete daemon_pacer").stdout == "2 rates forgotten\n"
+    imported = people.type("ef-profile import pacer.csv --gpu-type=gpu --model-name=daemon_pacer")
+    assert imported.stdout == "2 rates imported\n"
+    assert people.type(f"ef-sbatch --test-only {again}").returncode == 0
+    assert people.type(f"ef-sbatch --test-only {again}", user="user2").returncode == 2
+
+
 LAUNCH = """
 [launch]
 environment = { NOTE = "the site's", SITE = "it's $HOME" }

@@ -73,7 +73,7 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
     "cli": {
         "": set(),
         "common": set(),
-        **{command: {"common"} for command in ("scancel", "schedd", "sim", "squeue")},
+        **{command: {"common"} for command in ("profile", "scancel", "schedd", "sim", "squeue")},
         "sbatch": {"common"},
     },
     "slurm": {

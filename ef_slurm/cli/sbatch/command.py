@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from ef_slurm.api.client import Client, UnreachableError, expect
-from ef_slurm.api.messages import Judge, Judged, Ping, Pong
+from ef_slurm.api.messages import FindCurves, Judge, Judged, KnownCurves, Ping, Pong
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run
 from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
@@ -21,6 +21,7 @@ from ef_slurm.cli.common.job_names import name_of
 from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
+from ef_slurm.cli.sbatch.curves import StatedCurves, remembered
 from ef_slurm.cli.sbatch.help import HELP, USAGE
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
 from ef_slurm.cli.sbatch.prepare import Prepared, batch_script, curves_of, prepare, state_dir_name
@@ -28,6 +29,7 @@ from ef_slurm.cli.sbatch.script import Script, from_text, from_words, wrapped
 from ef_slurm.cli.sbatch.submission_options import (
     Mode,
     OutputOptions,
+    SubmissionOptions,
     output_options,
     submission_options,
 )
@@ -35,7 +37,7 @@ from ef_slurm.cli.sbatch.submit import Answer, await_end, resume, submit
 from ef_slurm.cli.sbatch.verdicts import VerdictView
 from ef_slurm.formats.codec import pretty
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import JobRequest, JobState
+from ef_slurm.model import UNSPECIFIED, JobRequest, JobState, KnownCurve
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.interface import Slurm
 
@@ -88,10 +90,16 @@ def _new(
         click.echo(batch_script(requested, script, site, state_dir), nl=False)
         return ExitCode.OK
     with closing(connect(site, slurm)) as client:
+        types = _gpu_types(client, site, slurm)
+        curves = curves_of(
+            requested, site, types, lambda: _remembered(client, requested, script, types)
+        )
+        if curves.growth and not (output.quiet or output.json):
+            click.echo(f"Speed {curves.source}", err=True)
         prepared = prepare(
             requested,
             script,
-            curves_of(requested, site, _gpu_types(client, site, slurm)),
+            curves,
             site,
             state_dir=state_dir,
             longest=math.inf if requested.time_limit is not None else _longest(site, slurm),
@@ -131,6 +139,20 @@ def _gpu_types(client: Client, site: SiteConfig, slurm: Slurm) -> tuple[str, ...
     if not types:
         raise CommandError(f"no node of the partition {site.slurm.partition!r} has GPUs")
     return types
+
+
+def _remembered(
+    client: Client, requested: SubmissionOptions, script: Script, types: Sequence[str]
+) -> StatedCurves:
+    """What the profile library knows of the training that the options describe."""
+    found: tuple[KnownCurve, ...] = ()
+    model_name = requested.model_name or script.model_name
+    if model_name:
+        wanted = FindCurves(
+            model_name, requested.global_batch_size, requested.precision or UNSPECIFIED
+        )
+        found = expect(KnownCurves, client.ask(wanted)).curves
+    return remembered(found, requested.gpu_type, types, local_zone())
 
 
 def _longest(site: SiteConfig, slurm: Slurm) -> float:

@@ -1,4 +1,4 @@
-"""Throughput curves from options: `--throughput` and `--profile`.
+"""Throughput curves: from `--throughput`, from `--profile`, or from the profile library.
 
 A profile NAME is a throughput table `NAME.csv` in a profile directory (the user's before the
 site's), or `TYPE/NAME.csv` where it was measured on GPUs of that type.
@@ -10,22 +10,30 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 
+from ef_slurm.cli.common.curve_words import measured_words
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.formats.errors import FormatError
 from ef_slurm.formats.throughput import parse_throughput, read_table
-from ef_slurm.model import ThroughputCurve
+from ef_slurm.model import KnownCurve, ThroughputCurve
 
 Curves = tuple[tuple[str, ThroughputCurve], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class StatedCurves:
-    """Curves by GPU type, and where they are from, in words."""
+    """Curves by GPU type, and where they are from, in words.
+
+    Args:
+        curves: what promises count on.
+        growth: what growth counts on, where the curves were fitted; empty: the same.
+    """
 
     curves: Curves
     source: str
+    growth: Curves = ()
 
 
 def stated_throughput(
@@ -75,6 +83,33 @@ def only_type(gpu_type: str | None, types: Sequence[str], where: str) -> str:
     raise UsageError(
         f"{where}: for which GPUs? Say --gpu-type=TYPE or TYPE=curve, TYPE one of "
         + ", ".join(types)
+    )
+
+
+def remembered(
+    known: Sequence[KnownCurve], gpu_type: str | None, types: Sequence[str], zone: tzinfo
+) -> StatedCurves:
+    """The curves that the profile library knows.
+
+    Raises:
+        UsageError: a type that the site has not, or nothing is known.
+    """
+    wanted = types if gpu_type is None else [known_type(gpu_type, types, "--gpu-type")]
+    found = sorted((one for one in known if one.gpu_type in wanted), key=lambda one: one.gpu_type)
+    if not found:
+        raise UsageError(
+            "--throughput, --profile: how fast does it train? Under this model name, global batch "
+            "size and precision nothing was measured yet. Give "
+            "--throughput=GPUS:ITERATIONS_PER_SECOND,… (for example 1:12.5,2:23,4:41), or "
+            "--profile=NAME for a measured curve. After one run with it (or ef-profile import) it "
+            "is known"
+        )
+    several = len(found) > 1
+    words = (f"{one.gpu_type} " * several + measured_words(one, zone) for one in found)
+    return StatedCurves(
+        tuple((one.gpu_type, one.promised) for one in found),
+        "; ".join(words),
+        tuple((one.gpu_type, one.expected) for one in found),
     )
 
 

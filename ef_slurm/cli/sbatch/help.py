@@ -2,7 +2,7 @@
 
 USAGE = """\
 Usage: ef-sbatch --deadline=WHEN --iterations=N --global-batch-size=B
-                 (--throughput=CURVE | --profile=NAME) [OPTIONS] SCRIPT [ARGUMENT...]"""
+                 [--throughput=CURVE | --profile=NAME] [OPTIONS] SCRIPT [ARGUMENT...]"""
 
 HELP = f"""{USAGE}
 
@@ -18,6 +18,7 @@ What is needed
                            2026-12-24T12:00 (local time), 2026-12-24T12:00:00+01:00
   --iterations=N           iterations of the whole training
   --global-batch-size=B    samples per iteration, the same at every number of GPUs
+How fast it trains: one of these, or neither for a training that was measured before (ef-profile)
   --throughput=CURVE       GPUs:iterations/s, for example 1:12.5,2:23,4:41; TYPE=CURVE for one GPU
                            type, repeated for others
   --profile=NAME           a measured curve: NAME.csv in a profile directory

@@ -6,7 +6,7 @@ import getpass
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -56,13 +56,21 @@ def state_dir_name(name: str, now: float, zone: tzinfo) -> str:
 
 
 def curves_of(
-    requested: SubmissionOptions, config: SiteConfig, types: Sequence[str]
+    requested: SubmissionOptions,
+    config: SiteConfig,
+    types: Sequence[str],
+    known: Callable[[], StatedCurves],
 ) -> StatedCurves:
-    """The throughput curves of the options.
+    """The throughput curves of the options; without any, those of the profile library.
+
+    Args:
+        known: what the library says, asked only then.
 
     Raises:
         UsageError: there are none for a GPU type, or they cannot be read.
     """
+    if requested.profile is None and not requested.throughputs:
+        return known()
     if requested.profile is None:
         return stated_throughput(requested.throughputs, requested.gpu_type, types)
     return read_profile(
@@ -120,6 +128,7 @@ def prepare(
         global_batch_size=requested.global_batch_size,
         curves=curves.curves,
         curve_source=curves.source,
+        growth_curves=curves.growth,
         state_dir=str(state_dir),
         deadline=requested.deadline,
         grace=requested.grace,

@@ -242,11 +242,9 @@ def _curve(values: _Values) -> tuple[tuple[tuple[str, str], ...], str | None]:
         if option.option.name == "throughput"
     )
     profile = values.text("profile")
-    if bool(texts) == (profile is not None):
-        problem = "give one of them" if texts else "how fast does it train?"
+    if texts and profile is not None:
         raise UsageError(
-            f"--throughput, --profile: {problem} Give --throughput=GPUS:ITERATIONS_PER_SECOND,… "
-            "(for example 1:12.5,2:23,4:41), or --profile=NAME for a measured curve"
+            "--throughput, --profile: give one of them, or none for what was measured before"
         )
     return texts, profile
 

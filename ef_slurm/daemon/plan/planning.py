@@ -88,6 +88,11 @@ class Planning:
         planned = self._cluster
         return () if planned is None else tuple(group.gpu_type for group in planned.groups)
 
+    @property
+    def cluster(self) -> Cluster | None:
+        """What was last planned with; None before the first plan. Any thread may ask."""
+        return self._cluster
+
     def judge(
         self, request: JobRequest, jobs: tuple[QueueJob, ...], now: float
     ) -> tuple[WhatIf, str]:

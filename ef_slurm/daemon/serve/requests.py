@@ -10,15 +10,19 @@ from dataclasses import dataclass, replace
 from ef_slurm.api.client import reached
 from ef_slurm.api.messages import (
     MAX_WAIT_SECONDS,
+    AddRates,
     Await,
     Cancel,
     Cancelled,
+    DeleteRates,
     Explain,
     Failure,
     FailureCode,
+    FindCurves,
     Judge,
     Judged,
     ListJobs,
+    ListRates,
     NotCancelled,
     Ping,
     Pong,
@@ -30,12 +34,14 @@ from ef_slurm.api.messages import (
     Withdrawn,
 )
 from ef_slurm.api.wire import Caller
+from ef_slurm.daemon.serve import profile_requests
 from ef_slurm.daemon.serve.scheduler_calls import JudgingScheduler, SchedulerCalls
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
     NEWCOMER,
     BatchScript,
+    Cluster,
     JobDetail,
     JobRequest,
     JobState,
@@ -148,6 +154,23 @@ class Dispatch:
                 return self._cancel(job_ids)
             case Withdraw(job_id):
                 return self._withdraw(caller, job_id)
+            case FindCurves():
+                cluster = self._cluster()
+                return profile_requests.find_curves(self._rows(), caller, request, cluster)
+            case ListRates():
+                return profile_requests.list_rates(self._rows(), caller, request)
+            case AddRates():
+                return profile_requests.add_rates(self._rows(), caller, request)
+            case DeleteRates():
+                return profile_requests.delete_rates(self._rows(), caller, request)
+
+    def _cluster(self) -> Cluster:
+        cluster = self._context.scheduler.cluster
+        if cluster is None:
+            raise RequestError(
+                FailureCode.BUSY, "ef-schedd has not seen the cluster's nodes yet: try again"
+            )
+        return cluster
 
     def _rows(self) -> Queue:
         if self._queue is None:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from ef_slurm.model import JobRequest
+from ef_slurm.model import Cluster, JobRequest
 from ef_slurm.planner.what_if import WhatIf
 
 T = TypeVar("T")
@@ -25,6 +25,11 @@ class JudgingScheduler(Protocol):
     @property
     def gpu_types(self) -> tuple[str, ...]:
         """The GPU types that were last planned with. Any thread may ask."""
+        ...
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """What was last planned with; None before the first plan. Any thread may ask."""
         ...
 
     def judge(self, request: JobRequest) -> tuple[WhatIf, str]:

@@ -1,13 +1,15 @@
 """Throughput curves from options and profile files."""
 
+from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.sbatch.curves import read_profile, stated_throughput
+from ef_slurm.cli.sbatch.curves import read_profile, remembered, stated_throughput
 from ef_slurm.formats.throughput import read_throughputs
-from ef_slurm.model import ThroughputCurve
+from ef_slurm.model import KnownCurve, ProfileLevel, ThroughputCurve
 
 TABLE = "global_batch_size,1,2,4\n32,10,18,30\n64,6,11,\n"
 
@@ -101,3 +103,40 @@ def test_a_profile_that_is_not_there_suggests_one(tmp_path: Path) -> None:
         read_profile("brt", [tmp_path], 64, None, ("gpu",))
     with pytest.raises(UsageError, match="not a path"):
         read_profile("../bert", [tmp_path], 64, None, ("gpu",))
+
+
+ONE = KnownCurve(
+    "a100",
+    promised=ThroughputCurve.of({1: 10.0, 2: 18.0}),
+    expected=ThroughputCurve.of({1: 10.0, 2: 19.0}),
+    measured=((1, 10.0), (4, 36.0), (8, 60.0)),
+    level=ProfileLevel.OWN,
+    last=1_795_694_400.0,
+)
+
+
+def test_what_is_remembered_promises_one_curve_and_grows_on_the_other() -> None:
+    curves = remembered([ONE], None, ["a100", "t4"], UTC)
+    assert curves.curves == (("a100", ONE.promised),)
+    assert curves.growth == (("a100", ONE.expected),)
+    assert curves.source == "measured: 3 sizes, last 2026-11-26, by you"
+
+
+def test_one_size_is_said_to_be_one() -> None:
+    single = replace(ONE, gpu_type="t4", measured=((4, 36.0),), level=ProfileLevel.SITE)
+    curves = remembered([single, ONE], None, ["a100", "t4"], UTC)
+    assert [kind for kind, _ in curves.curves] == ["a100", "t4"]
+    assert curves.source == (
+        "a100 measured: 3 sizes, last 2026-11-26, by you; "
+        "t4 measured: 1 size (4 GPUs; no other is counted on), last 2026-11-26, "
+        "by several users here"
+    )
+    assert remembered([single, ONE], "t4", ["a100", "t4"], UTC).growth == (("t4", ONE.expected),)
+
+
+@pytest.mark.parametrize(("known", "gpu_type"), [([], None), ([ONE], "t4")])
+def test_what_was_never_measured_is_asked_for(
+    known: list[KnownCurve], gpu_type: str | None
+) -> None:
+    with pytest.raises(UsageError, match="how fast does it train.*After one run"):
+        remembered(known, gpu_type, ["a100", "t4"], UTC)

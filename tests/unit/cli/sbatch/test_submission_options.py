@@ -136,7 +136,6 @@ def test_owned_options_in_a_script_name_the_line() -> None:
         ((*BASE, "--soft=soon"), "--soft: "),
         ((*BASE, "--if-infeasible=maybe"), "expected one of reject, wait, best-effort"),
         (("--best-effort", *BASE[1:], "--if-infeasible=wait"), "means nothing"),
-        (BASE[:3], "how fast does it train"),
         ((*BASE, "--profile=x"), "--throughput, --profile: give one of them"),
         ((*BASE, "--state-dir=x"), "expected an absolute path"),
         ((*BASE, "--time=long"), "--time: 'long'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import pwd
 import socket
 import threading
 import time
@@ -22,17 +23,25 @@ from ef_slurm.api.client import (
     UnreachableError,
 )
 from ef_slurm.api.messages import (
+    MOST_RATES,
+    AddRates,
     Await,
     Cancel,
     Cancelled,
+    DeleteRates,
     Explain,
     Failure,
     FailureCode,
+    FindCurves,
     Judge,
     Judged,
+    KnownCurves,
     ListJobs,
+    ListRates,
     Ping,
     Pong,
+    Rates,
+    RatesChanged,
     Register,
     Registered,
     Request,
@@ -45,7 +54,17 @@ from ef_slurm.api.wire import Envelope, Transport
 from ef_slurm.daemon.serve.requests import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server, ServerError
-from ef_slurm.model import JobDetail, JobKind, JobList, JobRequest, JobState, Outcome, Story
+from ef_slurm.model import (
+    JobDetail,
+    JobKind,
+    JobList,
+    JobRequest,
+    JobState,
+    MeasuredRate,
+    Outcome,
+    ProfileKey,
+    Story,
+)
 from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import LimitsTable
 from ef_slurm.slurm.interface import Slurm
@@ -359,3 +378,41 @@ def test_garbage_does_not_stop_it(site: Site) -> None:
         assert isinstance(answer, Failure)
     assert isinstance(site.ask(Ping()), Pong)
     assert site.socket.stat().st_mode & 0o777 == 0o600
+
+
+KEY = ProfileKey("bert", 64, "bf16", "gpu")
+RATE = MeasuredRate(KEY, 1, 1, 10.0, 30.0, "whoever", "theirs", 1000.0, job_id=7, source="a.csv")
+ASKED = FindCurves("bert", 64, "bf16")
+
+
+def test_rates_are_the_callers_own(site: Site) -> None:
+    me = pwd.getpwuid(ME).pw_name
+    others = replace(RATE, owner="somebody else")
+    with Queue.open(site.world.path) as queue:
+        queue.profiles.add(others)
+        assert site.ask(ASKED) == KnownCurves(())
+        assert site.ask(AddRates((RATE, replace(RATE, gpus=4, rate=36.0)))) == RatesChanged(2)
+        listed = site.ask(ListRates())
+        assert isinstance(listed, Rates)
+        # Neither the owner nor the job is the message's to say.
+        assert {(one.owner, one.account, one.job_id) for one in listed.rates} == {(me, "", None)}
+        assert site.ask(ListRates(model_name="gpt")) == Rates(())
+        found = site.ask(ASKED)
+        assert isinstance(found, KnownCurves)
+        (curve,) = found.curves
+        assert curve.measured == ((1, 10.0), (4, 36.0))
+        assert [gpus for gpus, _ in curve.promised.points] == [1, 2, 4, 8, 16]
+        assert site.ask(DeleteRates("bert")) == RatesChanged(2)
+        assert queue.profiles.list("somebody else") == (others,)
+    assert site.ask(ASKED) == KnownCurves(())
+
+
+def test_profile_requests_are_bounded(site: Site) -> None:
+    assert site.refused(AddRates((RATE,) * (MOST_RATES + 1))) is FailureCode.BAD_REQUEST
+    assert site.refused(FindCurves("a\nb", 64)) is FailureCode.BAD_REQUEST
+    assert site.refused(FindCurves("a", 0)) is FailureCode.BAD_REQUEST
+
+
+def test_the_cluster_must_have_been_seen(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(site.world.scheduler), "cluster", property(lambda _: None))
+    assert site.refused(ASKED) is FailureCode.BUSY

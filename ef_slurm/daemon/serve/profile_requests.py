@@ -1,0 +1,81 @@
+"""Answers about the profile library: everybody reads and writes their own part of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ef_slurm.api.messages import (
+    MOST_RATES,
+    AddRates,
+    DeleteRates,
+    FindCurves,
+    KnownCurves,
+    ListRates,
+    Rates,
+    RatesChanged,
+)
+from ef_slurm.api.wire import Caller
+from ef_slurm.model import Cluster, ModelError, ProfileKey
+from ef_slurm.profiling.library import known_curve
+from ef_slurm.queue.store import Queue
+
+
+def find_curves(queue: Queue, caller: Caller, request: FindCurves, cluster: Cluster) -> KnownCurves:
+    """What the caller may count on, for every GPU type of the cluster of which it is known.
+
+    Raises:
+        ModelError: names or numbers that no key has.
+    """
+    accounts = queue.profiles.accounts_of(caller.uid)
+    curves = []
+    for group in cluster.groups:
+        key = ProfileKey(
+            request.model_name, request.global_batch_size, request.precision, group.gpu_type
+        )
+        rates = queue.profiles.rates_for(key, caller.name, accounts)
+        curve = known_curve(rates, caller.name, accounts, group)
+        if curve is not None:
+            curves.append(curve)
+    return KnownCurves(tuple(curves))
+
+
+def list_rates(queue: Queue, caller: Caller, request: ListRates) -> Rates:
+    """The caller's own rates."""
+    return Rates(
+        queue.profiles.list(
+            caller.name,
+            model_name=request.model_name,
+            global_batch_size=request.global_batch_size,
+            precision=request.precision,
+            gpu_type=request.gpu_type,
+        )
+    )
+
+
+def add_rates(queue: Queue, caller: Caller, request: AddRates) -> RatesChanged:
+    """Take in rates that were measured elsewhere, for the caller alone.
+
+    Raises:
+        ModelError: too many at once.
+    """
+    if len(request.rates) > MOST_RATES:
+        raise ModelError("rates", len(request.rates), f"{MOST_RATES} at most")
+    with queue.transaction():
+        for rate in request.rates:
+            # Whose they are is the kernel's or munged's word, and nobody here has seen the job.
+            own = replace(rate, owner=caller.name, account="", job_id=None)
+            queue.profiles.add(own)
+    return RatesChanged(len(request.rates))
+
+
+def delete_rates(queue: Queue, caller: Caller, request: DeleteRates) -> RatesChanged:
+    """Forget rates of the caller."""
+    return RatesChanged(
+        queue.profiles.delete(
+            caller.name,
+            model_name=request.model_name,
+            global_batch_size=request.global_batch_size,
+            precision=request.precision,
+            gpu_type=request.gpu_type,
+        )
+    )
