@@ -8,7 +8,16 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from ef_slurm.model import Block, JobRequest, Limit, Overhead, Reservation, ThroughputCurve
+from ef_slurm.model import (
+    Block,
+    JobRequest,
+    Limit,
+    MeasuredRate,
+    Overhead,
+    ProfileKey,
+    Reservation,
+    ThroughputCurve,
+)
 
 SHARES = st.sampled_from([1, 2, 4, 8])
 FLOATS = st.floats(allow_nan=False)
@@ -49,6 +58,22 @@ OWN: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 NAMES = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=5)
+OWN[ProfileKey] = st.builds(ProfileKey, NAMES, st.integers(1, 2**62), NAMES, NAMES)
+OWN[MeasuredRate] = st.builds(
+    MeasuredRate,
+    OWN[ProfileKey],
+    SHARES,
+    st.just(1),
+    st.floats(1e-3, 1e6),
+    SECONDS,
+    TEXTS,
+    TEXTS,
+    SECONDS,
+    TEXTS,
+    st.none() | st.integers(1, 2**31),
+    NAMES | st.just(""),
+    NAMES | st.just(""),
+)
 OWN_FIELDS: dict[tuple[Any, str], st.SearchStrategy[Any]] = {
     (JobRequest, "model_name"): NAMES | st.just(""),
     (JobRequest, "precision"): NAMES,

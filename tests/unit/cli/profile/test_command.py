@@ -48,7 +48,7 @@ class Daemon:
     def __init__(self) -> None:
         self.asked: list[Request] = []
         self.curves: tuple[KnownCurve, ...] = (CURVE,)
-        self.rates = RATES
+        self.rates: tuple[MeasuredRate, ...] = RATES
 
     def ask(self, request: Request) -> Response:
         self.asked.append(request)
