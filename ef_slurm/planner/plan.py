@@ -187,10 +187,16 @@ def _offers(
 
 
 def _committed_schedule(task: Task) -> Schedule:
-    """The plan in hand; for a job without one, what it holds, without an end."""
-    if not task.job.plan and task.current is not None:
+    """The plan in hand; for a job without one, what it holds, without an end.
+
+    A plan on GPUs of a type that the cluster no longer has is none.
+    """
+    plan = task.job.plan
+    if any(reservation.gpu_type not in task.spaces for reservation in plan):
+        plan = ()
+    if not plan and task.current is not None:
         return (task.current,)
-    return task.job.plan
+    return plan
 
 
 def _verdict(

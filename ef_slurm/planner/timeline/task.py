@@ -221,8 +221,9 @@ def make_task(job: Job, spaces: Mapping[str, GpuIndexSpace], most: int | None = 
     current, trains_from = None, -math.inf
     if job.running is not None:
         block = job.running.block
-        first = _space(job, block.gpu_type, spaces).first_gpu(block)
-        if first is not None:  # otherwise its nodes have left the cluster
+        held_space = spaces.get(block.gpu_type)
+        first = None if held_space is None else held_space.first_gpu(block)
+        if first is not None:  # otherwise its nodes, or all of their type, have left the cluster
             current = Reservation(job.running.since, math.inf, block.gpus, block.gpu_type, first)
             trains_from = job.running.trains_from
     return Task(

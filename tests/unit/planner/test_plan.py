@@ -24,6 +24,7 @@ from ef_slurm.model import (
     Policy,
     PromiseState,
     ReasonCode,
+    Reservation,
     RiskOrder,
     Running,
     Standing,
@@ -208,3 +209,14 @@ def test_wrong_input_is_refused_by_name() -> None:
     foreign = job("a", 1.0, 9.0, curves=(("tpu", LINEAR),))
     with pytest.raises(ModelError, match="GPU type of job a: 'tpu'"):
         plan(0.0, [foreign], ONE_NODE, Policy())
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_gpu_type_that_left_the_cluster_is_no_plan_in_hand(runs: bool) -> None:
+    gone = Reservation(0.0, 100.0, 1, "gone", 0)
+    running = Running(Block("gone", ("x1",), 1), 0.0, 0.0) if runs else None
+    admitted = job("a", 100.0, 500.0, standing=Standing.ADMITTED, plan=(gone,), running=running)
+    decision = plan(1.0, [admitted], ONE_NODE, Policy()).decision("a")
+    assert decision.promise is PromiseState.SAFE
+    assert decision.block is not None
+    assert decision.block.gpu_type == "gpu"
