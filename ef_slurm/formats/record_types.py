@@ -104,7 +104,7 @@ def to_known(kind: Any, value: Any) -> Any:
     """What msgspec asks about a type that it does not know, when a value is made of what was read.
 
     Raises:
-        NotImplementedError: the codec does not know it either.
+        NotImplementedError: the codec does not know it either (what msgspec expects then).
     """
     if kind is Path:
         return Path(value)

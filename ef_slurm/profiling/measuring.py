@@ -1,8 +1,8 @@
 """Which sizes of a job to measure before it is judged, and what is then believed of its curve.
 
 Spread beats count: one GPU and one whole node tell most about the rest. Sizes across nodes are
-measured only where a deadline asks for them. What it may cost is bounded. Pure; so far asked by
-the simulator alone.
+measured only where a deadline asks for them. What it may cost is bounded. Pure: what to
+measure is so far asked by the simulator alone, what to believe by the profile library too.
 
 A job that needs about 7 iterations/s, on nodes of four GPUs; nothing was measured yet, then the
 node, then one GPU as well:

@@ -158,11 +158,11 @@ class WrongCurves:
         need: Need,  # noqa: ARG002 - a told curve needs no measuring first
     ) -> Belief:
         """The told curve with what was measured in it; else with the margin that others needed."""
-        told = self._told(job)
+        stated = self._stated_curve(job)
         rates = self._rates.get(job.id)
         if rates is None:
-            return Belief(_scaled(told, 1 / self._margin()), told)
-        points = dict(told.points)
+            return Belief(_scaled(stated, 1 / self._margin()), stated)
+        points = dict(stated.points)
         factors = {gpus: rate / points[gpus] for gpus, rate in rates.items() if gpus in points}
         promised, expected = {}, {}
         for gpus, rate in points.items():
@@ -178,15 +178,15 @@ class WrongCurves:
         """The job's own size is known, and how far it was off is remembered."""
         known = self._rates.setdefault(job.id, {})
         if not known:
-            told = dict(self._told(job).points).get(gpus, rate)
-            self._factors.append(max(1.0, told / rate))
+            stated = dict(self._stated_curve(job).points).get(gpus, rate)
+            self._factors.append(max(1.0, stated / rate))
         known[gpus] = rate
 
     def leave(self, job: TraceJob) -> None:
         """What was measured of the job is no longer needed."""
         self._rates.pop(job.id, None)
 
-    def _told(self, job: TraceJob) -> ThroughputCurve:
+    def _stated_curve(self, job: TraceJob) -> ThroughputCurve:
         draw = random.Random(f"{self._seed}:{job.id}").uniform(-self._spread, self._spread)
         return _scaled(job.curve, 1 + draw)
 

@@ -96,8 +96,8 @@ class TestWrongCurves:
         factors = set()
         for number in range(50):
             job = make_job(name=f"job{number}")
-            told = known.belief(job, EASY).expected
-            ratios = {told_rate / rate for (_, told_rate), (_, rate) in pairs(told, job.curve)}
+            stated = known.belief(job, EASY).expected
+            ratios = {told_rate / rate for (_, told_rate), (_, rate) in pairs(stated, job.curve)}
             assert len({round(ratio, 9) for ratio in ratios}) == 1
             factors.add(ratios.pop())
         assert 0.7 <= min(factors) < 0.8
@@ -112,14 +112,14 @@ class TestWrongCurves:
         self, job: TraceJob
     ) -> None:
         known = WrongCurves(0.5, seed=3)
-        told = dict(known.belief(job, EASY).expected.points)
-        known.learn(job, 4, 0.5 * told[4])
+        stated = dict(known.belief(job, EASY).expected.points)
+        known.learn(job, 4, 0.5 * stated[4])
         belief = known.belief(job, EASY)
-        assert dict(belief.promised.points)[4] == 0.5 * told[4]
-        assert dict(belief.promised.points)[8] == pytest.approx(0.5 * told[8])
-        known.learn(job, 8, 2.0 * told[8])
-        assert dict(known.belief(job, EASY).promised.points)[16] == told[16]
-        assert dict(known.belief(job, EASY).expected.points)[16] == 2.0 * told[16]
+        assert dict(belief.promised.points)[4] == 0.5 * stated[4]
+        assert dict(belief.promised.points)[8] == pytest.approx(0.5 * stated[8])
+        known.learn(job, 8, 2.0 * stated[8])
+        assert dict(known.belief(job, EASY).promised.points)[16] == stated[16]
+        assert dict(known.belief(job, EASY).expected.points)[16] == 2.0 * stated[16]
 
     def test_how_far_others_were_off_is_a_margin_for_whoever_comes(self, make_job: MakeJob) -> None:
         known = WrongCurves(0.3, seed=1)
