@@ -112,6 +112,11 @@ class Site:
         """Where the jobs' state directories are."""
         return f"{self.paths['shared']}/ef-slurm/jobs"
 
+    @property
+    def orders_dir(self) -> str:
+        """Where the daemon leaves its orders."""
+        return f"{self.paths['shared']}/ef-slurm/orders"
+
     def prepare(self) -> None:
         """Everybody's configuration, and the state root; the queue is emptied."""
         # Hosts of the native engine are one machine: TCP between them would prove nothing.
@@ -125,9 +130,11 @@ class Site:
                 stdin=CONFIGURATION.format(**values),
             )
         jobs, lib = shlex.quote(self.jobs_dir), shlex.quote(self.paths["ef_lib"])
-        # Users make their jobs' directories there; the group lets the daemon write its orders.
+        orders = shlex.quote(self.orders_dir)
+        # Users make their jobs' directories there; the group lets the daemon read their reports.
         self.shell(
-            f"mkdir -p {jobs} && chgrp ef-slurm {jobs} && chmod 3777 {jobs} && cd {lib}"
+            f"mkdir -p {jobs} && chgrp ef-slurm {jobs} && chmod 3777 {jobs}"
+            f" && install -d -o ef-slurm -g ef-slurm -m 0711 {orders} && cd {lib}"
             " && rm -f queue.sqlite queue.sqlite-wal queue.sqlite-shm",
             user="root",
             on="ctl",

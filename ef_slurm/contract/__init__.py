@@ -28,6 +28,7 @@ from ef_slurm.contract.environment import (
     ENV_MAX_BATCH_PER_GPU,
     ENV_NODES,
     ENV_NUM_NODES,
+    ENV_ORDER_FILE,
     ENV_STATE_DIR,
     ENV_STOP_SIGNAL,
     FIRST_PORT,
@@ -38,6 +39,8 @@ from ef_slurm.contract.environment import (
 from ef_slurm.contract.files import (
     StateDir,
     fsync_directory,
+    order_file,
+    replace_file,
     write_atomic,
 )
 from ef_slurm.contract.records import (
@@ -71,6 +74,7 @@ __all__ = [
     "ENV_MAX_BATCH_PER_GPU",
     "ENV_NODES",
     "ENV_NUM_NODES",
+    "ENV_ORDER_FILE",
     "ENV_STATE_DIR",
     "ENV_STOP_SIGNAL",
     "FIRST_PORT",
@@ -88,6 +92,8 @@ __all__ = [
     "Progress",
     "StateDir",
     "fsync_directory",
+    "order_file",
     "rendezvous_port",
+    "replace_file",
     "write_atomic",
 ]

@@ -10,6 +10,7 @@ from ef_slurm.contract.records import DEFAULT_STOP_SIGNAL, ContractError
 ENV_JOB_ID = "EF_JOB_ID"
 ENV_GENERATION = "EF_GENERATION"
 ENV_STATE_DIR = "EF_STATE_DIR"
+ENV_ORDER_FILE = "EF_ORDER_FILE"
 ENV_GLOBAL_BATCH_SIZE = "EF_GLOBAL_BATCH_SIZE"
 ENV_ITERATIONS = "EF_ITERATIONS"
 ENV_DEADLINE = "EF_DEADLINE"
@@ -31,11 +32,13 @@ DEFAULT_KEEP_CHECKPOINTS = 2
 class JobEnvironment:
     """The `EF_*` variables as the training command sees them.
 
-    Outside of ef-slurm (a laptop) most are unset: `state_dir` is then None. Units are those of
-    `docs/protocol.md`.
+    Outside of ef-slurm (a laptop) most are unset: `state_dir` is then None. `order_file` is also
+    where the batch script is of a version that knew no place of its own for orders. Units are those
+    of `docs/protocol.md`.
     """
 
     state_dir: Path | None = None
+    order_file: Path | None = None
     job_id: int = 0
     generation: int = 1
     global_batch_size: int | None = None
@@ -54,8 +57,10 @@ class JobEnvironment:
             ContractError: one is wrong; the text names it.
         """
         state_dir = environment.get(ENV_STATE_DIR)
+        order_file = environment.get(ENV_ORDER_FILE)
         return cls(
             state_dir=Path(state_dir) if state_dir else None,
+            order_file=Path(order_file) if order_file else None,
             job_id=_whole(environment, ENV_JOB_ID, 0) or 0,
             generation=_whole(environment, ENV_GENERATION, 1) or 1,
             global_batch_size=_whole(environment, ENV_GLOBAL_BATCH_SIZE, 1),

@@ -1,8 +1,10 @@
-"""The files in the state directory: read, and replaced whole."""
+"""The files of a job, its own and the daemon's: read, and replaced whole."""
 
 import enum
+import hashlib
 import json
 import os
+import secrets
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -12,9 +14,16 @@ from ef_slurm.contract.records import VERSION, ContractError, Launch, Order, Pro
 
 @dataclass(frozen=True, slots=True)
 class StateDir:
-    """The state directory of one job, and the files in it."""
+    """The state directory of one job, the files in it, and where its orders lie.
+
+    Args:
+        path: the directory.
+        orders: the file with the job's orders. None: `order.json` in the directory, as a training
+            finds it that was not started by a batch script of this version.
+    """
 
     path: Path
+    orders: Path | None = None
 
     @property
     def generation_file(self) -> Path:
@@ -26,7 +35,7 @@ class StateDir:
 
     @property
     def order_file(self) -> Path:
-        return self.path / "order.json"
+        return self.path / "order.json" if self.orders is None else self.orders
 
     @property
     def progress_file(self) -> Path:
@@ -82,7 +91,7 @@ class StateDir:
         Raises:
             OSError: it cannot be written; the old one is untouched.
         """
-        write_atomic(self.order_file, _dump(order))
+        write_atomic(self.order_file, dump(order))
 
     def write_progress(self, progress: Progress, *, durable: bool = True) -> None:
         """Replace the report atomically.
@@ -93,7 +102,7 @@ class StateDir:
         Raises:
             OSError: it cannot be written; the old one is untouched.
         """
-        write_atomic(self.progress_file, _dump(progress), durable=durable)
+        write_atomic(self.progress_file, dump(progress), durable=durable)
 
     def write_launch(self, launch: Launch) -> None:
         """Replace the report atomically and durably.
@@ -101,7 +110,22 @@ class StateDir:
         Raises:
             OSError: it cannot be written; the old one is untouched.
         """
-        write_atomic(self.launch_file, _dump(launch))
+        write_atomic(self.launch_file, dump(launch))
+
+
+def order_file(root: Path, uid: int, state_dir: str) -> Path:
+    """Where the orders of a job lie: in a directory of its own that only the daemon writes.
+
+    The name follows from what no other user can have: the owner and the state directory. It stays
+    when Slurm loses the job and it gets another id, and no recycled id brings an old order back.
+
+    Args:
+        root: the site's directory of orders (`jobs.order_root`).
+        uid: the owner's.
+        state_dir: as the job was submitted with it.
+    """
+    digest = hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16]
+    return root / f"{uid}-{digest}" / "order.json"
 
 
 def write_atomic(path: Path, text: str, *, durable: bool = True) -> None:
@@ -110,21 +134,43 @@ def write_atomic(path: Path, text: str, *, durable: bool = True) -> None:
     Raises:
         OSError: it cannot be written; the old file is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            # Daemon and job may be different users; the directory decides who gets in.
-            os.fchmod(file.fileno(), 0o644)
+        replace_file(directory, path.name, text, durable=durable)
+    finally:
+        os.close(directory)
+
+
+def replace_file(
+    directory: int, name: str, text: str, *, mode: int = 0o644, durable: bool = True
+) -> None:
+    """Replace one file of a directory. No link is followed, and nobody can have put one there.
+
+    Args:
+        directory: open.
+        name: of the file in it.
+        mode: of the file. Daemon and job may be different users; the directory decides who gets in.
+        durable: on disk, with its name, before it returns.
+
+    Raises:
+        OSError: it cannot be written; the old file is untouched.
+    """
+    temporary = f".{name}.{secrets.token_hex(8)}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
+            os.fchmod(descriptor, mode)
             if durable:
                 file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
+                os.fsync(descriptor)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        os.unlink(temporary, dir_fd=directory)
         raise
     if durable:
-        fsync_directory(path.parent)
+        os.fsync(directory)
 
 
 def fsync_directory(path: Path) -> None:
@@ -147,7 +193,8 @@ def _read_text(path: Path) -> str | None:
         return None
 
 
-def _dump(record: Order | Progress | Launch) -> str:
+def dump(record: Order | Progress | Launch) -> str:
+    """The text of a file: one key per line, so that a shell script can read it."""
     values: dict[str, Any] = {"version": VERSION}
     for key, value in asdict(record).items():
         values[key] = value.value if isinstance(value, enum.Enum) else value
@@ -198,6 +245,6 @@ def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
             known = ", ".join(str(member.value) for member in hint)
             raise ContractError(f"{path}: {key}: {value!r} is none of {known}") from None
     accepted = (int, float) if hint is float else (hint,)
-    if isinstance(value, bool) or not isinstance(value, accepted):
+    if isinstance(value, bool) is not (hint is bool) or not isinstance(value, accepted):
         raise ContractError(f"{path}: {key}: {value!r} is not of type {hint.__name__}")
     return hint(value)

@@ -57,7 +57,7 @@ class LaunchState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`order.json`: from the daemon to the job.
+    """The file that `EF_ORDER_FILE` names: from the daemon to the job.
 
     Args:
         generation: the launch that it is meant for.
@@ -125,7 +125,8 @@ class Launch:
         failures: failed launches in a row without progress.
         failed_at: newest checkpoint at the first of them; the batch script counts with it.
         exit_code: of the training command; None while it runs.
-        stop_signal: what this launch's processes know to mean "look at `order.json`".
+        stop_signal: what this launch's processes know to mean "look at your orders".
+        finds_orders: whether the batch script could read the file with its orders.
     """
 
     generation: int
@@ -141,3 +142,4 @@ class Launch:
     failed_at: int = -1
     exit_code: int | None = None
     stop_signal: str = DEFAULT_STOP_SIGNAL
+    finds_orders: bool = False

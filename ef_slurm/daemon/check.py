@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ef_slurm.api.munge import Munge, MungeCommand, MungeError
 from ef_slurm.daemon.observe.capacity import cluster_of
+from ef_slurm.daemon.observe.order_files import DIRECTORY_MODE, OrderFiles
 from ef_slurm.daemon.settings import scope_of
 from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
 from ef_slurm.model import ModelError
@@ -60,6 +61,7 @@ def check(config: SiteConfig) -> tuple[Finding, ...]:
         *check_rights(config, user, admin_level(runner, user)),
         *check_queue(config),
         *check_state_root(config),
+        check_order_root(config),
         *check_launch(config),
         *(check_munge(MungeCommand()) if config.daemon.host else ()),
     )
@@ -249,7 +251,7 @@ def check_queue(config: SiteConfig) -> Iterator[Finding]:
 
 
 def check_state_root(config: SiteConfig) -> Iterator[Finding]:
-    """Whether jobs' state directories can be made, and orders be put into them."""
+    """Whether jobs' state directories can be made, and the reports in them be read."""
     root, subject = config.jobs.state_root, "jobs.state_root"
     if config.daemon.serves is Serves.ME:
         yield Finding(Level.OK, subject, f"{root} (must be seen by the compute nodes as well)")
@@ -261,20 +263,39 @@ def check_state_root(config: SiteConfig) -> Iterator[Finding]:
         return
     groups = {os.getgid(), *os.getgroups()}
     if found.st_mode & stat.S_ISGID and found.st_gid in groups and found.st_mode & stat.S_IWOTH:
-        yield Finding(Level.OK, subject, f"{root}: orders reach the jobs")
+        yield Finding(Level.OK, subject, f"{root}: the reports of jobs can be read")
         return
     yield Finding(
         Level.WARNING,
         subject,
         f"{root} must be writable by everybody and pass its group on to what is made in it, or "
-        "orders cannot reach the jobs and each reshape is a requeue without warning: "
+        "ef-slurm cannot read the reports of jobs and each reshape is a requeue without warning: "
         f"chgrp {config.daemon.user} {root} && chmod 3777 {root}",
     )
 
 
+def check_order_root(config: SiteConfig) -> Finding:
+    """Whether orders can be left, and by nobody else."""
+    root, subject = config.order_root, "jobs.order_root"
+    try:
+        OrderFiles(root).verify()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and config.daemon.serves is Serves.ME:
+            return Finding(Level.OK, subject, f"{root} (ef-schedd makes it)")
+        return Finding(
+            Level.ERROR,
+            subject,
+            f"{error.strerror or error}: each reshape will be a requeue without warning: "
+            f"install -d -o {config.daemon.user} -m {DIRECTORY_MODE:04o} {root}",
+        )
+    return Finding(Level.OK, subject, f"{root}: orders reach the jobs")
+
+
 def check_launch(config: SiteConfig) -> Iterator[Finding]:
     """Whether the site's template makes a batch script of what every job is started with."""
-    request = LaunchRequest(("train.py",), str(config.jobs.state_root / "check"), 1, 1)
+    request = LaunchRequest(
+        ("train.py",), str(config.jobs.state_root / "check"), str(config.order_root / "check"), 1, 1
+    )
     template = config.launch.template
     try:
         render(replace(request, settings=config.launch))

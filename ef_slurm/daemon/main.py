@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from ef_slurm.api.munge import MungeCommand
+from ef_slurm.daemon.observe.order_files import OrderFiles
 from ef_slurm.daemon.observe.state_dirs import FileStateDirs
 from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.serve.requests import ServerContext
@@ -54,11 +55,15 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
     slurm = CommandSlurm(Runner(timeout=config.slurm.timeout, directory=config.slurm.commands))
     path = config.queue.path
     with DaemonLock(path), Queue.open(path) as queue:
-        scheduler = Scheduler(
-            settings_of(config, advisory=advisory), slurm, queue, FileStateDirs(), time.time
-        )
+        orders = OrderFiles(config.order_root)
+        settings = settings_of(config, advisory=advisory)
+        scheduler = Scheduler(settings, slurm, queue, FileStateDirs(orders), time.time)
         started = time.time()
         _announce(queue, started, version, advisory)
+        try:
+            orders.make_root()
+        except OSError as error:
+            _log_daemon_event(queue, f"jobs get no orders, and are asked with TERM alone: {error}")
         try:
             if once:
                 slurm.configuration()  # its error is more to the point than a silent tick

@@ -70,6 +70,7 @@ class Scheduler:
         self._settings = settings
         self._queue = queue
         self._clock = clock
+        self._state_dirs = state_dirs
         self._observer = Observer(slurm, state_dirs, clock)
         self._all_read_at = -math.inf
         executor = Executor(slurm, queue, state_dirs, clock)
@@ -320,6 +321,7 @@ class Scheduler:
             self._estimates.rates.forget([job.id])
             self._estimates.caps.pop(job.id, None)
             self._reconciler.forget(job)
+            self._state_dirs.forget(job)
         self._planning.wanted |= transition.replan
         return row
 

@@ -16,6 +16,7 @@ class LaunchRequest:
     Args:
         command: the training script and its arguments (`torchrun=True`) or any command.
         state_dir: absolute path on a shared file system.
+        order_file: absolute path of the file in which the daemon leaves its orders.
         iterations: of the whole training.
         global_batch_size: samples per iteration over all ranks.
         torchrun: start the command through torchrun, one process per GPU; False: once per node, as
@@ -33,6 +34,7 @@ class LaunchRequest:
 
     command: tuple[str, ...]
     state_dir: str
+    order_file: str
     iterations: int
     global_batch_size: int
     torchrun: bool = True
@@ -46,8 +48,11 @@ class LaunchRequest:
     def __post_init__(self) -> None:
         if not self.command or not self.command[0]:
             raise ModelError("command", self.command, "name something to run")
-        if not Path(self.state_dir).is_absolute():
-            raise ModelError("state_dir", self.state_dir, "an absolute path")
+        for name in ("state_dir", "order_file"):
+            path = getattr(self, name)
+            check_text(name, path)
+            if not Path(path).is_absolute():
+                raise ModelError(name, path, "an absolute path")
         for name in ("iterations", "global_batch_size", "cpus_per_gpu", "max_batch_per_gpu"):
             number = getattr(self, name)
             if number is not None and number < 1:
@@ -60,13 +65,11 @@ class LaunchRequest:
         for word in self.command:
             check_text("command", word, allowed="\t\n")
         check_text("job_name", self.job_name or "")
-        check_text("state_dir", self.state_dir)
-        if self.settings.container_image and any(mark in self.state_dir for mark in ",:"):
-            raise ModelError(
-                "state_dir",
-                self.state_dir,
-                "it is mounted into the container, and no runtime mounts a path with , or :",
-            )
+        for name in ("state_dir", "order_file"):
+            path = getattr(self, name)
+            if self.settings.container_image and any(mark in path for mark in ",:"):
+                wanted = "it is mounted into the container, which no runtime can do with , or :"
+                raise ModelError(name, path, wanted)
 
 
 def is_python(command: str) -> bool:

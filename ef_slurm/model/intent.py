@@ -22,8 +22,8 @@ class IntentState(enum.Enum):
 class IntentAction(enum.Enum):
     """One action on a job. A reshape is several, one after another."""
 
-    ORDER_STOP = "order-stop"  # order.json: checkpoint and stop
-    ORDER_RELAUNCH = "order-relaunch"  # order.json: go on in the same allocation
+    ORDER_STOP = "order-stop"  # written for the job: checkpoint and stop
+    ORDER_RELAUNCH = "order-relaunch"  # written for the job: go on in the same allocation
     REQUEUE = "requeue"  # end the run, back to pending and held
     SHAPE = "shape"  # nodes and GPUs of the pending job
     RELEASE = "release"

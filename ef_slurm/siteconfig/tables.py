@@ -100,11 +100,14 @@ class JobsTable:
     Args:
         state_root: under it each job gets its state directory; on a file system that login nodes,
             compute nodes and the daemon share.
+        order_root: under it the daemon leaves each job's orders; on the same file system, and
+            writable by the daemon's user alone. None for `orders` beside `state_root`.
         profiles: directories of throughput curves, the first match counts.
         verdict_wait: seconds for which ef-sbatch waits for the verdict.
     """
 
     state_root: Path = field(default_factory=lambda: _home(".ef-slurm/jobs"))
+    order_root: Path | None = None
     profiles: tuple[Path, ...] = field(
         default_factory=lambda: (
             _home(".config/ef-slurm/profiles"),
@@ -193,3 +196,8 @@ class SiteConfig(Tables):
     def socket(self) -> Path:
         """The daemon's UNIX socket."""
         return self.daemon.socket or self.queue.path.with_name("ef-schedd.sock")
+
+    @property
+    def order_root(self) -> Path:
+        """Where the daemon leaves its orders."""
+        return self.jobs.order_root or self.jobs.state_root.with_name("orders")

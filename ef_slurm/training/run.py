@@ -71,7 +71,7 @@ class Run:
         self.environment = environment
         self.ranks = connect()
         state = environment.state_dir
-        self._state = None if state is None else StateDir(state)
+        self._state = None if state is None else StateDir(state, environment.order_file)
         self.reporter = Reporter(
             self._state if self.ranks.first else None,
             environment.generation,

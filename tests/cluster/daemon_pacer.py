@@ -1,6 +1,6 @@
 """A training command without torch: iterations are sleeps, at a rate that the GPUs decide.
 
-It honours ef_slurm/contract/ as any foreign command may: order.json is read several times a
+It honours ef_slurm/contract/ as any foreign command may: its orders are read several times a
 second, a stop is acknowledged and checkpointed, TERM too. Started once per node; only the first
 process counts. For tests of the daemon that need many quick jobs.
 """
@@ -26,7 +26,7 @@ def main() -> int:
     environment = JobEnvironment.read(os.environ)
     assert environment.state_dir is not None
     assert environment.iterations is not None
-    directory = StateDir(environment.state_dir)
+    directory = StateDir(environment.state_dir, environment.order_file)
     if int(os.environ.get("SLURM_PROCID", "0")):
         return follow(directory, environment.generation)
     gpus = int(os.environ["EF_NUM_NODES"]) * int(os.environ["EF_GPUS_PER_NODE"])

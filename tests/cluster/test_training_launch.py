@@ -24,8 +24,8 @@ COMMAND = """
 n=$(cat "$EF_STATE_DIR/n" 2>/dev/null || echo 0)
 while [ "$n" -lt "$EF_ITERATIONS" ]; do
     n=$((n + 1)); echo "$n" >"$EF_STATE_DIR/n"; sleep 0.1
-    if grep -q '"action": "stop"' "$EF_STATE_DIR/order.json" &&
-        grep -q "\\"generation\\": $EF_GENERATION," "$EF_STATE_DIR/order.json"; then exit 75; fi
+    if grep -q '"action": "stop"' "$EF_ORDER_FILE" &&
+        grep -q "\\"generation\\": $EF_GENERATION," "$EF_ORDER_FILE"; then exit 75; fi
 done
 printf '%s\\n' "$@" >"$EF_STATE_DIR/arguments"
 env | grep -E '^(SLURM_NTASKS|SBATCH_|EF_|CUDA_VISIBLE)' | sort >"$EF_STATE_DIR/environment"
@@ -39,6 +39,7 @@ def test_any_command_is_stopped_and_goes_on(job: TrainingJob) -> None:
             command=("bash", "-c", COMMAND, "count", *words),
             torchrun=False,
             state_dir=job.state_dir,
+            order_file=f"{job.state_dir}/order.json",
             iterations=60,
             global_batch_size=1,
             job_name='it\'s a "name" ü',

@@ -199,6 +199,7 @@ def training_request(
     values: dict[str, object] = {
         "command": (f"{scripts(job.cluster)}/chars.py", "--record", record, *arguments),
         "state_dir": job.state_dir,
+        "order_file": f"{job.state_dir}/order.json",
         "iterations": ITERATIONS,
         "global_batch_size": BATCH,
         "sbatch_options": ("--partition=batch", "--time=20", *shape),

@@ -252,7 +252,7 @@ def test_the_protocol_has_every_variable_and_file_key() -> None:
     variables = {v for k, v in vars(contract).items() if k.startswith("ENV_")}
     assert table_keys(protocol, "Environment") == variables
     keys = {name for record in (Order, Progress, Launch) for name in record.__dataclass_fields__}
-    files = {"generation", "launch.json", "order.json", "progress.json", "checkpoint/<n>/"}
+    files = {"generation", "launch.json", "EF_ORDER_FILE", "progress.json", "checkpoint/<n>/"}
     assert table_keys(protocol, "Files") == keys | files | values(LaunchState)
     assert values(Phase) <= set(spans(protocol))
     codes = re.findall(r"^\| (\d+) \| `(\w+)`", prose(protocol), re.M)

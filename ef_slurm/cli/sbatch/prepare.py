@@ -17,6 +17,7 @@ from ef_slurm.cli.sbatch.launch_options import launch_settings
 from ef_slurm.cli.sbatch.options import SCRUBBED_VARIABLES
 from ef_slurm.cli.sbatch.script import Script
 from ef_slurm.cli.sbatch.submission_options import SubmissionOptions
+from ef_slurm.contract import order_file
 from ef_slurm.formats.durations import format_duration, whole_minutes
 from ef_slurm.formats.times import format_stamp
 from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
@@ -160,6 +161,7 @@ def batch_script(
         request = LaunchRequest(
             command=script.command(state_dir),
             state_dir=str(state_dir),
+            order_file=str(order_file(config.order_root, os.getuid(), str(state_dir))),
             iterations=requested.iterations,
             global_batch_size=requested.global_batch_size,
             torchrun=script.torchrun,

@@ -128,13 +128,13 @@ def _batch_script(submission: Submission) -> BatchScript:
 
 
 def _make_state_dir(prepared: Prepared) -> None:
-    # The directory inherits the group of the state root, whose members (the daemon) may write
-    # orders into it. A chmod by its owner would take the set-group-id bit away.
-    before = os.umask(0o007)
+    # The directory inherits the group of the state root, whose members (the daemon) may read the
+    # reports in it. A chmod by its owner would take the set-group-id bit away.
+    before = os.umask(0o027)
     try:
         prepared.state_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            prepared.state_dir.mkdir(mode=0o770)
+            prepared.state_dir.mkdir(mode=0o750)
         except FileExistsError:
             raise UsageError(
                 f"--state-dir={prepared.state_dir}: it exists already, and the checkpoints in it "

@@ -246,6 +246,7 @@ class Executor:
                 update = JobUpdate(shape, left, start_now=True, comment=comment)
                 return replace(status, slurm=self._slurm.update(slurm_id, update))
             case Release():
+                self._state_dirs.prepare(job)
                 self._slurm.release(slurm_id)
             case Resize(block):
                 return replace(status, slurm=self._slurm.resize(slurm_id, block.nodes))

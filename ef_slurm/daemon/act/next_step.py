@@ -198,6 +198,11 @@ def _stop(status: JobStatus, timeouts: Timeouts, now: float) -> Next:
     if relaunch is not None and now < relaunch.issued_at + timeouts.launch:
         until = relaunch.issued_at + timeouts.launch
         return Wait("it to go on, to be stopped anew", until, reports=True)
+    if not launch.finds_orders:
+        return Failed(
+            "its batch script finds no orders: it is of an older version, or was "
+            "submitted with another order_root"
+        )
     order = status.ordered_to_stop
     if order is None:
         return Do(OrderStop(launch.generation))

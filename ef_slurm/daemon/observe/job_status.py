@@ -22,7 +22,10 @@ from ef_slurm.slurm.types import HoldKind, SlurmJob
 
 @dataclass(frozen=True, slots=True)
 class JobReports:
-    """What lies in the job's state directory. `trouble` names a file that cannot be read."""
+    """What lies in the job's state directory, and the order that it was given.
+
+    `trouble` names a file that cannot be read.
+    """
 
     launch: Launch | None = None
     progress: Progress | None = None
@@ -40,16 +43,14 @@ def read_job_reports(state_dir: str) -> JobReports:
     trouble = ""
     launch: Launch | None = None
     progress: Progress | None = None
-    order: Order | None = None
     try:
-        for path in (directory.launch_file, directory.progress_file, directory.order_file):
+        for path in (directory.launch_file, directory.progress_file):
             _refuse_traps(path)
         launch = directory.read_launch()
         progress = directory.read_progress()
-        order = directory.read_order()
     except (ContractError, OSError) as error:
         trouble = str(error)
-    return JobReports(launch, progress, order, trouble)
+    return JobReports(launch, progress, None, trouble)
 
 
 def _refuse_traps(path: Path) -> None:

@@ -78,6 +78,7 @@ def launch(state: LaunchState = LaunchState.RUNNING, generation: int = 1, **othe
         "port": 15000,
         "started_at": NOW - 99.0,
         "updated_at": NOW - 99.0,
+        "finds_orders": True,
     }
     return Launch(**{**values, **other})
 

@@ -161,6 +161,7 @@ class Training:
             port=15000,
             started_at=self.launched,
             updated_at=now,
+            finds_orders=True,
         )
         return JobReports(launch, self._progress(now) if self.elastic else None, self.order)
 
@@ -209,6 +210,12 @@ class Bench:
         if self.unwritable:
             raise PermissionError(13, "Permission denied", job.request.state_dir)
         self.trainings[job.request.slurm_job_id].order = order
+
+    def prepare(self, job: QueueJob) -> None:
+        """Nothing: the training's own variable is the file."""
+
+    def forget(self, job: QueueJob) -> None:
+        """Nothing: a training that has ended reads no orders."""
 
     def advance(self) -> None:
         now = self._clock.now

@@ -83,9 +83,6 @@ class Script:
         return self.process.wait(timeout=60)
 
     def order(self, action: Action, generation: int = 1) -> None:
-        end = time.monotonic() + 60
-        while not self.state.order_file.exists() and time.monotonic() < end:
-            time.sleep(0.02)
         self.state.write_order(Order(generation, action, time.time(), "test"))
 
     def report(self, phase: Phase, **changes: object) -> None:
@@ -115,6 +112,7 @@ def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
         values: dict[str, object] = {
             "command": ("/bin/bash", "-c", command, "it's", "ü b"),
             "state_dir": f"{tmp_path}/st ate's/12",
+            "order_file": f"{tmp_path}/or ders/12/order.json",
             "iterations": 10,
             "global_batch_size": 4,
             "torchrun": False,
@@ -134,6 +132,8 @@ def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
         }
         if restart_count is not None:
             environment["SLURM_RESTART_COUNT"] = str(restart_count)
+        orders = tmp_path / "or ders" / "12"
+        orders.mkdir(parents=True, exist_ok=True)
         log = tmp_path / "log"
         script = tmp_path / "job.sh"
         script.write_text(render(request))
@@ -147,7 +147,8 @@ def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
                 text=True,
                 start_new_session=True,
             )
-        running.append(Script(process, StateDir(tmp_path / "st ate's" / "12"), log, fake))
+        state = StateDir(tmp_path / "st ate's" / "12", orders / "order.json")
+        running.append(Script(process, state, log, fake))
         return running[-1]
 
     yield begin
@@ -180,6 +181,7 @@ def test_environment_and_arguments(start: Start, tmp_path: Path) -> None:
         "EF_JOB_ID": "12",
         "EF_GENERATION": "1",
         "EF_STATE_DIR": str(script.state.path),
+        "EF_ORDER_FILE": str(script.state.order_file),
         "EF_GLOBAL_BATCH_SIZE": "4",
         "EF_ITERATIONS": "10",
         "EF_DEADLINE": "1767225600.5",
@@ -216,12 +218,16 @@ def test_log_and_generation_go_on_over_requeues(start: Start) -> None:
     assert script.log.read_text().count("ef-slurm: launch") == 2
 
 
-def test_there_is_always_an_order_file(start: Start) -> None:
+def test_it_says_whether_it_finds_orders(start: Start) -> None:
+    """An older script reads them elsewhere, and so does one of another configuration."""
     script = start("exit 0")
     script.end()
-    order = script.state.read_order()
-    assert order is not None
-    assert order.action is Action.NONE
+    assert not script.until(LaunchState.FINISHED).finds_orders
+    script.order(Action.NONE)
+    script = start("exit 0")
+    script.end()
+    assert script.until(LaunchState.FINISHED, 2).finds_orders
+    assert not (script.state.path / "order.json").exists()
 
 
 def test_stopped_waits_and_is_relaunched_on_what_is_left(start: Start) -> None:
@@ -446,9 +452,10 @@ def test_apptainer_gets_image_mounts_and_variables(
     )
     script = start('echo "$NOTE" >note', settings=settings)
     assert script.end() == 0, script.log.read_text()
-    state = script.state.path
+    state, orders = script.state.path, script.state.order_file.parent
     before = (
-        f"exec|--nv|--bind|{state}|--bind|{tmp_path}|--bind|/data:/d:ro|my torch.sif|/bin/bash|-c|"
+        f"exec|--nv|--bind|{state}|--bind|{orders}:{orders}:ro|--bind|{tmp_path}|--bind|/data:/d:ro|"
+        "my torch.sif|/bin/bash|-c|"
     )
     assert tools.read_text().startswith(before)
     assert (tmp_path / "note").read_text() == "it's\n"

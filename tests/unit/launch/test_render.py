@@ -26,6 +26,7 @@ GOLDEN = Path(__file__).parent / "golden"
 PLAIN = LaunchRequest(
     command=("train.py", "--lr", "0.1"),
     state_dir="/shared/state/bert",
+    order_file="/shared/orders/1001-5d41402abc4b2a76/order.json",
     iterations=1000,
     global_batch_size=256,
 )
@@ -34,6 +35,7 @@ CASES = {
     "everything": LaunchRequest(
         command=("/shared/my project/it's é.py", "--text", 'a "b" $HOME `date`\nnew line', ""),
         state_dir="/shared/st ate/it's",
+        order_file="/shared/or ders/it's/order.json",
         iterations=20_000,
         global_batch_size=64,
         job_name='"ü" it\'s',

@@ -14,7 +14,7 @@ from tests.unit.test_docs import TOP, table_keys
 
 DOCUMENT = TOP / "docs" / "templates.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
-REQUEST = LaunchRequest(("train it.py",), "/shared/my job", 10, 4)
+REQUEST = LaunchRequest(("train it.py",), "/shared/my job", "/shared/orders/7/order.json", 10, 4)
 
 
 def test_every_setting_is_there_with_its_option() -> None:

@@ -83,6 +83,7 @@ REACHED = (
     Reached("command", (), "ef_command=(\n    /bin/true\n    a\n)", words=("/bin/true", "a")),
     Reached("torchrun", ("--wrap=./solve",), "ef_launcher=(\n)", words=()),
     Reached("state_dir", ("--state-dir=/a b",), "EF_STATE_DIR='/a b'"),
+    Reached("order_file", ("--state-dir=/a b",), "-73c9c45d21e1dbba/order.json"),
     Reached("iterations", ("--iterations=7",), "EF_ITERATIONS=7"),
     Reached("global_batch_size", ("--global-batch-size=8",), "EF_GLOBAL_BATCH_SIZE=8"),
     Reached("job_name", ("--job-name=it's",), "#SBATCH --job-name='it'\"'\"'s'"),
