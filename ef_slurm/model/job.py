@@ -63,7 +63,8 @@ class Job:
         last_reshape: when its share last changed by the planner's will.
         reshapes: how often it did.
         owner, account: for limits.
-        max_gpus: the largest share that it accepts.
+        max_gpus: the largest share that it accepts; 0 for none at present.
+        barred_nodes: names of the nodes that it may not use.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Job:
     account: str = ""
     max_gpus: int | None = None
     growth_curves: tuple[tuple[str, ThroughputCurve], ...] = ()
+    barred_nodes: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         check_finite("submission time", self.submitted, wanted="seconds since the epoch")
@@ -109,5 +111,5 @@ class Job:
         if self.grace and self.kind is not JobKind.SOFT_DEADLINE:
             raise ModelError("grace", self.grace, "only for a soft deadline")
         check_schedule(self.plan)
-        if self.max_gpus is not None and self.max_gpus < 1:
-            raise ModelError("max GPUs", self.max_gpus, "1 or more")
+        if self.max_gpus is not None and self.max_gpus < 0:
+            raise ModelError("max GPUs", self.max_gpus, "0 or more")

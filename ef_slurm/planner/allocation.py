@@ -148,7 +148,7 @@ def _temporary_growth(
 ) -> tuple[Schedule, float] | None:
     """Growth until somebody's plan needs the GPUs, then back to the plan in hand, both paid for."""
     gpus, _, gpu_type = size
-    until, first = table.timetables[gpu_type].longest_now(gpus)
+    until, first = table.timetables[gpu_type].longest_now(gpus, task.barred.get(gpu_type))
     if not old or until <= now or old[0].end <= until + EDGE_SECONDS:
         return None
     until = max(min(until, old[0].start), now)
@@ -174,7 +174,7 @@ def _run_until_reclaimed(
 ) -> tuple[Schedule, float] | None:
     """For a job that no plan finishes: a block that a promise needs later, until then."""
     gpus, rate, gpu_type = size
-    until, first = table.timetables[gpu_type].longest_now(gpus)
+    until, first = table.timetables[gpu_type].longest_now(gpus, task.barred.get(gpu_type))
     paid = task.trains(now, gpus, gpu_type, first) - now
     # No finish to compare: what counts is the work done until the GPUs are taken back.
     work = (until - now - paid) * rate

@@ -37,6 +37,8 @@ def _keep(task: Task, table: ReservationTable, now: float) -> tuple[Schedule, fl
     rate = 0.0 if current is None else task.rate(current)
     if current is None or rate <= 0.0:
         return (), math.inf
+    if not task.may_use(current.gpu_type, current.first_gpu, current.gpus):
+        return (), math.inf
     end = max(now, task.trains_from) + task.job.iterations / rate
     free_until = table.timetables[current.gpu_type].free_until(current.first_gpu, current.gpus)
     until = min(end, free_until)

@@ -98,7 +98,7 @@ def from_now(
     latest = now + task.overhead(current, gpus, gpu_type) + run
     if latest > deadline + EDGE_SECONDS or not table.limits.allow(task, now, latest, gpus):
         return None
-    found = timetable.find_now(gpus, latest, present)
+    found = timetable.find_now(gpus, latest, present, task.barred.get(gpu_type))
     if found is None:
         return None
     return Reservation(now, task.trains(now, gpus, gpu_type, found) + run, gpus, gpu_type, found)
@@ -123,6 +123,7 @@ def _near(
         if (
             end <= deadline + EDGE_SECONDS
             and first + gpus <= timetable.width
+            and task.may_use(gpu_type, first, gpus)
             and timetable.free_until(first, gpus) >= end - EDGE_SECONDS
         ):
             return first, end
@@ -150,7 +151,7 @@ def from_later(
         return None
     after = now
     while after + seconds <= deadline + EDGE_SECONDS:
-        found = timetable.find_later(gpus, seconds, after)
+        found = timetable.find_later(gpus, seconds, after, task.barred.get(gpu_type))
         if found is None:
             return None
         start, first = found
@@ -185,7 +186,7 @@ def in_two(task: Task, table: ReservationTable, now: float, deadline: float) -> 
         # Cheap before exact: a bound that is known, then one search, then pairs.
         if timetable.not_before(gpus) + start_cost > deadline:
             continue
-        found = timetable.find_later(gpus, 0.0, now)
+        found = timetable.find_later(gpus, 0.0, now, task.barred.get(gpu_type))
         if found is None or found[0] <= now or found[0] + start_cost > deadline:
             continue
         start, place = found
@@ -217,11 +218,12 @@ def _opening(
     if timetable.full_now(gpus):
         return None
     current = task.current
-    places = [timetable.longest_now(gpus)]
+    places = [timetable.longest_now(gpus, task.barred.get(gpu_type))]
     if current is not None and current.gpu_type == gpu_type and current.gpus == gpus:
         # Where it is, it pays nothing: that comes first even if it is free for less long.
         here = current.first_gpu
-        places.insert(0, (timetable.free_until(here, gpus), here))
+        if task.may_use(gpu_type, here, gpus):
+            places.insert(0, (timetable.free_until(here, gpus), here))
     for until, first in places:
         trains = task.trains(now, gpus, gpu_type, first)
         if until > trains + EDGE_SECONDS:

@@ -101,7 +101,8 @@ class ReservationTable:
     def is_free(self, task: Task, schedule: Iterable[Reservation]) -> bool:
         """Whether a plan could be entered."""
         return all(
-            self.timetables[one.gpu_type].is_free(one)
+            task.may_use(one.gpu_type, one.first_gpu, one.gpus)
+            and self.timetables[one.gpu_type].is_free(one)
             and self.limits.allow(task, one.start, one.end, one.gpus)
             for one in schedule
         )

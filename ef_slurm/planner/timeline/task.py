@@ -31,6 +31,7 @@ from ef_slurm.model import (
     Schedule,
     classify_change,
 )
+from ef_slurm.planner.timeline.barred import BarredBlocks
 from ef_slurm.planner.timeline.curve import Envelope, cheapest_mix, envelope
 from ef_slurm.planner.timeline.gpu_index import GpuIndexSpace
 
@@ -61,6 +62,7 @@ class Task:
         current: what it holds now, as a reservation without an end; None for nothing.
         trains_from: when the overhead of what it holds is paid.
         spaces: the cluster's GPUs by type.
+        barred: what of them it may not use, by type; types of which it may use all are left out.
         promised: whether it has, or asks for, a deadline to keep. It stays true for a job at risk,
             whose `deadline` is then its planned finish.
         behind: whether its plan in hand is too late by its own slow progress.
@@ -75,6 +77,7 @@ class Task:
     current: Reservation | None
     trains_from: float
     spaces: Mapping[str, GpuIndexSpace]
+    barred: Mapping[str, BarredBlocks]
     promised: bool
     behind: bool = False
 
@@ -155,6 +158,11 @@ class Task:
             and min(old.gpus, per_node) == min(gpus, per_node),
         )
 
+    def may_use(self, gpu_type: str, first_gpu: int, gpus: int) -> bool:
+        """Whether the job may run on an aligned block."""
+        barred = self.barred.get(gpu_type)
+        return barred is None or not barred.touches(first_gpu, gpus)
+
     def stays(self, reservation: Reservation | None) -> bool:
         """Whether a job on this reservation at this moment notices no change."""
         if reservation is None or self.current is None:
@@ -209,9 +217,14 @@ def make_task(job: Job, spaces: Mapping[str, GpuIndexSpace], most: int | None = 
     envelopes: dict[str, Envelope] = {}
     expected = dict(job.growth_curves)
     sizes: list[Size] = []
+    barred: dict[str, BarredBlocks] = {}
     for gpu_type, curve in job.curves:
         space = _space(job, gpu_type, spaces)
         bound = space.width if cap is None else min(cap, space.width)
+        holes = BarredBlocks.of(space, job.barred_nodes) if job.barred_nodes else None
+        if holes is not None:
+            barred[gpu_type] = holes
+            bound = min(bound, holes.largest)
         found = envelope(curve, bound)
         if found is not None:
             envelopes[gpu_type] = envelope(expected.get(gpu_type, curve), bound) or found
@@ -236,6 +249,7 @@ def make_task(job: Job, spaces: Mapping[str, GpuIndexSpace], most: int | None = 
         current=current,
         trains_from=trains_from,
         spaces=spaces,
+        barred=barred,
         promised=deadline < math.inf,
     )
 

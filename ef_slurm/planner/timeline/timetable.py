@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ef_slurm.model import NodeGroup, Reservation
+from ef_slurm.planner.timeline.barred import BarredBlocks
 from ef_slurm.planner.timeline.block_levels import BlockLevels, Floats
 from ef_slurm.planner.timeline.outages import assign_outages
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
@@ -235,7 +236,11 @@ class Timetable:
         return bool(before or start + EDGE_SECONDS >= self._reopens[part].max())
 
     def find_now(
-        self, gpus: int, until: float, without: tuple[int, int] | None = None
+        self,
+        gpus: int,
+        until: float,
+        without: tuple[int, int] | None = None,
+        barred: BarredBlocks | None = None,
     ) -> int | None:
         """The best block that is free from now to `until`.
 
@@ -246,6 +251,7 @@ class Timetable:
             gpus: its size.
             until: seconds.
             without: GPUs from .. to .. (not included), aligned, that it may not lie on.
+            barred: what the job may not use.
 
         Returns:
             Its first GPU; None when there is none.
@@ -256,14 +262,14 @@ class Timetable:
         bound = until - EDGE_SECONDS
         if bound > self._most_until[level]:
             return None
-        fit = self._fit(level, bound, without)
+        fit = self._fit(level, bound, without, barred)
         if not fit.any():
             self._most_until[level] = float(self._until.at(level).max())
             return None
         # Climb as long as every block that fits is part of a larger one that fits as well: a lone
         # one, whose buddy is taken, is what nobody larger could use.
         while level < self._top:
-            larger = self._fit(level + 1, bound, without)
+            larger = self._fit(level + 1, bound, without, barred)
             lone = fit & ~np.repeat(larger, 2)
             if lone.any():
                 fit = lone
@@ -274,22 +280,35 @@ class Timetable:
         best = places[np.argmin(self._until.at(level)[places])]
         return int(best) << level
 
-    def _fit(self, level: int, bound: float, without: tuple[int, int] | None) -> NDArray[np.bool_]:
+    def _fit(
+        self,
+        level: int,
+        bound: float,
+        without: tuple[int, int] | None,
+        barred: BarredBlocks | None,
+    ) -> NDArray[np.bool_]:
         """Which blocks of 2**level GPUs are free until `bound` at least."""
         fit: NDArray[np.bool_] = self._until.at(level) >= bound
         if without is not None:
             first, end = without
             fit[first >> level : (end - 1 >> level) + 1] = False
-        return fit
+        return fit if barred is None else fit & ~barred.at(level)
 
-    def longest_now(self, gpus: int) -> tuple[float, int]:
-        """(until when, first GPU) of the block that is free from now on for the longest time."""
+    def longest_now(self, gpus: int, barred: BarredBlocks | None = None) -> tuple[float, int]:
+        """(until when, first GPU) of the block that is free from now on for the longest time.
+
+        `barred` is what the job may not use.
+        """
         level = gpus.bit_length() - 1
         if level > self._top:
             return -math.inf, 0
         values = self._until.at(level)
+        if barred is not None:  # what one job may use is no bound for the others
+            values = np.where(barred.at(level), -math.inf, values)
         best = int(np.argmax(values))
-        until = self._most_until[level] = float(values[best])
+        until = float(values[best])
+        if barred is None:
+            self._most_until[level] = until
         return until, best << level
 
     def full_now(self, gpus: int) -> bool:
@@ -302,10 +321,13 @@ class Timetable:
         level = gpus.bit_length() - 1
         return math.inf if level > self._top else self._least_since[level]
 
-    def find_later(self, gpus: int, seconds: float, after: float) -> tuple[float, int] | None:
+    def find_later(
+        self, gpus: int, seconds: float, after: float, barred: BarredBlocks | None = None
+    ) -> tuple[float, int] | None:
         """The block that is soonest free for `seconds`, not before `after`.
 
-        Gaps between two reservations are not searched, only the time after the last.
+        Gaps between two reservations are not searched, only the time after the last. `barred` is
+        what the job may not use.
 
         Returns:
             (start, first GPU); None when no block ever is.
@@ -319,8 +341,10 @@ class Timetable:
             closes = self._closes.reshape(-1, gpus).min(axis=1)
             reopens = self._reopens.reshape(-1, gpus).max(axis=1)
             starts = np.where(starts + seconds <= closes, starts, np.maximum(starts, reopens))
+        if barred is not None:
+            starts = np.where(barred.at(level), math.inf, starts)
         best = int(np.argmin(starts))
         start = float(starts[best])
-        if start > after and self._closes is None:
+        if start > after and self._closes is None and barred is None:
             self._least_since[level] = start
         return (start, best << level) if start < math.inf else None

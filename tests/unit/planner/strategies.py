@@ -125,6 +125,7 @@ class JobDraft:
     overhead: Overhead
     owner: str
     max_gpus: int | None
+    barred_nodes: frozenset[str]
 
     def submitted_at(self, now: float, job_id: str) -> Job:
         """The job that this becomes when it is submitted at `now`."""
@@ -142,6 +143,7 @@ class JobDraft:
             overhead=self.overhead,
             owner=self.owner,
             max_gpus=self.max_gpus,
+            barred_nodes=self.barred_nodes,
         )
 
 
@@ -155,6 +157,8 @@ def drafts(draw: st.DrawFn, types: tuple[str, ...] = (GPU,)) -> JobDraft:
     seconds = float(draw(st.integers(1, 2000)))
     tightness = draw(st.sampled_from([0.15, 0.4, 0.7, 1.0, 1.3, 2.0, 4.0]))
     overhead = draw(overheads())
+    names = st.sets(st.sampled_from([f"{name}-{n}" for name in types for n in range(1, 6)]))
+    barred = draw(names) if draw(st.integers(0, 3)) == 3 else set()
     return JobDraft(
         seconds_alone=seconds,
         seconds_allowed=max(1.0, round(seconds * tightness + overhead.start)),
@@ -164,7 +168,8 @@ def drafts(draw: st.DrawFn, types: tuple[str, ...] = (GPU,)) -> JobDraft:
         if_infeasible=draw(st.sampled_from(IfInfeasible)),
         overhead=overhead,
         owner=draw(st.sampled_from(["ann", "bob"])),
-        max_gpus=draw(st.sampled_from([None, None, 1, 4])),
+        max_gpus=draw(st.sampled_from([None, None, 1, 4, 0])),
+        barred_nodes=frozenset(barred),
     )
 
 

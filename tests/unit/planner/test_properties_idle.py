@@ -49,6 +49,11 @@ def improvements(
             if gpus <= decision.gpus:
                 continue
             for first in range(0, len(group.nodes) * group.gpus_per_node - gpus + 1, gpus):
+                block = block_of(
+                    Reservation(answer.now, math.inf, gpus, group.gpu_type, first), world.cluster
+                )
+                if not job.barred_nodes.isdisjoint(block.nodes):
+                    continue
                 until = free_until(group, first, gpus, decision.job_id, answer)
                 if until <= answer.now + DONE:
                     continue

@@ -274,6 +274,7 @@ def _check_decision(decision: Decision, job: Job, cluster: Cluster, now: float) 
         width = len(cluster.group(reservation.gpu_type).nodes)
         width *= cluster.group(reservation.gpu_type).gpus_per_node
         assert reservation.first_gpu + reservation.gpus <= width, text
+        assert job.barred_nodes.isdisjoint(block_of(reservation, cluster).nodes), text
     present = [s for s in decision.schedule if s.start <= now]
     if decision.block is None:
         assert not present, text
