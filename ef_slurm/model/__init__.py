@@ -8,6 +8,7 @@ Units: times are UTC epoch seconds (a simulator uses its trace's own clock), dur
 rates are iterations per second, shares are whole GPUs.
 """
 
+from ef_slurm.model.bar import Bar
 from ef_slurm.model.block import Block, same_place
 from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
@@ -67,6 +68,7 @@ __all__ = [
     "LONGEST_SOURCE",
     "NEWCOMER",
     "UNSPECIFIED",
+    "Bar",
     "BatchScript",
     "Block",
     "ChangeKind",

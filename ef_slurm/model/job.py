@@ -6,6 +6,7 @@ import enum
 import math
 from dataclasses import dataclass, field
 
+from ef_slurm.model.bar import Bar
 from ef_slurm.model.checks import check_finite
 from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.errors import ModelError
@@ -64,7 +65,7 @@ class Job:
         reshapes: how often it did.
         owner, account: for limits.
         max_gpus: the largest share that it accepts; 0 for none at present.
-        barred_nodes: names of the nodes that it may not use.
+        bars: nodes that it may not use, at any size or from some size on.
     """
 
     id: str
@@ -85,7 +86,7 @@ class Job:
     account: str = ""
     max_gpus: int | None = None
     growth_curves: tuple[tuple[str, ThroughputCurve], ...] = ()
-    barred_nodes: frozenset[str] = frozenset()
+    bars: tuple[Bar, ...] = ()
 
     def __post_init__(self) -> None:
         check_finite("submission time", self.submitted, wanted="seconds since the epoch")

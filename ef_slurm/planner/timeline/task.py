@@ -221,7 +221,7 @@ def make_task(job: Job, spaces: Mapping[str, GpuIndexSpace], most: int | None = 
     for gpu_type, curve in job.curves:
         space = _space(job, gpu_type, spaces)
         bound = space.width if cap is None else min(cap, space.width)
-        holes = BarredBlocks.of(space, job.barred_nodes) if job.barred_nodes else None
+        holes = BarredBlocks.of(space, job.bars) if job.bars else None
         if holes is not None:
             barred[gpu_type] = holes
             bound = min(bound, holes.largest)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from ef_slurm.model import (
+    Bar,
     Cluster,
     IfInfeasible,
     Job,
@@ -125,7 +126,7 @@ class JobDraft:
     overhead: Overhead
     owner: str
     max_gpus: int | None
-    barred_nodes: frozenset[str]
+    bars: tuple[Bar, ...]
 
     def submitted_at(self, now: float, job_id: str) -> Job:
         """The job that this becomes when it is submitted at `now`."""
@@ -143,7 +144,7 @@ class JobDraft:
             overhead=self.overhead,
             owner=self.owner,
             max_gpus=self.max_gpus,
-            barred_nodes=self.barred_nodes,
+            bars=self.bars,
         )
 
 
@@ -157,8 +158,10 @@ def drafts(draw: st.DrawFn, types: tuple[str, ...] = (GPU,)) -> JobDraft:
     seconds = float(draw(st.integers(1, 2000)))
     tightness = draw(st.sampled_from([0.15, 0.4, 0.7, 1.0, 1.3, 2.0, 4.0]))
     overhead = draw(overheads())
-    names = st.sets(st.sampled_from([f"{name}-{n}" for name in types for n in range(1, 6)]))
-    barred = draw(names) if draw(st.integers(0, 3)) == 3 else set()
+    names = st.sampled_from([f"{name}-{n}" for name in types for n in range(1, 6)])
+    bars = st.lists(
+        st.builds(Bar, st.frozensets(names), st.sampled_from([1, 1, 2, 4, 8])), max_size=2
+    )
     return JobDraft(
         seconds_alone=seconds,
         seconds_allowed=max(1.0, round(seconds * tightness + overhead.start)),
@@ -169,7 +172,7 @@ def drafts(draw: st.DrawFn, types: tuple[str, ...] = (GPU,)) -> JobDraft:
         overhead=overhead,
         owner=draw(st.sampled_from(["ann", "bob"])),
         max_gpus=draw(st.sampled_from([None, None, 1, 4, 0])),
-        barred_nodes=frozenset(barred),
+        bars=tuple(draw(bars)) if draw(st.integers(0, 3)) == 3 else (),
     )
 
 

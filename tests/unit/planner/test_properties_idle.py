@@ -16,7 +16,14 @@ from hypothesis import event, given
 
 from ef_slurm.model import Decision, Job, JobKind, NodeGroup, Plan, Reservation
 from tests.unit.planner.strategies import lives
-from tests.unit.planner.world import DONE, World, block_of, finish_of, usable_sizes
+from tests.unit.planner.world import (
+    DONE,
+    World,
+    block_of,
+    finish_of,
+    may_use,
+    usable_sizes,
+)
 
 
 @given(world=lives(max_jobs=7))
@@ -52,7 +59,7 @@ def improvements(
                 block = block_of(
                     Reservation(answer.now, math.inf, gpus, group.gpu_type, first), world.cluster
                 )
-                if not job.barred_nodes.isdisjoint(block.nodes):
+                if not may_use(job, block):
                     continue
                 until = free_until(group, first, gpus, decision.job_id, answer)
                 if until <= answer.now + DONE:

@@ -71,6 +71,11 @@ def block_of(reservation: Reservation, cluster: Cluster) -> Block:
     return Block(reservation.gpu_type, names, reservation.gpus // count, offset)
 
 
+def may_use(job: Job, block: Block) -> bool:
+    """Whether nothing bars the job from a block."""
+    return all(block.gpus < bar.from_gpus or bar.nodes.isdisjoint(block.nodes) for bar in job.bars)
+
+
 def finish_of(job: Job, schedule: Iterable[Reservation], now: float, cluster: Cluster) -> float:
     """When a schedule carried out from `now` finishes the job, every change paid for."""
     left = job.iterations
@@ -274,7 +279,7 @@ def _check_decision(decision: Decision, job: Job, cluster: Cluster, now: float) 
         width = len(cluster.group(reservation.gpu_type).nodes)
         width *= cluster.group(reservation.gpu_type).gpus_per_node
         assert reservation.first_gpu + reservation.gpus <= width, text
-        assert job.barred_nodes.isdisjoint(block_of(reservation, cluster).nodes), text
+        assert may_use(job, block_of(reservation, cluster)), text
     present = [s for s in decision.schedule if s.start <= now]
     if decision.block is None:
         assert not present, text
