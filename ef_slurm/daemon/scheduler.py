@@ -74,12 +74,18 @@ class Scheduler:
         self._observer = Observer(slurm, state_dirs, clock)
         self._all_read_at = -math.inf
         executor = Executor(slurm, queue, state_dirs, clock)
-        self._reconciler = Reconciler(
-            executor, self._observer, queue, settings.timeouts, settings.hold, clock
-        )
         self._orphans = Orphans(executor, self._observer, queue, clock)
         self._resubmitter = Resubmitter(slurm, queue, self._observer, clock, settings.uid)
         self._estimates = Estimates()
+        self._reconciler = Reconciler(
+            executor,
+            self._observer,
+            queue,
+            self._estimates.closures,
+            settings.timeouts,
+            settings.hold,
+            clock,
+        )
         self._calibration = Calibration(self._estimates, queue)
         if settings.learn:
             self._calibration.recall()
@@ -146,7 +152,6 @@ class Scheduler:
                 jobs = self._queue.jobs.all(ACTIVE)
             if not self._settings.advisory:
                 self._reconciled = self._reconciler.reconcile(jobs)
-                self._estimates.caps.update(self._reconciled.caps)
                 self._planning.wanted |= self._reconciled.replan
                 self._planning.wanted |= self._resubmitter.recover(self._reconciled.dead)
                 orphan = self._orphans.cancel()
@@ -319,7 +324,7 @@ class Scheduler:
         if transition.to in FINAL:
             self._calibration.forget(job.id)
             self._estimates.rates.forget([job.id])
-            self._estimates.caps.pop(job.id, None)
+            self._estimates.closures.forget(job.id)
             self._reconciler.forget(job)
             self._state_dirs.forget(job)
         self._planning.wanted |= transition.replan

@@ -64,6 +64,10 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
             return "GPUs that its promise counted on went away"
         case ReasonCode.BEHIND:
             return "it trains more slowly than its throughput curve says"
+        case ReasonCode.REFUSED:
+            return "Slurm does not start it where it was to run"
+        case ReasonCode.NOT_STARTED:
+            return "it has not started when it was to"
 
 
 def verdict_sentence(verdict: Verdict, name_of: NameOf) -> str:

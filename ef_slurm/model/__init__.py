@@ -13,7 +13,7 @@ from ef_slurm.model.block import Block, same_place
 from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
 from ef_slurm.model.curve import ThroughputCurve
-from ef_slurm.model.deadline import is_in_time, slack_seconds
+from ef_slurm.model.deadline import TOLERANCE_SECONDS, is_in_time, slack_seconds
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.event import ACTOR, Event, EventKind, Json
 from ef_slurm.model.intent import Intent, IntentAction, IntentState
@@ -67,6 +67,7 @@ __all__ = [
     "LONGEST_NAME",
     "LONGEST_SOURCE",
     "NEWCOMER",
+    "TOLERANCE_SECONDS",
     "UNSPECIFIED",
     "Bar",
     "BatchScript",

@@ -42,6 +42,8 @@ class ReasonCode(enum.Enum):
     TOO_LARGE = "too-large"  # not even an empty cluster makes the deadline
     LOST_CAPACITY = "lost-capacity"  # at risk since GPUs went away
     BEHIND = "behind"  # at risk since progress is slower than the curve
+    REFUSED = "refused"  # at risk since Slurm does not start it where it was to run
+    NOT_STARTED = "not-started"  # at risk since it did not start when it was to
 
 
 @dataclass(frozen=True, slots=True)

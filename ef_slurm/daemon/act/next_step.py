@@ -34,6 +34,7 @@ from ef_slurm.daemon.observe.job_status import JobStatus, shrinks_in_place
 from ef_slurm.model import Block
 from ef_slurm.slurm.interface import earliest_release
 from ef_slurm.slurm.pending import Holder, is_secured
+from ef_slurm.slurm.refusals import is_hopeless
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 
 
@@ -51,6 +52,8 @@ class Timeouts:
         forgotten: from when a run that Slurm has forgotten was first seen to pend, until its nodes
             have told slurmctld and been told to end it. A start before that is a "Duplicate jobid",
             for which Slurm drains the node.
+        hopeless: from the release until a reason that will not pass is believed: Slurm shows the
+            reason of before until its next pass.
     """
 
     acknowledge: float = 30.0
@@ -59,6 +62,7 @@ class Timeouts:
     start: float = 60.0
     launch: float = 30.0
     forgotten: float = 20.0
+    hopeless: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,8 @@ def start(
     if job.hold is HoldKind.NONE:
         if conditions.released is None or not requested:
             return Do(Hold())
-        until = conditions.released + timeouts.start
+        patience = timeouts.hopeless if is_hopeless(job.reason) else timeouts.start
+        until = conditions.released + min(patience, timeouts.start)
         if now < until:
             return Wait(f"Slurm to start it ({job.reason or 'no reason given'})", until)
         return _not_started(block, job.reason)

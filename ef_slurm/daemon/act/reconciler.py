@@ -23,12 +23,14 @@ from ef_slurm.daemon.act.steps import (
     Update,
     Wait,
 )
+from ef_slurm.daemon.observe.closures import Closures
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.model import ACTOR, Block, Event, EventKind, Intent, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
-from ef_slurm.slurm.pending import Holder, holder, our_part
+from ef_slurm.slurm.pending import holder, our_part
+from ef_slurm.slurm.refusals import Refused, refusal_of
 from ef_slurm.slurm.types import HoldKind
 
 MAX_STEPS = 8
@@ -37,7 +39,6 @@ MAX_STEPS = 8
 BACKOFF_SECONDS = 15.0
 """Seconds before a step that was refused is tried again."""
 
-_LIMIT_WORDS = ("Assoc", "QOS", "Limit")
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +51,6 @@ class ReconcileResult:
         reports: queue ids of the jobs whose own files will say when to go on.
         wake: when to look again although nothing may be seen to change.
         replan: whether some job could not be brought where the plan wants it.
-        caps: queue id → the most GPUs that Slurm seems to allow the job.
         dead: jobs that ended in Slurm, are to go on, and are not taken back.
     """
 
@@ -58,7 +58,6 @@ class ReconcileResult:
     reports: set[int] = field(default_factory=set)
     wake: float | None = None
     replan: bool = False
-    caps: dict[int, int] = field(default_factory=dict)
     dead: list[QueueJob] = field(default_factory=list)
 
     def until(self, at: float) -> None:
@@ -74,6 +73,7 @@ class Reconciler:
         executor: Executor,
         observer: Observer,
         queue: Queue,
+        closures: Closures,
         timeouts: Timeouts,
         hold: HoldKind,
         clock: Callable[[], float],
@@ -81,6 +81,7 @@ class Reconciler:
         self._executor = executor
         self._observer = observer
         self._queue = queue
+        self._closures = closures
         self._timeouts = timeouts
         self._hold = hold
         self._clock = clock
@@ -163,8 +164,6 @@ class Reconciler:
                     return
                 case Failed(why):
                     self._give_up(job, status, target, why, reconciled)
-                    if conditions.holder is Holder.SLURM:
-                        self._back_off(job, reconciled)  # the same shape would meet the same hold
                     return
                 case Do(step):
                     untouched = False
@@ -240,17 +239,25 @@ class Reconciler:
             case Requeue() if status.slurm.is_final:
                 reconciled.dead.append(job)
                 return None
-            case _:
-                note = f"Slurm: {refusal.message}"
-                row = self._queue.jobs.get(job.id)
-                capped = self._cap(job, target, refusal.message, reconciled)
-                # It does not have what it was to get, and is to get something smaller.
-                running = None if capped and not status.slurm.holds_nodes else row.running
-                if (row.note, row.running) != (note, running):
-                    self._queue.jobs.save(replace(row, note=note, running=running))
-                if not capped:
-                    self._back_off(job, reconciled)  # the same again would be refused again
+            case Update(block) | Release(block):
+                # It does not have what it was to get, and is to get something else.
+                self._closures.refuse(job.id, block, refusal.message, self._clock())
+                self._save(job, f"Slurm: {refusal.message}", gives_up=True)
+                reconciled.replan = True
+                if refusal_of(refusal.message) is Refused.UNKNOWN:
+                    self._back_off(job, reconciled)  # who knows whether another block helps
                 return None
+            case _:
+                self._save(job, f"Slurm: {refusal.message}")
+                self._back_off(job, reconciled)  # the same again would be refused again
+                return None
+
+    def _save(self, job: QueueJob, note: str, *, gives_up: bool = False) -> None:
+        """Put a note on the row; `gives_up`: it does not get the block that it was to have."""
+        row = self._queue.jobs.get(job.id)
+        running = None if gives_up else row.running
+        if (row.note, row.running) != (note, running):
+            self._queue.jobs.save(replace(row, note=note, running=running))
 
     def _give_up(
         self,
@@ -263,7 +270,8 @@ class Reconciler:
         """Slurm does not start the job: hold it again and let the plan think anew."""
         now = self._clock()
         _log.warning("job %d: %s", job.request.slurm_job_id, why)
-        self._cap(job, target, why, reconciled)
+        if target is not None:
+            self._closures.refuse(job.id, target, status.slurm.reason, now)
         held = self._executor.execute(job, status, Hold(), why)
         if isinstance(held, Refusal):
             return
@@ -274,17 +282,6 @@ class Reconciler:
             self._queue.jobs.move(job.id, row.waiting_state, at=now, actor=ACTOR, why=why)
             self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id))
         reconciled.replan = True
-
-    def _cap(
-        self, job: QueueJob, target: Block | None, words: str, reconciled: ReconcileResult
-    ) -> bool:
-        """Whether Slurm's words name a limit that a smaller job may be under; if so, try half."""
-        names_a_limit = any(word in words for word in _LIMIT_WORDS)
-        if target is None or target.gpus == 1 or not names_a_limit:
-            return False
-        reconciled.caps[job.id] = target.gpus // 2
-        reconciled.replan = True
-        return True
 
     def _back_off(self, job: QueueJob, reconciled: ReconcileResult) -> None:
         self._not_before[job.id] = self._clock() + BACKOFF_SECONDS

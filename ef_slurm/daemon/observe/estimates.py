@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ef_slurm.daemon.observe.closures import Closures
 from ef_slurm.model import Overhead, ThroughputCurve
 
 SAFETY_FACTOR = 1.1
@@ -133,9 +134,9 @@ class Estimates:
     Args:
         overheads: seconds per change.
         rates: iterations/s, by job and GPUs.
-        caps: queue id → the most GPUs that Slurm's own limits let the job have.
+        closures: what Slurm has refused to jobs.
     """
 
     overheads: Overheads = field(default_factory=Overheads)
     rates: Rates = field(default_factory=Rates)
-    caps: dict[int, int] = field(default_factory=dict)
+    closures: Closures = field(default_factory=Closures)

@@ -13,6 +13,7 @@ import math
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.formats.times import format_host_instant
 from ef_slurm.model import (
+    TOLERANCE_SECONDS,
     Fault,
     JobKind,
     JobState,
@@ -23,6 +24,10 @@ from ef_slurm.model import (
     is_in_time,
 )
 from ef_slurm.slurm.types import JobBaseState
+
+_FAULTS_OF_CLUSTER = frozenset(
+    {ReasonCode.LOST_CAPACITY, ReasonCode.REFUSED, ReasonCode.NOT_STARTED}
+)
 
 
 def settle_completed(job: QueueJob, ended_at: float) -> Settlement | None:
@@ -86,7 +91,7 @@ def due_at(job: QueueJob) -> float | None:
     unjudged = job.state in (JobState.NEW, JobState.WAITLISTED)
     if deadline is None or job.kind is JobKind.BEST_EFFORT or unjudged:
         return None
-    return math.floor(deadline + job.request.grace) + 1.0
+    return math.floor(deadline + job.request.grace + TOLERANCE_SECONDS) + 1.0
 
 
 def _fault(job: QueueJob) -> Fault:
@@ -96,4 +101,4 @@ def _fault(job: QueueJob) -> Fault:
     code = None if job.reason is None else job.reason.code
     if code is ReasonCode.BEHIND:
         return Fault.JOB
-    return Fault.CLUSTER if code is ReasonCode.LOST_CAPACITY else Fault.EF_SLURM
+    return Fault.CLUSTER if code in _FAULTS_OF_CLUSTER else Fault.EF_SLURM

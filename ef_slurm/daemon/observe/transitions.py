@@ -190,7 +190,13 @@ def _running(job: QueueJob, status: JobStatus, intent: Intent | None, now: float
         # It trains earlier than was counted on.
         job = replace(job, running=replace(job.running, trains_from=now))
     on = ",".join(status.slurm.nodes)
-    return Transition(job, JobState.RUNNING, f"trains on {on} ({progress.world_size} GPUs)")
+    # What kept it from starting is over, and with it what may have put its promise at risk.
+    return Transition(
+        replace(job, note=""),
+        JobState.RUNNING,
+        f"trains on {on} ({progress.world_size} GPUs)",
+        replan=job.promise is PromiseState.AT_RISK,
+    )
 
 
 def _relaunched(status: JobStatus, intent: Intent | None) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ef_slurm.contract import Phase
 from ef_slurm.daemon.observe.capacity import ResourceScope, cluster_of
+from ef_slurm.daemon.observe.closures import Closed
 from ef_slurm.daemon.observe.estimates import Estimates, calibrated
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.model import (
@@ -94,13 +95,25 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
         growth_curves=_calibrated(job.request.growth_curves, learned),
         overhead=overhead,
     )
-    cap = estimates.caps.get(job.id)
-    if cap is not None:
-        request = replace(request, max_gpus=min(cap, request.max_gpus or cap))
-        if any(reservation.gpus > cap for reservation in job.plan):
-            job = replace(job, plan=())  # kept as it is, it would ask for what was refused
     seen = replace(job, request=request, running=running_now(job, status, now))
-    return seen.for_planner(iterations=remaining(job, status, now))
+    planned = seen.for_planner(iterations=remaining(job, status, now))
+    closed = estimates.closures.of(job.id, now)
+    return planned if closed is None else without_closed(planned, closed)
+
+
+def without_closed(job: Job, closed: Closed) -> Job:
+    """The job without what Slurm has refused it."""
+    if closed.max_gpus is None:
+        return replace(job, bars=(*job.bars, *closed.bars))
+    most = closed.max_gpus if job.max_gpus is None else min(closed.max_gpus, job.max_gpus)
+    # Kept as it is, a plan in hand would ask for what was refused.
+    kept = all(reservation.gpus <= most for reservation in job.plan)
+    return replace(
+        job,
+        bars=(*job.bars, *closed.bars),
+        max_gpus=most,
+        plan=job.plan if kept else (),
+    )
 
 
 def _calibrated(curves: Curves, learned: Mapping[int, float]) -> Curves:

@@ -25,12 +25,15 @@ from ef_slurm.model import (
     ACTOR,
     FOREVER,
     Cluster,
+    Decision,
     Job,
     JobRequest,
     JobState,
     Plan,
     Policy,
+    PromiseState,
     QueueJob,
+    ReasonCode,
     planner_id,
     queue_id,
 )
@@ -144,10 +147,15 @@ class Planning:
         """
         cluster = schedulable_cluster(self._observer.observation, self._scope, jobs)
         jobs = self._turn_away(jobs, cluster, now)
+        for job in jobs:
+            if job.running is not None and self._runs(job):
+                self._estimates.closures.started(job.id, job.running.block)
         planned = self._planner_jobs(jobs, cluster, now)
         answer = plan(now, planned, cluster, self._policy)
         self._cluster, self._made_at = cluster, now
-        self.next_change, self.wanted = answer.next_change, False
+        answer = self._with_refusals(answer, jobs, now)
+        opening = self._estimates.closures.next_opening(now)
+        self.next_change, self.wanted = min(answer.next_change, opening), False
         if self._advisory:
             advise(answer, self._advice, jobs)
             self._advice = answer
@@ -160,6 +168,44 @@ class Planning:
         self._queue.plans.prune(self._keep_plans)
         for reallocation in reallocations:
             self._calibration.expect(reallocation.job_id, reallocation.change, now)
+
+    def _with_refusals(self, answer: Plan, jobs: tuple[QueueJob, ...], now: float) -> Plan:
+        """The plan, in which no promise is safe that something known speaks against.
+
+        What Slurm refuses to start may be refused again, whatever the planner thinks of it.
+        """
+        waits = {planner_id(job.id): job for job in jobs if not self._is_running(job)}
+
+        def seen(decision: Decision) -> Decision:
+            job = waits.get(decision.job_id)
+            if job is None or decision.promise is PromiseState.NONE:
+                return decision
+            reason = decision.reason
+            if self._estimates.closures.of(job.id, now) is not None:
+                code = ReasonCode.REFUSED
+            elif reason.code is ReasonCode.BEHIND and job.first_started_at is None:
+                code = ReasonCode.NOT_STARTED  # what has never run is not slow
+            else:
+                return decision
+            return replace(
+                decision, promise=PromiseState.AT_RISK, reason=replace(reason, code=code)
+            )
+
+        return replace(answer, decisions=tuple(seen(decision) for decision in answer.decisions))
+
+    def _runs(self, job: QueueJob) -> bool:
+        """Whether it runs where it is to."""
+        status = self._observer.status(job)
+        return (
+            status is not None
+            and status.slurm.is_running
+            and job.running is not None
+            and status.holds(job.running.block)
+        )
+
+    def _is_running(self, job: QueueJob) -> bool:
+        status = self._observer.status(job)
+        return status is not None and status.slurm.is_running
 
     def _turn_away(
         self, jobs: tuple[QueueJob, ...], cluster: Cluster, now: float

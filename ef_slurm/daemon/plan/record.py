@@ -40,7 +40,14 @@ _STATE_OF = {
     Outcome.REJECTED: JobState.REJECTED,
 }
 
-_CAUSES_OF_RISK = frozenset({ReasonCode.LOST_CAPACITY, ReasonCode.BEHIND})
+_CAUSES_OF_RISK = frozenset(
+    {
+        ReasonCode.LOST_CAPACITY,
+        ReasonCode.BEHIND,
+        ReasonCode.REFUSED,
+        ReasonCode.NOT_STARTED,
+    }
+)
 
 UNJUDGED = frozenset({JobState.NEW, JobState.WAITLISTED})
 
@@ -206,6 +213,8 @@ def _log_promise(
     match is_now:
         case PromiseState.AT_RISK:
             why = reason_sentence(decision.reason, name_of)
+            if decision.reason.code is ReasonCode.REFUSED and job.note:
+                why = f"{why} ({job.note})"  # in Slurm's words
             message = f"promise at risk: {why}; predicted finish {finish}"
         case PromiseState.IN_GRACE:
             message = f"predicted to finish within its grace, at {finish}"

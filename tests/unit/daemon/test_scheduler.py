@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ef_slurm.daemon.act.reconciler import BACKOFF_SECONDS
 from ef_slurm.model import (
     BatchScript,
     EventKind,
@@ -21,6 +20,7 @@ from ef_slurm.model import (
     PromiseOutcome,
     PromiseState,
     QueueJob,
+    ReasonCode,
     view,
 )
 from ef_slurm.planner.plan import plan
@@ -372,8 +372,8 @@ def test_a_shape_that_slurm_holds_by_itself_is_told_and_not_tried_at_every_tick(
 
     def hold_as_unfit(job_id: int) -> None:
         plain(job_id)
-        tried.append(world.clock.now)
         slurm = world.cluster.jobs[job_id]
+        tried.append((slurm.min_nodes or 1) * slurm.gpus_per_node)
         slurm.hold, slurm.reason = HoldKind.SLURM, "BadConstraints"
         slurm.state, slurm.nodes, slurm.started = JobBaseState.PENDING, (), None
 
@@ -382,8 +382,11 @@ def test_a_shape_that_slurm_holds_by_itself_is_told_and_not_tried_at_every_tick(
     row = world.row(job)
     assert row.state is JobState.ADMITTED
     assert "BadConstraints" in row.note
-    assert len(tried) == 2
-    assert tried[1] - tried[0] >= BACKOFF_SECONDS
+    # No node has what a size needs: each size is tried once, the largest first, and then none.
+    assert tried == [16, 8, 4, 2, 1]
+    assert row.promise is PromiseState.AT_RISK
+    assert row.reason is not None
+    assert row.reason.code is ReasonCode.REFUSED
 
 
 def test_a_start_that_takes_longer_than_was_counted_on_changes_the_plan_soon(world: World) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.daemon.act.reconciler import BACKOFF_SECONDS
-from ef_slurm.model import EventKind, JobState
+from ef_slurm.model import EventKind, JobState, Outcome, PromiseOutcome, PromiseState
 from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.types import JobUpdate, SlurmJob
 from tests.unit.daemon.world import World
@@ -66,9 +66,37 @@ def test_a_limit_under_which_a_job_never_starts_halves_it_too(world: World) -> N
     assert [gpus for gpus, _ in pairwise([*shares, 0]) if gpus] == [16, 8, 4]
 
 
-def test_a_refusal_that_names_no_limit_closes_no_size(world: World) -> None:
+def test_nothing_is_retried_unchanged_whatever_the_words(world: World) -> None:
     asked = refuse_updates(world, 0, "Unspecified error")
     job = world.submit(2000, deadline=3000.0)
-    world.run(60)
-    assert {gpus for _, gpus in asked} == {16}
+    world.run(200)
+    assert [gpus for _, gpus in asked][:3] == [16, 8, 8]  # the other half of the nodes, too
     assert "Unspecified error" in world.row(job).note
+    assert world.row(job).promise is PromiseState.AT_RISK
+
+
+def test_a_job_that_slurm_refuses_takes_nothing_from_another(world: World) -> None:
+    """Whatever is refused, and however often: the GPUs are not booked for what cannot start."""
+    refuse_updates(world, 0, "Requested node configuration is not available")
+    world.submit(20_000, deadline=3000.0)
+    world.run(60)
+    del world.slurm.update
+    other = world.submit(20_000, deadline=3000.0)
+    world.run(10)
+    verdict = world.queue.promises.verdict(other.id)
+    assert verdict is not None
+    assert verdict.outcome is Outcome.PROMISED
+    world.run(2900)
+    promise = world.queue.promises.of(other.id)
+    assert promise is not None
+    assert promise.outcome is PromiseOutcome.KEPT
+
+
+def test_what_slurm_starts_in_the_end_is_safe_again(world: World) -> None:
+    refuse_updates(world, 4, "Requested node configuration is not available")
+    job = world.submit(2000, deadline=3000.0)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING, 120)
+    world.run(5)
+    assert world.row(job).promise is PromiseState.SAFE
+    told = [event.message for event in world.queue.events.all(kinds=[EventKind.PROMISE])]
+    assert any("Slurm does not start it" in message for message in told)

@@ -60,7 +60,7 @@ def test_what_was_learned_replaces_what_was_told() -> None:
     estimates = Estimates()
     estimates.overheads.add(1, "start", 100.0)
     estimates.rates.learn(1, 8, 5.0)
-    estimates.caps[1] = 4
+    estimates.closures.refuse(1, TWO_NODES, "QOSMaxGRESPerUser", NOW - 60)
     job = planner_job(TRAINING, running(TWO_NODES), estimates, NOW)
     assert job.overhead.start == 110.0
     assert dict(job.curves[0][1].points)[8] == 5.0

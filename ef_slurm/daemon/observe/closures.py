@@ -1,0 +1,167 @@
+"""What Slurm has refused a job, and for how long it is not asked for again.
+
+A refusal is information: the size, the nodes, or this size on these nodes are *closed* to the job
+for a while, so that the next plan is another one. Each refusal closes for twice as long as the one
+before. A start that succeeds opens what it shows to be possible.
+
+>>> closures = Closures()
+>>> block = Block("a100", ("n1", "n2"), 4)
+>>> closures.refuse(7, block, "QOSMaxGRESPerUser", now=0.0)
+>>> closures.of(7, now=10.0).max_gpus, closures.of(7, now=1e6)
+(4, None)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ef_slurm.formats.hostlist import HostlistError, expand
+from ef_slurm.model import Bar, Block
+from ef_slurm.slurm.refusals import Refused, refusal_of
+
+CLOSED_SECONDS: Mapping[Refused, float] = {
+    Refused.SIZE: 1800.0,
+    Refused.NODES: 300.0,
+    Refused.JOB: 300.0,
+    Refused.BUSY: 60.0,
+    Refused.UNKNOWN: 600.0,
+}
+"""Seconds for which a first refusal closes; each further one doubles them."""
+
+LONGEST_CLOSED_SECONDS = 4 * 3600.0
+
+MOST_KEPT = 32
+"""Refusals kept for a job: a plan that keeps away from its latest ones is another plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One refusal: what was asked for, what of it is closed, until when.
+
+    Args:
+        words: Slurm's own.
+        until: epoch seconds.
+    """
+
+    block: Block
+    refused: Refused
+    words: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """All that is closed to a job at one moment.
+
+    Args:
+        max_gpus: the largest size that is open, 0 for none; None where no size is closed.
+        bars: nodes that are closed to it.
+        words: what Slurm said last.
+        until: when the first of it opens again, epoch seconds.
+    """
+
+    max_gpus: int | None
+    bars: tuple[Bar, ...]
+    words: str
+    until: float
+
+    def closes(self, block: Block) -> bool:
+        """Whether a block is closed."""
+        if self.max_gpus is not None and block.gpus > self.max_gpus:
+            return True
+        return any(
+            block.gpus >= bar.from_gpus and not bar.nodes.isdisjoint(block.nodes)
+            for bar in self.bars
+        )
+
+
+class Closures:
+    """The refusals that count still, by queue id."""
+
+    def __init__(self) -> None:
+        self._refusals: dict[int, list[Refusal]] = {}
+
+    def refuse(self, job_id: int, block: Block, words: str, now: float) -> None:
+        """Slurm has refused a job this block, in these words."""
+        refused, before = refusal_of(words), self._refusals.setdefault(job_id, [])
+        alike = sum(one.refused is refused for one in before)
+        seconds = min(CLOSED_SECONDS[refused] * 2 ** min(alike, 16), LONGEST_CLOSED_SECONDS)
+        before.append(Refusal(block, refused, words, now + seconds))
+        del before[:-MOST_KEPT]
+
+    def of(self, job_id: int, now: float) -> Closed | None:
+        """What is closed to a job now; None for nothing."""
+        refusals = [one for one in self._refusals.get(job_id, ()) if one.until > now]
+        if not refusals:
+            return None
+        sizes = [most for one in refusals if (most := _largest_open(one)) is not None]
+        return Closed(
+            max_gpus=min(sizes, default=None),
+            bars=tuple(bar for one in refusals if (bar := _bar(one)) is not None),
+            words=refusals[-1].words,
+            until=min(one.until for one in refusals),
+        )
+
+    def next_opening(self, now: float) -> float:
+        """When something opens again; infinite if nothing is closed."""
+        untils = [one.until for refusals in self._refusals.values() for one in refusals]
+        return min((until for until in untils if until > now), default=math.inf)
+
+    def started(self, job_id: int, block: Block) -> None:
+        """A job runs on a block: whatever closes that, or as much on these nodes, was mistaken."""
+        refusals = self._refusals.get(job_id)
+        if refusals:
+            refusals[:] = [one for one in refusals if not _contradicts(block, one)]
+
+    def forget(self, job_id: int) -> None:
+        """The job has ended."""
+        self._refusals.pop(job_id, None)
+
+
+def _largest_open(refusal: Refusal) -> int | None:
+    """The largest size that is open after a refusal, whatever the nodes; None for any."""
+    match refusal.refused:
+        case Refused.JOB:
+            return 0
+        case Refused.SIZE:
+            return refusal.block.gpus // 2
+        case _:
+            return None
+
+
+def _named(words: str) -> frozenset[str]:
+    """The nodes that a reason names ("ReqNodeNotAvail, UnavailableNodes:n[3-4]")."""
+    _, found, names = words.partition("UnavailableNodes:")
+    try:
+        return frozenset(expand(names.strip())) if found else frozenset()
+    except HostlistError:
+        return frozenset()
+
+
+def _bar(refusal: Refusal) -> Bar | None:
+    """The nodes that are closed after a refusal; None for none."""
+    nodes = frozenset(refusal.block.nodes)
+    match refusal.refused:
+        case Refused.NODES:
+            return Bar(nodes & _named(refusal.words) or nodes)
+        case Refused.BUSY | Refused.UNKNOWN:
+            return Bar(nodes, refusal.block.gpus)  # a smaller block of them may do
+        case _:
+            return None
+
+
+def _contradicts(block: Block, refusal: Refusal) -> bool:
+    """Whether that a job runs on a block shows that a refusal does not count any more."""
+    same_nodes = not set(block.nodes).isdisjoint(refusal.block.nodes)
+    as_large = block.gpus >= refusal.block.gpus
+    match refusal.refused:
+        case Refused.JOB:
+            return True
+        case Refused.SIZE:
+            return as_large
+        case Refused.NODES:
+            return same_nodes
+        case Refused.BUSY | Refused.UNKNOWN:
+            return same_nodes and as_large
