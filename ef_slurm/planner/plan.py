@@ -46,7 +46,7 @@ from ef_slurm.planner.admission import admit, earliest_deadline, feasible_alone
 from ef_slurm.planner.allocation import allocate
 from ef_slurm.planner.best_effort import revalidate_best_effort
 from ef_slurm.planner.explain import decisions
-from ef_slurm.planner.risk import recover, revalidate
+from ef_slurm.planner.risk import recover, rescue, revalidate
 from ef_slurm.planner.timeline.gpu_index import GpuIndexSpace, index_spaces
 from ef_slurm.planner.timeline.limits import LimitBook
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
@@ -83,6 +83,7 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
     infeasible = revalidate(promised, table, now, committed)
     if infeasible:
         table = recover(infeasible, promised, committed, table, now, policy)
+    table = rescue(promised, table, now, policy)
 
     candidates = [task for task in tasks.values() if task.job.standing is not Standing.ADMITTED]
     candidates.sort(key=lambda task: (task.job.submitted, task.id))

@@ -3,7 +3,8 @@
 A plan that no longer holds is made anew beside the others. If that fails, all promises are judged
 anew, one by one like newcomers, in the order that the site's policy states: nobody is given up who
 could be kept beside those that come before it. Whoever then cannot be in time is planned to finish
-as soon as possible, is named at risk, and never makes another one late.
+as soon as possible, is named at risk, and never makes another one late. It is not written off: every
+later plan asks anew whether it can be saved (`rescue`).
 
 One GPU of two fails, and the job that ran on both gets named with its new finish:
 
@@ -25,7 +26,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from ef_slurm.model import Policy, RiskOrder, Schedule, is_in_time
-from ef_slurm.planner.admission import replan_jointly
+from ef_slurm.planner.admission import lacks_gpu_time, replan_jointly
 from ef_slurm.planner.share import least_share, soonest
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
@@ -60,7 +61,7 @@ def revalidate(
     for _, _, task, plan, finish in todo:
         promised_end = committed[task.id][-1].end if committed[task.id] else math.inf
         if promised_end < math.inf and not is_in_time(promised_end, task.deadline):
-            # Named at risk before: nobody may push it back further.
+            # Named at risk before: nobody may push it back further. `rescue` asks for better.
             task.deadline = task.soft_deadline = max(finish, promised_end)
         plan, finish = _wait_for_block(task, plan, finish, table, now)
         if plan and is_in_time(finish, task.deadline) and table.is_free(task, plan):
@@ -206,3 +207,57 @@ def replan_late(task: Task, table: ReservationTable, now: float) -> None:
     # From here on later plans treat this finish as a promise, so that it is not put off again.
     task.deadline = task.soft_deadline = plan[-1].end if plan else math.inf
     table.put(task, plan, task.deadline)
+
+
+def rescue(
+    tasks: list[Task], table: ReservationTable, now: float, policy: Policy
+) -> ReservationTable:
+    """Keep promises that were named at risk, as far as there is room for them by now.
+
+    Capacity has come back, somebody has left, or the job trains faster than it did. Nobody's own
+    promise, and no finish that was told to another job at risk, is given up for that.
+
+    Args:
+        tasks: all jobs with a promise.
+        table: a plan for each of them.
+        now: the present, seconds.
+        policy: the site's choices.
+
+    Returns:
+        `table`, changed, or a new one.
+    """
+    late = [task for task in tasks if _is_late(task, table)]
+    for task in in_risk_order(late, policy.risk_order):
+        told = task.deadline, task.soft_deadline
+        task.restore_deadline()
+        saved = None if now > task.latest_start + EDGE_SECONDS else _saved(task, tasks, table, now)
+        if saved is None:
+            task.deadline, task.soft_deadline = told
+        else:
+            table = saved
+    return table
+
+
+def _is_late(task: Task, table: ReservationTable) -> bool:
+    job = task.job
+    return job.deadline is not None and not is_in_time(
+        table.finishes[task.id], job.deadline, job.grace
+    )
+
+
+def _saved(
+    task: Task, tasks: list[Task], table: ReservationTable, now: float
+) -> ReservationTable | None:
+    """A table in which the job is in time and all others are as good as before; None for none."""
+    late_plan, finish = table.remove(task)
+    plan = least_share(task, table, now, task.deadline)
+    if plan is not None:
+        table.put(task, plan, plan[-1].end)
+        return table
+    others = sorted((other for other in tasks if other is not task), key=lambda other: other.order)
+    if not lacks_gpu_time(task, others, table, now):
+        fresh = replan_jointly(task, others, table, now)
+        if fresh is not None:
+            return fresh
+    table.put(task, late_plan, finish)
+    return None

@@ -201,6 +201,58 @@ def test_a_job_slower_than_its_curve_is_named_behind() -> None:
     assert decision.reason.code is ReasonCode.BEHIND
 
 
+def test_a_promise_at_risk_is_saved_by_capacity_that_returns() -> None:
+    """Growth that a promise needs asks neither for a gain nor for an interval."""
+    policy = Policy(min_reshape_interval=600.0)
+    running = job(
+        "a",
+        100.0,
+        45.0,
+        standing=Standing.ADMITTED,
+        overhead=Overhead.constant(15.0),
+        running=Running(Block("gpu", ("n1",), 2), since=-30.0, trains_from=-15.0),
+        last_reshape=-30.0,
+        plan=(Reservation(-30.0, 45.0, 2, "gpu", 0),),
+    )
+    broken = Cluster((NodeGroup("gpu", 4, (Node("n1", (Outage(0.0, gpus=2),)),)),))
+    at_risk = plan(0.0, [running], broken, policy).decision("a")
+    assert (at_risk.promise, at_risk.finish) == (PromiseState.AT_RISK, 50.0)
+    later = replace(running, iterations=96.0, plan=at_risk.schedule)
+    saved = plan(2.0, [later], ONE_NODE, policy).decision("a")
+    assert (saved.promise, saved.gpus, saved.finish) == (PromiseState.SAFE, 4, 41.0)
+
+
+def test_a_promise_at_risk_is_saved_by_those_who_have_time() -> None:
+    """Both are late on one GPU each; two GPUs come back, and one job's room is the other's."""
+    one = (("gpu", ThroughputCurve.of({1: 1.0, 2: 2.0})),)
+    late = job(
+        "a", 60.0, 50.0, curves=one, standing=Standing.ADMITTED,
+        plan=(Reservation(30.0, 90.0, 1, "gpu", 0),),
+    )  # fmt: skip
+    roomy = job(
+        "b", 60.0, 100.0, curves=one, standing=Standing.ADMITTED,
+        plan=(Reservation(0.0, 30.0, 2, "gpu", 0),),
+        running=Running(Block("gpu", ("n1",), 2), since=0.0, trains_from=0.0),
+    )  # fmt: skip
+    cluster = Cluster.uniform(nodes=1, gpus_per_node=2)
+    answer = plan(0.0, [late, roomy], cluster, Policy())
+    assert [d.promise for d in answer.decisions] == [PromiseState.SAFE, PromiseState.SAFE]
+    assert answer.decision("a").gpus == 2
+
+
+def test_what_cannot_be_saved_keeps_the_finish_that_it_was_told() -> None:
+    late = job(
+        "a", 90.0, 60.0, curves=(("gpu", ThroughputCurve.of({1: 1.0})),),
+        standing=Standing.ADMITTED, plan=(Reservation(0.0, 90.0, 1, "gpu", 0),),
+        running=Running(Block("gpu", ("n1",), 1), since=0.0, trains_from=0.0),
+    )  # fmt: skip
+    newcomer = job("b", 80.0, 100.0, curves=late.curves)
+    cluster = Cluster.uniform(nodes=1, gpus_per_node=1)
+    answer = plan(0.0, [late, newcomer], cluster, Policy())
+    assert answer.decision("a").finish == 90.0
+    assert answer.verdicts[0].outcome is Outcome.REJECTED
+
+
 def test_wrong_input_is_refused_by_name() -> None:
     with pytest.raises(ModelError, match="job id: 'a'"):
         plan(0.0, [job("a", 1.0, 9.0), job("a", 1.0, 9.0)], ONE_NODE, Policy())
