@@ -3,8 +3,8 @@
 A plan that no longer holds is made anew beside the others. If that fails, all promises are judged
 anew, one by one like newcomers, in the order that the site's policy states: nobody is given up who
 could be kept beside those that come before it. Whoever then cannot be in time is planned to finish
-as soon as possible, is named at risk, and never makes another one late. It is not written off: every
-later plan asks anew whether it can be saved (`rescue`).
+as soon as possible, is named at risk, and never makes another one late. It is not written off:
+every later plan asks anew whether it can be saved (`rescue`).
 
 One GPU of two fails, and the job that ran on both gets named with its new finish:
 
