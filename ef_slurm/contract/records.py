@@ -30,7 +30,7 @@ class Action(enum.Enum):
 
     NONE = "none"
     STOP = "stop"  # checkpoint and leave
-    RELAUNCH = "relaunch"  # go on in the same allocation
+    RELAUNCH = "relaunch"  # go on in the same allocation; a launch that runs checkpoints first
 
 
 class Phase(enum.Enum):
@@ -63,12 +63,15 @@ class Order:
         generation: the launch that it is meant for.
         issued_at: UTC epoch seconds.
         reason: one line for the job's log.
+        gpus: with `RELAUNCH`, on how many GPUs of the allocation the next launch is to run; None
+            for all of them.
     """
 
     generation: int
     action: Action
     issued_at: float
     reason: str = ""
+    gpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

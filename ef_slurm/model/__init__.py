@@ -9,7 +9,7 @@ rates are iterations per second, shares are whole GPUs.
 """
 
 from ef_slurm.model.bar import Bar
-from ef_slurm.model.block import Block, same_place
+from ef_slurm.model.block import Block, active_part, same_place
 from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
 from ef_slurm.model.curve import ThroughputCurve
@@ -123,6 +123,7 @@ __all__ = [
     "Story",
     "ThroughputCurve",
     "Verdict",
+    "active_part",
     "change_kind",
     "check_name",
     "check_text",

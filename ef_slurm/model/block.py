@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.errors import ModelError
@@ -34,6 +34,21 @@ class Block:
     def gpus(self) -> int:
         """GPUs in the block."""
         return len(self.nodes) * self.gpus_per_node
+
+
+def active_part(block: Block, gpus: int) -> Block:
+    """The GPUs of a block that a launch on `gpus` of them uses: on its first nodes, from the first.
+
+    Raises:
+        ModelError: `gpus` is no size of a part of the block.
+
+    >>> active_part(Block("gpu", ("n1", "n2"), 4), 2).nodes
+    ('n1',)
+    """
+    if not is_power_of_two(gpus) or gpus > block.gpus:
+        raise ModelError("active GPUs", gpus, f"a power of two of at most {block.gpus}")
+    per_node = min(gpus, block.gpus_per_node)
+    return replace(block, nodes=block.nodes[: gpus // per_node], gpus_per_node=per_node)
 
 
 def same_place(one: Block, other: Block) -> bool:

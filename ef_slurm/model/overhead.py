@@ -17,20 +17,29 @@ from ef_slurm.model.checks import check_finite
 class ChangeKind(enum.Enum):
     """The ways of getting another share, each of which costs training time.
 
-    All but a shrink go through Slurm's queue: Slurm can take whole nodes from a running job, but
-    neither the first one, where the batch script runs, nor single GPUs of a node, and it can add
-    nothing.
+    All but a shrink and a relaunch go through Slurm's queue: Slurm can take whole nodes from a
+    running job, but neither the first one, where the batch script runs, nor single GPUs of a node,
+    and it can add nothing. A relaunch needs no Slurm at all.
     """
 
     START = "start"  # from no GPUs: for the first time, or after a pause
     GROW = "grow"  # to more GPUs
     SHRINK = "shrink"  # in place: to the first nodes of those that it holds
+    RELAUNCH = "relaunch"  # in place: to train on another part of the GPUs that it keeps holding
     MOVE = "move"  # to as many GPUs elsewhere
     RESTART = "restart"  # to fewer GPUs that are no shrink, or to another GPU type
 
 
-def change_kind(old: Block | None, new: Block | None) -> ChangeKind | None:
+def change_kind(
+    old: Block | None, new: Block | None, *, other_part: bool = False
+) -> ChangeKind | None:
     """What happens to a job that held `old` and gets `new` (None: no GPUs).
+
+    Args:
+        old: held before.
+        new: held from now on.
+        other_part: whether it trains on another number of the GPUs that it holds from now on
+            (`Running.active`). Every change but staying has a launch in it anyhow.
 
     Returns:
         None where the training pays nothing: the job loses its GPUs (it pays when it is started
@@ -47,7 +56,7 @@ def change_kind(old: Block | None, new: Block | None) -> ChangeKind | None:
     if old is None:
         return ChangeKind.START
     fewer, more = sorted((old, new), key=lambda block: block.gpus)
-    return classify_change(
+    kind = classify_change(
         old.gpus,
         new.gpus,
         same_type=old.gpu_type == new.gpu_type,
@@ -55,6 +64,7 @@ def change_kind(old: Block | None, new: Block | None) -> ChangeKind | None:
         and old.nodes[0] in new.nodes
         and set(fewer.nodes) <= set(more.nodes),
     )
+    return ChangeKind.RELAUNCH if kind is None and other_part else kind
 
 
 def classify_change(
@@ -82,9 +92,9 @@ def classify_change(
 class Overhead:
     """Seconds of lost training per change of share; the GPUs are held all the while.
 
-    Sites and users state three costs, by what is done in Slurm: `start` for a start, `shrink` for a
-    shrink in place, `reshape` for a requeue of a running job, which growing, moving and restarting
-    have in common. Each grows by `per_doubling` for every doubling of the new share beyond one GPU.
+    Sites and users state three costs, by what is done in Slurm: `start` for a start, `shrink` for
+    what happens in place (a shrink, or a relaunch on another part of the GPUs), `reshape` for a
+    requeue of a running job, which growing, moving and restarting have in common. Each grows by `per_doubling` for every doubling of the new share beyond one GPU.
     """
 
     start: float = 0.0
@@ -115,12 +125,7 @@ class Overhead:
         """What a change of a kind to `gpus` GPUs costs; nothing for no change."""
         if kind is None:
             return 0.0
-        if kind is ChangeKind.START:
-            cost = self.start
-        elif kind is ChangeKind.SHRINK:
-            cost = self.shrink
-        else:
-            cost = self.reshape
+        cost: float = getattr(self, overhead_field(kind))
         if self.per_doubling:
             cost += self.per_doubling * math.log2(gpus)
         return cost
@@ -130,6 +135,12 @@ def overhead_field(kind: ChangeKind) -> str:
     """The field of `Overhead` that states the cost of a kind.
 
     >>> [overhead_field(kind) for kind in ChangeKind]
-    ['start', 'reshape', 'shrink', 'reshape', 'reshape']
+    ['start', 'reshape', 'shrink', 'shrink', 'reshape', 'reshape']
     """
-    return kind.value if kind in (ChangeKind.START, ChangeKind.SHRINK) else "reshape"
+    match kind:
+        case ChangeKind.START:
+            return "start"
+        case ChangeKind.SHRINK | ChangeKind.RELAUNCH:
+            return "shrink"
+        case ChangeKind.GROW | ChangeKind.MOVE | ChangeKind.RESTART:
+            return "reshape"

@@ -72,14 +72,21 @@ class Running:
     """What a job holds now.
 
     `trains_from` is when the overhead of its latest start or reshape is paid off: until then it
-    holds GPUs and gains no iterations. `since` is when that start or reshape happened.
+    holds GPUs and gains no iterations. `since` is when that start or reshape happened. `active` is
+    how many GPUs of the block it is to train on (None: all); the others stay idle, and its own.
     """
 
     block: Block
     since: float
     trains_from: float
+    active: int | None = None
 
     @property
     def gpus(self) -> int:
         """GPUs held."""
         return self.block.gpus
+
+    @property
+    def active_gpus(self) -> int:
+        """GPUs to train on."""
+        return self.block.gpus if self.active is None else self.active

@@ -252,7 +252,7 @@ class Watcher:
         if (
             order is not None
             and order.generation == self._generation
-            and order.action is Action.STOP
+            and order.action in (Action.STOP, Action.RELAUNCH)
         ):
             return Request(Kind.STOP, order.reason or "order")
         if self._save_due():

@@ -18,10 +18,12 @@ from ef_slurm.model import (
     ChangeKind,
     Cluster,
     Job,
+    ModelError,
     Overhead,
     Running,
     Standing,
     ThroughputCurve,
+    active_part,
     change_kind,
 )
 from ef_slurm.planner.timeline.gpu_index import index_spaces
@@ -41,6 +43,7 @@ SECONDS = {
     ChangeKind.START: 1000.0,
     ChangeKind.GROW: 100.0,
     ChangeKind.SHRINK: 10.0,
+    ChangeKind.RELAUNCH: 10.0,
     ChangeKind.MOVE: 100.0,
     ChangeKind.RESTART: 100.0,
     None: 0.0,
@@ -79,6 +82,30 @@ def test_no_gpus_and_other_gpus() -> None:
     assert change_kind(old, None) is None
     assert change_kind(None, None) is None
     assert change_kind(old, new) is ChangeKind.RESTART
+
+
+def test_another_part_of_the_same_gpus_is_a_relaunch() -> None:
+    for old, new in PAIRS:
+        kind = change_kind(BLOCKS[old], BLOCKS[new])
+        wanted = ChangeKind.RELAUNCH if kind is None else kind
+        assert change_kind(BLOCKS[old], BLOCKS[new], other_part=True) is wanted
+        assert Reallocation(1, BLOCKS[old], BLOCKS[new], other_part=True).change is wanted
+    assert change_kind(None, None, other_part=True) is None
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_part_of_a_block_is_a_block(place: tuple[int, int]) -> None:
+    """The first GPUs of the block, on whole nodes as soon as one does not suffice."""
+    block, first = BLOCKS[place], place[0]
+    for gpus in SIZES:
+        if gpus <= block.gpus:
+            assert active_part(block, gpus) == BLOCKS[first, gpus]
+        else:
+            with pytest.raises(ModelError, match="active GPUs"):
+                active_part(block, gpus)
+    for wrong in (0, 3, -1):
+        with pytest.raises(ModelError, match="active GPUs"):
+            active_part(block, wrong)
 
 
 def task_on(place: tuple[int, int]) -> Task:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ef_slurm.contract import Action, Order
+from ef_slurm.contract import Action, LaunchState, Order
 from ef_slurm.daemon.act.steps import (
     CancelOrphan,
     Hold,
@@ -86,8 +86,10 @@ def arguments_of(step: Step, status: JobStatus) -> Mapping[str, Json]:
     """All that is needed to recognise the step's effect."""
     arguments: dict[str, Json] = {"restarts": status.slurm.restarts}
     match step:
-        case OrderStop(generation) | OrderRelaunch(generation):
+        case OrderStop(generation):
             arguments["launch"] = generation
+        case OrderRelaunch(generation, gpus):
+            arguments |= {"launch": generation, "gpus": gpus}
         case Update(block) | Release(block) | Resize(block):
             arguments["nodes"] = list(block.nodes)
             arguments["gpus_per_node"] = block.gpus_per_node
@@ -117,7 +119,11 @@ def effect_seen(intent: Intent, status: JobStatus) -> bool:
             order = status.reports.order
             stop = intent.action is IntentAction.ORDER_STOP
             action = Action.STOP if stop else Action.RELAUNCH
-            written = order is not None and (order.generation, order.action) == (wanted, action)
+            written = order is not None and (order.generation, order.action, order.gpus) == (
+                wanted,
+                action,
+                intent.arguments.get("gpus"),
+            )
             return later or written or (launch is not None and launch.generation != wanted)
         case _:
             return False
@@ -222,21 +228,11 @@ class Executor:
             case Hold():
                 self._slurm.hold(slurm_id)
             case OrderStop(generation):
-                self._state_dirs.order(
-                    job, Order(generation, Action.STOP, self._clock(), "reshape")
-                )
-                # Only shortens the wait: the training reads the order several times a second.
-                signal = _stop_signal(status)
-                if signal is not None:
-                    with contextlib.suppress(
-                        RefusedError, NotPermittedError, UnexpectedOutputError
-                    ):
-                        self._slurm.signal(slurm_id, signal.value, SignalTarget.STEPS)
-                return replace(status, reports=self._state_dirs.read(job))
-            case OrderRelaunch(generation):
-                order = Order(generation, Action.RELAUNCH, self._clock(), "go on here")
-                self._state_dirs.order(job, order)
-                return replace(status, reports=self._state_dirs.read(job))
+                order = Order(generation, Action.STOP, self._clock(), "reshape")
+                return self._order(job, status, order)
+            case OrderRelaunch(generation, gpus):
+                order = Order(generation, Action.RELAUNCH, self._clock(), "go on here", gpus)
+                return self._order(job, status, order)
             case Requeue():
                 self._slurm.requeue(slurm_id)
             case Update(block):
@@ -253,6 +249,15 @@ class Executor:
             case CancelOrphan():
                 self._slurm.cancel(slurm_id)
         return replace(status, slurm=self._slurm.job(slurm_id))
+
+    def _order(self, job: QueueJob, status: JobStatus, order: Order) -> JobStatus:
+        self._state_dirs.order(job, order)
+        # Only shortens the wait: the training reads the order several times a second.
+        signal = _stop_signal(status)
+        if signal is not None:
+            with contextlib.suppress(RefusedError, NotPermittedError, UnexpectedOutputError):
+                self._slurm.signal(status.slurm.job_id, signal.value, SignalTarget.STEPS)
+        return replace(status, reports=self._state_dirs.read(job))
 
     def _refused(self, job: QueueJob, intent: Intent, step: Step, message: str) -> Refusal:
         now = self._clock()
@@ -293,8 +298,8 @@ _RANK = {
 
 
 def _stop_signal(status: JobStatus) -> StopSignal | None:
-    """The signal that the launch's processes know; None where its report names none of ours."""
-    if status.launch is None:
+    """The signal that the launch's processes know; None where none runs or it names none of ours."""
+    if status.launch is None or status.launch.state is not LaunchState.RUNNING:
         return None
     try:
         return StopSignal(status.launch.stop_signal)
@@ -324,7 +329,7 @@ def _state_during(job: QueueJob, step: Step) -> JobState | None:
             return job.waiting_state
         case Release() if job.state in (JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING):
             return JobState.STARTING
-        case OrderStop() | Requeue() | Resize() if job.state in (
+        case OrderStop() | OrderRelaunch() | Requeue() | Resize() if job.state in (
             JobState.STARTING,
             JobState.RUNNING,
         ):

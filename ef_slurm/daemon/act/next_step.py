@@ -9,13 +9,15 @@ already is not asked for twice. The ways in which a job changes:
   reshape goes on with `start`.
 - `shrink`: a running job gives up whole nodes in place: order → acknowledged → resize → relaunch.
 - `settle`: a job that was ordered to stop and may stay after all is relaunched where it is.
+- `relaunch`: a running job goes on with another part of its GPUs: order → acknowledged → launched
+  again by its script, without Slurm.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ef_slurm.contract import LaunchState
+from ef_slurm.contract import Launch, LaunchState
 from ef_slurm.daemon.act.steps import (
     Do,
     Done,
@@ -75,6 +77,7 @@ class Conditions:
             pending.
         released: when we released it with that shape for its present run; None if we did not.
         in_place: whether it may give up nodes without a requeue.
+        active: how many GPUs of its block it is to train on; None for all.
         hold: the hold that it must be in while it has no GPUs: an operator's, so that its owner
             cannot release it, or the owner's own where the daemon is not an operator.
         holder: who keeps it from starting, while it pends.
@@ -84,6 +87,7 @@ class Conditions:
     updated: bool = False
     released: float | None = None
     in_place: bool = True
+    active: int | None = None
     hold: HoldKind = HoldKind.ADMIN
     holder: Holder = Holder.WE
 
@@ -104,7 +108,7 @@ def next_step(
     if not job.is_running:
         return start(status, target, conditions, timeouts, now)
     if status.holds(target):
-        return settle(status, timeouts, now)
+        return settle(status, target, conditions.active, timeouts, now)
     if conditions.in_place and shrinks_in_place(job, target):
         return shrink(status, target, timeouts, now)
     return vacate(status, conditions, timeouts, now)
@@ -174,16 +178,44 @@ def shrink(status: JobStatus, block: Block, timeouts: Timeouts, now: float) -> N
     return Do(Requeue()) if isinstance(stop, Failed) else stop
 
 
-def settle(status: JobStatus, timeouts: Timeouts, now: float) -> Next:
+def settle(
+    status: JobStatus, block: Block, active: int | None, timeouts: Timeouts, now: float
+) -> Next:
     """The next step of a running job that has what it is to have."""
     launch, relaunch = status.launch, status.relaunching
     if relaunch is not None and now < relaunch.issued_at + timeouts.launch:
         return Wait("it to go on", relaunch.issued_at + timeouts.launch, reports=True)
     if launch is not None and launch.state is LaunchState.WAITING:
-        return Do(OrderRelaunch(launch.generation))
+        return Do(OrderRelaunch(launch.generation, active))
     if status.ordered_to_stop is not None:
         return Wait("it to stop as ordered, to be relaunched where it is", reports=True)
-    return Done()
+    if launch is None or launch.state is not LaunchState.RUNNING:
+        return Done()
+    return keep_part(status, launch, block, active, timeouts, now)
+
+
+def keep_part(
+    status: JobStatus,
+    launch: Launch,
+    block: Block,
+    active: int | None,
+    timeouts: Timeouts,
+    now: float,
+) -> Next:
+    """The next step of a job that trains where it is to be: on as many GPUs as it is to use?
+
+    It is not forced: a job that does not go on with that part of its GPUs goes on with what it has.
+    """
+    order = status.ordered_to_relaunch
+    if order is None:
+        wanted = block.gpus if active is None else active
+        if status.launched_gpus in (None, wanted) or status.declined(active):
+            return Done()
+    if order is None or order.gpus != active:
+        return Do(OrderRelaunch(launch.generation, active))
+    limit = timeouts.save if status.acknowledged else timeouts.acknowledge
+    until = order.issued_at + limit
+    return Wait("it to be launched again in place", until, reports=True) if now < until else Done()
 
 
 def _stop(status: JobStatus, timeouts: Timeouts, now: float) -> Next:

@@ -189,6 +189,7 @@ class Reconciler:
             updated=target is not None and self._updated.get(job.id) == (target, slurm.restarts),
             released=self._released(intent, status),
             in_place=_key(job, status.launch) not in self._requeue_only,
+            active=None if job.running is None else job.running.active,
             hold=self._hold,
             holder=holder(slurm.hold, part, self._hold, forgotten=status.forgotten),
         )

@@ -21,9 +21,14 @@ class OrderStop:
 
 @dataclass(frozen=True, slots=True)
 class OrderRelaunch:
-    """Ask the waiting script of launch `generation` to go on with the nodes that it has."""
+    """Ask the script of launch `generation` to launch again with the nodes that it has.
+
+    If the launch still trains, it checkpoints first. `gpus` is how many GPUs of the allocation the
+    next launch is to run on; None for all.
+    """
 
     generation: int
+    gpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from ef_slurm.model import (
     ModelError,
     ProfileKey,
     QueueJob,
+    active_part,
     overhead_field,
 )
 from ef_slurm.queue.store import Queue
@@ -99,6 +100,8 @@ class Calibration:
         first = progress.first_iteration_at
         if first is None or progress.phase is not Phase.RUNNING:
             return False
+        if status.launched_gpus not in (None, job.running.active_gpus):
+            return False  # a launch on another part of its GPUs, about to end
         pending = self._pending.get(job.id)
         if pending is not None and pending.since == job.running.since:
             launch = status.launch
@@ -118,7 +121,7 @@ class Calibration:
         if window is None:
             return False
         rate, seconds = window
-        if not self._estimates.rates.learn(job.id, job.running.gpus, rate):
+        if not self._estimates.rates.learn(job.id, job.running.active_gpus, rate):
             return False
         self._remember(job, rate, seconds, now)
         expected = _curve_rate(job)
@@ -132,7 +135,7 @@ class Calibration:
         request, running = job.request, job.running
         if running is None or not request.model_name:
             return
-        block = running.block
+        block = active_part(running.block, running.active_gpus)
         # A rate that no training has is not remembered; it cannot be told from a lie.
         with suppress(ModelError):
             key = ProfileKey(
@@ -170,7 +173,7 @@ class Calibration:
     def _log(
         self, job: QueueJob, now: float, message: str, what: str, value: float, **more: Json
     ) -> None:
-        gpus = job.share
+        gpus = job.share if job.running is None else job.running.active_gpus
         data: dict[str, Json] = {"what": what, "value": value, "gpus": gpus, **more}
         on = f"{message} on {gpus} GPU{'' if gpus == 1 else 's'}"
         self._queue.events.log(Event(now, EventKind.MEASURED, ACTOR, on, job.id, data))
@@ -190,5 +193,5 @@ def _curve_rate(job: QueueJob) -> float | None:
     block = job.running.block
     for kind, curve in job.request.curves:
         if kind == block.gpu_type:
-            return dict(curve.points).get(block.gpus)
+            return dict(curve.points).get(job.running.active_gpus)
     return None

@@ -133,6 +133,39 @@ class JobStatus:
         return order if order.action is Action.STOP else None
 
     @property
+    def ordered_to_relaunch(self) -> Order | None:
+        """The order by which the present launch, which still runs, is to make room for another."""
+        launch, order = self.launch, self.reports.order
+        if launch is None or order is None or launch.state is LaunchState.WAITING:
+            return None
+        ordered = order.generation == launch.generation and order.action is Action.RELAUNCH
+        return order if ordered else None
+
+    @property
+    def launched_gpus(self) -> int | None:
+        """GPUs that the present launch runs on, by its own word; None if that is unknown."""
+        launch = self.launch
+        if launch is None or launch.gpus_per_node < 1 or not launch.nodes:
+            return None
+        return len(launch.nodes.split(",")) * launch.gpus_per_node
+
+    def declined(self, gpus: int | None) -> bool:
+        """Whether this run was ordered to run on so many of its GPUs, and launched otherwise.
+
+        Its script does so when the training failed at that size, or does not know such orders.
+
+        Args:
+            gpus: as in the order; None for all that it holds.
+        """
+        launch, order, began = self.launch, self.reports.order, self.slurm.start_time
+        if launch is None or order is None or order.action is not Action.RELAUNCH:
+            return False
+        of_this_run = began is None or order.issued_at >= began
+        overtaken = order.gpus == gpus and order.generation < launch.generation
+        wanted = sum(count for _, count in self.slurm.gpus) if gpus is None else gpus
+        return of_this_run and overtaken and self.launched_gpus not in (None, wanted)
+
+    @property
     def acknowledged(self) -> bool:
         """Whether the training has agreed to stop."""
         progress = self.progress

@@ -205,7 +205,7 @@ def _relaunched(status: JobStatus, intent: Intent | None) -> bool:
     requeued = intent is not None and intent.action is IntentAction.REQUEUE
     if launch is None or launch.state is not LaunchState.RUNNING or requeued:
         return False
-    return status.ordered_to_stop is None
+    return status.ordered_to_stop is None and status.ordered_to_relaunch is None
 
 
 def _pending(

@@ -27,6 +27,7 @@ from ef_slurm.model import (
     ReasonCode,
     Running,
     Verdict,
+    active_part,
     change_kind,
     planner_id,
     queue_id,
@@ -54,16 +55,17 @@ UNJUDGED = frozenset({JobState.NEW, JobState.WAITLISTED})
 
 @dataclass(frozen=True, slots=True)
 class Reallocation:
-    """A job gets another block: from when, at what cost."""
+    """A job gets another block, or trains on another part of its own (`other_part`)."""
 
     job_id: int
     old: Block | None
     new: Block | None
+    other_part: bool = False
 
     @property
     def change(self) -> ChangeKind | None:
         """Of which kind; None for a pause, which costs nothing by itself."""
-        return change_kind(self.old, self.new)
+        return change_kind(self.old, self.new, other_part=self.other_part)
 
 
 def record(
@@ -175,6 +177,40 @@ def _moved(
     if not ran:
         return replace(row, running=running)
     return replace(row, running=running, reshapes=row.reshapes + 1, last_reshape=now)
+
+
+def train_on(
+    queue: Queue, job_id: int, active: int | None, overhead: Overhead, now: float, why: str
+) -> Reallocation | None:
+    """Have a job train on so many of the GPUs that it holds (None: on all), in place.
+
+    The plan is not touched: all of them stay booked to it. The next tick orders the relaunch.
+
+    Args:
+        active: a power of two of at most what it holds.
+        overhead: what its changes cost.
+        why: for the job's story.
+
+    Returns:
+        The change, for `Calibration.expect`; None where the job holds nothing or does so already.
+
+    Raises:
+        ModelError: no part of its block has that size.
+    """
+    row = queue.jobs.get(job_id)
+    running = row.running
+    if running is None or running.active_gpus == (running.gpus if active is None else active):
+        return None
+    gpus = active_part(running.block, running.gpus if active is None else active).gpus
+    then = now + overhead.of(ChangeKind.RELAUNCH, gpus)
+    with queue.transaction():
+        queue.jobs.save(
+            replace(row, running=replace(running, active=active, since=now, trains_from=then))
+        )
+        data: dict[str, Json] = {"from": running.active_gpus, "to": gpus, "of": running.gpus}
+        message = f"trains on {gpus} of its {running.gpus} GPUs: {why}"
+        queue.events.log(Event(now, EventKind.SHARE, ACTOR, message, row.id, data))
+    return Reallocation(row.id, running.block, running.block, other_part=True)
 
 
 def _log_share(

@@ -73,7 +73,7 @@ def launch(state: LaunchState = LaunchState.RUNNING, generation: int = 1, **othe
         "state": state,
         "slurm_job_id": 7,
         "restart_count": 0,
-        "nodes": "n1",
+        "nodes": "n1,n2",
         "gpus_per_node": 4,
         "port": 15000,
         "started_at": NOW - 99.0,
@@ -104,7 +104,8 @@ def stop(generation: int = 1, at: float = NOW) -> Order:
 
 def running(block: Block, **reports: Any) -> JobStatus:
     """A job that trains on a block; `reports` replace its own word."""
-    values: dict[str, Any] = {"launch": launch(), "progress": progress(), "order": None}
+    there = launch(nodes=",".join(block.nodes), gpus_per_node=block.gpus_per_node)
+    values: dict[str, Any] = {"launch": there, "progress": progress(), "order": None}
     return JobStatus(slurm_job(JobBaseState.RUNNING, on=block), JobReports(**{**values, **reports}))
 
 

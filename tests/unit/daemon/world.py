@@ -73,12 +73,19 @@ class Training:
     stopped_at: float | None = None
     state: LaunchState = LaunchState.RUNNING
     order: Order | None = None
+    part: int | None = None
+    """GPUs that the launch uses of those that the job holds; None for all."""
+    too_small: frozenset[int] = frozenset()
+    """GPUs on which the training fails at its first iteration."""
+    launches: list[int] = field(default_factory=list)
+    """GPUs of each launch."""
     finished: bool = False
     losses: list[float] = field(default_factory=list)
 
     @property
     def gpus(self) -> int:
-        return len(self.slurm.nodes) * self.slurm.gpus_per_node
+        held = len(self.slurm.nodes) * self.slurm.gpus_per_node
+        return held if self.part is None else self.part
 
     @property
     def running(self) -> bool:
@@ -113,7 +120,7 @@ class Training:
             return
         run = (self.slurm.restarts, self.slurm.started or 0.0)
         if run != self.run:
-            self.run = run
+            self.run, self.part = run, None
             self._launch(self.slurm.started or now, boot_of)
         self._obey(now, boot_of)
 
@@ -125,6 +132,9 @@ class Training:
 
     def _launch(self, at: float, boot_of: Callable[[Training], float]) -> None:
         self.generation += 1
+        self.launches.append(self.gpus)
+        if self.gpus in self.too_small:
+            self.generation, self.part = self.generation + 1, None
         self.reported = self.slurm.restarts
         self.launched, self.state, self.stopped_at = at, LaunchState.RUNNING, None
         self.base = self.checkpoint
@@ -135,14 +145,16 @@ class Training:
         order = self.order
         if order is None or order.generation != self.generation or not self.elastic:
             return
-        if order.action is Action.STOP:
-            if self.stopped_at is None and self.state is LaunchState.RUNNING:
+        runs = self.state is LaunchState.RUNNING
+        if order.action is Action.STOP or (order.action is Action.RELAUNCH and runs):
+            if self.stopped_at is None and runs:
                 self.stopped_at = now
             stopped = self.stopped_at
             if stopped is not None and now >= stopped + self.save:
                 self.checkpoint = self.count(self.done(stopped))
                 self.state = LaunchState.WAITING
-        elif order.action is Action.RELAUNCH and self.state is LaunchState.WAITING:
+        if order.action is Action.RELAUNCH and self.state is LaunchState.WAITING:
+            self.part = order.gpus
             self._launch(now, boot_of)
 
     def reports(self, now: float) -> JobReports:
@@ -156,8 +168,8 @@ class Training:
             state=state,
             slurm_job_id=self.slurm.job_id,
             restart_count=self.reported,
-            nodes=",".join(self.slurm.nodes),
-            gpus_per_node=self.slurm.gpus_per_node,
+            nodes=",".join(self.slurm.nodes[: max(1, self.gpus // self.slurm.gpus_per_node)]),
+            gpus_per_node=min(self.gpus, self.slurm.gpus_per_node),
             port=15000,
             started_at=self.launched,
             updated_at=now,

@@ -26,7 +26,11 @@ from ef_slurm.model import ContainerRuntime, LaunchSettings, StopSignal
 
 # Runs what it is given on "this node", until TERM as srun does.
 SRUN = """#!/bin/bash
-while [[ $1 == --* ]]; do echo "$1" >>"$FAKE/srun-options"; shift; done
+while [[ $1 == --* ]]; do
+    echo "$1" >>"$FAKE/srun-options"
+    [[ $1 == --cpus-per-task=* ]] && export SLURM_CPUS_PER_TASK=${1#*=}
+    shift
+done
 [ "$1" = true ] && exit "$(cat "$FAKE/answers" 2>/dev/null || echo 0)"
 set -m
 # As slurmstepd does: what the batch script ignores, a task does not.
@@ -82,8 +86,14 @@ class Script:
     def end(self) -> int:
         return self.process.wait(timeout=60)
 
-    def order(self, action: Action, generation: int = 1) -> None:
-        self.state.write_order(Order(generation, action, time.time(), "test"))
+    def order(self, action: Action, generation: int = 1, gpus: int | None = None) -> None:
+        self.state.write_order(Order(generation, action, time.time(), "test", gpus))
+
+    def steps(self) -> list[set[str]]:
+        """What srun was told for each step."""
+        text = (self.fake / "srun-options").read_text()
+        starts = text.split("--kill-on-bad-exit=1")
+        return [set(step.split()) for step in starts[:-1]]
 
     def report(self, phase: Phase, **changes: object) -> None:
         launch = self.launch()
@@ -108,7 +118,9 @@ def fake(tmp_path: Path) -> Path:
 def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
     running: list[Script] = []
 
-    def begin(command: str, restart_count: int | None = None, **options: object) -> Script:
+    def begin(
+        command: str, restart_count: int | None = None, cpus: int = 0, **options: object
+    ) -> Script:
         values: dict[str, object] = {
             "command": ("/bin/bash", "-c", command, "it's", "ü b"),
             "state_dir": f"{tmp_path}/st ate's/12",
@@ -130,6 +142,8 @@ def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
             "SBATCH_PARTITION": "foreign",
             "SLURMD_NODENAME": "n2",
         }
+        if cpus:
+            environment["SLURM_CPUS_ON_NODE"] = str(cpus)
         if restart_count is not None:
             environment["SLURM_RESTART_COUNT"] = str(restart_count)
         orders = tmp_path / "or ders" / "12"
@@ -243,6 +257,88 @@ def test_stopped_waits_and_is_relaunched_on_what_is_left(start: Start) -> None:
     script.state.write_order(Order(1, Action.RELAUNCH, 0.0, "test"))
     assert script.end() == 0
     assert script.until(LaunchState.FINISHED, 2).nodes == "n1"
+
+
+ON_TWO_NODES = """
+echo "$EF_GENERATION:$EF_NUM_NODES:$EF_GPUS_PER_NODE:$EF_NODES:$EF_NODE_RANK:$OMP_NUM_THREADS" >>launches
+[ "$EF_GENERATION" = 5 ] && exit 0
+while ! grep -q "generation.: $EF_GENERATION," "$EF_ORDER_FILE" 2>/dev/null; do sleep 0.05; done
+exit 75
+"""
+
+
+def test_sizes_change_inside_the_allocation(start: Start, tmp_path: Path) -> None:
+    """Two nodes of 2 GPUs and 8 CPUs: 4, 1, 2, 4 and then again all GPUs, without Slurm."""
+    script = start(ON_TWO_NODES, cpus=8)
+    (script.fake / "nodes").write_text("n1,n2\n")
+    for generation, gpus in enumerate((1, 2, 4, None), start=1):
+        launch = script.until(LaunchState.RUNNING, generation)
+        assert launch.restart_count == 0
+        script.order(Action.RELAUNCH, generation, gpus)
+    assert script.end() == 0
+    assert (tmp_path / "launches").read_text().split() == [
+        "1:2:2:n1,n2:1:4",
+        "2:1:1:n1:1:4",  # the fake srun is on n2; half of the 8 CPUs go with one of 2 GPUs
+        "3:1:2:n1:1:4",
+        "4:2:2:n1,n2:1:4",
+        "5:2:2:n1,n2:1:4",
+    ]
+    final = script.until(LaunchState.FINISHED, 5)
+    assert (final.nodes, final.gpus_per_node, final.failures) == ("n1,n2", 2, 0)
+    whole, one, node, *_ = script.steps()
+    assert {"--nodes=2", "--ntasks=2", "--nodelist=n1,n2", "--gres=gpu:2"} <= whole
+    assert {"--nodes=1", "--ntasks=1", "--nodelist=n1", "--gres=gpu:1"} <= one
+    assert {"--exact", "--cpus-per-task=4"} <= one
+    assert {"--nodes=1", "--nodelist=n1", "--gres=gpu:2"} <= node
+    assert "--exact" not in whole | node
+
+
+def test_a_job_that_waits_is_relaunched_at_a_size(start: Start) -> None:
+    script = start('[ "$EF_GENERATION" = 1 ] && sleep 1 && exit 75; exit 0')
+    script.order(Action.STOP)
+    script.until(LaunchState.WAITING)
+    script.order(Action.RELAUNCH, gpus=1)
+    assert script.end() == 0
+    launch = script.until(LaunchState.FINISHED, 2)
+    assert (launch.nodes, launch.gpus_per_node) == ("n1", 1)
+
+
+@pytest.mark.parametrize("gpus", [3, 8, -1])
+def test_a_size_that_the_allocation_has_not_is_said(start: Start, gpus: int) -> None:
+    script = start('[ "$EF_GENERATION" = 1 ] && sleep 1 && exit 75; exit 0')
+    (script.fake / "nodes").write_text("n1,n2\n")
+    script.order(Action.RELAUNCH, gpus=gpus)
+    assert script.end() == 0
+    launch = script.until(LaunchState.FINISHED, 2)
+    assert (launch.nodes, launch.gpus_per_node) == ("n1,n2", 2)
+    said = f"{gpus} is no part of 2 nodes with 2 GPUs each" in script.log.read_text()
+    assert said is (gpus > 0)
+
+
+def test_a_part_on_which_the_training_fails_is_not_tried_again(start: Start) -> None:
+    """One GPU may have too little memory: that is no failure of the job."""
+    script = start('case $EF_GENERATION in 1) sleep 1; exit 75 ;; 2) exit 3 ;; esac')
+    (script.fake / "nodes").write_text("n1,n2\n")
+    script.order(Action.RELAUNCH, gpus=1)
+    failed = script.until(LaunchState.RETRYING, 2)
+    assert (failed.nodes, failed.gpus_per_node, failed.failures) == ("n1", 1, 0)
+    assert script.end() == 0
+    launch = script.until(LaunchState.FINISHED, 3)
+    assert (launch.nodes, launch.gpus_per_node) == ("n1,n2", 2)
+    assert "1 GPUs did not do" in script.log.read_text()
+
+
+def test_killed_at_a_size_it_comes_back_with_all_it_has(start: Start) -> None:
+    """Whatever Slurm gives the job anew is its own to use; the daemon says what is next."""
+    script = start("[ $EF_GENERATION = 1 ] && sleep 1 && exit 75; sleep 60")
+    script.order(Action.RELAUNCH, gpus=1)
+    script.until(LaunchState.RUNNING, 2)
+    os.killpg(script.process.pid, signal.SIGKILL)
+    script.process.wait()
+    script = start("exit 0", restart_count=1)
+    assert script.end() == 0
+    launch = script.until(LaunchState.FINISHED, 3)
+    assert (launch.nodes, launch.gpus_per_node) == ("n1,n2", 2)
 
 
 def test_stopped_under_torchrun_is_told_by_progress(start: Start) -> None:

@@ -90,10 +90,12 @@ def assert_agreed(party: Party) -> None:
     assert party.acted[0][-1][0] is Kind.STOP
 
 
-def test_order_stops_all_at_one_iteration_after_saves(party: Party) -> None:
+@pytest.mark.parametrize("action", [Action.STOP, Action.RELAUNCH])
+def test_order_stops_all_at_one_iteration_after_saves(party: Party, action: Action) -> None:
+    """Before it is launched again in place, too."""
     party.run()
     time.sleep(1.5)
-    party.state.write_order(Order(GENERATION, Action.STOP, 0.0, "test"))
+    party.state.write_order(Order(GENERATION, action, 0.0, "test"))
     party.join()
     assert_agreed(party)
     saves = [kind for kind, _ in party.acted[0][:-1]]
@@ -115,7 +117,9 @@ def test_other_orders_are_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     state = party.state
     state.write_order(Order(GENERATION - 1, Action.STOP, 0.0))
     time.sleep(0.3)
-    state.write_order(Order(GENERATION, Action.RELAUNCH, 0.0))
+    state.write_order(Order(GENERATION - 1, Action.RELAUNCH, 0.0))
+    time.sleep(0.3)
+    state.write_order(Order(GENERATION, Action.NONE, 0.0))
     time.sleep(0.3)
     nonsense = tmp_path / "nonsense"
     nonsense.write_text("{")

@@ -60,6 +60,11 @@ ENDED = JobStatus(slurm_job(JobBaseState.CANCELLED))
             running(TWO_NODES, launch=launch(LaunchState.WAITING)),
             running(TWO_NODES, order=Order(1, Action.RELAUNCH, NOW)),
         ),
+        (
+            OrderRelaunch(1, 4),
+            running(TWO_NODES, order=Order(1, Action.RELAUNCH, NOW, gpus=2)),
+            running(TWO_NODES, order=Order(1, Action.RELAUNCH, NOW, gpus=4)),
+        ),
         (CancelOrphan(), pending(), ENDED),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ef_slurm.contract import Action, LaunchState, Order, Phase
+from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase
 from ef_slurm.daemon.act.next_step import Conditions, Timeouts, next_step
 from ef_slurm.daemon.act.steps import (
     Do,
@@ -181,6 +181,73 @@ class TestShrink:
         assert isinstance(step(stopping, TWO_NODES), Wait)
 
 
+def part_of_eight(gpus: int, generation: int = 1) -> Launch:
+    """The report of a launch on a part of two nodes with 4 GPUs each."""
+    return launch(generation=generation, nodes="n1", gpus_per_node=gpus)
+
+
+def relaunch(gpus: int | None, generation: int = 1, at: float = NOW) -> Order:
+    return Order(generation, Action.RELAUNCH, at, gpus=gpus)
+
+
+class TestKeepPart:
+    @pytest.mark.parametrize("active", [1, 2, 4])
+    def test_another_part_is_ordered_of_the_launch_that_runs(self, active: int) -> None:
+        wanted = Conditions(active=active)
+        assert step(running(TWO_NODES), TWO_NODES, wanted) == Do(OrderRelaunch(1, active))
+        there = running(TWO_NODES, launch=part_of_eight(active))
+        assert step(there, TWO_NODES, wanted) == Done()
+        assert step(there, TWO_NODES) == Do(OrderRelaunch(1))
+
+    def test_it_is_waited_for_and_never_forced(self) -> None:
+        wanted = Conditions(active=1)
+        told = running(TWO_NODES, order=relaunch(1))
+        assert isinstance(step(told, TWO_NODES, wanted), Wait)
+        late = relaunch(1, at=NOW - TIMEOUTS.acknowledge)
+        assert step(running(TWO_NODES, order=late), TWO_NODES, wanted) == Done()
+        saving = running(TWO_NODES, order=late, progress=progress(Phase.STOPPING))
+        assert isinstance(step(saving, TWO_NODES, wanted), Wait)
+
+    def test_the_newest_wish_counts(self) -> None:
+        told = running(TWO_NODES, order=relaunch(1))
+        assert step(told, TWO_NODES, Conditions(active=2)) == Do(OrderRelaunch(1, 2))
+        assert step(told, TWO_NODES) == Do(OrderRelaunch(1))
+
+    def test_a_launch_that_is_to_leave_is_told_so(self) -> None:
+        """Or its script would launch it again instead of waiting."""
+        assert step(running(TWO_NODES, order=relaunch(1)), None) == Do(OrderStop(1))
+
+    def test_a_part_on_which_it_failed_is_not_ordered_again(self) -> None:
+        again = running(
+            TWO_NODES,
+            launch=launch(generation=3),
+            progress=progress(generation=3),
+            order=relaunch(1),
+        )
+        assert step(again, TWO_NODES, Conditions(active=1)) == Done()
+        assert step(again, TWO_NODES, Conditions(active=2)) == Do(OrderRelaunch(3, 2))
+
+    def test_what_an_earlier_run_declined_is_ordered_of_this_one(self) -> None:
+        before = relaunch(1, at=NOW - 200.0)
+        again = running(TWO_NODES, launch=launch(generation=3), order=before)
+        assert step(again, TWO_NODES, Conditions(active=1)) == Do(OrderRelaunch(3, 1))
+
+    @pytest.mark.parametrize(
+        "state", [LaunchState.RETRYING, LaunchState.FINISHED, LaunchState.INTERRUPTED]
+    )
+    def test_a_launch_that_ends_by_itself_is_let_end(self, state: LaunchState) -> None:
+        ending = running(TWO_NODES, launch=launch(state))
+        assert step(ending, TWO_NODES, Conditions(active=1)) == Done()
+
+    def test_a_job_that_waits_goes_on_with_its_part(self) -> None:
+        waiting = running(TWO_NODES, launch=launch(LaunchState.WAITING), order=stop())
+        assert step(waiting, TWO_NODES, Conditions(active=4)) == Do(OrderRelaunch(1, 4))
+
+    def test_of_a_job_without_gpus_there_is_no_part(self) -> None:
+        on_cpus = running(TWO_NODES, launch=launch(gpus_per_node=0))
+        assert step(on_cpus, TWO_NODES, Conditions(active=1)) == Done()
+
+
 blocks = st.sampled_from([TWO_NODES, FOUR_NODES, ELSEWHERE, Block("gpu", ("n1",), 2)])
 situations = st.builds(
     Conditions,
@@ -188,6 +255,7 @@ situations = st.builds(
     updated=st.booleans(),
     released=st.none() | st.floats(NOW - 100, NOW),
     in_place=st.booleans(),
+    active=st.none() | st.sampled_from([1, 2, 4]),
     hold=st.sampled_from([HoldKind.ADMIN, HoldKind.USER]),
     holder=st.sampled_from(Holder),
 )
@@ -196,7 +264,11 @@ launches = st.none() | st.builds(
 )
 reports = st.none() | st.builds(progress, st.sampled_from(Phase), st.integers(1, 3))
 orders = st.none() | st.builds(
-    Order, st.integers(1, 3), st.sampled_from(Action), st.floats(NOW - 400, NOW)
+    Order,
+    st.integers(1, 3),
+    st.sampled_from(Action),
+    st.floats(NOW - 400, NOW),
+    gpus=st.none() | st.sampled_from([1, 2, 4]),
 )
 
 
@@ -241,9 +313,10 @@ def test_no_step_is_ever_unsafe(
             assert status.waiting
             assert job.batch_host in block.nodes
             assert set(block.nodes) < set(job.nodes)
-        case OrderRelaunch():
+        case OrderRelaunch(_, gpus):
             assert target is not None
             assert status.holds(target)
+            assert gpus == conditions.active
         case Hold():
             assert job.is_pending
     assert not job.is_final

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.daemon.plan.record import Reallocation, record
+from ef_slurm.daemon.plan.record import Reallocation, record, train_on
 from ef_slurm.model import (
     FOREVER,
     Block,
@@ -17,6 +17,7 @@ from ef_slurm.model import (
     EventKind,
     JobState,
     Json,
+    ModelError,
     Outcome,
     Overhead,
     Plan,
@@ -25,6 +26,7 @@ from ef_slurm.model import (
     QueueJob,
     Reason,
     ReasonCode,
+    Running,
     Verdict,
     planner_id,
 )
@@ -86,6 +88,35 @@ def test_the_same_place_is_no_change(queue: Queue) -> None:
     assert not reallocations
     assert job.running is not None
     assert job.running.since == NOW
+
+
+def test_another_part_of_its_gpus_is_charged_and_told(queue: Queue) -> None:
+    apply(queue, TWO_NODES, verdict())
+    at = NOW + 50.0
+    change = train_on(queue, 1, 2, COST[1], at, "to learn how fast it is")
+    assert change is not None
+    assert change.change is ChangeKind.RELAUNCH
+    job = queue.jobs.get(1)
+    assert job.running == Running(TWO_NODES, at, at + 20.0, active=2)
+    assert (job.share, job.reshapes) == (8, 0)
+    told = "trains on 2 of its 8 GPUs: to learn how fast it is"
+    assert messages(queue, EventKind.SHARE)[-1] == told
+    assert train_on(queue, 1, 2, COST[1], at, "again") is None
+    # A plan that leaves it where it is leaves it its part; another block is used whole.
+    job, reallocations = apply(queue, TWO_NODES, at=at)
+    assert not reallocations
+    assert job.running is not None
+    assert job.running.active == 2
+    job, _ = apply(queue, ELSEWHERE, at=at)
+    assert job.running is not None
+    assert job.running.active is None
+    assert train_on(queue, 1, None, COST[1], at, "it does") is None
+    with pytest.raises(ModelError, match="active GPUs"):
+        train_on(queue, 1, 16, COST[1], at, "too many")
+
+
+def test_a_job_without_gpus_trains_on_no_part(queue: Queue) -> None:
+    assert train_on(queue, 1, 1, COST[1], NOW, "") is None
 
 
 def test_a_reshape_is_counted_and_charged(queue: Queue) -> None:
