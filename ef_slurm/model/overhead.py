@@ -94,7 +94,8 @@ class Overhead:
 
     Sites and users state three costs, by what is done in Slurm: `start` for a start, `shrink` for
     what happens in place (a shrink, or a relaunch on another part of the GPUs), `reshape` for a
-    requeue of a running job, which growing, moving and restarting have in common. Each grows by `per_doubling` for every doubling of the new share beyond one GPU.
+    requeue of a running job, which growing, moving and restarting have in common. Each grows by
+    `per_doubling` for every doubling of the new share beyond one GPU.
     """
 
     start: float = 0.0

@@ -298,7 +298,7 @@ _RANK = {
 
 
 def _stop_signal(status: JobStatus) -> StopSignal | None:
-    """The signal that the launch's processes know; None where none runs or it names none of ours."""
+    """The signal that the launch's processes know; None where none runs or it is none of ours."""
     if status.launch is None or status.launch.state is not LaunchState.RUNNING:
         return None
     try:

@@ -1,8 +1,9 @@
-"""A job that trains on a part of the GPUs that it holds: launched again in place, never requeued."""
+"""A job that trains on a part of the GPUs that it holds: launched again in place, no requeue."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_every_part_in_one_allocation(world: World) -> None:
     for active in SIZES:
         ask(world, job, active)
         gpus = active or 8
-        world.run_until(lambda gpus=gpus: trains_on(world, job, gpus), limit=60.0)  # type: ignore[misc]
+        world.run_until(partial(trains_on, world, job, gpus), limit=60.0)
         world.run(40.0)
         assert trains_on(world, job, gpus)
         assert world.training(job).rate == dict(CURVE.points)[gpus]
@@ -57,9 +58,9 @@ def test_every_part_in_one_allocation(world: World) -> None:
         if event.data["what"] == "rate"
     }
     assert {gpus for gpus, _ in rates} == {1, 2, 4, 8}
-    for gpus, rate in rates:
-        assert isinstance(gpus, int)
-        assert rate == pytest.approx(dict(CURVE.points)[gpus], rel=0.05)
+    for size, rate in rates:
+        assert isinstance(size, int)
+        assert rate == pytest.approx(dict(CURVE.points)[size], rel=0.05)
 
 
 def test_a_part_on_which_the_training_fails_is_left_alone(world: World) -> None:

@@ -260,7 +260,8 @@ def test_stopped_waits_and_is_relaunched_on_what_is_left(start: Start) -> None:
 
 
 ON_TWO_NODES = """
-echo "$EF_GENERATION:$EF_NUM_NODES:$EF_GPUS_PER_NODE:$EF_NODES:$EF_NODE_RANK:$OMP_NUM_THREADS" >>launches
+part=$EF_NUM_NODES:$EF_GPUS_PER_NODE:$EF_NODES
+echo "$EF_GENERATION:$part:$EF_NODE_RANK:$OMP_NUM_THREADS" >>launches
 [ "$EF_GENERATION" = 5 ] && exit 0
 while ! grep -q "generation.: $EF_GENERATION," "$EF_ORDER_FILE" 2>/dev/null; do sleep 0.05; done
 exit 75
@@ -317,7 +318,7 @@ def test_a_size_that_the_allocation_has_not_is_said(start: Start, gpus: int) -> 
 
 def test_a_part_on_which_the_training_fails_is_not_tried_again(start: Start) -> None:
     """One GPU may have too little memory: that is no failure of the job."""
-    script = start('case $EF_GENERATION in 1) sleep 1; exit 75 ;; 2) exit 3 ;; esac')
+    script = start("case $EF_GENERATION in 1) sleep 1; exit 75 ;; 2) exit 3 ;; esac")
     (script.fake / "nodes").write_text("n1,n2\n")
     script.order(Action.RELAUNCH, gpus=1)
     failed = script.until(LaunchState.RETRYING, 2)
