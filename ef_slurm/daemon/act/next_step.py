@@ -209,7 +209,8 @@ def keep_part(
     order = status.ordered_to_relaunch
     if order is None:
         wanted = block.gpus if active is None else active
-        if status.launched_gpus in (None, wanted) or status.declined(active):
+        same = status.launched_gpus in (None, wanted)
+        if same or status.declined(active) or not launch.finds_orders:
             return Done()
     if order is None or order.gpus != active:
         return Do(OrderRelaunch(launch.generation, active))

@@ -243,6 +243,10 @@ class TestKeepPart:
         waiting = running(TWO_NODES, launch=launch(LaunchState.WAITING), order=stop())
         assert step(waiting, TWO_NODES, Conditions(active=4)) == Do(OrderRelaunch(1, 4))
 
+    def test_a_launch_that_finds_no_orders_is_left_alone(self) -> None:
+        deaf = running(TWO_NODES, launch=launch(finds_orders=False))
+        assert step(deaf, TWO_NODES, Conditions(active=1)) == Done()
+
     def test_of_a_job_without_gpus_there_is_no_part(self) -> None:
         on_cpus = running(TWO_NODES, launch=launch(gpus_per_node=0))
         assert step(on_cpus, TWO_NODES, Conditions(active=1)) == Done()
