@@ -73,7 +73,7 @@ class Scheduler:
         self._state_dirs = state_dirs
         self._observer = Observer(slurm, state_dirs, clock)
         self._all_read_at = -math.inf
-        executor = Executor(slurm, queue, state_dirs, clock)
+        executor = Executor(slurm, queue, state_dirs, clock, self._observer.slurm_type)
         self._orphans = Orphans(executor, self._observer, queue, clock)
         self._resubmitter = Resubmitter(slurm, queue, self._observer, clock, settings.uid)
         self._estimates = Estimates()

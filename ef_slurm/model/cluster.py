@@ -53,11 +53,18 @@ class NodeGroup:
             )
         if not self.nodes:
             raise ModelError(f"nodes of {self.gpu_type}", (), "at least one")
+        names: set[str] = set()
+        for node in self.nodes:
+            if node.name in names:
+                raise ModelError(f"node of {self.gpu_type}", node.name, "listed once")
+            names.add(node.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """The node groups that ef-slurm may use; one group per GPU type.
+
+    A node that has GPUs of several types is in the group of each.
 
     >>> Cluster.uniform(nodes=4, gpus_per_node=8).gpus
     32
@@ -67,15 +74,10 @@ class Cluster:
 
     def __post_init__(self) -> None:
         types: set[str] = set()
-        names: set[str] = set()
         for group in self.groups:
             if group.gpu_type in types:
                 raise ModelError("GPU type", group.gpu_type, "one node group per GPU type")
             types.add(group.gpu_type)
-            for node in group.nodes:
-                if node.name in names:
-                    raise ModelError("node", node.name, "listed once: node sets may not overlap")
-                names.add(node.name)
 
     @classmethod
     def uniform(cls, nodes: int, gpus_per_node: int, gpu_type: str = "gpu") -> Cluster:

@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ef_slurm.formats.gres import GpuCount
+
 
 class JobBaseState(enum.Enum):
     """A Slurm job's base state (squeue(1), JOB STATE CODES)."""
@@ -63,14 +65,6 @@ class SignalTarget(enum.Enum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class GpuCount:
-    """GPUs of one type; `gpu_type` is "" where Slurm's gres names none."""
-
-    gpu_type: str
-    count: int
-
-
 OWNER_RELEASED = "ef-slurm: released by its owner"
 """The comment that `job_submit.lua` puts on a job in place of its owner's `scontrol release`."""
 
@@ -80,6 +74,7 @@ class Requested:
     """What a job asks for now; the fields that `JobUpdate` changes.
 
     None is what Slurm does not tell: 22.05 hides the node counts of a pending job that has run.
+    `gpu_type` is "" where the job asks for none, or for several.
     """
 
     min_nodes: int | None
@@ -87,9 +82,19 @@ class Requested:
     tasks: int | None
     gpus_per_node: int | None
     nodes: tuple[str, ...] = ()
+    gpu_type: str = ""
     time_limit: float | None = None
     partition: str = ""
     comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGpus:
+    """GPUs of one type that a job holds on one node; `gpu_type` is "" where Slurm names none."""
+
+    node: str
+    gpu_type: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ class SlurmJob:
         job_id: Slurm's id.
         state: base state. `flags` holds the words beside it (COMPLETING, REQUEUED, …).
         reason: why it pends or ended, Slurm's word (JobHeldUser, ReqNodeNotAvail, …).
-        gpus: (node, GPUs) that it holds, for every node that it runs on.
+        held: the GPUs that nobody else can have because of it, shared ones as whole ones.
         end_time: when its time limit ends it (running) or when it ended (final). None for a
             pending job, `inf` for a running one without limit.
         restarts: how often Slurm requeued it.
@@ -118,7 +123,7 @@ class SlurmJob:
     hold: HoldKind
     requested: Requested
     nodes: tuple[str, ...] = ()
-    gpus: tuple[tuple[str, int], ...] = ()
+    held: tuple[HeldGpus, ...] = ()
     submit_time: float | None = None
     start_time: float | None = None
     end_time: float | None = None
@@ -126,6 +131,14 @@ class SlurmJob:
     batch_host: str = ""
     exit_code: int | None = None
     reservation: str = ""
+
+    @property
+    def gpus(self) -> tuple[tuple[str, int], ...]:
+        """(node, GPUs of all types) that it holds, for every node that it runs on."""
+        counts = dict.fromkeys(self.nodes, 0)
+        for held in self.held:
+            counts[held.node] = counts.get(held.node, 0) + held.count
+        return tuple(counts.items())
 
     @property
     def is_final(self) -> bool:
@@ -292,10 +305,14 @@ class Shape:
     """What a pending job is to run on: exactly these nodes, with as many GPUs on each.
 
     One task per node: the batch script launches one agent per node.
+
+    Args:
+        gpu_type: Slurm's name of the GPUs' type; "" where its gres names none.
     """
 
     nodes: tuple[str, ...]
     gpus_per_node: int
+    gpu_type: str = ""
 
     def __post_init__(self) -> None:
         if not self.nodes:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
+from ef_slurm.formats.gres import GpuCount
 from ef_slurm.slurm.errors import (
     NoSuchJobError,
     NotPermittedError,
@@ -17,7 +18,7 @@ from ef_slurm.slurm.errors import (
 )
 from ef_slurm.slurm.types import (
     FINAL_STATES,
-    GpuCount,
+    HeldGpus,
     HoldKind,
     JobBaseState,
     JobUpdate,
@@ -278,7 +279,7 @@ def _seen(job: MemoryJob) -> SlurmJob:
         hold=job.hold if pending else HoldKind.NONE,
         requested=job.requested,
         nodes=job.nodes,
-        gpus=tuple((name, job.gpus_per_node) for name in job.nodes),
+        held=tuple(HeldGpus(name, "", job.gpus_per_node) for name in job.nodes),
         submit_time=job.submitted,
         start_time=job.started,
         end_time=job.ended if job.ended is not None else ends,

@@ -147,11 +147,14 @@ class Executor:
         queue: Queue,
         state_dirs: StateDirs,
         clock: Callable[[], float],
+        slurm_type: Callable[[Block], str],
     ) -> None:
+        """`slurm_type` is what Slurm calls the type of a block's GPUs, "" for none."""
         self._slurm = slurm
         self._queue = queue
         self._state_dirs = state_dirs
         self._clock = clock
+        self._slurm_type = slurm_type
 
     def settle(self, job: QueueJob, status: JobStatus) -> None:
         """Close the job's unfinished intent if its effect is seen."""
@@ -236,7 +239,7 @@ class Executor:
             case Requeue():
                 self._slurm.requeue(slurm_id)
             case Update(block):
-                shape = Shape(block.nodes, block.gpus_per_node)
+                shape = Shape(block.nodes, block.gpus_per_node, self._slurm_type(block))
                 left = _time_left(job, self._clock())
                 comment = "" if status.slurm.is_released_by_owner else None
                 update = JobUpdate(shape, left, start_now=True, comment=comment)

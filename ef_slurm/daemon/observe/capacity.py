@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ef_slurm.daemon.observe.gpu_types import held_of_types
 from ef_slurm.model import Cluster, Node, NodeGroup, Outage
-from ef_slurm.slurm.types import Observation, SlurmJob, SlurmNode, SlurmReservation
+from ef_slurm.slurm.types import HeldGpus, Observation, SlurmJob, SlurmNode, SlurmReservation
 
 OVERDUE_SECONDS = 60.0
 """Seconds that somebody's job is taken to need still when its time limit has passed."""
@@ -36,7 +37,16 @@ class ResourceScope:
 @dataclass(frozen=True, slots=True)
 class _Group:
     gpu_type: str
-    nodes: list[tuple[SlurmNode, int]] = field(default_factory=list)
+    nodes: list[_Part] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The GPUs of one type of a node; `slurm_types` are Slurm's names of it ("" for none)."""
+
+    node: SlurmNode
+    slurm_types: tuple[str, ...]
+    count: int
 
 
 def cluster_of(observation: Observation, scope: ResourceScope, ours: Collection[int]) -> Cluster:
@@ -48,36 +58,45 @@ def cluster_of(observation: Observation, scope: ResourceScope, ours: Collection[
     Raises:
         ModelError: nothing there to schedule on.
     """
-    foreign = _foreign_outages(observation, ours)
+    foreign = _foreign_holdings(observation, ours)
     reserved = _reserved_outages(observation.reservations, scope)
     groups: dict[str, _Group] = {}
     for node in _ordered(_members(observation, scope), scope.order):
-        for gpu in node.gpus[:1]:
+        parts: dict[str, _Part] = {}
+        for gpu in node.gpus:
             kind = gpu.gpu_type or scope.gpu_type
-            groups.setdefault(kind, _Group(kind)).nodes.append((node, gpu.count))
+            known = parts.get(kind, _Part(node, (), 0))
+            parts[kind] = _Part(node, (*known.slurm_types, gpu.gpu_type), known.count + gpu.count)
+        for kind, part in parts.items():
+            groups.setdefault(kind, _Group(kind)).nodes.append(part)
     return Cluster(
         tuple(
             _group(group, foreign, reserved)
             for _, group in sorted(groups.items())
-            if any(count for _, count in group.nodes)
+            if any(part.count for part in group.nodes)
         )
     )
 
 
 def _group(
     group: _Group,
-    foreign: Mapping[str, Sequence[Outage]],
+    foreign: Mapping[str, Sequence[_Holding]],
     reserved: Mapping[str, Sequence[Outage]],
 ) -> NodeGroup:
-    size = _power_of_two_above(max(count for _, count in group.nodes))
+    size = _power_of_two_above(max(part.count for part in group.nodes))
     nodes = []
-    for node, count in group.nodes:
+    for part in group.nodes:
+        node, count = part.node, part.count
         outages: list[Outage] = []
         if not node.usable or count == 0:
             outages.append(Outage(SINCE_EVER))
         elif count < size:
             outages.append(Outage(SINCE_EVER, gpus=size - count))
-        outages += foreign.get(node.name, ())
+        for holding in foreign.get(node.name, ()):
+            gone = held_of_types(node, holding.held)
+            gpus = sum(gone[gpu_type] for gpu_type in part.slurm_types)
+            if gpus:
+                outages.append(Outage(SINCE_EVER, holding.end, gpus))
         outages += reserved.get(node.name, ())
         nodes.append(Node(node.name, tuple(outages)))
     return NodeGroup(group.gpu_type, size, tuple(nodes))
@@ -104,16 +123,24 @@ def _ordered(nodes: Iterable[SlurmNode], order: Sequence[str]) -> list[SlurmNode
     return sorted(nodes, key=lambda node: rank.get(node.name, len(rank)))
 
 
-def _foreign_outages(observation: Observation, ours: Collection[int]) -> dict[str, list[Outage]]:
-    outages: dict[str, list[Outage]] = defaultdict(list)
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """What somebody's job holds, until its time limit."""
+
+    held: tuple[HeldGpus, ...]
+    end: float
+
+
+def _foreign_holdings(observation: Observation, ours: Collection[int]) -> dict[str, list[_Holding]]:
+    """By node."""
+    holdings: dict[str, list[_Holding]] = defaultdict(list)
     for job in sorted(observation.jobs.values(), key=lambda job: job.job_id):
         if job.job_id in ours or not job.holds_nodes:
             continue
-        end = _end_of(job, observation.at)
-        for node, gpus in job.gpus:
-            if gpus:
-                outages[node].append(Outage(SINCE_EVER, end, gpus))
-    return outages
+        holding = _Holding(job.held, _end_of(job, observation.at))
+        for node in dict.fromkeys(one.node for one in job.held):
+            holdings[node].append(holding)
+    return holdings
 
 
 def _end_of(job: SlurmJob, now: float) -> float:

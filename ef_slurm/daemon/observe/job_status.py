@@ -182,6 +182,7 @@ class JobStatus:
         return (
             frozenset(requested.nodes) == frozenset(block.nodes)
             and requested.gpus_per_node == block.gpus_per_node
+            and requested.gpu_type in ("", block.gpu_type)
             and requested.min_nodes in (None, count)
             and requested.max_nodes in (None, 0, count)
         )

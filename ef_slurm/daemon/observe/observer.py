@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from ef_slurm.daemon.observe.gpu_types import slurm_type
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.state_dirs import StateDirs
-from ef_slurm.model import QueueJob
+from ef_slurm.model import Block, QueueJob
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import Observation, SlurmJob
@@ -87,6 +88,10 @@ class Observer:
         self._observation = replace(self.observation, jobs=jobs)
         self._pending.pop(job_id, None)
         self._reports.pop(job_id, None)
+
+    def slurm_type(self, block: Block) -> str:
+        """What Slurm calls the type of the block's GPUs; "" where it names none."""
+        return slurm_type(self.observation, block)
 
     def runs(self, job: QueueJob) -> bool:
         """Whether Slurm has the job on nodes, as far as is known."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ef_slurm.formats.durations import format_minutes, whole_minutes
+from ef_slurm.formats.gres import GPU, Gres, format_gres
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.slurm.commands.job_json import parse_jobs
 from ef_slurm.slurm.commands.listing import (
@@ -31,6 +32,8 @@ from ef_slurm.slurm.types import (
     JobBaseState,
     JobUpdate,
     Observation,
+    Requested,
+    Shape,
     SignalTarget,
     SlurmConfiguration,
     SlurmJob,
@@ -202,7 +205,7 @@ def _changes(update: JobUpdate) -> list[str]:
             f"NumTasks={count}",
             f"NumCPUs={count}",
             f"ReqNodeList={compress(update.shape.nodes)}",
-            f"TresPerNode=gres:gpu:{update.shape.gpus_per_node}",
+            f"TresPerNode=gres:{_gres(update.shape)}",
         ]
     if update.time_limit is not None:
         changes.append(f"TimeLimit={format_minutes(update.time_limit)}")
@@ -213,6 +216,15 @@ def _changes(update: JobUpdate) -> list[str]:
     return changes
 
 
+def _gres(shape: Shape) -> str:
+    return format_gres([Gres(GPU, shape.gpu_type, shape.gpus_per_node)])
+
+
+def _gres_asked(requested: Requested) -> str:
+    count = requested.gpus_per_node
+    return "none" if count is None else format_gres([Gres(GPU, requested.gpu_type, count)])
+
+
 def _differences(update: JobUpdate, job: SlurmJob) -> list[str]:
     """A sentence for every field that is not what was asked for, as far as Slurm tells."""
     requested = job.requested
@@ -221,7 +233,7 @@ def _differences(update: JobUpdate, job: SlurmJob) -> list[str]:
         count = len(update.shape.nodes)
         pairs += [
             ("tasks", requested.tasks, count),
-            ("GPUs per node", requested.gpus_per_node, update.shape.gpus_per_node),
+            ("GPUs per node", _gres_asked(requested), _gres(update.shape)),
             ("node list", compress(sorted(requested.nodes)), compress(sorted(update.shape.nodes))),
         ]
         if requested.min_nodes is not None:

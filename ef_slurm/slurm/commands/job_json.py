@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from ef_slurm.formats.gres import GresError, gpus_of, gpus_of_tres, held_gpus, parse_gres
 from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.slurm.errors import UnexpectedOutputError
 from ef_slurm.slurm.pending import hold_shown
-from ef_slurm.slurm.types import JobBaseState, Requested, SlurmJob
+from ef_slurm.slurm.types import HeldGpus, JobBaseState, Requested, SlurmJob
 
 _NO_VALUE = 0xFFFFFFFE
 _INFINITE = 0xFFFFFFFF
 _BASE = {state.value: state for state in JobBaseState}
-_GPU = re.compile(r"\bgpu(?::[^:,()=\s]+)?[:=](\d+)")
 _WORDS_OF_PENDING = frozenset({"REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED", "REQUEUED"})
 
 
@@ -42,24 +41,10 @@ def parse_jobs(text: str) -> dict[int, SlurmJob]:
     try:
         parsed = (_job(job) for job in jobs)
         return {job.job_id: job for job in parsed}
-    except (KeyError, TypeError, ValueError, AttributeError, HostlistError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, HostlistError, GresError) as error:
         raise UnexpectedOutputError(
             f"squeue --json wrote a job that cannot be read: {type(error).__name__}: {error}"
         ) from error
-
-
-def gpus_in(gres: str) -> int | None:
-    """GPUs in a gres or TRES text; None if it names none.
-
-    >>> gpus_in("gres:gpu:a100:4"), gpus_in("gpu:2(IDX:0-1)"), gpus_in("gres/gpu=8"), gpus_in("")
-    (4, 2, 8, None)
-    >>> gpus_in("gres/gpu:4"), gpus_in("gres/gpu")
-    (4, 1)
-    """
-    counts = [int(count) for count in _GPU.findall(gres)]
-    if counts:
-        return counts[0] if len(counts) == 1 or "=" in gres else sum(counts)
-    return 1 if re.search(r"\bgpu\b", gres) else None
 
 
 def _job(job: Mapping[str, Any]) -> SlurmJob:
@@ -81,7 +66,7 @@ def _job(job: Mapping[str, Any]) -> SlurmJob:
         ),
         requested=_requested(job, state, time_limit),
         nodes=nodes,
-        gpus=_gpus(job, nodes),
+        held=_held(job, nodes),
         submit_time=_time(job.get("submit_time")),
         start_time=_time(job.get("start_time")),
         end_time=_end(job, state, time_limit),
@@ -99,11 +84,13 @@ def _requested(job: Mapping[str, Any], state: JobBaseState, time_limit: float | 
     if state is JobBaseState.PENDING and not most and _number(job.get("restart_cnt")):
         # 22.05 shows the nodes of its last run, and not what it asks for, once a job has run.
         least = None
+    gpus = gpus_of(parse_gres(_text(job.get("tres_per_node"))))
     return Requested(
         min_nodes=int(least) if least else None,
         max_nodes=int(most) if most else None,
         tasks=int(tasks) if tasks else None,
-        gpus_per_node=gpus_in(_text(job.get("tres_per_node"))),
+        gpus_per_node=sum(one.count for one in gpus) or None,
+        gpu_type=gpus[0].gpu_type if len(gpus) == 1 else "",
         nodes=expand(_text(job.get("required_nodes"))),
         time_limit=time_limit,
         partition=_text(job.get("partition")),
@@ -145,15 +132,22 @@ def _is_stopped(job: Mapping[str, Any]) -> bool:
     return job.get("hold") is True or _number(job.get("priority")) == 0
 
 
-def _gpus(job: Mapping[str, Any], nodes: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+def _held(job: Mapping[str, Any], nodes: tuple[str, ...]) -> tuple[HeldGpus, ...]:
+    """What it holds on each node."""
     details = job.get("gres_detail")
     if isinstance(details, list) and len(details) == len(nodes):
         return tuple(
-            (node, gpus_in(str(detail)) or 0) for node, detail in zip(nodes, details, strict=True)
+            HeldGpus(node, one.gpu_type, one.count)
+            for node, detail in zip(nodes, details, strict=True)
+            for one in held_gpus(str(detail))
         )
     # A job that completes has no details left, but still holds what it was given.
-    total = gpus_in(_text(job.get("tres_alloc_str"))) or 0
-    return tuple((node, -(-total // len(nodes))) for node in nodes)
+    totals = gpus_of_tres(_text(job.get("tres_alloc_str")))
+    return tuple(
+        HeldGpus(node, one.gpu_type, -(-one.count // len(nodes)))
+        for node in nodes
+        for one in totals
+    )
 
 
 def _end(job: Mapping[str, Any], state: JobBaseState, time_limit: float | None) -> float | None:

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ef_slurm.formats.durations import DurationError, parse_setting, parse_time_limit
+from ef_slurm.formats.gres import GpuCount, GresError, gpus_of, parse_gres
 from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.formats.times import parse_epoch
 from ef_slurm.slurm.errors import UnexpectedOutputError
 from ef_slurm.slurm.types import (
-    GpuCount,
     SlurmConfiguration,
     SlurmNode,
     SlurmPartition,
@@ -24,7 +24,6 @@ from ef_slurm.slurm.types import (
 
 _NOT_SET = frozenset({"", "(null)", "N/A", "NONE", "None", "Unknown"})
 _KEY = re.compile(r"(?:^| )([A-Z][A-Za-z0-9_:/]*)=")
-_GRES = re.compile(r"\bgpu(?::([A-Za-z][^:,()]*))?:(\d+)")
 # Signs that older versions put behind a node's state (sinfo(1), NODE STATE CODES).
 _SIGNS = {
     "*": "NOT_RESPONDING",
@@ -168,10 +167,10 @@ def _node_state(text: str) -> frozenset[str]:
 
 
 def _node_gpus(gres: str) -> tuple[GpuCount, ...]:
-    counts: dict[str, int] = {}
-    for gpu_type, count in _GRES.findall(gres):
-        counts[gpu_type] = counts.get(gpu_type, 0) + int(count)
-    return tuple(GpuCount(gpu_type, count) for gpu_type, count in counts.items())
+    try:
+        return gpus_of(parse_gres(gres))
+    except GresError as error:
+        raise UnexpectedOutputError(f"scontrol wrote Gres={gres}: {error}") from error
 
 
 def _set(value: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
+from ef_slurm.formats.gres import GpuCount
 from ef_slurm.model import (
     BatchScript,
     Block,
@@ -17,7 +18,7 @@ from ef_slurm.model import (
     ThroughputCurve,
 )
 from ef_slurm.slurm.types import (
-    GpuCount,
+    HeldGpus,
     HoldKind,
     JobBaseState,
     Requested,
@@ -60,7 +61,7 @@ def slurm_job(
         "hold": hold,
         "requested": requested,
         "nodes": nodes,
-        "gpus": () if on is None else tuple((node, on.gpus_per_node) for node in on.nodes),
+        "held": tuple(HeldGpus(node, "", 0 if on is None else on.gpus_per_node) for node in nodes),
         "batch_host": nodes[0] if nodes else "",
         "start_time": NOW - 100.0 if on is not None else None,
     }

@@ -83,7 +83,7 @@ def test_a_shape_that_slurm_took_only_in_part_is_told() -> None:
     with pytest.raises(UpdateIncompleteError) as caught:
         CommandSlurm(slurm).update(7, JobUpdate(shape=SHAPE))
     assert caught.value.differences == (
-        "GPUs per node is 1, not 4",
+        "GPUs per node is gpu:1, not gpu:4",
         "node list is n1, not n[2-3]",
     )
 
@@ -196,3 +196,19 @@ def test_cancelling_what_has_ended_is_no_error() -> None:
 def test_another_job_is_not_ours() -> None:
     with pytest.raises(NoSuchJobError, match="does not know job 8"):
         CommandSlurm(console()).job(8)
+
+
+def test_an_update_names_the_type_and_it_is_read_back() -> None:
+    slurm = console()
+    mig = Shape(("n2", "n3"), 4, "1g.10gb")
+    slurm.effects["scontrol update"] = sets(
+        tasks=2,
+        node_count=2,
+        max_nodes=2,
+        required_nodes="n[2-3]",
+        tres_per_node="gres/gpu:1g.10gb:4",
+    )
+    assert CommandSlurm(slurm).update(7, JobUpdate(shape=mig)).requested.gpu_type == "1g.10gb"
+    assert slurm.asked == [UPDATE.replace("gpu:4", "gpu:1g.10gb:4")]
+    with pytest.raises(UpdateIncompleteError, match="gpu:1g.10gb:4, not gpu:3090:4"):
+        CommandSlurm(slurm).update(7, JobUpdate(shape=Shape(("n2", "n3"), 4, "3090")))

@@ -8,7 +8,7 @@ import pytest
 
 from ef_slurm.slurm.commands.job_json import parse_jobs
 from ef_slurm.slurm.errors import UnexpectedOutputError
-from ef_slurm.slurm.types import HoldKind, JobBaseState, SlurmJob
+from ef_slurm.slurm.types import HeldGpus, HoldKind, JobBaseState, SlurmJob
 
 
 def number(value: float | None, *, infinite: bool = False) -> dict[str, Any]:
@@ -200,3 +200,28 @@ def test_what_22_05_does_not_tell() -> None:
 def test_a_requeued_job_of_newer_versions_tells_what_it_asks_for() -> None:
     job = parse(newer(job_state=["PENDING"], restart_cnt=2, max_nodes=number(2)))
     assert (job.requested.min_nodes, job.requested.max_nodes) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("details", "held"),
+    [
+        (["gpu:3090:2(IDX:0-1)"], (HeldGpus("n1", "3090", 2),)),
+        (["gpu:(null):4(IDX:0-3)"], (HeldGpus("n1", "", 4),)),
+        (["gpu:1g.10gb:2(IDX:0,3)"], (HeldGpus("n1", "1g.10gb", 2),)),
+        (
+            ["gpu:a100:2(IDX:0-1),gpu:v100:1(IDX:2)"],
+            (HeldGpus("n1", "a100", 2), HeldGpus("n1", "v100", 1)),
+        ),
+        (["shard:a100:3(3/8)"], (HeldGpus("n1", "a100", 1),)),
+        ([""], ()),
+    ],
+)
+def test_what_a_job_holds(details: list[str], held: tuple[HeldGpus, ...]) -> None:
+    job = parse(newer(nodes="n1", gres_detail=details))
+    assert job.held == held
+    assert job.gpus == (("n1", sum(one.count for one in held)),)
+
+
+def test_gpus_that_nobody_can_count_are_told() -> None:
+    with pytest.raises(UnexpectedOutputError, match="more than one type"):
+        parse(newer(nodes="n1", gres_detail=["gpu:a:b:4"]))

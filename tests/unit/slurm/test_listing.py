@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from ef_slurm.formats.gres import GpuCount
 from ef_slurm.slurm.commands.listing import (
     parse_configuration,
     parse_nodes,
@@ -12,7 +13,6 @@ from ef_slurm.slurm.commands.listing import (
     parse_version,
 )
 from ef_slurm.slurm.errors import UnexpectedOutputError
-from ef_slurm.slurm.types import GpuCount
 
 NODE = (
     "NodeName=n1 Arch=x86_64 CoresPerSocket=32  CPUAlloc=0 CPUTot=64 CPULoad=0.15 Gres={gres} "
@@ -45,6 +45,10 @@ def test_a_reason_may_hold_anything() -> None:
         ("(null)", ()),
         ("gpu:a100:8(S:0-1)", (GpuCount("a100", 8),)),
         ("gpu:a100:2,gpu:t4:2,shard:8", (GpuCount("a100", 2), GpuCount("t4", 2))),
+        ("gpu:3090:4", (GpuCount("3090", 4),)),
+        ("gpu:(null):4(S:0)", (GpuCount("", 4),)),
+        ("gpu:tesla:no_consume:4", (GpuCount("tesla", 4),)),
+        ("gpu:1g.10gb:7,gpu:a100:1", (GpuCount("1g.10gb", 7), GpuCount("a100", 1))),
         ("craynetwork:4", ()),
     ],
 )

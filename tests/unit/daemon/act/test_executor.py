@@ -22,7 +22,7 @@ from ef_slurm.daemon.act.steps import (
     Update,
 )
 from ef_slurm.daemon.observe.job_status import JobStatus
-from ef_slurm.model import Intent, IntentState, JobState
+from ef_slurm.model import Block, Intent, IntentState, JobState
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmUnavailableError
 from ef_slurm.slurm.types import HoldKind, JobBaseState, SignalTarget
 from tests.fakes.memory_slurm import MemorySlurm
@@ -89,8 +89,12 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.queue.close()
 
 
+def untyped(_block: Block) -> str:
+    return ""
+
+
 def actor(world: World) -> Executor:
-    return Executor(world.slurm, world.queue, world.bench, world.clock)
+    return Executor(world.slurm, world.queue, world.bench, world.clock, untyped)
 
 
 def test_a_lost_answer_leaves_the_intent_open(world: World) -> None:
@@ -144,7 +148,7 @@ def test_a_job_whose_release_does_not_come_is_not_starting(world: World, how: st
     status = JobStatus(world.slurm.job(job.request.slurm_job_id))
     if how == "refused":
         stranger = MemorySlurm(world.cluster, world.clock, user="user2", operator=False)
-        other = Executor(stranger, world.queue, world.bench, world.clock)
+        other = Executor(stranger, world.queue, world.bench, world.clock, untyped)
         assert isinstance(other.execute(job, status, Release(TWO_NODES), "test"), Refusal)
     else:
         world.cluster.answers_lost = 1

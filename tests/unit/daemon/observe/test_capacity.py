@@ -8,8 +8,18 @@ from typing import Any
 
 from ef_slurm.daemon.act.free_gpus import free_gpus_of
 from ef_slurm.daemon.observe.capacity import OVERDUE_SECONDS, ResourceScope, cluster_of
+from ef_slurm.daemon.observe.gpu_types import slurm_type
+from ef_slurm.formats.gres import GpuCount
 from ef_slurm.model import Block, Outage
-from ef_slurm.slurm.types import HoldKind, JobBaseState, Observation, SlurmJob, SlurmReservation
+from ef_slurm.slurm.types import (
+    HeldGpus,
+    HoldKind,
+    JobBaseState,
+    Observation,
+    SlurmJob,
+    SlurmNode,
+    SlurmReservation,
+)
 from tests.unit.daemon.make import ELSEWHERE, NOW, TWO_NODES, node, slurm_job
 
 SCOPE = ResourceScope(frozenset({"ef"}))
@@ -84,9 +94,53 @@ def test_what_is_really_free_is_counted() -> None:
     held = slurm_job(asks=Block("gpu", ("n5",), 4), job_id=4, hold=HoldKind.ADMIN)
     nodes = [node(f"n{number}") for number in range(1, 6)]
     free_gpus = free_gpus_of(seen(*nodes, jobs=(leaving, released, theirs, held)), {1, 2, 4})
-    assert free_gpus.by_node == {"n1": 0, "n2": 0, "n3": 0, "n4": 0, "n5": 4}
+    assert free_gpus.by_node == {f"n{number}": {"": 0} for number in range(1, 5)} | {"n5": {"": 4}}
     block = Block("gpu", ("n5",), 2)
     assert free_gpus.fits(block)
     free_gpus.take(block)
     assert not free_gpus.fits(Block("gpu", ("n5",), 4))
     assert not free_gpus.fits(Block("gpu", ("gone",), 1))
+
+
+MIXED = SlurmNode(
+    "m1", frozenset({"MIXED"}), (GpuCount("a100", 4), GpuCount("1g.10gb", 7)), ("ef",)
+)
+
+
+def held(*counts: HeldGpus, job_id: int = 5) -> SlurmJob:
+    return slurm_job(
+        JobBaseState.RUNNING, job_id=job_id, nodes=("m1",), held=counts, end_time=NOW + 60
+    )
+
+
+def test_a_node_with_several_types_is_in_the_group_of_each() -> None:
+    jobs = (held(HeldGpus("m1", "a100", 3)),)
+    groups = {g.gpu_type: g for g in cluster_of(seen(MIXED, jobs=jobs), SCOPE, ()).groups}
+    assert groups["a100"].nodes[0].outages == (Outage(0.0, NOW + 60, 3),)
+    assert groups["1g.10gb"].gpus_per_node == 8
+    assert groups["1g.10gb"].nodes[0].outages == (Outage(0.0, gpus=1),)
+
+
+def test_a_job_that_names_no_type_may_hold_any() -> None:
+    observation = seen(MIXED, jobs=(held(HeldGpus("m1", "", 5)),))
+    found = {g.gpu_type: g.nodes[0].outages for g in cluster_of(observation, SCOPE, ()).groups}
+    assert Outage(0.0, NOW + 60, 4) in found["a100"]
+    assert Outage(0.0, NOW + 60, 5) in found["1g.10gb"]
+
+
+def test_free_gpus_are_counted_by_type() -> None:
+    free_gpus = free_gpus_of(seen(MIXED, jobs=(held(HeldGpus("m1", "a100", 3)),)), ())
+    assert not free_gpus.fits(Block("a100", ("m1",), 2))
+    assert free_gpus.fits(Block("1g.10gb", ("m1",), 4))
+    assert not free_gpus.fits(Block("t4", ("m1",), 1))
+    free_gpus.take(Block("a100", ("m1",), 1))
+    assert free_gpus.by_node == {"m1": {"a100": 0, "1g.10gb": 7}}
+
+
+def test_an_update_names_the_type_that_slurm_knows() -> None:
+    observation = seen(MIXED, node("n1"), node("n2", kind="a100"))
+    assert slurm_type(observation, Block("a100", ("m1",), 2)) == "a100"
+    assert slurm_type(observation, Block("1g.10gb", ("m1",), 2)) == "1g.10gb"
+    assert slurm_type(observation, Block("gpu", ("n1",), 2)) == ""
+    # The site calls its untyped GPUs a100, too: Slurm would find none of that type on n1.
+    assert slurm_type(observation, Block("a100", ("n1", "n2"), 4)) == ""
