@@ -21,7 +21,9 @@ class HostlistError(ValueError):
 def expand(text: str) -> tuple[str, ...]:
     """The names in a host list, in its order, repeated ones once.
 
-    "" and Slurm's "(null)" and "None" are the empty list.
+    "" and Slurm's "(null)" and "None" are the empty list. Commas and spaces part the names, as many
+    as there are of them; "n[4-]" is n4. All that is scontrol's way, which takes no text behind the
+    last bracket, though ("n[1-2]-ib" is taken here).
 
     Raises:
         HostlistError: not a host list.
@@ -45,33 +47,34 @@ def expand(text: str) -> tuple[str, ...]:
 def compress(names: Iterable[str]) -> str:
     """The shortest simple host list of these names; it keeps their order.
 
-    Runs over the last number in a name are folded, as Slurm does.
+    Runs over a number at the end of names are folded. Slurm takes no list with text behind the last
+    bracket, so other names stand as they are.
 
     >>> compress(["n1", "n2", "n3", "n5", "login"])
     'n[1-3,5],login'
     >>> compress(["n08", "n09", "n10"])
     'n[08-10]'
     """
-    groups: list[tuple[str, str, list[str]]] = []
+    groups: list[tuple[str, list[str]]] = []
     for name in names:
-        match = re.fullmatch(r"(.*?)(\d+)(\D*)", name, flags=re.DOTALL)
-        prefix, number, suffix = match.groups() if match else (name, "", "")
-        if groups and groups[-1][:2] == (prefix, suffix) and number and groups[-1][2][0]:
-            groups[-1][2].append(number)
+        match = re.fullmatch(r"(.*?)([0-9]{1,18})", name, flags=re.DOTALL)
+        prefix, number = match.groups() if match else (name, "")
+        if groups and groups[-1][0] == prefix and number and groups[-1][1][0]:
+            groups[-1][1].append(number)
         else:
-            groups.append((prefix, suffix, [number]))
-    return ",".join(_fold(prefix, suffix, numbers) for prefix, suffix, numbers in groups)
+            groups.append((prefix, [number]))
+    return ",".join(_fold(prefix, numbers) for prefix, numbers in groups)
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas that are outside brackets."""
+    """The parts between commas and spaces that are outside brackets."""
     parts, depth, start = [], 0, 0
     for place, letter in enumerate(text):
         if letter == "[":
             depth += 1
         elif letter == "]":
             depth -= 1
-        elif letter == "," and depth == 0:
+        elif letter in ", \t\r\n" and depth == 0:
             parts.append(text[start:place])
             start = place + 1
         if depth not in (0, 1):
@@ -79,12 +82,10 @@ def _split(text: str) -> list[str]:
     if depth:
         raise HostlistError(f"host list {text!r}: a bracket is not closed")
     parts.append(text[start:])
-    return [part.strip() for part in parts]
+    return [part for part in parts if part]
 
 
 def _expand_one(part: str, text: str) -> Iterable[str]:
-    if not part or re.search(r"\s", part):
-        raise HostlistError(f"host list {text!r}: a name is empty or has a space in it")
     pieces = re.split(r"\[(.*?)\]", part)
     # Odd pieces are the insides of brackets.
     choices = [
@@ -96,7 +97,7 @@ def _expand_one(part: str, text: str) -> Iterable[str]:
 def _numbers(inside: str, text: str) -> list[str]:
     numbers: list[str] = []
     for span in inside.split(","):
-        match = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", span, flags=re.ASCII)
+        match = re.fullmatch(r"(\d{1,18})(?:-(\d{0,18}))?", span, flags=re.ASCII)
         if match is None:
             raise HostlistError(f"host list {text!r}: {span!r} is no number and no range")
         first, last = match[1], match[2] or match[1]
@@ -109,7 +110,7 @@ def _numbers(inside: str, text: str) -> list[str]:
     return numbers
 
 
-def _fold(prefix: str, suffix: str, numbers: Sequence[str]) -> str:
+def _fold(prefix: str, numbers: Sequence[str]) -> str:
     spans: list[list[str]] = []
     for number in numbers:
         if spans and _follows(spans[-1][-1], number, spans[-1][0]):
@@ -117,9 +118,9 @@ def _fold(prefix: str, suffix: str, numbers: Sequence[str]) -> str:
         else:
             spans.append([number])
     if len(numbers) == 1:
-        return f"{prefix}{numbers[0]}{suffix}"
+        return f"{prefix}{numbers[0]}"
     inside = ",".join(span[0] if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in spans)
-    return f"{prefix}[{inside}]{suffix}"
+    return f"{prefix}[{inside}]"
 
 
 def _follows(last: str, number: str, first: str) -> bool:

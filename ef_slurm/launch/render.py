@@ -22,6 +22,15 @@ TEMPLATE = "torchrun.sbatch.j2"
 """The shipped template; a site's own extends `default/` followed by this name."""
 
 
+GPU_DIRECTIVE = "--gres=gpu:1"
+"""By what the shipped template asks for GPUs."""
+
+_GPU_OPTIONS = (
+    *("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket"),
+    *("ntasks-per-gpu", "tres-per-task"),
+)
+
+
 class TemplateProblemError(ValueError):
     """A template that no batch script can be made of; the text names file and line."""
 
@@ -57,7 +66,7 @@ def render(request: LaunchRequest) -> str:
     try:
         if template is not None and not template.is_file():
             raise TemplateProblemError(f"{template}: there is no such template")
-        return environment.get_template(name).render(context(request))
+        script = environment.get_template(name).render(context(request))
     except jinja2.TemplateSyntaxError as error:
         raise TemplateProblemError(
             f"{error.filename or where}:{error.lineno}: {error.message}"
@@ -68,6 +77,38 @@ def render(request: LaunchRequest) -> str:
         raise TemplateProblemError(f"{where}: {error.message}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateProblemError(f"{where}: {error}") from None
+    _check_gpu_options(script, where)
+    return script
+
+
+def _check_gpu_options(script: str, where: str) -> None:
+    """Refuse a site's template that asks for GPUs in a second way.
+
+    The daemon changes the one that the shipped template asks by; sbatch of Slurm 26.05 takes no
+    script that has two.
+
+    Raises:
+        TemplateProblemError: names the directive.
+    """
+    for number, line in enumerate(script.splitlines(), start=1):
+        if line.strip() and not line.startswith("#"):
+            return
+        if not line.startswith("#SBATCH"):
+            continue
+        for word in shlex.split(line.removeprefix("#SBATCH"), comments=True):
+            if _asks_for_gpus(word) and word != GPU_DIRECTIVE:
+                raise TemplateProblemError(
+                    f"{where}: line {number} of its script has {word}: GPUs are asked for by "
+                    f"{GPU_DIRECTIVE} alone, which ef-slurm changes as the plan wants"
+                )
+
+
+def _asks_for_gpus(word: str) -> bool:
+    """Whether a word is an option of sbatch that says how many GPUs; its name may be cut short."""
+    if word.startswith("-G"):
+        return True
+    name = word.removeprefix("--").partition("=")[0]
+    return word.startswith("--") and any(long.startswith(name) for long in _GPU_OPTIONS if name)
 
 
 def context(request: LaunchRequest) -> dict[str, Any]:

@@ -354,7 +354,7 @@ class Submission:
         options: sbatch options that go before it ("--account=a", "--job-name=train", …).
         arguments: the script's own arguments.
         directory: where sbatch runs, and the job by default.
-        environment: sbatch's whole environment; None for this process's own.
+        environment: sbatch's whole environment; None for this process's own, but its SBATCH_*.
     """
 
     script: str

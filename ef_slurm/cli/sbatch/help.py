@@ -56,7 +56,8 @@ How the command is started (defaults: [launch] in the site's configuration)
   --keep-checkpoints=N     how many of them are kept
   --stop-signal=NAME       what makes the job look at its orders at once: USR2, URG or ALRM
 All of these may stand on #EF lines too. The command line counts before the script, and the script
-before the site.
+before the site. #EF lines, like #SBATCH lines, count up to the first command; one without an
+option is a comment.
 
 What ef-sbatch does
   --test-only              tell the verdict and the plan, submit nothing

@@ -225,33 +225,16 @@ ALL_OPTIONS = Options((*OWN, *ANSWERED, *PASSED, *(option for option, _ in REFUS
 PASSED_NAMES = frozenset(option.name for option in PASSED)
 LAUNCH_NAMES = frozenset(option.name for option in LAUNCH)
 
-SCRUBBED_VARIABLES = (
+SCRUBBED_VARIABLES = frozenset(f"SBATCH_{name.upper().replace('-', '_')}" for name in REFUSED) | {
     "SBATCH_ARRAY_INX",
-    "SBATCH_CLUSTERS",
-    "SBATCH_CONSTRAINT",
     "SBATCH_CPUS_PER_GPU",
-    "SBATCH_DEPENDENCY",
-    "SBATCH_DISTRIBUTION",
-    "SBATCH_EXCLUSIVE",
-    "SBATCH_GPUS",
-    "SBATCH_GPUS_PER_NODE",
-    "SBATCH_GPUS_PER_TASK",
-    "SBATCH_GRES",
     "SBATCH_HINT",
     "SBATCH_MEM_PER_NODE",
-    "SBATCH_NO_KILL",
-    "SBATCH_NO_REQUEUE",
-    "SBATCH_OPEN_MODE",
-    "SBATCH_OVERCOMMIT",
     "SBATCH_PROFILE",
     "SBATCH_REQ_SWITCH",
-    "SBATCH_RESERVATION",
-    "SBATCH_SIGNAL",
-    "SBATCH_SPREAD_JOB",
-    "SBATCH_THREADS_PER_CORE",
-    "SBATCH_TRES_PER_TASK",
-    "SBATCH_USE_MIN_NODES",
+    "SBATCH_SEGMENT_SIZE",
     "SBATCH_WAIT",
-)
+    "SLURM_HINT",
+}
 """sbatch's input variables that would decide what ef-slurm decides; taken out before sbatch runs.
 Others (SBATCH_ACCOUNT, SBATCH_QOS, …) keep their effect."""

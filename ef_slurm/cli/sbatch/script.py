@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -57,8 +58,7 @@ def from_text(text: str, name: str = "sbatch") -> Script:
     Raises:
         UsageError: it is none, or a directive is wrong.
     """
-    if not text.startswith("#!"):
-        raise UsageError(_NOT_A_SCRIPT.format(name="standard input"))
+    _check_batch_script(text, "standard input")
     return Script(name, (), torchrun=False, text=text, options=directives(text, "standard input"))
 
 
@@ -86,8 +86,9 @@ def from_words(words: Sequence[str]) -> Script:
             path.name, (absolute, *arguments), torchrun=False, model_name=_model_name(script)
         )
     text = content.decode("utf-8", "replace")
-    options, model_name = directives(text, named), _model_name(named)
-    if is_python(named):
+    python = is_python(named)
+    options, model_name = directives(text, named, python=python), _model_name(named)
+    if python:
         return Script(
             path.name,
             (absolute, *arguments),
@@ -95,8 +96,7 @@ def from_words(words: Sequence[str]) -> Script:
             options=options,
             model_name=model_name,
         )
-    if not text.startswith("#!"):
-        raise UsageError(_NOT_A_SCRIPT.format(name=named))
+    _check_batch_script(text, named)
     return Script(
         path.name,
         tuple(arguments),
@@ -113,31 +113,58 @@ def _model_name(file: str) -> str:
     return stem[:LONGEST_NAME].strip()
 
 
+def _check_batch_script(text: str, name: str) -> None:
+    """Refuse what sbatch refuses.
+
+    Raises:
+        UsageError: says why.
+    """
+    if not text.startswith("#!"):
+        raise UsageError(_NOT_A_SCRIPT.format(name=name))
+    if "\0" in text:
+        raise UsageError(f"{name}: the batch script contains null bytes")
+    if "\r\n" in text:
+        line = text[: text.index("\r\n")].count("\n") + 1
+        raise UsageError(
+            f"{name}:{line}: the batch script contains DOS line breaks (\\r\\n) instead of "
+            "UNIX ones (\\n): convert it, for example with dos2unix"
+        )
+
+
 _NOT_A_SCRIPT = (
     "{name}: this does not look like a batch script: the first line must start with #! followed "
     "by the path to an interpreter (Python training scripts are known by their .py)"
 )
 
 
-def directives(text: str, name: str) -> tuple[ParsedOption, ...]:
+def directives(text: str, name: str, *, python: bool = False) -> tuple[ParsedOption, ...]:
     """The options of `#SBATCH` and `#EF` lines, which end where the first command stands.
 
+    An `#EF` line without an option is a comment, as is every one behind the first command of a
+    Python script.
+
     Raises:
-        UsageError: an option that is wrong there, or an `#EF` line that comes too late.
+        UsageError: an option that is wrong there, or an `#EF` line of a shell script that comes too
+            late.
     """
     options: list[ParsedOption] = []
     commands = False
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines: what it takes for the end of a line, no shell and no Python does.
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         where = f"{name}:{number}"
         if line.startswith("#SBATCH") and not commands:
             options += _directive(line, "#SBATCH", SLURM_OPTIONS, where)
-        elif line.startswith("#EF "):
+        elif _EF_LINE.match(line) and not (commands and python):
             if commands:
                 raise UsageError(f"{where}: an #EF line must stand before the first command")
             options += _directive(line, "#EF", EF_OPTIONS, where)
         elif line.strip() and not line.lstrip().startswith("#"):
             commands = True
     return tuple(options)
+
+
+_EF_LINE = re.compile(r"#EF\s+['\"]?--?[A-Za-z]")
+"""`#EF` and an option; what else begins so is a comment."""
 
 
 def _directive(line: str, mark: str, options: Options, where: str) -> list[ParsedOption]:

@@ -6,9 +6,10 @@ Works alike on 22.05, 24.11 and 26.05: where they differ the form that all of th
 from __future__ import annotations
 
 import math
+import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ef_slurm.formats.durations import format_minutes, whole_minutes
 from ef_slurm.formats.gres import GPU, Gres, format_gres
@@ -92,7 +93,7 @@ class CommandSlurm:
         script = ("/dev/stdin", *submission.arguments) if submission.arguments else ()
         result = self._runner.run(
             ("sbatch", *submission.options, "--hold", "--parsable", *script),
-            environment=submission.environment,
+            environment=_environment(submission),
             directory=submission.directory,
             text=submission.script,
         )
@@ -193,6 +194,13 @@ class CommandSlurm:
 
     def _show(self, what: str) -> str:
         return self._ask("scontrol", "--oneliner", "show", what)
+
+
+def _environment(submission: Submission) -> Mapping[str, str]:
+    """sbatch's environment; of this process's own without what would change the job's options."""
+    if submission.environment is not None:
+        return submission.environment
+    return {name: value for name, value in os.environ.items() if not name.startswith("SBATCH_")}
 
 
 def _changes(update: JobUpdate) -> list[str]:

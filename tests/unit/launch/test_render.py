@@ -198,6 +198,21 @@ def test_wrong_templates_are_named(tmp_path: Path, text: str, message: str) -> N
     assert f"{tmp_path}/{message}" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["--gpus-per-node=1", "--gres gpu:1", "-G1", "--gpus-per-n=1", "--mem=1 --tres-per-task=x"],
+)
+def test_a_template_that_asks_for_gpus_twice_is_refused(tmp_path: Path, words: str) -> None:
+    """26.05 refuses such a script, and before it one of the two would stay as it is."""
+    extends = '{% extends "default/torchrun.sbatch.j2" %}{% block site_directives %}\n'
+    request = with_template(tmp_path, f"{extends}#SBATCH {words}\n{{% endblock %}}")
+    with pytest.raises(TemplateProblemError, match="asked for by --gres=gpu:1 alone"):
+        render(request)
+    harmless = "#SBATCH --gres-flags=x --gpu-bind=none --mem=1\n# SBATCH --gpus=1\n"
+    text = f"{extends}{harmless}true\n#SBATCH --gpus=1\n{{% endblock %}}"
+    assert harmless in render(with_template(tmp_path, text))
+
+
 def test_a_template_that_is_not_there_or_no_text(tmp_path: Path) -> None:
     settings = LaunchSettings(template=tmp_path / "gone")
     with pytest.raises(TemplateProblemError, match="gone: there is no such template"):

@@ -81,7 +81,9 @@ def test_another_partition_is_not_ours() -> None:
 
 
 def test_what_would_change_the_shape_is_kept_from_sbatch() -> None:
-    environment = {"SBATCH_GPUS": "4", "SBATCH_ACCOUNT": "nlp", "HOME": "/home/a"}
+    shape = ("GPUS", "GRES", "GPUS_PER_NODE", "GPUS_PER_TASK", "GPUS_PER_SOCKET", "TRES_PER_TASK")
+    environment = {f"SBATCH_{name}": "4" for name in (*shape, "NTASKS_PER_NODE", "EXCLUSIVE")}
+    environment |= {"SLURM_HINT": "x", "SBATCH_ACCOUNT": "nlp", "HOME": "/home/a"}
     submission = prepared(*HOURS_2, environment=environment).submission
     assert submission.environment == {"SBATCH_ACCOUNT": "nlp", "HOME": "/home/a"}
 

@@ -102,3 +102,47 @@ def test_wrong_directives(text: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         directives(text, "job")
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["#EF is the name of our group", "#EF", "#EF ---- data ----", "#EFFORT --nope", "#EF: --nope"],
+)
+def test_a_comment_that_begins_like_a_directive(line: str) -> None:
+    text = f"#!/bin/sh\n{line}\n#EF --iterations=3\ntrue\n{line}\n"
+    assert [option.value for option in directives(text, "job")] == ["3"]
+
+
+def test_comments_of_a_python_script_are_comments(tmp_path: Path) -> None:
+    text = "#EF --iterations=3\nimport torch\n#EF --nope: not ours\nx = 1\n    #EF --json\n"
+    script = from_words([str(write(tmp_path / "train.py", text))])
+    assert [option.value for option in script.options] == ["3"]
+
+
+def test_a_form_feed_ends_no_line() -> None:
+    assert directives("#!/bin/sh\n# a\x0c#EF --nope\n# \u2028#EF --nope\n", "job") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("#!/bin/sh\r\ntrue\r\n", 1), ("#!/bin/sh\n#EF --iterations=1\ntrue\r\n", 3)],
+)
+def test_dos_line_breaks_are_refused_as_sbatch_does(text: str, line: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"standard input:{line}: .*DOS line breaks"):
+        from_text(text)
+    path = tmp_path / "job.sh"
+    path.write_bytes(text.encode())
+    with pytest.raises(UsageError, match=rf"job.sh:{line}: .*DOS line breaks"):
+        from_words([str(path)])
+
+
+def test_null_bytes_are_refused_as_sbatch_does() -> None:
+    with pytest.raises(UsageError, match="null bytes"):
+        from_text("#!/bin/sh\ntrue\0\n")
+
+
+def test_a_python_script_may_have_dos_line_breaks(tmp_path: Path) -> None:
+    """It is not submitted: Python reads it where it is."""
+    path = tmp_path / "train.py"
+    path.write_bytes(b"#EF --iterations=3\r\nprint(1)\r\n")
+    assert from_words([str(path)]).options[0].value == "3"
