@@ -14,6 +14,7 @@ from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.job_names import parse_job_ids
+from ef_slurm.cli.common.output import say
 from ef_slurm.cli.common.states import parse_states
 from ef_slurm.cli.common.version import version_option
 from ef_slurm.model import FINAL, JobList
@@ -78,7 +79,7 @@ def _command(
                 worst = ExitCode.SLURM
         if not quiet:
             for job_id in chosen.ended:
-                click.echo(f"{PROGRAM}: job {job_id} has ended already", err=True)
+                say(f"{PROGRAM}: job {job_id} has ended already", err=True)
         cancelled: list[int] = []
         for job_id in chosen.alive:
             if interactive and not click.confirm(f"Cancel job {job_id}?", err=True):
@@ -123,7 +124,7 @@ def _cancel(slurm: Slurm, job_id: int, *, verbose: bool) -> ExitCode:
         complain(PROGRAM, f"{job_id}: {error.message}")
         return ExitCode.SLURM
     if verbose:
-        click.echo(f"{PROGRAM}: job {job_id} cancelled", err=True)
+        say(f"{PROGRAM}: job {job_id} cancelled", err=True)
     return ExitCode.OK
 
 

@@ -12,6 +12,7 @@ from ef_slurm.cli.common.entry import configuration, paint, run_click
 from ef_slurm.cli.common.errors import CommandError, ExitCode
 from ef_slurm.cli.common.tone import Tone
 from ef_slurm.cli.common.version import own_version, version_option
+from ef_slurm.formats.printing import LogFormatter, printable
 
 PROGRAM = "ef-schedd"
 
@@ -47,11 +48,9 @@ def _run(config: Path | None, once: bool, advisory: bool, verbose: bool) -> Exit
     from ef_slurm.daemon.serve.server import ServerError
 
     site = configuration(config)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     try:
         run(site, version=own_version(), once=once, advisory=advisory)
     except ServerError as error:
@@ -69,7 +68,7 @@ def _check(config: Path | None) -> ExitCode:
     findings = check(configuration(config))
     for finding in findings:
         word = paint(f"{finding.level.value.upper():<8}", tones[finding.level])
-        click.echo(f"{word} {finding.subject}: {finding.text}")
+        click.echo(f"{word} {printable(f'{finding.subject}: {finding.text}')}")
     failed = any(finding.level is Level.ERROR for finding in findings)
     return ExitCode.SLURM if failed else ExitCode.OK
 

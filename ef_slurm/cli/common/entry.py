@@ -14,6 +14,7 @@ from ef_slurm.api.client import FailureError, UnreachableError
 from ef_slurm.api.messages import FailureCode
 from ef_slurm.cli.common.errors import CommandError, ExitCode
 from ef_slurm.cli.common.tone import Tone
+from ef_slurm.formats.printing import printable
 from ef_slurm.formats.times import InstantError
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.siteconfig.errors import SiteConfigError
@@ -101,7 +102,8 @@ def to_command_error(error: Exception) -> CommandError | None:
 def complain(program: str, message: str) -> None:
     """An error as Slurm's commands print it."""
     for line in message.splitlines() or [""]:
-        click.echo(f"{program}: {click.style('error:', fg='red')} {line}", err=True)
+        error = click.style("error:", fg="red")
+        click.echo(f"{program}: {error} {printable(line)}", err=True)
 
 
 def configuration(path: Path | None) -> SiteConfig:

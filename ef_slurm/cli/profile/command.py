@@ -24,11 +24,11 @@ from ef_slurm.api.messages import (
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
+from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.profile.drawing import curve_lines, rate_lines
 from ef_slurm.cli.profile.figure import check_figure_file, write_figure
 from ef_slurm.cli.profile.tables import rates_of, table_of
-from ef_slurm.formats.codec import pretty
 from ef_slurm.formats.errors import FormatError
 from ef_slurm.formats.throughput import read_table
 from ef_slurm.formats.zone import local_zone
@@ -93,10 +93,10 @@ def list_command(model: str | None, as_json: bool, config: Path | None) -> ExitC
     """Show what was measured of your own trainings, of all or of MODEL."""
     rates = _ask(config, ListRates(model_name=model), Rates).rates
     if as_json:
-        click.echo(pretty({"rates": rates}))
+        say_json({"rates": rates})
         return ExitCode.OK
     for line in rate_lines(rates, local_zone()):
-        click.echo(line)
+        say(line)
     return ExitCode.OK
 
 
@@ -118,11 +118,11 @@ def show_command(
     """Draw the curve that a submission of MODEL would get: measured sizes, and what is expected."""
     curves = _curves(config, FindCurves(model, global_batch_size, precision), gpu_type)
     if as_json:
-        click.echo(pretty({"curves": curves}))
+        say_json({"curves": curves})
         return ExitCode.OK
     for curve in curves:
         for line in curve_lines(curve, local_zone()):
-            click.echo(line)
+            say(line)
     return ExitCode.OK
 
 
@@ -191,7 +191,7 @@ def import_command(
     except (FormatError, ModelError) as error:
         raise UsageError(str(error)) from None
     count = _ask(config, AddRates(rates), RatesChanged).count
-    click.echo(f"{count} rates imported")
+    say(f"{count} rates imported")
     return ExitCode.OK
 
 
@@ -227,7 +227,7 @@ def delete_command(
     count = _ask(config, wanted, RatesChanged).count
     if not count:
         raise UsageError(f"{model}: nothing of yours is known under it; see ef-profile list")
-    click.echo(f"{count} rate{'' if count == 1 else 's'} forgotten")
+    say(f"{count} rate{'' if count == 1 else 's'} forgotten")
     return ExitCode.OK
 
 

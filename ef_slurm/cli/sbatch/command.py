@@ -19,6 +19,7 @@ from ef_slurm.cli.common.entry import complain, configuration, run
 from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
 from ef_slurm.cli.common.job_names import name_of
 from ef_slurm.cli.common.options import ParsedOption
+from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
 from ef_slurm.cli.sbatch.curves import StatedCurves, remembered
@@ -35,7 +36,6 @@ from ef_slurm.cli.sbatch.submission_options import (
 )
 from ef_slurm.cli.sbatch.submit import Answer, await_end, resume, submit
 from ef_slurm.cli.sbatch.verdicts import VerdictView
-from ef_slurm.formats.codec import pretty
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import UNSPECIFIED, JobRequest, JobState, KnownCurve
 from ef_slurm.siteconfig.tables import SiteConfig
@@ -95,7 +95,7 @@ def _new(
             requested, site, types, lambda: _remembered(client, requested, script, types)
         )
         if curves.growth and not (output.quiet or output.json):
-            click.echo(f"Speed {curves.source}", err=True)
+            say(f"Speed {curves.source}", err=True)
         prepared = prepare(
             requested,
             script,
@@ -184,23 +184,24 @@ def _answer_test(prepared: Prepared, output: OutputOptions, client: Client) -> E
         time.time(),
     )
     if output.json:
-        click.echo(pretty(verdicts.as_json(verdict_view)))
+        say_json(verdicts.as_json(verdict_view))
         return verdict_view.exit_code
     zone = local_zone()
     for line in verdicts.lines(verdict_view, zone, name_of(judged.others)):
-        click.echo(line)
+        say(line)
     if judged.schedule:
-        click.echo("Plan")
+        say("Plan")
         for line in verdicts.plan_lines(judged.schedule, zone):
-            click.echo(line)
-    click.echo("Nothing was submitted (--test-only).")
+            say(line)
+    say("Nothing was submitted (--test-only).")
     return verdict_view.exit_code
 
 
 def _answer_submission(answer: Answer, output: OutputOptions, client: Client) -> ExitCode | int:
     request = answer.request
     if answer.messages and not output.quiet:
-        click.echo(answer.messages, err=True)
+        for line in answer.messages.splitlines():
+            say(line, err=True)
     verdict_view = _verdict_view(answer)
     if verdict_view is None:
         return _held(answer, output)
@@ -240,15 +241,15 @@ def _print_verdict(verdict_view: VerdictView, answer: Answer, output: OutputOpti
     """
     refused = verdict_view.exit_code is ExitCode.INFEASIBLE
     if output.json:
-        click.echo(pretty(verdicts.as_json(verdict_view)))
+        say_json(verdicts.as_json(verdict_view))
         return
     if not refused:
-        click.echo(_first_line(answer.request, output))
+        say(_first_line(answer.request, output))
     if output.quiet and not refused:
         return
     others = () if answer.status is None else answer.status.others
     for line in verdicts.lines(verdict_view, local_zone(), name_of(others)):
-        click.echo(line, err=refused or output.parsable)
+        say(line, err=refused or output.parsable)
 
 
 def _held(answer: Answer, output: OutputOptions) -> ExitCode:
@@ -264,9 +265,9 @@ def _held(answer: Answer, output: OutputOptions) -> ExitCode:
             "registered": registered,
             "state_dir": request.state_dir,
         }
-        click.echo(pretty(value))
+        say_json(value)
     else:
-        click.echo(_first_line(request, output))
+        say(_first_line(request, output))
     sys.stdout.flush()
     if registered:
         complain(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ef_slurm.cli.common.output import say
 from ef_slurm.cli.sim import options as sim_options
 from ef_slurm.cli.sim.outputs import is_stdout, write_text
 from ef_slurm.cli.sim.shared import reports_errors, tables_of
@@ -80,4 +81,4 @@ def generate_command(
     if write_throughputs is not None:
         write_tables(tables, write_throughputs)
     if not is_stdout(trace_file):
-        click.echo(f"{trace_file}: {len(trace.jobs)} jobs")
+        say(f"{trace_file}: {len(trace.jobs)} jobs")

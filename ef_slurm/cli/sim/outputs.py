@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from ef_slurm.cli.common.output import say
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.formats.codec import pretty
 from ef_slurm.formats.errors import FormatError
@@ -49,7 +50,8 @@ class Outputs:
     def write_text(self, text: str) -> None:
         """To the terminal, unless JSON goes there."""
         if not is_stdout(self.json_file):
-            click.echo(text)
+            for line in text.split("\n"):
+                say(line)
 
     def write_json(self, content: object) -> None:
         """`--json`."""

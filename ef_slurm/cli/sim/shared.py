@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from ef_slurm.cli.common.output import say
 from ef_slurm.formats.errors import FormatError
 from ef_slurm.formats.throughput import ThroughputTables, read_throughputs
 from ef_slurm.simulator.analytic import analytic_tables
@@ -46,9 +47,8 @@ def trace_of(file: Path, throughputs: Path | None, gpus_per_node: int) -> Trace:
     """
     trace = read_trace(file, tables_of(throughputs, gpus_per_node))
     if trace.unsorted_rows:
-        click.echo(
-            f"note: {file}: {trace.unsorted_rows} rows out of order, sorted by submission", err=True
-        )
+        rows = f"{trace.unsorted_rows} rows out of order"
+        say(f"note: {file}: {rows}, sorted by submission", err=True)
     return trace
 
 
@@ -68,7 +68,7 @@ def possible_of(requests: list[Request]) -> list[Request]:
         try:
             prepare(request)
         except (SimulatorError, FormatError) as error:
-            click.echo(f"note: {request.policy} left out: {error}", err=True)
+            say(f"note: {request.policy} left out: {error}", err=True)
         else:
             possible.append(request)
     return possible

@@ -14,6 +14,7 @@ from datetime import tzinfo
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.tone import Tone
+from ef_slurm.formats import printing
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.finishes import finish_for_table, shown_slack
 from ef_slurm.formats.hostlist import compress
@@ -21,6 +22,9 @@ from ef_slurm.formats.times import format_for_table
 from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState, slack_seconds
 
 BAR_CELLS = 10
+
+WIDEST = 40
+"""Characters that a column takes of a terminal at most, unless its width is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,23 +265,29 @@ def table(
     width: int | None = None,
 ) -> Iterable[str]:
     """The lines of the table, cut to `width` characters (None: never)."""
-    texts = [[cell.column.text(job, look) for cell in cells] for job in jobs]
-    heads = [cell.column.heading for cell in cells]
+    rows = [[_shown(cell, job, look) for cell in cells] for job in jobs]
+    heads = [(cell.column.heading, Tone.PLAIN) for cell in cells]
     widths = []
     for number, cell in enumerate(cells):
-        fitting = max(
-            [len(row[number]) for row in texts] + ([len(heads[number])] if heading else [0])
-        )
-        widths.append(fitting if cell.width is None else cell.width)
-    if heading:
-        yield _line(heads, [Tone.PLAIN] * len(cells), cells, widths, paint, width)
-    for job, row in zip(jobs, texts, strict=True):
-        yield _line(row, [cell.column.tone(job) for cell in cells], cells, widths, paint, width)
+        texts = [row[number][0] for row in rows] + ([heads[number][0]] if heading else [])
+        fitting = max(map(printing.width, texts), default=0)
+        # On a terminal nobody's name pushes the other columns out of sight.
+        most = fitting if width is None or number == len(cells) - 1 else WIDEST
+        widths.append(min(fitting, most) if cell.width is None else cell.width)
+    for row in [heads, *rows] if heading else rows:
+        yield _line(row, cells, widths, paint, width)
+
+
+def _shown(cell: Cell, job: JobView, look: Look) -> tuple[str, Tone]:
+    """A cell's text and tone. Whatever a row holds, it spoils no more than its own cell."""
+    try:
+        return printing.printable(cell.column.text(job, look)), cell.column.tone(job)
+    except Exception:  # a value that nothing can show
+        return "?", Tone.PLAIN
 
 
 def _line(
-    texts: Sequence[str],
-    tones: Sequence[Tone],
+    row: Sequence[tuple[str, Tone]],
     cells: Sequence[Cell],
     widths: Sequence[int],
     paint: Paint,
@@ -285,17 +295,17 @@ def _line(
 ) -> str:
     line, used = "", 0
     last = len(cells) - 1
-    for number, (text, tone, cell, size) in enumerate(
-        zip(texts, tones, cells, widths, strict=True)
-    ):
+    for number, ((text, tone), cell, size) in enumerate(zip(row, cells, widths, strict=True)):
         right = cell.column.right if cell.right is None else cell.right
-        cut = text[:size]
-        padded = cut.rjust(size) if right else cut.ljust(size)
-        if number == last and not right:
-            padded = cut
-        if limit is not None and used + len(padded) > limit:
-            padded = padded[: max(0, limit - used - 1)] + "…" if used < limit else ""
+        padded = printing.cut(text, size)
+        blank = " " * (size - printing.width(padded))
+        if right:
+            padded = blank + padded
+        elif number < last:
+            padded += blank
+        if limit is not None and used + printing.width(padded) > limit:
+            padded = printing.cut(padded, max(0, limit - used - 1)) + "…" if used < limit else ""
         gap = cell.gap if number < last else cell.gap.rstrip()
         line += paint(padded, tone) + gap
-        used += len(padded) + len(gap)
+        used += printing.width(padded) + len(gap)
     return line.rstrip()

@@ -19,6 +19,7 @@ from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import configuration, paint, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.job_names import name_of, parse_job_ids
+from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.states import parse_states
 from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.squeue.columns import (
@@ -186,10 +187,10 @@ def _explain(client: Client, job_id: int, *, as_json: bool, everything: bool) ->
             "promise": story.promise,
             "events": story.events,
         }
-        click.echo(pretty(value))
+        say_json(value)
         return ExitCode.OK
     for line in lines(story, time.time(), local_zone(), everything=everything):
-        click.echo(line)
+        say(line)
     return ExitCode.OK
 
 

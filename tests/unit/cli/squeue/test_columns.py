@@ -275,3 +275,45 @@ def test_states() -> None:
     }
     with pytest.raises(UsageError, match="'gone' is no state"):
         parse_states(("gone",))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\x1b[2J\x1b[Hgone", "mine\n 9999 root  root RUNNING", "a\rb", "\u202egnp", "x\u2028y"],
+    ids=ascii,
+)
+def test_a_name_is_one_cell_of_one_row(job: Make, name: str) -> None:
+    shown = show([job(name=name, owner=name, account=name, note=name)], "%i %j %u %a %R")
+    assert len(shown.split("\n")) == 2
+    assert "\x1b" not in shown
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
+def test_a_name_pushes_nothing_out_of_sight(job: Make) -> None:
+    lines = show([job(name="x" * 1000), job(name="学" * 1000)], "%j %T", width=80).splitlines()
+    assert [line.endswith(" RUNNING") for line in lines[1:]] == [True, True]
+    assert all(len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"deadline": 1e300},
+        {"deadline": -1e300},
+        {"deadline": float("nan")},
+        {"deadline": float("inf"), "finish": float("nan")},
+        {"finish": 1e300, "started": -1e300},
+        {"iterations": 0},
+        {"iteration": float("nan")},
+        {"iteration": float("inf"), "iterations": 10**400},
+        {"rate": float("nan"), "submitted": 1e308},
+        {"nodes": ("n[", "\x00")},
+        {"state": "no such state"},
+    ],
+    ids=str,
+)
+def test_a_row_that_cannot_be_shown_spoils_no_other(job: Make, poison: dict[str, Any]) -> None:
+    every = " ".join(f"%{column.letter}" for column in COLUMNS)
+    lines = show([job(**poison), job(job_id=7)], every, bars=True).splitlines()
+    assert len(lines) == 3
+    assert show([job(job_id=7)], every, bars=True).splitlines()[1].split() == lines[2].split()
