@@ -18,7 +18,7 @@ from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.serve.requests import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
-from ef_slurm.daemon.settings import settings_of
+from ef_slurm.daemon.settings import limits_of, settings_of
 from ef_slurm.model import ACTOR, Event, EventKind
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.owner import DaemonLock
@@ -77,7 +77,7 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
                 open_queue=lambda: Queue.open(path, create=False),
                 cluster=_cluster(config, slurm),
                 partition=config.slurm.partition,
-                limits=config.limits,
+                limits=limits_of(config),
                 user=getpass.getuser(),
                 version=version,
                 started=started,

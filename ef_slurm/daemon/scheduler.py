@@ -96,6 +96,7 @@ class Scheduler:
             self._calibration,
             scope=settings.scope,
             policy=settings.policy,
+            limits=settings.limits,
             replan_interval=settings.replan_interval,
             keep_plans=settings.keep_plans,
             advisory=settings.advisory,
@@ -333,8 +334,12 @@ class Scheduler:
     def _forget_old(self) -> None:
         """One piece of what has ended too long ago."""
         keep = self._settings.keep_ended
-        if math.isfinite(keep):
-            self._queue.retention.prune(self._clock() - keep, limit=PRUNED_ROWS)
+        never_run = min(keep, self._settings.keep_never_run)
+        if math.isfinite(never_run):
+            now = self._clock()
+            self._queue.retention.prune(
+                now - keep, limit=PRUNED_ROWS, never_run_before=now - never_run
+            )
         keep = self._settings.keep_profiles
         if math.isfinite(keep):
             self._queue.profiles.prune(self._clock() - keep, limit=PRUNED_ROWS)

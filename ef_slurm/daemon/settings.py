@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ef_slurm.daemon.act.next_step import Timeouts
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.formats.hostlist import expand
-from ef_slurm.model import Policy
+from ef_slurm.model import Policy, QueueLimits
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.slurm.types import HoldKind
+
+NO_LIMITS = QueueLimits(
+    jobs=0,
+    jobs_per_user=0,
+    jobs_per_account=0,
+    submissions_per_hour=0,
+    gpu_hours_per_user=0.0,
+    gpu_hours_per_account=0.0,
+)
+"""As much as anybody likes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +40,10 @@ class Settings:
         advisory: decide and log, act on nothing.
         keep_plans: old plans that stay in the queue.
         keep_ended: seconds for which ended jobs stay in the queue; `inf` for ever.
+        keep_never_run: the same for jobs that never ran.
         keep_profiles: seconds for which measured rates stay in the library; `inf` for ever.
         uid: whose jobs it may submit again; None for its own.
+        limits: what one user and one account may have.
     """
 
     scope: ResourceScope
@@ -50,8 +62,10 @@ class Settings:
     advisory: bool = False
     keep_plans: int = 200
     keep_ended: float = math.inf
+    keep_never_run: float = math.inf
     keep_profiles: float = math.inf
     uid: int | None = None
+    limits: QueueLimits = NO_LIMITS
 
 
 def scope_of(config: SiteConfig) -> ResourceScope:
@@ -62,6 +76,21 @@ def scope_of(config: SiteConfig) -> ResourceScope:
         order=order,
         reservation=config.slurm.reservation,
         gpu_type=config.nodes.gpu_type,
+    )
+
+
+def limits_of(config: SiteConfig) -> QueueLimits:
+    """What one user and one account may have."""
+    if config.daemon.serves is Serves.EVERYONE:
+        return config.limits
+    given = config.limits
+    return replace(
+        NO_LIMITS,
+        gpus_per_job=given.gpus_per_job,
+        gpus_per_user=given.gpus_per_user,
+        gpus_per_account=given.gpus_per_account,
+        gpu_hours_per_user=given.gpu_hours_per_user or 0.0,
+        gpu_hours_per_account=given.gpu_hours_per_account or 0.0,
     )
 
 
@@ -81,5 +110,7 @@ def settings_of(config: SiteConfig, *, advisory: bool = False) -> Settings:
         advisory=advisory,
         keep_plans=config.queue.keep_plans,
         keep_ended=86400.0 * config.queue.keep_ended_days or math.inf,
+        keep_never_run=86400.0 * config.queue.keep_never_run_days or math.inf,
         keep_profiles=86400.0 * config.profiles.keep_days or math.inf,
+        limits=limits_of(config),
     )

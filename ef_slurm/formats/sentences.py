@@ -54,6 +54,11 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
             return f"pauses: the promise to {other} needs its GPUs"
         case ReasonCode.WAITS:
             return f"waits for GPUs{until}"
+        case ReasonCode.LIMITED if reason.gpu_hours is not None:
+            return (
+                f"the promises to its owner or account would take {reason.gpu_hours:.1f} GPU-hours "
+                f"with it, and the limit is {reason.gpu_hours_limit:.1f}"
+            )
         case ReasonCode.LIMITED:
             return f"an owner's or account's limit of {held} applies"
         case ReasonCode.REJECTED:

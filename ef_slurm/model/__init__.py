@@ -10,6 +10,7 @@ rates are iterations per second, shares are whole GPUs.
 
 from ef_slurm.model.bar import Bar
 from ef_slurm.model.block import Block, active_part, same_place
+from ef_slurm.model.bounds import check_request, check_script
 from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
 from ef_slurm.model.curve import ThroughputCurve
@@ -37,7 +38,15 @@ from ef_slurm.model.overhead import (
     overhead_field,
 )
 from ef_slurm.model.plan import Decision, Outcome, Plan, PromiseState, Reason, ReasonCode, Verdict
-from ef_slurm.model.policy import Limit, Policy, RiskOrder
+from ef_slurm.model.policy import (
+    DEFAULT_ACCOUNT_HOURS,
+    DEFAULT_USER_HOURS,
+    Limit,
+    Policy,
+    PromiseLimit,
+    QueueLimits,
+    RiskOrder,
+)
 from ef_slurm.model.profile import (
     LONGEST_NAME,
     LONGEST_SOURCE,
@@ -55,13 +64,15 @@ from ef_slurm.model.promise import (
     Settlement,
     StoredVerdict,
 )
-from ef_slurm.model.queued_job import QueueJob, newcomer, planner_id, queue_id
+from ef_slurm.model.queued_job import QueueJob, SlurmSettings, newcomer, planner_id, queue_id
 from ef_slurm.model.request import BatchScript, JobRequest
 from ef_slurm.model.reservation import Reservation, Running, Schedule
 
 __all__ = [
     "ACTIVE",
     "ACTOR",
+    "DEFAULT_ACCOUNT_HOURS",
+    "DEFAULT_USER_HOURS",
     "FINAL",
     "FOREVER",
     "LONGEST_NAME",
@@ -107,9 +118,11 @@ __all__ = [
     "ProfileKey",
     "ProfileLevel",
     "Promise",
+    "PromiseLimit",
     "PromiseOutcome",
     "PromiseState",
     "QueueJob",
+    "QueueLimits",
     "Reason",
     "ReasonCode",
     "Reservation",
@@ -117,6 +130,7 @@ __all__ = [
     "Running",
     "Schedule",
     "Settlement",
+    "SlurmSettings",
     "Standing",
     "StopSignal",
     "StoredVerdict",
@@ -126,6 +140,8 @@ __all__ = [
     "active_part",
     "change_kind",
     "check_name",
+    "check_request",
+    "check_script",
     "check_text",
     "classify_change",
     "is_in_time",

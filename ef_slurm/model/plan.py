@@ -37,7 +37,7 @@ class ReasonCode(enum.Enum):
     MIGRATED = "migrated"  # same share, other block, so that `job` fits
     PAUSED = "paused"  # because `job`'s promise needs its GPUs
     WAITS = "waits"  # for GPUs, until `until`
-    LIMITED = "limited"  # an owner's or account's limit of `gpus`
+    LIMITED = "limited"  # an owner's or account's limit, of `gpus` or of promised GPU-hours
     REJECTED = "rejected"  # the cluster is promised until `until`
     TOO_LARGE = "too-large"  # not even an empty cluster makes the deadline
     LOST_CAPACITY = "lost-capacity"  # at risk since GPUs went away
@@ -48,12 +48,18 @@ class ReasonCode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A decision's reason as data; `ef-squeue --explain` makes a sentence of it."""
+    """A decision's reason as data; `ef-squeue --explain` makes a sentence of it.
+
+    Args:
+        gpu_hours: that would be promised together; more than `gpu_hours_limit`.
+    """
 
     code: ReasonCode
     job: str | None = None
     gpus: int | None = None
     until: float | None = None
+    gpu_hours: float | None = None
+    gpu_hours_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

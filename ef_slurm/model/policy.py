@@ -31,6 +31,55 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class PromiseLimit:
+    """The most GPU-hours that the open promises of an owner or an account may take together.
+
+    None matches everybody. What counts of a promise is the least GPU time in which the rest of its
+    job can be done by its deadline. A job beyond the limit is not promised; what was promised
+    before stays.
+    """
+
+    gpu_hours: float
+    owner: str | None = None
+    account: str | None = None
+
+    def __post_init__(self) -> None:
+        check_finite("limit", self.gpu_hours, low=0.0, wanted="0 or more GPU-hours")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """[limits]: what one user, one account and one job may have. 0 means no limit.
+
+    Args:
+        jobs: in the queue at a time.
+        jobs_per_user, jobs_per_account: of one user, of one account.
+        submissions_per_hour: of one user, those that were refused or withdrawn included.
+        gpus_per_job: the largest share.
+        gpus_per_user, gpus_per_account: that the jobs of one user, of one account, hold at a time.
+        gpu_hours_per_user, gpu_hours_per_account: that may be promised to one user, to one account
+            (`PromiseLimit`). None: as many as the whole cluster has in `DEFAULT_USER_HOURS`, in
+            `DEFAULT_ACCOUNT_HOURS`.
+    """
+
+    jobs: int = 10000
+    jobs_per_user: int = 500
+    jobs_per_account: int = 2500
+    submissions_per_hour: int = 1000
+    gpus_per_job: int = 0
+    gpus_per_user: int = 0
+    gpus_per_account: int = 0
+    gpu_hours_per_user: float | None = None
+    gpu_hours_per_account: float | None = None
+
+
+DEFAULT_USER_HOURS = 72.0
+"""Hours of the whole cluster that are promised to one user unless the site says otherwise."""
+DEFAULT_ACCOUNT_HOURS = 240.0
+"""The same for one account."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What a site decides.
 
@@ -44,7 +93,8 @@ class Policy:
         risk_order: whose promises are kept first when capacity is lost.
         offers: whether rejected newcomers get a counter-offer (a replay has no use for it).
         offer_resolution: seconds to which a counter-offer is exact.
-        limits: per-owner and per-account limits.
+        limits: the most GPUs that owners and accounts may hold at a time.
+        promise_limits: the most GPU-hours that may be promised to them.
     """
 
     min_reshape_interval: float = 0.0
@@ -55,6 +105,7 @@ class Policy:
     offers: bool = True
     offer_resolution: float = 60.0
     limits: tuple[Limit, ...] = ()
+    promise_limits: tuple[PromiseLimit, ...] = ()
 
     def __post_init__(self) -> None:
         wanted = "seconds, 0 or more"

@@ -26,6 +26,10 @@ def queue_id(planner_name: str) -> int:
     return int(planner_name)
 
 
+SlurmSettings = tuple[tuple[str, str], ...]
+"""What a Slurm job asks for beside its shape, by field: (("account", "a"), ("qos", "normal"))."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueueJob:
     """One job of the queue.
@@ -50,6 +54,7 @@ class QueueJob:
         ended_at: when it reached a final state.
         exit_code: of its script.
         note: the last thing that its owner should know.
+        slurm_settings: what Slurm said that it asks for when it was judged; empty for not known.
     """
 
     id: int
@@ -75,6 +80,7 @@ class QueueJob:
     ended_at: float | None = None
     exit_code: int | None = None
     note: str = ""
+    slurm_settings: SlurmSettings = ()
 
     @property
     def share(self) -> int:

@@ -8,8 +8,9 @@ itself is slower than its curve.
 >>> from ef_slurm.planner.plan import plan
 >>> curve = ThroughputCurve.of({1: 1.0, 2: 1.8, 4: 3.0})
 >>> job = Job("a", 0.0, 90.0, (("gpu", curve),), deadline=60.0)
->>> plan(0.0, [job], Cluster.uniform(nodes=1, gpus_per_node=4), Policy()).decision("a").reason
-Reason(code=<ReasonCode.STARTED: 'started'>, job=None, gpus=4, until=None)
+>>> answer = plan(0.0, [job], Cluster.uniform(nodes=1, gpus_per_node=4), Policy())
+>>> answer.decision("a").reason.code.value, answer.decision("a").reason.gpus
+('started', 4)
 """
 
 from __future__ import annotations

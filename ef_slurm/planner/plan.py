@@ -49,6 +49,7 @@ from ef_slurm.planner.explain import decisions
 from ef_slurm.planner.risk import recover, rescue, revalidate
 from ef_slurm.planner.timeline.gpu_index import GpuIndexSpace, index_spaces
 from ef_slurm.planner.timeline.limits import LimitBook
+from ef_slurm.planner.timeline.promise_book import Exceeded, PromiseBook
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.task import Task, make_task, wants_best_effort
 
@@ -90,8 +91,10 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
     no_deadline = [task for task in (*admitted, *candidates) if not task.promised]
     refused = [task for task in candidates if task.promised]
     shares: dict[str, tuple[int, float]] = {}
+    book = PromiseBook(policy.promise_limits, promised, now)
+    limited: dict[str, Exceeded] = {}
     while True:
-        table, refused = _admissions(refused, promised, shares, table, now)
+        table, refused = _admissions(refused, promised, shares, table, book, limited, now)
         settled = dict(table.plans)
         best_effort = [*no_deadline, *(t for t in refused if wants_best_effort(t))]
         _share_out(promised, best_effort, table, now, policy)
@@ -101,13 +104,16 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
         for task in best_effort:
             table.remove(task)
         before = len(promised)
-        table, refused = _admissions(refused, promised, shares, table, now)
+        table, refused = _admissions(refused, promised, shares, table, book, limited, now)
         if len(promised) == before:
             _share_out(promised, best_effort, table, now, policy)
             break
     # Offers need the deadlines that those who run as best effort give up for their decisions.
-    offers = _offers(refused, promised, best_effort, table, now, policy)
-    verdicts = tuple(_verdict(task, shares, offers, limits, spaces, now) for task in candidates)
+    offerable = [task for task in refused if task.id not in limited]
+    offers = _offers(offerable, promised, best_effort, table, now, policy)
+    verdicts = tuple(
+        _verdict(task, shares, offers, limits, limited, spaces, now) for task in candidates
+    )
     for task in best_effort:
         task.give_up_deadline()
     return Plan(
@@ -123,20 +129,30 @@ def _admissions(
     promised: list[Task],
     shares: dict[str, tuple[int, float]],
     table: ReservationTable,
+    book: PromiseBook,
+    limited: dict[str, Exceeded],
     now: float,
 ) -> tuple[ReservationTable, list[Task]]:
     """Judge one by one; whoever is admitted joins `promised`, with its share and its finish.
+
+    Whoever is refused for what was promised to its owner or account before is noted in `limited`.
 
     Whoever was refused is asked once more after a later one was admitted: plans have changed.
     """
     while True:
         refused: list[Task] = []
         for task in candidates:
+            exceeded = book.exceeded(task)
+            if exceeded is not None:
+                limited[task.id] = exceeded
+                refused.append(task)
+                continue
             grown = admit(task, promised, table, now)
             if grown is None:
                 refused.append(task)
                 continue
             table = grown
+            book.add(task)
             promised.append(task)
             share = max(reservation.gpus for reservation in table.plans[task.id])
             shares[task.id] = (share, table.finishes[task.id])
@@ -205,6 +221,7 @@ def _verdict(
     shares: dict[str, tuple[int, float]],
     offers: dict[str, float | None],
     limits: LimitBook,
+    limited: dict[str, Exceeded],
     spaces: dict[str, GpuIndexSpace],
     now: float,
 ) -> Verdict:
@@ -212,9 +229,15 @@ def _verdict(
         share, finish = shares[task.id]
         reason = Reason(ReasonCode.STARTED, gpus=share)
         return Verdict(task.id, Outcome.PROMISED, reason, share, finish)
+    exceeded = limited.get(task.id)
+    beyond = None
+    if exceeded is not None:
+        beyond = Reason(
+            ReasonCode.LIMITED, gpu_hours=exceeded.gpu_hours, gpu_hours_limit=exceeded.limit
+        )
     if not task.promised or wants_best_effort(task):
         offer = offers.get(task.id)
-        reason = Reason(ReasonCode.STARTED)
+        reason = beyond or Reason(ReasonCode.STARTED)
         return Verdict(task.id, Outcome.BEST_EFFORT, reason, earliest_deadline=offer)
     offer = offers.get(task.id)
     if not feasible_alone(task, now, task.deadline):
@@ -224,10 +247,9 @@ def _verdict(
             reason = Reason(ReasonCode.LIMITED, gpus=most)
         return Verdict(task.id, Outcome.REJECTED, reason, earliest_deadline=offer)
     if task.job.if_infeasible is IfInfeasible.WAIT:
-        return Verdict(
-            task.id, Outcome.WAITLISTED, Reason(ReasonCode.WAITS), earliest_deadline=offer
-        )
-    reason = Reason(ReasonCode.REJECTED, until=offer)
+        reason = beyond or Reason(ReasonCode.WAITS)
+        return Verdict(task.id, Outcome.WAITLISTED, reason, earliest_deadline=offer)
+    reason = beyond or Reason(ReasonCode.REJECTED, until=offer)
     return Verdict(task.id, Outcome.REJECTED, reason, earliest_deadline=offer)
 
 

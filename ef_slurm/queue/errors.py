@@ -58,6 +58,10 @@ class DuplicateJobError(QueueError):
     """The Slurm job is already in the queue."""
 
 
+class LimitError(QueueError):
+    """A user or an account has as much in the queue as the site allows."""
+
+
 class ForbiddenTransitionError(QueueError):
     """A state may not follow another."""
 

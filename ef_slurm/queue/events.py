@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from sqlite3 import Row
 
+from ef_slurm.formats.printing import shortened
 from ef_slurm.model import Event, EventKind
 from ef_slurm.queue.codec import dump, load
 from ef_slurm.queue.database import Database
+
+MOST_EVENTS = 5000
+"""Events of one job."""
+LONGEST_MESSAGE = 2000
+"""Characters of an event's sentence."""
+
+_ALWAYS = frozenset({EventKind.VERDICT, EventKind.PROMISED, EventKind.PROMISE})
 
 
 class Events:
@@ -17,7 +26,18 @@ class Events:
         self._database = database
 
     def log(self, event: Event) -> Event:
-        """Append an event; returns it with its id."""
+        """Append an event; returns it with its id, or without one where it was not written.
+
+        A job whose owner holds and releases it all day does not fill the disk: beyond
+        `MOST_EVENTS` only verdicts and promises are written, and once that it is so.
+        """
+        message = shortened(event.message, LONGEST_MESSAGE)
+        if event.job_id is not None and event.kind not in _ALWAYS:
+            present = self._count(event.job_id)
+            if present > MOST_EVENTS:
+                return event
+            if present == MOST_EVENTS:
+                message = f"too much has happened to this job: not all of it is logged ({message})"
         row_id = self._database.insert(
             "events",
             {
@@ -25,13 +45,21 @@ class Events:
                 "job_id": event.job_id,
                 "kind": event.kind.value,
                 "actor": event.actor,
-                "message": event.message,
+                "message": message,
                 "data": dump(dict(event.data)),
             },
         )
-        return Event(
-            event.at, event.kind, event.actor, event.message, event.job_id, event.data, row_id
+        return replace(event, message=message, id=row_id)
+
+    def _count(self, job_id: int) -> int:
+        """How many events a job has, as far as that matters."""
+        row = self._database.one(
+            "SELECT count(*) FROM (SELECT 1 FROM events WHERE job_id = ? LIMIT ?)",
+            (job_id, MOST_EVENTS + 1),
         )
+        assert row is not None
+        number: int = row[0]
+        return number
 
     def all(
         self,

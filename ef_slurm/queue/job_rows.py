@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from sqlite3 import Row
 from typing import Any
 
+from ef_slurm.formats.codec import decode
+from ef_slurm.formats.printing import shortened
 from ef_slurm.model import (
     BatchScript,
     IfInfeasible,
@@ -15,6 +17,7 @@ from ef_slurm.model import (
     PromiseState,
     QueueJob,
     Reason,
+    SlurmSettings,
 )
 from ef_slurm.queue import codec
 
@@ -46,6 +49,11 @@ def request_columns(request: JobRequest) -> dict[str, Any]:
         "model_name": request.model_name,
         "precision": request.precision,
     }
+
+
+def settings_column(settings: SlurmSettings) -> str:
+    """The column `slurm_settings`."""
+    return codec.dump(dict(settings))
 
 
 def script_columns(script: BatchScript) -> dict[str, Any]:
@@ -89,6 +97,9 @@ def _reason(reason: Reason | None) -> str | None:
     return None if reason is None else codec.dump_reason(reason)
 
 
+LONGEST_NOTE = 1000
+"""Characters of a note: Slurm's messages repeat what their job's owner wrote."""
+
 _UNKNOWN = object()
 _CHANGING: Mapping[str, Callable[[Any], Any]] = {
     "best_effort": int,
@@ -107,7 +118,8 @@ _CHANGING: Mapping[str, Callable[[Any], Any]] = {
     "reshapes": _as_it_is,
     "failed_starts": _as_it_is,
     "exit_code": _as_it_is,
-    "note": _as_it_is,
+    "note": lambda note: shortened(note, LONGEST_NOTE),
+    "slurm_settings": settings_column,
 }
 
 
@@ -166,4 +178,5 @@ def to_job(row: Row) -> QueueJob:
         ended_at=row["ended_at"],
         exit_code=row["exit_code"],
         note=row["note"],
+        slurm_settings=tuple(decode(dict[str, str], row["slurm_settings"]).items()),
     )

@@ -17,6 +17,10 @@ from ef_slurm.model import (
     JobState,
     Json,
     QueueJob,
+    QueueLimits,
+    SlurmSettings,
+    check_request,
+    check_script,
 )
 from ef_slurm.queue import codec, job_rows
 from ef_slurm.queue.database import Database
@@ -24,6 +28,7 @@ from ef_slurm.queue.errors import (
     ConflictError,
     DuplicateJobError,
     ForbiddenTransitionError,
+    LimitError,
     NoSuchRowError,
 )
 from ef_slurm.queue.events import Events
@@ -40,21 +45,40 @@ class Jobs:
         # A revision that is taken back comes again with other values.
         database.on_rollback(self._decoded.clear)
 
-    def add(self, request: JobRequest, script: BatchScript, *, actor: str) -> QueueJob:
+    def add(
+        self,
+        request: JobRequest,
+        script: BatchScript,
+        *,
+        actor: str,
+        limits: QueueLimits | None = None,
+        settings: SlurmSettings = (),
+    ) -> QueueJob:
         """A new job, not judged yet.
 
         Args:
             script: what to submit again where Slurm loses the job.
             actor: who adds it, for the log.
+            limits: what its owner and account may have; None for as much as they like.
+            settings: what Slurm says that the job asks for; empty for not known yet.
 
         Raises:
             DuplicateJobError: its Slurm job is in the queue already.
+            LimitError: one of the limits is reached.
+            ModelError: it is no job for the queue; the error names the field.
         """
+        check_request(request, request.submitted)
+        check_script(script)
         with self._database.transaction():
+            # Under the lock: of many at once only as many are taken as there is room for.
+            if limits is not None:
+                self._check_limits(request, limits)
             present = self.of_slurm(request.slurm_job_id, request.cluster)
             if present is not None and present.state in ACTIVE:
                 raise DuplicateJobError(f"Slurm job {request.slurm_job_id} is in the queue already")
-            job_id = self._database.insert("jobs", job_rows.request_columns(request))
+            columns = job_rows.request_columns(request)
+            columns["slurm_settings"] = job_rows.settings_column(settings)
+            job_id = self._database.insert("jobs", columns)
             self._database.insert("scripts", {"job_id": job_id, **job_rows.script_columns(script)})
             self._events.log(
                 Event(
@@ -67,6 +91,35 @@ class Jobs:
                 )
             )
             return self.get(job_id)
+
+    def _check_limits(self, request: JobRequest, limits: QueueLimits) -> None:
+        account = request.account
+        counted = (
+            (limits.jobs, self.count(), "the queue has {} jobs"),
+            (limits.jobs_per_user, self.count(uid=request.uid), "you have {} jobs in the queue"),
+            (
+                limits.jobs_per_account if account else 0,
+                self.count(account=account),
+                f"account {account} has {{}} jobs in the queue",
+            ),
+            (
+                limits.submissions_per_hour,
+                self._submitted(request.uid, since=request.submitted - 3600.0),
+                "you have submitted {} jobs within an hour",
+            ),
+        )
+        for most, present, sentence in counted:
+            if most and present >= most:
+                raise LimitError(f"{sentence.format(present)}, and the limit is {most}: try later")
+
+    def _submitted(self, uid: int, *, since: float) -> int:
+        row = self._database.one(
+            "SELECT count(*) FROM jobs INDEXED BY jobs_by_uid WHERE uid = ? AND submitted > ?",
+            (uid, since),
+        )
+        assert row is not None
+        number: int = row[0]
+        return number
 
     def get(self, job_id: int) -> QueueJob:
         """One job.
@@ -129,13 +182,20 @@ class Jobs:
             {"states": _states(states), "since": since},
         )
 
-    def count(self, states: Iterable[JobState] = ACTIVE, *, uid: int | None = None) -> int:
-        """How many jobs are in one of the states, of one owner or of everybody."""
+    def count(
+        self,
+        states: Iterable[JobState] = ACTIVE,
+        *,
+        uid: int | None = None,
+        account: str | None = None,
+    ) -> int:
+        """How many jobs are in one of the states, of one owner or account, or of everybody."""
         row = self._database.one(
             "SELECT count(*) FROM jobs INDEXED BY jobs_by_state"
             " WHERE state IN (SELECT value FROM json_each(:states))"
-            " AND (:uid IS NULL OR uid = :uid)",
-            {"states": _states(states), "uid": uid},
+            " AND (:uid IS NULL OR uid = :uid)"
+            " AND (:account IS NULL OR account = :account)",
+            {"states": _states(states), "uid": uid, "account": account},
         )
         assert row is not None
         number: int = row[0]
@@ -244,11 +304,25 @@ class Jobs:
                     "ended_at": (at if ended_at is None else ended_at) if to in FINAL else None,
                 },
             )
+            if to in (JobState.REJECTED, JobState.CANCELLED) and job.first_started_at is None:
+                # Nobody submits it again, and its script is the largest part of it.
+                self._database.execute("DELETE FROM scripts WHERE job_id = ?", (job_id,))
             change: dict[str, Json] = {"from": job.state.value, "to": to.value}
             self._events.log(
                 Event(at, EventKind.STATE, actor, why, job_id, {**(data or {}), **change})
             )
             return self.get(job_id)
+
+    def charge(self, job_id: int, account: str) -> QueueJob:
+        """Count the job to another account: Slurm says that it was moved there.
+
+        Raises:
+            NoSuchRowError: there is none of that id.
+        """
+        self._database.execute(
+            "UPDATE jobs SET account = ?, revision = revision + 1 WHERE id = ?", (account, job_id)
+        )
+        return self.get(job_id)
 
     def rebind(self, job_id: int, slurm_job_id: int, *, at: float, actor: str) -> QueueJob:
         """Let another Slurm job carry the job, after it had to be submitted again.

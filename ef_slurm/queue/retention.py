@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from sqlite3 import Row
+
 from ef_slurm.queue.database import Database
 
+_RAN = "SELECT id FROM jobs INDEXED BY jobs_by_ended_at WHERE ended_at < :before"
+_NEVER_RAN = (
+    "SELECT id FROM jobs INDEXED BY jobs_never_run"
+    " WHERE first_started_at IS NULL AND ended_at < :never_run_before"
+)
 _OF_A_JOB = ("decisions", "intents", "promises", "verdicts")
 
 
@@ -13,7 +21,7 @@ class Retention:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def prune(self, before: float, *, limit: int) -> int:
+    def prune(self, before: float, *, limit: int, never_run_before: float = 0.0) -> int:
         """Delete some of what ended before a moment.
 
         The oldest jobs go first, with their scripts, promises and events, and events of no job
@@ -23,19 +31,23 @@ class Retention:
             before: UTC epoch seconds. It is written into the file too, where a trigger holds
                 everybody to it: events of other jobs cannot be deleted.
             limit: about how many rows to delete. A job goes when its last event has gone.
+            never_run_before: the same for jobs that never ran (refused, withdrawn, cancelled while
+                they waited): anybody can make as many of them as they like.
 
         Returns:
             How many rows were deleted; less than `limit` when nothing is left to delete.
         """
-        if not self._is_due(before):
+        moments = {"before": before, "never_run_before": max(before, never_run_before)}
+        if not self._is_due(moments):
             return 0
         with self._database.transaction(durable=False):
-            self._database.execute("UPDATE retention SET ended_before = ?", (before,))
+            self._database.execute(
+                "UPDATE retention SET ended_before = :before, never_run_before = :never_run_before",
+                moments,
+            )
             gone = self._events("job_id IS NULL AND at < :before", before, limit)
             while gone < limit:
-                row = self._database.one(
-                    "SELECT id FROM jobs WHERE ended_at < ? ORDER BY ended_at LIMIT 1", (before,)
-                )
+                row = self._oldest(moments)
                 if row is None:
                     break
                 gone += self._events(f"job_id = {row['id']}", before, limit - gone)
@@ -43,12 +55,20 @@ class Retention:
                     gone += self._job(row["id"])
             return gone
 
-    def _is_due(self, before: float) -> bool:
+    def _oldest(self, moments: Mapping[str, float]) -> Row | None:
+        """The job that is to go next."""
+        for jobs in (_RAN, _NEVER_RAN):
+            row = self._database.one(f"{jobs} ORDER BY ended_at LIMIT 1", moments)
+            if row is not None:
+                return row
+        return None
+
+    def _is_due(self, moments: Mapping[str, float]) -> bool:
         row = self._database.one(
-            "SELECT EXISTS (SELECT 1 FROM jobs WHERE ended_at < :before)"
+            f"SELECT EXISTS ({_RAN}) OR EXISTS ({_NEVER_RAN})"
             " OR EXISTS (SELECT 1 FROM events WHERE id = (SELECT min(id) FROM events"
             "    WHERE job_id IS NULL) AND at < :before)",
-            {"before": before},
+            moments,
         )
         return row is not None and bool(row[0])
 

@@ -20,6 +20,7 @@ _AT_LEAST: Mapping[str, float] = {
     "slurm.query_interval": 0.1,
     "queue.keep_plans": 1,
     "queue.keep_ended_days": 0.0,
+    "queue.keep_never_run_days": 0.0,
     "daemon.port": 1,
     "jobs.verdict_wait": 0.0,
     "profiles.keep_days": 0.0,
@@ -30,7 +31,13 @@ _AT_LEAST: Mapping[str, float] = {
     "timers.start": 1.0,
     "limits.jobs": 0,
     "limits.jobs_per_user": 0,
+    "limits.jobs_per_account": 0,
+    "limits.submissions_per_hour": 0,
     "limits.gpus_per_job": 0,
+    "limits.gpus_per_user": 0,
+    "limits.gpus_per_account": 0,
+    "limits.gpu_hours_per_user": 0.0,
+    "limits.gpu_hours_per_account": 0.0,
 }
 # What is waited for in seconds ends within a year: Python's clocks overflow at some 292 of them.
 _YEAR = 366 * 86400.0
@@ -38,6 +45,7 @@ _AT_MOST: Mapping[str, float] = {
     "slurm.timeout": _YEAR,
     "slurm.query_interval": _YEAR,
     "queue.keep_ended_days": 36600,
+    "queue.keep_never_run_days": 36600,
     "daemon.port": 65535,
     "jobs.verdict_wait": _YEAR,
     "timers.tick": _YEAR,
@@ -107,7 +115,7 @@ def _checked(place: str, table: Any) -> Any:
                 raise DecodeError(f"{key}[{value.index('')}]", "expected a text that is not empty")
         elif key in _NOT_EMPTY and not value:
             raise DecodeError(key, "expected a text that is not empty")
-        elif key in _AT_LEAST:
+        elif key in _AT_LEAST and value is not None:
             _check_bounds(key, value)
     return replace(table, **paths)
 

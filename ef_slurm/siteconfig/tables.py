@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ef_slurm.model import LaunchSettings, Overhead, Policy
+from ef_slurm.model import LaunchSettings, Overhead, Policy, QueueLimits
 
 
 def _home(below: str) -> Path:
@@ -67,11 +67,14 @@ class QueueTable:
         keep_plans: how many old plans are kept.
         keep_ended_days: days after which an ended job is forgotten, with its script, its promise
             and its events; events of no job go after the same time. 0: never.
+        keep_never_run_days: the same for jobs that never ran: refused, withdrawn, or cancelled
+            while they waited. 0: as the others.
     """
 
     path: Path = field(default_factory=lambda: _home(".local/state/ef-slurm/queue.sqlite"))
     keep_plans: int = 200
     keep_ended_days: float = 90.0
+    keep_never_run_days: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,27 +151,12 @@ class TimersTable:
 
 
 @dataclass(frozen=True, slots=True)
-class LimitsTable:
-    """[limits]: of the daemon, beside Slurm's own. 0 means none.
-
-    Args:
-        jobs: in the queue at a time.
-        jobs_per_user: of one user.
-        gpus_per_job: the largest share.
-    """
-
-    jobs: int = 0
-    jobs_per_user: int = 0
-    gpus_per_job: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Tables:
     """What a file may hold.
 
-    `launch`, `policy` and `overhead` are the model's own: how jobs are started unless ef-sbatch is
-    given something else, the planner's policy, and the overhead of jobs of which nothing better is
-    known.
+    `launch`, `policy`, `overhead` and `limits` are the model's own: how jobs are started unless
+    ef-sbatch is given something else, the planner's policy, the overhead of jobs of which nothing
+    better is known, and what one user or account may have.
     """
 
     slurm: SlurmTable = field(default_factory=SlurmTable)
@@ -183,7 +171,7 @@ class Tables:
         default_factory=lambda: Overhead(start=30.0, reshape=30.0, shrink=20.0)
     )
     timers: TimersTable = field(default_factory=TimersTable)
-    limits: LimitsTable = field(default_factory=LimitsTable)
+    limits: QueueLimits = field(default_factory=QueueLimits)
 
 
 @dataclass(frozen=True, slots=True)

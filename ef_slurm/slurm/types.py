@@ -110,6 +110,10 @@ class SlurmJob:
             pending job, `inf` for a running one without limit.
         restarts: how often Slurm requeued it.
         exit_code: of the batch script; None unless it ended by exiting.
+        settings: what its owner asked for beside its shape, by field, in Slurm's words; what Slurm
+            does not tell is left out.
+        array, heterogeneous: whether it is one of several tasks, or components, that Slurm runs
+            under one submission.
     """
 
     job_id: int
@@ -131,6 +135,9 @@ class SlurmJob:
     batch_host: str = ""
     exit_code: int | None = None
     reservation: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
+    array: bool = False
+    heterogeneous: bool = False
 
     @property
     def gpus(self) -> tuple[tuple[str, int], ...]:

@@ -12,11 +12,17 @@ from ef_slurm.daemon.observe.estimates import Estimates, calibrated
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.model import (
     ACTIVE,
+    DEFAULT_ACCOUNT_HOURS,
+    DEFAULT_USER_HOURS,
     Cluster,
     Job,
     JobRequest,
     JobState,
+    Limit,
+    Policy,
+    PromiseLimit,
     QueueJob,
+    QueueLimits,
     Running,
     ThroughputCurve,
     newcomer,
@@ -76,6 +82,43 @@ def fit(job: Job, cluster: Cluster) -> Job:
     if (curves, growth) == (job.curves, job.growth_curves):
         return job
     return replace(job, curves=curves, growth_curves=growth)
+
+
+def site_policy(
+    policy: Policy, limits: QueueLimits, jobs: Iterable[Job], cluster: Cluster
+) -> Policy:
+    """The site's policy with a limit for each owner and each account that has a job.
+
+    A limit that the policy has for somebody by name takes the place of everybody's.
+    """
+    owners: dict[str, None] = {}
+    accounts: dict[str, None] = {}
+    for job in jobs:
+        owners[job.owner] = None
+        if job.account:
+            accounts[job.account] = None
+    of_owner = _gpu_hours(limits.gpu_hours_per_user, DEFAULT_USER_HOURS, cluster)
+    of_account = _gpu_hours(limits.gpu_hours_per_account, DEFAULT_ACCOUNT_HOURS, cluster)
+    named = {(one.owner, one.account) for one in policy.limits}
+    held = [Limit(limits.gpus_per_user, owner=owner) for owner in owners if limits.gpus_per_user]
+    held += [
+        Limit(limits.gpus_per_account, account=account)
+        for account in accounts
+        if limits.gpus_per_account
+    ]
+    promise_named = {(one.owner, one.account) for one in policy.promise_limits}
+    promised = [PromiseLimit(of_owner, owner=owner) for owner in owners if of_owner]
+    promised += [PromiseLimit(of_account, account=account) for account in accounts if of_account]
+    return replace(
+        policy,
+        limits=policy.limits + tuple(one for one in held if (one.owner, one.account) not in named),
+        promise_limits=policy.promise_limits
+        + tuple(one for one in promised if (one.owner, one.account) not in promise_named),
+    )
+
+
+def _gpu_hours(given: float | None, default: float, cluster: Cluster) -> float:
+    return default * cluster.gpus if given is None else given
 
 
 def planner_newcomer(request: JobRequest, estimates: Estimates) -> Job:

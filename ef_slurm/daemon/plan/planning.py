@@ -18,6 +18,7 @@ from ef_slurm.daemon.plan.planner_input import (
     running_now,
     runs_on,
     schedulable_cluster,
+    site_policy,
 )
 from ef_slurm.daemon.plan.record import record
 from ef_slurm.formats.sentences import verdict_sentence
@@ -34,6 +35,7 @@ from ef_slurm.model import (
     PromiseState,
     QueueJob,
     ReasonCode,
+    QueueLimits,
     planner_id,
     queue_id,
 )
@@ -50,6 +52,7 @@ class Planning:
 
     Args:
         scope: where it may schedule.
+        limits: what one user and one account may have.
         replan_interval: most seconds between two plans while jobs are active.
         keep_plans: old plans that stay in the queue.
         advisory: log what a plan would do, write nothing.
@@ -64,6 +67,7 @@ class Planning:
         *,
         scope: ResourceScope,
         policy: Policy,
+        limits: QueueLimits,
         replan_interval: float,
         keep_plans: int,
         advisory: bool,
@@ -74,6 +78,7 @@ class Planning:
         self._calibration = calibration
         self._scope = scope
         self._policy = policy
+        self._limits = limits
         self._replan_interval = replan_interval
         self._keep_plans = keep_plans
         self._advisory = advisory
@@ -107,7 +112,8 @@ class Planning:
         cluster = schedulable_cluster(self._observer.observation, self._scope, jobs)
         newcomer = fit(planner_newcomer(request, self._estimates), cluster)
         planned = self._planner_jobs(jobs, cluster, now)
-        answer = what_if(now, planned, newcomer, cluster, self._policy)
+        policy = site_policy(self._policy, self._limits, (*planned, newcomer), cluster)
+        answer = what_if(now, planned, newcomer, cluster, policy)
         names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
         return answer, verdict_sentence(answer.verdict, lambda name: names.get(name, name))
 
@@ -151,7 +157,8 @@ class Planning:
             if job.running is not None and self._runs(job):
                 self._estimates.closures.started(job.id, job.running.block)
         planned = self._planner_jobs(jobs, cluster, now)
-        answer = plan(now, planned, cluster, self._policy)
+        policy = site_policy(self._policy, self._limits, planned, cluster)
+        answer = plan(now, planned, cluster, policy)
         self._cluster, self._made_at = cluster, now
         answer = self._with_refusals(answer, jobs, now)
         opening = self._estimates.closures.next_opening(now)

@@ -48,13 +48,18 @@ from ef_slurm.model import (
     ModelError,
     OtherJob,
     QueueJob,
-    newcomer,
+    QueueLimits,
+    check_request,
     queue_id,
 )
 from ef_slurm.queue import queries
-from ef_slurm.queue.errors import DuplicateJobError, ForbiddenTransitionError, QueueError
+from ef_slurm.queue.errors import (
+    DuplicateJobError,
+    ForbiddenTransitionError,
+    LimitError,
+    QueueError,
+)
 from ef_slurm.queue.store import Queue
-from ef_slurm.siteconfig.tables import LimitsTable
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import HoldKind
@@ -79,7 +84,7 @@ class ServerContext:
     open_queue: Callable[[], Queue]
     cluster: str
     partition: str
-    limits: LimitsTable
+    limits: QueueLimits
     user: str
     version: str
     started: float
@@ -120,7 +125,7 @@ class Dispatch:
             return error.failure
         except queries.UnknownJobError as error:
             return Failure(FailureCode.UNKNOWN_JOB, str(error))
-        except (ModelError, DuplicateJobError) as error:
+        except (ModelError, DuplicateJobError, LimitError) as error:
             return Failure(FailureCode.BAD_REQUEST, str(error))
         except SlurmError as error:
             return Failure(FailureCode.SLURM, error.message)
@@ -212,7 +217,6 @@ class Dispatch:
                 FailureCode.BAD_REQUEST,
                 f"job {slurm.job_id} is {slurm.state.value} and not held: submit it with ef-sbatch",
             )
-        self._within_limits(caller)
         request = replace(
             job,
             owner=slurm.user,
@@ -223,22 +227,15 @@ class Dispatch:
             submitted=time.time(),
             max_gpus=self._max_gpus(job),
         )
-        _check(request)
-        queue.jobs.add(request, script, actor=caller.name)
+        queue.jobs.add(
+            request,
+            script,
+            actor=caller.name,
+            limits=self._context.limits,
+            settings=slurm.settings,
+        )
         self._context.calls.wake()
         return Registered(slurm.job_id, created=True)
-
-    def _within_limits(self, caller: Caller) -> None:
-        limits, jobs = self._context.limits, self._rows().jobs
-        if limits.jobs and jobs.count() >= limits.jobs:
-            raise RequestError(
-                FailureCode.BAD_REQUEST, f"the queue is full ({limits.jobs} jobs): try later"
-            )
-        most = limits.jobs_per_user
-        if most and jobs.count(uid=caller.uid) >= most:
-            raise RequestError(
-                FailureCode.BAD_REQUEST, f"you have {most} jobs in the queue, the most allowed"
-            )
 
     def _max_gpus(self, job: JobRequest) -> int | None:
         most = self._context.limits.gpus_per_job
@@ -263,7 +260,7 @@ class Dispatch:
             submitted=time.time(),
             max_gpus=self._max_gpus(job),
         )
-        _check(request)
+        check_request(request, request.submitted)
         answer, words = context.calls.call(lambda: context.scheduler.judge(request), ANSWER_SECONDS)
         others = self._others(answer.verdict.reason.job)
         return Judged(answer.verdict, answer.schedule, words, others)
@@ -325,12 +322,3 @@ class Dispatch:
                 )
             except ForbiddenTransitionError:
                 raise RequestError(FailureCode.BAD_REQUEST, judged) from None
-
-
-def _check(request: JobRequest) -> None:
-    """Refuse what the planner would refuse.
-
-    Raises:
-        ModelError: as `newcomer` does.
-    """
-    newcomer(request)

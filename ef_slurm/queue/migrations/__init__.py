@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ef_slurm.queue.migrations.first import first
+from ef_slurm.queue.migrations.fourth import fourth
 from ef_slurm.queue.migrations.second import second
 from ef_slurm.queue.migrations.third import third
 
@@ -25,5 +26,5 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x65665351
 """Marks the file as ours (`PRAGMA application_id`)."""
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (first, second, third)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (first, second, third, fourth)
 """The migrations, in order."""

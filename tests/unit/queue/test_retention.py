@@ -1,6 +1,7 @@
 """Ended jobs are forgotten after a while, everything else stays."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -39,6 +40,7 @@ def lived(queue: Queue, job: QueueJob, ended: float | None) -> QueueJob:
     queue.jobs.move(job.id, JobState.ADMITTED, at=1010.0, actor="ef-schedd", why="promised")
     intent = queue.intents.open(job.id, 0, IntentAction.RELEASE, {}, at=1011.0, why="start")
     queue.intents.advance(intent.id, IntentState.ABANDONED, at=1012.0)
+    queue.jobs.save(replace(queue.jobs.get(job.id), first_started_at=1012.0))
     if ended is not None:
         cancelled = Settlement(PromiseOutcome.VOID, Fault.OWNER, "cancelled")
         queue.promises.settle(job.id, cancelled, at=ended)

@@ -63,10 +63,10 @@ from ef_slurm.model import (
     MeasuredRate,
     Outcome,
     ProfileKey,
+    QueueLimits,
     Story,
 )
 from ef_slurm.queue.store import Queue
-from ef_slurm.siteconfig.tables import LimitsTable
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import HoldKind, SlurmJob
 from tests.unit.daemon.make import SCRIPT
@@ -171,7 +171,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         open_queue=lambda: Queue.open(path, create=False),
         cluster="memory",
         partition="ef",
-        limits=LimitsTable(jobs_per_user=3, gpus_per_job=8),
+        limits=QueueLimits(jobs_per_user=3, gpus_per_job=8),
         user="ef-slurm",
         version="1",
         started=time.time(),

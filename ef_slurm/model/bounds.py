@@ -1,0 +1,206 @@
+"""How large anything may be that somebody asks for: one place for every door into the queue.
+
+What a user sends is stored, planned with, printed and logged. Each value has bounds that no honest
+job comes near, and whatever is outside them is refused by the name of its field. Rows that are in a
+queue already are not checked again: they were, and a bound that moves must not stop a daemon.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+
+from ef_slurm.model.curve import ThroughputCurve
+from ef_slurm.model.errors import ModelError
+from ef_slurm.model.launch import check_text
+from ef_slurm.model.profile import FASTEST, MOST_SAMPLES, check_name
+from ef_slurm.model.queued_job import newcomer
+from ef_slurm.model.request import BatchScript, JobRequest
+
+DAY = 86400.0
+LONGEST_WAIT = 3660 * DAY
+"""Seconds that anything may lie ahead: a deadline, a grace, a time limit. Ten years."""
+LONGEST_OVERHEAD = 30 * DAY
+"""Seconds of lost training per change."""
+LARGEST_ID = 0xFFFFFFFF
+"""Slurm's job ids, and user ids, have 32 bits."""
+MOST_ITERATIONS = 10**15
+"""Iterations: exact as a float, with their sums."""
+MOST_GPUS = 1 << 20
+SLOWEST = 1e-9
+"""Iterations/s of the slowest training: one in thirty years."""
+MOST_GPU_TYPES = 32
+LONGEST_TITLE = 1024
+"""Characters of a name that Slurm has given: a job's, a user's, an account's."""
+LONGEST_PATH = 4096
+LONGEST_SCRIPT = 1 << 20
+MOST_WORDS = 4096
+"""Options, or arguments, of one submission."""
+LONGEST_WORDS = 1 << 17
+"""Characters of all of them."""
+MOST_IDS = 1000
+"""Jobs that one request may name."""
+MOST_NAMES = 256
+"""Users, or states, that one request may name."""
+
+
+def check_request(request: JobRequest, now: float) -> None:
+    """Refuse what is no job for the queue.
+
+    Args:
+        request: as it would be stored. The Slurm job 0 stands for none (a job that nobody has
+            submitted).
+        now: the present, UTC epoch seconds.
+
+    Raises:
+        ModelError: a field is outside its bounds.
+    """
+    check_integer("Slurm job", request.slurm_job_id, 0, LARGEST_ID)
+    check_integer("uid", request.uid, 0, LARGEST_ID)
+    if not request.owner:
+        raise ModelError("owner", request.owner, "the name of a user")
+    for name in ("owner", "name", "account", "partition", "cluster"):
+        _check_title(name, getattr(request, name))
+    check_path("state directory", request.state_dir)
+    _check_title("source of the throughput curve", request.curve_source, LONGEST_PATH + 64)
+    check_integer("iterations", request.iterations, 1, MOST_ITERATIONS)
+    check_integer("global batch size", request.global_batch_size, 1, MOST_SAMPLES)
+    for name, curves in (
+        ("throughput curves", request.curves),
+        ("throughput curves for growth", request.growth_curves),
+    ):
+        _check_curves(name, curves)
+    _check_times(request, now)
+    if request.max_gpus is not None:
+        check_integer("max GPUs", request.max_gpus, 1, MOST_GPUS)
+    newcomer(request)
+
+
+def _check_times(request: JobRequest, now: float) -> None:
+    check_number("submission time", request.submitted, 0.0, now + DAY)
+    if request.deadline is not None:
+        check_number("deadline", request.deadline, 0.0, now + LONGEST_WAIT)
+    check_number("grace", request.grace, 0.0, LONGEST_WAIT)
+    if request.max_time is not None:
+        check_number("time limit", request.max_time, 1.0, LONGEST_WAIT)
+    overhead = request.overhead
+    for name in ("start", "reshape", "shrink", "per_doubling"):
+        check_number(f"overhead ({name})", getattr(overhead, name), 0.0, LONGEST_OVERHEAD)
+
+
+def _check_curves(name: str, curves: tuple[tuple[str, ThroughputCurve], ...]) -> None:
+    if len(curves) > MOST_GPU_TYPES:
+        raise ModelError(name, len(curves), f"{MOST_GPU_TYPES} GPU types at most")
+    for gpu_type, curve in curves:
+        check_name("GPU type", gpu_type)
+        for gpus, rate in curve.points:
+            check_integer("throughput curve GPUs", gpus, 1, MOST_GPUS)
+            check_number(f"throughput at {gpus} GPUs", rate, SLOWEST, FASTEST)
+
+
+def check_script(script: BatchScript) -> None:
+    """Refuse what could not be submitted again, or would fill the disk.
+
+    Raises:
+        ModelError: a field is outside its bounds.
+    """
+    check_length("script", script.text, LONGEST_SCRIPT)
+    if "\0" in script.text or not _is_utf8(script.text):
+        raise ModelError("script", script.text, "text in UTF-8 without NUL")
+    _check_words("sbatch options", script.options)
+    _check_words("arguments", script.arguments)
+    if script.directory:
+        check_path("directory", script.directory)
+
+
+def _check_words(name: str, words: Collection[str]) -> None:
+    if len(words) > MOST_WORDS:
+        raise ModelError(name, len(words), f"{MOST_WORDS} at most")
+    if sum(map(len, words)) > LONGEST_WORDS:
+        total = sum(map(len, words))
+        raise ModelError(name, f"{total} characters", f"{LONGEST_WORDS} characters in all at most")
+    for word in words:
+        if "\0" in word:
+            raise ModelError(name, word, "words without NUL")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_integer(name: str, value: int, low: int, high: int) -> None:
+    """Refuse a whole number outside its bounds.
+
+    Raises:
+        ModelError: it is.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ModelError(name, value, f"a whole number from {low} to {high}")
+
+
+def check_number(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a number outside its bounds, or none.
+
+    Raises:
+        ModelError: it is.
+    """
+    if not (math.isfinite(value) and low <= value <= high):
+        raise ModelError(name, value, f"a number from {low:.10g} to {high:.10g}")
+
+
+def check_length(name: str, text: str, longest: int) -> None:
+    """Refuse a text that is too long.
+
+    Raises:
+        ModelError: it is.
+    """
+    if len(text) > longest:
+        raise ModelError(name, f"{len(text)} characters", f"{longest} characters at most")
+
+
+def check_path(name: str, path: str) -> None:
+    """Refuse what is no absolute path.
+
+    Raises:
+        ModelError: it is relative, too long, or holds a control character.
+    """
+    check_length(name, path, LONGEST_PATH)
+    check_text(name, path)
+    if not path.startswith("/"):
+        raise ModelError(name, path, "an absolute path")
+
+
+def check_job_ids(name: str, job_ids: Collection[int]) -> None:
+    """Refuse ids that Slurm cannot give, and more of them than one request may name.
+
+    Raises:
+        ModelError: there are such.
+    """
+    if len(job_ids) > MOST_IDS:
+        raise ModelError(name, f"{len(job_ids)} of them", f"{MOST_IDS} at most")
+    for job_id in job_ids:
+        check_integer(name, job_id, 1, LARGEST_ID)
+
+
+def check_titles(name: str, titles: Iterable[str]) -> None:
+    """Refuse too many names, or one that is too long.
+
+    Raises:
+        ModelError: there are such.
+    """
+    titles = tuple(titles)
+    if len(titles) > MOST_NAMES:
+        raise ModelError(name, f"{len(titles)} of them", f"{MOST_NAMES} at most")
+    for title in titles:
+        _check_title(name, title)
+
+
+def _check_title(name: str, text: str, longest: int = LONGEST_TITLE) -> None:
+    check_length(name, text, longest)
+    # Line breaks and escape sequences are Slurm's to refuse, and escaped wherever they are printed.
+    if "\0" in text:
+        raise ModelError(name, text, "a text without NUL")
