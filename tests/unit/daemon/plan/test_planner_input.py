@@ -17,8 +17,20 @@ from ef_slurm.daemon.plan.planner_input import (
     remaining,
     running_now,
     runs_on,
+    site_policy,
 )
-from ef_slurm.model import Cluster, JobState, Overhead, Running, ThroughputCurve
+from ef_slurm.model import (
+    Cluster,
+    Job,
+    JobState,
+    Limit,
+    Overhead,
+    Policy,
+    PromiseLimit,
+    QueueLimits,
+    Running,
+    ThroughputCurve,
+)
 from tests.unit.daemon.make import FOUR_NODES, NOW, TWO_NODES, progress, row, running
 
 TRAINING = row(
@@ -118,3 +130,44 @@ def test_a_type_that_the_cluster_has_not_is_left_out_of_both() -> None:
     cluster = Cluster.uniform(1, 4)
     fitted = fit(job, cluster)
     assert fitted.curves == fitted.growth_curves == (("gpu", curve),)
+
+
+class TestSitePolicy:
+    CLUSTER = Cluster.uniform(nodes=2, gpus_per_node=4)
+
+    def jobs(self) -> list[Job]:
+        curves = (("gpu", ThroughputCurve.of({1: 1.0})),)
+        return [
+            Job(name, 0.0, 1.0, curves, deadline=9.0, owner=owner, account=account)
+            for name, owner, account in (("1", "ann", "a"), ("2", "bob", "a"), ("3", "ann", ""))
+        ]
+
+    def test_everybody_has_a_limit_and_a_name_has_its_own(self) -> None:
+        named = Policy(
+            limits=(Limit(8, owner="ann"),),
+            promise_limits=(PromiseLimit(500.0, account="a"),),
+        )
+        limits = QueueLimits(gpus_per_user=4, gpus_per_account=6, gpu_hours_per_user=20.0)
+        policy = site_policy(named, limits, self.jobs(), self.CLUSTER)
+        assert policy.limits == (
+            Limit(8, owner="ann"),
+            Limit(4, owner="bob"),
+            Limit(6, account="a"),
+        )
+        assert policy.promise_limits == (
+            PromiseLimit(500.0, account="a"),
+            PromiseLimit(20.0, owner="ann"),
+            PromiseLimit(20.0, owner="bob"),
+        )
+
+    def test_by_default_nobody_books_everything(self) -> None:
+        policy = site_policy(Policy(), QueueLimits(), self.jobs()[:1], self.CLUSTER)
+        assert policy.limits == ()
+        assert policy.promise_limits == (
+            PromiseLimit(72.0 * 8, owner="ann"),
+            PromiseLimit(240.0 * 8, account="a"),
+        )
+
+    def test_zero_is_no_limit(self) -> None:
+        none = QueueLimits(gpu_hours_per_user=0.0, gpu_hours_per_account=0.0)
+        assert site_policy(Policy(), none, self.jobs(), self.CLUSTER) == Policy()

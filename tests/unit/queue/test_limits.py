@@ -1,0 +1,137 @@
+"""What one user and one account may have in the queue, whoever asks at the same moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.model import Event, EventKind, JobState, QueueJob, QueueLimits
+from ef_slurm.queue import Queue
+from ef_slurm.queue.errors import LimitError, NoSuchRowError
+from ef_slurm.queue.events import LONGEST_MESSAGE, MOST_EVENTS
+from ef_slurm.queue.job_rows import LONGEST_NOTE
+from tests.unit.queue.conftest import REQUEST, SCRIPT
+
+Add = Callable[..., QueueJob]
+
+
+def add(queue: Queue, number: int, limits: QueueLimits, **changes: object) -> QueueJob:
+    request = replace(REQUEST, slurm_job_id=number, **changes)  # type: ignore[arg-type]
+    return queue.jobs.add(request, SCRIPT, actor="user1", limits=limits)
+
+
+def test_of_many_at_once_as_many_are_taken_as_may_be(path: Path, queue: Queue) -> None:
+    limits = QueueLimits(jobs_per_user=5)
+    refused: list[str] = []
+    barrier = threading.Barrier(20)
+
+    def register(number: int) -> None:
+        with Queue.open(path, timeout=30.0) as own:
+            barrier.wait()
+            try:
+                add(own, number, limits)
+            except LimitError as error:
+                refused.append(str(error))
+
+    threads = [threading.Thread(target=register, args=(number,)) for number in range(1, 21)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert queue.jobs.count() == 5
+    expected = "you have 5 jobs in the queue, and the limit is 5: try later"
+    assert refused == [expected] * 15
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (QueueLimits(jobs=2), "the queue has 2 jobs, and the limit is 2"),
+        (QueueLimits(jobs_per_account=2), "account acct1 has 2 jobs in the queue"),
+        (QueueLimits(submissions_per_hour=2), "you have submitted 2 jobs within an hour"),
+    ],
+)
+def test_each_limit_is_told_with_its_number(queue: Queue, limits: QueueLimits, words: str) -> None:
+    add(queue, 1, limits)
+    add(queue, 2, limits, uid=REQUEST.uid if limits.submissions_per_hour == 2 else 4002)
+    with pytest.raises(LimitError, match=words):
+        add(queue, 3, limits)
+    assert queue.jobs.count() == 2
+
+
+def test_other_users_and_accounts_are_not_touched(queue: Queue) -> None:
+    limits = QueueLimits(jobs_per_user=1, jobs_per_account=1)
+    add(queue, 1, limits)
+    add(queue, 2, limits, uid=4002, owner="user2", account="acct2")
+    with pytest.raises(LimitError, match="account acct2"):
+        add(queue, 3, limits, uid=4003, owner="user3", account="acct2")
+
+
+def test_withdrawing_makes_room_in_the_queue_and_not_in_the_hour(queue: Queue) -> None:
+    limits = QueueLimits(jobs_per_user=1, submissions_per_hour=3)
+    for number in range(1, 4):
+        job = add(queue, number, limits, submitted=1000.0 + number)
+        queue.jobs.move(job.id, JobState.CANCELLED, at=1000.0, actor="user1", why="withdrawn")
+    with pytest.raises(LimitError, match="within an hour"):
+        add(queue, 4, limits, submitted=1010.0)
+    add(queue, 4, limits, submitted=1000.0 + 3700.0)
+
+
+def test_zero_means_no_limit(queue: Queue) -> None:
+    none = QueueLimits(jobs=0, jobs_per_user=0, jobs_per_account=0, submissions_per_hour=0)
+    for number in range(1, 30):
+        add(queue, number, none)
+
+
+@pytest.mark.parametrize("end", [JobState.REJECTED, JobState.CANCELLED])
+def test_a_job_that_never_ran_leaves_its_script_behind_at_once(queue: Queue, end: JobState) -> None:
+    job = add(queue, 1, QueueLimits())
+    queue.jobs.move(job.id, end, at=1.0, actor="user1", why="over")
+    with pytest.raises(NoSuchRowError):
+        queue.jobs.script(job.id)
+
+
+def test_jobs_that_never_ran_are_forgotten_sooner(queue: Queue) -> None:
+    never = add(queue, 1, QueueLimits())
+    ran = add(queue, 2, QueueLimits())
+    queue.jobs.save(replace(ran, first_started_at=1500.0))
+    for job in (never, ran):
+        queue.jobs.move(job.id, JobState.CANCELLED, at=2000.0, actor="user1", why="over")
+    assert queue.retention.prune(1000.0, limit=100, never_run_before=2500.0) > 0
+    assert queue.jobs.get(ran.id)
+    assert queue.events.all(job_id=ran.id)
+    assert queue.events.all(job_id=never.id) == ()
+    with pytest.raises(NoSuchRowError):
+        queue.jobs.get(never.id)
+    assert queue.retention.prune(1000.0, limit=100, never_run_before=2500.0) == 0
+
+
+def test_a_job_has_so_many_events_and_no_more(queue: Queue) -> None:
+    job = add(queue, 1, QueueLimits())
+    with queue.transaction():
+        for number in range(MOST_EVENTS + 50):
+            queue.events.log(Event(number, EventKind.USER, "user1", "held again", job.id))
+    present = queue.events.all(job_id=job.id)
+    assert len(present) == MOST_EVENTS + 1
+    assert present[-1].message.startswith("too much has happened to this job")
+    queue.events.log(Event(1.0, EventKind.PROMISE, "ef-schedd", "promise kept", job.id))
+    assert queue.events.all(job_id=job.id)[-1].message == "promise kept"
+
+
+def test_texts_are_stored_up_to_a_length(queue: Queue) -> None:
+    job = add(queue, 1, QueueLimits())
+    queue.events.log(Event(1.0, EventKind.ERROR, "ef-schedd", "x" * 10**6, job.id))
+    assert len(queue.events.all(job_id=job.id)[-1].message) < LONGEST_MESSAGE + 50
+    queue.jobs.save(replace(queue.jobs.get(job.id), note="x" * 10**6))
+    with Queue.open(queue.path) as other:
+        assert len(other.jobs.get(job.id).note) < LONGEST_NOTE + 50
+
+
+def test_another_account_is_charged(queue: Queue) -> None:
+    job = add(queue, 1, QueueLimits())
+    assert queue.jobs.charge(job.id, "acct2").request.account == "acct2"
+    assert queue.jobs.count(account="acct1") == 0
