@@ -16,6 +16,7 @@ from ef_slurm.cli.common.errors import CommandError, ExitCode
 from ef_slurm.cli.common.tone import Tone
 from ef_slurm.formats.printing import printable
 from ef_slurm.formats.times import InstantError
+from ef_slurm.model import ModelError
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.siteconfig.errors import SiteConfigError
 from ef_slurm.siteconfig.load import load
@@ -81,7 +82,7 @@ def to_command_error(error: Exception) -> CommandError | None:
     match error:
         case CommandError():
             return error
-        case SiteConfigError() | InstantError():
+        case SiteConfigError() | InstantError() | ModelError():
             return CommandError(str(error), ExitCode.USAGE)
         case UnreachableError():
             return CommandError(f"ef-schedd cannot be reached: {error}", ExitCode.NO_ANSWER)

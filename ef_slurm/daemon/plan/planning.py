@@ -34,8 +34,8 @@ from ef_slurm.model import (
     Policy,
     PromiseState,
     QueueJob,
-    ReasonCode,
     QueueLimits,
+    ReasonCode,
     planner_id,
     queue_id,
 )
