@@ -5,11 +5,12 @@ import hashlib
 import json
 import os
 import secrets
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any
 
-from ef_slurm.contract.records import VERSION, ContractError, Launch, Order, Progress
+from ef_slurm.contract.decode import MAX_BYTES, Record, decode, decode_count
+from ef_slurm.contract.records import VERSION, Launch, Order, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +52,8 @@ class StateDir:
         Raises:
             ContractError: the file holds no number.
         """
-        text = _read_text(self.generation_file)
-        if text is None or not text.strip():
-            return 0
-        try:
-            return int(text)
-        except ValueError:
-            raise ContractError(
-                f"{self.generation_file}: {text.strip()!r} is not an integer"
-            ) from None
+        data = _read_bytes(self.generation_file)
+        return 0 if data is None else decode_count(data, str(self.generation_file))
 
     def read_order(self) -> Order | None:
         """The order in force, or None when there is no file.
@@ -186,13 +180,6 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _read_text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-
-
 def dump(record: Order | Progress | Launch) -> str:
     """The text of a file: one key per line, so that a shell script can read it."""
     values: dict[str, Any] = {"version": VERSION}
@@ -201,50 +188,14 @@ def dump(record: Order | Progress | Launch) -> str:
     return json.dumps(values, indent=1) + "\n"
 
 
-Record = TypeVar("Record", Order, Progress, Launch)
+def _read_bytes(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
 
 
 def _read(path: Path, kind: type[Record]) -> Record | None:
-    text = _read_text(path)
-    if text is None:
-        return None
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise ContractError(f"{path}: not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ContractError(f"{path}: expected an object")
-    if values.get("version") != VERSION:
-        raise ContractError(
-            f"{path}: version {values.get('version')!r}, this ef-slurm knows version {VERSION}"
-        )
-    hints = get_type_hints(kind)
-    found = {
-        field.name: _convert(path, field.name, values[field.name], hints[field.name])
-        for field in fields(kind)
-        if field.name in values
-    }
-    try:
-        return kind(**found)
-    except TypeError:
-        missing = [f.name for f in fields(kind) if f.default is MISSING and f.name not in found]
-        raise ContractError(f"{path}: without {', '.join(missing)}") from None
-
-
-def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
-    """`value` as the type `hint` (int, float, str or an enum, possibly `| None`)."""
-    optional = get_args(hint)
-    if optional:
-        if value is None:
-            return None
-        hint = optional[0]
-    if issubclass(hint, enum.Enum):
-        try:
-            return hint(value)
-        except ValueError:
-            known = ", ".join(str(member.value) for member in hint)
-            raise ContractError(f"{path}: {key}: {value!r} is none of {known}") from None
-    accepted = (int, float) if hint is float else (hint,)
-    if isinstance(value, bool) is not (hint is bool) or not isinstance(value, accepted):
-        raise ContractError(f"{path}: {key}: {value!r} is not of type {hint.__name__}")
-    return hint(value)
+    data = _read_bytes(path)
+    return None if data is None else decode(kind, data, str(path))

@@ -22,7 +22,7 @@ from ef_slurm.contract import (
     rendezvous_port,
 )
 
-ORDER = Order(generation=3, action=Action.STOP, issued_at=1.5, reason='for "job 7"\nand more')
+ORDER = Order(generation=3, action=Action.STOP, issued_at=1.5, reason='for "job 7" and more')
 PROGRESS = Progress(
     generation=3,
     phase=Phase.STOPPED,

@@ -39,7 +39,8 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "": set(),
         "records": set(),
         "environment": {"records"},
-        "files": {"records"},
+        "decode": {"records"},
+        "files": {"records", "decode"},
     },
     "daemon": {
         "": set(),

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass
-from pathlib import Path
 
-from ef_slurm.contract import (
-    Action,
-    ContractError,
-    Launch,
-    LaunchState,
-    Order,
-    Phase,
-    Progress,
-    StateDir,
-)
+from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.model import Block, ChangeKind, change_kind, is_power_of_two
 from ef_slurm.slurm.types import HoldKind, SlurmJob
 
@@ -24,43 +13,13 @@ from ef_slurm.slurm.types import HoldKind, SlurmJob
 class JobReports:
     """What lies in the job's state directory, and the order that it was given.
 
-    `trouble` names a file that cannot be read.
+    `trouble` says in one line why a file was refused.
     """
 
     launch: Launch | None = None
     progress: Progress | None = None
     order: Order | None = None
     trouble: str = ""
-
-
-MAX_REPORT_BYTES = 65536
-"""A report is a few hundred bytes; whatever is larger is none."""
-
-
-def read_job_reports(state_dir: str) -> JobReports:
-    """The job's own word. A file that is not there, or not whole, is None; it never raises."""
-    directory = StateDir(Path(state_dir))
-    trouble = ""
-    launch: Launch | None = None
-    progress: Progress | None = None
-    try:
-        for path in (directory.launch_file, directory.progress_file):
-            _refuse_traps(path)
-        launch = directory.read_launch()
-        progress = directory.read_progress()
-    except (ContractError, OSError) as error:
-        trouble = str(error)
-    return JobReports(launch, progress, None, trouble)
-
-
-def _refuse_traps(path: Path) -> None:
-    """The directory is its owner's: a pipe or a huge file there must not stop the daemon."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_REPORT_BYTES:
-        raise ContractError(f"{path}: not a file of at most {MAX_REPORT_BYTES} bytes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ef_slurm.daemon.observe.gpu_types import slurm_type
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
+from ef_slurm.daemon.observe.plausible import plausible
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.model import Block, QueueJob
 from ef_slurm.slurm.errors import NoSuchJobError
@@ -111,13 +112,18 @@ class Observer:
         """The job's own word as it was last read: since Slurm last said something new about it."""
         slurm_id = job.request.slurm_job_id
         if slurm_id not in self._reports:
-            self._reports[slurm_id] = self._state_dirs.read(job)
+            self._take(job, self._state_dirs.read(job))
         return self._reports[slurm_id]
 
     def read_reports(self, jobs: Iterable[QueueJob]) -> None:
         """Read the reports of these jobs anew."""
-        for job in jobs:
-            self._reports[job.request.slurm_job_id] = self._state_dirs.read(job)
+        jobs = tuple(jobs)
+        for job, reports in zip(jobs, self._state_dirs.read_all(jobs), strict=True):
+            self._take(job, reports)
+
+    def _take(self, job: QueueJob, reports: JobReports) -> None:
+        now = self._clock()
+        self._reports[job.request.slurm_job_id] = plausible(reports, job.request.iterations, now)
 
     def keep_reports(self, jobs: Iterable[QueueJob]) -> None:
         """Forget the reports of all other jobs."""

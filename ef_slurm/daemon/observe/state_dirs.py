@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from ef_slurm.contract import Action, Order
-from ef_slurm.daemon.observe.job_status import JobReports, read_job_reports
+from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.observe.order_files import OrderFiles
+from ef_slurm.daemon.observe.report_files import read_job_reports
+from ef_slurm.daemon.observe.workers import NoAnswerError, Task, Workers
 from ef_slurm.model import QueueJob
+
+ORDER_SECONDS = 5.0
+"""How long an order may take to be on disk."""
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +25,10 @@ class StateDirs(Protocol):
 
     def read(self, job: QueueJob) -> JobReports:
         """The job's own word, and the order that it was given. Never raises."""
+        ...
+
+    def read_all(self, jobs: Sequence[QueueJob]) -> Sequence[JobReports]:
+        """The same of many jobs, none of which holds up the others."""
         ...
 
     def order(self, job: QueueJob, order: Order) -> None:
@@ -39,22 +49,44 @@ class StateDirs(Protocol):
 
 
 class FileStateDirs:
-    """The real one: files on the shared file system."""
+    """The real one: files on the shared file system.
 
-    def __init__(self, orders: OrderFiles) -> None:
+    Args:
+        readers: the threads that read what is the jobs' own.
+        writers: the thread that reads and writes orders.
+    """
+
+    def __init__(
+        self,
+        orders: OrderFiles,
+        *,
+        readers: Workers[JobReports] | None = None,
+        writers: Workers[Order | None] | None = None,
+    ) -> None:
         self._orders = orders
+        self._readers: Workers[JobReports] = readers or Workers()
+        self._writers: Workers[Order | None] = writers or Workers(patience=ORDER_SECONDS, penance=0)
+        self._last: dict[int, JobReports] = {}
+        self._in_force: dict[int, Order | None] = {}
 
     def read(self, job: QueueJob) -> JobReports:
         """The job's own word, and the order that it was given."""
-        reports = read_job_reports(job.request.state_dir)
-        try:
-            return replace(reports, order=self._orders.read(job))
-        except OSError as error:
-            return replace(reports, trouble=str(error))
+        return self.read_all((job,))[0]
+
+    def read_all(self, jobs: Sequence[QueueJob]) -> Sequence[JobReports]:
+        """The same of many jobs. What does not answer now is what it last was."""
+        answers = self._readers.ask(_reading(job) for job in jobs)
+        return [self._reports(job, answers[job.id]) for job in jobs]
 
     def order(self, job: QueueJob, order: Order) -> None:
         """Replace the job's order, where only the daemon can write."""
-        self._orders.write(job, order)
+
+        def write() -> Order:
+            self._orders.write(job, order)
+            return order
+
+        self._in_force.pop(job.id, None)  # if this fails, nobody knows
+        self._in_force[job.id] = self._act(job, write)
 
     def prepare(self, job: QueueJob) -> None:
         """Write an order that says nothing, unless the job has one.
@@ -63,8 +95,8 @@ class FileStateDirs:
         that there is none.
         """
         try:
-            if self._orders.read(job) is None or job.first_started_at is None:
-                self._orders.write(job, Order(0, Action.NONE, job.request.submitted))
+            if job.first_started_at is None or self._ordered(job) is None:
+                self.order(job, Order(0, Action.NONE, job.request.submitted))
         except OSError as error:
             _log.warning(
                 "job %d cannot be given orders and will be asked with TERM alone: %s",
@@ -74,4 +106,39 @@ class FileStateDirs:
 
     def forget(self, job: QueueJob) -> None:
         """Remove the job's order."""
-        self._orders.forget(job)
+        self._last.pop(job.id, None)
+        self._in_force.pop(job.id, None)
+
+        def remove() -> None:
+            self._orders.forget(job)
+
+        try:
+            self._act(job, remove)
+        except OSError as error:
+            _log.warning("job %d: its order stays: %s", job.request.slurm_job_id, error)
+
+    def _reports(self, job: QueueJob, answer: JobReports | Exception) -> JobReports:
+        if isinstance(answer, JobReports):
+            self._last[job.id] = answer
+        else:
+            why = str(answer) if isinstance(answer, NoAnswerError) else repr(answer)
+            answer = replace(self._last.get(job.id, JobReports()), trouble=why)
+        try:
+            return replace(answer, order=self._ordered(job))
+        except OSError as error:
+            return replace(answer, trouble=str(error))
+
+    def _ordered(self, job: QueueJob) -> Order | None:
+        """The order in force: as this process wrote it, or as it found it."""
+        if job.id not in self._in_force:
+            self._in_force[job.id] = self._act(job, lambda: self._orders.read(job))
+        return self._in_force[job.id]
+
+    def _act(self, job: QueueJob, work: Callable[[], Order | None]) -> Order | None:
+        # One key for all: they are on one file system, and must not overtake one another.
+        return self._writers.call(Task("orders", job.request.uid, work))
+
+
+def _reading(job: QueueJob) -> Task[JobReports]:
+    request = job.request
+    return Task(job.id, request.uid, lambda: read_job_reports(request.state_dir, request.uid))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -217,6 +217,9 @@ class Bench:
             return JobReports()
         training.advance(self._clock.now, self.boot_of)
         return training.reports(self._clock.now)
+
+    def read_all(self, jobs: Sequence[QueueJob]) -> Sequence[JobReports]:
+        return [self.read(job) for job in jobs]
 
     def order(self, job: QueueJob, order: Order) -> None:
         if self.unwritable:

@@ -1,0 +1,51 @@
+"""What a job can say of itself at all: nothing from the future, no more than there is to train."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ef_slurm.contract import Launch, Progress
+from ef_slurm.daemon.observe.job_status import JobReports
+
+
+def plausible(reports: JobReports, iterations: int, now: float) -> JobReports:
+    """The reports, with what cannot be clipped to what can.
+
+    Nodes' clocks differ from the daemon's by a little, and so a time that is not over yet is taken
+    for the present one.
+
+    Args:
+        iterations: of the whole training.
+        now: by the daemon's clock, UTC epoch seconds.
+    """
+    launch, progress = reports.launch, reports.progress
+    if launch is not None:
+        launch = _launch(launch, now)
+    if progress is not None:
+        progress = _progress(progress, iterations, now)
+    if launch is reports.launch and progress is reports.progress:
+        return reports
+    return replace(reports, launch=launch, progress=progress)
+
+
+def _launch(launch: Launch, now: float) -> Launch:
+    if max(launch.started_at, launch.updated_at) <= now:
+        return launch
+    return replace(
+        launch, started_at=min(launch.started_at, now), updated_at=min(launch.updated_at, now)
+    )
+
+
+def _progress(progress: Progress, iterations: int, now: float) -> Progress:
+    first, checkpoint = progress.first_iteration_at, progress.checkpoint_iteration
+    latest = max(progress.updated_at, progress.started_at, first or 0.0)
+    if latest <= now and max(progress.iteration, checkpoint or 0) <= iterations:
+        return progress
+    return replace(
+        progress,
+        iteration=min(progress.iteration, iterations),
+        checkpoint_iteration=None if checkpoint is None else min(checkpoint, iterations),
+        started_at=min(progress.started_at, now),
+        updated_at=min(progress.updated_at, now),
+        first_iteration_at=None if first is None else min(first, now),
+    )

@@ -1,0 +1,134 @@
+"""Files that hang hold up nobody but their owner."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ef_slurm.daemon.observe.workers import NoAnswerError, Task, Workers
+
+PATIENCE = 0.2
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What hangs goes on when this is set."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers[int]]:
+    pool: Workers[int] = Workers(patience=PATIENCE, penance=60.0, per_owner=2, most=4)
+    yield pool
+    pool.close()
+
+
+def seconds(what: Callable[[], object]) -> float:
+    began = time.monotonic()
+    what()
+    return time.monotonic() - began
+
+
+def good(number: int, owner: int = 1) -> Task[int]:
+    return Task(number, owner, lambda: number)
+
+
+def hangs(gate: threading.Event, number: int, owner: int) -> Task[int]:
+    return Task(number, owner, lambda: number if gate.wait() else -1)
+
+
+def test_all_is_done_at_once(workers: Workers[int]) -> None:
+    answers = workers.ask(good(number) for number in range(500))
+    assert answers == {number: number for number in range(500)}
+
+
+def test_an_error_is_told_and_not_raised(workers: Workers[int]) -> None:
+    def fails() -> int:
+        raise PermissionError("no")
+
+    answers = workers.ask([Task(1, 1, fails), good(2)])
+    assert isinstance(answers[1], PermissionError)
+    assert answers[2] == 2
+    with pytest.raises(PermissionError):
+        workers.call(Task(3, 1, fails))
+
+
+def test_one_owner_who_hangs_delays_nobody_and_is_not_waited_for_again(
+    workers: Workers[int], gate: threading.Event
+) -> None:
+    tasks = [hangs(gate, number, owner=13) for number in range(50)]
+    neighbours = [good(number, owner=1) for number in range(100, 150)]
+    answers = workers.ask(tasks + neighbours)
+    assert all(isinstance(answers[number], NoAnswerError) for number in range(50))
+    assert all(answers[number] == number for number in range(100, 150))
+    again = seconds(lambda: workers.ask(tasks + neighbours))
+    assert again < PATIENCE / 2
+    assert threading.active_count() < 10  # two of the owner's hang, whatever there is to ask
+    gate.set()
+    end = time.monotonic() + 5
+    while isinstance(workers.ask(tasks[:1])[0], NoAnswerError):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_what_hangs_is_not_asked_again(workers: Workers[int], gate: threading.Event) -> None:
+    calls: list[int] = []
+
+    def work() -> int:
+        calls.append(1)
+        gate.wait()
+        return 7
+
+    for _ in range(5):
+        assert isinstance(workers.ask([Task(1, 1, work)])[1], NoAnswerError)
+    assert len(calls) == 1
+
+
+def test_when_all_threads_are_lost_nothing_is_waited_for(
+    workers: Workers[int], gate: threading.Event
+) -> None:
+    lost = [hangs(gate, number, owner=number) for number in range(8)]
+    for _ in range(4):
+        workers.ask(lost)
+    answers: dict[object, object] = {}
+    assert seconds(lambda: answers.update(workers.ask([good(99, owner=99)]))) < PATIENCE / 2
+    assert isinstance(answers[99], NoAnswerError)
+    gate.set()
+    end = time.monotonic() + 5
+    while isinstance(workers.ask([good(99, owner=99)])[99], NoAnswerError):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_what_is_done_is_never_taken_for_what_was_done_before(
+    workers: Workers[int], gate: threading.Event
+) -> None:
+    done: list[int] = []
+
+    def write(number: int) -> Task[int]:
+        def work() -> int:
+            gate.wait()
+            done.append(number)
+            return number
+
+        return Task("orders", 0, work)
+
+    with pytest.raises(NoAnswerError):
+        workers.call(write(1))
+    began = time.monotonic()
+    with pytest.raises(NoAnswerError):
+        workers.call(write(2))
+    assert time.monotonic() - began < PATIENCE / 2
+    gate.set()
+    end = time.monotonic() + 5
+    while not done:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert workers.call(write(3)) == 3
+    assert done == [1, 3]
