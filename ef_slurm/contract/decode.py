@@ -9,7 +9,6 @@ import enum
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from functools import cache
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from ef_slurm.contract.records import VERSION, ContractError, Launch, Order, Progress
@@ -79,7 +78,7 @@ def decode(kind: type[Record], data: bytes, where: str) -> Record:
         raise ContractError(
             f"{where}: version {_shown(version)}, this ef-slurm knows version {VERSION}"
         )
-    hints = _hints(kind)
+    hints = _HINTS[kind]
     found = {
         field.name: _convert(where, field.name, values[field.name], hints[field.name])
         for field in fields(kind)
@@ -132,9 +131,9 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-@cache
-def _hints(kind: type[Record]) -> Mapping[str, Any]:
-    return get_type_hints(kind)
+_HINTS: Mapping[Any, Mapping[str, Any]] = {
+    kind: get_type_hints(kind) for kind in (Order, Progress, Launch)
+}
 
 
 def _convert(where: str, key: str, value: Any, hint: Any) -> Any:
@@ -153,7 +152,7 @@ def _convert(where: str, key: str, value: Any, hint: Any) -> Any:
     accepted = (int, float) if hint is float else (hint,)
     if isinstance(value, bool) is not (hint is bool) or not isinstance(value, accepted):
         raise ContractError(f"{where}: {key}: {_shown(value)} is not of type {hint.__name__}")
-    if hint is str:
+    if isinstance(value, str):
         return one_line(value, LENGTHS.get(key, MAX_TEXT))
     if hint is not bool:
         low, high = BOUNDS.get(key, (0, MAX_ITERATIONS))

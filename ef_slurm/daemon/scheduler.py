@@ -265,7 +265,8 @@ class Scheduler:
                 self._observer.fetch(job.request.slurm_job_id)
         lost = {node.name for node in self._observer.observation.nodes if not node.usable}
         observed = {job.id for job in jobs}
-        active = []
+        active: list[QueueJob] = []
+        ended: list[QueueJob] = []
         intents = {intent.job_id: intent for intent in self._queue.intents.unfinished()}
         with self._queue.transaction(durable=False):
             # Again: another process may have changed rows since. New ones wait for the next tick.
@@ -273,8 +274,9 @@ class Scheduler:
                 if job.id not in observed:
                     continue
                 job = self._apply(job, self._transition_of(job, intents.get(job.id), lost))
-                if job.state in ACTIVE:
-                    active.append(job)
+                (active if job.state in ACTIVE else ended).append(job)
+        for job in ended:
+            self._state_dirs.forget(job)
         return tuple(active)
 
     def _transition_of(
@@ -327,7 +329,6 @@ class Scheduler:
             self._estimates.rates.forget([job.id])
             self._estimates.closures.forget(job.id)
             self._reconciler.forget(job)
-            self._state_dirs.forget(job)
         self._planning.wanted |= transition.replan
         return row
 

@@ -1,9 +1,9 @@
 """A job's own files, read as what they are: hostile.
 
 The state directory belongs to the job's owner, who may put anything there, at any moment: other
-bytes, a link, a pipe, a device's name, a huge or sparse file. So each file is opened first, in a way
-that follows no link and waits for nobody, and looked at afterwards; what is read is what was looked
-at. A file system that does not answer can still hold up whoever reads: `workers` does it.
+bytes, a link, a pipe, a socket, a huge or sparse file. So each file is opened first, in a way that
+follows no link and waits for nobody, and looked at afterwards; what is read is what was looked at.
+A file system that does not answer can still hold up whoever reads: `workers` does it.
 """
 
 from __future__ import annotations

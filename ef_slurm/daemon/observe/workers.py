@@ -110,6 +110,7 @@ class Workers(Generic[Result]):
             before = shared.jobs.get(task.key)
             if before is not None and before.ended is None:
                 raise NoAnswerError("the file system does not answer")
+            self._slow_until.pop(task.owner, None)  # what is to be done is waited for
             job = self._begin(task)
             self._wait([job])
             answer = self._taken(job)
