@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -16,6 +17,8 @@ from ef_slurm.model import QueueJob
 
 ORDER_SECONDS = 5.0
 """How long an order may take to be on disk."""
+SILENT_SECONDS = 5.0
+"""After how long a job is told that its files cannot be read."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +70,7 @@ class FileStateDirs:
         self._readers: Workers[JobReports] = readers or Workers()
         self._writers: Workers[Order | None] = writers or Workers(patience=ORDER_SECONDS, penance=0)
         self._last: dict[int, JobReports] = {}
+        self._silent_since: dict[int, float] = {}
         self._in_force: dict[int, Order | None] = {}
 
     def read(self, job: QueueJob) -> JobReports:
@@ -107,6 +111,7 @@ class FileStateDirs:
     def forget(self, job: QueueJob) -> None:
         """Remove the job's order."""
         self._last.pop(job.id, None)
+        self._silent_since.pop(job.id, None)
         self._in_force.pop(job.id, None)
 
         def remove() -> None:
@@ -120,9 +125,15 @@ class FileStateDirs:
     def _reports(self, job: QueueJob, answer: JobReports | Exception) -> JobReports:
         if isinstance(answer, JobReports):
             self._last[job.id] = answer
+            self._silent_since.pop(job.id, None)
+        elif isinstance(answer, NoAnswerError):
+            now = time.monotonic()
+            silent = now - self._silent_since.setdefault(job.id, now) >= SILENT_SECONDS
+            answer = self._last.get(job.id, JobReports())
+            if silent:
+                answer = replace(answer, trouble="its state directory does not answer")
         else:
-            why = str(answer) if isinstance(answer, NoAnswerError) else repr(answer)
-            answer = replace(self._last.get(job.id, JobReports()), trouble=why)
+            answer = replace(self._last.get(job.id, JobReports()), trouble=repr(answer))
         try:
             return replace(answer, order=self._ordered(job))
         except OSError as error:
