@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,15 +27,19 @@ class TableFile:
     when there are any.
     """
 
-    def __init__(self, file: Path, delimiter: str = ",") -> None:
+    def __init__(self, file: Path, lines: Sequence[tuple[int, list[str]]] | None = None) -> None:
         """Reads the whole file.
+
+        Args:
+            file: comma-separated, quoted where needed.
+            lines: (line number, cells) of a file of another kind, as it was read already.
 
         Raises:
             InputError: it cannot be read, is empty, or its header names a column twice.
         """
         self.file = file
         self.problems: list[Problem] = []
-        lines = _read(file, delimiter)
+        lines = _read(file) if lines is None else lines
         if not lines:
             raise InputError.one(file, "the file is empty: a header line is needed")
         self.header_line, header = lines[0]
@@ -88,11 +92,11 @@ class TableFile:
         return value
 
 
-def _read(file: Path, delimiter: str) -> list[tuple[int, list[str]]]:
+def _read(file: Path) -> list[tuple[int, list[str]]]:
     """(Line number, cells) of every line that is not blank."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=delimiter, strict=True)
+            reader = csv.reader(stream, strict=True)
             lines = []
             for cells in reader:
                 if any(cell.strip() for cell in cells):

@@ -16,6 +16,9 @@ from ef_slurm.simulator.simulate import Request, Result, prepare, simulate
 
 _POLL_SECONDS = 0.2
 
+FEW_JOBS = 500
+"""Jobs in all simulations up to which starting processes takes longer than simulating."""
+
 # Set once in each worker, before its first task.
 _done: Synchronized[Any] | None = None
 
@@ -29,7 +32,7 @@ def simulate_all(
 
     Args:
         requests: what to simulate.
-        processes: how many at a time; 1 for all in this process.
+        processes: how many at a time; 1 for all in this process, as are all of few jobs.
         on_done: called with the number of jobs that left since the last call, in all simulations.
 
     Returns:
@@ -40,7 +43,8 @@ def simulate_all(
     """
     for request in requests:
         prepare(request)
-    if processes <= 1 or len(requests) == 1:
+    jobs = sum(len(request.trace.jobs) for request in requests)
+    if processes <= 1 or len(requests) == 1 or jobs <= FEW_JOBS:
         return [simulate(request, on_done) for request in requests]
     context = multiprocessing.get_context("spawn")
     done: Synchronized[Any] = context.Value(ctypes.c_longlong, 0)
@@ -57,7 +61,10 @@ def simulate_all(
                 seen = done.value
             for future in finished:
                 future.result()
-        return [future.result() for future in futures]
+        results = [future.result() for future in futures]
+        # Nothing runs any more. Left to the interpreter's exit, a traceback ends it now and then.
+        pool.shutdown()
+        return results
     except BrokenProcessPool:
         raise SimulatorError(
             "a simulation's process died (out of memory?): try --processes 1"

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from ef_slurm.formats.numbers import parse_number
 from ef_slurm.model import IfInfeasible, ThroughputCurve
 from ef_slurm.simulator.errors import SimulatorError
+from ef_slurm.simulator.history.records import History, SiteJob
 from ef_slurm.simulator.metrics import gpu_seconds, is_met
 from ef_slurm.simulator.overhead import OverheadModel
 from ef_slurm.simulator.report.table import grid
-from ef_slurm.simulator.sacct import History, SiteJob
 from ef_slurm.simulator.simulate import Request, Result
 from ef_slurm.simulator.trace import Trace, TraceJob, make_trace
 
@@ -84,7 +84,7 @@ def parse_scaling(text: str, max_growth: float) -> Scaling:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What really happened: deadlines met had there been any, and GPU-hours."""
+    """What really happened: deadlines met had there been any, and GPU-hours of all runs."""
 
     jobs: int
     met: int
@@ -99,7 +99,7 @@ def recorded(jobs: list[SiteJob], factor: float) -> Recorded:
         jobs: of the history.
         factor: deadlines lie so many run times after the submission.
     """
-    hours = {job.id: job.gpus * job.run_seconds / 3600 for job in jobs}
+    hours = {job.id: job.gpu_seconds / 3600 for job in jobs}
     late = [job for job in jobs if job.ended > job.submitted + factor * job.run_seconds]
     return Recorded(
         jobs=len(jobs),
@@ -251,18 +251,34 @@ class SiteAnswer:
 
     def text(self) -> str:
         """For a person."""
+        left_out = [f"  left out: {what}" for what in self.left_out()]
+        head = [self.headline(), *left_out, f"  assumed: {self.assumptions()}", ""]
+        return "\n".join([*head, grid(SITE_HEADINGS, self.cells(), left=2), "", *self.verdict()])
+
+    def headline(self) -> str:
+        """How much was replayed on what."""
         question = self.question
-        left_out = [f"  left out: {n} {reason}" for reason, n in _left_out(question).items()]
-        head = [
+        return (
             f"{len(question.jobs())} GPU jobs on {question.nodes} nodes of "
-            f"{question.gpus_per_node} GPUs",
-            *left_out,
-            f"  assumed: speed-up {question.scaling.name}, at most "
-            f"{question.scaling.max_growth:g} times the requested GPUs, overhead "
-            f"{question.overhead.name}, infeasible deadlines: {question.if_infeasible.value}",
-            "",
-        ]
-        rows = [
+            f"{question.gpus_per_node} GPUs"
+        )
+
+    def left_out(self) -> list[str]:
+        """How many rows were left out, by reason."""
+        return [f"{count} {reason}" for reason, count in _left_out(self.question).items()]
+
+    def assumptions(self) -> str:
+        """What the answer depends on."""
+        question = self.question
+        return (
+            f"speed-up {question.scaling.name}, at most {question.scaling.max_growth:g} times the "
+            f"requested GPUs, overhead {question.overhead.name}, infeasible deadlines: "
+            f"{question.if_infeasible.value}"
+        )
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """The rows under `SITE_HEADINGS`."""
+        return [
             (
                 f"{row.deadline_factor:g}x",
                 LABELS[row.source],
@@ -276,9 +292,9 @@ class SiteAnswer:
             )
             for row in self.rows
         ]
-        return "\n".join([*head, grid(SITE_HEADINGS, rows, left=2), "", *self._verdict()])
 
-    def _verdict(self) -> list[str]:
+    def verdict(self) -> list[str]:
+        """The answer in sentences, one for every deadline factor."""
         lines = []
         for factor in self.question.factors:
             found = {row.source: row for row in self.rows if row.deadline_factor == factor}

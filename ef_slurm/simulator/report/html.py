@@ -81,7 +81,7 @@ def run_page(result: Result) -> str:
         ),
     ]
     title = f"{numbers.trace}: {numbers.policy}"
-    return _page(title, shown, _tiles(numbers), [result], sections)
+    return page(title, _subtitle(numbers), shown, _tiles(numbers), [result], sections)
 
 
 def compare_page(results: Sequence[Result]) -> str:
@@ -113,22 +113,51 @@ def compare_page(results: Sequence[Result]) -> str:
         ),
     ]
     title = f"{results[0].metrics.trace}: {len(results)} policies"
-    return _page(title, shown, [], results, sections)
+    return page(title, _subtitle(results[0].metrics), shown, [], results, sections)
 
 
-def _page(
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The table at the end of a page, and what its columns mean."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+
+
+_NOTES = (
+    'Ratio: deadlines met of all deadline jobs. Broken: promised, then late ("-": the policy '
+    "promises nothing).",
+    "Reshapes: changes of share or block after the first start, resumes included. Efficiency: mean "
+    "from the first submission to the last completion.",
+)
+
+
+def page(
     title: str,
+    subtitle: str,
     shown: Window,
     tiles: Sequence[Tile],
     results: Sequence[Result],
     sections: Sequence[Section],
+    numbers: Numbers | None = None,
 ) -> str:
+    """A report, as HTML.
+
+    Args:
+        shown: the time that is drawn.
+        results: whose allocations are drawn; of one trace.
+        sections: the first stands before the allocations, if there are no tiles.
+        numbers: the table at the end; None: the results' own.
+    """
+    if numbers is None:
+        numbers = Numbers(HEADINGS, [cells(result.metrics) for result in results], _NOTES)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     package = resources.files("ef_slurm.simulator.report")
     template = environment.from_string((package / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
         title=title,
-        subtitle=_subtitle(results[0].metrics),
+        subtitle=subtitle,
         tiles=tiles,
         sections=sections,
         page_data=_page_data(results[0], shown),
@@ -136,8 +165,9 @@ def _page(
             _gantt_chart(f"gantt{place}", result, shown) for place, result in enumerate(results)
         ],
         outcome_legend=_legend(*results, drawn=True),
-        headings=HEADINGS,
-        rows=[cells(result.metrics) for result in results],
+        headings=numbers.headings,
+        rows=numbers.rows,
+        notes=numbers.notes,
         script=Markup((package / "gantt.js").read_text(encoding="utf-8")),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ef_slurm.simulator import compare
 from ef_slurm.simulator.analytic import analytic_tables
 from ef_slurm.simulator.compare import simulate_all
 from ef_slurm.simulator.errors import SimulatorError
@@ -32,6 +33,11 @@ def timeless(numbers: Metrics) -> Metrics:
     )
 
 
+@pytest.fixture(autouse=True)
+def no_trace_is_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "FEW_JOBS", 0)
+
+
 def test_processes_give_the_same_numbers_in_order() -> None:
     requests = [request(policy) for policy in ("elasticflow", "edf", "tiresias")]
     heard: list[int] = []
@@ -44,3 +50,9 @@ def test_processes_give_the_same_numbers_in_order() -> None:
 def test_a_failure_in_a_process_is_the_callers() -> None:
     with pytest.raises(SimulatorError, match="'lottery' is not known"):
         simulate_all([request("edf"), request("lottery")], 2)
+
+
+def test_few_jobs_need_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "FEW_JOBS", 80)
+    monkeypatch.setattr(compare, "ProcessPoolExecutor", None)
+    assert len(simulate_all([request("edf"), request("slurm")], 2)) == 2

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ef_slurm.formats.errors import InputError
-from ef_slurm.simulator import sacct
-from ef_slurm.simulator.sacct import SiteJob, read_sacct
+from ef_slurm.simulator.history import records as sacct
+from ef_slurm.simulator.history.read import read_history as read_sacct
+from ef_slurm.simulator.history.records import SiteJob
+from ef_slurm.simulator.history.sacct import UNCLEAR
 from tests.unit.conftest import Table
 
 HEADER = "JobID|Submit|Start|End|Timelimit|ReqTRES|AllocTRES|State"
@@ -132,7 +137,110 @@ def test_of_a_requeued_job_the_last_run_counts(table: Table) -> None:
     )
     (job,) = history.jobs
     assert (job.started - job.submitted, job.run_seconds) == (7200, 7200)
+    assert job.gpu_seconds == 4 * (7200 + 1800)  # the run that was cut held GPUs, too
     assert history.left_out == {sacct.DUPLICATE: 1}
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL", "REQUEUED", "BOOT_FAIL"])
+def test_a_run_that_was_cut_counts_even_if_it_was_the_only_one(table: Table, state: str) -> None:
+    (job,) = read_sacct(table("h", export(row(state=state, end="2026-09-01T11:00:35")))).jobs
+    assert job.gpu_seconds == 4 * 35
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "kept"),
+    [
+        ("OUT_OF_MEMORY", 35, False),
+        ("FAILED", 599, False),
+        ("CANCELLED by 1000", 35, False),
+        ("FAILED", 600, True),
+        ("OUT_OF_MEMORY", 7200, True),
+        ("COMPLETED", 35, True),
+        ("TIMEOUT", 35, True),
+        ("SOMETHING_NEW", 35, True),
+    ],
+)
+def test_a_quick_crash_is_no_training(table: Table, state: str, seconds: int, kept: bool) -> None:
+    end = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(1788260400 + seconds))
+    history = read_sacct(table("h", export(row("9"), row(state=state, end=end))))
+    assert ("1" in [job.id for job in history.jobs]) is kept
+    assert history.left_out == ({} if kept else {sacct.NO_TRAINING: 1})
+
+
+def test_ids_that_are_used_again_stay_apart(table: Table) -> None:
+    again = {"submit": "2026-09-20T10:00:00", "start": "2026-09-20T11:00:00"}
+    history = read_sacct(
+        table(
+            "h",
+            export(
+                row(),
+                row(**again, end="2026-09-20T12:00:00"),
+                row("2", state="NODE_FAIL"),
+                row("2", **again, end="2026-09-20T12:00:00"),
+            ),
+        )
+    )
+    assert sorted(job.id for job in history.jobs) == ["1", "1#2", "2", "2#2"]
+    assert history.left_out == {}
+
+
+def test_rows_that_stand_twice_count_once(table: Table) -> None:
+    """Exports of two months that overlap, one after the other in a file."""
+    history = read_sacct(table("h", export(row(), row("2"), row())))
+    assert [job.id for job in history.jobs] == ["1", "2"]
+    assert history.left_out == {sacct.REPEATED: 1}
+
+
+def test_clusters_are_kept_apart(table: Table) -> None:
+    text = "\n".join((f"Cluster|{HEADER}", f"a|{row()}", f"b|{row()}"))
+    assert [job.id for job in read_sacct(table("h", text)).jobs] == ["a/1", "b/1"]
+
+
+# What may not be: a line of a name that is a whole row itself, which nobody could tell apart.
+names = st.text(st.characters(codec="utf-8"), max_size=30).filter(lambda text: "\x00" not in text)
+
+
+@pytest.mark.parametrize("place", [0, 1, 4, 8])
+@given(names, names)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_name_may_hold_anything(tmp_path: Path, place: int, first: str, second: str) -> None:
+    def insert(text: str, cell: str) -> str:
+        cells = text.split("|")
+        return "|".join((*cells[:place], cell, *cells[place:]))
+
+    text = "\n".join(
+        (insert(HEADER, "JobName"), insert(row("1"), first), insert(row("2"), second), "")
+    )
+    file = tmp_path / "h"
+    file.write_bytes(text.encode())
+    assert [job.id for job in read_sacct(file).jobs] == ["1", "2"]
+
+
+@pytest.mark.parametrize("delimiter", [None, "|"])
+def test_bytes_of_another_encoding_and_quotes(tmp_path: Path, delimiter: str | None) -> None:
+    file = tmp_path / "h"
+    rows = (f'{row("1")}|"quoted', f'{row("2")}|"', f"{row('3')}|a\r\nb|c\n\nd")
+    file.write_bytes("\n".join((f"{HEADER}|JobName", *rows)).encode() + b"\xff\xfe\n")
+    assert [job.id for job in read_sacct(file, delimiter=delimiter).jobs] == ["1", "2", "3"]
+
+
+def test_rows_that_cannot_be_parted_are_left_out(table: Table) -> None:
+    header = f"JobName|{HEADER}|Comment"
+    rows = (f"a|{row('1')}|x", f"a|b|{row('2')}|x", f"a|{row('3')}|y")
+    history = read_sacct(table("h", "\n".join((header, *rows, ""))))
+    assert [job.id for job in history.jobs] == ["1", "3"]
+    assert history.left_out == {UNCLEAR: 1}
+
+
+@pytest.mark.parametrize("delimiter", ["^", ",,", "\t", "~~"])
+def test_other_delimiters_are_told_by_the_header(table: Table, delimiter: str) -> None:
+    text = export(row()).replace("billing=16,cpu=16,", "").replace("|", delimiter)
+    assert [job.gpus for job in read_sacct(table("h", text)).jobs] == [4]
+
+
+def test_a_delimiter_at_the_end_of_every_line(table: Table) -> None:
+    text = "".join(f"{line}|\n" for line in export(row(), row("2")).splitlines())
+    assert len(read_sacct(table("h", text)).jobs) == 2
 
 
 @pytest.mark.parametrize(

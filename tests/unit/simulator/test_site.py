@@ -6,8 +6,9 @@ import pytest
 
 from ef_slurm.model import IfInfeasible
 from ef_slurm.simulator.errors import SimulatorError
+from ef_slurm.simulator.history.records import History, SiteJob
 from ef_slurm.simulator.overhead import parse_overhead
-from ef_slurm.simulator.sacct import History, SiteJob
+from ef_slurm.simulator.report.site_page import site_page
 from ef_slurm.simulator.simulate import simulate
 from ef_slurm.simulator.site import (
     SiteQuestion,
@@ -106,3 +107,17 @@ def test_nothing_fits() -> None:
     asked = question(IfInfeasible.WAIT, [job("big", 0, 5, 10, 8)])
     with pytest.raises(SimulatorError, match="no job of the history fits a cluster of 4 GPUs"):
         answer_site(asked, lambda requests: [simulate(r) for r in requests])
+
+
+def test_a_page_says_all_that_the_terminal_says() -> None:
+    answer = answer_site(
+        question(IfInfeasible.BEST_EFFORT), lambda requests: [simulate(r) for r in requests]
+    )
+    page = site_page(answer)
+    assert page.count("<svg") == 3  # deadlines met at two factors, efficiency
+    assert page.count("<canvas") == 3  # one allocation for every scheduler
+    for text in (answer.headline(), *answer.verdict(), "as recorded", "rows left out: job steps"):
+        assert text in page
+    assert "http" not in page
+    for row in answer.cells():
+        assert "".join(f"<td>{cell}</td>" for cell in row) in page
