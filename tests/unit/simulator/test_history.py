@@ -153,12 +153,14 @@ def test_philly(table: Table) -> None:
 def test_philly_says_which_job_is_wrong(table: Table) -> None:
     with pytest.raises(InputError, match="job 1 of the list cannot be read: KeyError: 'submitted"):
         read_history(table("cluster_job_log", '[{"jobid": "a"}]'))
+    late = table("cluster_job_log", json.dumps([philly("Pass", attempt("soon", None))]))
     with pytest.raises(InputError, match="'soon' is not a time"):
-        broken = philly("Pass", attempt("soon", None))
-        read_history(table("cluster_job_log", json.dumps([broken])))
+        read_history(late)
 
 
-HELIOS = "job_id,user,vc,gpu_num,cpu_num,node_num,state,submit_time,start_time,end_time,duration,queue"
+HELIOS = (
+    "job_id,user,vc,gpu_num,cpu_num,node_num,state,submit_time,start_time,end_time,duration,queue"
+)
 
 
 def test_helios(table: Table) -> None:
@@ -204,8 +206,27 @@ TASKS = (
 )
 
 
-@pytest.mark.parametrize("header", ["", ",".join(("job_name", "task_name", "inst_num", "status",
-    "start_time", "end_time", "plan_cpu", "plan_mem", "plan_gpu", "gpu_type")) + "\n"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        ",".join(
+            (
+                "job_name",
+                "task_name",
+                "inst_num",
+                "status",
+                "start_time",
+                "end_time",
+                "plan_cpu",
+                "plan_mem",
+                "plan_gpu",
+                "gpu_type",
+            )
+        )
+        + "\n",
+    ],
+)
 def test_alibaba_2020(table: Table, header: str) -> None:
     jobs = "a,i1,u1,Terminated,900.0,9100.0\nb,i2,u1,Terminated,2100.0,3000.0\nz,i,u,Waiting,,\n"
     table("pai_job_table.csv", jobs)
@@ -280,7 +301,9 @@ def test_a_file_that_is_not_there(tmp_path: Path, kind: HistoryFormat) -> None:
 
 
 @pytest.mark.parametrize("kind", HistoryFormat)
-@pytest.mark.parametrize("text", ["", "\x00", "a,b\n1", "[1]", '{"jobs": [{}]}', "a,a\n", ",,,\n,\n"])
+@pytest.mark.parametrize(
+    "text", ["", "\x00", "a,b\n1", "[1]", '{"jobs": [{}]}', "a,a\n", ",,,\n,\n"]
+)
 def test_no_file_ends_in_a_traceback(table: Table, kind: HistoryFormat, text: str) -> None:
     with pytest.raises(InputError):
         read_history(table("h", text), kind)
