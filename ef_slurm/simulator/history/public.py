@@ -124,7 +124,8 @@ def read_helios(file: Path) -> History:
         end = run_end(row.cells["state"])
         # Nothing in this trace was run again: a failed node ended the job.
         end = RunEnd.FAILED if end is RunEnd.CUT else end
-        return SiteRun(row.cells["job_id"], *moments, gpus=math.ceil(gpus), end=end)
+        submitted, started, ended = moments
+        return SiteRun(row.cells["job_id"], submitted, started, ended, math.ceil(gpus), end=end)
 
     return _read_table(TableFile(file), HELIOS, run)
 
