@@ -28,7 +28,7 @@ from demo.timeline import Timeline, holding
 from ef_slurm.api.client import Client, UnreachableError, expect
 from ef_slurm.api.messages import Explain, ListJobs
 from ef_slurm.cli.common.connect import connect, slurm_of
-from ef_slurm.cli.squeue.columns import promise_word
+from ef_slurm.cli.squeue.columns import done, promise_word
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.model import FINAL, EventKind, JobList, JobState, JobView, PromiseOutcome, Story
 from ef_slurm.siteconfig.load import load
@@ -223,7 +223,7 @@ class Scenario:
         cells = self.timeline.cells(self.timeline.samples[-1][1] if self.timeline.samples else ())
         nodes = " ".join("".join(self.cell(owner) for owner in row) for row in cells)
         progress = "  ".join(
-            f"{view.name} {100 * min(1.0, view.iteration / view.iterations):.0f}%"
+            f"{view.name} {100 * done(view):.0f}%"
             for view in self.views.values()
             if view.state not in FINAL
         )

@@ -177,7 +177,9 @@ def reached(status: JobDetail, until: Until) -> bool:
     """Whether a job has what an `Await` waits for."""
     if status.job.state in FINAL:
         return True
-    return until is Until.VERDICT and status.job.verdict is not None
+    if until is Until.MEASURING and status.job.measuring is not None:
+        return True
+    return until is not Until.END and status.job.verdict is not None
 
 
 def await_status(client: Client, job_id: int, until: Until, seconds: float) -> JobDetail:

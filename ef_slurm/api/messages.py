@@ -37,6 +37,7 @@ class Until(enum.Enum):
     """What an `Await` waits for."""
 
     VERDICT = "verdict"
+    MEASURING = "measuring"  # a verdict, or that it is measured before one can be given
     END = "end"
 
 
@@ -109,12 +110,20 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict that a submission would get now, and its plan."""
+    """The verdict that a submission would get now, and its plan.
 
-    verdict: Verdict
+    Args:
+        verdict: None where nobody knows yet how fast it trains: it would be measured first.
+        measured_on: the sizes, in GPUs, in this order.
+        measured_for: seconds of training that this takes.
+    """
+
+    verdict: Verdict | None
     schedule: Schedule
     explanation: str = ""
     others: tuple[OtherJob, ...] = ()
+    measured_on: tuple[int, ...] = ()
+    measured_for: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,18 +189,29 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class FindCurves:
-    """How fast does a training go, as far as that was measured before?"""
+    """How fast does a training go, as far as that was measured before?
+
+    Args:
+        global_batch_size: None: that of the caller's last run of the training.
+    """
 
     model_name: str
-    global_batch_size: int
+    global_batch_size: int | None
     precision: str = UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)
 class KnownCurves:
-    """Curves by GPU type, of those that the daemon schedules; none where nothing is known."""
+    """Curves by GPU type, of those that the daemon schedules; none where nothing is known.
+
+    Args:
+        iterations, global_batch_size: what the script of the caller's last run of the training
+            said; None where none did.
+    """
 
     curves: tuple[KnownCurve, ...]
+    iterations: int | None = None
+    global_batch_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

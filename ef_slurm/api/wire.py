@@ -35,7 +35,7 @@ from ef_slurm.api.munge import Identity, Munge, MungeError, MungeProblem
 from ef_slurm.formats.codec import DecodeError, decode, encode, from_plain, to_plain
 from ef_slurm.model import Json
 
-VERSION = 2
+VERSION = 3
 """Rises when an older reader would misread a message: a field without a default, a new word."""
 REQUEST_LIMIT = 1 << 20
 """Bytes of the longest request."""

@@ -35,6 +35,10 @@ class JobEnvironment:
     Outside of ef-slurm (a laptop) most are unset: `state_dir` is then None. `order_file` is also
     where the batch script is of a version that knew no place of its own for orders. Units are those
     of `docs/protocol.md`.
+
+    Args:
+        script_iterations, script_global_batch_size: what the script says itself, whatever counts;
+            no variables.
     """
 
     state_dir: Path | None = None
@@ -48,6 +52,8 @@ class JobEnvironment:
     max_batch_per_gpu: int | None = None
     checkpoint_seconds: float = DEFAULT_CHECKPOINT_SECONDS
     keep_checkpoints: int = DEFAULT_KEEP_CHECKPOINTS
+    script_iterations: int | None = None
+    script_global_batch_size: int | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:

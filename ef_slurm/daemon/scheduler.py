@@ -23,6 +23,7 @@ from ef_slurm.daemon.observe.ownership import ownership_error
 from ef_slurm.daemon.observe.settlements import due_at, settle_given_up
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.daemon.observe.transitions import Transition, derive_transition, on_missing
+from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.plan.planning import Planning
 from ef_slurm.daemon.settings import Settings
 from ef_slurm.model import (
@@ -176,8 +177,10 @@ class Scheduler:
                 if self._observer.fetch(job_id) is None:
                     self._observer.drop(job_id)
 
-    def judge(self, request: JobRequest) -> tuple[WhatIf, str]:
+    def judge(self, request: JobRequest) -> tuple[WhatIf | WouldMeasure, str]:
         """The verdict that this request would get now, also in words. Writes nothing.
+
+        Without a throughput curve it would get none yet: then how it would be measured.
 
         Raises:
             SlurmError: Slurm was never seen and does not answer.
@@ -304,7 +307,11 @@ class Scheduler:
         """Write what is new of a job; returns its row as it is then."""
         now, row = self._clock(), job
         if transition.job != job and not _only_a_little_progress(job, transition):
-            row = self._queue.jobs.save(transition.job, durable=False)
+            job_now = transition.job
+            if job_now.request != job.request:  # the training has told what was left open
+                completed = self._queue.jobs.complete(job.id, job_now.request)
+                job_now = replace(job_now, revision=completed.revision)
+            row = self._queue.jobs.save(job_now, durable=False)
         actor = job.request.owner if transition.actor_is_owner else ACTOR
         for entry in transition.entries:
             self._queue.events.log(Event(now, entry.kind, actor, entry.message, job.id, entry.data))
@@ -377,5 +384,14 @@ def _only_a_little_progress(job: QueueJob, transition: Transition) -> bool:
     new = transition.job
     if transition.to is not None or new.progress_at is None or job.progress_at is None:
         return False
-    same = replace(new, iteration=job.iteration, progress_at=job.progress_at, rate=job.rate) == job
+    same = (
+        replace(
+            new,
+            iteration=job.iteration,
+            progress_at=job.progress_at,
+            rate=job.rate,
+            measuring=job.measuring,
+        )
+        == job
+    )
     return same and 0 <= new.progress_at - job.progress_at < PROGRESS_SECONDS

@@ -73,6 +73,12 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
             return "Slurm does not start it where it was to run"
         case ReasonCode.NOT_STARTED:
             return "it has not started when it was to"
+        case ReasonCode.MEASURED:
+            if not reason.gpus:
+                return "waits for its turn to be measured"
+            return f"trains on {held} to be measured"
+        case ReasonCode.UNMEASURED:
+            return "its speed is not known, and its deadline passed before it could be measured"
 
 
 def verdict_sentence(verdict: Verdict, name_of: NameOf) -> str:

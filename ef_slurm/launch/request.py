@@ -17,8 +17,8 @@ class LaunchRequest:
         command: the training script and its arguments (`torchrun=True`) or any command.
         state_dir: absolute path on a shared file system.
         order_file: absolute path of the file in which the daemon leaves its orders.
-        iterations: of the whole training.
-        global_batch_size: samples per iteration over all ranks.
+        iterations: of the whole training; None: the script says how many.
+        global_batch_size: samples per iteration over all ranks; None: likewise.
         torchrun: start the command through torchrun, one process per GPU; False: once per node, as
             it is.
         job_name: as Slurm shows it.
@@ -35,8 +35,8 @@ class LaunchRequest:
     command: tuple[str, ...]
     state_dir: str
     order_file: str
-    iterations: int
-    global_batch_size: int
+    iterations: int | None
+    global_batch_size: int | None
     torchrun: bool = True
     job_name: str | None = None
     deadline: float | None = None

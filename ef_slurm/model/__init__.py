@@ -10,7 +10,7 @@ rates are iterations per second, shares are whole GPUs.
 
 from ef_slurm.model.bar import Bar
 from ef_slurm.model.block import Block, active_part, same_place
-from ef_slurm.model.bounds import check_request, check_script
+from ef_slurm.model.bounds import MOST_ITERATIONS, check_request, check_script
 from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
 from ef_slurm.model.curve import ThroughputCurve
@@ -30,6 +30,7 @@ from ef_slurm.model.job_view import (
     view,
 )
 from ef_slurm.model.launch import ContainerRuntime, LaunchSettings, StopSignal, check_text
+from ef_slurm.model.measuring import Measuring
 from ef_slurm.model.overhead import (
     ChangeKind,
     Overhead,
@@ -50,6 +51,7 @@ from ef_slurm.model.policy import (
 from ef_slurm.model.profile import (
     LONGEST_NAME,
     LONGEST_SOURCE,
+    MOST_SAMPLES,
     UNSPECIFIED,
     KnownCurve,
     MeasuredRate,
@@ -77,6 +79,8 @@ __all__ = [
     "FOREVER",
     "LONGEST_NAME",
     "LONGEST_SOURCE",
+    "MOST_ITERATIONS",
+    "MOST_SAMPLES",
     "NEWCOMER",
     "TOLERANCE_SECONDS",
     "UNSPECIFIED",
@@ -106,6 +110,7 @@ __all__ = [
     "LaunchSettings",
     "Limit",
     "MeasuredRate",
+    "Measuring",
     "ModelError",
     "Node",
     "NodeGroup",

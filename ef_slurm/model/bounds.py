@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.errors import ModelError
@@ -63,8 +64,14 @@ def check_request(request: JobRequest, now: float) -> None:
         _check_title(name, getattr(request, name))
     check_path("state directory", request.state_dir)
     _check_title("source of the throughput curve", request.curve_source, LONGEST_PATH + 64)
-    check_integer("iterations", request.iterations, 1, MOST_ITERATIONS)
-    check_integer("global batch size", request.global_batch_size, 1, MOST_SAMPLES)
+    if request.iterations is not None:
+        check_integer("iterations", request.iterations, 1, MOST_ITERATIONS)
+    if request.global_batch_size is not None:
+        check_integer("global batch size", request.global_batch_size, 1, MOST_SAMPLES)
+    if len(request.gpu_types) > MOST_GPU_TYPES:
+        raise ModelError("GPU types", len(request.gpu_types), f"{MOST_GPU_TYPES} at most")
+    for gpu_type in request.gpu_types:
+        check_name("GPU type", gpu_type)
     for name, curves in (
         ("throughput curves", request.curves),
         ("throughput curves for growth", request.growth_curves),
@@ -73,6 +80,11 @@ def check_request(request: JobRequest, now: float) -> None:
     _check_times(request, now)
     if request.max_gpus is not None:
         check_integer("max GPUs", request.max_gpus, 1, MOST_GPUS)
+    if not request.complete:
+        # What is told later has to be right in itself; all else is known now.
+        only = (("gpu", ThroughputCurve.of({1: 1.0})),)
+        iterations = request.iterations or 1
+        request = replace(request, curves=request.curves or only, iterations=iterations)
     newcomer(request)
 
 

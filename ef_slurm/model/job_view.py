@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ef_slurm.model.event import Event
 from ef_slurm.model.job import IfInfeasible, JobKind
 from ef_slurm.model.job_state import JobState
+from ef_slurm.model.measuring import Measuring
 from ef_slurm.model.plan import PromiseState, Reason
 from ef_slurm.model.promise import Fault, Promise, PromiseOutcome, StoredVerdict
 from ef_slurm.model.queued_job import QueueJob, queue_id
@@ -22,8 +23,8 @@ class JobView:
         queue_id: the queue's own, which `Reason.job` holds.
         kind: what it runs as; `requested_kind` what was asked for.
         share: GPUs now, on `nodes`, of `gpu_type`.
-        iterations: of the whole training; `iteration` done by the last report, at `progress_at`,
-            going on at `rate` per second.
+        iterations: of the whole training, None until it is known; `iteration` done by the last
+            report, at `progress_at`, going on at `rate` per second.
         promise: what the latest plan says about it while it is open; `promise_outcome` how it
             ended, None where none was given; `promise_fault` whose doing that was, None while it is
             open or where it was kept.
@@ -31,6 +32,7 @@ class JobView:
         started: when it first ran.
         schedule: its plan in hand.
         note: the last thing that its owner should know.
+        measuring: how far its speed is measured, before it is judged; None when it is not.
     """
 
     job_id: int
@@ -49,7 +51,7 @@ class JobView:
     share: int
     nodes: tuple[str, ...]
     gpu_type: str
-    iterations: int
+    iterations: int | None
     iteration: float
     rate: float | None
     progress_at: float | None
@@ -68,6 +70,7 @@ class JobView:
     state_dir: str
     # Fields added since the protocol's version last rose: older daemons do not send them.
     promise_fault: Fault | None = None
+    measuring: Measuring | None = None
 
 
 def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) -> JobView:
@@ -100,6 +103,7 @@ def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) 
         promise=PromiseState.NONE if settled else job.promise,
         promise_outcome=None if promise is None else promise.outcome,
         promise_fault=None if promise is None else promise.fault,
+        measuring=job.measuring,
         finish=job.finish,
         started=job.first_started_at,
         ended=job.ended_at,

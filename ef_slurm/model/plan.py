@@ -44,6 +44,8 @@ class ReasonCode(enum.Enum):
     BEHIND = "behind"  # at risk since progress is slower than the curve
     REFUSED = "refused"  # at risk since Slurm does not start it where it was to run
     NOT_STARTED = "not-started"  # at risk since it did not start when it was to
+    MEASURED = "measured"  # on `gpus`, before it is judged; or waits for that
+    UNMEASURED = "unmeasured"  # its speed could not be measured before its deadline
 
 
 @dataclass(frozen=True, slots=True)

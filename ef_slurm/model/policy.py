@@ -95,6 +95,10 @@ class Policy:
         offer_resolution: seconds to which a counter-offer is exact.
         limits: the most GPUs that owners and accounts may hold at a time.
         promise_limits: the most GPU-hours that may be promised to them.
+        limits: per-owner and per-account limits.
+        measuring_seconds: of training after which a job without a throughput curve is judged by
+            what was measured until then.
+        measuring_gpu_seconds: the same times GPUs; 0: `measuring_seconds` on one whole node.
     """
 
     min_reshape_interval: float = 0.0
@@ -106,6 +110,8 @@ class Policy:
     offer_resolution: float = 60.0
     limits: tuple[Limit, ...] = ()
     promise_limits: tuple[PromiseLimit, ...] = ()
+    measuring_seconds: float = 180.0
+    measuring_gpu_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         wanted = "seconds, 0 or more"
@@ -113,4 +119,8 @@ class Policy:
         check_finite("growth gain", self.growth_gain, low=0.0, wanted="a factor, 0 or more")
         if not 0 <= self.min_speedup < 1:
             raise ModelError("minimum speed-up", self.min_speedup, "a fraction from 0 to below 1")
+        check_finite("measuring seconds", self.measuring_seconds, low=0.0, wanted=wanted)
+        check_finite(
+            "measuring GPU seconds", self.measuring_gpu_seconds, low=0.0, wanted="0 or more"
+        )
         check_finite("offer resolution", self.offer_resolution, low=1e-3, wanted="positive seconds")

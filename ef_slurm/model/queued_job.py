@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ef_slurm.model.job import NEWCOMER, Job, JobKind
+from ef_slurm.model.job import NEWCOMER, Job, JobKind, Standing
 from ef_slurm.model.job_state import JobState, standing
+from ef_slurm.model.measuring import Measuring
 from ef_slurm.model.plan import PromiseState, Reason
 from ef_slurm.model.request import JobRequest
 from ef_slurm.model.reservation import Running, Schedule
@@ -55,6 +56,8 @@ class QueueJob:
         exit_code: of its script.
         note: the last thing that its owner should know.
         slurm_settings: what Slurm said that it asks for when it was judged; empty for not known.
+        measuring: how far its speed is measured, as long as it is not judged for that; else None.
+        script_iterations, script_global_batch_size: what its script says, whatever was submitted.
     """
 
     id: int
@@ -81,6 +84,9 @@ class QueueJob:
     exit_code: int | None = None
     note: str = ""
     slurm_settings: SlurmSettings = ()
+    measuring: Measuring | None = None
+    script_iterations: int | None = None
+    script_global_batch_size: int | None = None
 
     @property
     def share(self) -> int:
@@ -89,8 +95,9 @@ class QueueJob:
 
     @property
     def remaining(self) -> float:
-        """Iterations to go, by its last report."""
-        return max(0.0, self.request.iterations - self.iteration)
+        """Iterations to go, by its last report; infinite while nobody knows how many."""
+        whole = self.request.iterations
+        return math.inf if whole is None else max(0.0, whole - self.iteration)
 
     @property
     def waiting_state(self) -> JobState:
@@ -98,6 +105,11 @@ class QueueJob:
         ran = self.first_started_at is not None
         trained = self.state in (JobState.RUNNING, JobState.STOPPING)
         return JobState.PAUSED if ran or trained else JobState.ADMITTED
+
+    @property
+    def standing(self) -> Standing:
+        """Where it stands with the planner; one that is measured runs, and is not judged yet."""
+        return standing(self.state) if self.measuring is None else Standing.NEW
 
     @property
     def kind(self) -> JobKind:
@@ -124,7 +136,7 @@ class QueueJob:
             deadline=None if best_effort else request.deadline,
             grace=request.grace if self.kind is JobKind.SOFT_DEADLINE else 0.0,
             if_infeasible=request.if_infeasible,
-            standing=standing(self.state),
+            standing=self.standing,
             overhead=request.overhead,
             running=self.running,
             plan=self.plan,

@@ -12,14 +12,18 @@ from ef_slurm.model.profile import UNSPECIFIED, check_name
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What was submitted. Never changes, except for the Slurm job that carries it.
+    """What was submitted.
+
+    It never changes, except for the Slurm job that carries it and for what it left open: that is
+    filled in once the training has told it (`Jobs.complete`).
 
     Args:
         slurm_job_id: the held Slurm job.
         owner, uid: the user that owns it, by name and number.
         submitted: when.
-        iterations: to train in all.
-        curves: (GPU type, curve); promises count on them.
+        iterations: to train in all; None until the script has told.
+        global_batch_size: samples per iteration over all GPUs; None likewise.
+        curves: (GPU type, curve); promises count on them. Empty until they were measured.
         growth_curves: the same as they are expected to be, where they were fitted; growth counts on
             them. Empty: `curves`.
         curve_source: where they are from, in words ("--throughput", a file's path).
@@ -28,6 +32,9 @@ class JobRequest:
         overhead: seconds per start, reshape and shrink that the promise is based on.
         max_time: the user's `--time`: seconds of wall-clock time from the first start, or None.
         state_dir: the job's state directory on the shared file system.
+        gpu_types: that it may run on; empty: any.
+        assumed: whether iterations and global batch size are those of the training's run before:
+            the script has the last word on them.
     """
 
     slurm_job_id: int
@@ -36,8 +43,8 @@ class JobRequest:
     name: str
     submitted: float
     kind: JobKind
-    iterations: int
-    global_batch_size: int
+    iterations: int | None
+    global_batch_size: int | None
     curves: tuple[tuple[str, ThroughputCurve], ...]
     state_dir: str
     deadline: float | None = None
@@ -53,6 +60,13 @@ class JobRequest:
     growth_curves: tuple[tuple[str, ThroughputCurve], ...] = ()
     model_name: str = ""
     precision: str = UNSPECIFIED
+    gpu_types: tuple[str, ...] = ()
+    assumed: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is known that a verdict needs."""
+        return bool(self.curves) and self.iterations is not None
 
     def __post_init__(self) -> None:
         if self.model_name:

@@ -6,8 +6,8 @@ takes, as a newcomer with a near deadline. So nobody's promise gives way to it, 
 beyond their promises does. Where that cannot be had it goes on with what it has, as best effort,
 and asks again at the next plan.
 
-`MeasuringSlots` remembers who was granted what; so far the simulator alone holds one. Nothing of it
-has to survive a restart: whoever was granted a slot asks again.
+`MeasuringSlots` remembers who was granted what. Nothing of it has to survive a restart: whoever was
+granted a slot asks again.
 
 >>> from ef_slurm.model import Cluster, Policy
 >>> from ef_slurm.planner.plan import plan
@@ -79,6 +79,17 @@ class MeasuringSlots:
     def measured(self) -> frozenset[str]:
         """Ids of the jobs that asked for the last plan."""
         return self._measured
+
+    def copy(self) -> MeasuringSlots:
+        """The same slots, for a plan that is not carried out."""
+        twin = MeasuringSlots(self._seconds)
+        twin._granted = self._granted.copy()
+        return twin
+
+    def revoke(self) -> bool:
+        """Take back what was granted; whether there was anything. All ask as newcomers then."""
+        had, self._granted, self._requested = bool(self._granted), {}, {}
+        return had
 
     def ask(self, job: Job, measurement: Measurement, now: float) -> Job:
         """The job as the next plan is to see it.

@@ -1,8 +1,8 @@
 """Which sizes of a job to measure before it is judged, and what is then believed of its curve.
 
 Spread beats count: one GPU and one whole node tell most about the rest. Sizes across nodes are
-measured only where a deadline asks for them. What it may cost is bounded. Pure: what to
-measure is so far asked by the simulator alone, what to believe by the profile library too.
+measured only where a deadline asks for them. What it may cost is bounded. Pure: daemon and
+simulator ask what to measure, the profile library asks what to believe as well.
 
 A job that needs about 7 iterations/s, on nodes of four GPUs; nothing was measured yet, then the
 node, then one GPU as well:
@@ -32,8 +32,7 @@ OBSERVE_SECONDS = 30.0
 """Seconds of training at one size after which its rate is known."""
 
 MAX_SECONDS = 180.0
-"""Seconds after its first training for which a job is measured; it is then judged by what is known.
-As many seconds on one whole node are what the measuring of one job may cost, in GPU-seconds."""
+"""`Bound.seconds` where nobody says otherwise."""
 
 STEEP = 1.7
 """Speed-up by a doubling that is worth a look where the deadline asks for it."""
@@ -50,6 +49,19 @@ class Belief:
     def exact(self) -> bool:
         """Whether nothing is uncertain."""
         return self.promised == self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What the measuring of one job may cost.
+
+    Args:
+        seconds: after its first training; it is then judged by what is known.
+        gpu_seconds: of training; 0: as many `seconds` on one whole node.
+    """
+
+    seconds: float = MAX_SECONDS
+    gpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,11 @@ class Need:
 
 
 def wanted(
-    need: Need, rates: Mapping[int, float], sizes: Collection[int], gpus_per_node: int
+    need: Need,
+    rates: Mapping[int, float],
+    sizes: Collection[int],
+    gpus_per_node: int,
+    bound: Bound = Bound(),
 ) -> tuple[int, ...]:
     """The sizes to measure before a job is judged, in this order; none when it can be judged.
 
@@ -92,8 +108,9 @@ def wanted(
         rates: GPUs → iterations/s, as measured so far, by this job or others of its key.
         sizes: GPUs that it can run on, powers of two.
         gpus_per_node: GPUs of a whole node, a power of two.
+        bound: what it may cost.
     """
-    if rates and need.trained_seconds >= MAX_SECONDS:
+    if rates and need.trained_seconds >= bound.seconds:
         return ()
     missing = tuple(gpus for gpus in _first(sizes, gpus_per_node) if gpus not in rates)
     if missing:
@@ -101,7 +118,8 @@ def wanted(
     belief = believe(rates, sizes, gpus_per_node)
     if need.in_time(dict(belief.promised.points)):
         return ()
-    allowed = MAX_SECONDS * gpus_per_node - need.gpu_seconds
+    most = bound.gpu_seconds or bound.seconds * gpus_per_node
+    allowed = most - need.gpu_seconds
     largest = max(rates)
     hopes = {
         gpus: max(rate, rates[largest] * STEEP ** math.log2(gpus / largest))

@@ -14,6 +14,7 @@ from ef_slurm.formats.codec import decode, encode
 from ef_slurm.model import (
     Block,
     Json,
+    Measuring,
     Overhead,
     Reason,
     Reservation,
@@ -86,6 +87,16 @@ def dump_running(running: Running | None) -> str | None:
 def load_running(text: str | None) -> Running | None:
     """The inverse of `dump_running`."""
     return None if text is None else decode(Running, text)
+
+
+def dump_measuring(measuring: Measuring | None) -> str | None:
+    """How far a job is measured, or None."""
+    return None if measuring is None else dump(measuring)
+
+
+def load_measuring(text: str | None) -> Measuring | None:
+    """The inverse of `dump_measuring`."""
+    return None if text is None else decode(Measuring, text)
 
 
 class _Row(NamedTuple):

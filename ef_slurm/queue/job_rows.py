@@ -48,6 +48,8 @@ def request_columns(request: JobRequest) -> dict[str, Any]:
         "growth_curves": codec.dump_curves(request.growth_curves),
         "model_name": request.model_name,
         "precision": request.precision,
+        "gpu_types": codec.dump_strings(request.gpu_types),
+        "assumed": int(request.assumed),
     }
 
 
@@ -120,6 +122,9 @@ _CHANGING: Mapping[str, Callable[[Any], Any]] = {
     "exit_code": _as_it_is,
     "note": lambda note: shortened(note, LONGEST_NOTE),
     "slurm_settings": settings_column,
+    "measuring": codec.dump_measuring,
+    "script_iterations": _as_it_is,
+    "script_global_batch_size": _as_it_is,
 }
 
 
@@ -148,6 +153,8 @@ def _request(row: Row) -> JobRequest:
         growth_curves=codec.load_curves(row["growth_curves"]),
         model_name=row["model_name"],
         precision=row["precision"],
+        gpu_types=codec.load_strings(row["gpu_types"]),
+        assumed=bool(row["assumed"]),
     )
 
 
@@ -179,4 +186,7 @@ def to_job(row: Row) -> QueueJob:
         exit_code=row["exit_code"],
         note=row["note"],
         slurm_settings=tuple(decode(dict[str, str], row["slurm_settings"]).items()),
+        measuring=codec.load_measuring(row["measuring"]),
+        script_iterations=row["script_iterations"],
+        script_global_batch_size=row["script_global_batch_size"],
     )

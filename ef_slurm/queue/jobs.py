@@ -324,6 +324,32 @@ class Jobs:
         )
         return self.get(job_id)
 
+    def complete(self, job_id: int, request: JobRequest) -> QueueJob:
+        """Write what the request left open: iterations, global batch size, curves.
+
+        Raises:
+            NoSuchRowError: there is none of that id.
+        """
+        columns = job_rows.request_columns(request)
+        values = {name: columns[name] for name in _COMPLETED}
+        assignments = "".join(f"{name} = :{name}, " for name in values)
+        with self._database.transaction():
+            self._database.execute(
+                f"UPDATE jobs SET {assignments}revision = revision + 1 WHERE id = :id",
+                {**values, "id": job_id},
+            )
+            return self.get(job_id)
+
+    def last_told(self, uid: int, model_name: str, precision: str) -> QueueJob | None:
+        """The owner's latest job of a training whose script told iterations and batch size."""
+        row = self._database.one(
+            "SELECT * FROM jobs WHERE uid = ? AND model_name = ? AND precision = ?"
+            " AND script_iterations IS NOT NULL AND script_global_batch_size IS NOT NULL"
+            " ORDER BY id DESC LIMIT 1",
+            (uid, model_name, precision),
+        )
+        return None if row is None else self._job(row)
+
     def rebind(self, job_id: int, slurm_job_id: int, *, at: float, actor: str) -> QueueJob:
         """Let another Slurm job carry the job, after it had to be submitted again.
 
@@ -361,6 +387,16 @@ class Jobs:
 
 
 _MOST_DECODED = 20_000
+
+_COMPLETED = (
+    "iterations",
+    "global_batch_size",
+    "curves",
+    "growth_curves",
+    "curve_source",
+    "assumed",
+)
+"""Columns of the request that may be filled in later."""
 
 
 def _states(states: Iterable[JobState]) -> str:

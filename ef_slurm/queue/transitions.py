@@ -6,19 +6,23 @@ from collections.abc import Mapping
 
 from ef_slurm.model import IntentState, JobState
 
+# What was measured while it trained may be judged in any of these: refused, or to wait.
+_REFUSED = frozenset({JobState.WAITLISTED, JobState.REJECTED})
 _ENDS = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.LOST})
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.NEW: _ENDS
     | {JobState.WAITLISTED, JobState.ADMITTED, JobState.REJECTED, JobState.HELD},
     JobState.WAITLISTED: _ENDS | {JobState.ADMITTED, JobState.REJECTED, JobState.HELD},
-    JobState.ADMITTED: _ENDS | {JobState.STARTING, JobState.RUNNING, JobState.HELD},
+    JobState.ADMITTED: _ENDS | _REFUSED | {JobState.STARTING, JobState.RUNNING, JobState.HELD},
     JobState.STARTING: _ENDS
+    | _REFUSED
     | {JobState.ADMITTED, JobState.RUNNING, JobState.STOPPING, JobState.PAUSED, JobState.HELD},
-    JobState.RUNNING: _ENDS | {JobState.STOPPING, JobState.PAUSED, JobState.HELD},
+    JobState.RUNNING: _ENDS | _REFUSED | {JobState.STOPPING, JobState.PAUSED, JobState.HELD},
     JobState.STOPPING: _ENDS
+    | _REFUSED
     | {JobState.STARTING, JobState.RUNNING, JobState.PAUSED, JobState.HELD},
-    JobState.PAUSED: _ENDS | {JobState.STARTING, JobState.RUNNING, JobState.HELD},
+    JobState.PAUSED: _ENDS | _REFUSED | {JobState.STARTING, JobState.RUNNING, JobState.HELD},
     JobState.HELD: _ENDS | {JobState.NEW, JobState.WAITLISTED, JobState.ADMITTED, JobState.PAUSED},
     JobState.COMPLETED: frozenset(),
     JobState.FAILED: frozenset(),

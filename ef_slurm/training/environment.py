@@ -1,6 +1,7 @@
 """What this launch is to do: the job's variables, and what the script says besides."""
 
 import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,38 +12,65 @@ from ef_slurm.contract import ContractError, JobEnvironment
 logger = logging.getLogger(__name__)
 
 
-def environment(overrides: Mapping[str, Any]) -> JobEnvironment:
+def environment(
+    overrides: Mapping[str, Any], *, epochs: float | None = None, samples: int = 0
+) -> JobEnvironment:
     """The job's variables, completed by what the script says.
 
     The variables win, as the promise was made for them; a script that says something else is
-    warned.
+    warned, and the daemon is told too.
+
+    Args:
+        overrides: what the script says, by field; None for nothing.
+        epochs: passes over the data set, instead of iterations.
+        samples: of the data set.
 
     Raises:
-        ContractError: a variable does not hold what it must.
+        ContractError: a variable does not hold what it must, or the script says two things.
     """
     found = JobEnvironment.read(os.environ)
+    said = {name: value for name, value in overrides.items() if value is not None}
+    if epochs is not None:
+        if "iterations" in said:
+            raise ContractError(f"iterations={said['iterations']} and epochs={epochs}: give one")
+        batch = found.global_batch_size or said.get("global_batch_size")
+        if batch:
+            said["iterations"] = max(1, math.ceil(epochs * samples / batch))
     missing: dict[str, Any] = {}
-    for name, value in overrides.items():
-        if value is None:
-            continue
+    for name, value in said.items():
         given = getattr(found, name)
         if given is None:
             missing[name] = value
         elif given != value and name != "state_dir":
             logger.warning("%s is %s as submitted, not %s as the script says", name, given, value)
-    return replace(found, **missing)
+    return replace(
+        found,
+        **missing,
+        script_iterations=said.get("iterations"),
+        script_global_batch_size=said.get("global_batch_size"),
+    )
 
 
 def targets(environment: JobEnvironment) -> tuple[int, int]:
     """Iterations, and samples per iteration.
 
     Raises:
-        ContractError: neither the job's variables nor the script say so.
+        ContractError: neither the job's variables nor the script say so, or the script says no
+            such numbers.
     """
-    if environment.iterations is None:
-        raise ContractError("how many iterations? Set EF_ITERATIONS or give iterations=")
+    # Submitted without them, a job is told here what is missing: nobody else can know.
     if environment.global_batch_size is None:
         raise ContractError(
-            "how many samples per iteration? Set EF_GLOBAL_BATCH_SIZE or give global_batch_size="
+            "how many samples per iteration? Give global_batch_size= in the script, or submit it "
+            "with --global-batch-size (EF_GLOBAL_BATCH_SIZE)"
         )
+    if environment.iterations is None:
+        raise ContractError(
+            "how many iterations? Give iterations= (or epochs=) in the script, or submit it with "
+            "--iterations (EF_ITERATIONS)"
+        )
+    for name, least in (("iterations", 0), ("global_batch_size", 1)):
+        number = getattr(environment, name)
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise ContractError(f"{name}={number!r}: expected a whole number of {least} or more")
     return environment.iterations, environment.global_batch_size

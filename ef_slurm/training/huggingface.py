@@ -40,6 +40,7 @@ class ElasticTrainer(Trainer):  # type: ignore[misc]
         args: TrainingArguments,
         train_dataset: Any,
         iterations: int | None = None,
+        epochs: float | None = None,
         global_batch_size: int | None = None,
         max_batch_per_gpu: int | None = None,
         state_dir: Path | str | None = None,
@@ -55,7 +56,9 @@ class ElasticTrainer(Trainer):  # type: ignore[misc]
                     "global_batch_size": global_batch_size,
                     "max_batch_per_gpu": max_batch_per_gpu,
                     "state_dir": None if state_dir is None else Path(state_dir).absolute(),
-                }
+                },
+                epochs=epochs,
+                samples=len(train_dataset),
             ),
             samples=len(train_dataset),
             seed=seed,

@@ -38,6 +38,7 @@ class Elastic(Callback):  # type: ignore[misc]
         *,
         loader: Mapping[str, Any] | None = None,
         iterations: int | None = None,
+        epochs: float | None = None,
         global_batch_size: int | None = None,
         max_batch_per_gpu: int | None = None,
         state_dir: Path | str | None = None,
@@ -54,7 +55,9 @@ class Elastic(Callback):  # type: ignore[misc]
                 "global_batch_size": global_batch_size,
                 "max_batch_per_gpu": max_batch_per_gpu,
                 "state_dir": None if state_dir is None else Path(state_dir).absolute(),
-            }
+            },
+            epochs=epochs,
+            samples=len(data),  # type: ignore[arg-type]
         )
         self._run: Run | None = None
         self._sampler: PartSampler | None = None

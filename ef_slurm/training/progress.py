@@ -27,6 +27,7 @@ class Reporter:
     Args:
         state: where the report goes; None on all ranks but the first.
         clock: UTC epoch seconds.
+        script_iterations, script_global_batch_size: what the script says; see `Progress`.
     """
 
     def __init__(
@@ -35,6 +36,9 @@ class Reporter:
         generation: int,
         world_size: int,
         clock: Callable[[], float] = time.time,
+        *,
+        script_iterations: int | None = None,
+        script_global_batch_size: int | None = None,
     ):
         self._state = state
         self._clock = clock
@@ -46,6 +50,8 @@ class Reporter:
             iteration=0,
             updated_at=now,
             started_at=now,
+            script_iterations=script_iterations,
+            script_global_batch_size=script_global_batch_size,
         )
         self._written_at = 0.0
         self._samples: deque[tuple[float, int]] = deque()

@@ -76,6 +76,8 @@ class Run:
             self._state if self.ranks.first else None,
             environment.generation,
             self.ranks.world_size,
+            script_iterations=environment.script_iterations,
+            script_global_batch_size=environment.script_global_batch_size,
         )
         self._signals: Signals | None = None
         self._watcher: Watcher | None = None

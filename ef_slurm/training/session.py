@@ -162,6 +162,7 @@ def session(
     state: Mapping[str, Stateful] | None = None,
     loader: Mapping[str, Any] | None = None,
     iterations: int | None = None,
+    epochs: float | None = None,
     global_batch_size: int | None = None,
     max_batch_per_gpu: int | None = None,
     state_dir: Path | str | None = None,
@@ -196,6 +197,7 @@ def session(
         state: more objects with `state_dict` and `load_state_dict`, by name.
         loader: options for `torch.utils.data.DataLoader` (workers, collate_fn, ...).
         iterations: of the whole training. As submitted (`EF_ITERATIONS`) if it was.
+        epochs: passes over the data set, instead of `iterations`; the last batch is a whole one.
         global_batch_size: samples per iteration over all ranks. As submitted if it was.
         max_batch_per_gpu: most samples in one forward pass; more are accumulated.
         state_dir: where checkpoints go, if not submitted. None: none are made.
@@ -207,6 +209,7 @@ def session(
     Raises:
         Unusable: (a SystemExit, code 78, with a line in the log) the training cannot work as asked.
     """
+    samples = data if isinstance(data, int) else len(data)  # type: ignore[arg-type]
     run = Run(
         environment(
             {
@@ -214,9 +217,11 @@ def session(
                 "global_batch_size": global_batch_size,
                 "max_batch_per_gpu": max_batch_per_gpu,
                 "state_dir": None if state_dir is None else Path(state_dir).absolute(),
-            }
+            },
+            epochs=epochs,
+            samples=samples,
         ),
-        samples=data if isinstance(data, int) else len(data),  # type: ignore[arg-type]
+        samples=samples,
         seed=seed,
         shuffle=shuffle,
     )

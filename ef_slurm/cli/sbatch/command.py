@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
-from ef_slurm.cli.sbatch.curves import StatedCurves, remembered
+from ef_slurm.cli.sbatch.curves import UNKNOWN, StatedCurves, known_type, remembered
 from ef_slurm.cli.sbatch.help import HELP, USAGE
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
 from ef_slurm.cli.sbatch.prepare import Prepared, batch_script, curves_of, prepare, state_dir_name
@@ -34,14 +35,17 @@ from ef_slurm.cli.sbatch.submission_options import (
     output_options,
     submission_options,
 )
-from ef_slurm.cli.sbatch.submit import Answer, await_end, resume, submit
+from ef_slurm.cli.sbatch.submit import Answer, Patience, await_end, resume, submit
 from ef_slurm.cli.sbatch.verdicts import VerdictView
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import UNSPECIFIED, JobRequest, JobState, KnownCurve
+from ef_slurm.model import FINAL, UNSPECIFIED, JobRequest, JobState
+from ef_slurm.profiling.measuring import OBSERVE_SECONDS
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.interface import Slurm
 
 PROGRAM = "ef-sbatch"
+
+_WITH_REGISTER = frozenset({"register", "config", "wait", "wait-verdict", "json"})
 
 
 def main() -> None:
@@ -65,11 +69,11 @@ def _command(words: Sequence[str]) -> ExitCode | int:
     site = configuration(output.config)
     slurm = slurm_of(site)
     if "register" in names:
-        if rest or len(names) > 1 + bool(output.config) + output.wait + output.json:
+        if rest or names.keys() - _WITH_REGISTER:
             raise UsageError("--register takes everything from its directory: give nothing else")
         with closing(connect(site, slurm)) as client:
             state_dir = Path(names["register"].value or "")
-            answer = resume(state_dir, client, slurm, _verdict_timeout(output, site))
+            answer = resume(state_dir, client, slurm, _patience(output, site))
             return _answer_submission(answer, output, client)
     return _new(parsed, rest, output, site, slurm)
 
@@ -96,6 +100,8 @@ def _new(
         )
         if curves.growth and not (output.quiet or output.json):
             say(f"Speed {curves.source}", err=True)
+        if curves.iterations is not None and not (output.quiet or output.json):
+            say(f"Iterations {curves.iterations}, as your last run's script said", err=True)
         prepared = prepare(
             requested,
             script,
@@ -109,7 +115,7 @@ def _new(
         if output.mode is Mode.TEST_ONLY:
             return _answer_test(prepared, output, client)
         return _answer_submission(
-            submit(prepared, client, slurm, _verdict_timeout(output, site)), output, client
+            submit(prepared, client, slurm, _patience(output, site)), output, client
         )
 
 
@@ -144,15 +150,30 @@ def _gpu_types(client: Client, site: SiteConfig, slurm: Slurm) -> tuple[str, ...
 def _remembered(
     client: Client, requested: SubmissionOptions, script: Script, types: Sequence[str]
 ) -> StatedCurves:
-    """What the profile library knows of the training that the options describe."""
-    found: tuple[KnownCurve, ...] = ()
+    """What the profile library knows of the training that the options describe.
+
+    Options that are not given are those that the script of the run before said.
+    """
+    if requested.gpu_type is not None:
+        known_type(requested.gpu_type, types, "--gpu-type")
     model_name = requested.model_name or script.model_name
-    if model_name:
+    if not model_name:
+        return UNKNOWN
+    try:
         wanted = FindCurves(
             model_name, requested.global_batch_size, requested.precision or UNSPECIFIED
         )
-        found = expect(KnownCurves, client.ask(wanted)).curves
-    return remembered(found, requested.gpu_type, types, local_zone())
+        found = expect(KnownCurves, client.ask(wanted))
+    except UnreachableError:
+        return UNKNOWN  # whoever registers it looks again
+    curves = remembered(found.curves, requested.gpu_type, types, local_zone())
+    if not curves.curves or (requested.iterations is None and found.iterations is None):
+        return curves
+    return replace(
+        curves,
+        iterations=found.iterations if requested.iterations is None else None,
+        global_batch_size=found.global_batch_size if requested.global_batch_size is None else None,
+    )
 
 
 def _longest(site: SiteConfig, slurm: Slurm) -> float:
@@ -166,13 +187,20 @@ def _longest(site: SiteConfig, slurm: Slurm) -> float:
     )
 
 
-def _verdict_timeout(output: OutputOptions, site: SiteConfig) -> float:
-    return site.jobs.verdict_wait if output.verdict_timeout is None else output.verdict_timeout
+def _patience(output: OutputOptions, site: SiteConfig) -> Patience:
+    timeout = output.verdict_timeout
+    measured = math.inf if timeout is None else timeout
+    return Patience(
+        site.jobs.verdict_wait if timeout is None else timeout,
+        measured if output.wait_verdict else 0.0,
+    )
 
 
 def _answer_test(prepared: Prepared, output: OutputOptions, client: Client) -> ExitCode:
     judged = expect(Judged, client.ask(Judge(prepared.request)))
     verdict = judged.verdict
+    if verdict is None:
+        return _would_measure(prepared, judged, output)
     verdict_view = VerdictView(
         prepared.request,
         verdict.outcome,
@@ -197,6 +225,46 @@ def _answer_test(prepared: Prepared, output: OutputOptions, client: Client) -> E
     return verdict_view.exit_code
 
 
+def _would_measure(prepared: Prepared, judged: Judged, output: OutputOptions) -> ExitCode:
+    """`--test-only` of a training of which nobody knows how fast it is."""
+    request = prepared.request
+    if output.json:
+        say_json(verdicts.measuring_json(request, judged.measured_on, None))
+        return ExitCode.OK
+    for line in verdicts.measuring_lines(
+        request, judged.measured_on, judged.measured_for, local_zone()
+    ):
+        say(line)
+    say("  Whether the deadline can be promised is known after that, not before.")
+    say("Nothing was submitted (--test-only).")
+    return ExitCode.OK
+
+
+def _measured_first(answer: Answer, output: OutputOptions) -> ExitCode:
+    """Submitted; it is measured before anything can be promised."""
+    assert answer.status is not None
+    job = answer.status.job
+    assert job.measuring is not None
+    if output.json:
+        shown = verdicts.measuring_json(answer.request, job.measuring.wanted, job.measuring)
+        say_json(shown)
+    else:
+        say(_first_line(answer.request, output))
+    if answer.problem:
+        sys.stdout.flush()
+        complain(PROGRAM, f"{answer.problem}: it is still measured, and goes on without you")
+        return ExitCode.NO_ANSWER
+    if output.quiet or output.json:
+        return ExitCode.OK
+    seconds = OBSERVE_SECONDS * len(job.measuring.wanted)
+    for line in verdicts.measuring_lines(
+        answer.request, job.measuring.wanted, seconds, local_zone()
+    ):
+        say(line, err=output.parsable)
+    say(f"  See ef-squeue --explain {job.job_id}", err=output.parsable)
+    return ExitCode.OK
+
+
 def _answer_submission(answer: Answer, output: OutputOptions, client: Client) -> ExitCode | int:
     request = answer.request
     if answer.messages and not output.quiet:
@@ -204,6 +272,10 @@ def _answer_submission(answer: Answer, output: OutputOptions, client: Client) ->
             say(line, err=True)
     verdict_view = _verdict_view(answer)
     if verdict_view is None:
+        if answer.status is not None and answer.status.job.state in FINAL:
+            return _ended_without(answer, output)
+        if answer.status is not None and answer.status.job.measuring is not None:
+            return _measured_first(answer, output)
         return _held(answer, output)
     _print_verdict(verdict_view, answer, output)
     if verdict_view.exit_code is not ExitCode.OK or not output.wait:
@@ -215,6 +287,23 @@ def _answer_submission(answer: Answer, output: OutputOptions, client: Client) ->
     note = f": {ended.note}" if ended.note else ""
     complain(PROGRAM, f"job {request.slurm_job_id} {ended.state.value}{note}")
     return ended.exit_code or 1
+
+
+def _ended_without(answer: Answer, output: OutputOptions) -> ExitCode:
+    """It was over before it could be judged: it failed, was cancelled, or is complete."""
+    assert answer.status is not None
+    job = answer.status.job
+    if output.json:
+        value = verdicts.measuring_json(answer.request, (), None)
+        say_json({**value, "state": job.state, "problem": job.note})
+    elif job.state is JobState.COMPLETED:
+        say(_first_line(answer.request, output))
+        say("Complete, before it was judged", err=output.parsable)
+    if job.state is JobState.COMPLETED:
+        return ExitCode.OK
+    note = f": {job.note}" if job.note else ""
+    complain(PROGRAM, f"job {job.job_id} {job.state.value} before it was judged{note}")
+    return ExitCode.INFEASIBLE
 
 
 def _verdict_view(answer: Answer) -> VerdictView | None:

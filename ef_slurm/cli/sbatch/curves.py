@@ -29,11 +29,19 @@ class StatedCurves:
     Args:
         curves: what promises count on.
         growth: what growth counts on, where the curves were fitted; empty: the same.
+        iterations, global_batch_size: what the script of the run before said, where nothing else
+            does.
     """
 
     curves: Curves
     source: str
     growth: Curves = ()
+    iterations: int | None = None
+    global_batch_size: int | None = None
+
+
+UNKNOWN = StatedCurves((), "")
+"""Nobody knows: it is measured while it trains."""
 
 
 def stated_throughput(
@@ -89,21 +97,15 @@ def only_type(gpu_type: str | None, types: Sequence[str], where: str) -> str:
 def remembered(
     known: Sequence[KnownCurve], gpu_type: str | None, types: Sequence[str], zone: tzinfo
 ) -> StatedCurves:
-    """The curves that the profile library knows.
+    """The curves that the profile library knows; none where it knows nothing.
 
     Raises:
-        UsageError: a type that the site has not, or nothing is known.
+        UsageError: a type that the site has not.
     """
     wanted = types if gpu_type is None else [known_type(gpu_type, types, "--gpu-type")]
     found = sorted((one for one in known if one.gpu_type in wanted), key=lambda one: one.gpu_type)
     if not found:
-        raise UsageError(
-            "--throughput, --profile: how fast does it train? Under this model name, global batch "
-            "size and precision nothing was measured yet. Give "
-            "--throughput=GPUS:ITERATIONS_PER_SECOND,… (for example 1:12.5,2:23,4:41), or "
-            "--profile=NAME for a measured curve. After one run with it (or ef-profile import) it "
-            "is known"
-        )
+        return UNKNOWN
     several = len(found) > 1
     words = (f"{one.gpu_type} " * several + measured_words(one, zone) for one in found)
     return StatedCurves(
@@ -116,7 +118,7 @@ def remembered(
 def read_profile(
     name: str,
     directories: Sequence[Path],
-    batch_size: int,
+    batch_size: int | None,
     gpu_type: str | None,
     types: Sequence[str],
 ) -> StatedCurves:
@@ -127,6 +129,11 @@ def read_profile(
     """
     if not name or "/" in name or name.startswith("."):
         raise UsageError(f"--profile={name}: expected the name of a profile, not a path")
+    if batch_size is None:
+        raise UsageError(
+            f"--profile={name}: its rows are for one global batch size each: give "
+            "--global-batch-size=B"
+        )
     wanted = types if gpu_type is None else [known_type(gpu_type, types, "--gpu-type")]
     curves: dict[str, ThroughputCurve] = {}
     files: list[Path] = []

@@ -1,8 +1,7 @@
 """The help text of ef-sbatch."""
 
 USAGE = """\
-Usage: ef-sbatch --deadline=WHEN --iterations=N --global-batch-size=B
-                 [--throughput=CURVE | --profile=NAME] [OPTIONS] SCRIPT [ARGUMENT...]"""
+Usage: ef-sbatch --deadline=WHEN [OPTIONS] SCRIPT [ARGUMENT...]"""
 
 HELP = f"""{USAGE}
 
@@ -16,9 +15,11 @@ SCRIPT is a Python training script (started with torchrun, one rank per GPU), or
 What is needed
   --deadline=WHEN          when it must be finished: +6h, 18:00, tomorrow, 12/24, now+2hours,
                            2026-12-24T12:00 (local time), 2026-12-24T12:00:00+01:00
+What the script says itself, unless you do (training.session(iterations=, global_batch_size=))
   --iterations=N           iterations of the whole training
   --global-batch-size=B    samples per iteration, the same at every number of GPUs
-How fast it trains: one of these, or neither for a training that was measured before (ef-profile)
+How fast it trains: neither of these is needed. What was measured before (ef-profile) is known; else
+it is measured for some minutes while it trains, then answered
   --throughput=CURVE       GPUs:iterations/s, for example 1:12.5,2:23,4:41; TYPE=CURVE for one GPU
                            type, repeated for others
   --profile=NAME           a measured curve: NAME.csv in a profile directory
@@ -63,10 +64,12 @@ What ef-sbatch does
   --test-only              tell the verdict and the plan, submit nothing
   --dry-run                print the batch script, submit nothing
   --wait                   return when the job has ended, with its exit code
+  --wait-verdict           where its speed has to be measured first, return with the verdict
   --parsable               only the job id on standard output
   --json                   the verdict as JSON (times are UTC epoch seconds)
   --quiet                  no verdict, unless it is no
-  --verdict-timeout=S      seconds to wait for the verdict (default: the site's)
+  --verdict-timeout=S      seconds to wait for the verdict (default: the site's; with
+                           --wait-verdict none where it is measured first)
   --register=DIR           go on with a job that stayed held because ef-schedd was not reachable
   --config=FILE            configuration (default: $EF_SLURM_CONFIG,
                            ~/.config/ef-slurm/ef-slurm.toml, /etc/ef-slurm/ef-slurm.toml)
@@ -77,15 +80,18 @@ many GPUs, which nodes or when (--nodes, --gres, --gpus, --ntasks, --nodelist, -
 are ef-slurm's to decide and are refused.
 
 Exit codes
-  0  promised; or waitlisted or best effort, where that is allowed
+  0  promised; or waitlisted or best effort, where that is allowed; or it is measured first
+     (without --wait-verdict)
   1  Slurm refused (its message is shown)
   2  an option, the script or the configuration is wrong
-  3  the deadline cannot be promised; nothing is left in Slurm
+  3  the deadline cannot be promised, or the job ended before it was judged; nothing is left in
+     Slurm
   4  ef-schedd cannot be reached or gave no verdict in time: the job stays held
   5  not allowed
   With --wait: the job's own exit code, once it was promised.
 
 Examples
+  ef-sbatch --deadline=18:00 train.py --lr 0.1
   ef-sbatch --deadline=+6h --iterations=20000 --global-batch-size=256 \\
             --throughput=1:2.1,2:4,4:7.5,8:13 train.py --lr 0.1
   ef-sbatch --deadline=18:00 --profile=resnet50 --iterations=90000 --global-batch-size=512 \\

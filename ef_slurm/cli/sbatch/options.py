@@ -54,6 +54,7 @@ OWN = (
     Option("dry-run", takes=_NOTHING),
     Option("json", takes=_NOTHING),
     Option("verdict-timeout"),
+    Option("wait-verdict", takes=_NOTHING),
     Option("register"),
 )
 """ef-slurm's own options; an `#EF` line may hold any of them but those in `NOT_IN_SCRIPTS`."""
@@ -209,6 +210,7 @@ NOT_IN_SCRIPTS = frozenset(
         "parsable",
         "register",
         "wait",
+        "wait-verdict",
     }
 )
 """Options that make no sense inside a batch script."""

@@ -64,6 +64,8 @@ def curves_of(
 ) -> StatedCurves:
     """The throughput curves of the options; without any, those of the profile library.
 
+    Where that has none either the speed is unknown.
+
     Args:
         known: what the library says, asked only then.
 
@@ -125,8 +127,8 @@ def prepare(
         name=name,
         submitted=now,
         kind=requested.kind,
-        iterations=requested.iterations,
-        global_batch_size=requested.global_batch_size,
+        iterations=requested.iterations or curves.iterations,
+        global_batch_size=requested.global_batch_size or curves.global_batch_size,
         curves=curves.curves,
         curve_source=curves.source,
         growth_curves=curves.growth,
@@ -143,6 +145,8 @@ def prepare(
         partition=partition,
         model_name=requested.model_name or script.model_name,
         precision=requested.precision or UNSPECIFIED,
+        gpu_types=() if requested.gpu_type is None else (requested.gpu_type,),
+        assumed=curves.iterations is not None or curves.global_batch_size is not None,
     )
     submission = Submission(text, options, (), str(Path.cwd()), scrubbed)
     return Prepared(submission, request, state_dir, script.text)
@@ -195,6 +199,8 @@ def _limit(requested: SubmissionOptions, curves: StatedCurves, longest: float, n
     if requested.deadline is not None:
         need = 1.5 * (requested.deadline + requested.grace - now)
     else:
-        slowest = min(curve.points[0][1] for _, curve in curves.curves)
-        need = 2.0 * requested.iterations / slowest
+        rates = [curve.points[0][1] for _, curve in curves.curves]
+        if requested.iterations is None or not rates:
+            return format_duration(longest)  # nobody knows how long it takes
+        need = 2.0 * requested.iterations / min(rates)
     return format_duration(min(whole_minutes(need + _MIN_MARGIN_SECONDS), longest))

@@ -36,6 +36,7 @@ class SubmissionOptions:
     """One submission. Times are UTC epoch seconds, durations seconds.
 
     Args:
+        iterations, global_batch_size: None where the script says them.
         throughputs: (`[TYPE=]curve`, where it stands).
         time_limit: of `--time`; None for none or UNLIMITED.
         on_command_line: sbatch's options of the command line, to be passed on.
@@ -48,8 +49,8 @@ class SubmissionOptions:
     deadline: float | None
     grace: float
     if_infeasible: IfInfeasible
-    iterations: int
-    global_batch_size: int
+    iterations: int | None
+    global_batch_size: int | None
     throughputs: tuple[tuple[str, str], ...]
     profile: str | None
     model_name: str | None
@@ -77,6 +78,7 @@ class OutputOptions:
     parsable: bool = False
     quiet: bool = False
     wait: bool = False
+    wait_verdict: bool = False
     verdict_timeout: float | None = None
     config: Path | None = None
 
@@ -134,6 +136,7 @@ def output_options(command_line: Sequence[ParsedOption]) -> OutputOptions:
         parsable=values.has("parsable"),
         quiet=values.has("quiet"),
         wait=values.has("wait"),
+        wait_verdict=values.has("wait-verdict") or values.has("wait"),
         verdict_timeout=values.parsed("verdict-timeout", parse_seconds),
         config=None if config is None else Path(config),
     )
@@ -164,10 +167,8 @@ def submission_options(
         deadline=deadline,
         grace=grace,
         if_infeasible=_if_infeasible(values, kind),
-        iterations=_needed(values, "iterations", "how many iterations the whole training takes"),
-        global_batch_size=_needed(
-            values, "global-batch-size", "samples per iteration over all GPUs, kept at every share"
-        ),
+        iterations=values.whole("iterations"),
+        global_batch_size=values.whole("global-batch-size"),
         throughputs=throughputs,
         profile=profile,
         model_name=_name(values, "model-name"),
@@ -257,13 +258,6 @@ def _name(values: _Values, option: str) -> str | None:
         except ModelError as error:
             raise UsageError(f"--{option}={text}: expected {error.wanted}") from None
     return text
-
-
-def _needed(values: _Values, name: str, what: str) -> int:
-    number = values.whole(name)
-    if number is None:
-        raise UsageError(f"--{name}=N is needed: {what}")
-    return number
 
 
 def _passed(options: Sequence[ParsedOption]) -> tuple[str, ...]:

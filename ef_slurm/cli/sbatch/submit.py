@@ -31,7 +31,7 @@ from ef_slurm.cli.sbatch.prepare import Prepared
 from ef_slurm.cli.sbatch.script import COPY_NAME
 from ef_slurm.contract import write_atomic
 from ef_slurm.formats.codec import DecodeError, decode, pretty
-from ef_slurm.model import BatchScript, JobDetail, JobRequest, Outcome
+from ef_slurm.model import FINAL, BatchScript, JobDetail, JobRequest, Outcome
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.slurm.errors import SlurmError, SlurmTimeoutError
 from ef_slurm.slurm.interface import Slurm
@@ -68,8 +68,16 @@ class Answer:
         return self.status.job.verdict.outcome
 
 
-def submit(prepared: Prepared, client: Client, slurm: Slurm, timeout: float) -> Answer:
-    """Submit, register, and await the verdict for `timeout` seconds.
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How many seconds to wait for the verdict, and for one that has to be measured first."""
+
+    verdict: float
+    measured: float = 0.0
+
+
+def submit(prepared: Prepared, client: Client, slurm: Slurm, patience: Patience) -> Answer:
+    """Submit, register, and await the verdict.
 
     Raises:
         SlurmError: Slurm refused; nothing is left behind.
@@ -98,14 +106,15 @@ def submit(prepared: Prepared, client: Client, slurm: Slurm, timeout: float) -> 
         file = prepared.state_dir / REQUEST_NAME
         registration = Register(request, _batch_script(prepared.submission))
         write_atomic(file, pretty(registration) + "\n")
-        answer = _register(registration, client, slurm, timeout)
+        answer = _register(registration, client, slurm, patience)
     except BaseException:
         _undo(request, slurm)
         raise
+    answer = _measured(answer, client, slurm, patience.measured)
     return replace(answer, messages=submitted.messages)
 
 
-def resume(state_dir: Path, client: Client, slurm: Slurm, timeout: float) -> Answer:
+def resume(state_dir: Path, client: Client, slurm: Slurm, patience: Patience) -> Answer:
     """Go on with a submission that could not be registered.
 
     Raises:
@@ -118,7 +127,8 @@ def resume(state_dir: Path, client: Client, slurm: Slurm, timeout: float) -> Ans
         raise UsageError(f"{file}: {error.strerror}: no submission to go on with") from None
     except DecodeError as error:
         raise UsageError(str(error)) from None
-    return _register(registration, client, slurm, timeout)
+    answer = _register(registration, client, slurm, patience)
+    return _measured(answer, client, slurm, patience.measured)
 
 
 def _batch_script(submission: Submission) -> BatchScript:
@@ -151,14 +161,14 @@ def _make_state_dir(prepared: Prepared) -> None:
         os.umask(before)
 
 
-def _register(registration: Register, client: Client, slurm: Slurm, timeout: float) -> Answer:
+def _register(registration: Register, client: Client, slurm: Slurm, patience: Patience) -> Answer:
     request = registration.job
     try:
         expect(Registered, client.ask(registration))
     except (UnreachableError, QueueError) as error:
         return Answer(request, None, str(error))
     try:
-        status = await_status(client, request.slurm_job_id, Until.VERDICT, timeout)
+        status = await_status(client, request.slurm_job_id, Until.MEASURING, patience.verdict)
     except (UnreachableError, QueueError) as error:
         return Answer(request, None, str(error))
     except KeyboardInterrupt:
@@ -168,11 +178,40 @@ def _register(registration: Register, client: Client, slurm: Slurm, timeout: flo
             client.ask(Withdraw(request.slurm_job_id))
         raise
     answer = Answer(request, status)
-    if answer.outcome is None:
-        return replace(answer, problem=f"no verdict within {timeout:.0f} s: is ef-schedd running?")
+    if answer.outcome is None and status.job.measuring is None and status.job.state not in FINAL:
+        problem = f"no verdict within {patience.verdict:.0f} s: is ef-schedd running?"
+        return replace(answer, problem=problem)
     if answer.outcome is Outcome.REJECTED:
         _undo(request, slurm)
     return answer
+
+
+def _measured(answer: Answer, client: Client, slurm: Slurm, seconds: float) -> Answer:
+    """The answer once its speed is known, however often the daemon restarts.
+
+    What is measured is taken: it trains, whoever waits for it. Its directory stays whatever the
+    answer is, for the checkpoints in it.
+    """
+    if seconds <= 0 or answer.status is None or answer.status.job.measuring is None:
+        return answer
+    request = answer.request
+    end = time.monotonic() + seconds
+    while True:
+        left = max(0.0, end - time.monotonic())
+        try:
+            status = await_status(client, request.slurm_job_id, Until.VERDICT, left)
+        except UnreachableError as error:
+            if left <= RETRY_SECONDS:
+                return replace(answer, problem=str(error))
+            time.sleep(RETRY_SECONDS)
+            continue
+        answer = replace(answer, status=status)
+        if answer.outcome is Outcome.REJECTED:
+            with suppress(SlurmError):  # else the daemon does it
+                slurm.cancel(request.slurm_job_id)
+        if answer.outcome is None and status.job.state not in FINAL:
+            return replace(answer, problem=f"not judged within {seconds:.0f} s")
+        return answer
 
 
 def _undo(request: JobRequest, slurm: Slurm) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -12,7 +12,16 @@ from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.finishes import format_finish, shown_slack
 from ef_slurm.formats.sentences import gpus, reason_sentence
 from ef_slurm.formats.times import format_instant, format_iso
-from ef_slurm.model import JobKind, JobRequest, Outcome, Reason, Schedule, slack_seconds
+from ef_slurm.model import (
+    IfInfeasible,
+    JobKind,
+    JobRequest,
+    Measuring,
+    Outcome,
+    Reason,
+    Schedule,
+    slack_seconds,
+)
 
 _PASTE_SECONDS = 5.0
 _PASTE_SHARE = 0.02
@@ -123,6 +132,62 @@ def as_json(shown: VerdictView) -> dict[str, object]:
         "offer": shown.offer,
         "state_dir": shown.request.state_dir,
         "plan": shown.schedule,
+        "measured_on": (),
+        "measuring": None,
+    }
+
+
+def measuring_lines(
+    request: JobRequest, sizes: Sequence[int], seconds: float, zone: tzinfo
+) -> Iterator[str]:
+    """What happens to a job of which nobody knows how fast it trains.
+
+    Args:
+        sizes: GPUs on which it is measured.
+        seconds: of training that this takes.
+    """
+    listed = [str(size) for size in sorted(sizes)]
+    on = " and ".join((", ".join(listed[:-1]), listed[-1])) if len(listed) > 1 else listed[0]
+    noun = "GPU" if sorted(sizes) == [1] else "GPUs"
+    yield (
+        f"Not known yet how fast it trains: it is measured while it trains, for about "
+        f"{describe_duration(seconds)} on {on} {noun}, then answered"
+    )
+    yield f"  deadline   {_deadline(request, zone)}"
+    yield "  It trains beside the promises to others; on a full cluster it waits for its turn."
+    match request.if_infeasible:
+        case _ if request.kind is JobKind.BEST_EFFORT:
+            pass
+        case IfInfeasible.REJECT:
+            yield "  If the deadline cannot be promised then, it ends (--if-infeasible=reject)."
+        case IfInfeasible.WAIT:
+            yield "  If the deadline cannot be promised then, it waits (--if-infeasible=wait)."
+        case IfInfeasible.BEST_EFFORT:
+            yield "  If the deadline cannot be promised then, it goes on as best effort."
+
+
+def measuring_json(
+    request: JobRequest, sizes: Sequence[int], measuring: Measuring | None
+) -> dict[str, object]:
+    """The same for programs, with the keys of a verdict: there is none yet."""
+    return {
+        "job_id": request.slurm_job_id or None,
+        "name": request.name,
+        "outcome": None,
+        "reason": None,
+        "deadline": request.deadline,
+        "grace": request.grace,
+        "share": 0,
+        "start": None,
+        "finish": None,
+        "planned_finish": None,
+        "slack": None,
+        "earliest_deadline": None,
+        "offer": None,
+        "state_dir": request.state_dir,
+        "plan": (),
+        "measured_on": tuple(sorted(sizes)),
+        "measuring": measuring,
     }
 
 

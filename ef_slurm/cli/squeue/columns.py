@@ -18,6 +18,7 @@ from ef_slurm.formats import printing
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.finishes import finish_for_table, shown_slack
 from ef_slurm.formats.hostlist import compress
+from ef_slurm.formats.sentences import gpus
 from ef_slurm.formats.times import format_for_table
 from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState, slack_seconds
 
@@ -77,6 +78,29 @@ def slack(job: JobView, now: float) -> float | None:
     return None if job.finish is None else slack_seconds(max(job.finish, now), job.deadline)
 
 
+MEASURING = "MEASURING"
+"""What a job is called that trains, or waits to, before it can be judged."""
+
+
+def state_word(job: JobView) -> str:
+    """Its state in one word."""
+    if job.measuring is not None and job.state is not JobState.HELD:
+        return MEASURING
+    return job.state.value.upper()
+
+
+def measuring_words(job: JobView) -> str:
+    """How far its measuring has come: "measured 1 of 2 sizes, waits for 4 GPUs"; or ""."""
+    measuring = job.measuring
+    if measuring is None:
+        return ""
+    missing = [size for size in measuring.wanted if size not in dict(measuring.rates)]
+    told = f"measured {len(measuring.rates)} of {len(measuring.rates) + len(missing)} sizes"
+    if job.share or not measuring.wanted:
+        return told
+    return f"{told}, waits for {gpus(measuring.wanted[0])}"
+
+
 def promise_word(job: JobView) -> str:
     """The state of the promise in one word; `BROKEN(cluster)` says whose doing it was."""
     outcome, fault = job.promise_outcome, job.promise_fault
@@ -91,11 +115,15 @@ def promise_word(job: JobView) -> str:
 
 
 def done(job: JobView) -> float:
-    """The part of the iterations that is done, 0 to 1."""
+    """The part of the iterations that is done, 0 to 1; 0 while nobody knows how many there are."""
+    if job.iterations is None:
+        return 0.0
     return min(1.0, max(0.0, job.iteration / job.iterations))
 
 
 def _progress(job: JobView, look: Look) -> str:
+    if job.iterations is None:
+        return "-"
     share = done(job)
     percent = f"{math.floor(100 * share):3d}%"
     if not look.bars:
@@ -104,6 +132,10 @@ def _progress(job: JobView, look: Look) -> str:
     full, part = divmod(eighths, 8)
     bar = "█" * full + (" ▏▎▍▌▋▊▉"[part] if part else "")
     return f"{bar:░<{BAR_CELLS}} {percent}"
+
+
+def _iterations(job: JobView, _look: Look) -> str:
+    return "-" if job.iterations is None else str(job.iterations)
 
 
 def _finish(job: JobView, look: Look) -> str:
@@ -128,9 +160,12 @@ def _elapsed(job: JobView, look: Look) -> str:
 
 def _where(job: JobView, look: Look) -> str:
     if job.nodes:
-        return compress(job.nodes)
+        progress = f" ({measuring_words(job)})" if job.measuring else ""
+        return compress(job.nodes) + progress
     if job.state in FINAL:
         return f"({job.note})" if job.note else ""
+    if job.measuring is not None:
+        return f"({measuring_words(job)})"
     return f"({look.reason(job)})"
 
 
@@ -169,8 +204,8 @@ COLUMNS = (
         "T",
         "state",
         "STATE",
-        lambda job, _: job.state.value.upper(),
-        lambda job: _STATE_TONES.get(job.state, Tone.PLAIN),
+        lambda job, _: state_word(job),
+        lambda job: Tone.WARN if job.measuring else _STATE_TONES.get(job.state, Tone.PLAIN),
     ),
     Column("k", "kind", "KIND", lambda job, _: job.kind.value),
     Column("b", "gpus", "GPUS", lambda job, _: str(job.share), right=True),
@@ -180,7 +215,7 @@ COLUMNS = (
     Column("L", "slack", "SLACK", _slack, _promise_tone, right=True),
     Column("p", "progress", "PROGRESS", _progress),
     Column("I", "iteration", "ITERATION", lambda job, _: f"{job.iteration:.0f}", right=True),
-    Column("n", "iterations", "ITERATIONS", lambda job, _: str(job.iterations), right=True),
+    Column("n", "iterations", "ITERATIONS", _iterations, right=True),
     Column(
         "v",
         "rate",

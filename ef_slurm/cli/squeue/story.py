@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import tzinfo
 
-from ef_slurm.cli.squeue.columns import done, promise_word, slack
+from ef_slurm.cli.squeue.columns import done, promise_word, slack, state_word
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.finishes import format_finish, shown_slack
 from ef_slurm.formats.hostlist import compress
@@ -44,6 +44,7 @@ def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterat
     if story.promise is not None:
         yield _promised(story.promise, zone)
     yield _present(job, now, zone)
+    yield from _measured(job)
     left = slack(job, now)
     if left is not None and job.state not in FINAL:
         word = "before" if left >= 0 else "AFTER"
@@ -64,7 +65,9 @@ def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterat
 
 
 def _request(job: JobView, zone: tzinfo) -> str:
-    work = f"{job.iterations} iterations"
+    work = "as many iterations as its script has"
+    if job.iterations is not None:
+        work = f"{job.iterations} iterations"
     if job.deadline is None:
         return f"{work}, best effort"
     due = f"{work} by {format_instant(job.deadline, zone)}"
@@ -98,7 +101,7 @@ def _present(job: JobView, now: float, zone: tzinfo) -> str:
         code = "" if job.exit_code is None else f", exit code {job.exit_code}"
         note = f": {job.note}" if job.note else ""
         return f"It is {job.state.value}{when}, {percent}{code}{note}."
-    text = f"It is {job.state.value}, {percent}"
+    text = f"It is {state_word(job).lower()}, {percent}"
     if job.share:
         text += f", on {gpus(job.share)} of {compress(job.nodes)}"
         if job.rate:
@@ -111,6 +114,21 @@ def _present(job: JobView, now: float, zone: tzinfo) -> str:
     if job.state is JobState.HELD and job.note:
         text += f" ({job.note})"
     return text + "."
+
+
+def _measured(job: JobView) -> Iterator[str]:
+    """What is known of its speed so far, before it is judged."""
+    measuring = job.measuring
+    if measuring is None:
+        return
+    known = dict(measuring.rates)
+    rates = [f"{rate:.3g} iterations/s on {gpus(size)}" for size, rate in measuring.rates]
+    missing = [gpus(size) for size in measuring.wanted if size not in known]
+    text = f"Nobody knew how fast it trains. Measured so far: {', '.join(rates) or 'nothing'}"
+    if missing:
+        text += f"; to be measured: {', '.join(missing)}"
+    waits = "" if job.share else " It waits for its turn, beside the promises to others."
+    yield f"{text}. Then it is judged.{waits}"
 
 
 def _sentence(event: Event) -> str:

@@ -128,19 +128,18 @@ class Calibration:
         off = expected is not None and abs(rate / expected - 1) > RATE_TOLERANCE
         versus = f" (its curve says {expected:.3g})" if expected is not None else ""
         self._log(job, now, f"{rate:.3g} iterations/s{versus}", "rate", rate)
-        return off
+        return off or job.measuring is not None  # it may be judged by that now
 
     def _remember(self, job: QueueJob, rate: float, seconds: float, now: float) -> None:
         """Put a rate into the profile library, for the next job of the same key."""
         request, running = job.request, job.running
-        if running is None or not request.model_name:
+        batch = request.global_batch_size
+        if running is None or batch is None or not request.model_name:
             return
         block = active_part(running.block, running.active_gpus)
         # A rate that no training has is not remembered; it cannot be told from a lie.
         with suppress(ModelError):
-            key = ProfileKey(
-                request.model_name, request.global_batch_size, request.precision, block.gpu_type
-            )
+            key = ProfileKey(request.model_name, batch, request.precision, block.gpu_type)
             measured = MeasuredRate(
                 key=key,
                 gpus=block.gpus,

@@ -88,7 +88,7 @@ def due_at(job: QueueJob) -> float | None:
     of the deadline is over cannot be told to have ended in time.
     """
     deadline = job.request.deadline
-    unjudged = job.state in (JobState.NEW, JobState.WAITLISTED)
+    unjudged = job.state in (JobState.NEW, JobState.WAITLISTED) or job.measuring is not None
     if deadline is None or job.kind is JobKind.BEST_EFFORT or unjudged:
         return None
     return math.floor(deadline + job.request.grace + TOLERANCE_SECONDS) + 1.0

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from ef_slurm.contract import LaunchState, Phase
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
+from ef_slurm.daemon.observe.script_numbers import count_training, judged_anew, script_numbers
 from ef_slurm.daemon.observe.settlements import (
     settle_completed,
     settle_given_up,
     settle_overdue,
 )
+from ef_slurm.formats.sentences import gpus
 from ef_slurm.model import (
     EventKind,
     Fault,
@@ -35,6 +37,10 @@ MAX_FAILED_STARTS = 3
 
 BLAMELESS_ENDS = frozenset({JobBaseState.NODE_FAIL, JobBaseState.BOOT_FAIL, JobBaseState.PREEMPTED})
 """Ends of a run that are not the job's own doing."""
+
+SILENT_SECONDS = 300.0
+"""Seconds of running, or of training, after which a job that is to be measured and has not told
+what is needed for that is given up."""
 
 ON = frozenset({JobState.STARTING, JobState.RUNNING})
 
@@ -91,12 +97,19 @@ def derive_transition(
         seen_at: when Slurm was asked.
         lost_nodes: nodes that Slurm cannot use now.
     """
-    updated = _with_reports(job, status)
+    numbers = script_numbers(job, status.progress)
+    told, void = judged_anew(numbers, now)
+    updated = _with_reports(told, status)
     if status.slurm.is_final:
-        return _ended(updated, status, now)
-    transition = _going_on(updated, status, intent, now, ours, lost_nodes)
-    overdue = settle_overdue(updated, status, seen_at)
-    return transition if overdue is None else replace(transition, settled=overdue)
+        transition = _ended(updated, status, now)
+    else:
+        transition = _going_on(updated, status, intent, now, ours, lost_nodes)
+        overdue = settle_overdue(updated, status, seen_at)
+        transition = replace(transition, settled=overdue or transition.settled or void)
+    if told is job:
+        return transition
+    entries = tuple(AuditEntry(EventKind.USER, words) for words in numbers.words)
+    return replace(transition, entries=entries + transition.entries, replan=True)
 
 
 def _going_on(
@@ -146,9 +159,14 @@ def _with_reports(job: QueueJob, status: JobStatus) -> QueueJob:
                 iteration=float(progress.iteration),
                 progress_at=progress.updated_at,
                 rate=job.rate if rate is None else rate,
+                measuring=count_training(job, progress, _gpus(status)).measuring,
             )
         return _checkpointed(job, status.reports)
     return _iterations(job, status.reports)
+
+
+def _gpus(status: JobStatus) -> int:
+    return sum(count for _, count in status.slurm.gpus)
 
 
 def _checkpointed(job: QueueJob, reports: JobReports) -> QueueJob:
@@ -176,6 +194,9 @@ def _running(job: QueueJob, status: JobStatus, intent: Intent | None, now: float
     progress = status.progress
     if job.state not in ON | {JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING}:
         return Transition(job)  # not judged yet; that it runs is for the next step to mend
+    unmeasurable = _unmeasurable(job, status, now)
+    if unmeasurable:
+        return _given_up(job, JobState.REJECTED, Fault.JOB, unmeasurable, now)
     if job.state is JobState.STOPPING and not _relaunched(status, intent):
         return Transition(job)
     if progress is None or progress.first_iteration_at is None:
@@ -197,6 +218,25 @@ def _running(job: QueueJob, status: JobStatus, intent: Intent | None, now: float
         f"trains on {on} ({progress.world_size} GPUs)",
         replan=job.promise is PromiseState.AT_RISK,
     )
+
+
+def _unmeasurable(job: QueueJob, status: JobStatus, now: float) -> str:
+    """Why a job that is to be measured never will be; "" as long as it may."""
+    measuring, started = job.measuring, status.slurm.start_time
+    if measuring is None:
+        return ""
+    if job.progress_at is None and started is not None and now - started >= SILENT_SECONDS:
+        return (
+            f"it has not reported progress for {SILENT_SECONDS:.0f} s, so its speed cannot be "
+            "measured: use ef_slurm.training in the script, or submit it with --throughput, "
+            "--iterations and --global-batch-size"
+        )
+    if job.request.iterations is None and measuring.seconds >= SILENT_SECONDS:
+        return (
+            f"it trains for {measuring.seconds:.0f} s and has not said how many iterations there "
+            "are: submit it with --iterations, or give iterations= to training.session"
+        )
+    return ""
 
 
 def _relaunched(status: JobStatus, intent: Intent | None) -> bool:
@@ -323,6 +363,9 @@ def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
         return _revived(job, f"Slurm ended it: {slurm.state.value}")
     if launch is not None and launch.state is LaunchState.FAILED:
         why = _message(status.reports) or _failed(job)
+        smaller = _without_size(job, why)
+        if smaller is not None:
+            return _revived(smaller, smaller.note)
         return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
     # The batch script went without its own word on why.
     job = replace(job, failed_starts=job.failed_starts + 1)
@@ -332,11 +375,27 @@ def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
     return _revived(job, f"its batch script ended ({slurm.state.value}) before the training did")
 
 
+def _without_size(job: QueueJob, why: str) -> QueueJob | None:
+    """A job that trained on one size and fails on another goes on without that one.
+
+    Only while it is measured: nothing was promised on that size.
+    """
+    measuring, running = job.measuring, job.running
+    if measuring is None or running is None or not measuring.rates:
+        return None
+    if running.gpus in dict(measuring.rates) or running.gpus in measuring.unusable:
+        return None
+    words = f"it does not run on {gpus(running.gpus)}, and is not measured there: {why}"
+    unusable = (*measuring.unusable, running.gpus)
+    return replace(job, note=words, measuring=replace(measuring, unusable=unusable))
+
+
 def _completed(job: QueueJob, at: float) -> Transition:
     done = replace(
         job,
         running=None,
-        iteration=float(job.request.iterations),
+        iteration=float(job.request.iterations or job.iteration),
+        measuring=None,
         promise=PromiseState.NONE,
         note="",
     )
@@ -353,7 +412,7 @@ def _completed(job: QueueJob, at: float) -> Transition:
 def _given_up(job: QueueJob, to: JobState, fault: Fault, why: str, at: float) -> Transition:
     """It has ended without being complete."""
     return Transition(
-        replace(job, running=None, note=why, promise=PromiseState.NONE),
+        replace(job, running=None, note=why, promise=PromiseState.NONE, measuring=None),
         to,
         why,
         actor_is_owner=to is JobState.CANCELLED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
@@ -70,8 +71,10 @@ def planner_jobs(
 
 
 def runs_on(job: QueueJob, cluster: Cluster) -> bool:
-    """Whether the cluster has a GPU type that the job has a curve for."""
-    return bool({kind for kind, _ in job.request.curves} & {g.gpu_type for g in cluster.groups})
+    """Whether the cluster has a GPU type that the job has a curve for, or may be measured on."""
+    here = {group.gpu_type for group in cluster.groups}
+    kinds = {kind for kind, _ in job.request.curves} or set(job.request.gpu_types) or here
+    return bool(kinds & here)
 
 
 def fit(job: Job, cluster: Cluster) -> Job:
@@ -182,7 +185,8 @@ def remaining(job: QueueJob, status: JobStatus | None, now: float) -> float:
         progress = status.progress
         if progress is not None and progress.phase is Phase.RUNNING:
             done += job.rate * min(max(0.0, now - job.progress_at), SILENCE_SECONDS)
-    left = job.request.iterations - done
+    whole = job.request.iterations
+    left = math.inf if whole is None else whole - done
     floor = MIN_REMAINING_SECONDS * job.rate if job.rate else 1e-3
     return left if left > 0 else floor
 

@@ -11,8 +11,11 @@ from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.advice import advise
+from ef_slurm.daemon.plan.measuring import MeasuringJobs, WouldMeasure, is_measured, stand_in
 from ef_slurm.daemon.plan.planner_input import (
+    IN_PLAN,
     fit,
+    planner_job,
     planner_jobs,
     planner_newcomer,
     running_now,
@@ -30,6 +33,7 @@ from ef_slurm.model import (
     Job,
     JobRequest,
     JobState,
+    ModelError,
     Plan,
     Policy,
     PromiseState,
@@ -39,6 +43,7 @@ from ef_slurm.model import (
     planner_id,
     queue_id,
 )
+from ef_slurm.planner.measuring import MeasuringSlots
 from ef_slurm.planner.plan import plan
 from ef_slurm.planner.what_if import WhatIf, what_if
 from ef_slurm.queue.store import Queue
@@ -82,6 +87,7 @@ class Planning:
         self._replan_interval = replan_interval
         self._keep_plans = keep_plans
         self._advisory = advisory
+        self._measuring = MeasuringJobs(queue, estimates, policy, limits)
         self._cluster: Cluster | None = None
         self._made_at = -math.inf
         self._advice: Plan | None = None
@@ -103,15 +109,23 @@ class Planning:
 
     def judge(
         self, request: JobRequest, jobs: tuple[QueueJob, ...], now: float
-    ) -> tuple[WhatIf, str]:
+    ) -> tuple[WhatIf | WouldMeasure, str]:
         """The verdict that this request would get now, also in words. Writes nothing.
+
+        Without a throughput curve it would get none yet, and be measured first.
 
         Raises:
             ModelError: the request is not one that can be planned.
         """
         cluster = schedulable_cluster(self._observer.observation, self._scope, jobs)
+        if not request.complete:
+            unknown = QueueJob(0, request, JobState.NEW)
+            would = self._measuring.would_measure(unknown, cluster, now)
+            if would is None:
+                raise ModelError("GPU types", ", ".join(request.gpu_types), _types_here(cluster))
+            return would, "nobody knows yet how fast it trains: it would be measured first"
         newcomer = fit(planner_newcomer(request, self._estimates), cluster)
-        planned = self._planner_jobs(jobs, cluster, now)
+        planned = self._planner_jobs(jobs, cluster, now, self._measuring.rehearsal())
         policy = site_policy(self._policy, self._limits, (*planned, newcomer), cluster)
         answer = what_if(now, planned, newcomer, cluster, policy)
         names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
@@ -122,6 +136,8 @@ class Planning:
         if self.wanted or now >= self.next_change:
             return True
         if any(job.state is JobState.NEW for job in jobs):
+            return True
+        if self._measuring.is_due(jobs, now):
             return True
         cluster = schedulable_cluster(self._observer.observation, self._scope, jobs)
         if cluster != self._cluster:
@@ -134,16 +150,34 @@ class Planning:
         )
 
     def _planner_jobs(
-        self, jobs: tuple[QueueJob, ...], cluster: Cluster, now: float
+        self,
+        jobs: tuple[QueueJob, ...],
+        cluster: Cluster,
+        now: float,
+        slots: MeasuringSlots | None = None,
     ) -> tuple[Job, ...]:
         status: dict[int, JobStatus] = {}
         for job in jobs:
             known = self._observer.status(job)
             if known is not None:
                 status[job.id] = known
-        misfits = [job.id for job in jobs if not runs_on(job, cluster)]
+        misfits = [job.id for job in jobs if not (job.request.complete and runs_on(job, cluster))]
         known_jobs = planner_jobs(jobs, status, self._estimates, now, without=misfits)
-        return tuple(fit(job, cluster) for job in known_jobs)
+        types = {group.gpu_type for group in cluster.groups}
+        measured = [
+            self._measuring.ask(
+                job,
+                planner_job(stand_in(job), status.get(job.id), self._estimates, now),
+                now,
+                slots,
+            )
+            for job in jobs
+            if job.state in IN_PLAN
+            and is_measured(job)
+            and job.measuring is not None
+            and job.measuring.gpu_type in types
+        ]
+        return (*(fit(job, cluster) for job in known_jobs), *measured)
 
     def make(self, jobs: tuple[QueueJob, ...], now: float) -> None:
         """Make a plan and write what follows from it into the queue.
@@ -156,9 +190,18 @@ class Planning:
         for job in jobs:
             if job.running is not None and self._runs(job):
                 self._estimates.closures.started(job.id, job.running.block)
+        if self._advisory:
+            jobs = tuple(job for job in jobs if job.request.complete)  # nothing is measured
+        else:
+            jobs = self._measuring.review(jobs, cluster, now)
         planned = self._planner_jobs(jobs, cluster, now)
         policy = site_policy(self._policy, self._limits, planned, cluster)
         answer = plan(now, planned, cluster, policy)
+        if _breaks_a_promise(answer, jobs) and self._measuring.revoke():
+            # A slot stands beside promises, never in the way of one.
+            planned = self._planner_jobs(jobs, cluster, now)
+            answer = plan(now, planned, cluster, policy)
+        answer = self._measuring.record(answer)
         self._cluster, self._made_at = cluster, now
         answer = self._with_refusals(answer, jobs, now)
         opening = self._estimates.closures.next_opening(now)
@@ -221,12 +264,28 @@ class Planning:
         kept = []
         for job in jobs:
             if job.state is JobState.NEW and not runs_on(job, cluster):
-                have = ", ".join(group.gpu_type for group in cluster.groups) or "none"
                 wanted = ", ".join(kind for kind, _ in job.request.curves)
-                why = f"it has throughput curves for {wanted}; GPU types here: {have}"
+                asks = f"it has throughput curves for {wanted}"
+                if not wanted:
+                    asks = f"it asks for {', '.join(job.request.gpu_types) or 'GPUs'}"
+                why = f"{asks}; {_types_here(cluster)}"
                 with self._queue.transaction():
                     self._queue.jobs.save(replace(job, note=why))
                     self._queue.jobs.move(job.id, JobState.FAILED, at=now, actor=ACTOR, why=why)
                 continue
             kept.append(job)
         return tuple(kept)
+
+
+def _breaks_a_promise(answer: Plan, jobs: tuple[QueueJob, ...]) -> bool:
+    """Whether a promise is at risk in the plan."""
+    measured = {planner_id(job.id) for job in jobs if is_measured(job)}
+    return any(
+        decision.promise is PromiseState.AT_RISK
+        for decision in answer.decisions
+        if decision.job_id not in measured
+    )
+
+
+def _types_here(cluster: Cluster) -> str:
+    return f"GPU types here: {', '.join(g.gpu_type for g in cluster.groups) or 'none'}"

@@ -127,12 +127,17 @@ def _with_first_causes(plan: Plan, jobs: Sequence[QueueJob]) -> Plan:
 def _judge(queue: Queue, verdict: Verdict, now: float, name_of: NameOf) -> None:
     job = queue.jobs.get(queue_id(verdict.job_id))
     to = _STATE_OF[verdict.outcome]
-    if job.state is to or job.state not in UNJUDGED:
+    measured = job.measuring is not None and job.state in ACTIVE - {JobState.HELD}
+    if not measured and (job.state is to or job.state not in UNJUDGED):
         return  # still on the waiting list, or withdrawn while the plan was made
     sentence = verdict_sentence(verdict, name_of)
     queue.promises.record(verdict, at=now, explanation=sentence)
-    if verdict.outcome is Outcome.BEST_EFFORT and job.request.kind is not JobKind.BEST_EFFORT:
-        queue.jobs.save(replace(job, best_effort=True))
+    best_effort = job.best_effort or (
+        verdict.outcome is Outcome.BEST_EFFORT and job.request.kind is not JobKind.BEST_EFFORT
+    )
+    queue.jobs.save(replace(job, best_effort=best_effort, measuring=None))
+    if measured and to is JobState.ADMITTED and job.state not in UNJUDGED:
+        return  # it runs already, and goes on
     queue.jobs.move(job.id, to, at=now, actor=ACTOR, why=sentence)
 
 

@@ -26,17 +26,21 @@ def find_curves(queue: Queue, caller: Caller, request: FindCurves, cluster: Clus
     Raises:
         ModelError: names or numbers that no key has.
     """
+    told = queue.jobs.last_told(caller.uid, request.model_name, request.precision)
+    iterations = None if told is None else told.script_iterations
+    said = None if told is None else told.script_global_batch_size
+    batch = said if request.global_batch_size is None else request.global_batch_size
+    if batch is None:
+        return KnownCurves((), iterations, said)
     accounts = queue.profiles.accounts_of(caller.uid)
     curves = []
     for group in cluster.groups:
-        key = ProfileKey(
-            request.model_name, request.global_batch_size, request.precision, group.gpu_type
-        )
+        key = ProfileKey(request.model_name, batch, request.precision, group.gpu_type)
         rates = queue.profiles.rates_for(key, caller.name, accounts)
         curve = known_curve(rates, caller.name, accounts, group)
         if curve is not None:
             curves.append(curve)
-    return KnownCurves(tuple(curves))
+    return KnownCurves(tuple(curves), iterations, said)
 
 
 def list_rates(queue: Queue, caller: Caller, request: ListRates) -> Rates:

@@ -34,6 +34,7 @@ from ef_slurm.api.messages import (
     Withdrawn,
 )
 from ef_slurm.api.wire import Caller
+from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.serve import profile_requests
 from ef_slurm.daemon.serve.scheduler_calls import JudgingScheduler, SchedulerCalls
 from ef_slurm.model import (
@@ -262,6 +263,8 @@ class Dispatch:
         )
         check_request(request, request.submitted)
         answer, words = context.calls.call(lambda: context.scheduler.judge(request), ANSWER_SECONDS)
+        if isinstance(answer, WouldMeasure):
+            return Judged(None, (), words, (), answer.sizes, answer.seconds)
         others = self._others(answer.verdict.reason.job)
         return Judged(answer.verdict, answer.schedule, words, others)
 

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
+from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.model import Cluster, JobRequest
 from ef_slurm.planner.what_if import WhatIf
 
@@ -32,8 +33,11 @@ class JudgingScheduler(Protocol):
         """What was last planned with; None before the first plan. Any thread may ask."""
         ...
 
-    def judge(self, request: JobRequest) -> tuple[WhatIf, str]:
-        """The verdict that this request would get now, also in words. Its own thread only."""
+    def judge(self, request: JobRequest) -> tuple[WhatIf | WouldMeasure, str]:
+        """The verdict that this request would get now, also in words. Its own thread only.
+
+        Without a throughput curve: how it would be measured before.
+        """
         ...
 
     def recheck(self, slurm_job_ids: Iterable[int]) -> None:

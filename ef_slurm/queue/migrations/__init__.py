@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ef_slurm.queue.migrations.fifth import fifth
 from ef_slurm.queue.migrations.first import first
 from ef_slurm.queue.migrations.fourth import fourth
 from ef_slurm.queue.migrations.second import second
@@ -26,5 +27,5 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x65665351
 """Marks the file as ours (`PRAGMA application_id`)."""
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (first, second, third, fourth)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (first, second, third, fourth, fifth)
 """The migrations, in order."""

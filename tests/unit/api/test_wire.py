@@ -231,7 +231,7 @@ GOOD = {"version": VERSION, "nonce": "n", "sent": 1.0, "cluster": "", "kind": "p
         (
             frame(GOOD | {"kind": "await", "body": {"job_id": 1, "until": "then", "seconds": 1}}),
             FailureCode.BAD_REQUEST,
-            "await.until: expected one of 'verdict', 'end', got 'then'",
+            "await.until: expected one of 'verdict', 'measuring', 'end', got 'then'",
         ),
         (
             frame(GOOD | {"kind": "await", "body": {"job_id": 1, "until": "end"}}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,19 @@ from typing import Any
 
 import pytest
 
-from ef_slurm.model import IfInfeasible, IntentState, JobState, Plan, QueueJob
+from ef_slurm.model import (
+    IfInfeasible,
+    IntentState,
+    JobState,
+    Measuring,
+    Outcome,
+    Plan,
+    QueueJob,
+    Reason,
+    ReasonCode,
+    Verdict,
+    planner_id,
+)
 from ef_slurm.planner.plan import plan
 from ef_slurm.queue.intents import Intents
 from ef_slurm.queue.jobs import Jobs
@@ -170,6 +183,7 @@ def others(walker: Walker) -> None:
     started(walker)
     stopped(walker)
     submitted_again(walker)
+    refused_while_it_runs(walker)
 
 
 def judged(walker: Walker) -> None:
@@ -294,6 +308,29 @@ def submitted_again(walker: Walker) -> None:
     world.training(job).slurm.state = JobBaseState.PENDING
     world.cluster.drain("n1")
     world.run(90)
+
+
+def refused_while_it_runs(walker: Walker) -> None:
+    # What was measured while it trained is judged wherever it is then.
+    states = set(REACH) - {JobState.NEW, JobState.WAITLISTED, JobState.HELD}
+    for state, outcome in itertools.product(states, (Outcome.REJECTED, Outcome.WAITLISTED)):
+        world = walker.world()
+        job = REACH[state](world)
+        world.queue.jobs.save(replace(job, measuring=Measuring(world.clock.now)))
+
+        def refusing(*arguments: Any, job: QueueJob = job, outcome: Outcome = outcome) -> Plan:
+            answer = plan(*arguments)
+            name = planner_id(job.id)
+            verdict = Verdict(name, outcome, Reason(ReasonCode.WAITS))
+            others = tuple(one for one in answer.decisions if one.job_id != name)
+            return replace(answer, verdicts=(verdict,), decisions=others)
+
+        to = JobState.REJECTED if outcome is Outcome.REJECTED else JobState.WAITLISTED
+        with walker.monkeypatch.context() as patch:
+            patch.setattr("ef_slurm.daemon.plan.planning.plan", refusing)
+            world.scheduler._planning.wanted = True
+            world.scheduler.tick()
+            assert world.state(job) is to
 
 
 @pytest.mark.parametrize("state", REACH)

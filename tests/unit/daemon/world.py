@@ -81,6 +81,10 @@ class Training:
     """GPUs of each launch."""
     finished: bool = False
     losses: list[float] = field(default_factory=list)
+    says: tuple[int | None, int | None] = (None, None)
+    """Iterations and global batch size, as the script says."""
+    fails_on: frozenset[int] = frozenset()
+    """Numbers of GPUs on which it fails at its start."""
 
     @property
     def gpus(self) -> int:
@@ -198,6 +202,8 @@ class Training:
             first_iteration_at=self.trains_from if trains and now > self.trains_from else None,
             iterations_per_second=self.rate if trains else None,
             checkpoint_iteration=self.count(self.checkpoint),
+            script_iterations=self.says[0],
+            script_global_batch_size=self.says[1],
         )
 
 
@@ -237,6 +243,12 @@ class Bench:
         self._cluster.settle(now)
         for slurm_id, training in self.trainings.items():
             training.advance(now, self.boot_of)
+            if training.running and training.gpus in training.fails_on:
+                training.state = LaunchState.FAILED
+                self._cluster.finish(slurm_id, now, exit_code=78)
+                # Slurm takes a job back that has just failed.
+                training.slurm.completing_until = now + 5.0
+                training.slurm.becomes = JobBaseState.FAILED
             if training.finish_time() <= now + SAME_MOMENT:
                 training.finished = True
                 training.base, training.rate = float(training.iterations), 0.0
@@ -308,13 +320,24 @@ class World:
         elastic: bool = True,
         grace: float = 0.0,
         exact: bool = False,
+        known: bool = True,
+        told: bool = True,
+        fails_on: frozenset[int] = frozenset(),
+        model_name: str = "",
     ) -> QueueJob:
-        """`ef-sbatch`: a held job and its row. `deadline` is in seconds from now."""
+        """`ef-sbatch`: a held job and its row. `deadline` is in seconds from now.
+
+        Without `known` it comes without its curve; without `told` its script, and nobody else, says
+        how many iterations there are.
+        """
         now = self.clock.now
         slurm = self.cluster.add_job("user1", "train", now=now)
         self.bench.trainings[slurm.job_id] = Training(
             slurm, iterations, dict(curve.points), boot, save, speed, elastic, exact
         )
+        training = self.bench.trainings[slurm.job_id]
+        training.fails_on = fails_on
+        training.says = (None, None) if told else (iterations, 64)
         kind = JobKind.DEADLINE
         if deadline is None:
             kind = JobKind.BEST_EFFORT
@@ -328,9 +351,10 @@ class World:
                 name="train",
                 submitted=now,
                 kind=kind,
-                iterations=iterations,
-                global_batch_size=64,
-                curves=(("gpu", curve),),
+                iterations=iterations if told else None,
+                global_batch_size=64 if told else None,
+                curves=(("gpu", curve),) if known else (),
+                model_name=model_name,
                 state_dir=f"/shared/{slurm.job_id}",
                 deadline=None if deadline is None else now + deadline,
                 grace=grace,

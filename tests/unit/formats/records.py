@@ -77,6 +77,8 @@ OWN[MeasuredRate] = st.builds(
 OWN_FIELDS: dict[tuple[Any, str], st.SearchStrategy[Any]] = {
     (JobRequest, "model_name"): NAMES | st.just(""),
     (JobRequest, "precision"): NAMES,
+    (JobRequest, "iterations"): st.none() | st.integers(1, 2**62),
+    (JobRequest, "global_batch_size"): st.none() | st.integers(1, 2**62),
 }
 
 

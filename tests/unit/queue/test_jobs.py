@@ -13,6 +13,7 @@ from ef_slurm.model import (
     EventKind,
     JobKind,
     JobState,
+    Measuring,
     ModelError,
     PromiseState,
     QueueJob,
@@ -21,6 +22,7 @@ from ef_slurm.model import (
     Reservation,
     Running,
     Standing,
+    ThroughputCurve,
     planner_id,
     queue_id,
 )
@@ -35,6 +37,7 @@ from ef_slurm.queue.transitions import TRANSITIONS
 
 Add = Callable[..., QueueJob]
 BLOCK = Block("a100", ("n1", "n2"), 4)
+CURVE = ("a100", ThroughputCurve.of({1: 10.0, 4: 30.0}))
 
 
 def move(queue: Queue, job: QueueJob, *states: JobState) -> QueueJob:
@@ -190,8 +193,28 @@ def test_values_that_the_queue_refuses(queue: Queue, add: Add) -> None:
     for field, value in (("iterations", 0), ("deadline", None), ("owner", ""), ("max_gpus", 0)):
         with pytest.raises(ModelError, match=field.replace("max_gpus", "max GPUs")):
             add(**{field: value})
+    with pytest.raises(ModelError, match="global batch size"):
+        add(global_batch_size=1 << 63)
     assert queue.jobs.all() == ()
     assert queue.events.all() == ()
+
+
+def test_what_a_request_left_open_is_filled_in(queue: Queue, add: Add) -> None:
+    job = add(iterations=None, global_batch_size=None, curves=())
+    assert not job.request.complete
+    assert job.remaining == math.inf
+    whole = replace(job.request, iterations=7, global_batch_size=8, curves=(CURVE,), assumed=False)
+    later = queue.jobs.complete(job.id, whole)
+    assert later.request == whole
+    assert later.revision == job.revision + 1
+    measuring = Measuring(1.0, "gpu", (4, 1), ((1, 2.5),), (2,), 30.0, 30.0)
+    queue.jobs.save(replace(later, measuring=measuring, script_iterations=7))
+    assert queue.jobs.last_told(job.request.uid, "", "unspecified") is None
+    told = replace(queue.jobs.get(job.id), script_global_batch_size=8)
+    queue.jobs.save(told)
+    seen = queue.jobs.last_told(job.request.uid, "", "unspecified")
+    assert seen is not None
+    assert (seen.measuring, seen.standing) == (measuring, Standing.NEW)
 
 
 def test_for_the_planner(queue: Queue, add: Add) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.sbatch.curves import read_profile, remembered, stated_throughput
+from ef_slurm.cli.sbatch.curves import UNKNOWN, read_profile, remembered, stated_throughput
 from ef_slurm.formats.throughput import read_throughputs
 from ef_slurm.model import KnownCurve, ProfileLevel, ThroughputCurve
 
@@ -135,8 +135,7 @@ def test_one_size_is_said_to_be_one() -> None:
 
 
 @pytest.mark.parametrize(("known", "gpu_type"), [([], None), ([ONE], "t4")])
-def test_what_was_never_measured_is_asked_for(
+def test_what_was_never_measured_is_not_known(
     known: list[KnownCurve], gpu_type: str | None
 ) -> None:
-    with pytest.raises(UsageError, match="how fast does it train.*After one run"):
-        remembered(known, gpu_type, ["a100", "t4"], UTC)
+    assert remembered(known, gpu_type, ["a100", "t4"], UTC) == UNKNOWN

@@ -19,7 +19,7 @@ from ef_slurm.api.messages import (
 )
 from ef_slurm.cli.common.errors import CommandError, UsageError
 from ef_slurm.cli.sbatch.prepare import Prepared
-from ef_slurm.cli.sbatch.submit import REQUEST_NAME, resume, submit
+from ef_slurm.cli.sbatch.submit import REQUEST_NAME, Patience, resume, submit
 from ef_slurm.model import (
     JobDetail,
     JobKind,
@@ -104,7 +104,7 @@ def world(tmp_path: Path, job: Make) -> World:
 
 
 def test_a_promise(world: World) -> None:
-    answer = submit(world.prepared, world.daemon, world.slurm, 1.0)
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
     assert answer.outcome is Outcome.PROMISED
     (slurm_job,) = world.cluster.jobs.values()
     assert slurm_job.hold is HoldKind.USER
@@ -120,7 +120,7 @@ def test_a_promise(world: World) -> None:
 
 def test_rejected_leaves_nothing(world: World) -> None:
     world.daemon.outcome = Outcome.REJECTED
-    answer = submit(world.prepared, world.daemon, world.slurm, 1.0)
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
     assert answer.outcome is Outcome.REJECTED
     assert world.jobs() == [JobBaseState.CANCELLED]
     assert not world.prepared.state_dir.exists()
@@ -129,7 +129,7 @@ def test_rejected_leaves_nothing(world: World) -> None:
 def test_slurm_refuses_and_nothing_is_left(world: World) -> None:
     prepared = replace(world.prepared, submission=Submission("#!/bin/sh\n", ("--partition=no",)))
     with pytest.raises(RefusedError, match="invalid partition"):
-        submit(prepared, world.daemon, world.slurm, 1.0)
+        submit(prepared, world.daemon, world.slurm, Patience(1.0))
     assert world.jobs() == []
     assert not world.prepared.state_dir.exists()
     assert world.daemon.submission_options == []
@@ -138,32 +138,32 @@ def test_slurm_refuses_and_nothing_is_left(world: World) -> None:
 def test_the_daemon_refuses_and_nothing_is_left(world: World) -> None:
     world.daemon.fail[Register] = FailureError(Failure(FailureCode.DENIED, "not yours"))
     with pytest.raises(FailureError, match="not yours"):
-        submit(world.prepared, world.daemon, world.slurm, 1.0)
+        submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
     assert world.jobs() == [JobBaseState.CANCELLED]
     assert not world.prepared.state_dir.exists()
 
 
 def test_unreachable_the_job_stays_held_and_goes_on_later(world: World) -> None:
     world.daemon.fail[Register] = UnreachableError("ctl: Connection refused")
-    answer = submit(world.prepared, world.daemon, world.slurm, 1.0)
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
     assert (answer.status, answer.problem) == (None, "ctl: Connection refused")
     assert world.jobs() == [JobBaseState.PENDING]
     world.daemon.fail.clear()
-    later = resume(world.prepared.state_dir, world.daemon, world.slurm, 1.0)
+    later = resume(world.prepared.state_dir, world.daemon, world.slurm, Patience(1.0))
     assert later.outcome is Outcome.PROMISED
     assert later.request == answer.request
 
 
 def test_unreachable_while_waiting(world: World) -> None:
     world.daemon.fail[Await] = UnreachableError("it went away")
-    answer = submit(world.prepared, world.daemon, world.slurm, 1.0)
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
     assert (answer.outcome, answer.problem) == (None, "it went away")
     assert world.jobs() == [JobBaseState.PENDING]
 
 
 def test_no_verdict_in_time(world: World) -> None:
     world.daemon.outcome = None
-    answer = submit(world.prepared, world.daemon, world.slurm, 0.0)
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(0.0))
     assert answer.outcome is None
     assert "no verdict within 0 s" in answer.problem
     assert world.jobs() == [JobBaseState.PENDING]
@@ -173,7 +173,7 @@ def test_given_up_with_control_c(world: World) -> None:
     world.daemon.fail[Await] = KeyboardInterrupt()
     world.daemon.fail[Withdraw] = FailureError(Failure(FailureCode.BAD_REQUEST, "too late"))
     with pytest.raises(KeyboardInterrupt):
-        submit(world.prepared, world.daemon, world.slurm, 1.0)
+        submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
     assert isinstance(world.daemon.submission_options[-1], Withdraw)
     assert world.jobs() == [JobBaseState.CANCELLED]
     assert not world.prepared.state_dir.exists()
@@ -186,14 +186,14 @@ def test_slurm_gone_when_it_is_to_be_undone(world: World, monkeypatch: pytest.Mo
     world.daemon.outcome = Outcome.REJECTED
     monkeypatch.setattr(world.slurm, "cancel", gone)
     with pytest.raises(CommandError, match=r"slurmctld is gone; Slurm job \d+ stays held: cancel"):
-        submit(world.prepared, world.daemon, world.slurm, 1.0)
+        submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
 
 
 def test_a_state_directory_that_exists_is_not_touched(world: World) -> None:
     world.prepared.state_dir.mkdir(parents=True)
     (world.prepared.state_dir / "checkpoint").mkdir()
     with pytest.raises(UsageError, match="exists already"):
-        submit(world.prepared, world.daemon, world.slurm, 1.0)
+        submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
     assert (world.prepared.state_dir / "checkpoint").is_dir()
     assert world.jobs() == []
 
@@ -202,7 +202,7 @@ def test_nowhere_to_put_the_state_directory(world: World, tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     prepared = replace(world.prepared, state_dir=tmp_path / "file" / "x")
     with pytest.raises(FileExistsError):
-        submit(prepared, world.daemon, world.slurm, 1.0)
+        submit(prepared, world.daemon, world.slurm, Patience(1.0))
     assert world.jobs() == []
 
 
@@ -211,4 +211,4 @@ def test_nothing_to_go_on_with(world: World, tmp_path: Path, content: str | None
     if content is not None:
         (tmp_path / REQUEST_NAME).write_text(content)
     with pytest.raises(UsageError, match=REQUEST_NAME):
-        resume(tmp_path, world.daemon, world.slurm, 1.0)
+        resume(tmp_path, world.daemon, world.slurm, Patience(1.0))

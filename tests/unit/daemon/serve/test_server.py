@@ -247,6 +247,7 @@ class TestJudge:
     def test_it_writes_nothing(self, site: Site) -> None:
         judged = site.ask(Judge(replace(request(site), slurm_job_id=0)))
         assert isinstance(judged, Judged)
+        assert judged.verdict is not None
         assert judged.verdict.outcome is Outcome.PROMISED
         assert judged.schedule
         listed = site.ask(ListJobs(all=True))
@@ -257,6 +258,7 @@ class TestJudge:
         hopeless = request(site, iterations=60 * 3600, deadline=time.time() + 3600)
         judged = site.ask(Judge(replace(hopeless, slurm_job_id=0)))  # 16 GPUs would do it
         assert isinstance(judged, Judged)
+        assert judged.verdict is not None
         assert judged.verdict.outcome is Outcome.REJECTED
 
 

@@ -1,0 +1,393 @@
+"""Jobs whose speed nobody knows: which sizes they train on before they are judged, and the result.
+
+A row that lacks a throughput curve, or the number of iterations, is *measured*: it runs like any
+other, without a verdict. Before each plan `MeasuringJobs.review` looks at what was seen of it, says
+which size comes next, and fills in the curve once enough is known: the same plan then judges it as
+a newcomer. For the planner a job that is measured asks for a short slot on one size
+(`planner.measuring`). The rows hold all that has to survive a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ef_slurm.daemon.observe.estimates import Estimates
+from ef_slurm.daemon.plan.planner_input import site_policy
+from ef_slurm.formats.sentences import gpus, reason_sentence
+from ef_slurm.model import (
+    ACTIVE,
+    ACTOR,
+    Cluster,
+    Event,
+    EventKind,
+    IfInfeasible,
+    Job,
+    JobKind,
+    JobState,
+    Measuring,
+    ModelError,
+    NodeGroup,
+    Outcome,
+    Plan,
+    Policy,
+    ProfileKey,
+    PromiseState,
+    QueueJob,
+    QueueLimits,
+    Reason,
+    ReasonCode,
+    ThroughputCurve,
+    Verdict,
+    planner_id,
+)
+from ef_slurm.planner.measuring import Measurement, MeasuringSlots
+from ef_slurm.planner.timeline.limits import LimitBook
+from ef_slurm.profiling.library import known_rates
+from ef_slurm.profiling.measuring import OBSERVE_SECONDS, Belief, Bound, Need, believe, wanted
+from ef_slurm.queue.store import Queue
+
+IN_REVIEW = ACTIVE - {JobState.HELD, JobState.WAITLISTED}
+
+ASSUMED_ITERATIONS = 1_000_000
+"""Of a job that has not told how many it has; a slot lasts as long whatever they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class WouldMeasure:
+    """What a submission without a throughput curve would meet.
+
+    Args:
+        gpu_type: of the GPUs that it would be measured on.
+        sizes: GPUs, in order.
+        seconds: of training that this takes.
+    """
+
+    gpu_type: str
+    sizes: tuple[int, ...]
+    seconds: float
+
+
+class MeasuringJobs:
+    """The part of planning that is about jobs that cannot be judged yet.
+
+    Args:
+        estimates: holds the rates that jobs were seen to reach.
+        policy: the bounds of measuring.
+        limits: what one user and one account may have.
+    """
+
+    def __init__(
+        self, queue: Queue, estimates: Estimates, policy: Policy, limits: QueueLimits
+    ) -> None:
+        self._queue = queue
+        self._estimates = estimates
+        self._policy = policy
+        self._limits = limits
+        self._bound = Bound(policy.measuring_seconds, policy.measuring_gpu_seconds)
+        self._slots = MeasuringSlots(OBSERVE_SECONDS)
+
+    # Before a plan
+
+    def is_due(self, jobs: Iterable[QueueJob], now: float) -> bool:
+        """Whether the time of a job that is measured is up."""
+        return any(
+            job.measuring is not None
+            and not job.request.complete
+            and ((job.measuring.rates and self._is_up(job.measuring)) or _is_late(job, now))
+            for job in jobs
+            if job.state in IN_REVIEW
+        )
+
+    def review(
+        self, jobs: Iterable[QueueJob], cluster: Cluster, now: float
+    ) -> tuple[QueueJob, ...]:
+        """The rows as the plan is to see them; who cannot be measured in time is told.
+
+        Raises:
+            QueueError: they cannot be written.
+        """
+        seen = []
+        with self._queue.transaction():
+            for job in jobs:
+                if job.state in IN_REVIEW and not job.request.complete:
+                    job = self._reviewed(job, cluster, now)
+                if job.state in ACTIVE:
+                    seen.append(job)
+        return tuple(seen)
+
+    def _reviewed(self, job: QueueJob, cluster: Cluster, now: float) -> QueueJob:
+        group = _group(job, cluster)
+        if group is None:
+            return job  # none of its GPUs are here now; planning has turned newcomers away
+        sizes = self._sizes(job, group, now)
+        if not sizes:
+            return self._refused(job, Reason(ReasonCode.LIMITED, gpus=0), now)
+        rates = self._rates(job, group, sizes)
+        missing = self._missing(job, rates, sizes, group, now)
+        if job.request.iterations is not None and (job.request.curves or not missing):
+            return self._known(job, rates, sizes, group, now)
+        if _is_late(job, now):
+            late = self._late(job, now)
+            if late.state not in ACTIVE:
+                return late
+            job = late
+        before = job.measuring or Measuring(now)
+        measuring = replace(
+            before,
+            gpu_type=group.gpu_type,
+            wanted=missing or _meanwhile(job, rates, sizes),
+            rates=tuple(sorted(rates.items())),
+        )
+        if measuring != job.measuring:
+            job = self._queue.jobs.save(replace(job, measuring=measuring))
+        if job.state is JobState.NEW:
+            on = " and ".join(gpus(size) for size in sorted(measuring.wanted))
+            why = f"nobody knows yet how fast it trains: it is measured first, on {on}"
+            job = self._queue.jobs.move(job.id, JobState.ADMITTED, at=now, actor=ACTOR, why=why)
+        return job
+
+    def _missing(
+        self,
+        job: QueueJob,
+        rates: Mapping[int, float],
+        sizes: Collection[int],
+        group: NodeGroup,
+        now: float,
+    ) -> tuple[int, ...]:
+        """The sizes that are still to be measured, the next one first."""
+        request, measuring = job.request, job.measuring or Measuring(now)
+        if request.curves or (measuring.unusable and rates):
+            # It only has to tell how many iterations there are; or it cannot change its size.
+            return ()
+        deadline = None if job.kind is JobKind.BEST_EFFORT else request.deadline
+        left = float("inf") if deadline is None else deadline - now - request.overhead.start
+        need = Need(left, job.remaining, measuring.seconds, measuring.gpu_seconds)
+        missing = wanted(need, rates, sizes, group.gpus_per_node, self._bound)
+        if request.global_batch_size is None:
+            # Nothing is known that tells whether the script runs on many.
+            missing = tuple(sorted(missing))
+        if job.share in missing:
+            missing = (job.share, *(size for size in missing if size != job.share))
+        return missing
+
+    def _known(
+        self,
+        job: QueueJob,
+        rates: Mapping[int, float],
+        sizes: Collection[int],
+        group: NodeGroup,
+        now: float,
+    ) -> QueueJob:
+        """The row with its curve: this plan judges it."""
+        request = job.request
+        if not request.curves:
+            if job.measuring is not None and job.measuring.unusable:
+                sizes = rates.keys()  # it does not run on every size: no other is counted on
+            belief = _believed(rates, sizes, group.gpus_per_node)
+            source = _source(rates)
+            kind = group.gpu_type
+            request = replace(
+                request,
+                curves=((kind, belief.promised),),
+                growth_curves=() if belief.exact else ((kind, belief.expected),),
+                curve_source=source,
+            )
+            self._queue.events.log(Event(now, EventKind.MEASURED, ACTOR, source, job.id))
+        return self._queue.jobs.complete(job.id, request)
+
+    def _late(self, job: QueueJob, now: float) -> QueueJob:
+        """Its deadline has passed before it could be judged: as it chose, it goes or goes on."""
+        reason = Reason(ReasonCode.UNMEASURED)
+        if job.request.if_infeasible is not IfInfeasible.BEST_EFFORT:
+            return self._refused(job, reason, now)
+        why = f"{_words(reason)}: it goes on as best effort"
+        self._queue.events.log(Event(now, EventKind.STATE, ACTOR, why, job.id))
+        return self._queue.jobs.save(replace(job, best_effort=True, note=why))
+
+    def _refused(self, job: QueueJob, reason: Reason, now: float) -> QueueJob:
+        verdict = Verdict(planner_id(job.id), Outcome.REJECTED, reason)
+        why = f"not promised: {_words(reason)}"
+        self._queue.promises.record(verdict, at=now, explanation=why)
+        self._queue.jobs.save(replace(job, measuring=None, running=None, note=why))
+        return self._queue.jobs.move(job.id, JobState.REJECTED, at=now, actor=ACTOR, why=why)
+
+    # What is known
+
+    def would_measure(self, job: QueueJob, cluster: Cluster, now: float) -> WouldMeasure | None:
+        """What a submission would meet; None where no node has GPUs for it."""
+        group = _group(job, cluster)
+        if group is None:
+            return None
+        sizes = self._sizes(job, group, now)
+        missing = self._missing(job, {}, sizes, group, now) or sizes[:1]
+        seconds = min(OBSERVE_SECONDS * len(missing), self._policy.measuring_seconds)
+        return WouldMeasure(group.gpu_type, missing, seconds)
+
+    def _is_up(self, measuring: Measuring) -> bool:
+        return measuring.seconds >= self._bound.seconds
+
+    def _sizes(self, job: QueueJob, group: NodeGroup, now: float) -> tuple[int, ...]:
+        """GPUs that it can be given, powers of two."""
+        request = job.request
+        closed = self._estimates.closures.of(job.id, now)
+        seen = _stand_in(job, group.gpu_type, 1)
+        policy = site_policy(self._policy, self._limits, (seen,), Cluster((group,)))
+        whole = group.gpus_per_node * len(group.nodes)
+        most = (
+            whole,
+            request.max_gpus,
+            request.global_batch_size,  # a rank has a sample at least
+            None if closed is None else closed.max_gpus,
+            LimitBook(policy.limits).most(seen),
+        )
+        largest = min(one for one in most if one is not None)
+        curves = dict(request.curves)
+        given = curves[group.gpu_type].points if group.gpu_type in curves else ()
+        unusable = () if job.measuring is None else job.measuring.unusable
+        sizes = [size for size, _ in given] or [1 << power for power in range(whole.bit_length())]
+        return tuple(size for size in sizes if size <= largest and size not in unusable)
+
+    def _rates(
+        self, job: QueueJob, group: NodeGroup, sizes: Collection[int]
+    ) -> Mapping[int, float]:
+        """Iterations/s by GPUs: the job's own, and what the profile library has of its key."""
+        own = self._estimates.rates.of(job.id)
+        rates = {**self._remembered(job, group), **own}
+        return {size: rate for size, rate in sorted(rates.items()) if size in sizes}
+
+    def _remembered(self, job: QueueJob, group: NodeGroup) -> Mapping[int, float]:
+        request = job.request
+        if not request.model_name or request.global_batch_size is None:
+            return {}
+        key = ProfileKey(
+            request.model_name, request.global_batch_size, request.precision, group.gpu_type
+        )
+        accounts = (request.account,) if request.account else ()
+        rates = self._queue.profiles.rates_for(key, request.owner, accounts)
+        known = known_rates(rates, request.owner, accounts)
+        return {} if known is None else known.rates
+
+    # The plan
+
+    def ask(self, job: QueueJob, seen: Job, now: float, slots: MeasuringSlots | None = None) -> Job:
+        """A job that is measured as the next plan is to see it.
+
+        Args:
+            seen: the job as it is otherwise.
+            slots: for a plan that is not carried out; else those of the daemon.
+        """
+        measuring = job.measuring
+        assert measuring is not None
+        rates = dict(measuring.rates)
+        size = measuring.wanted[0]
+        if job.share and job.share not in rates and job.share != size:
+            # It has to be left, and is worth no more than its start.
+            rates[job.share] = min(rates.values(), default=1.0)
+        known = ThroughputCurve.of(rates) if rates else None
+        measurement = Measurement(measuring.gpu_type, size, known)
+        return (self._slots if slots is None else slots).ask(seen, measurement, now)
+
+    def rehearsal(self) -> MeasuringSlots:
+        """The slots as they are, for a plan that is not carried out."""
+        return self._slots.copy()
+
+    def revoke(self) -> bool:
+        """Take back the slots that were granted; whether there were any."""
+        return self._slots.revoke()
+
+    def record(self, plan: Plan) -> Plan:
+        """Take note of what a plan granted; the plan without verdicts on those who are measured."""
+        self._slots.record(plan)
+        measured = self._slots.measured
+        return replace(
+            plan,
+            verdicts=tuple(one for one in plan.verdicts if one.job_id not in measured),
+            decisions=tuple(
+                replace(
+                    one,
+                    finish=None,
+                    promise=PromiseState.NONE,
+                    reason=Reason(ReasonCode.MEASURED, gpus=one.gpus),
+                )
+                if one.job_id in measured
+                else one
+                for one in plan.decisions
+            ),
+        )
+
+
+def is_measured(job: QueueJob) -> bool:
+    """Whether the job takes part in plans only to be measured."""
+    return job.measuring is not None and not job.request.complete
+
+
+def stand_in(job: QueueJob) -> QueueJob:
+    """The row of a job that is measured, completed so that the planner can have it.
+
+    Curve and iterations are not looked at.
+    """
+    measuring, request = job.measuring, job.request
+    assert measuring is not None
+    curve = ThroughputCurve.of({measuring.wanted[0]: 1.0})
+    iterations = request.iterations or int(job.iteration) + ASSUMED_ITERATIONS
+    return replace(
+        job,
+        request=replace(
+            request,
+            curves=((measuring.gpu_type, curve),),
+            growth_curves=(),
+            iterations=iterations,
+        ),
+    )
+
+
+def _stand_in(job: QueueJob, gpu_type: str, size: int) -> Job:
+    measuring = Measuring(0.0, gpu_type, (size,))
+    return stand_in(replace(job, measuring=measuring, running=None, plan=())).for_planner()
+
+
+def _group(job: QueueJob, cluster: Cluster) -> NodeGroup | None:
+    """The GPUs that a job is measured on: where it is, else the most that it may use."""
+    request = job.request
+    types = request.gpu_types or tuple(kind for kind, _ in request.curves)
+    if job.measuring is not None and job.measuring.rates:
+        types = (job.measuring.gpu_type,)
+    groups = [group for group in cluster.groups if not types or group.gpu_type in types]
+    return max(groups, key=lambda group: group.gpus_per_node * len(group.nodes), default=None)
+
+
+def _meanwhile(
+    job: QueueJob, rates: Mapping[int, float], sizes: Collection[int]
+) -> tuple[int, ...]:
+    """The size to go on with while only the number of iterations is missing."""
+    if job.share in sizes:
+        return (job.share,)
+    return (min(rates, default=min(sizes)),)
+
+
+def _is_late(job: QueueJob, now: float) -> bool:
+    deadline = job.request.deadline
+    late = deadline is not None and deadline + job.request.grace <= now
+    return late and job.kind is not JobKind.BEST_EFFORT
+
+
+def _believed(rates: Mapping[int, float], sizes: Collection[int], gpus_per_node: int) -> Belief:
+    try:
+        return believe(rates, sizes, gpus_per_node)
+    except (ModelError, RuntimeError):
+        # No model fits what was seen: nothing else is counted on.
+        only = ThroughputCurve.of(dict(rates))
+        return Belief(only, only)
+
+
+def _source(rates: Mapping[int, float]) -> str:
+    sizes = ", ".join(
+        f"{rate:.3g} iterations/s on {gpus(size)}" for size, rate in sorted(rates.items())
+    )
+    alone = "; no other size is counted on" if len(rates) == 1 else ""
+    return f"measured while it trained: {sizes}{alone}"
+
+
+def _words(reason: Reason) -> str:
+    return reason_sentence(reason, str)
