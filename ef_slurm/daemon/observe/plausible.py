@@ -6,16 +6,17 @@ from dataclasses import replace
 
 from ef_slurm.contract import Launch, Progress
 from ef_slurm.daemon.observe.job_status import JobReports
+from ef_slurm.model import MOST_ITERATIONS
 
 
-def plausible(reports: JobReports, iterations: int, now: float) -> JobReports:
+def plausible(reports: JobReports, iterations: int | None, now: float) -> JobReports:
     """The reports, with what cannot be clipped to what can.
 
     Nodes' clocks differ from the daemon's by a little, and so a time that is not over yet is taken
     for the present one.
 
     Args:
-        iterations: of the whole training.
+        iterations: of the whole training; None where that is not known yet.
         now: by the daemon's clock, UTC epoch seconds.
     """
     launch, progress = reports.launch, reports.progress
@@ -36,15 +37,16 @@ def _launch(launch: Launch, now: float) -> Launch:
     )
 
 
-def _progress(progress: Progress, iterations: int, now: float) -> Progress:
+def _progress(progress: Progress, iterations: int | None, now: float) -> Progress:
     first, checkpoint = progress.first_iteration_at, progress.checkpoint_iteration
+    most = MOST_ITERATIONS if iterations is None else iterations
     latest = max(progress.updated_at, progress.started_at, first or 0.0)
-    if latest <= now and max(progress.iteration, checkpoint or 0) <= iterations:
+    if latest <= now and max(progress.iteration, checkpoint or 0) <= most:
         return progress
     return replace(
         progress,
-        iteration=min(progress.iteration, iterations),
-        checkpoint_iteration=None if checkpoint is None else min(checkpoint, iterations),
+        iteration=min(progress.iteration, most),
+        checkpoint_iteration=None if checkpoint is None else min(checkpoint, most),
         started_at=min(progress.started_at, now),
         updated_at=min(progress.updated_at, now),
         first_iteration_at=None if first is None else min(first, now),
