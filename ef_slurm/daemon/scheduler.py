@@ -16,7 +16,7 @@ from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.orphans import Orphans
 from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
 from ef_slurm.daemon.act.resubmit import Resubmitter
-from ef_slurm.daemon.observe.calibration import Calibration
+from ef_slurm.daemon.observe.calibration import NOTHING, Calibration
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
@@ -295,13 +295,18 @@ class Scheduler:
             return Transition(
                 replace(job, running=None, note=problem), JobState.FAILED, problem, settled=settled
             )
-        if self._settings.learn and self._calibration.observe(job, status, now):
-            self._planning.wanted = True
+        learned = NOTHING
+        if self._settings.learn:
+            learned = self._calibration.observe(job, status, now)
+            self._planning.wanted |= learned.replan
         ours = self._settings.hold
         seen_at = self._observer.observation.at
-        return derive_transition(
+        transition = derive_transition(
             job, status, intent, now, ours=ours, seen_at=seen_at, lost_nodes=lost_nodes
         )
+        if learned.note is None:
+            return transition
+        return replace(transition, job=replace(transition.job, note=learned.note))
 
     def _apply(self, job: QueueJob, transition: Transition) -> QueueJob:
         """Write what is new of a job; returns its row as it is then."""
@@ -332,8 +337,7 @@ class Scheduler:
         if transition.to is JobState.LOST:
             self._resubmitter.expect_lost()
         if transition.to in FINAL:
-            self._calibration.forget(job.id)
-            self._estimates.rates.forget([job.id])
+            self._calibration.ended(job.id)
             self._estimates.closures.forget(job.id)
             self._reconciler.forget(job)
         self._planning.wanted |= transition.replan

@@ -46,6 +46,8 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
             return f"keeps its {held}" if reason.gpus else "keeps its share"
         case ReasonCode.GREW:
             return f"grows to {held}: no job gains more from them{until}"
+        case ReasonCode.PEAK:
+            return f"shrinks to {held}: it trains no faster on more"
         case ReasonCode.SHRANK:
             return f"shrinks to {held}: the promise to {other} needs the rest"
         case ReasonCode.MIGRATED:
@@ -67,6 +69,8 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
             return "not even the empty cluster finishes it by its deadline"
         case ReasonCode.LOST_CAPACITY:
             return "GPUs that its promise counted on went away"
+        case ReasonCode.STALLED:
+            return "it stopped training and gave its GPUs back; scontrol release lets it go on"
         case ReasonCode.BEHIND:
             return "it trains more slowly than its throughput curve says"
         case ReasonCode.REFUSED:

@@ -49,6 +49,7 @@ from ef_slurm.model.policy import (
     RiskOrder,
 )
 from ef_slurm.model.profile import (
+    FASTEST,
     LONGEST_NAME,
     LONGEST_SOURCE,
     MOST_SAMPLES,
@@ -75,6 +76,7 @@ __all__ = [
     "ACTOR",
     "DEFAULT_ACCOUNT_HOURS",
     "DEFAULT_USER_HOURS",
+    "FASTEST",
     "FINAL",
     "FOREVER",
     "LONGEST_NAME",

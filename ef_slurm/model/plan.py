@@ -33,6 +33,7 @@ class ReasonCode(enum.Enum):
     STARTED = "started"
     KEPT = "kept"
     GREW = "grew"  # to `gpus`, because it gains most from them until `until`
+    PEAK = "peak"  # to `gpus`, because it trains no faster on more
     SHRANK = "shrank"  # to `gpus`, because `job`'s promise needs the rest
     MIGRATED = "migrated"  # same share, other block, so that `job` fits
     PAUSED = "paused"  # because `job`'s promise needs its GPUs
@@ -41,6 +42,7 @@ class ReasonCode(enum.Enum):
     REJECTED = "rejected"  # the cluster is promised until `until`
     TOO_LARGE = "too-large"  # not even an empty cluster makes the deadline
     LOST_CAPACITY = "lost-capacity"  # at risk since GPUs went away
+    STALLED = "stalled"  # it stopped training, and has given up its GPUs
     BEHIND = "behind"  # at risk since progress is slower than the curve
     REFUSED = "refused"  # at risk since Slurm does not start it where it was to run
     NOT_STARTED = "not-started"  # at risk since it did not start when it was to

@@ -11,6 +11,9 @@ Every change of a running job costs it training time, so it must pay: the job mu
 last one. A job that starts or moves at this moment anyway pays for that change only, whatever size
 it takes.
 
+A job that stands on more GPUs than where its curve peaks, because the curve was learned to fall
+since it grew, steps back to its peak and leaves the rest to others.
+
 Four GPUs, two jobs that need one each to be in time. `a` gains 1.0 from its second GPU, `b` only
 0.2; after that `a` gains 0.7 per GPU from two more, but only one is left: `b` takes it.
 
@@ -43,10 +46,12 @@ _Entry = tuple[float, Order, int, str, str]
 
 def allocate(tasks: Iterable[Task], table: ReservationTable, now: float, policy: Policy) -> None:
     """Improve the plans in `table` with what is free, best return first."""
+    by_id = {task.id: task for task in tasks}
+    for task in by_id.values():
+        _step_back(task, table, now, policy)
     # On a full cluster nobody can grow: the common case under load.
     if not _anything_free(table, now):
         return
-    by_id = {task.id: task for task in tasks}
     heap = [entry for task in by_id.values() for entry in _steps(task, table, now)]
     heapq.heapify(heap)
     while heap:
@@ -59,6 +64,27 @@ def allocate(tasks: Iterable[Task], table: ReservationTable, now: float, policy:
         table.put(task, *better)
         for entry in _steps(task, table, now):
             heapq.heappush(heap, entry)
+
+
+def _step_back(task: Task, table: ReservationTable, now: float, policy: Policy) -> None:
+    """Go back to the peak where a smaller size trains as fast as the present one."""
+    here = table.now_on(task, now)
+    known = None if here is None else task.envelopes.get(here.gpu_type)
+    if here is None or known is None:
+        return
+    peak = max((gpus for gpus, _ in known.sizes if gpus <= here.gpus), default=here.gpus)
+    if peak == here.gpus or task.rate_at(peak, here.gpu_type) <= 0.0:
+        return
+    size = Size(peak, task.rate_at(peak, here.gpu_type), here.gpu_type)
+    old, finish = table.remove(task)
+    found = from_now(task, table, now, size, task.deadline)
+    if found is not None:
+        paid = task.overhead_at(task.current, found)
+        # Late by what the change costs, it still leaves GPUs to others, who gain from them.
+        if found.end <= finish or paid <= policy.min_speedup * (found.end - now):
+            table.put(task, (found,), found.end)
+            return
+    table.put(task, old, finish)
 
 
 def _anything_free(table: ReservationTable, now: float) -> bool:

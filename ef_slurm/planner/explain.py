@@ -83,6 +83,8 @@ def _reason(task: Task, here: Reservation | None, table: ReservationTable) -> Re
         return Reason(ReasonCode.KEPT, gpus=here.gpus)
     if here.gpus > current.gpus:
         return Reason(ReasonCode.GREW, gpus=here.gpus, until=here.end)
+    if here.gpus < current.gpus and task.is_beyond_peak(current):
+        return Reason(ReasonCode.PEAK, gpus=here.gpus)
     code = ReasonCode.SHRANK if here.gpus < current.gpus else ReasonCode.MIGRATED
     return Reason(code, job=_taker(task, current, table), gpus=here.gpus)
 

@@ -9,7 +9,9 @@ negative and relative errors that count alike:
   curve fall behind its peak, as a fifth to a half of the published ones do.
 
 The *median* value is the geometric mean of the first two, joined by `a + b/n + c log2 n` as soon
-as three sizes tell its terms apart. The *pessimistic* value is the slowest of all of them, and
+as three sizes tell its terms apart; beyond the largest measured size it is no more than that one
+reached, where a smaller one was faster: nobody grows past a peak. The *pessimistic* value is the
+slowest of all of them, and
 
 * between two measured sizes no more than the straight line through both on logarithmic axes, below
   which no curve lies whose returns diminish;
@@ -117,6 +119,10 @@ class ScalingModel:
             perfect = slow * gpus / smallest
             return Prediction(min(slow, max(perfect, self._median(gpus))), perfect)
         median = self._median(gpus)
+        largest, reached = self.measured[-1]
+        if gpus > largest and reached < max(rate for _, rate in self.measured):
+            # Behind its peak a curve does not rise again; no model with two terms knows of peaks.
+            median = min(median, reached)
         return Prediction(median, min(median, self._pessimistic(gpus)))
 
     def _median(self, gpus: int) -> float:

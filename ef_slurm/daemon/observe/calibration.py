@@ -1,4 +1,4 @@
-"""Measurements taken while following jobs, kept in the audit log so that a restart knows them."""
+"""What is learned from following jobs, kept in the audit log so that a restart knows it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from ef_slurm.contract import Phase, Progress
 from ef_slurm.daemon.observe.estimates import RATE_TOLERANCE, Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.observe.overheads import Submitter
+from ef_slurm.daemon.observe.rate_watch import RateWatch
+from ef_slurm.formats.hostlist import compress
+from ef_slurm.formats.times import format_host_instant
 from ef_slurm.model import (
     ACTOR,
+    FASTEST,
+    Block,
     ChangeKind,
     Event,
     EventKind,
@@ -23,9 +29,11 @@ from ef_slurm.model import (
 )
 from ef_slurm.queue.store import Queue
 
-FIRST_WINDOW_SECONDS = 30.0
-WINDOW_SECONDS = 120.0
-"""Seconds of training over which a rate is taken: at first, and later."""
+SAME_SLOWNESS = 0.15
+"""Fraction within which a slowdown is the one that was named before."""
+
+REMEMBER_SECONDS = 3600.0
+"""Seconds after which the profile library is told again of a rate that is what it was."""
 
 MAX_REMEMBERED = 2000
 """Measurements that are read back after a restart."""
@@ -46,13 +54,27 @@ class _Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
-    """Where a measurement of the rate began."""
+class Learned:
+    """What a look at a job told.
 
-    generation: int
-    iteration: int
+    Args:
+        replan: whether a plan should hear of it.
+        note: what its owner should know; None for nothing new.
+    """
+
+    replan: bool = False
+    note: str | None = None
+
+
+NOTHING = Learned()
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """When a rate was last put into the profile library."""
+
+    gpus: int
     at: float
-    seconds: float
 
 
 class Calibration:
@@ -62,23 +84,39 @@ class Calibration:
         self._estimates = estimates
         self._queue = queue
         self._pending: dict[int, _Pending] = {}
-        self._windows: dict[int, _Window] = {}
+        self._watches: dict[int, RateWatch] = {}
+        self._slow_on: dict[int, frozenset[str]] = {}
+        self._remembered: dict[int, _Remembered] = {}
 
     def recall(self) -> None:
         """Take in what was measured before this daemon started."""
+        rates = self._estimates.rates
         for event in self._queue.events.last(EventKind.MEASURED, MAX_REMEMBERED):
-            what, value, gpus, decided = (
-                event.data.get(key) for key in ("what", "value", "gpus", "decided")
-            )
+            what, value, gpus = (event.data.get(key) for key in ("what", "value", "gpus"))
             if event.job_id is None or not isinstance(value, int | float):
                 continue
-            if what == "rate" and isinstance(gpus, int):
-                self._estimates.rates.learn(event.job_id, gpus, value)
-                continue
-            # A change that was carried out otherwise than decided counts as both (`observe`).
-            kinds = (one for one in (what, decided) if isinstance(one, str) and one in _OVERHEADS)
-            for overhead in {_OVERHEADS[kind] for kind in kinds}:
-                self._estimates.overheads.add(event.job_id, overhead, value)
+            match what:
+                case "rate":
+                    if isinstance(gpus, int):
+                        rates.learn(event.job_id, gpus, value)
+                case "slowdown":
+                    rates.slow_down(event.job_id, value)
+                    nodes = str(event.data.get("nodes", "")).split(",")
+                    self._slow_on[event.job_id] = frozenset(nodes)
+                case "recovered":
+                    rates.recover(event.job_id)
+                case _:
+                    self._recall_overhead(event, event.job_id, value)
+
+    def _recall_overhead(self, event: Event, job_id: int, seconds: float) -> None:
+        owner, training = event.data.get("owner"), event.data.get("training")
+        # Earlier versions did not write whose it was.
+        submitter = Submitter(str(owner), str(training or "")) if owner else None
+        # A change that was carried out otherwise than decided counts as both (`observe`).
+        kinds = (event.data.get(key) for key in ("what", "decided"))
+        known = (kind for kind in kinds if isinstance(kind, str) and kind in _OVERHEADS)
+        for overhead in {_OVERHEADS[kind] for kind in known}:
+            self._estimates.overheads.add(job_id, submitter, overhead, seconds)
 
     def expect(self, job_id: int, change: ChangeKind | None, since: float) -> None:
         """A job was given another block (None: it pauses): how long will the change take?"""
@@ -88,62 +126,146 @@ class Calibration:
             self._pending[job_id] = _Pending(change, since)
 
     def forget(self, job_id: int) -> None:
-        """What is going on with the job says nothing about its cost."""
+        """What is going on with the job says nothing about its cost, or its rate."""
         self._pending.pop(job_id, None)
-        self._windows.pop(job_id, None)
+        self._watches.pop(job_id, None)
 
-    def observe(self, job: QueueJob, status: JobStatus, now: float) -> bool:
-        """Learn from a running job; whether a plan should hear of it."""
-        progress = status.progress
-        if job.running is None or progress is None or not status.holds(job.running.block):
-            return False
+    def ended(self, job_id: int) -> None:
+        """The job trains no more."""
+        self.forget(job_id)
+        self._slow_on.pop(job_id, None)
+        self._remembered.pop(job_id, None)
+        self._estimates.rates.forget([job_id])
+
+    def observe(self, job: QueueJob, status: JobStatus, now: float) -> Learned:
+        """Learn from a running job."""
+        progress, running = status.progress, job.running
+        if running is None or progress is None or not status.holds(running.block):
+            return NOTHING
         first = progress.first_iteration_at
         if first is None or progress.phase is not Phase.RUNNING:
-            return False
-        if status.launched_gpus not in (None, job.running.active_gpus):
-            return False  # a launch on another part of its GPUs, about to end
+            return NOTHING
+        if status.launched_gpus not in (None, running.active_gpus):
+            return NOTHING  # a launch on another part of its GPUs, about to end
         pending = self._pending.get(job.id)
-        if pending is not None and pending.since == job.running.since:
-            launch = status.launch
-            # A stop on the way, or an older launch that still trains, would tell another story.
-            if launch is not None and launch.started_at >= pending.since:
-                del self._pending[job.id]
-                change = _carried_out(pending, status)
-                seconds = first - pending.since
-                # A shrink that took a requeue tells what a requeue takes, and also what it costs to
-                # decide on a shrink here: where Slurm allows none, every one of them ends so.
-                for overhead in {overhead_field(change), overhead_field(pending.change)}:
-                    self._estimates.overheads.add(job.id, overhead, seconds)
-                words = f"{change.value} took {seconds:.1f} s until training"
-                instead = {} if change is pending.change else {"decided": pending.change.value}
-                self._log(job, now, words, change.value, seconds, **instead)
-        window = self._rate(job.id, progress)
-        if window is None:
-            return False
-        rate, seconds = window
-        if not self._estimates.rates.learn(job.id, job.running.active_gpus, rate):
-            return False
-        self._remember(job, rate, seconds, now)
-        expected = _curve_rate(job)
-        off = expected is not None and abs(rate / expected - 1) > RATE_TOLERANCE
-        versus = f" (its curve says {expected:.3g})" if expected is not None else ""
-        self._log(job, now, f"{rate:.3g} iterations/s{versus}", "rate", rate)
-        return off or job.measuring is not None  # it may be judged by that now
+        if pending is not None and pending.since == running.since:
+            self._measure_change(job, status, pending, first, now)
+        part = active_part(running.block, running.active_gpus)
+        watch = self._watches.get(job.id)
+        if watch is None or not watch.follows(progress.generation, part.nodes, part.gpus):
+            self._watches[job.id] = self._watch(job, progress, part, now)
+            return NOTHING
+        if not watch.observe(progress, now):
+            return NOTHING
+        return self._learn_rate(job, watch, part, now)
 
-    def _remember(self, job: QueueJob, rate: float, seconds: float, now: float) -> None:
-        """Put a rate into the profile library, for the next job of the same key."""
-        request, running = job.request, job.running
-        batch = request.global_batch_size
-        if running is None or batch is None or not request.model_name:
+    def _measure_change(
+        self, job: QueueJob, status: JobStatus, pending: _Pending, first: float, now: float
+    ) -> None:
+        launch = status.launch
+        # A stop on the way, or an older launch that still trains, would tell another story.
+        if launch is None or launch.started_at < pending.since:
             return
-        block = active_part(running.block, running.active_gpus)
+        del self._pending[job.id]
+        change = _carried_out(pending, status)
+        # When it trained is the job's own word: not before Slurm started it, and not after now.
+        started = status.slurm.start_time or pending.since
+        seconds = min(max(first, started, pending.since), max(now, pending.since)) - pending.since
+        submitter = Submitter.of(job.request)
+        # A shrink that took a requeue tells what a requeue takes, and also what it costs to
+        # decide on a shrink here: where Slurm allows none, every one of them ends so.
+        for overhead in {overhead_field(change), overhead_field(pending.change)}:
+            self._estimates.overheads.add(job.id, submitter, overhead, seconds)
+        more: dict[str, Json] = {"owner": submitter.owner, "training": submitter.training}
+        if change is not pending.change:
+            more["decided"] = pending.change.value
+        words = f"{change.value} took {seconds:.1f} s until training"
+        self._log(job, now, words, change.value, seconds, more)
+
+    def _watch(self, job: QueueJob, progress: Progress, part: Block, now: float) -> RateWatch:
+        """Begin to watch a launch; with what it would train at, if that was ever seen."""
+        rates, usual = self._estimates.rates, self._estimates.rates.usual(job.id)
+        before = usual.get(part.gpus)
+        if before is None and rates.is_slow(job.id):
+            # Is it slow here, too? By its curve, as far as that was right of the other sizes.
+            told = _curve(job, part)
+            ratios = [rate / told[gpus] for gpus, rate in usual.items() if gpus in told]
+            if part.gpus in told:
+                before = told[part.gpus] * min(ratios, default=1.0)
+        return RateWatch(progress.generation, part.nodes, part.gpus, before, progress, now)
+
+    def _learn_rate(self, job: QueueJob, watch: RateWatch, part: Block, now: float) -> Learned:
+        estimate = watch.estimate
+        if estimate is None or not 0.0 < estimate.rate <= FASTEST:
+            return NOTHING  # too early to tell, or no rate that any training has
+        rates = self._estimates.rates
+        note = self._name_slowdown(job, watch, part, now)
+        known = rates.of(job.id).get(part.gpus)
+        new = rates.learn(job.id, part.gpus, estimate.rate)
+        off = new and job.measuring is not None  # it may be judged by that now
+        if new:
+            told = _curve(job, part).get(part.gpus)
+            versus = "" if told is None else f" (its curve says {told:.3g})"
+            self._log(job, now, f"{estimate.rate:.3g} iterations/s{versus}", "rate", estimate.rate)
+            expected = told if known is None else known
+            off |= expected is not None and abs(estimate.rate / expected - 1) > RATE_TOLERANCE
+        last = self._remembered.get(job.id)
+        old = last is None or last.gpus != part.gpus or now - last.at >= REMEMBER_SECONDS
+        # What only shows that something is wrong is not how fast such trainings are.
+        if not rates.is_slow(job.id) and (new or old):
+            self._remembered[job.id] = _Remembered(part.gpus, now)
+            self._remember(job, estimate.rate, estimate.seconds, part, now)
+        return Learned(off or note is not None, note)
+
+    def _name_slowdown(
+        self, job: QueueJob, watch: RateWatch, part: Block, now: float
+    ) -> str | None:
+        """What to tell of a slowdown: it began, is over, is another one, or came along."""
+        rates, slowdown, nodes = self._estimates.rates, watch.slowdown, frozenset(part.nodes)
+        was_slow, slow_on = rates.is_slow(job.id), self._slow_on.get(job.id, frozenset())
+        where, there = compress(part.nodes), compress(sorted(slow_on))
+        moved = bool(slow_on) and not nodes & slow_on
+        if slowdown is None:
+            if not was_slow:
+                return None
+            rates.recover(job.id)
+            self._slow_on.pop(job.id, None)
+            what = f"trains at its rate again on {where}"
+            if moved:
+                what += f": it was slow on {there} only"
+            self._log(job, now, what, "recovered", 1.0, {"nodes": ",".join(part.nodes)})
+            return what
+        as_known = abs(slowdown.factor / rates.factor(job.id) - 1.0) <= SAME_SLOWNESS
+        if was_slow and not moved and as_known:
+            return None
+        since = format_host_instant(slowdown.since)
+        what = f"trains at {slowdown.factor:.2g} of its rate since {since} on {where}"
+        if moved:
+            what += f" as on {there}: it is the training, not the nodes"
+        rates.slow_down(job.id, slowdown.factor)
+        self._slow_on[job.id] = slow_on | nodes
+        more: dict[str, Json] = {
+            "nodes": ",".join(sorted(slow_on | nodes)),
+            "since": slowdown.since,
+        }
+        self._log(job, now, what, "slowdown", slowdown.factor, more)
+        return what
+
+    def _remember(
+        self, job: QueueJob, rate: float, seconds: float, part: Block, now: float
+    ) -> None:
+        """Put a rate into the profile library, for the next job of the same key."""
+        request = job.request
+        batch = request.global_batch_size
+        if batch is None or not request.model_name:
+            return
         # A rate that no training has is not remembered; it cannot be told from a lie.
         with suppress(ModelError):
-            key = ProfileKey(request.model_name, batch, request.precision, block.gpu_type)
+            key = ProfileKey(request.model_name, batch, request.precision, part.gpu_type)
             measured = MeasuredRate(
                 key=key,
-                gpus=block.gpus,
-                gpus_per_node=block.gpus_per_node,
+                gpus=part.gpus,
+                gpus_per_node=part.gpus_per_node,
                 rate=rate,
                 seconds=seconds,
                 owner=request.owner,
@@ -154,26 +276,17 @@ class Calibration:
             )
             self._queue.profiles.add(measured, durable=False)
 
-    def _rate(self, job_id: int, progress: Progress) -> tuple[float, float] | None:
-        """Iterations/s over a whole window, and its seconds.
-
-        The last seconds alone are too unsteady to plan by.
-        """
-        now, done = progress.updated_at, progress.iteration
-        window = self._windows.get(job_id)
-        if window is None or window.generation != progress.generation:
-            self._windows[job_id] = _Window(progress.generation, done, now, FIRST_WINDOW_SECONDS)
-            return None
-        if now < window.at + window.seconds or done <= window.iteration:
-            return None
-        self._windows[job_id] = _Window(progress.generation, done, now, WINDOW_SECONDS)
-        return (done - window.iteration) / (now - window.at), now - window.at
-
     def _log(
-        self, job: QueueJob, now: float, message: str, what: str, value: float, **more: Json
+        self,
+        job: QueueJob,
+        now: float,
+        message: str,
+        what: str,
+        value: float,
+        more: dict[str, Json] | None = None,
     ) -> None:
         gpus = job.share if job.running is None else job.running.active_gpus
-        data: dict[str, Json] = {"what": what, "value": value, "gpus": gpus, **more}
+        data: dict[str, Json] = {"what": what, "value": value, "gpus": gpus, **(more or {})}
         on = f"{message} on {gpus} GPU{'' if gpus == 1 else 's'}"
         self._queue.events.log(Event(now, EventKind.MEASURED, ACTOR, on, job.id, data))
 
@@ -186,11 +299,9 @@ def _carried_out(pending: _Pending, status: JobStatus) -> ChangeKind:
     return pending.change
 
 
-def _curve_rate(job: QueueJob) -> float | None:
-    if job.running is None:
-        return None
-    block = job.running.block
+def _curve(job: QueueJob, part: Block) -> dict[int, float]:
+    """What it was told to reach on GPUs of this type."""
     for kind, curve in job.request.curves:
-        if kind == block.gpu_type:
-            return dict(curve.points).get(job.running.active_gpus)
-    return None
+        if kind == part.gpu_type:
+            return dict(curve.points)
+    return {}

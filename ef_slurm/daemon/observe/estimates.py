@@ -1,73 +1,18 @@
-"""What the daemon learns from watching: seconds per start and reshape, true throughput.
+"""What the daemon learns from watching: seconds per change, true throughput.
 
-Both are kept as samples that come out of the queue's events again after a restart.
+All of it comes out of the queue's events again after a restart.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ef_slurm.daemon.observe.closures import Closures
-from ef_slurm.model import Overhead, ThroughputCurve
-
-SAFETY_FACTOR = 1.1
-"""A promise counts on this many times what was measured."""
-SAMPLES_PER_JOB = 3
-"""The latest measurements of a job of which the worst counts."""
-SAMPLES_OF_ALL = 20
-"""The latest measurements of all jobs, for one that has none of its own."""
-QUANTILE = 0.8
-"""Of those of all jobs: what most changes do not exceed."""
-
-
-class Overheads:
-    """Seconds from a decision to training again, by the field of `Overhead` that they are."""
-
-    def __init__(self) -> None:
-        self._of_job: dict[tuple[int, str], deque[float]] = defaultdict(
-            lambda: deque(maxlen=SAMPLES_PER_JOB)
-        )
-        self._of_all: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=SAMPLES_OF_ALL))
-
-    def add(self, job_id: int, overhead: str, seconds: float) -> None:
-        """What a field of `Overhead` states took a job so long."""
-        self._of_job[job_id, overhead].append(seconds)
-        self._of_all[overhead].append(seconds)
-
-    def estimate(self, job_id: int | None, submitted: Overhead) -> Overhead:
-        """What the job's next change will cost.
-
-        Its own worst lately, else what most jobs took, else what it was submitted with.
-
-        Args:
-            job_id: None for a job that is not in the queue.
-            submitted: what it was submitted with.
-        """
-        return replace(
-            submitted,
-            start=self._seconds(job_id, "start", submitted.start),
-            reshape=self._seconds(job_id, "reshape", submitted.reshape),
-            shrink=self._seconds(job_id, "shrink", submitted.shrink),
-        )
-
-    def _seconds(self, job_id: int | None, overhead: str, submitted: float) -> float:
-        own = None if job_id is None else self._of_job.get((job_id, overhead))
-        if own:
-            return _with_margin(max(own))
-        others = self._of_all.get(overhead)
-        if others:
-            ranked = sorted(others)
-            return _with_margin(ranked[int(QUANTILE * (len(ranked) - 1))])
-        return submitted
-
-
-def _with_margin(seconds: float) -> float:
-    """Whole seconds, so that plans do not change for a hair."""
-    return float(math.ceil(round(SAFETY_FACTOR * seconds, 6)))
-
+from ef_slurm.daemon.observe.overheads import Overheads
+from ef_slurm.model import ThroughputCurve
 
 RATE_TOLERANCE = 0.05
 """A curve is left alone as long as a job trains within this fraction of it."""
@@ -78,53 +23,119 @@ def calibrated(curve: ThroughputCurve, measured: Mapping[int, float]) -> Through
 
     Measured sizes are taken as they are. The others keep their values where the job is as fast as
     the curve says or faster, and are scaled down with the nearest measured size where it is slower:
-    a promise must not count on a speed that was never seen.
+    a promise must not count on a speed that was never seen. Beyond the largest measured size a
+    curve that got worse from one measured size to the next goes on getting worse: a job is not
+    grown past a peak that its told curve does not have.
 
-    >>> calibrated(ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 30.0}), {2: 9.0}).points
-    ((1, 5.0), (2, 9.0), (4, 15.0))
+    >>> told = ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 30.0, 8: 50.0})
+    >>> calibrated(told, {2: 9.0}).points
+    ((1, 5.0), (2, 9.0), (4, 15.0), (8, 25.0))
+    >>> calibrated(told, {2: 18.0, 4: 15.0}).points
+    ((1, 10.0), (2, 18.0), (4, 15.0), (8, 12.5))
     """
     given = dict(curve.points)
-    seen = {
-        gpus: rate
-        for gpus, rate in measured.items()
-        if gpus in given and abs(rate / given[gpus] - 1) > RATE_TOLERANCE
+    factors = {
+        gpus: _rounded(rate / given[gpus]) for gpus, rate in measured.items() if gpus in given
     }
-    if not seen:
+    if all(factor == 1.0 for factor in factors.values()):
         return curve
     rates = {}
     for gpus, rate in given.items():
-        nearest = min(measured.keys() & given.keys(), key=lambda size: _distance(size, gpus))
-        slower = min(1.0, measured[nearest] / given[nearest])
-        rates[gpus] = seen.get(gpus, rate if gpus in measured else rate * slower)
+        if gpus in factors:
+            rates[gpus] = rate if factors[gpus] == 1.0 else measured[gpus]
+        else:
+            rates[gpus] = rate * min(1.0, _factor(gpus, factors))
     return ThroughputCurve.of(rates)
+
+
+def _rounded(factor: float) -> float:
+    """Within the tolerance nothing is off."""
+    return 1.0 if abs(factor - 1.0) <= RATE_TOLERANCE else factor
+
+
+def _factor(gpus: int, factors: Mapping[int, float]) -> float:
+    """What a size that was not measured is off by, going by those that were."""
+    nearest = min(factors, key=lambda size: _distance(size, gpus))
+    if len(factors) < 2 or gpus < max(factors):
+        return factors[nearest]
+    *_, before, last = sorted(factors)
+    worse = min(1.0, factors[last] / factors[before])
+    return float(factors[last] * worse ** (math.log2(gpus / last) / math.log2(last / before)))
 
 
 def _distance(a: int, b: int) -> tuple[float, int]:
     return abs(math.log2(a) - math.log2(b)), a
 
 
+@dataclass(slots=True)
+class _JobRates:
+    """What one job reached.
+
+    Args:
+        usual: GPUs → iterations/s, while nothing was wrong.
+        slow: the same, measured since a slowdown began that is in force.
+        factor: what it trains at since then, as a fraction of before; 1 for no slowdown.
+    """
+
+    usual: dict[int, float] = field(default_factory=dict)
+    slow: dict[int, float] = field(default_factory=dict)
+    factor: float = 1.0
+
+    def now(self) -> dict[int, float]:
+        if self.factor == 1.0:
+            return self.usual
+        return {gpus: rate * self.factor for gpus, rate in self.usual.items()} | self.slow
+
+
 class Rates:
-    """Iterations/s that jobs were seen to reach, by job and GPUs."""
+    """Iterations/s that jobs were seen to reach, by job and GPUs.
+
+    While a job trains at a part of its rate, all its sizes are counted on at that part only: that
+    it is faster on others is to be seen first.
+    """
 
     def __init__(self) -> None:
-        self._rates: dict[int, dict[int, float]] = defaultdict(dict)
+        self._jobs: dict[int, _JobRates] = defaultdict(_JobRates)
 
     def of(self, job_id: int) -> Mapping[int, float]:
         """GPUs → iterations/s."""
-        return self._rates.get(job_id, {})
+        return self._jobs[job_id].now() if job_id in self._jobs else {}
+
+    def usual(self, job_id: int) -> Mapping[int, float]:
+        """The same without the slowdown that is in force."""
+        return self._jobs[job_id].usual if job_id in self._jobs else {}
+
+    def factor(self, job_id: int) -> float:
+        """What part of its rate it trains at; 1 without a slowdown."""
+        return self._jobs[job_id].factor if job_id in self._jobs else 1.0
+
+    def is_slow(self, job_id: int) -> bool:
+        """Whether a slowdown is in force."""
+        return self.factor(job_id) < 1.0
 
     def learn(self, job_id: int, gpus: int, rate: float) -> bool:
         """Take a measurement; whether it tells something new."""
-        known = self._rates[job_id].get(gpus)
+        job = self._jobs[job_id]
+        known = (job.usual if job.factor == 1.0 else job.slow).get(gpus)
         if known is not None and abs(rate / known - 1) <= RATE_TOLERANCE:
             return False
-        self._rates[job_id][gpus] = rate
+        (job.usual if job.factor == 1.0 else job.slow)[gpus] = rate
         return True
+
+    def slow_down(self, job_id: int, factor: float) -> None:
+        """From now on the job trains at this part of its rate."""
+        job = self._jobs[job_id]
+        job.factor, job.slow = factor, {}
+
+    def recover(self, job_id: int) -> None:
+        """The slowdown is over."""
+        job = self._jobs[job_id]
+        job.factor, job.slow = 1.0, {}
 
     def forget(self, job_ids: Iterable[int]) -> None:
         """Drop jobs that have ended."""
         for job_id in job_ids:
-            self._rates.pop(job_id, None)
+            self._jobs.pop(job_id, None)
 
 
 @dataclass(slots=True)

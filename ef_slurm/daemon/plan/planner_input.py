@@ -126,13 +126,13 @@ def _gpu_hours(given: float | None, default: float, cluster: Cluster) -> float:
 
 def planner_newcomer(request: JobRequest, estimates: Estimates) -> Job:
     """A job that nobody has submitted, as the planner is to see it."""
-    return newcomer(replace(request, overhead=estimates.overheads.estimate(None, request.overhead)))
+    return newcomer(replace(request, overhead=estimates.overheads.estimate(None, request)))
 
 
 def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, now: float) -> Job:
     """One job as the planner is to see it."""
     learned = estimates.rates.of(job.id)
-    overhead = estimates.overheads.estimate(job.id, job.request.overhead)
+    overhead = estimates.overheads.estimate(job.id, job.request)
     if status is not None and not _first_node_leads(job, status):
         overhead = replace(overhead, shrink=overhead.reshape)
     request = replace(

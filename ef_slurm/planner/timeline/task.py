@@ -137,6 +137,11 @@ class Task:
                         return rate
         return 0.0
 
+    def is_beyond_peak(self, reservation: Reservation) -> bool:
+        """Whether some smaller size is expected to train as fast as this one."""
+        known = self.envelopes.get(reservation.gpu_type)
+        return known is not None and all(gpus != reservation.gpus for gpus, _ in known.sizes)
+
     def change(
         self, old: Reservation | None, gpus: int, gpu_type: str, first_gpu: int
     ) -> ChangeKind | None:

@@ -109,6 +109,23 @@ def test_growth_that_does_not_pay_its_restart_is_left_out() -> None:
     assert plan(0.0, [recent], ONE_NODE, often).decision("a").reason.code is ReasonCode.KEPT
 
 
+def test_a_job_beyond_its_peak_steps_back() -> None:
+    """It was told that 4 GPUs train fastest, grew, and trains more slowly there than on 2."""
+    falls = (("gpu", ThroughputCurve.of({1: 1.0, 2: 2.0, 4: 1.5})),)
+    beyond = job(
+        "a", 100.0, 200.0, curves=falls, standing=Standing.ADMITTED,
+        overhead=Overhead.constant(5.0),
+        running=Running(Block("gpu", ("n1",), 4), since=-50.0, trains_from=-50.0),
+        plan=(Reservation(-50.0, 67.0, 4, "gpu", 0),),
+    )  # fmt: skip
+    decision = plan(0.0, [beyond], ONE_NODE, Policy()).decision("a")
+    assert (decision.gpus, decision.finish) == (2, 55.0)
+    assert decision.reason.code is ReasonCode.PEAK
+    # Not where that costs more than it is worth.
+    dear = replace(beyond, overhead=Overhead.constant(60.0))
+    assert plan(0.0, [dear], ONE_NODE, Policy()).decision("a").gpus == 4
+
+
 def test_the_waitlist_is_asked_again_and_given_up_when_hopeless() -> None:
     holder = job("a", 400.0, 100.0)
     waiting = job("b", 100.0, 120.0, if_infeasible=IfInfeasible.WAIT)

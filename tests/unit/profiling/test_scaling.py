@@ -101,3 +101,13 @@ def test_measurements_that_cannot_be_are_refused(
 def test_a_size_that_is_no_power_of_two_has_no_prediction() -> None:
     with pytest.raises(ModelError, match="power of two"):
         fit({1: 1.0, 2: 2.0}, gpus_per_node=8).at(3)
+
+
+@pytest.mark.parametrize(
+    "measured", [{1: 10.0, 4: 30.0, 8: 28.0}, {2: 18.0, 8: 56.0, 16: 20.0}, {4: 32.0, 8: 30.0}]
+)
+def test_a_curve_that_fell_does_not_rise_again(measured: dict[int, float]) -> None:
+    """So growth, which counts on the median, never goes past the peak."""
+    model, largest = fit(measured, gpus_per_node=8), max(measured)
+    for gpus in (2 * largest, 4 * largest, 8 * largest):
+        assert model.at(gpus).median <= measured[largest]

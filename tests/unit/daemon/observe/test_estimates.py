@@ -10,48 +10,71 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ef_slurm.daemon.observe.calibration import FIRST_WINDOW_SECONDS, Calibration
-from ef_slurm.daemon.observe.estimates import (
-    RATE_TOLERANCE,
-    SAFETY_FACTOR,
-    Estimates,
-    Overheads,
-    Rates,
-    calibrated,
-)
+from ef_slurm.daemon.observe.calibration import Calibration
+from ef_slurm.daemon.observe.estimates import RATE_TOLERANCE, Estimates, Rates, calibrated
+from ef_slurm.daemon.observe.overheads import SAFETY_FACTOR, Overheads, Submitter
 from ef_slurm.model import (
     ACTOR,
     ChangeKind,
     Event,
     EventKind,
-    MeasuredRate,
+    JobRequest,
     Overhead,
-    ProfileKey,
     Running,
     ThroughputCurve,
 )
 from ef_slurm.queue.store import Queue
-from tests.unit.daemon.make import NOW, SCRIPT, TWO_NODES, launch, progress, row, running
+from tests.unit.daemon.make import NOW, SCRIPT, TWO_NODES, progress, row, running
 
 STATED = Overhead(start=30.0, reshape=40.0, shrink=20.0)
+REQUEST = replace(row().request, overhead=STATED)
+
+
+def of(owner: str, training: str = "") -> JobRequest:
+    request = row().request
+    return replace(request, owner=owner, model_name=training, overhead=STATED)
+
+
+def submitter(owner: str, training: str = "") -> Submitter:
+    return Submitter.of(of(owner, training))
 
 
 def test_what_was_told_counts_until_something_was_seen() -> None:
     learned = Overheads()
-    assert learned.estimate(1, STATED) == STATED
-    learned.add(2, "start", 10.0)
-    assert learned.estimate(1, STATED) == replace(STATED, start=11.0)
-    learned.add(1, "start", 50.0)
-    assert learned.estimate(1, STATED).start == 55.0
-    assert learned.estimate(2, STATED).start == 11.0
+    assert learned.estimate(1, of("ann")) == STATED
+    learned.add(2, submitter("ann"), "start", 10.0)
+    assert learned.estimate(1, of("ann")) == replace(STATED, start=11.0)
+    learned.add(1, submitter("ann"), "start", 50.0)
+    assert learned.estimate(1, of("ann")).start == 55.0
+    assert learned.estimate(2, of("ann")).start == 11.0
+
+
+def test_the_same_training_tells_more_than_other_ones() -> None:
+    learned = Overheads()
+    learned.add(1, submitter("ann", "bert"), "start", 100.0)
+    learned.add(2, submitter("ann", "resnet"), "start", 10.0)
+    learned.add(3, submitter("ann"), "start", 20.0)
+    assert learned.estimate(None, of("ann", "bert")).start == 110.0
+    assert learned.estimate(None, of("ann", "resnet")).start == 11.0
+    assert learned.estimate(None, of("ann", "vgg")).start == 22.0
+
+
+@given(st.lists(st.floats(0.0, 1e12), max_size=30), st.sampled_from(["bert", ""]))
+def test_what_one_owner_reports_moves_nobody_elses_estimate(
+    seconds: list[float], training: str
+) -> None:
+    learned = Overheads()
+    for number, one in enumerate(seconds):
+        learned.add(number, submitter("mallory", training), "start", one)
+    assert learned.estimate(99, of("ann", training)) == STATED
 
 
 @given(st.lists(st.floats(0.1, 300.0), min_size=1, max_size=10))
 def test_a_jobs_own_worst_lately_is_never_underestimated(seconds: list[float]) -> None:
     learned = Overheads()
     for one in seconds:
-        learned.add(1, "reshape", one)
-    assert learned.estimate(1, STATED).reshape >= SAFETY_FACTOR * max(seconds[-3:]) - 1e-6
+        learned.add(1, submitter("ann"), "reshape", one)
+    assert learned.estimate(1, of("ann")).reshape >= SAFETY_FACTOR * max(seconds[-3:]) - 1e-6
 
 
 curves = st.dictionaries(st.sampled_from([1, 2, 4, 8]), st.floats(0.5, 100.0), min_size=1).map(
@@ -95,10 +118,10 @@ def test_a_start_is_measured_and_known_after_a_restart(queue: Queue) -> None:
     job = row(running=Running(TWO_NODES, since, since + 30.0))
     calibration.expect(1, ChangeKind.START, since)
     calibration.observe(job, running(TWO_NODES), NOW)
-    assert estimates.overheads.estimate(1, STATED).start == 7.0  # 6 s and the margin
+    assert estimates.overheads.estimate(1, REQUEST).start == 7.0  # 6 s and the margin
     again = Estimates()
     Calibration(again, queue).recall()
-    assert again.overheads.estimate(1, STATED).start == 7.0
+    assert again.overheads.estimate(1, REQUEST).start == 7.0
 
 
 def test_an_older_launch_tells_nothing_about_a_reshape(queue: Queue) -> None:
@@ -107,7 +130,7 @@ def test_an_older_launch_tells_nothing_about_a_reshape(queue: Queue) -> None:
     job = row(running=Running(TWO_NODES, NOW, NOW + 30.0))
     calibration.expect(1, ChangeKind.MOVE, NOW)
     calibration.observe(job, running(TWO_NODES), NOW)
-    assert estimates.overheads.estimate(1, STATED) == STATED
+    assert estimates.overheads.estimate(1, REQUEST) == STATED
 
 
 def test_what_earlier_versions_measured_is_recalled(queue: Queue) -> None:
@@ -117,7 +140,9 @@ def test_what_earlier_versions_measured_is_recalled(queue: Queue) -> None:
         )
     estimates = Estimates()
     Calibration(estimates, queue).recall()
-    assert estimates.overheads.estimate(1, STATED) == Overhead(start=11.0, reshape=22.0, shrink=6.0)
+    assert estimates.overheads.estimate(1, REQUEST) == Overhead(
+        start=11.0, reshape=22.0, shrink=6.0
+    )
 
 
 @pytest.mark.parametrize("kind", [ChangeKind.GROW, ChangeKind.MOVE, ChangeKind.RESTART])
@@ -131,7 +156,7 @@ def test_every_requeue_tells_what_a_reshape_costs(queue: Queue, kind: ChangeKind
     again = Estimates()
     Calibration(again, queue).recall()
     for learned in (estimates, again):
-        assert learned.overheads.estimate(1, STATED) == replace(STATED, reshape=7.0)
+        assert learned.overheads.estimate(1, REQUEST) == replace(STATED, reshape=7.0)
 
 
 @pytest.mark.parametrize(
@@ -151,58 +176,17 @@ def test_a_shrink_that_took_a_requeue_tells_about_both(
     again = Estimates()
     Calibration(again, queue).recall()
     for known in (estimates, again):
-        assert known.overheads.estimate(1, STATED) == replace(STATED, **learned)
+        assert known.overheads.estimate(1, REQUEST) == replace(STATED, **learned)
 
 
-def test_a_rate_is_taken_over_a_window(queue: Queue) -> None:
-    estimates = Estimates()
-    calibration = Calibration(estimates, queue)
-    job = row(running=Running(TWO_NODES, NOW - 100, NOW - 70))
-    at = NOW + FIRST_WINDOW_SECONDS
-    assert not calibration.observe(job, running(TWO_NODES), NOW)
-    later = running(TWO_NODES, progress=progress(iteration=650, updated_at=at))
-    assert calibration.observe(job, later, at)  # 5 a second where the curve says 10
-    assert estimates.rates.of(1) == {8: 5.0}
-    relaunched = running(
-        TWO_NODES,
-        launch=launch(generation=2),
-        progress=progress(generation=2, iteration=700, updated_at=at + 500),
-    )
-    assert not calibration.observe(job, relaunched, at + 500)
-
-
-def test_a_rate_is_remembered_for_the_next_job_of_its_key(queue: Queue) -> None:
-    calibration = Calibration(Estimates(), queue)
-    since = NOW - 100.0
-    job = row(running=Running(TWO_NODES, since, since + 30.0))
-    named = replace(job, request=replace(job.request, model_name="bert", account="acct1"))
-    seconds = FIRST_WINDOW_SECONDS
-    later = running(TWO_NODES, progress=progress(iteration=740, updated_at=NOW + seconds))
-    for each in (job, named):  # without a name there is nothing to remember it by
-        calibration.forget(job.id)
-        assert queue.profiles.list("user1") == ()
-        calibration.observe(each, running(TWO_NODES), NOW)
-        calibration.observe(each, later, NOW + seconds)
-        calibration = Calibration(Estimates(), queue)
-    (rate,) = queue.profiles.list("user1")
-    assert rate == MeasuredRate(
-        ProfileKey("bert", 32, "unspecified", "gpu"),
-        gpus=8,
-        gpus_per_node=4,
-        rate=240 / seconds,
-        seconds=seconds,
-        owner="user1",
-        account="acct1",
-        at=NOW + seconds,
-        job_id=7,
-    )
-
-
-def test_a_rate_that_no_training_has_is_not_remembered(queue: Queue) -> None:
-    calibration = Calibration(Estimates(), queue)
-    job = row(running=Running(TWO_NODES, NOW - 100.0, NOW - 70.0))
-    job = replace(job, request=replace(job.request, model_name="bert"))
-    calibration.observe(job, running(TWO_NODES), NOW)
-    mad = progress(iteration=10**15, updated_at=NOW + FIRST_WINDOW_SECONDS)
-    calibration.observe(job, running(TWO_NODES, progress=mad), NOW + FIRST_WINDOW_SECONDS)
-    assert queue.profiles.list("user1") == ()
+def test_a_start_that_was_never_is_clipped_to_what_the_daemon_saw(queue: Queue) -> None:
+    """A job's own word moves its estimates within what really passed, whatever it says."""
+    for told in (1e11, -1e11, 0.0, NOW + 1.0, NOW - 99.5):
+        estimates = Estimates()
+        calibration = Calibration(estimates, queue)
+        since = NOW - 100.0
+        job = row(running=Running(TWO_NODES, since, since + 30.0))
+        calibration.expect(1, ChangeKind.START, since)
+        status = running(TWO_NODES, progress=progress(first_iteration_at=told))
+        calibration.observe(job, status, NOW)
+        assert 0.0 <= estimates.overheads.estimate(1, REQUEST).start <= SAFETY_FACTOR * 100.0

@@ -70,7 +70,7 @@ def test_a_late_start_is_pushed_back() -> None:
 
 def test_what_was_learned_replaces_what_was_told() -> None:
     estimates = Estimates()
-    estimates.overheads.add(1, "start", 100.0)
+    estimates.overheads.add(1, None, "start", 100.0)
     estimates.rates.learn(1, 8, 5.0)
     estimates.closures.refuse(1, TWO_NODES, "QOSMaxGRESPerUser", NOW - 60)
     job = planner_job(TRAINING, running(TWO_NODES), estimates, NOW)

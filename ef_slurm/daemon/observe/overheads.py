@@ -1,0 +1,99 @@
+"""Seconds per change of share, as they were measured: of a job, of its kind, of its owner.
+
+When a job trains again is the job's own word. So what is learned of one owner's jobs is believed of
+that owner's jobs alone; for everybody else the site's configuration counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from dataclasses import dataclass, replace
+
+from ef_slurm.model import ChangeKind, JobRequest, Overhead, overhead_field
+
+SAFETY_FACTOR = 1.1
+"""A promise counts on this many times what was measured."""
+SAMPLES_PER_JOB = 3
+"""The latest measurements of a job of which the worst counts."""
+SAMPLES_OF_OTHERS = 20
+"""The latest measurements of jobs of one training, or of one owner."""
+QUANTILE = 0.8
+"""Of those: what most changes do not exceed."""
+
+FIELDS = frozenset(overhead_field(kind) for kind in ChangeKind)
+"""The fields of `Overhead` that are measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """Whose job it is, and of which training.
+
+    Args:
+        owner: the user.
+        training: the key of the profile library in one text; "" where the job has none.
+    """
+
+    owner: str
+    training: str = ""
+
+    @classmethod
+    def of(cls, request: JobRequest) -> Submitter:
+        """Of a submission."""
+        if not request.model_name:
+            return cls(request.owner)
+        key = (request.model_name, str(request.global_batch_size), request.precision)
+        return cls(request.owner, "\n".join(key))
+
+
+class Overheads:
+    """Seconds from a decision to training again, by the field of `Overhead` that they are."""
+
+    def __init__(self) -> None:
+        self._of_job: dict[tuple[int, str], deque[float]] = defaultdict(
+            lambda: deque(maxlen=SAMPLES_PER_JOB)
+        )
+        self._of_others: dict[tuple[Submitter, str], deque[float]] = defaultdict(
+            lambda: deque(maxlen=SAMPLES_OF_OTHERS)
+        )
+
+    def add(self, job_id: int, submitter: Submitter | None, overhead: str, seconds: float) -> None:
+        """What a field of `Overhead` states took a job so long.
+
+        Args:
+            submitter: None where that is not known any more.
+        """
+        self._of_job[job_id, overhead].append(seconds)
+        if submitter is not None:
+            for whose in {submitter, Submitter(submitter.owner)}:
+                self._of_others[whose, overhead].append(seconds)
+
+    def estimate(self, job_id: int | None, request: JobRequest) -> Overhead:
+        """What the job's next change will cost.
+
+        Its own worst lately, else what most changes of the same owner's jobs took, those of the
+        same training if there were any, else what it was submitted with.
+
+        Args:
+            job_id: None for a job that is not in the queue.
+        """
+        submitter = Submitter.of(request)
+        seconds = {overhead: self._seconds(job_id, submitter, overhead) for overhead in FIELDS}
+        known = {overhead: value for overhead, value in seconds.items() if value is not None}
+        return replace(request.overhead, **known)
+
+    def _seconds(self, job_id: int | None, submitter: Submitter, overhead: str) -> float | None:
+        own = None if job_id is None else self._of_job.get((job_id, overhead))
+        if own:
+            return _with_margin(max(own))
+        for whose in (submitter, Submitter(submitter.owner)):
+            others = self._of_others.get((whose, overhead))
+            if others:
+                ranked = sorted(others)
+                return _with_margin(ranked[int(QUANTILE * (len(ranked) - 1))])
+        return None
+
+
+def _with_margin(seconds: float) -> float:
+    """Whole seconds, so that plans do not change for a hair."""
+    return float(math.ceil(round(SAFETY_FACTOR * seconds, 6)))
