@@ -128,6 +128,12 @@ class Training:
             self._launch(self.slurm.started or now, boot_of)
         self._obey(now, boot_of)
 
+    def pace(self, now: float, speed: float) -> None:
+        """From now on it trains at this part of its rates."""
+        if now > self.trains_from:
+            self.base, self.trains_from = self.done(now), now
+        self.rate, self.speed = self.rate * speed / self.speed, speed
+
     def _interrupted(self, now: float) -> None:
         """TERM: what was done is saved, as the library does within KillWait."""
         self.checkpoint = self.count(self.done(now)) if self.elastic else 0
