@@ -100,7 +100,9 @@ def test_a_job_past_its_peak_steps_back(world: World) -> None:
     world.run(90.0)
     assert world.row(job).share == 4
     world.run_until(lambda: world.row(job).share == 8, 60.0)
-    world.run_until(lambda: world.row(job).share == 4, 120.0)
-    assert "it trains no faster on more" in story(world, job, EventKind.SHARE)[-1]
+    world.run_until(
+        lambda: "it trains no faster on more" in story(world, job, EventKind.SHARE)[-1], 120.0
+    )
+    assert world.row(job).share == 4
     world.run_until(world.finished, 5000.0)
     assert shares(world, job)[-1] == 4
