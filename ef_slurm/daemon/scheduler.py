@@ -313,7 +313,7 @@ class Scheduler:
         now, row = self._clock(), job
         if transition.job != job and not _only_a_little_progress(job, transition):
             job_now = transition.job
-            if job_now.request != job.request:  # the training has told what was left open
+            if job_now.request != job.request:  # told by the training, or by Slurm
                 completed = self._queue.jobs.complete(job.id, job_now.request)
                 job_now = replace(job_now, revision=completed.revision)
             row = self._queue.jobs.save(job_now, durable=False)

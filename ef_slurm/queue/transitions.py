@@ -13,16 +13,29 @@ _ENDS = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobS
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.NEW: _ENDS
     | {JobState.WAITLISTED, JobState.ADMITTED, JobState.REJECTED, JobState.HELD},
-    JobState.WAITLISTED: _ENDS | {JobState.ADMITTED, JobState.REJECTED, JobState.HELD},
-    JobState.ADMITTED: _ENDS | _REFUSED | {JobState.STARTING, JobState.RUNNING, JobState.HELD},
+    # Changed in Slurm while it waited, a job is judged anew.
+    JobState.WAITLISTED: _ENDS
+    | {JobState.NEW, JobState.ADMITTED, JobState.REJECTED, JobState.HELD},
+    JobState.ADMITTED: _ENDS
+    | _REFUSED
+    | {JobState.NEW, JobState.STARTING, JobState.RUNNING, JobState.HELD},
     JobState.STARTING: _ENDS
     | _REFUSED
-    | {JobState.ADMITTED, JobState.RUNNING, JobState.STOPPING, JobState.PAUSED, JobState.HELD},
+    | {
+        JobState.NEW,
+        JobState.ADMITTED,
+        JobState.RUNNING,
+        JobState.STOPPING,
+        JobState.PAUSED,
+        JobState.HELD,
+    },
     JobState.RUNNING: _ENDS | _REFUSED | {JobState.STOPPING, JobState.PAUSED, JobState.HELD},
     JobState.STOPPING: _ENDS
     | _REFUSED
     | {JobState.STARTING, JobState.RUNNING, JobState.PAUSED, JobState.HELD},
-    JobState.PAUSED: _ENDS | _REFUSED | {JobState.STARTING, JobState.RUNNING, JobState.HELD},
+    JobState.PAUSED: _ENDS
+    | _REFUSED
+    | {JobState.NEW, JobState.STARTING, JobState.RUNNING, JobState.HELD},
     JobState.HELD: _ENDS | {JobState.NEW, JobState.WAITLISTED, JobState.ADMITTED, JobState.PAUSED},
     JobState.COMPLETED: frozenset(),
     JobState.FAILED: frozenset(),

@@ -48,7 +48,7 @@ from ef_slurm.slurm.errors import (
     UnexpectedOutputError,
 )
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import HoldKind, JobUpdate, Shape, SignalTarget
+from ef_slurm.slurm.types import HoldKind, JobUpdate, Shape, SignalTarget, SlurmJob
 
 _log = logging.getLogger(__name__)
 
@@ -206,6 +206,15 @@ class Executor:
                 self._queue.intents.advance(intent.id, IntentState.VERIFIED, at=now)
                 self._queue.intents.advance(intent.id, IntentState.CLOSED, at=now)
         return after
+
+    def read_back(self, slurm_job_id: int) -> SlurmJob:
+        """The job as Slurm knows it now.
+
+        Raises:
+            SlurmUnavailableError: Slurm does not answer.
+            NoSuchJobError: it does not know the job.
+        """
+        return self._slurm.job(slurm_job_id)
 
     def _announce(self, job: QueueJob, status: JobStatus, step: Step, why: str) -> Intent:
         action, arguments = action_of(step), arguments_of(step, status)

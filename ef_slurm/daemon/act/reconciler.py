@@ -26,6 +26,7 @@ from ef_slurm.daemon.act.steps import (
 from ef_slurm.daemon.observe.closures import Closures
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.observe.slurm_changes import changes
 from ef_slurm.model import ACTOR, Block, Event, EventKind, Intent, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
@@ -134,6 +135,7 @@ class Reconciler:
         target = None if job.running is None else job.running.block
         untouched = True  # by this round: the row and its intent are what they were before it
         to_go_on = status.slurm.is_final  # or it would not be active any more
+        read_back = False
         for _ in range(MAX_STEPS):
             now = self._clock()
             intent = self._intents.get(job.id)
@@ -165,7 +167,16 @@ class Reconciler:
                 case Failed(why):
                     self._give_up(job, status, target, why, reconciled)
                     return
+                case Do(Release()) if not read_back:
+                    # What its owner has changed since it was last seen must not be let go.
+                    status = replace(status, slurm=self._executor.read_back(status.slurm.job_id))
+                    self._observer.update(status.slurm)
+                    read_back = True
+                case Do(Release()) if changes(job, status.slurm):
+                    reconciled.transit = reconciled.replan = True
+                    return  # the next tick makes a new request of it
                 case Do(step):
+                    read_back = isinstance(step, Update)
                     untouched = False
                     reconciled.transit = True
                     after = self._do(job, status, step, target, free_gpus, reconciled)

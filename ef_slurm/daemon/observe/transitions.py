@@ -6,8 +6,8 @@ other people's by the row's state and by the job's unfinished intent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import replace
 
 from ef_slurm.contract import LaunchState, Phase
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
@@ -18,16 +18,16 @@ from ef_slurm.daemon.observe.settlements import (
     settle_overdue,
 )
 from ef_slurm.formats.sentences import gpus
+from ef_slurm.daemon.observe.slurm_changes import changed_in_slurm, noted
+from ef_slurm.daemon.observe.transition import AuditEntry, Transition
 from ef_slurm.model import (
     EventKind,
     Fault,
     Intent,
     IntentAction,
     JobState,
-    Json,
     PromiseState,
     QueueJob,
-    Settlement,
 )
 from ef_slurm.slurm.pending import Holder, OurPart, holder, our_part
 from ef_slurm.slurm.types import HoldKind, JobBaseState
@@ -43,40 +43,6 @@ SILENT_SECONDS = 300.0
 what is needed for that is given up."""
 
 ON = frozenset({JobState.STARTING, JobState.RUNNING})
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """Something for the audit log that is not a change of state."""
-
-    kind: EventKind
-    message: str
-    data: Mapping[str, Json] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """What is new.
-
-    Args:
-        job: the row with its new values (its state is the old one).
-        to: the state that it moves to, or None.
-        why: a sentence on that.
-        actor_is_owner: whether its owner did it.
-        entries: what else to log.
-        settled: how its promise ended, if it did.
-        ended_at: when the job ended by Slurm's clock, if it did.
-        replan: whether the plan in force does not fit any more.
-    """
-
-    job: QueueJob
-    to: JobState | None = None
-    why: str = ""
-    actor_is_owner: bool = False
-    entries: tuple[AuditEntry, ...] = ()
-    settled: Settlement | None = None
-    ended_at: float | None = None
-    replan: bool = False
 
 
 def derive_transition(
@@ -99,9 +65,12 @@ def derive_transition(
     """
     numbers = script_numbers(job, status.progress)
     told, void = judged_anew(numbers, now)
-    updated = _with_reports(told, status)
+    updated = noted(_with_reports(told, status), status.slurm)
+    changed = None if status.slurm.is_final else changed_in_slurm(updated, status, now)
     if status.slurm.is_final:
         transition = _ended(updated, status, now)
+    elif changed is not None:
+        transition = changed
     else:
         transition = _going_on(updated, status, intent, now, ours, lost_nodes)
         overdue = settle_overdue(updated, status, seen_at)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ef_slurm.formats.gres import GresError, gpus_of, gpus_of_tres, held_gpus, parse_gres
 from ef_slurm.formats.hostlist import HostlistError, expand
+from ef_slurm.slurm.commands.job_settings import is_array, is_heterogeneous, settings_of
 from ef_slurm.slurm.errors import UnexpectedOutputError
 from ef_slurm.slurm.pending import hold_shown
 from ef_slurm.slurm.types import HeldGpus, JobBaseState, Requested, SlurmJob
@@ -39,7 +40,8 @@ def parse_jobs(text: str) -> dict[int, SlurmJob]:
     if not isinstance(jobs, list):
         raise UnexpectedOutputError("squeue --json wrote no list of jobs")
     try:
-        parsed = (_job(job) for job in jobs)
+        release = _release(document)
+        parsed = (_job(job, release) for job in jobs)
         return {job.job_id: job for job in parsed}
     except (KeyError, TypeError, ValueError, AttributeError, HostlistError, GresError) as error:
         raise UnexpectedOutputError(
@@ -47,7 +49,19 @@ def parse_jobs(text: str) -> dict[int, SlurmJob]:
         ) from error
 
 
-def _job(job: Mapping[str, Any]) -> SlurmJob:
+def _release(document: Mapping[str, Any]) -> str:
+    """Which Slurm wrote it, and in which form."""
+    meta = document.get("meta")
+    if not isinstance(meta, Mapping):
+        return ""
+    slurm = meta.get("slurm", meta.get("Slurm"))
+    plugin = meta.get("plugin")
+    release = slurm.get("release") if isinstance(slurm, Mapping) else None
+    form = plugin.get("data_parser", "") if isinstance(plugin, Mapping) else ""
+    return f"{release or ''} {form}".strip()
+
+
+def _job(job: Mapping[str, Any], release: str) -> SlurmJob:
     state, flags = _state(job.get("job_state"))
     reason = _text(job.get("state_reason"))
     nodes = expand(_text(job.get("nodes")))
@@ -74,6 +88,9 @@ def _job(job: Mapping[str, Any]) -> SlurmJob:
         batch_host=_text(job.get("batch_host")),
         exit_code=_exit_code(job.get("exit_code"), state),
         reservation=_text(job.get("resv_name")),
+        settings=settings_of(job, _number, release),
+        array=is_array(job, _number),
+        heterogeneous=is_heterogeneous(job, _number),
     )
 
 

@@ -1,0 +1,42 @@
+"""What is new of a job: the answer of `transitions`, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ef_slurm.model import EventKind, JobState, Json, QueueJob, Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something for the audit log that is not a change of state."""
+
+    kind: EventKind
+    message: str
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What is new.
+
+    Args:
+        job: the row with its new values (its state is the old one).
+        to: the state that it moves to, or None.
+        why: a sentence on that.
+        actor_is_owner: whether its owner did it.
+        entries: what else to log.
+        settled: how its promise ended, if it did.
+        ended_at: when the job ended by Slurm's clock, if it did.
+        replan: whether the plan in force does not fit any more.
+    """
+
+    job: QueueJob
+    to: JobState | None = None
+    why: str = ""
+    actor_is_owner: bool = False
+    entries: tuple[AuditEntry, ...] = ()
+    settled: Settlement | None = None
+    ended_at: float | None = None
+    replan: bool = False
