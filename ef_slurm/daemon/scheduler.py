@@ -16,13 +16,15 @@ from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.orphans import Orphans
 from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
 from ef_slurm.daemon.act.resubmit import Resubmitter
+from ef_slurm.daemon.act.strangers import Strangers
 from ef_slurm.daemon.observe.calibration import NOTHING, Calibration
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
 from ef_slurm.daemon.observe.settlements import due_at, settle_given_up
 from ef_slurm.daemon.observe.state_dirs import StateDirs
-from ef_slurm.daemon.observe.transitions import Transition, derive_transition, on_missing
+from ef_slurm.daemon.observe.transition import Transition
+from ef_slurm.daemon.observe.transitions import derive_transition, on_missing
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.plan.planning import Planning
 from ef_slurm.daemon.settings import Settings
@@ -52,6 +54,9 @@ PROGRESS_SECONDS = 2.0
 PRUNED_ROWS = 500
 """How much of the past is forgotten in one tick: some milliseconds' worth."""
 
+WATCH_SECONDS = 600.0
+"""For how long Slurm is asked although no job is active: an ended one may be put back there."""
+
 LAUNCHING = frozenset({JobState.STARTING, JobState.STOPPING})
 ON_ITS_WAY = LAUNCHING | {JobState.NEW}
 LEAVING = frozenset({LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTERRUPTED})
@@ -76,6 +81,8 @@ class Scheduler:
         self._all_read_at = -math.inf
         executor = Executor(slurm, queue, state_dirs, clock, self._observer.slurm_type)
         self._orphans = Orphans(executor, self._observer, queue, clock)
+        self._strangers = Strangers(slurm, self._observer, queue, clock, settings.scope.partitions)
+        self._ended_at = clock()
         self._resubmitter = Resubmitter(slurm, queue, self._observer, clock, settings.uid)
         self._estimates = Estimates()
         self._reconciler = Reconciler(
@@ -156,6 +163,9 @@ class Scheduler:
                 self._reconciled = self._reconciler.reconcile(jobs)
                 self._planning.wanted |= self._reconciled.replan
                 self._planning.wanted |= self._resubmitter.recover(self._reconciled.dead)
+                self._refresh_wanted |= self._strangers.stop(
+                    {job.request.slurm_job_id for job in jobs}
+                )
                 orphan = self._orphans.cancel()
                 if orphan is not None:
                     self._reconciled.until(orphan)
@@ -222,7 +232,7 @@ class Scheduler:
         if self._refresh_wanted or self._planning.wanted:
             return True
         busy = self._reconciled.transit or any(job.state in ON_ITS_WAY for job in jobs)
-        if not jobs and not busy:
+        if not jobs and not busy and now - self._ended_at > WATCH_SECONDS:
             return False
         return since >= (self._settings.tick_interval if busy else self._settings.idle_interval)
 
@@ -337,6 +347,7 @@ class Scheduler:
         if transition.to is JobState.LOST:
             self._resubmitter.expect_lost()
         if transition.to in FINAL:
+            self._ended_at = now
             self._calibration.ended(job.id)
             self._estimates.closures.forget(job.id)
             self._reconciler.forget(job)

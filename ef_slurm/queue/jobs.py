@@ -313,19 +313,8 @@ class Jobs:
             )
             return self.get(job_id)
 
-    def charge(self, job_id: int, account: str) -> QueueJob:
-        """Count the job to another account: Slurm says that it was moved there.
-
-        Raises:
-            NoSuchRowError: there is none of that id.
-        """
-        self._database.execute(
-            "UPDATE jobs SET account = ?, revision = revision + 1 WHERE id = ?", (account, job_id)
-        )
-        return self.get(job_id)
-
     def complete(self, job_id: int, request: JobRequest) -> QueueJob:
-        """Write what the request left open: iterations, global batch size, curves.
+        """Write what the request left open, and the account that Slurm has moved it to.
 
         Raises:
             NoSuchRowError: there is none of that id.
@@ -362,7 +351,8 @@ class Jobs:
             if other is not None and other.id != job_id and other.state in ACTIVE:
                 raise DuplicateJobError(f"Slurm job {slurm_job_id} carries job {other.id}")
             self._database.execute(
-                "UPDATE jobs SET slurm_job_id = ?, revision = revision + 1 WHERE id = ?",
+                "UPDATE jobs SET slurm_job_id = ?, slurm_settings = '{}', revision = revision + 1"
+                " WHERE id = ?",
                 (slurm_job_id, job_id),
             )
             self._events.log(
@@ -395,8 +385,9 @@ _COMPLETED = (
     "growth_curves",
     "curve_source",
     "assumed",
+    "account",
 )
-"""Columns of the request that may be filled in later."""
+"""Columns of the request that may be written later."""
 
 
 def _states(states: Iterable[JobState]) -> str:

@@ -5,19 +5,22 @@ In ef-slurm's partition every job starts held and only ef-slurm's release starts
 neither start nor reshape it behind the daemon's back (holding, requeueing and cancelling it stay
 their right: the daemon follows). When they release it, it stays held, and a comment tells the
 daemon that a job that its owner had held may go on. A plain sbatch, srun or salloc there is refused with
-a sentence that points to ef-sbatch.
+a sentence that points to ef-sbatch; arrays and heterogeneous jobs, which run more than one job's
+worth under one submission, are refused as well. Coordinators of an account, whom Slurm lets act on
+its members' jobs, may here cancel them and nothing else.
 
-Copy it beside slurm.conf on the host of slurmctld, set the two names below, and add to slurm.conf
+Copy it beside slurm.conf on the host of slurmctld, set the names below, and add to slurm.conf
     JobSubmitPlugins=lua
 A site that has a job_submit.lua already calls the functions below from its own.
-
-Other people's jobs are none of its business: Slurm itself lets only operators touch them.
 --]]
 
 -- The partitions that ef-slurm schedules ([slurm] partition in ef-slurm.toml).
 local PARTITIONS = { ef = true }
 -- The user that ef-schedd runs as ([daemon] user in ef-slurm.toml).
 local SERVICE_USER = "ef-slurm"
+
+-- Whoever else may act on everybody's jobs: operators and administrators of Slurm.
+local OPERATORS = { "root", "slurm", SERVICE_USER }
 
 -- Every batch script that ef-sbatch makes sets this variable.
 local MARK = "EF_STATE_DIR"
@@ -29,14 +32,17 @@ local POINTER = "is scheduled by ef-slurm. Submit with:"
     .. " ef-sbatch --deadline WHEN --iterations N --global-batch-size B SCRIPT"
     .. " (see ef-sbatch --help)"
 
--- What an owner may not change, as the fields of a job update are called in Lua.
+-- What an owner may not change, as the fields of a job update are called in Lua: what was promised
+-- was promised to the job as it was submitted.
 local SHAPE = {
     "partition", "reservation", "min_nodes", "max_nodes", "num_tasks", "min_cpus", "max_cpus",
     "ntasks_per_node", "ntasks_per_socket", "ntasks_per_gpu", "cpus_per_task", "pn_min_cpus",
     "sockets_per_node", "cores_per_socket", "threads_per_core", "req_nodes", "exc_nodes",
     "features", "tres_per_job", "tres_per_node", "tres_per_socket", "tres_per_task", "gres",
     "cpus_per_tres", "time_limit", "time_min", "begin_time", "deadline", "requeue", "shared",
-    "contiguous", "qos", "dependency",
+    "contiguous", "qos", "dependency", "account", "pn_min_memory", "mem_per_tres",
+    "pn_min_tmp_disk", "req_switch", "wait4switch", "licenses", "burst_buffer", "prefer",
+    "cluster_features", "delay_boot", "wckey", "work_dir", "std_out", "std_err", "std_in",
 }
 
 -- Slurm's marks for "not given", which differ with the width of the field.
@@ -51,6 +57,21 @@ local INFINITE = slurm.INFINITE or 4294967295
 
 -- 22.05 does not pass our sentences on to scontrol: let it at least say what the matter is.
 local DENIED = slurm.ESLURM_ACCESS_DENIED or slurm.ERROR
+
+-- Numbers of the operators, once; slurmctld knows users by number here.
+local operator_uids = { [0] = true }
+for _, name in ipairs(OPERATORS) do
+    local answer = io.popen("id -u -- '" .. name .. "' 2>/dev/null")
+    local uid = answer and tonumber(answer:read("l"))
+    if answer then
+        answer:close()
+    end
+    if uid then
+        operator_uids[uid] = true
+    else
+        slurm.log_info("ef-slurm: job_submit.lua: there is no user %s", name)
+    end
+end
 
 local function given(value)
     return value ~= nil and value ~= "" and not NOT_GIVEN[value]
@@ -88,13 +109,18 @@ function slurm_job_submit(job_desc, part_list, submit_uid)
         slurm.log_user("partition %s of ef-slurm cannot be one of several", partition)
         return slurm.ERROR
     end
+    if given(job_desc.array_inx) or given(job_desc.het_job_offset)
+        or given(job_desc.pack_job_offset) then
+        slurm.log_user("partition %s of ef-slurm takes one job at a time: no arrays and no"
+            .. " heterogeneous jobs", partition)
+        return slurm.ERROR
+    end
     job_desc.priority = 0
     return slurm.SUCCESS
 end
 
 function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
-    local owner = modify_uid == job_rec.user_id
-    if not owner or modify_uid == 0 or job_rec.user_name == SERVICE_USER then
+    if operator_uids[modify_uid] or job_rec.user_name == SERVICE_USER then
         return slurm.SUCCESS
     end
     if not PARTITIONS[job_rec.partition] then
@@ -104,6 +130,11 @@ function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
             return DENIED
         end
         return slurm.SUCCESS
+    end
+    if modify_uid ~= job_rec.user_id then -- a coordinator of its account
+        slurm.log_user("job %s is scheduled by ef-slurm: only its owner and operators may change it",
+            job_rec.job_id)
+        return DENIED
     end
     local pending = job_rec.job_state == nil or job_rec.job_state % 256 == 0
     if job_desc.priority == INFINITE and pending then -- scontrol release

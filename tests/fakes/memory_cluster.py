@@ -53,6 +53,15 @@ class MemoryNode:
         return not self.state
 
 
+SETTINGS = {
+    "Slurm": "in memory",
+    "dependency": "",
+    "memory per node": "100",
+    "working directory": "/shared",
+}
+"""What jobs ask for beside their shape, unless somebody changes it."""
+
+
 @dataclass(slots=True)
 class MemoryJob:
     """One job as the cluster keeps it."""
@@ -82,6 +91,9 @@ class MemoryJob:
     restarts: int = 0
     exit_code: int | None = None
     signals: list[str] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=lambda: dict(SETTINGS))
+    array: bool = False
+    heterogeneous: bool = False
     # While its processes end: until when, and what it is afterwards.
     completing_until: float | None = None
     becomes: JobBaseState = JobBaseState.PENDING

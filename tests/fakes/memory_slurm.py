@@ -286,6 +286,9 @@ def _seen(job: MemoryJob) -> SlurmJob:
         restarts=job.restarts,
         batch_host=job.nodes[0] if job.nodes else "",
         exit_code=job.exit_code,
+        settings=tuple(sorted(job.settings.items())),
+        array=job.array,
+        heterogeneous=job.heterogeneous,
     )
 
 

@@ -6,6 +6,12 @@ from ef_slurm.model import QueueJob
 from ef_slurm.slurm.types import SlurmJob
 
 
+def no_single_job(slurm: SlurmJob) -> str:
+    """Why an array, or a heterogeneous job, is none for the queue: it runs more than one row."""
+    kind = "an array, or a task of one" if slurm.array else "a component of a heterogeneous job"
+    return f"{kind}: ef-slurm promises one job at a time; call ef-sbatch once per run"
+
+
 def ownership_error(job: QueueJob, slurm: SlurmJob) -> str | None:
     """Why the row must not speak for the Slurm job; None if it may."""
     if slurm.uid != job.request.uid:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.observe.ownership import no_single_job
 from ef_slurm.daemon.observe.settlements import settle_given_up
 from ef_slurm.daemon.observe.transition import AuditEntry, Transition
 from ef_slurm.formats.printing import shortened
@@ -33,7 +34,7 @@ def changes(job: QueueJob, slurm: SlurmJob) -> tuple[str, ...]:
     before, now = dict(job.slurm_settings), dict(slurm.settings)
     if before.get(RELEASE) != now.get(RELEASE):
         return ()
-    # ef-slurm itself lowers the time limit of a job whose owner's --time counts from its first start.
+    # ef-slurm itself lowers it where the owner's --time counts from the first start.
     ours = {"time limit"} if job.request.max_time is not None and job.first_started_at else set()
     return tuple(
         f"{name} from {_shown(before[name])} to {_shown(now[name])}"
@@ -60,18 +61,14 @@ def changed_in_slurm(job: QueueJob, status: JobStatus, now: float) -> Transition
     released = job.state is JobState.STARTING and (slurm.is_pending or slurm.is_running)
     if not released and not (job.state in _WAITING and slurm.is_pending):
         return None
+    if slurm.array or slurm.heterogeneous:
+        return _given_up(job, no_single_job(slurm), now)
     found = changes(job, slurm)
     if not found:
         return None
     why = f"changed in Slurm since it was judged: {'; '.join(found)}"
-    if job.request.partition not in slurm.requested.partition.split(","):
-        return Transition(
-            replace(job, running=None, note=why, promise=PromiseState.NONE),
-            JobState.FAILED,
-            f"{why}; ef-slurm schedules {job.request.partition} only",
-            settled=settle_given_up(job, Fault.OWNER, why, now),
-            replan=True,
-        )
+    if job.request.partition not in ("", slurm.requested.partition):
+        return _given_up(job, f"{why}; ef-slurm schedules {job.request.partition} only", now)
     fresh = replace(
         job,
         request=replace(job.request, account=slurm.account or job.request.account),
@@ -90,6 +87,16 @@ def changed_in_slurm(job: QueueJob, status: JobStatus, now: float) -> Transition
         f"{why}: it is judged anew",
         entries=(AuditEntry(EventKind.USER, why),) if job.state is JobState.NEW else (),
         settled=None if job.state is JobState.NEW else settle_given_up(job, Fault.OWNER, why, now),
+        replan=True,
+    )
+
+
+def _given_up(job: QueueJob, why: str, now: float) -> Transition:
+    return Transition(
+        replace(job, running=None, note=why, promise=PromiseState.NONE),
+        JobState.FAILED,
+        why,
+        settled=settle_given_up(job, Fault.OWNER, why, now),
         replan=True,
     )
 

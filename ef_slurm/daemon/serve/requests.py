@@ -34,6 +34,7 @@ from ef_slurm.api.messages import (
     Withdrawn,
 )
 from ef_slurm.api.wire import Caller
+from ef_slurm.daemon.observe.ownership import no_single_job
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.serve import profile_requests
 from ef_slurm.daemon.serve.scheduler_calls import JudgingScheduler, SchedulerCalls
@@ -202,8 +203,12 @@ class Dispatch:
             raise RequestError(
                 FailureCode.DENIED, f"job {slurm.job_id} belongs to {slurm.user}, not to you"
             )
+        if slurm.array or slurm.heterogeneous:
+            raise RequestError(
+                FailureCode.BAD_REQUEST, f"job {slurm.job_id} is {no_single_job(slurm)}"
+            )
         partition = self._context.partition
-        if partition not in slurm.requested.partition.split(","):
+        if slurm.requested.partition != partition:
             raise RequestError(
                 FailureCode.BAD_REQUEST,
                 f"job {slurm.job_id} is in partition {slurm.requested.partition}: "

@@ -182,6 +182,7 @@ def others(walker: Walker) -> None:
     held_and_released(walker)
     started(walker)
     stopped(walker)
+    changed_in_slurm(walker)
     submitted_again(walker)
     refused_while_it_runs(walker)
 
@@ -289,6 +290,19 @@ def stopped(walker: Walker) -> None:
             patch.setattr("ef_slurm.daemon.plan.planning.plan", shrinking)
             until(world, job, JobState.STOPPING)
             until(world, job, state)
+
+
+def changed_in_slurm(walker: Walker) -> None:
+    """What somebody changes of a job that waits makes a new request of it."""
+    for state in (JobState.WAITLISTED, JobState.ADMITTED, JobState.PAUSED, JobState.STARTING):
+        world = walker.world()
+        job = REACH[state](world)
+        world.run(2)
+        assert world.state(job) is state
+        world.training(job).slurm.settings["memory per node"] = "200"
+        world.run(6)
+        messages = [event.message for event in world.queue.events.all(job_id=job.id)]
+        assert any("memory per node from '100' to '200'" in message for message in messages)
 
 
 def submitted_again(walker: Walker) -> None:

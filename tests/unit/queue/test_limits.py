@@ -133,5 +133,6 @@ def test_texts_are_stored_up_to_a_length(queue: Queue) -> None:
 
 def test_another_account_is_charged(queue: Queue) -> None:
     job = add(queue, 1, QueueLimits())
-    assert queue.jobs.charge(job.id, "acct2").request.account == "acct2"
+    moved = queue.jobs.complete(job.id, replace(job.request, account="acct2"))
+    assert moved.request.account == "acct2"
     assert queue.jobs.count(account="acct1") == 0

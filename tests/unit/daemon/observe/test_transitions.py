@@ -8,7 +8,8 @@ import pytest
 
 from ef_slurm.contract import LaunchState, Phase
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
-from ef_slurm.daemon.observe.transitions import Transition, derive_transition, on_missing
+from ef_slurm.daemon.observe.transition import Transition
+from ef_slurm.daemon.observe.transitions import derive_transition, on_missing
 from ef_slurm.model import (
     EventKind,
     Fault,

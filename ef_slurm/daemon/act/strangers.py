@@ -1,0 +1,117 @@
+"""Slurm jobs in ef-slurm's partition that no plan knows of: stopped where they were ours, and told.
+
+Whatever holds GPUs there and is not in the queue is counted as somebody else's in every plan
+(`daemon.observe.capacity`). Two kinds of it are nobody's good right: a job that its owner has put
+back with `scontrol requeue` after it had ended, which Slurm starts without a hold, and a job that
+was given up and then released. Both are cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+
+from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.observe.ownership import ownership_error
+from ef_slurm.formats.sentences import instant
+from ef_slurm.model import ACTOR, FINAL, Event, EventKind, JobState, QueueJob
+from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, RefusedError
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.types import HoldKind, SlurmJob
+
+_log = logging.getLogger(__name__)
+
+
+class Strangers:
+    """Looks for jobs that run, or are about to, behind the plan's back.
+
+    Args:
+        partitions: those that ef-slurm schedules.
+    """
+
+    def __init__(
+        self,
+        slurm: Slurm,
+        observer: Observer,
+        queue: Queue,
+        clock: Callable[[], float],
+        partitions: Collection[str],
+    ) -> None:
+        self._slurm = slurm
+        self._observer = observer
+        self._queue = queue
+        self._clock = clock
+        self._partitions = frozenset(partitions)
+        self._told: set[tuple[int, int]] = set()
+
+    def stop(self, active: Collection[int]) -> bool:
+        """Stop what was ours and runs again, and tell of everything else once.
+
+        Args:
+            active: Slurm's ids of the jobs that take part in plans.
+
+        Returns:
+            Whether something was stopped, so that Slurm should be asked again.
+
+        Raises:
+            SlurmUnavailableError: Slurm does not answer.
+        """
+        observed = self._observer.observation.jobs
+        self._told &= {(job.job_id, job.restarts) for job in observed.values()}
+        stopped = False
+        for job in tuple(observed.values()):
+            key = (job.job_id, job.restarts)
+            if job.job_id in active or key in self._told or not self._is_at_large(job):
+                continue
+            row = self._queue.jobs.of_slurm(job.job_id)
+            if row is not None and _had_ended(row, job):
+                stopped |= self._cancel(row, job)
+            elif row is None and job.holds_nodes:
+                self._tell(job)
+            else:
+                continue
+            self._told.add(key)
+        return stopped
+
+    def _is_at_large(self, job: SlurmJob) -> bool:
+        """Whether it holds GPUs of our partition, or Slurm may start it there at any moment."""
+        if job.requested.partition not in self._partitions or "COMPLETING" in job.flags:
+            return False
+        return job.holds_nodes or (job.is_pending and job.hold is HoldKind.NONE)
+
+    def _cancel(self, row: QueueJob, job: SlurmJob) -> bool:
+        now = self._clock()
+        why = (
+            f"Slurm job {job.job_id} was put back or released after it had ended "
+            f"({row.state.value}): it is cancelled; submit it again with ef-sbatch"
+        )
+        try:
+            self._slurm.cancel(job.job_id)
+        except NoSuchJobError:
+            return False
+        except (NotPermittedError, RefusedError) as error:
+            why = f"{why}, which Slurm refused: {error.message}"
+        _log.warning("%s", why)
+        self._queue.events.log(Event(now, EventKind.USER, ACTOR, why, row.id))
+        return True
+
+    def _tell(self, job: SlurmJob) -> None:
+        until = "" if job.end_time is None else f" until {instant(job.end_time)}"
+        message = (
+            f"Slurm job {job.job_id} of {job.user or job.uid} runs in partition "
+            f"{job.requested.partition} and was not submitted with ef-sbatch: its GPUs count as "
+            f"somebody else's{until}"
+        )
+        _log.warning("%s", message)
+        self._queue.events.log(Event(self._clock(), EventKind.USER, ACTOR, message))
+
+
+def _had_ended(row: QueueJob, job: SlurmJob) -> bool:
+    """Whether the queue's job of that id is over, and is this one: Slurm uses ids again."""
+    if row.state not in FINAL or row.state is JobState.LOST:
+        return False
+    if ownership_error(row, job) is not None:
+        return False
+    submitted = job.submit_time
+    return job.restarts > 0 or submitted is None or submitted <= row.request.submitted + 1.0
