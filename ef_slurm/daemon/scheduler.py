@@ -321,7 +321,7 @@ class Scheduler:
     def _apply(self, job: QueueJob, transition: Transition) -> QueueJob:
         """Write what is new of a job; returns its row as it is then."""
         now, row = self._clock(), job
-        if transition.job != job and not _only_a_little_progress(job, transition):
+        if transition.job != job and not transition.is_little_progress(job, PROGRESS_SECONDS):
             job_now = transition.job
             if job_now.request != job.request:  # told by the training, or by Slurm
                 completed = self._queue.jobs.complete(job.id, job_now.request)
@@ -392,21 +392,3 @@ class Scheduler:
     def _log_daemon_event(self, message: str) -> None:
         _log.warning("%s", message)
         self._queue.events.log(Event(self._clock(), EventKind.DAEMON, ACTOR, message))
-
-
-def _only_a_little_progress(job: QueueJob, transition: Transition) -> bool:
-    """Whether the next report will tell the same again, and this one need not be written."""
-    new = transition.job
-    if transition.to is not None or new.progress_at is None or job.progress_at is None:
-        return False
-    same = (
-        replace(
-            new,
-            iteration=job.iteration,
-            progress_at=job.progress_at,
-            rate=job.rate,
-            measuring=job.measuring,
-        )
-        == job
-    )
-    return same and 0 <= new.progress_at - job.progress_at < PROGRESS_SECONDS

@@ -87,7 +87,6 @@ def test_honest_jobs_pass() -> None:
         ),
         ("throughput curve GPUs", {"curves": (("gpu", ThroughputCurve.of({2**80: 1.0})),)}),
         ("throughput curves", {"curves": tuple((f"t{n}", CURVE) for n in range(33))}),
-        ("throughput curves", {"curves": ()}),
         ("throughput curves", {"curves": (("gpu", CURVE), ("gpu", CURVE))}),
         *(("GPU type", {"curves": ((text, CURVE),)}) for text in ("", "x" * 200, "a\x1b[2J")),
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ef_slurm.model import EventKind, JobState, Json, QueueJob, Settlement
 
@@ -40,3 +40,22 @@ class Transition:
     settled: Settlement | None = None
     ended_at: float | None = None
     replan: bool = False
+
+    def is_little_progress(self, before: QueueJob, seconds: float) -> bool:
+        """Whether nothing is new but progress, which the next report will tell again.
+
+        Args:
+            before: the row as it is in the queue.
+            seconds: of training that need not be written.
+        """
+        new = self.job
+        if self.to is not None or new.progress_at is None or before.progress_at is None:
+            return False
+        same = replace(
+            new,
+            iteration=before.iteration,
+            progress_at=before.progress_at,
+            rate=before.rate,
+            measuring=before.measuring,
+        )
+        return same == before and 0 <= new.progress_at - before.progress_at < seconds

@@ -17,9 +17,9 @@ from ef_slurm.daemon.observe.settlements import (
     settle_given_up,
     settle_overdue,
 )
-from ef_slurm.formats.sentences import gpus
 from ef_slurm.daemon.observe.slurm_changes import changed_in_slurm, noted
 from ef_slurm.daemon.observe.transition import AuditEntry, Transition
+from ef_slurm.formats.sentences import gpus
 from ef_slurm.model import (
     EventKind,
     Fault,
