@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 
 from ef_slurm.contract import Action, Exit, JobEnvironment, Order, Phase, Progress, StateDir
 
@@ -21,9 +22,12 @@ def main() -> int:
     parser.add_argument("--rates", required=True, help="GPUs:iterations/s, as ef-sbatch has them")
     parser.add_argument("--slower", type=float, default=1.0, help="factor on all rates")
     parser.add_argument("--fail-at", type=int, help="exit with 9 at this iteration")
+    parser.add_argument("--says", type=int, nargs=2, metavar=("ITERATIONS", "BATCH"))
     options = parser.parse_args()
     rates = {int(n): float(r) for n, r in (pair.split(":") for pair in options.rates.split(","))}
     environment = JobEnvironment.read(os.environ)
+    if options.says is not None:
+        environment = said(environment, *options.says)
     assert environment.state_dir is not None
     assert environment.iterations is not None
     directory = StateDir(environment.state_dir, environment.order_file)
@@ -31,6 +35,17 @@ def main() -> int:
         return follow(directory, environment.generation)
     gpus = int(os.environ["EF_NUM_NODES"]) * int(os.environ["EF_GPUS_PER_NODE"])
     return train(directory, environment, gpus, rates[gpus] * options.slower, options.fail_at)
+
+
+def said(environment: JobEnvironment, iterations: int, batch: int) -> JobEnvironment:
+    """What the script says itself counts where nothing was submitted."""
+    return replace(
+        environment,
+        iterations=environment.iterations or iterations,
+        global_batch_size=environment.global_batch_size or batch,
+        script_iterations=iterations,
+        script_global_batch_size=batch,
+    )
 
 
 def follow(directory: StateDir, generation: int) -> int:
@@ -69,6 +84,8 @@ def train(
                 checkpoint_iteration=saved,
                 stop_iteration=iteration if phase in (Phase.STOPPING, Phase.STOPPED) else None,
                 exit_code=None if code is None else int(code),
+                script_iterations=environment.script_iterations,
+                script_global_batch_size=environment.script_global_batch_size,
             )
         )
 

@@ -155,42 +155,54 @@ def test_a_batch_script_with_directives(people: People) -> None:
     assert job["promise_outcome"] == "kept"
 
 
-def test_the_second_submission_of_a_training_needs_no_curve(people: People) -> None:
-    """Two sizes are measured while they train; from then on the library knows the curve."""
-    again = f"--deadline=+30m --global-batch-size=48 --iterations=200 {COMMAND}"
-    unknown = people.type(f"ef-sbatch {again}")
-    assert unknown.returncode == 2
-    assert "nothing was measured yet" in unknown.stderr
-    told = f"--deadline=+30m --global-batch-size=48 --throughput={RATES}"
-    jobs = [
-        people.submit(f"{told} --max-gpus={gpus} --iterations={iterations}")
-        for gpus, iterations in ((4, 1500), (1, 450))
-    ]
-    wait_until(
-        "both have trained",
-        lambda: all(people.queue()[job]["state"] == "completed" for job in jobs),
-        timeout=150,
-    )
+def test_a_training_that_nobody_knows_is_measured_promised_and_in_time(people: People) -> None:
+    """The whole submission is a deadline and a script; the second one is promised at once."""
+    again = f"--deadline=+10m {COMMAND} --says 4000 48"
+    tested = people.type(f"ef-sbatch --test-only {again}")
+    assert tested.returncode == 0, tested.stderr
+    assert "it is measured while it trains, for about 1 minute on 1 and 4 GPUs" in tested.stdout
+    submitted = people.type(f"ef-sbatch --parsable {again}")
+    assert submitted.returncode == 0, submitted.stderr
+    assert "Not known yet how fast it trains" in submitted.stderr
+    job = int(submitted.stdout)
+    wait_until("it trains", lambda: people.queue()[job]["share"] == 1, timeout=30)
+    assert f"{job} " in people.type("ef-squeue").stdout
+    assert "MEASURING" in people.type("ef-squeue").stdout
+    told = people.type(f"ef-squeue --explain {job}").stdout
+    assert "Nobody knew how fast it trains" in told
+    wait_until("it is judged", lambda: people.queue()[job]["verdict"], timeout=200)
+    assert people.queue()[job]["verdict"]["outcome"] == "promised"
+    wait_until("it is done", lambda: people.queue()[job]["state"] == "completed", timeout=240)
+    assert people.queue()[job]["promise_outcome"] == "kept"
+    told = people.type(f"ef-squeue --explain {job}").stdout
+    assert "Measured while it trained: " in told
+    assert "Its script says iterations 4000" in told
     rates = json.loads(people.type("ef-profile list daemon_pacer --json").stdout)["rates"]
     measured = {rate["gpus"]: rate["rate"] for rate in rates}
-    assert measured == pytest.approx({1: 10.0, 4: 32.0}, rel=0.1)
-    assert {(rate["owner"], rate["job_id"] in jobs) for rate in rates} == {("user1", True)}
-    second = people.type(f"ef-sbatch --wait {again}")
+    assert {1, 4} <= measured.keys()
+    true = dict(pair.split(":") for pair in RATES.split(","))
+    assert measured == pytest.approx({n: float(true[str(n)]) for n in measured}, rel=0.1)
+    assert {(rate["owner"], rate["job_id"]) for rate in rates} == {("user1", job)}
+    second = people.type(f"ef-sbatch {again}")
     assert second.returncode == 0, second.stderr
     assert "Promised" in second.stdout
-    assert "Speed measured: 2 sizes, last " in second.stderr
+    assert f"Speed measured: {len(rates)} sizes, last " in second.stderr
     assert ", by you" in second.stderr
+    assert "Iterations 4000, as your last run's script said" in second.stderr
+    people.type(f"ef-scancel {second.stdout.split()[3]}")
     shown = people.type("ef-profile show daemon_pacer --global-batch-size=48").stdout
-    assert shown.count("*█") == 2
+    assert shown.count("*█") == len(rates)
     exported = people.type("ef-profile export daemon_pacer > pacer.csv && cat pacer.csv").stdout
-    assert exported.startswith("global_batch_size,1,4\n48,")
+    assert exported.startswith("global_batch_size,1,")
+    assert "\n48," in exported
     # What one user measured is not forgotten by another, and an import is for its owner.
     assert people.type("ef-profile delete daemon_pacer", user="user2").returncode == 2
-    assert people.type("ef-profile delete daemon_pacer").stdout == "2 rates forgotten\n"
+    forgotten = people.type("ef-profile delete daemon_pacer").stdout
+    assert forgotten == f"{len(rates)} rates forgotten\n"
     imported = people.type("ef-profile import pacer.csv --gpu-type=gpu --model-name=daemon_pacer")
-    assert imported.stdout == "2 rates imported\n"
-    assert people.type(f"ef-sbatch --test-only {again}").returncode == 0
-    assert people.type(f"ef-sbatch --test-only {again}", user="user2").returncode == 2
+    assert imported.stdout == f"{len(rates)} rates imported\n"
+    assert "Promised" in people.type(f"ef-sbatch --test-only {again}").stdout
+    assert "Promised" not in people.type(f"ef-sbatch --test-only {again}", user="user2").stdout
 
 
 LAUNCH = """

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ef_slurm.cli.common.states import parse_states
 from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.squeue.columns import (
     DEFAULT_FORMAT,
+    MEASURING,
     Cell,
     Look,
     parse_letters,
@@ -37,7 +38,7 @@ from ef_slurm.formats.durations import DurationError, parse_seconds
 from ef_slurm.formats.sentences import reason_sentence
 from ef_slurm.formats.times import format_instant
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import JobList, JobView, Story
+from ef_slurm.model import JobList, JobState, JobView, Story
 
 PROGRAM = "ef-squeue"
 
@@ -109,16 +110,20 @@ def _command(
     if letters is not None and names is not None:
         raise UsageError("--format and --Format are two ways to say the same: give one")
     owners = tuple(name for text in users for name in text.split(",") if name)
+    states, measuring = _without_measuring(states)
     view = View(
         request=ListJobs(
             users=(*owners, getpass.getuser()) if me else owners,
-            states=parse_states(states),
+            # Being measured is no state of its own: picked from all of them.
+            states=() if measuring else parse_states(states),
             job_ids=parse_job_ids(ids),
             all=everything,
         ),
         cells=tuple(parse_names(names) if names else parse_letters(letters or DEFAULT_FORMAT)),
         heading=not noheader,
         as_json=as_json,
+        measuring=measuring,
+        or_in=parse_states(states) if measuring else (),
     )
     site = configuration(config)
     with closing(connect(site, slurm_of(site))) as client:
@@ -133,16 +138,27 @@ def _command(
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What to ask for, and how to show it."""
+    """What to ask for, and how to show it.
+
+    Args:
+        measuring: only jobs that are measured before they are judged, or are in one of `or_in`.
+    """
 
     request: ListJobs
     cells: tuple[Cell, ...]
     heading: bool
     as_json: bool
+    measuring: bool = False
+    or_in: tuple[JobState, ...] = ()
+
+    def shows(self, job: JobView) -> bool:
+        """Whether the job was asked for."""
+        return not self.measuring or job.measuring is not None or job.state in self.or_in
 
 
 def _shown(client: Client, view: View) -> str:
     answer = expect(JobList, client.ask(view.request))
+    answer = replace(answer, jobs=tuple(job for job in answer.jobs if view.shows(job)))
     if view.as_json:
         jobs = [job_as_json(job, answer.now) for job in answer.jobs]
         return pretty({"now": answer.now, "jobs": jobs})
@@ -197,6 +213,13 @@ def _explain(client: Client, job_id: int, *, as_json: bool, everything: bool) ->
 def job_as_json(job: JobView, now: float) -> dict[str, object]:
     """A job for programs: what the view holds, and the slack in seconds."""
     return {**to_plain(job), "slack": slack(job, now)}
+
+
+def _without_measuring(texts: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """The words of `--states` without MEASURING, and whether it was among them."""
+    words = [word.strip() for text in texts for word in text.split(",")]
+    states = tuple(word for word in words if word.upper() != MEASURING)
+    return states, len(states) < len(words)
 
 
 def _seconds(text: str) -> float:

@@ -1,5 +1,6 @@
 """A submission leaves nothing half-done, whatever fails."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from ef_slurm.api.messages import (
     Registered,
     Request,
     Response,
+    Until,
     Withdraw,
 )
 from ef_slurm.cli.common.errors import CommandError, UsageError
@@ -26,6 +28,7 @@ from ef_slurm.model import (
     JobRequest,
     JobState,
     JobView,
+    Measuring,
     Outcome,
     Reason,
     ReasonCode,
@@ -49,6 +52,8 @@ class Daemon:
     outcome: Outcome | None = Outcome.PROMISED
     fail: dict[type, BaseException] = field(default_factory=dict)
     submission_options: list[Request] = field(default_factory=list)
+    measured_for: int = 0
+    """How often it says that the job is measured before it has a verdict."""
 
     def ask(self, request: Request) -> Response:
         self.submission_options.append(request)
@@ -64,7 +69,12 @@ class Daemon:
             rejected = self.outcome is Outcome.REJECTED
             state = JobState.REJECTED if rejected else JobState.ADMITTED
             verdict = StoredVerdict(1, 1, NOW, self.outcome, Reason(ReasonCode.STARTED), 1)
-        return JobDetail(replace(self.view, state=state, verdict=verdict))
+        view = replace(self.view, state=state, verdict=verdict)
+        if self.measured_for:
+            self.measured_for -= 1
+            measuring = Measuring(NOW, "gpu", (4, 1))
+            view = replace(view, state=JobState.RUNNING, verdict=None, measuring=measuring)
+        return JobDetail(view)
 
     def close(self) -> None:
         pass
@@ -212,3 +222,32 @@ def test_nothing_to_go_on_with(world: World, tmp_path: Path, content: str | None
         (tmp_path / REQUEST_NAME).write_text(content)
     with pytest.raises(UsageError, match=REQUEST_NAME):
         resume(tmp_path, world.daemon, world.slurm, Patience(1.0))
+
+
+def test_what_has_to_be_measured_is_not_waited_for(world: World) -> None:
+    world.daemon.measured_for = 9
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
+    assert (answer.outcome, answer.problem) == (None, "")
+    assert answer.status is not None
+    assert answer.status.job.measuring is not None
+    assert world.jobs() == [JobBaseState.PENDING]
+    awaited = [one.until for one in world.daemon.submission_options if isinstance(one, Await)]
+    assert set(awaited) == {Until.MEASURING}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PROMISED, Outcome.REJECTED])
+def test_what_has_to_be_measured_is_waited_for_if_asked(world: World, outcome: Outcome) -> None:
+    world.daemon.measured_for, world.daemon.outcome = 3, outcome
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(1.0, math.inf))
+    assert answer.outcome is outcome
+    # Whatever the answer is, there are checkpoints in its directory.
+    assert world.prepared.state_dir.exists()
+    gone = outcome is Outcome.REJECTED
+    assert world.jobs() == [JobBaseState.CANCELLED if gone else JobBaseState.PENDING]
+
+
+def test_measuring_that_takes_too_long_to_wait_for_goes_on(world: World) -> None:
+    world.daemon.measured_for = 10**9
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(1.0, 0.05))
+    assert answer.problem == "not judged within 0 s"
+    assert world.jobs() == [JobBaseState.PENDING]

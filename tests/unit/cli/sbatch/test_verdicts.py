@@ -7,11 +7,20 @@ from datetime import UTC
 import pytest
 
 from ef_slurm.cli.common.errors import ExitCode
-from ef_slurm.cli.sbatch.verdicts import VerdictView, as_json, lines, plan_lines
+from ef_slurm.cli.sbatch.verdicts import (
+    VerdictView,
+    as_json,
+    lines,
+    measuring_json,
+    measuring_lines,
+    plan_lines,
+)
 from ef_slurm.formats.codec import pretty
 from ef_slurm.model import (
+    IfInfeasible,
     JobKind,
     JobRequest,
+    Measuring,
     Outcome,
     Reason,
     ReasonCode,
@@ -152,3 +161,31 @@ def test_what_starts_within_a_second_starts_now() -> None:
 
     assert starts(0.5).endswith("predicted (now)")
     assert starts(2.0).endswith("predicted (in 2 s)")
+
+
+@pytest.mark.parametrize(
+    ("choice", "then"),
+    [
+        (IfInfeasible.REJECT, "it ends (--if-infeasible=reject)."),
+        (IfInfeasible.WAIT, "it waits (--if-infeasible=wait)."),
+        (IfInfeasible.BEST_EFFORT, "it goes on as best effort."),
+    ],
+)
+def test_what_is_measured_first(choice: IfInfeasible, then: str) -> None:
+    request = replace(REQUEST, curves=(), if_infeasible=choice)
+    assert list(measuring_lines(request, (4, 1), 60.0, UTC)) == [
+        "Not known yet how fast it trains: it is measured while it trains, for about 1 min on 1 "
+        "and 4 GPUs, then answered",
+        "  deadline   2023-11-14 23:13:20 UTC",
+        "  It trains beside the promises to others; on a full cluster it waits for its turn.",
+        f"  If the deadline cannot be promised then, {then}",
+    ]
+    (first, *_) = measuring_lines(request, (1,), 30.0, UTC)
+    assert "on 1 GPU, then answered" in first
+
+
+def test_json_has_the_same_keys_before_and_after_it_is_measured() -> None:
+    before = measuring_json(REQUEST, (4, 1), Measuring(NOW, "gpu", (4, 1)))
+    assert before.keys() == as_json(PROMISED).keys()
+    assert (before["outcome"], before["measured_on"]) == (None, (1, 4))
+    assert json.loads(pretty(before))["measuring"]["wanted"] == [4, 1]

@@ -7,6 +7,7 @@ from typing import Any
 import click
 import pytest
 
+from ef_slurm.api.messages import ListJobs
 from ef_slurm.cli.common.entry import paint
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.states import parse_states
@@ -21,7 +22,8 @@ from ef_slurm.cli.squeue.columns import (
     slack,
     table,
 )
-from ef_slurm.model import Fault, JobState, JobView, PromiseOutcome, PromiseState
+from ef_slurm.cli.squeue.command import View, _without_measuring
+from ef_slurm.model import Fault, JobState, JobView, Measuring, PromiseOutcome, PromiseState
 
 NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 Make = Callable[..., JobView]
@@ -317,3 +319,30 @@ def test_a_row_that_cannot_be_shown_spoils_no_other(job: Make, poison: dict[str,
     lines = show([job(**poison), job(job_id=7)], every, bars=True).splitlines()
     assert len(lines) == 3
     assert show([job(job_id=7)], every, bars=True).splitlines()[1].split() == lines[2].split()
+
+
+MEASURED = Measuring(NOW, "gpu", (4,), ((1, 2.5),), seconds=40.0)
+
+
+def test_a_job_that_is_measured(job: Make) -> None:
+    jobs = [
+        job(measuring=MEASURED, promise=PromiseState.NONE, iterations=None),
+        job(job_id=7, measuring=MEASURED, state=JobState.PAUSED, share=0, nodes=()),
+        job(job_id=8, measuring=MEASURED, state=JobState.HELD, share=0, nodes=()),
+    ]
+    assert show(jobs, "%i %T %p %n %R").splitlines() == [
+        "JOBID STATE     PROGRESS ITERATIONS NODELIST(REASON)",
+        " 1234 MEASURING -                 - n[1-2] (measured 1 of 2 sizes)",
+        "    7 MEASURING 25%            1000 (measured 1 of 2 sizes, waits for 4 GPUs)",
+        "    8 HELD      25%            1000 (measured 1 of 2 sizes, waits for 4 GPUs)",
+    ]
+
+
+def test_jobs_that_are_measured_can_be_asked_for(job: Make) -> None:
+    states, measuring = _without_measuring(("measuring,pd",))
+    assert (states, measuring) == (("pd",), True)
+    view = View(ListJobs(), (), True, False, measuring, parse_states(states))
+    assert view.shows(job(measuring=MEASURED))
+    assert view.shows(job(state=JobState.PAUSED))
+    assert not view.shows(job())
+    assert View(ListJobs(), (), True, False).shows(job())
