@@ -65,7 +65,7 @@ def let_workers_die_with_the_agent() -> None:
             os._exit(128 + signal.SIGKILL)
 
     def popen(self: Any, args: tuple[str, ...], env: dict[str, str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - words, no shell
             args,
             env=env,
             stdout=self._stdout,

@@ -111,7 +111,7 @@ class MungeCommand:
 
     def _run(self, command: tuple[str, ...], text: str) -> subprocess.CompletedProcess[str]:
         try:
-            return subprocess.run(
+            return subprocess.run(  # noqa: S603 - words, no shell
                 command,
                 input=text,
                 capture_output=True,

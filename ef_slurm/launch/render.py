@@ -59,7 +59,7 @@ def render(request: LaunchRequest) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # shell, not HTML; see _quoted
+        autoescape=False,  # noqa: S701 - shell, not HTML; see _quoted
     )
     name = TEMPLATE if template is None else template.name
     where = str(template or name)

@@ -208,7 +208,7 @@ class Jobs:
         of the table, where most of the table has ended.
         """
         with self._database.snapshot():
-            found = self._database.query(f"SELECT id, revision FROM jobs {which}", values)
+            found = self._database.query(f"SELECT id, revision FROM jobs {which}", values)  # noqa: S608 - values are bound
             jobs = {row[0]: self._decoded[row[0]] for row in found if self._knows(*row)}
             changed = [row[0] for row in found if row[0] not in jobs]
             if changed:
@@ -240,7 +240,7 @@ class Jobs:
         assignments = "".join(f"{name} = :{name}, " for name in columns)
         with self._database.transaction(durable=durable):
             touched = self._database.execute(
-                f"UPDATE jobs SET {assignments}revision = revision + 1"
+                f"UPDATE jobs SET {assignments}revision = revision + 1"  # noqa: S608 - values are bound
                 " WHERE id = :id AND revision = :revision",
                 {**columns, "id": job.id, "revision": job.revision},
             )
@@ -324,7 +324,7 @@ class Jobs:
         assignments = "".join(f"{name} = :{name}, " for name in values)
         with self._database.transaction():
             self._database.execute(
-                f"UPDATE jobs SET {assignments}revision = revision + 1 WHERE id = :id",
+                f"UPDATE jobs SET {assignments}revision = revision + 1 WHERE id = :id",  # noqa: S608 - values are bound
                 {**values, "id": job_id},
             )
             return self.get(job_id)

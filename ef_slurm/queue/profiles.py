@@ -54,10 +54,11 @@ class Profiles:
         marks = ", ".join(f":{name}" for name in columns)
         with self._database.transaction(durable=durable):
             self._database.execute(
-                f"INSERT OR REPLACE INTO profiles ({', '.join(columns)}) VALUES ({marks})", columns
+                f"INSERT OR REPLACE INTO profiles ({', '.join(columns)}) VALUES ({marks})",
+                columns,
             )
             self._database.execute(
-                "DELETE FROM profiles WHERE id IN (SELECT id FROM profiles WHERE owner = ?"
+                "DELETE FROM profiles WHERE id IN (SELECT id FROM profiles WHERE owner = ?"  # noqa: S608 - values are bound
                 f" ORDER BY at DESC LIMIT -1 OFFSET {MOST_OF_AN_OWNER})",
                 (rate.owner,),
             )
@@ -70,7 +71,7 @@ class Profiles:
         Imports of others are not among them: nobody saw those trainings.
         """
         rows = self._database.query(
-            "SELECT * FROM profiles WHERE model_name = ? AND global_batch_size = ?"
+            "SELECT * FROM profiles WHERE model_name = ? AND global_batch_size = ?"  # noqa: S608 - values are bound
             " AND precision = ? AND gpu_type = ? AND (owner = ? OR job_id IS NOT NULL)"
             " ORDER BY owner = ? DESC, account IN (SELECT value FROM json_each(?)) DESC, at DESC"
             f" LIMIT {MOST_OF_A_KEY}",
@@ -106,7 +107,7 @@ class Profiles:
     ) -> tuple[MeasuredRate, ...]:
         """The rates of an owner, of all keys or of those that have what is given."""
         rows = self._database.query(
-            f"SELECT * FROM profiles WHERE {_ON_OWN_KEY}"
+            f"SELECT * FROM profiles WHERE {_ON_OWN_KEY}"  # noqa: S608 - values are bound
             " ORDER BY model_name, global_batch_size, precision, gpu_type, gpus",
             _wanted(owner, model_name, global_batch_size, precision, gpu_type),
         )
@@ -123,7 +124,7 @@ class Profiles:
     ) -> int:
         """Forget rates of an owner, and nobody else's; returns how many."""
         return self._database.execute(
-            f"DELETE FROM profiles WHERE {_ON_OWN_KEY}",
+            f"DELETE FROM profiles WHERE {_ON_OWN_KEY}",  # noqa: S608 - values are bound
             _wanted(owner, model_name, global_batch_size, precision, gpu_type),
         )
 

@@ -65,7 +65,7 @@ class Retention:
 
     def _is_due(self, moments: Mapping[str, float]) -> bool:
         row = self._database.one(
-            f"SELECT EXISTS ({_RAN}) OR EXISTS ({_NEVER_RAN})"
+            f"SELECT EXISTS ({_RAN}) OR EXISTS ({_NEVER_RAN})"  # noqa: S608 - values are bound
             " OR EXISTS (SELECT 1 FROM events WHERE id = (SELECT min(id) FROM events"
             "    WHERE job_id IS NULL) AND at < :before)",
             moments,
@@ -74,14 +74,14 @@ class Retention:
 
     def _events(self, where: str, before: float, limit: int) -> int:
         return self._database.execute(
-            "DELETE FROM events WHERE id IN"
+            "DELETE FROM events WHERE id IN"  # noqa: S608 - values are bound
             f" (SELECT id FROM events WHERE {where} ORDER BY id LIMIT :limit)",
             {"before": before, "limit": limit},
         )
 
     def _job(self, job_id: int) -> int:
         gone = sum(
-            self._database.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+            self._database.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))  # noqa: S608 - values are bound
             for table in _OF_A_JOB
         )
         return gone + self._database.execute("DELETE FROM jobs WHERE id = ?", (job_id,))

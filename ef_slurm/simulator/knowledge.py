@@ -187,7 +187,7 @@ class WrongCurves:
         self._rates.pop(job.id, None)
 
     def _stated_curve(self, job: TraceJob) -> ThroughputCurve:
-        draw = random.Random(f"{self._seed}:{job.id}").uniform(-self._spread, self._spread)
+        draw = random.Random(f"{self._seed}:{job.id}").uniform(-self._spread, self._spread)  # noqa: S311 - no secret
         return _scaled(job.curve, 1 + draw)
 
     def _margin(self) -> float:

@@ -90,7 +90,7 @@ class Ranks:
         if not wait_until(lambda: self.known(key), abort):
             raise TimeoutError(f"rank {self.rank} waited in vain for {key!r}")
         with self._lock:
-            return pickle.loads(self._store.get(key))
+            return pickle.loads(self._store.get(key))  # noqa: S301
 
     def post(self, key: str, value: Any = None) -> None:
         """Publish this rank's own value under `key`."""

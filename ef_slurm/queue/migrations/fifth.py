@@ -14,7 +14,7 @@ def fifth(database: Database) -> None:
     for column in ("iterations", "global_batch_size"):
         # Both may be NULL now, until the training has told.
         jobs.add_column(f"{column}_or_null", int)
-        database.execute(f"UPDATE jobs SET {column}_or_null = {column}")
+        database.execute(f"UPDATE jobs SET {column}_or_null = {column}")  # noqa: S608 - values are bound
         database.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
         database.execute(f"ALTER TABLE jobs RENAME COLUMN {column}_or_null TO {column}")
     jobs.add_column("gpu_types", str, not_null_default="[]")

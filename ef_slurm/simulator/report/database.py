@@ -166,7 +166,7 @@ def _insert(database: Database, table: str, rows: Sequence[dict[str, object]]) -
     values = ", ".join(f":{name}" for name in rows[0])
     cursor = database.conn.cursor()
     for row in rows:
-        cursor.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", row)
+        cursor.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", row)  # noqa: S608 - values are bound
     return cursor.lastrowid or 0
 
 
