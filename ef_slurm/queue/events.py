@@ -86,7 +86,8 @@ class Events:
             where.append("kind IN (SELECT value FROM json_each(:kinds))")
             values["kinds"] = dump([kind.value for kind in kinds])
         rows = self._database.query(
-            f"SELECT * FROM events WHERE {' AND '.join(where)} ORDER BY id LIMIT :limit",
+            f"SELECT * FROM events WHERE {' AND '.join(where)}"  # noqa: S608 - values are bound
+            " ORDER BY id LIMIT :limit",
             values,
         )
         return tuple(_event(row) for row in rows)

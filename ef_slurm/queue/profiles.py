@@ -54,7 +54,8 @@ class Profiles:
         marks = ", ".join(f":{name}" for name in columns)
         with self._database.transaction(durable=durable):
             self._database.execute(
-                f"INSERT OR REPLACE INTO profiles ({', '.join(columns)}) VALUES ({marks})",
+                f"INSERT OR REPLACE INTO profiles ({', '.join(columns)})"  # noqa: S608 - values are bound
+                f" VALUES ({marks})",
                 columns,
             )
             self._database.execute(
