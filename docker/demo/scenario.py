@@ -306,7 +306,7 @@ def main(arguments: Sequence[str]) -> int:
         f"{nodes[0].gpu_total} each"
     )
     timeline = Timeline([node.name for node in nodes], nodes[0].gpu_total)
-    with closing(connect(site, slurm)) as client:
+    with closing(connect(site, lambda: slurm)) as client:
         scenario = Scenario(client, timeline, options.slowdown, options.train)
         scenario.run()
     scenario.draw(PICTURE_WIDTH)

@@ -6,9 +6,7 @@ Every request has one response type (or `Failure`). Job ids are Slurm's.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TypeAlias
 
 from ef_slurm.model import (
@@ -32,6 +30,9 @@ MAX_WAIT_SECONDS = 25.0
 MOST_RATES = 1000
 """Rates that one `AddRates` may bring."""
 
+MOST_JOB_IDS = 100
+"""Different job ids that one `ListJobs` or `Cancel` may name."""
+
 
 class Until(enum.Enum):
     """What an `Await` waits for."""
@@ -45,10 +46,17 @@ class FailureCode(enum.Enum):
     """Why the daemon did not do what it was asked."""
 
     BAD_REQUEST = "bad-request"
+    OTHER_VERSION = "other-version"
+    UNAUTHENTICATED = "unauthenticated"
     DENIED = "denied"
     UNKNOWN_JOB = "unknown-job"
+    NO_SUCH_PATH = "no-such-path"
+    NO_SUCH_METHOD = "no-such-method"
     REPLAYED = "replayed"
     STALE = "stale"
+    TOO_SLOW = "too-slow"
+    TOO_LARGE = "too-large"
+    TOO_MANY = "too-many-requests"
     BUSY = "busy"
     SLURM = "slurm"
     INTERNAL = "internal"
@@ -97,8 +105,8 @@ class Await:
     """Tell about a job as soon as it has what `until` says, or after `seconds` as it then is."""
 
     job_id: int
-    until: Until
-    seconds: float
+    until: Until = Until.END
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +204,7 @@ class FindCurves:
     """
 
     model_name: str
-    global_batch_size: int | None
+    global_batch_size: int | None = None
     precision: str = UNSPECIFIED
 
 
@@ -290,37 +298,4 @@ Response: TypeAlias = (
     | Rates
     | RatesChanged
     | Failure
-)
-
-REQUESTS: Mapping[str, type[Request]] = MappingProxyType(
-    {
-        "ping": Ping,
-        "register": Register,
-        "await": Await,
-        "judge": Judge,
-        "list": ListJobs,
-        "explain": Explain,
-        "cancel": Cancel,
-        "withdraw": Withdraw,
-        "find-curves": FindCurves,
-        "list-rates": ListRates,
-        "add-rates": AddRates,
-        "delete-rates": DeleteRates,
-    }
-)
-RESPONSES: Mapping[str, type[Response]] = MappingProxyType(
-    {
-        "pong": Pong,
-        "registered": Registered,
-        "status": JobDetail,
-        "judged": Judged,
-        "jobs": JobList,
-        "story": Story,
-        "cancelled": Cancelled,
-        "withdrawn": Withdrawn,
-        "known-curves": KnownCurves,
-        "rates": Rates,
-        "rates-changed": RatesChanged,
-        "failure": Failure,
-    }
 )

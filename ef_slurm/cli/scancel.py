@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ef_slurm.api.client import Client, FailureError, UnreachableError, expect
-from ef_slurm.api.messages import Cancel, Cancelled, ListJobs
+from ef_slurm.api.messages import MOST_JOB_IDS, Cancel, Cancelled, ListJobs
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
@@ -70,7 +70,7 @@ def _command(
     )
     site = configuration(config)
     slurm = slurm_of(site)
-    with closing(connect(site, slurm)) as client:
+    with closing(connect(site, lambda: slurm)) as client:
         chosen = _chosen(client, wanted, name)
         worst = ExitCode.OK
         for job_id in job_ids:
@@ -129,16 +129,18 @@ def _cancel(slurm: Slurm, job_id: int, *, verbose: bool) -> ExitCode:
 
 
 def _notify_daemon(client: Client, job_ids: tuple[int, ...]) -> ExitCode:
-    if not job_ids:
-        return ExitCode.OK
-    try:
-        answer = expect(Cancelled, client.ask(Cancel(job_ids)))
-    except (UnreachableError, FailureError, QueueMissingError) as error:
-        complain(PROGRAM, f"cancelled in Slurm, but ef-schedd could not be told yet: {error}")
-        return ExitCode.NO_ANSWER
-    for refusal in answer.refused:
-        complain(PROGRAM, f"{refusal.job_id}: {refusal.why}")
-    return ExitCode.SLURM if answer.refused else ExitCode.OK
+    code = ExitCode.OK
+    for start in range(0, len(job_ids), MOST_JOB_IDS):
+        try:
+            told = Cancel(job_ids[start : start + MOST_JOB_IDS])
+            answer = expect(Cancelled, client.ask(told))
+        except (UnreachableError, FailureError, QueueMissingError) as error:
+            complain(PROGRAM, f"cancelled in Slurm, but ef-schedd could not be told yet: {error}")
+            return ExitCode.NO_ANSWER
+        for refusal in answer.refused:
+            complain(PROGRAM, f"{refusal.job_id}: {refusal.why}")
+            code = ExitCode.SLURM
+    return code
 
 
 def main() -> None:

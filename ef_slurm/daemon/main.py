@@ -18,7 +18,7 @@ from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.serve.requests import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
-from ef_slurm.daemon.settings import limits_of, settings_of
+from ef_slurm.daemon.settings import limits_of, serve_limits_of, settings_of
 from ef_slurm.model import ACTOR, Event, EventKind
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.owner import DaemonLock
@@ -91,6 +91,7 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
                 path=config.socket,
                 mode=0o666 if everyone else 0o600,
                 address=address if everyone and config.daemon.host else None,
+                limits=serve_limits_of(config),
             ):
                 _loop(scheduler, queue, calls)
         finally:
@@ -110,8 +111,10 @@ def _loop(scheduler: Scheduler, queue: Queue, calls: SchedulerCalls) -> None:
             began = time.monotonic()
             try:
                 version = queue.data_version()
-                calls.run_pending()
+                if calls.begin_tick():
+                    scheduler.refresh_soon()
                 seconds = scheduler.tick()
+                calls.answer_one()  # or whoever keeps waking the scheduler keeps all others waiting
                 if time.monotonic() >= heartbeat_at + HEARTBEAT_SECONDS:
                     queue.owner.seen(at=time.time())
                     heartbeat_at = time.monotonic()
@@ -134,8 +137,10 @@ def _rest(
     try:
         while not stopping:
             left = end - time.monotonic()
-            if left <= 0 or calls.wait(min(left, QUEUE_POLL_SECONDS)):
+            if left <= 0 or calls.tick_wanted:
                 return
+            if not calls.answer_one():
+                calls.wait(min(left, QUEUE_POLL_SECONDS))
             if version is not None and queue.data_version() != version:
                 return
     except QueueError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from ef_slurm.contract import LaunchState
@@ -176,16 +176,9 @@ class Scheduler:
         self._ticked_at = self._clock()
         return self._delay()
 
-    def recheck(self, slurm_job_ids: Iterable[int]) -> None:
-        """Ask Slurm about these jobs now; the next tick follows.
-
-        Raises:
-            SlurmUnavailableError: Slurm does not answer.
-        """
-        if self._observer.refreshed_at is not None:
-            for job_id in slurm_job_ids:
-                if self._observer.fetch(job_id) is None:
-                    self._observer.drop(job_id)
+    def refresh_soon(self) -> None:
+        """Something has changed in Slurm: ask it again as soon as `query_interval` allows."""
+        self._refresh_wanted = True
 
     def judge(self, request: JobRequest) -> tuple[WhatIf | WouldMeasure, str]:
         """The verdict that this request would get now, also in words. Writes nothing.

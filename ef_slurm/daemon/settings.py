@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ef_slurm.daemon.act.next_step import Timeouts
 from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.serve.limits import ServeLimits
 from ef_slurm.formats.hostlist import expand
 from ef_slurm.model import Policy, QueueLimits
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
@@ -113,4 +114,18 @@ def settings_of(config: SiteConfig, *, advisory: bool = False) -> Settings:
         keep_never_run=86400.0 * config.queue.keep_never_run_days or math.inf,
         keep_profiles=86400.0 * config.profiles.keep_days or math.inf,
         limits=limits_of(config),
+    )
+
+
+def serve_limits_of(config: SiteConfig) -> ServeLimits:
+    """How much may be asked of the daemon."""
+    api = config.api
+    return ServeLimits(
+        connections=api.connections,
+        connections_per_user=api.connections_per_user,
+        unauthenticated_per_address=api.connections_per_user,
+        request_seconds=api.request_seconds,
+        requests_per_second=api.requests_per_second,
+        burst=max(1.0, 5.0 * api.requests_per_second),
+        what_ifs_per_minute=api.what_ifs_per_minute,
     )

@@ -2,10 +2,6 @@
 
 In come values of the model, out come the same; begin with `store`, the whole as one object.
 `migrations` has the tables, `transitions` the life of a job, `queries` the questions that commands
-ask, `views` those of administrators (`docs/queue.md`), `retention` how long the past stays.
+ask, `views` those of administrators (`docs/queue.md`), `retention` how long the past stays. Nothing
+is imported here: commands that ask the daemon need the errors only.
 """
-
-from ef_slurm.queue.owner import DaemonLock
-from ef_slurm.queue.store import Queue
-
-__all__ = ["DaemonLock", "Queue"]

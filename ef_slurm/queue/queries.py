@@ -108,7 +108,7 @@ def list_jobs(
         ended: without `states` and `job_ids`, ended jobs as well.
     """
     if job_ids:
-        found = (queue.jobs.of_slurm(job_id) for job_id in job_ids)
+        found = (queue.jobs.of_slurm(job_id) for job_id in dict.fromkeys(job_ids))
         jobs = [job for job in found if job is not None]
     else:
         wanted = frozenset(states) or (ACTIVE | FINAL if ended else ACTIVE)

@@ -97,6 +97,25 @@ class DaemonTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiTable:
+    """[api]: how much may be asked of the daemon. What goes beyond is told to come again.
+
+    Args:
+        connections: open at a time in all; each user gets four beyond that.
+        connections_per_user: of one user at a time.
+        request_seconds: for a request to arrive in full.
+        requests_per_second: of one user in the long run; five times as many at once.
+        what_ifs_per_minute: verdicts without a submission (`ef-sbatch --test-only`), of one user.
+    """
+
+    connections: int = 512
+    connections_per_user: int = 64
+    request_seconds: float = 10.0
+    requests_per_second: float = 20.0
+    what_ifs_per_minute: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class JobsTable:
     """[jobs]: what ef-sbatch makes of a submission.
 
@@ -163,6 +182,7 @@ class Tables:
     nodes: NodesTable = field(default_factory=NodesTable)
     queue: QueueTable = field(default_factory=QueueTable)
     daemon: DaemonTable = field(default_factory=DaemonTable)
+    api: ApiTable = field(default_factory=ApiTable)
     jobs: JobsTable = field(default_factory=JobsTable)
     profiles: ProfilesTable = field(default_factory=ProfilesTable)
     launch: LaunchSettings = field(default_factory=LaunchSettings)

@@ -16,7 +16,8 @@ import click
 import pytest
 
 from ef_slurm import contract
-from ef_slurm.api.messages import REQUESTS, RESPONSES, FailureCode
+from ef_slurm.api.messages import FailureCode
+from ef_slurm.api.routes import PREFIX, ROUTES
 from ef_slurm.cli.sbatch.options import ANSWERED, OWN, PASSED, REFUSED
 from ef_slurm.contract import Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.model import ChangeKind, Fault, IntentState, JobState, PromiseOutcome, PromiseState
@@ -261,8 +262,9 @@ def test_the_protocol_has_every_variable_and_file_key() -> None:
 
 def test_the_protocol_has_every_message() -> None:
     protocol = TOP / "docs" / "protocol.md"
-    assert table_keys(protocol, "Requests") == set(REQUESTS) | values(FailureCode)
-    assert set(RESPONSES) <= set(spans(protocol))
+    lines = {f"{route.method} {PREFIX}{route.path}" for route in ROUTES}
+    assert table_keys(protocol, "Requests") == lines | values(FailureCode)
+    assert {route.response.__name__ for route in ROUTES} <= set(spans(protocol))
 
 
 def test_the_architecture_has_every_room() -> None:

@@ -48,7 +48,7 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "plan": OBSERVE,
         "act": PLAN,
         "serve": PLAN,
-        "settings": PLAN | {"act"},
+        "settings": PLAN | {"act", "serve"},
         "scheduler": PLAN | {"act", "serve", "settings"},
         "check": OBSERVE | {"settings"},
         "main": PLAN | {"act", "serve", "settings", "scheduler", "check"},

@@ -25,11 +25,18 @@ from ef_slurm.slurm.errors import NotPermittedError, SlurmError
 
 _FAILURES = {
     FailureCode.DENIED: ExitCode.DENIED,
+    FailureCode.UNAUTHENTICATED: ExitCode.DENIED,
     FailureCode.REPLAYED: ExitCode.DENIED,
     FailureCode.STALE: ExitCode.DENIED,
     FailureCode.SLURM: ExitCode.SLURM,
     FailureCode.UNKNOWN_JOB: ExitCode.SLURM,
     FailureCode.BAD_REQUEST: ExitCode.USAGE,
+    FailureCode.TOO_LARGE: ExitCode.USAGE,
+    FailureCode.OTHER_VERSION: ExitCode.NO_ANSWER,
+    FailureCode.NO_SUCH_PATH: ExitCode.NO_ANSWER,
+    FailureCode.NO_SUCH_METHOD: ExitCode.NO_ANSWER,
+    FailureCode.TOO_SLOW: ExitCode.NO_ANSWER,
+    FailureCode.TOO_MANY: ExitCode.NO_ANSWER,
     FailureCode.BUSY: ExitCode.NO_ANSWER,
     FailureCode.INTERNAL: ExitCode.NO_ANSWER,
 }

@@ -247,7 +247,7 @@ def _curves(
 
 def _ask(config: Path | None, request: Request, kind: type[R]) -> R:
     site = configuration(config)
-    with closing(connect(site, slurm_of(site))) as client:
+    with closing(connect(site, lambda: slurm_of(site))) as client:
         return expect(kind, client.ask(request))
 
 

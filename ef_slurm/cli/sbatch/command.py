@@ -71,7 +71,7 @@ def _command(words: Sequence[str]) -> ExitCode | int:
     if "register" in names:
         if rest or names.keys() - _WITH_REGISTER:
             raise UsageError("--register takes everything from its directory: give nothing else")
-        with closing(connect(site, slurm)) as client:
+        with closing(connect(site, lambda: slurm)) as client:
             state_dir = Path(names["register"].value or "")
             answer = resume(state_dir, client, slurm, _patience(output, site))
             return _answer_submission(answer, output, client)
@@ -93,7 +93,7 @@ def _new(
     if output.mode is Mode.DRY_RUN:
         click.echo(batch_script(requested, script, site, state_dir), nl=False)
         return ExitCode.OK
-    with closing(connect(site, slurm)) as client:
+    with closing(connect(site, lambda: slurm)) as client:
         types = _gpu_types(client, site, slurm)
         curves = curves_of(
             requested, site, types, lambda: _remembered(client, requested, script, types)

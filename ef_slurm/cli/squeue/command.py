@@ -126,7 +126,7 @@ def _command(
         or_in=parse_states(states) if measuring else (),
     )
     site = configuration(config)
-    with closing(connect(site, slurm_of(site))) as client:
+    with closing(connect(site, lambda: slurm_of(site))) as client:
         if explain is not None:
             (job_id,) = parse_job_ids((explain,))
             return _explain(client, job_id, as_json=as_json, everything=verbose)

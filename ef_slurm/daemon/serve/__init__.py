@@ -1,5 +1,6 @@
-"""Requests of commands, answered.
+"""Requests of commands, answered over HTTP.
 
-`server` listens and knows who asks, `requests` answers from the queue, and what only the scheduler
-may do travels to its thread through `scheduler_calls`.
+`server` listens in a thread of its own; `gate` bounds each connection, `connections` all of them;
+`handler` knows who asks, within which `limits`, and has `workers` answer; `requests` answers from
+the queue, and what only the scheduler may do travels to its thread through `scheduler_calls`.
 """

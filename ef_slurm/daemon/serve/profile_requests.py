@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ef_slurm.api.identity import Caller
 from ef_slurm.api.messages import (
     MOST_RATES,
     AddRates,
@@ -14,7 +15,6 @@ from ef_slurm.api.messages import (
     Rates,
     RatesChanged,
 )
-from ef_slurm.api.wire import Caller
 from ef_slurm.model import Cluster, ModelError, ProfileKey
 from ef_slurm.profiling.library import known_curve
 from ef_slurm.queue.store import Queue

@@ -1,4 +1,4 @@
-"""What the daemon answers, and to whom. Each connection's thread has one `Dispatch` of its own."""
+"""What the daemon answers, and to whom. Each worker's thread has one `Dispatch` of its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ef_slurm.api.client import reached
+from ef_slurm.api.identity import Caller
 from ef_slurm.api.messages import (
-    MAX_WAIT_SECONDS,
+    MOST_JOB_IDS,
     AddRates,
     Await,
     Cancel,
@@ -33,7 +33,7 @@ from ef_slurm.api.messages import (
     Withdraw,
     Withdrawn,
 )
-from ef_slurm.api.wire import Caller
+from ef_slurm.api.routes import RequestError
 from ef_slurm.daemon.observe.ownership import no_single_job
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.serve import profile_requests
@@ -44,7 +44,6 @@ from ef_slurm.model import (
     NEWCOMER,
     BatchScript,
     Cluster,
-    JobDetail,
     JobRequest,
     JobState,
     ModelError,
@@ -54,6 +53,7 @@ from ef_slurm.model import (
     check_request,
     queue_id,
 )
+from ef_slurm.planner.what_if import WhatIf
 from ef_slurm.queue import queries
 from ef_slurm.queue.errors import (
     DuplicateJobError,
@@ -66,13 +66,10 @@ from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import HoldKind
 
-ANSWER_SECONDS = 12.0
-"""How long the scheduler's thread may take over a call."""
-
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """What all connections share.
+    """What all requests share.
 
     Args:
         cluster: Slurm's name of the cluster; "" when it could not be asked.
@@ -93,60 +90,36 @@ class ServerContext:
     advisory: bool
 
 
-class RequestError(Exception):
-    """A request that is not granted."""
-
-    def __init__(self, code: FailureCode, message: str) -> None:
-        super().__init__(message)
-        self.failure = Failure(code, message)
-
-
 class Dispatch:
-    """Answers the requests of one connection."""
+    """Answers requests, one at a time."""
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._queue: Queue | None = None
 
     def close(self) -> None:
-        """Close the connection's own view of the queue."""
+        """Close this thread's own view of the queue."""
         if self._queue is not None:
             self._queue.close()
             self._queue = None
 
-    def answer(self, caller: Caller, cluster: str, request: Request) -> Response:
-        """The answer; errors become `Failure`."""
-        try:
-            if cluster and self._context.cluster and cluster != self._context.cluster:
-                raise RequestError(
-                    FailureCode.BAD_REQUEST,
-                    f"this ef-schedd serves cluster {self._context.cluster}, not {cluster}",
-                )
-            return self._answer(caller, request)
-        except RequestError as error:
-            return error.failure
-        except queries.UnknownJobError as error:
-            return Failure(FailureCode.UNKNOWN_JOB, str(error))
-        except (ModelError, DuplicateJobError, LimitError) as error:
-            return Failure(FailureCode.BAD_REQUEST, str(error))
-        except SlurmError as error:
-            return Failure(FailureCode.SLURM, error.message)
-        except TimeoutError:
-            return Failure(FailureCode.BUSY, "ef-schedd is busy: try again")
-        except QueueError as error:
-            return Failure(FailureCode.INTERNAL, str(error))
+    def answer(self, caller: Caller, request: Request) -> Response:
+        """The answer, of an `Await` as things are now. A `Judge` is the scheduler's to answer.
 
-    def _answer(self, caller: Caller, request: Request) -> Response:
+        Raises:
+            Exception: of those that `failure_of` has words for.
+        """
         match request:
             case Ping():
                 return self._pong()
             case Register(job, script):
                 return self._register(caller, job, script)
-            case Await():
-                return self._await(request)
-            case Judge(job):
-                return self._judge(caller, job)
+            case Await(job_id):
+                return queries.status(self._rows(), job_id)
+            case Judge():
+                raise TypeError("a what-if is the scheduler's to answer")
             case ListJobs(users, states, job_ids, ended):
+                _bounded(job_ids)
                 return queries.list_jobs(
                     self._rows(),
                     time.time(),
@@ -249,16 +222,12 @@ class Dispatch:
             return job.max_gpus
         return most if job.max_gpus is None else min(most, job.max_gpus)
 
-    def _await(self, request: Await) -> JobDetail:
-        return queries.wait_for(
-            self._rows(),
-            request.job_id,
-            lambda status: reached(status, request.until),
-            min(request.seconds, MAX_WAIT_SECONDS),
-        )
+    def what_if(self, caller: Caller, job: JobRequest) -> JobRequest:
+        """What the scheduler is to judge.
 
-    def _judge(self, caller: Caller, job: JobRequest) -> Judged:
-        context = self._context
+        Raises:
+            ModelError: the planner would refuse it.
+        """
         request = replace(
             job,
             owner=caller.name,
@@ -267,7 +236,10 @@ class Dispatch:
             max_gpus=self._max_gpus(job),
         )
         check_request(request, request.submitted)
-        answer, words = context.calls.call(lambda: context.scheduler.judge(request), ANSWER_SECONDS)
+        return request
+
+    def judged(self, answer: WhatIf | WouldMeasure, words: str) -> Judged:
+        """The scheduler's answer for whoever asked."""
         if isinstance(answer, WouldMeasure):
             return Judged(None, (), words, (), answer.sizes, answer.seconds)
         others = self._others(answer.verdict.reason.job)
@@ -280,18 +252,19 @@ class Dispatch:
         return (OtherJob(row.id, row.request.slurm_job_id, row.request.owner),)
 
     def _cancel(self, job_ids: tuple[int, ...]) -> Cancelled:
-        context, rows = self._context, self._rows()
+        _bounded(job_ids)
+        rows = self._rows()
         found = {job_id: queries.find(rows, job_id) for job_id in job_ids}
         active = [job_id for job_id, row in found.items() if row.state not in FINAL]
         done, refused = [], []
-        for job_id in job_ids:
+        for job_id in found:
             why = self._not_cancelled(job_id) if job_id in active else None
             if why is None:
                 done.append(job_id)
             else:
                 refused.append(NotCancelled(job_id, why))
         if active:
-            context.calls.call(lambda: context.scheduler.recheck(active), ANSWER_SECONDS)
+            self._context.calls.wake(refresh=True)
         return Cancelled(tuple(done), tuple(refused))
 
     def _not_cancelled(self, job_id: int) -> str | None:
@@ -330,3 +303,29 @@ class Dispatch:
                 )
             except ForbiddenTransitionError:
                 raise RequestError(FailureCode.BAD_REQUEST, judged) from None
+
+
+def failure_of(error: Exception) -> Failure | None:
+    """What whoever asked is told of an error; None for one that nobody counted on."""
+    match error:
+        case RequestError():
+            return error.failure
+        case queries.UnknownJobError():
+            return Failure(FailureCode.UNKNOWN_JOB, str(error))
+        case ModelError() | DuplicateJobError() | LimitError():
+            return Failure(FailureCode.BAD_REQUEST, str(error))
+        case SlurmError():
+            return Failure(FailureCode.SLURM, error.message)
+        case TimeoutError():
+            return Failure(FailureCode.BUSY, "ef-schedd is busy: try again")
+        case QueueError():
+            return Failure(FailureCode.INTERNAL, str(error))
+    return None
+
+
+def _bounded(job_ids: tuple[int, ...]) -> None:
+    different = len(set(job_ids))
+    if different > MOST_JOB_IDS:
+        raise RequestError(
+            FailureCode.TOO_LARGE, f"{different} job ids, at most {MOST_JOB_IDS} are accepted"
+        )

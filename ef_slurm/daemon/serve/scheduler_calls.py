@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from ef_slurm.daemon.plan.measuring import WouldMeasure
@@ -13,6 +13,9 @@ from ef_slurm.model import Cluster, JobRequest
 from ef_slurm.planner.what_if import WhatIf
 
 T = TypeVar("T")
+
+MOST_WAITING = 4
+"""Verdicts that one user may wait for at a time."""
 
 
 class JudgingScheduler(Protocol):
@@ -40,52 +43,94 @@ class JudgingScheduler(Protocol):
         """
         ...
 
-    def recheck(self, slurm_job_ids: Iterable[int]) -> None:
-        """Ask Slurm about these jobs. Its own thread only."""
-        ...
+
+class TooManyCallsError(Exception):
+    """This user waits for so many verdicts already."""
 
 
 class SchedulerCalls:
-    """Calls that wait for the scheduler, and a way to wake it."""
+    """What waits for the scheduler's thread, and a way to wake it.
+
+    A tick goes before every what-if; of those, users have theirs answered in turn.
+    """
 
     def __init__(self) -> None:
-        self._wanted = threading.Event()
-        self._pending: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._something = threading.Event()
+        self._tick_wanted = False
+        self._refresh_wanted = False
+        self._waiting: OrderedDict[int, deque[tuple[Callable[[], Any], Future[Any]]]] = (
+            OrderedDict()
+        )
 
-    def wake(self) -> None:
-        """Something has changed: come and look."""
-        self._wanted.set()
+    # Any thread
 
-    def call(self, work: Callable[[], T], seconds: float) -> T:
-        """Have `work` done by the scheduler's thread; its result or its exception.
+    def wake(self, *, refresh: bool = False) -> None:
+        """Something has changed: come and look; with `refresh`, at Slurm as well."""
+        with self._lock:
+            self._tick_wanted = True
+            self._refresh_wanted |= refresh
+            self._something.set()
+
+    def what_if(self, uid: int, work: Callable[[], T]) -> Future[T]:
+        """Have `work` done by the scheduler's thread when no tick is due.
 
         Raises:
-            TimeoutError: it was not done in time.
+            TooManyCallsError: this user waits for `MOST_WAITING` others.
         """
         future: Future[T] = Future()
-        self._pending.put((work, future))
-        self._wanted.set()
+        with self._lock:
+            queue = self._waiting.setdefault(uid, deque())
+            while queue and queue[0][1].cancelled():
+                queue.popleft()
+            if len(queue) >= MOST_WAITING:
+                raise TooManyCallsError
+            queue.append((work, future))
+            self._something.set()
+        return future
+
+    # The scheduler's thread
+
+    def begin_tick(self) -> bool:
+        """What was asked for so far is this tick's to see; whether it is to ask Slurm again."""
+        with self._lock:
+            refresh, self._tick_wanted, self._refresh_wanted = self._refresh_wanted, False, False
+            if not self._waiting:
+                self._something.clear()
+            return refresh
+
+    @property
+    def tick_wanted(self) -> bool:
+        """Whether somebody has waked the scheduler since `begin_tick`."""
+        return self._tick_wanted
+
+    def answer_one(self) -> bool:
+        """Answer one what-if; whether there was one."""
+        found = self._next()
+        if found is None:
+            return False
+        work, future = found
         try:
-            return future.result(seconds)
-        except TimeoutError:
-            future.cancel()
-            raise
+            future.set_result(work())
+        except Exception as error:  # it belongs to the one who asked
+            future.set_exception(error)
+        return True
 
-    def run_pending(self) -> None:
-        """Do what was asked for."""
-        self._wanted.clear()
-        while True:
-            try:
-                work, future = self._pending.get_nowait()
-            except Empty:
-                return
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(work())
-            except Exception as error:  # it belongs to the one who asked
-                future.set_exception(error)
+    def wait(self, seconds: float) -> None:
+        """Until somebody wakes the scheduler or asks, or for so long."""
+        self._something.wait(seconds)
 
-    def wait(self, seconds: float) -> bool:
-        """Until somebody wakes the scheduler; whether somebody did."""
-        return self._wanted.wait(seconds)
+    def _next(self) -> tuple[Callable[[], Any], Future[Any]] | None:
+        with self._lock:
+            while self._waiting:
+                uid, queue = next(iter(self._waiting.items()))
+                found = queue.popleft() if queue else None
+                if queue:
+                    self._waiting.move_to_end(uid)
+                else:
+                    del self._waiting[uid]
+                if found is not None and found[1].set_running_or_notify_cancel():
+                    return found
+            if not self._tick_wanted:
+                self._something.clear()
+            return None

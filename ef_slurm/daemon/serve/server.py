@@ -1,26 +1,31 @@
-"""The daemon's sockets: UNIX for its own host, TCP with MUNGE for others; a thread a connection."""
+"""The daemon's sockets, UNIX for its own host and TCP for others, and their thread."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import logging
 import os
 import socket
-import socketserver
 import stat
 import threading
-import time
 from pathlib import Path
 
-from ef_slurm.api import wire
-from ef_slurm.api.messages import Failure, FailureCode
-from ef_slurm.api.munge import Munge, MungeError
-from ef_slurm.api.wire import DisconnectedError, ReplayGuard, Transport, WireError
-from ef_slurm.daemon.serve.requests import Dispatch, ServerContext
+from aiohttp import web
 
-MAX_CONNECTIONS = 200
-IDLE_SECONDS = 30.0
-"""How long a connection may say nothing."""
+from ef_slurm.api.client import TcpEndpoint
+from ef_slurm.api.identity import Transport
+from ef_slurm.api.munge import Munge, MungeError
+from ef_slurm.daemon.serve import frames
+from ef_slurm.daemon.serve.connections import Connections
+from ef_slurm.daemon.serve.gate import Gate
+from ef_slurm.daemon.serve.handler import Handler
+from ef_slurm.daemon.serve.limits import ServeLimits
+from ef_slurm.daemon.serve.requests import ServerContext
+
+BACKLOG = 1024
+_CLOSE_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -30,12 +35,15 @@ class ServerError(Exception):
 
 
 class Server:
-    """Listens until it is closed.
+    """Listens from when it is made until it is closed, in a thread of its own.
 
     Args:
         path: of the UNIX socket.
         mode: its permissions: 0o600 for its owner alone, 0o666 for everybody on the host.
         address: host and port for TCP, or None.
+
+    Raises:
+        ServerError: a socket cannot be had.
     """
 
     def __init__(
@@ -46,25 +54,25 @@ class Server:
         path: Path,
         mode: int,
         address: tuple[str, int] | None = None,
+        limits: ServeLimits | None = None,
     ) -> None:
         self._context = context
         self._munge = munge
         self._path = path
-        self._guard = ReplayGuard()
-        self._guard_lock = threading.Lock()
-        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        self._listeners: list[socketserver.BaseServer] = [self._unix(path, mode)]
+        self._limits = limits or ServeLimits()
+        self._daemon = "" if address is None else TcpEndpoint(*address).text
+        self._listeners = [(_unix(path, mode), Transport.UNIX)]
         if address is not None:
             try:
-                self._listeners.append(self._tcp(address))
+                self._listeners.append((_tcp(address), Transport.TCP))
             except ServerError:
-                self._listeners[0].server_close()
-                path.unlink()
+                self._close_sockets()
                 raise
-        for listener in self._listeners:
-            threading.Thread(
-                target=listener.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True
-            ).start()
+        self._greeting = False
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Server:
         return self
@@ -73,101 +81,102 @@ class Server:
         self.close()
 
     def close(self) -> None:
-        """Stop listening. Connections end with the process."""
-        for listener in self._listeners:
-            listener.shutdown()
-            listener.server_close()
+        """Stop listening and close every connection."""
+        with contextlib.suppress(RuntimeError):  # it has ended by itself
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(_CLOSE_SECONDS)
+        self._close_sockets()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except Exception:
+            _log.exception("nobody can be answered any more")
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        connections = Connections(self._limits, self._greet)
+        handler = Handler(self._context, self._munge, connections, self._limits, self._daemon)
+        protocols = web.Server(
+            handler,
+            access_log=None,
+            keepalive_timeout=2 * self._limits.idle_seconds,
+            lingering_time=0.0,
+        )
+        servers = []
+        for listener, kind in self._listeners:
+            gates = functools.partial(_gate, connections, protocols, kind)
+            if kind is Transport.TCP:
+                server = await self._loop.create_server(gates, sock=listener, backlog=BACKLOG)
+            else:
+                server = await self._loop.create_unix_server(gates, sock=listener, backlog=BACKLOG)
+            servers.append(server)
+        try:
+            await self._stop.wait()
+        finally:
+            for server in servers:
+                server.close()
+            connections.abort_all()
+            handler.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(protocols.shutdown(1.0), _CLOSE_SECONDS)
+
+    def _greet(self, gate: Gate, _: asyncio.Transport) -> None:
+        """Tell an ef-slurm from before HTTP so; over TCP one at a time, for munged's sake."""
+        if gate.kind is Transport.UNIX:
+            gate.say_last(frames.refusal(gate.kind, self._munge))
+        elif self._greeting:
+            gate.abort()
+        else:
+            self._greeting = True
+            loop = asyncio.get_running_loop()
+            made = loop.run_in_executor(None, frames.refusal, gate.kind, self._munge)
+            made.add_done_callback(lambda done: self._greeted(gate, done))
+
+    def _greeted(self, gate: Gate, made: asyncio.Future[bytes]) -> None:
+        self._greeting = False
+        try:
+            gate.say_last(made.result())
+        except MungeError:
+            gate.abort()
+
+    def _close_sockets(self) -> None:
+        for listener, _ in self._listeners:
+            listener.close()
         with contextlib.suppress(OSError):
             self._path.unlink()
 
-    def serve(self, stream: socket.socket, transport: Transport) -> None:
-        """Answer one connection until it ends."""
-        if not self._places.acquire(blocking=False):
-            busy = Failure(FailureCode.BUSY, f"{MAX_CONNECTIONS} connections already: try again")
-            with contextlib.suppress(OSError, MungeError):
-                wire.write_response(stream, transport, "", busy, self._munge)
-            return
-        dispatch = Dispatch(self._context)
+
+def _gate(connections: Connections, protocols: web.Server, kind: Transport) -> Gate:
+    """What a new connection is served by."""
+    return Gate(connections, protocols(), kind)
+
+
+def _unix(path: Path, mode: int) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Whoever holds the queue's lock owns the socket: one that lies there is a dead one's.
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+            path.unlink()
+        before = os.umask(0o777 & ~mode)
         try:
-            stream.settimeout(IDLE_SECONDS)
-            while self._serve_one(stream, transport, dispatch):
-                pass
-        except (OSError, DisconnectedError, MungeError) as error:
-            _log.debug("connection ended: %s", error)
+            listener.bind(str(path))
         finally:
-            dispatch.close()
-            self._places.release()
-
-    def _serve_one(self, stream: socket.socket, transport: Transport, dispatch: Dispatch) -> bool:
-        nonce = ""
-        try:
-            received = wire.read_request(stream, transport, self._munge)
-            if received is None:
-                return False
-            caller, envelope = received
-            nonce = envelope.nonce
-            if transport is Transport.TCP:
-                with self._guard_lock:
-                    self._guard.check(nonce, envelope.sent, time.time())
-        except WireError as error:
-            _log.warning("request refused: %s", error)
-            wire.write_response(stream, transport, nonce, error.failure(), self._munge)
-            return False
-        try:
-            response = dispatch.answer(caller, envelope.cluster, envelope.request)
-        except Exception:
-            _log.exception("request %s of %s", type(envelope.request).__name__, caller.name)
-            response = Failure(
-                FailureCode.INTERNAL, "ef-schedd failed on this request: see its log"
-            )
-        wire.write_response(stream, transport, nonce, response, self._munge)
-        return True
-
-    def _unix(self, path: Path, mode: int) -> socketserver.BaseServer:
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Whoever holds the queue's lock owns the socket: one that lies there is a dead one's.
-            if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-                path.unlink()
-            before = os.umask(0o777 & ~mode)
-            try:
-                return _UnixListener(self, str(path))
-            finally:
-                os.umask(before)
-        except OSError as error:
-            raise ServerError(f"cannot listen on {path}: {error.strerror or error}") from error
-
-    def _tcp(self, address: tuple[str, int]) -> socketserver.BaseServer:
-        try:
-            return _TcpListener(self, address)
-        except OSError as error:
-            name = f"{address[0] or '*'}:{address[1]}"
-            raise ServerError(f"cannot listen on {name}: {error.strerror or error}") from error
+            os.umask(before)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ServerError(f"cannot listen on {path}: {error.strerror or error}") from error
+    return listener
 
 
-class _Handler(socketserver.BaseRequestHandler):
-    server: _UnixListener | _TcpListener
-
-    def handle(self) -> None:
-        self.server.owner.serve(self.request, self.server.transport)
-
-
-class _UnixListener(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-    request_queue_size = 128
-    transport = Transport.UNIX
-
-    def __init__(self, owner: Server, path: str) -> None:
-        self.owner = owner
-        super().__init__(path, _Handler)
-
-
-class _TcpListener(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 128
-    transport = Transport.TCP
-
-    def __init__(self, owner: Server, address: tuple[str, int]) -> None:
-        self.owner = owner
-        super().__init__(address, _Handler)
+def _tcp(address: tuple[str, int]) -> socket.socket:
+    host, port = address
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        name = f"{host or '*'}:{port}"
+        raise ServerError(f"cannot listen on {name}: {error.strerror or error}") from error

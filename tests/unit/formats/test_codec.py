@@ -15,7 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ef_slurm.api.messages import REQUESTS, RESPONSES, Await, Judged, Register, Until
+from ef_slurm.api.messages import Await, Judged, Register, Until
+from ef_slurm.api.problems import Problem
+from ef_slurm.api.routes import ROUTES
 from ef_slurm.formats.codec import (
     DecodeError,
     decode,
@@ -51,8 +53,9 @@ from ef_slurm.model import (
 from tests.unit.formats.records import JSON, values
 
 KINDS = (
-    *REQUESTS.values(),
-    *RESPONSES.values(),
+    *(route.request for route in ROUTES),
+    *dict.fromkeys(route.response for route in ROUTES),
+    Problem,
     *(
         BatchScript,
         Block,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.model import BatchScript, JobKind, JobRequest, Overhead, QueueJob, ThroughputCurve
-from ef_slurm.queue import Queue
+from ef_slurm.queue.store import Queue
 
 REQUEST = JobRequest(
     slurm_job_id=100,

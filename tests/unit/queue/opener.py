@@ -17,7 +17,7 @@ from unittest import mock
 
 import sqlite_utils  # noqa: F401  (once, not in every child)
 
-from ef_slurm.queue import Queue
+from ef_slurm.queue.store import Queue
 
 
 def connect_to_die(kill_at: int) -> Any:

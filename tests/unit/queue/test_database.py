@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.model import BatchScript, JobState, QueueJob
-from ef_slurm.queue import DaemonLock, Queue, filesystem
+from ef_slurm.queue import filesystem
 from ef_slurm.queue.errors import (
     DaemonRunningError,
     DuplicateJobError,
@@ -26,6 +26,8 @@ from ef_slurm.queue.errors import (
     QueueTooNewError,
 )
 from ef_slurm.queue.migrations import MIGRATIONS
+from ef_slurm.queue.owner import DaemonLock
+from ef_slurm.queue.store import Queue
 
 Add = Callable[..., QueueJob]
 
@@ -173,7 +175,7 @@ def test_arrows_that_are_struck_leave_the_file_too(queue: Queue, add: Add) -> No
 OPENER = """
 import sys
 from pathlib import Path
-from ef_slurm.queue import Queue
+from ef_slurm.queue.store import Queue
 with Queue.open(Path(sys.argv[1])) as queue:
     print(len(queue.jobs.all()))
 """
@@ -191,7 +193,7 @@ def test_many_open_a_new_queue_at_once(path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from ef_slurm.queue import DaemonLock
+from ef_slurm.queue.owner import DaemonLock
 with DaemonLock(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ef_slurm.model import Event, EventKind, JobState, QueueJob
-from ef_slurm.queue import Queue, job_rows
+from ef_slurm.queue import job_rows
+from ef_slurm.queue.store import Queue
 
 Add = Callable[..., QueueJob]
 

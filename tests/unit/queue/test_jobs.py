@@ -26,13 +26,13 @@ from ef_slurm.model import (
     planner_id,
     queue_id,
 )
-from ef_slurm.queue import Queue
 from ef_slurm.queue.errors import (
     ConflictError,
     DuplicateJobError,
     ForbiddenTransitionError,
     NoSuchRowError,
 )
+from ef_slurm.queue.store import Queue
 from ef_slurm.queue.transitions import TRANSITIONS
 
 Add = Callable[..., QueueJob]

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from ef_slurm.model import EventKind, IntentState, JobState
-from ef_slurm.queue import Queue
+from ef_slurm.queue.store import Queue
 
 WRITER = Path(__file__).with_name("writer.py")
 KILLS = 25

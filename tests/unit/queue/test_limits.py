@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.model import Event, EventKind, JobState, QueueJob, QueueLimits
-from ef_slurm.queue import Queue
 from ef_slurm.queue.errors import LimitError, NoSuchRowError
 from ef_slurm.queue.events import LONGEST_MESSAGE, MOST_EVENTS
 from ef_slurm.queue.job_rows import LONGEST_NOTE
+from ef_slurm.queue.store import Queue
 from tests.unit.queue.conftest import REQUEST, SCRIPT
 
 Add = Callable[..., QueueJob]

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.model import BatchScript, JobState, PromiseOutcome, PromiseState
-from ef_slurm.queue import Queue
 from ef_slurm.queue.errors import QueueError, QueueMissingError
 from ef_slurm.queue.migrations import MIGRATIONS
+from ef_slurm.queue.store import Queue
 
 VERSION_1 = Path(__file__).with_name("version_1.sql")
 OPENER = Path(__file__).with_name("opener.py")

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from ef_slurm.model import MeasuredRate, ProfileKey, QueueJob, ThroughputCurve
-from ef_slurm.queue import Queue, profiles
+from ef_slurm.queue import profiles
+from ef_slurm.queue.store import Queue
 
 KEY = ProfileKey("bert", 256, "bf16", "a100")
 RATE = MeasuredRate(

@@ -21,8 +21,8 @@ from ef_slurm.model import (
     Verdict,
     planner_id,
 )
-from ef_slurm.queue import Queue
 from ef_slurm.queue.errors import NoSuchRowError, QueueError
+from ef_slurm.queue.store import Queue
 
 Add = Callable[..., QueueJob]
 TABLES = ("jobs", "scripts", "promises", "verdicts", "intents")

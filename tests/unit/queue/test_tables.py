@@ -27,13 +27,13 @@ from ef_slurm.model import (
     Verdict,
     planner_id,
 )
-from ef_slurm.queue import Queue
 from ef_slurm.queue.errors import (
     ConflictError,
     ForbiddenTransitionError,
     NoSuchRowError,
     QueueError,
 )
+from ef_slurm.queue.store import Queue
 
 Add = Callable[..., QueueJob]
 

@@ -23,7 +23,7 @@ from ef_slurm.model import (
     PromiseOutcome,
     Settlement,
 )
-from ef_slurm.queue import Queue
+from ef_slurm.queue.store import Queue
 from ef_slurm.queue.views import VIEWS
 from tests.unit.queue.test_migrations import VERSION_1
 

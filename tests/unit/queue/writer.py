@@ -12,7 +12,7 @@ from ef_slurm.model import (
     JobState,
     ThroughputCurve,
 )
-from ef_slurm.queue import Queue
+from ef_slurm.queue.store import Queue
 
 ACTOR = "ef-schedd"
 

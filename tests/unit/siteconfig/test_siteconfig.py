@@ -97,8 +97,8 @@ def test_a_sites_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "key", "why"),
     [
         ("[slrum]", "slrum", "unknown key: did you mean 'slurm'"),
-        ("partition = 'ef'", "partition", "unknown key: valid ones are daemon"),
-        ("path = '/etc/x'", "path", "unknown key: valid ones are daemon"),
+        ("partition = 'ef'", "partition", "unknown key: valid ones are api, daemon"),
+        ("path = '/etc/x'", "path", "unknown key: valid ones are api, daemon"),
         ("slurm = 3", "slurm", "expected keys and values, got 3"),
         ("[slurm]\npartitions = 'ef'", "slurm.partitions", "did you mean 'partition'"),
         ("[slurm]\nqwerty = 1", "slurm.qwerty", "valid ones are cluster"),

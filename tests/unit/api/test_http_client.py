@@ -1,25 +1,27 @@
 """Both ways to the queue give the same answers, and say so when there is none."""
 
 import contextlib
+import http.client
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from email.message import Message
 from pathlib import Path
 
 import pytest
 
-from ef_slurm.api import wire
+from ef_slurm.api import credentials, routes
 from ef_slurm.api.client import (
     FailureError,
-    SocketClient,
     TcpEndpoint,
     UnixEndpoint,
     UnreachableError,
     await_status,
     expect,
 )
+from ef_slurm.api.http_client import HttpClient
 from ef_slurm.api.messages import (
     Await,
     Cancel,
@@ -38,8 +40,9 @@ from ef_slurm.api.messages import (
     Until,
     Withdraw,
 )
-from ef_slurm.api.wire import Transport
+from ef_slurm.api.problems import STATUS, write_problem
 from ef_slurm.cli.common.local_client import QueueClient
+from ef_slurm.formats.codec import encode
 from ef_slurm.model import (
     JobList,
     JobState,
@@ -52,19 +55,18 @@ from ef_slurm.model import (
 )
 from ef_slurm.queue.errors import QueueMissingError
 from ef_slurm.queue.store import Queue
-from tests.unit.api.test_wire import REQUEST, SCRIPT, FakeMunge
+from tests.unit.api.fakes import REQUEST, SCRIPT, FakeMunge
 
 PONG = Pong("0.1", "mini", 1, "ef-slurm", False, 1.0, 2.0, ("gpu",))
 
 
 class Server:
-    """Answers every connection with one function."""
+    """Answers every request with one function, and says who it is as the daemon does."""
 
-    def __init__(
-        self, listener: socket.socket, transport: Transport, answer: Callable[[Request], Response]
-    ) -> None:
-        self.listener, self.transport, self.answer = listener, transport, answer
-        self.munge = FakeMunge(uid=0)
+    def __init__(self, listener: socket.socket, munge: FakeMunge | None = None) -> None:
+        self.listener, self.munge = listener, munge
+        self.answer: Callable[[Request], Response] = lambda _: PONG
+        self.version = str(routes.VERSION)
         self.connections = 0
         self.streams: list[socket.socket] = []
         threading.Thread(target=self._serve, daemon=True).start()
@@ -80,10 +82,26 @@ class Server:
             threading.Thread(target=self._one, args=(stream,), daemon=True).start()
 
     def _one(self, stream: socket.socket) -> None:
-        with stream, contextlib.suppress(OSError, wire.DisconnectedError):
-            while (asked := wire.read_request(stream, self.transport, self.munge)) is not None:
-                response = self.answer(asked[1].request)
-                wire.write_response(stream, self.transport, asked[1].nonce, response, self.munge)
+        with stream, stream.makefile("rb") as lines, contextlib.suppress(OSError):
+            while line := lines.readline():
+                method, target, _ = line.decode().split()
+                fields = http.client.parse_headers(lines)
+                body = lines.read(int(fields.get("Content-Length", "0")))
+                stream.sendall(self._answer(routes.read(method, target, body), fields))
+
+    def _answer(self, request: Request, fields: Message) -> bytes:
+        response = self.answer(request)
+        failed = isinstance(response, Failure)
+        body = write_problem(response) if isinstance(response, Failure) else encode(response)
+        status = STATUS[response.code] if isinstance(response, Failure) else 200
+        kind = "application/problem+json" if failed else "application/json"
+        head = f"HTTP/1.1 {status} x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        head += f"{routes.VERSION_HEADER}: {self.version}\r\n"
+        if self.munge is not None:
+            _, signed = credentials.read_authorization(fields["Authorization"], FakeMunge())
+            credential = credentials.answer_credential(status, body, signed.nonce, self.munge)
+            head += f"{credentials.ANSWER_HEADER}: {credential}\r\n"
+        return head.encode() + b"\r\n" + body
 
     def drop(self) -> None:
         for stream in self.streams:
@@ -98,45 +116,105 @@ def unix(tmp_path: Path) -> Iterator[Server]:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "s"))
     listener.listen()
-    yield Server(listener, Transport.UNIX, lambda _: PONG)
+    yield Server(listener)
     listener.close()
 
 
-def test_unix(unix: Server, tmp_path: Path) -> None:
-    with SocketClient(UnixEndpoint(tmp_path / "s"), FakeMunge()) as client:
-        assert client.ask(Ping()) == PONG
-        assert client.ask(Ping()) == PONG
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[HttpClient]:
+    with HttpClient(UnixEndpoint(tmp_path / "s"), FakeMunge(), patience=2.0) as client:
+        yield client
+
+
+def test_unix(unix: Server, client: HttpClient) -> None:
+    assert client.ask(Ping()) == PONG
+    assert client.ask(Ping()) == PONG
     assert unix.connections == 1
 
 
-def test_a_daemon_that_restarted_is_asked_again(unix: Server, tmp_path: Path) -> None:
-    with SocketClient(UnixEndpoint(tmp_path / "s"), FakeMunge()) as client:
-        client.ask(Ping())
-        unix.drop()
-        assert client.ask(Ping()) == PONG
+def test_a_daemon_that_restarted_is_asked_again(unix: Server, client: HttpClient) -> None:
+    client.ask(Ping())
+    unix.drop()
+    assert client.ask(Ping()) == PONG
     assert unix.connections == 2
 
 
-def test_a_failure_is_raised(unix: Server, tmp_path: Path) -> None:
+def test_a_failure_is_raised(unix: Server, client: HttpClient) -> None:
     unix.answer = lambda _: Failure(FailureCode.DENIED, "not yours")
-    with (
-        SocketClient(UnixEndpoint(tmp_path / "s"), FakeMunge()) as client,
-        pytest.raises(FailureError, match="not yours") as error,
-    ):
+    with pytest.raises(FailureError, match="not yours") as error:
         client.ask(Ping())
     assert error.value.code is FailureCode.DENIED
 
 
+@pytest.mark.parametrize("code", [FailureCode.TOO_MANY, FailureCode.BUSY])
+def test_a_daemon_without_room_is_asked_again(
+    unix: Server, client: HttpClient, code: FailureCode
+) -> None:
+    answers: list[Response] = [PONG, Failure(code, "not now")]
+    unix.answer = lambda _: answers.pop()
+    assert client.ask(Ping()) == PONG
+    unix.answer = lambda _: Failure(code, "never")
+    with pytest.raises(FailureError, match="never"):
+        client.ask(Ping())
+
+
 def test_nobody_there(tmp_path: Path) -> None:
-    client = SocketClient(UnixEndpoint(tmp_path / "none"), FakeMunge())
+    client = HttpClient(UnixEndpoint(tmp_path / "none"), FakeMunge())
     with pytest.raises(UnreachableError, match="none: No such file"):
+        client.ask(Ping())
+
+
+def test_another_version_is_said_so(unix: Server, client: HttpClient) -> None:
+    unix.version = "99"
+    with pytest.raises(UnreachableError, match="protocol version 99, .* install the same release"):
+        client.ask(Ping())
+
+
+@pytest.mark.usefixtures("unix")
+def test_somebody_else_listens_there(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ef_slurm.api.http_client.peer_of", lambda _: (4711, 4711))
+    with pytest.raises(UnreachableError, match="4711 listens there, who is neither root"):
+        client.ask(Ping())
+    trusting = HttpClient(UnixEndpoint(client._endpoint.path, frozenset({4711})), FakeMunge())  # type: ignore[union-attr]
+    with trusting:
+        assert trusting.ask(Ping()) == PONG
+
+
+@pytest.mark.parametrize(
+    ("said", "match"),
+    [
+        (b'\0\0\0\x0d{"version":2}', "older than this command, .* install the same release"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "whoever answers is not ef-schedd"),
+        (b"", "without an answer"),
+    ],
+)
+def test_whoever_speaks_something_else(tmp_path: Path, said: bytes, match: str) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+
+    def speak() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                stream, _ = listener.accept()
+                with stream:
+                    stream.recv(4)
+                    stream.sendall(said)
+
+    threading.Thread(target=speak, daemon=True).start()
+    with (
+        listener,
+        HttpClient(UnixEndpoint(tmp_path / "s"), FakeMunge()) as client,
+        pytest.raises(UnreachableError, match=match),
+    ):
         client.ask(Ping())
 
 
 @pytest.fixture
 def tcp() -> Iterator[Server]:
     listener = socket.create_server(("127.0.0.1", 0))
-    yield Server(listener, Transport.TCP, lambda _: PONG)
+    yield Server(listener, FakeMunge(0))
     listener.close()
 
 
@@ -144,7 +222,7 @@ def tcp() -> Iterator[Server]:
 def test_tcp_believes_only_the_daemons_user(tcp: Server, uid: int, believed: bool) -> None:
     tcp.munge = FakeMunge(uid)
     port = tcp.listener.getsockname()[1]
-    with SocketClient(TcpEndpoint("127.0.0.1", port, frozenset({990})), FakeMunge()) as client:
+    with HttpClient(TcpEndpoint("127.0.0.1", port, frozenset({990})), FakeMunge()) as client:
         if believed:
             assert client.ask(Ping()) == PONG
         else:

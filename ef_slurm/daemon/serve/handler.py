@@ -1,0 +1,327 @@
+"""From an HTTP request to its answer: who asks, whether they may now, what they get."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from ef_slurm.api import credentials, routes
+from ef_slurm.api.client import reached
+from ef_slurm.api.credentials import CredentialError, ReplayGuard
+from ef_slurm.api.identity import Caller, Transport
+from ef_slurm.api.messages import (
+    MAX_WAIT_SECONDS,
+    Await,
+    Cancel,
+    Failure,
+    FailureCode,
+    Judge,
+    Register,
+    Registered,
+    Request,
+    Response,
+)
+from ef_slurm.api.munge import Munge, MungeError
+from ef_slurm.api.problems import MEDIA_TYPE, STATUS, write_problem
+from ef_slurm.api.routes import RequestError
+from ef_slurm.daemon.serve.connections import Connections
+from ef_slurm.daemon.serve.gate import Gate
+from ef_slurm.daemon.serve.limits import Buckets, ServeLimits
+from ef_slurm.daemon.serve.openapi import DESCRIPTION_PATH, description
+from ef_slurm.daemon.serve.requests import Dispatch, ServerContext, failure_of
+from ef_slurm.daemon.serve.scheduler_calls import TooManyCallsError
+from ef_slurm.daemon.serve.watch import QueueWatch
+from ef_slurm.daemon.serve.workers import FairWorkers
+from ef_slurm.formats.codec import encode
+from ef_slurm.model import JobDetail
+
+VERDICT_SECONDS = 12.0
+"""How long the scheduler's thread may take over a what-if."""
+SEND_SECONDS = 30.0
+"""How long a peer may take to receive an answer."""
+UNSENT_LIMIT = 128 << 20
+"""Bytes of answers that one user has asked for and not received yet."""
+_SMALL = 1 << 14
+"""Bytes of a body that is read at once; longer ones are a worker's."""
+_SOON_SECONDS = 2.0
+_LATER_SECONDS = 0.5
+"""Whoever waits for longer than the former is told of changes this much later at most."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back.
+
+    Args:
+        nonce: of a TCP request whose credential was believed; None where nothing is signed.
+    """
+
+    status: int
+    body: bytes
+    media_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    nonce: str | None = None
+
+
+class Handler:
+    """Answers aiohttp's requests. Belongs to the server's event loop.
+
+    Args:
+        daemon: "host:port" for which TCP credentials must be made.
+    """
+
+    def __init__(
+        self,
+        context: ServerContext,
+        munge: Munge,
+        connections: Connections,
+        limits: ServeLimits,
+        daemon: str,
+    ) -> None:
+        self._context = context
+        self._munge = munge
+        self._connections = connections
+        self._limits = limits
+        self._daemon = daemon
+        self._guard = ReplayGuard()
+        self._requests = Buckets(limits.requests_per_second, limits.burst)
+        per_second = limits.what_ifs_per_minute / 60.0
+        self._what_ifs = Buckets(per_second, max(1.0, limits.what_ifs_per_minute / 3.0))
+        # Reading the queue is this process's own time, which the scheduler needs as well.
+        self._readers = FairWorkers("reader", threads=2, at_once=1)
+        self._askers = FairWorkers("slurm", threads=8, at_once=2)
+        self._credentials = FairWorkers("munge", threads=4, at_once=3)
+        self._watch = QueueWatch(context.open_queue)
+        self._local = threading.local()
+        self._dispatches: list[Dispatch] = []
+        self._unsent: Counter[int] = Counter()
+
+    def close(self) -> None:
+        """Answer nothing more."""
+        for workers in (self._readers, self._askers, self._credentials):
+            workers.close()
+        self._watch.close()
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        gate = self._connections.gate_of(request.protocol)
+        answer = await self._answer(gate, request)
+        try:
+            return await self._send(gate, request, answer)
+        finally:
+            gate.answered()
+
+    # Who asks, and may they
+
+    async def _answer(self, gate: Gate, request: web.BaseRequest) -> Answer:
+        nonce: str | None = None
+        try:
+            body = await request.content.read()
+            target = request.raw_path
+            if gate.kind is Transport.TCP:
+                nonce = await self._identify(gate, request, target, body)
+            caller = _caller(gate)
+            self._within_rate(caller)
+            self._right_version(request)
+            if (request.method, target) == ("GET", DESCRIPTION_PATH):
+                return Answer(200, description(), nonce=nonce)
+            asked = await self._read(caller, request.method, target, body)
+            response = await self._respond(caller, asked)
+        except (RequestError, CredentialError) as error:
+            return self._refusal(gate, error.failure, nonce)
+        except Exception as error:
+            failure = failure_of(error)
+            if failure is None:
+                _log.exception("%s %s", request.method, routes.shown(request.raw_path))
+                words = "ef-schedd failed on this request: see its log"
+                failure = Failure(FailureCode.INTERNAL, words)
+            return self._refusal(gate, failure, nonce)
+        return _success(response, encode(response), nonce)
+
+    async def _identify(
+        self, gate: Gate, request: web.BaseRequest, target: str, body: bytes
+    ) -> str:
+        """See whose TCP connection it is; the nonce that the answer repeats."""
+        given = request.headers.getall("Authorization", [])
+        if len(given) > 1:
+            raise CredentialError(FailureCode.UNAUTHENTICATED, "more than one credential")
+        value = given[0] if given else None
+        identity, signed = await self._credentials.run(
+            gate.address, lambda: credentials.read_authorization(value, self._munge)
+        )
+        digest = credentials.request_digest(request.method, target, body)
+        credentials.check_request(signed, digest, self._daemon)
+        self._guard.check(identity.uid, signed.nonce, signed.sent, time.time())
+        self._right_cluster(signed.cluster)
+        failure = self._connections.identified(gate, identity.uid, identity.gid)
+        if failure is not None:
+            raise CredentialError(failure.code, failure.message)
+        return signed.nonce
+
+    def _within_rate(self, caller: Caller) -> None:
+        seconds = self._requests.take(caller.uid, time.monotonic())
+        if seconds:
+            raise RequestError(
+                FailureCode.TOO_MANY,
+                f"more than {self._limits.requests_per_second:g} requests a second: try again in "
+                f"{seconds:.1f} s",
+            )
+
+    def _right_version(self, request: web.BaseRequest) -> None:
+        version = request.headers.get(routes.VERSION_HEADER)
+        if version is not None and version != str(routes.VERSION):
+            raise RequestError(
+                FailureCode.OTHER_VERSION,
+                f"protocol version {routes.shown(version)}, this ef-slurm speaks {routes.VERSION}: "
+                "install the same release on both hosts",
+            )
+        self._right_cluster(request.headers.get(routes.CLUSTER_HEADER, ""))
+
+    def _right_cluster(self, cluster: str) -> None:
+        ours = self._context.cluster
+        if cluster and ours and cluster != ours:
+            raise RequestError(
+                FailureCode.BAD_REQUEST,
+                f"this ef-schedd serves cluster {ours}, not {routes.shown(cluster)}",
+            )
+
+    # What they get
+
+    async def _read(self, caller: Caller, method: str, target: str, body: bytes) -> Request:
+        if len(body) <= _SMALL:
+            return routes.read(method, target, body)
+        return await self._readers.run(caller.uid, lambda: routes.read(method, target, body))
+
+    async def _respond(self, caller: Caller, asked: Request) -> Response:
+        match asked:
+            case Await():
+                return await self._wait(caller, asked)
+            case Judge():
+                return await self._judge(caller, asked)
+            case Register() | Cancel():
+                workers = self._askers
+            case _:
+                workers = self._readers
+        return await workers.run(caller.uid, lambda: self._dispatch().answer(caller, asked))
+
+    async def _wait(self, caller: Caller, asked: Await) -> Response:
+        now = asyncio.get_running_loop().time
+        began = now()
+        end = began + min(max(asked.seconds, 0.0), MAX_WAIT_SECONDS)
+        while True:
+            seen = self._watch.version()
+            detail = await self._readers.run(
+                caller.uid, lambda: self._dispatch().answer(caller, asked)
+            )
+            assert isinstance(detail, JobDetail)
+            if reached(detail, asked.until) or now() >= end:
+                return detail
+            if now() - began > _SOON_SECONDS:
+                await asyncio.sleep(min(_LATER_SECONDS, max(0.0, end - now())))
+            await self._watch.changed(seen, max(0.0, end - now()))
+
+    async def _judge(self, caller: Caller, asked: Judge) -> Response:
+        seconds = self._what_ifs.take(caller.uid, time.monotonic())
+        if seconds:
+            raise RequestError(
+                FailureCode.TOO_MANY,
+                f"more than {self._limits.what_ifs_per_minute:g} what-ifs a minute: try again in "
+                f"{math.ceil(seconds)} s",
+            )
+        request = await self._readers.run(
+            caller.uid, lambda: self._dispatch().what_if(caller, asked.job)
+        )
+        scheduler = self._context.scheduler
+        try:
+            future = self._context.calls.what_if(caller.uid, lambda: scheduler.judge(request))
+        except TooManyCallsError:
+            words = "you wait for other what-ifs already: try again"
+            raise RequestError(FailureCode.TOO_MANY, words) from None
+        answer, words = await asyncio.wait_for(asyncio.wrap_future(future), VERDICT_SECONDS)
+        return await self._readers.run(caller.uid, lambda: self._dispatch().judged(answer, words))
+
+    def _dispatch(self) -> Dispatch:
+        """This worker's own."""
+        dispatch: Dispatch | None = getattr(self._local, "dispatch", None)
+        if dispatch is None:
+            dispatch = self._local.dispatch = Dispatch(self._context)
+        return dispatch
+
+    # How it goes back
+
+    def _refusal(self, gate: Gate, failure: Failure, nonce: str | None) -> Answer:
+        _log.debug("refused for uid %s: %s", gate.uid, failure.message)
+        headers: list[tuple[str, str]] = []
+        if failure.code in (FailureCode.TOO_MANY, FailureCode.BUSY):
+            headers.append(("Retry-After", "1"))
+        if STATUS[failure.code] == 401:
+            headers.append(("WWW-Authenticate", credentials.SCHEME))
+        return Answer(
+            STATUS[failure.code], write_problem(failure), MEDIA_TYPE, tuple(headers), nonce
+        )
+
+    async def _send(
+        self, gate: Gate, request: web.BaseRequest, answer: Answer
+    ) -> web.StreamResponse:
+        headers = [
+            ("Content-Type", answer.media_type),
+            (routes.VERSION_HEADER, str(routes.VERSION)),
+            ("Cache-Control", "no-store"),
+            *answer.headers,
+        ]
+        if gate.kind is Transport.TCP:
+            headers += await self._signature(gate, answer)
+        response = web.Response(status=answer.status, body=answer.body, headers=headers)
+        if gate.kind is Transport.TCP and answer.nonce is None:
+            response.force_close()
+        uid = -1 if gate.uid is None else gate.uid
+        self._unsent[uid] += len(answer.body)
+        try:
+            if self._unsent[uid] > UNSENT_LIMIT + len(answer.body):
+                gate.abort()
+            async with asyncio.timeout(SEND_SECONDS):
+                await response.prepare(request)
+                await response.write_eof()
+        except (TimeoutError, ConnectionError):
+            gate.abort()
+        finally:
+            self._unsent[uid] -= len(answer.body)
+            if not self._unsent[uid]:
+                del self._unsent[uid]
+        return response
+
+    async def _signature(self, gate: Gate, answer: Answer) -> list[tuple[str, str]]:
+        nonce = answer.nonce
+        if nonce is None:
+            return []  # nobody is known to whom anything could be promised
+        sign: Callable[[], str] = lambda: credentials.answer_credential(  # noqa: E731
+            answer.status, answer.body, nonce, self._munge
+        )
+        try:
+            return [(credentials.ANSWER_HEADER, await self._credentials.run(gate.address, sign))]
+        except MungeError as error:
+            _log.warning("an answer could not be signed: %s", error)
+            return []
+
+
+def _caller(gate: Gate) -> Caller:
+    assert gate.uid is not None
+    assert gate.gid is not None
+    return Caller(gate.uid, gate.gid, gate.kind)
+
+
+def _success(response: Response, body: bytes, nonce: str | None) -> Answer:
+    if isinstance(response, Registered):
+        location = (("Location", f"{routes.PREFIX}/jobs/{response.job_id}"),)
+        return Answer(201 if response.created else 200, body, headers=location, nonce=nonce)
+    return Answer(200, body, nonce=nonce)
