@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import random
 import socket
 import time
 from typing import Self
@@ -111,7 +110,7 @@ class HttpClient:
                 if error.code not in _NO_ROOM:
                     raise
                 # Not all at the same moment again.
-                pause = _WAIT_SECONDS * (0.5 + random.random())
+                pause = _WAIT_SECONDS * (0.5 + os.urandom(1)[0] / 256)
                 if time.monotonic() + pause >= end:
                     raise
                 time.sleep(pause)
