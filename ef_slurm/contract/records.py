@@ -38,6 +38,7 @@ class Phase(enum.Enum):
 
     STARTING = "starting"
     RUNNING = "running"
+    EVALUATING = "evaluating"  # no iteration ends until that is over
     STOPPING = "stopping"  # the ranks have agreed on the iteration to stop at
     STOPPED = "stopped"
     FINISHED = "finished"

@@ -17,14 +17,13 @@ from ef_slurm.daemon.act.orphans import Orphans
 from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
 from ef_slurm.daemon.act.resubmit import Resubmitter
 from ef_slurm.daemon.act.strangers import Strangers
-from ef_slurm.daemon.observe.calibration import NOTHING, Calibration
+from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.estimates import Estimates
+from ef_slurm.daemon.observe.follower import Follower
 from ef_slurm.daemon.observe.observer import Observer
-from ef_slurm.daemon.observe.ownership import ownership_error
-from ef_slurm.daemon.observe.settlements import due_at, settle_given_up
+from ef_slurm.daemon.observe.settlements import due_at
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.daemon.observe.transition import Transition
-from ef_slurm.daemon.observe.transitions import derive_transition, on_missing
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.plan.planning import Planning
 from ef_slurm.daemon.settings import Settings
@@ -35,8 +34,6 @@ from ef_slurm.model import (
     Cluster,
     Event,
     EventKind,
-    Fault,
-    Intent,
     JobRequest,
     JobState,
     QueueJob,
@@ -97,6 +94,13 @@ class Scheduler:
         self._calibration = Calibration(self._estimates, queue)
         if settings.learn:
             self._calibration.recall()
+        self._follower = Follower(
+            self._observer,
+            self._calibration if settings.learn else None,
+            None if settings.advisory else settings.stall_limits,
+            settings.hold,
+            clock,
+        )
         self._planning = Planning(
             queue,
             self._observer,
@@ -279,37 +283,11 @@ class Scheduler:
             for job in self._queue.jobs.all(ACTIVE):
                 if job.id not in observed:
                     continue
-                job = self._apply(job, self._transition_of(job, intents.get(job.id), lost))
+                job = self._apply(job, self._follower.follow(job, intents.get(job.id), lost))
                 (active if job.state in ACTIVE else ended).append(job)
         for job in ended:
             self._state_dirs.forget(job)
         return tuple(active)
-
-    def _transition_of(
-        self, job: QueueJob, intent: Intent | None, lost_nodes: set[str]
-    ) -> Transition:
-        now = self._clock()
-        status = self._observer.status(job)
-        if status is None:
-            return on_missing(job, self._observer.reports(job), now)
-        problem = ownership_error(job, status.slurm)
-        if problem is not None:
-            settled = settle_given_up(job, Fault.CLUSTER, problem, now)
-            return Transition(
-                replace(job, running=None, note=problem), JobState.FAILED, problem, settled=settled
-            )
-        learned = NOTHING
-        if self._settings.learn:
-            learned = self._calibration.observe(job, status, now)
-            self._planning.wanted |= learned.replan
-        ours = self._settings.hold
-        seen_at = self._observer.observation.at
-        transition = derive_transition(
-            job, status, intent, now, ours=ours, seen_at=seen_at, lost_nodes=lost_nodes
-        )
-        if learned.note is None:
-            return transition
-        return replace(transition, job=replace(transition.job, note=learned.note))
 
     def _apply(self, job: QueueJob, transition: Transition) -> QueueJob:
         """Write what is new of a job; returns its row as it is then."""
@@ -342,6 +320,7 @@ class Scheduler:
         if transition.to in FINAL:
             self._ended_at = now
             self._calibration.ended(job.id)
+            self._follower.forget(job.id)
             self._estimates.closures.forget(job.id)
             self._reconciler.forget(job)
         self._planning.wanted |= transition.replan

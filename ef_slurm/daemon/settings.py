@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ef_slurm.daemon.act.next_step import Timeouts
 from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.observe.stalls import StallLimits
 from ef_slurm.daemon.serve.limits import ServeLimits
 from ef_slurm.formats.hostlist import expand
 from ef_slurm.model import Policy, QueueLimits
@@ -43,6 +44,7 @@ class Settings:
         keep_ended: seconds for which ended jobs stay in the queue; `inf` for ever.
         keep_never_run: the same for jobs that never ran.
         keep_profiles: seconds for which measured rates stay in the library; `inf` for ever.
+        stall_limits: how long a job may hold GPUs without training.
         uid: whose jobs it may submit again; None for its own.
         limits: what one user and one account may have.
     """
@@ -65,6 +67,7 @@ class Settings:
     keep_ended: float = math.inf
     keep_never_run: float = math.inf
     keep_profiles: float = math.inf
+    stall_limits: StallLimits = field(default_factory=StallLimits)
     uid: int | None = None
     limits: QueueLimits = NO_LIMITS
 
@@ -106,6 +109,11 @@ def settings_of(config: SiteConfig, *, advisory: bool = False) -> Settings:
         timeouts=Timeouts(acknowledge=timers.acknowledge, save=timers.stop, start=timers.start),
         hold=HoldKind.ADMIN if operator else HoldKind.USER,
         query_interval=config.slurm.query_interval,
+        stall_limits=StallLimits(
+            first_iteration=timers.first_iteration or math.inf,
+            stalled=timers.stalled or math.inf,
+            evaluation=timers.evaluation or math.inf,
+        ),
         tick_interval=timers.tick,
         idle_interval=timers.idle_tick,
         advisory=advisory,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ef_slurm.model.job import NEWCOMER, Job, JobKind, Standing
 from ef_slurm.model.job_state import JobState, standing
 from ef_slurm.model.measuring import Measuring
-from ef_slurm.model.plan import PromiseState, Reason
+from ef_slurm.model.plan import PromiseState, Reason, ReasonCode
 from ef_slurm.model.request import JobRequest
 from ef_slurm.model.reservation import Running, Schedule
 
@@ -87,6 +87,11 @@ class QueueJob:
     measuring: Measuring | None = None
     script_iterations: int | None = None
     script_global_batch_size: int | None = None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it has stopped training, and is to hold no GPUs until its owner releases it."""
+        return self.reason is not None and self.reason.code is ReasonCode.STALLED
 
     @property
     def share(self) -> int:

@@ -160,6 +160,10 @@ class TimersTable:
         acknowledge: for a job to acknowledge an order; then it is requeued anyway.
         stop: for a checkpoint to be written after that.
         start: for a released job to be seen running.
+        first_iteration: for a launch to end its first iteration.
+        stalled: for the next iteration to end, while a job trains.
+        evaluation: for an evaluation that the training tells of to end. After any of the last three
+            the job gives its GPUs back and loses its promise. 0: never.
     """
 
     tick: float = 1.0
@@ -167,6 +171,9 @@ class TimersTable:
     acknowledge: float = 30.0
     stop: float = 300.0
     start: float = 60.0
+    first_iteration: float = 3600.0
+    stalled: float = 1800.0
+    evaluation: float = 7200.0
 
 
 @dataclass(frozen=True, slots=True)

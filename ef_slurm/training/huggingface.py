@@ -105,6 +105,13 @@ class ElasticTrainer(Trainer):  # type: ignore[misc]
         with self.elastic:
             return super().train(*arguments, **options)
 
+    def evaluate(self, *arguments: Any, **options: Any) -> Any:
+        self.elastic.begin_evaluation()
+        try:
+            return super().evaluate(*arguments, **options)
+        finally:
+            self.elastic.end_evaluation()
+
     def start(self) -> None:
         """Restore; called when model and optimizer are complete."""
         others: dict[str, Stateful] = {

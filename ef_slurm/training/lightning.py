@@ -145,6 +145,12 @@ class Elastic(Callback):  # type: ignore[misc]
         if self._part == 0:
             self.run.advance()
 
+    def on_validation_start(self, *_: Any, **__: Any) -> None:
+        self.run.begin_evaluation()
+
+    def on_validation_end(self, *_: Any, **__: Any) -> None:
+        self.run.end_evaluation()
+
     def on_train_end(self, *_: Any, **__: Any) -> None:
         self.run.finish()
 

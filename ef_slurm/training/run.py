@@ -145,6 +145,16 @@ class Run:
         )
         self._watcher.start()
 
+    def begin_evaluation(self) -> None:
+        """No iteration ends until `end_evaluation`."""
+        if self.reporter.progress.phase is Phase.RUNNING:
+            self.reporter.enter(Phase.EVALUATING)
+
+    def end_evaluation(self) -> None:
+        """Training goes on, unless something else has begun since."""
+        if self.reporter.progress.phase is Phase.EVALUATING:
+            self.reporter.enter(Phase.RUNNING)
+
     def advance(self) -> None:
         """An iteration is done. Saves, or stops, where the ranks agreed to.
 

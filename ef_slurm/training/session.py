@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -109,6 +109,21 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self._run.__exit__(kind, error, trace)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Tell that an evaluation goes on: it takes its time and is no training that hangs.
+
+        ::
+
+            with session.evaluating():
+                accuracy = evaluate(model)
+        """
+        self._run.begin_evaluation()
+        try:
+            yield
+        finally:
+            self._run.end_evaluation()
 
     def __iter__(self) -> Iterator[Step]:
         """The iterations that are left.

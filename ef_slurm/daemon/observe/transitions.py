@@ -225,6 +225,9 @@ def _pending(
     ours: HoldKind,
     lost_nodes: Collection[str],
 ) -> Transition:
+    if job.stalled and status.slurm.hold is not HoldKind.NONE:
+        why = f"held until its owner releases it: {job.note}"
+        return Transition(job, JobState.HELD, why)
     if job.state is JobState.STOPPING and job.running is None:
         return Transition(job, JobState.PAUSED, f"paused at iteration {job.iteration:.0f}")
     slurm = status.slurm
@@ -301,7 +304,7 @@ def _held(job: QueueJob, status: JobStatus) -> Transition:
     back = job.held_from if job.held_from is not None and unjudged else job.waiting_state
     why = "released in Slurm"
     return Transition(
-        replace(job, note=""),
+        replace(job, note="", reason=None if job.stalled else job.reason),
         back,
         why,
         actor_is_owner=True,

@@ -66,8 +66,13 @@ def planner_jobs(
     return tuple(
         planner_job(job, status.get(job.id), estimates, now)
         for job in jobs
-        if job.state in IN_PLAN and job.id not in without
+        if takes_part(job) and job.id not in without
     )
+
+
+def takes_part(job: QueueJob) -> bool:
+    """Whether it is in plans."""
+    return job.state in IN_PLAN and not job.stalled
 
 
 def runs_on(job: QueueJob, cluster: Cluster) -> bool:

@@ -13,7 +13,6 @@ from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.advice import advise
 from ef_slurm.daemon.plan.measuring import MeasuringJobs, WouldMeasure, is_measured, stand_in
 from ef_slurm.daemon.plan.planner_input import (
-    IN_PLAN,
     fit,
     planner_job,
     planner_jobs,
@@ -22,6 +21,7 @@ from ef_slurm.daemon.plan.planner_input import (
     runs_on,
     schedulable_cluster,
     site_policy,
+    takes_part,
 )
 from ef_slurm.daemon.plan.record import record
 from ef_slurm.formats.sentences import verdict_sentence
@@ -172,7 +172,7 @@ class Planning:
                 slots,
             )
             for job in jobs
-            if job.state in IN_PLAN
+            if takes_part(job)
             and is_measured(job)
             and job.measuring is not None
             and job.measuring.gpu_type in types

@@ -16,6 +16,7 @@ from ef_slurm.model import (
     QueueJob,
     ThroughputCurve,
 )
+from ef_slurm.slurm.types import HoldKind
 from tests.unit.daemon.world import World
 
 
@@ -106,3 +107,33 @@ def test_a_job_past_its_peak_steps_back(world: World) -> None:
     assert world.row(job).share == 4
     world.run_until(world.finished, 5000.0)
     assert shares(world, job)[-1] == 4
+
+
+def test_a_job_that_hangs_gives_its_gpus_back_until_it_is_released(world: World) -> None:
+    job = world.submit(200_000, deadline=20_000.0)
+    waiting = world.submit(200_000, deadline=10_000.0)
+    world.run(100.0)
+    world.training(job).hang(world.clock.now)
+    world.run_until(lambda: world.state(job) is JobState.HELD, 2000.0)
+    assert outcome(world, job) is PromiseOutcome.VOID
+    held = world.row(job)
+    assert held.running is None
+    assert "it has stopped training and gives its GPUs back" in held.note
+    assert world.training(job).slurm.nodes == ()
+    # The GPUs are somebody else's, and stay so.
+    world.run_until(lambda: world.row(waiting).share == 16, 300.0)
+    world.restart()
+    world.run(300.0)
+    assert world.state(job) is JobState.HELD
+    world.training(job).slurm.hold = HoldKind.NONE
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED, 50_000.0)
+    assert world.row(job).best_effort
+    assert outcome(world, waiting) is PromiseOutcome.KEPT
+
+
+def test_a_job_that_reports_nothing_has_no_promise_after_a_time(world: World) -> None:
+    job = world.submit(500_000, deadline=20_000.0, elastic=False)
+    world.run_until(lambda: world.row(job).best_effort, 4000.0)
+    assert outcome(world, job) is PromiseOutcome.VOID
+    world.run_until(world.finished, 20_000.0)
+    assert world.state(job) is JobState.COMPLETED

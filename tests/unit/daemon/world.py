@@ -134,6 +134,10 @@ class Training:
             self.base, self.trains_from = self.done(now), now
         self.rate, self.speed = self.rate * speed / self.speed, speed
 
+    def hang(self, now: float) -> None:
+        """From now on no iteration ends."""
+        self.base, self.trains_from, self.rate = self.done(now), min(now, self.trains_from), 0.0
+
     def _interrupted(self, now: float) -> None:
         """TERM: what was done is saved, as the library does within KillWait."""
         self.checkpoint = self.count(self.done(now)) if self.elastic else 0

@@ -130,6 +130,20 @@ def test_stopped_and_continued_equals_uninterrupted(tmp_path: Path) -> None:
     assert (progress.phase, progress.exit_code, progress.iteration) == (Phase.FINISHED, 0, 40)
 
 
+def test_an_evaluation_is_told(tmp_path: Path) -> None:
+    model = nn.Linear(3, 1)
+    phases = []
+    with training.session(
+        model, None, data=SAMPLES, iterations=2, global_batch_size=BATCH, state_dir=tmp_path
+    ) as session:
+        for _ in session:
+            with session.evaluating():
+                phases.append(StateDir(tmp_path).read_progress())
+            phases.append(StateDir(tmp_path).read_progress())
+    told = [progress.phase for progress in phases if progress is not None]
+    assert told == 2 * [Phase.EVALUATING, Phase.RUNNING]
+
+
 def test_term_stops_with_a_checkpoint(tmp_path: Path) -> None:
     threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGTERM)).start()
     with pytest.raises(SystemExit) as stopped:

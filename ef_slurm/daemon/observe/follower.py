@@ -1,0 +1,84 @@
+"""One job at a time: all that is known of it now → what is new of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from ef_slurm.daemon.observe.calibration import NOTHING, Calibration
+from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.observe.ownership import ownership_error
+from ef_slurm.daemon.observe.settlements import settle_given_up
+from ef_slurm.daemon.observe.stalls import StallLimits, Stalls
+from ef_slurm.daemon.observe.transition import Transition
+from ef_slurm.daemon.observe.transitions import derive_transition, on_missing
+from ef_slurm.model import Fault, Intent, JobState, QueueJob
+from ef_slurm.slurm.types import HoldKind
+
+
+class Follower:
+    """Slurm's word, the job's reports, and what was learned of both.
+
+    Args:
+        hold: how we hold jobs: as an operator (ADMIN) or as their owner (USER).
+        calibration: what learns from jobs; None where nothing is to be learned.
+        limits: how long a job may not train; None where nobody acts on that.
+    """
+
+    def __init__(
+        self,
+        observer: Observer,
+        calibration: Calibration | None,
+        limits: StallLimits | None,
+        hold: HoldKind,
+        clock: Callable[[], float],
+    ) -> None:
+        self._observer = observer
+        self._calibration = calibration
+        self._stalls = None if limits is None else Stalls(limits)
+        self._hold = hold
+        self._clock = clock
+
+    def forget(self, job_id: int) -> None:
+        """The job has ended."""
+        if self._stalls is not None:
+            self._stalls.forget(job_id)
+
+    def follow(
+        self, job: QueueJob, intent: Intent | None, lost_nodes: Collection[str]
+    ) -> Transition:
+        """What is new of an active job.
+
+        Args:
+            intent: its unfinished intent.
+            lost_nodes: nodes that Slurm cannot use now.
+        """
+        now = self._clock()
+        status = self._observer.status(job)
+        if status is None:
+            return on_missing(job, self._observer.reports(job), now)
+        problem = ownership_error(job, status.slurm)
+        if problem is not None:
+            settled = settle_given_up(job, Fault.CLUSTER, problem, now)
+            return Transition(
+                replace(job, running=None, note=problem), JobState.FAILED, problem, settled=settled
+            )
+        learned = NOTHING
+        if self._calibration is not None:
+            learned = self._calibration.observe(job, status, now)
+        transition = derive_transition(
+            job,
+            status,
+            intent,
+            now,
+            ours=self._hold,
+            seen_at=self._observer.observation.at,
+            lost_nodes=lost_nodes,
+        )
+        if learned.replan:
+            transition = replace(transition, replan=True)
+        if learned.note is not None:
+            transition = replace(transition, job=replace(transition.job, note=learned.note))
+        if self._stalls is not None:
+            transition = self._stalls.review(job, status, transition, now)
+        return transition
