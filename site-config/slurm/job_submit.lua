@@ -62,7 +62,7 @@ local DENIED = slurm.ESLURM_ACCESS_DENIED or slurm.ERROR
 local operator_uids = { [0] = true }
 for _, name in ipairs(OPERATORS) do
     local answer = io.popen("id -u -- '" .. name .. "' 2>/dev/null")
-    local uid = answer and tonumber(answer:read("l"))
+    local uid = answer and tonumber(answer:read("*l"))
     if answer then
         answer:close()
     end
