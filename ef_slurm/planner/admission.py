@@ -51,36 +51,70 @@ from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
 from ef_slurm.planner.timeline.task import Order, Task
 
-_KEPT_TABLES = 3
+_KEPT_TABLES = 16
 """Tables kept by a `_JointReplan`."""
 
 
-def admit(
-    newcomer: Task, tasks: Iterable[Task], table: ReservationTable, now: float
-) -> ReservationTable | None:
-    """Promise the newcomer its deadline, if a complete plan is found.
+class Promises:
+    """The jobs with a promise and their plans: what newcomers are judged beside, one by one.
 
     Args:
-        newcomer: the job to judge.
-        tasks: those with a promise.
-        table: their plans, and nobody else's. Changed only when the newcomer is admitted.
+        tasks: those with a promise. Newcomers that are admitted join them.
+        table: their plans, and nobody else's. Replaced or changed only when one is admitted.
         now: the present, seconds.
 
-    Returns:
-        The table with the newcomer in it (`table` itself or a new one); None to say no.
+    `rearranged` says whether plans were changed for a newcomer: that may let in somebody who was
+    refused before. What only takes from what is free lets in nobody.
     """
-    if not feasible_alone(newcomer, now, newcomer.deadline):
-        return None
-    plan = least_share(newcomer, table, now, newcomer.deadline)
-    if plan is not None:
-        table.put(newcomer, plan, plan[-1].end)
-        return table
-    others = sorted(tasks, key=lambda task: task.order)
-    if lacks_gpu_time(newcomer, others, table, now):
-        return None
-    if admit_by_moving(newcomer, others, table, now):
-        return table
-    return replan_jointly(newcomer, others, table, now)
+
+    def __init__(self, tasks: list[Task], table: ReservationTable, now: float) -> None:
+        self.tasks = tasks
+        self.table = table
+        self.rearranged = False
+        self._now = now
+        self._others: list[Task] | None = None
+        self._replans: tuple[_JointReplan, ...] = ()
+
+    def admit(self, newcomer: Task, *, jointly: bool = True) -> bool:
+        """Promise the newcomer its deadline, if a complete plan is found.
+
+        Args:
+            newcomer: the job to judge.
+            jointly: whether all plans may be made anew for it.
+        """
+        now, table = self._now, self.table
+        if not feasible_alone(newcomer, now, newcomer.deadline):
+            return False
+        plan = least_share(newcomer, table, now, newcomer.deadline)
+        if plan is not None:
+            table.put(newcomer, plan, plan[-1].end)
+            return self._joined(newcomer, table, rearranged=False)
+        if self._others is None:
+            # Until somebody is admitted they are the same for all who ask.
+            self._others = sorted(self.tasks, key=lambda task: task.order)
+            self._replans = tuple(
+                _JointReplan(self._others, order, table.blank()) for order in _ORDERS
+            )
+        others = self._others
+        if lacks_gpu_time(newcomer, others, table, now):
+            return False
+        if admit_by_moving(newcomer, others, table, now):
+            return self._joined(newcomer, table, rearranged=True)
+        if not jointly:
+            return False
+        for replan_in_order in self._replans:
+            fresh = replan_in_order.with_newcomer(newcomer, now)
+            if fresh is not None:
+                keep_previous(others, table, fresh, now)
+                return self._joined(newcomer, fresh, rearranged=True)
+        return False
+
+    def _joined(self, newcomer: Task, table: ReservationTable, *, rearranged: bool) -> bool:
+        self.rearranged |= rearranged
+        self.tasks.append(newcomer)
+        self.table = table
+        self._others = None
+        return True
 
 
 def feasible_alone(task: Task, now: float, deadline: float) -> bool:
@@ -122,7 +156,7 @@ def replan_jointly(
 ) -> ReservationTable | None:
     """All plans anew, then as many of the old ones back as possible; None if somebody is late."""
     everybody = [*others, newcomer]
-    for order in (_by_deadline, _by_latest_start):
+    for order in _ORDERS:
         fresh = replan(sorted(everybody, key=order), table.blank(), now)
         if fresh is not None:
             keep_previous(others, table, fresh, now)
@@ -138,6 +172,9 @@ def _by_latest_start(task: Task) -> tuple[float, Order]:
     return (task.latest_start, task.order)
 
 
+_ORDERS: tuple[Callable[[Task], Any], ...] = (_by_deadline, _by_latest_start)
+
+
 def replan(tasks: Iterable[Task], table: ReservationTable, now: float) -> ReservationTable | None:
     """Enter minimum satisfactory shares one after another.
 
@@ -145,11 +182,7 @@ def replan(tasks: Iterable[Task], table: ReservationTable, now: float) -> Reserv
         `table`; None as soon as one cannot be in time.
     """
     for task in tasks:
-        plan = None
-        # Within its grace only where its own deadline cannot be met.
-        if task.soft_deadline < task.deadline:
-            plan = least_share(task, table, now, task.soft_deadline)
-        plan = plan or least_share(task, table, now, task.deadline)
+        plan = _least_share_in_grace(task, table, now)
         if plan is not None:
             table.put(task, plan, plan[-1].end)
         elif task.deadline < math.inf:
@@ -157,6 +190,15 @@ def replan(tasks: Iterable[Task], table: ReservationTable, now: float) -> Reserv
         else:  # nothing ever frees what it needs: it was named at risk before
             table.put(task, (), math.inf)
     return table
+
+
+def _least_share_in_grace(task: Task, table: ReservationTable, now: float) -> Schedule | None:
+    """The least share that is in time; within its grace only where its own deadline fails."""
+    if task.soft_deadline < task.deadline:
+        plan = least_share(task, table, now, task.soft_deadline)
+        if plan is not None:
+            return plan
+    return least_share(task, table, now, task.deadline)
 
 
 def keep_previous(
@@ -200,10 +242,10 @@ def _stay(task: Task, table: ReservationTable, now: float) -> Schedule | None:
 
 
 class _JointReplan:
-    """Whether a newcomer fits into all plans made anew in one order, asked for many deadlines.
+    """Whether a newcomer fits into all plans made anew in one order, asked many times.
 
-    Whoever comes before the newcomer is planned the same for all of them, so the table as it was
-    before the newcomer's turn is kept: the last few of them, by the number of jobs in it.
+    Whoever comes before the newcomer is planned the same for all who ask, so the table as it was
+    before a newcomer's turn is kept: the last few of them, by the number of jobs in it.
     """
 
     def __init__(
@@ -212,31 +254,39 @@ class _JointReplan:
         self._order = order
         self._others = sorted(others, key=order)
         self._keys = [order(task) for task in self._others]
-        self._kept = [(0, blank)]
+        self._blank = blank
+        self._kept: dict[int, ReservationTable] = {}  # the one used last comes last
         self._stuck = len(others)  # whose turn it is when planning fails without the newcomer
 
-    def fits(self, newcomer: Task, now: float) -> bool:
-        """Whether `replan` would succeed with everybody in this order."""
+    def with_newcomer(self, newcomer: Task, now: float) -> ReservationTable | None:
+        """The table with everybody in it, planned in this order; None if somebody is late."""
         turn = bisect(self._keys, self._order(newcomer))
         before = self._before(turn, now)
         if before is None:
-            return False
-        return replan((newcomer, *self._others[turn:]), before.copy(), now) is not None
+            return None
+        # The newcomer itself fails first, mostly: it is asked before anything is copied.
+        plan = _least_share_in_grace(newcomer, before, now)
+        if plan is None and newcomer.deadline < math.inf:
+            return None
+        return replan((newcomer, *self._others[turn:]), before.copy(), now)
 
     def _before(self, turn: int, now: float) -> ReservationTable | None:
         """The table of the first `turn` jobs; None when they do not fit themselves."""
         if turn > self._stuck:
             return None
-        # Later deadlines come later: go on from the fullest kept table that is not too full.
-        kept = [(planned, table) for planned, table in self._kept if planned <= turn]
-        planned, table = kept[-1] if kept else (0, self._kept[0][1].blank())
+        # Go on from the fullest kept table that is not too full.
+        planned = max((kept for kept in self._kept if kept <= turn), default=0)
+        table = self._kept.pop(planned, self._blank)
+        if planned:
+            self._kept[planned] = table
         if planned < turn:
             table = table.copy()
             if replan(self._others[planned:turn], table, now) is None:
                 self._stuck = len(table.plans)
                 return None
-            kept.append((turn, table))
-        self._kept = kept[-_KEPT_TABLES:] or [(planned, table)]
+            self._kept[turn] = table
+            if len(self._kept) > _KEPT_TABLES:
+                del self._kept[next(iter(self._kept))]
         return table
 
 
@@ -256,8 +306,7 @@ def earliest_deadline(
         return None
     trial = replace(newcomer)
     others = sorted(tasks, key=lambda task: task.order)
-    orders: tuple[Callable[[Task], Any], ...] = (_by_latest_start, _by_deadline)
-    replans = [_JointReplan(others, order, table.blank()) for order in orders]
+    replans = [_JointReplan(others, order, table.blank()) for order in reversed(_ORDERS)]
     low, high = newcomer.deadline, alone[-1].end
     counted = math.inf  # from here on counting GPU time rules nothing out
 
@@ -274,7 +323,7 @@ def earliest_deadline(
                 return False
             counted = deadline
         return admit_by_moving(trial, others, table, now, only_ask=True) or any(
-            replan.fits(trial, now) for replan in replans
+            replan.with_newcomer(trial, now) is not None for replan in replans
         )
 
     while high - low > resolution:

@@ -42,7 +42,7 @@ from ef_slurm.model import (
     Standing,
     Verdict,
 )
-from ef_slurm.planner.admission import admit, earliest_deadline, feasible_alone
+from ef_slurm.planner.admission import Promises, earliest_deadline, feasible_alone
 from ef_slurm.planner.allocation import allocate
 from ef_slurm.planner.best_effort import revalidate_best_effort
 from ef_slurm.planner.explain import decisions
@@ -52,16 +52,29 @@ from ef_slurm.planner.timeline.limits import LimitBook
 from ef_slurm.planner.timeline.promise_book import Exceeded, PromiseBook
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.task import Task, make_task, wants_best_effort
+from ef_slurm.planner.waiting import Questions, WaitingList, questions
 
 
 def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> Plan:
-    """What every job gets at `now`, and what it is to get later.
+    """What every job gets at `now`, and what it is to get later; see `plan_round`."""
+    return plan_round(now, jobs, cluster, policy)[0]
+
+
+def plan_round(
+    now: float,
+    jobs: Sequence[Job],
+    cluster: Cluster,
+    policy: Policy,
+    waiting: WaitingList | None = None,
+) -> tuple[Plan, WaitingList]:
+    """One round of many: the plan, and what to hand to the next round.
 
     Args:
         now: the present, in the seconds that the jobs use.
         jobs: every unfinished job: new, waitlisted and admitted. Their order does not matter.
         cluster: the nodes, with all outages known now.
         policy: the site's choices.
+        waiting: what the last round has given back, if there was one.
 
     Raises:
         ModelError: two jobs with one id, a GPU type that the cluster lacks, or a `now` that is no
@@ -93,8 +106,9 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
     shares: dict[str, tuple[int, float]] = {}
     book = PromiseBook(policy.promise_limits, promised, now)
     limited: dict[str, Exceeded] = {}
+    asked = questions(waiting, [task.job for task in refused], table.plans, cluster, now)
     while True:
-        table, refused = _admissions(refused, promised, shares, table, book, limited, now)
+        table, refused = _admissions(refused, promised, shares, table, book, limited, asked)
         settled = dict(table.plans)
         best_effort = [*no_deadline, *(t for t in refused if wants_best_effort(t))]
         _share_out(promised, best_effort, table, now, policy)
@@ -104,7 +118,9 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
         for task in best_effort:
             table.remove(task)
         before = len(promised)
-        table, refused = _admissions(refused, promised, shares, table, book, limited, now)
+        table, refused = _admissions(
+            refused, promised, shares, table, book, limited, asked, plans_changed=True
+        )
         if len(promised) == before:
             _share_out(promised, best_effort, table, now, policy)
             break
@@ -116,12 +132,16 @@ def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> P
     )
     for task in best_effort:
         task.give_up_deadline()
-    return Plan(
+    answer = Plan(
         now,
         decisions([*promised, *best_effort], table, now),
         verdicts,
         _next_change(table, cluster, now),
     )
+    plans = {task.id: table.plans[task.id] for task in promised}
+    # A limit may let somebody in who was refused for it as time goes by: that is always looked at.
+    unlimited = (task.job for task in refused if task.id not in limited)
+    return answer, asked.remembered(cluster, plans, unlimited)
 
 
 def _admissions(
@@ -131,34 +151,40 @@ def _admissions(
     table: ReservationTable,
     book: PromiseBook,
     limited: dict[str, Exceeded],
-    now: float,
+    asked: Questions,
+    *,
+    plans_changed: bool = False,
 ) -> tuple[ReservationTable, list[Task]]:
     """Judge one by one; whoever is admitted joins `promised`, with its share and its finish.
 
-    Whoever is refused for what was promised to its owner or account before is noted in `limited`.
+    Whoever was refused is asked once more after the plans of others were changed for a later one.
 
-    Whoever was refused is asked once more after a later one was admitted: plans have changed.
+    Args:
+        limited: whoever is refused for what was promised to its owner or account is noted here.
+        asked: who is asked, and how.
+        plans_changed: whether plans have changed since.
     """
+    promises = Promises(promised, table, asked.now)
     while True:
         refused: list[Task] = []
         for task in candidates:
+            in_full = task.id in asked.in_full
+            if not plans_changed and task.id not in asked.looked_at:
+                refused.append(task)
+                continue
             exceeded = book.exceeded(task)
             if exceeded is not None:
                 limited[task.id] = exceeded
+            if exceeded is not None or not promises.admit(task, jointly=in_full):
                 refused.append(task)
                 continue
-            grown = admit(task, promised, table, now)
-            if grown is None:
-                refused.append(task)
-                continue
-            table = grown
+            table = promises.table
             book.add(task)
-            promised.append(task)
             share = max(reservation.gpus for reservation in table.plans[task.id])
             shares[task.id] = (share, table.finishes[task.id])
-        if not refused or refused == candidates[len(candidates) - len(refused) :]:
-            return table, refused
-        candidates = refused
+        if not refused or not promises.rearranged:
+            return promises.table, refused
+        candidates, plans_changed, promises.rearranged = refused, True, False
 
 
 def _share_out(

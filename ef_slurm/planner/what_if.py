@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ef_slurm.model import NEWCOMER, Cluster, Job, ModelError, Policy, Schedule, Verdict
-from ef_slurm.planner.plan import plan
+from ef_slurm.planner.plan import plan_round
+from ef_slurm.planner.waiting import WaitingList
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +30,21 @@ class WhatIf:
 
 
 def what_if(
-    now: float, jobs: Sequence[Job], newcomer: Job, cluster: Cluster, policy: Policy
+    now: float,
+    jobs: Sequence[Job],
+    newcomer: Job,
+    cluster: Cluster,
+    policy: Policy,
+    waiting: WaitingList | None = None,
 ) -> WhatIf:
-    """The answer to `newcomer`, whose id is `NEWCOMER`, beside `jobs` (as `plan` has them).
+    """The answer to `newcomer`, whose id is `NEWCOMER`, beside `jobs` (as `plan_round` has them).
 
     Raises:
         ModelError: as `plan` does, or `newcomer` goes by another id.
     """
     if newcomer.id != NEWCOMER:
         raise ModelError("id of a job that was not submitted", newcomer.id, repr(NEWCOMER))
-    answer = plan(now, [*jobs, newcomer], cluster, policy)
+    answer, _ = plan_round(now, [*jobs, newcomer], cluster, policy, waiting)
     verdict = next(one for one in answer.verdicts if one.job_id == NEWCOMER)
     schedules = (one.schedule for one in answer.decisions if one.job_id == NEWCOMER)
     return WhatIf(verdict, next(schedules, ()))

@@ -44,7 +44,8 @@ from ef_slurm.model import (
     queue_id,
 )
 from ef_slurm.planner.measuring import MeasuringSlots
-from ef_slurm.planner.plan import plan
+from ef_slurm.planner.plan import plan_round
+from ef_slurm.planner.waiting import WaitingList
 from ef_slurm.planner.what_if import WhatIf, what_if
 from ef_slurm.queue.store import Queue
 
@@ -91,6 +92,7 @@ class Planning:
         self._cluster: Cluster | None = None
         self._made_at = -math.inf
         self._advice: Plan | None = None
+        self._waiting: WaitingList | None = None
         self.wanted = True
         """Whether something has happened that the plan in force does not know of."""
         self.next_change = FOREVER
@@ -127,7 +129,7 @@ class Planning:
         newcomer = fit(planner_newcomer(request, self._estimates), cluster)
         planned = self._planner_jobs(jobs, cluster, now, self._measuring.rehearsal())
         policy = site_policy(self._policy, self._limits, (*planned, newcomer), cluster)
-        answer = what_if(now, planned, newcomer, cluster, policy)
+        answer = what_if(now, planned, newcomer, cluster, policy, self._waiting)
         names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
         return answer, verdict_sentence(answer.verdict, lambda name: names.get(name, name))
 
@@ -196,11 +198,12 @@ class Planning:
             jobs = self._measuring.review(jobs, cluster, now)
         planned = self._planner_jobs(jobs, cluster, now)
         policy = site_policy(self._policy, self._limits, planned, cluster)
-        answer = plan(now, planned, cluster, policy)
+        answer, waiting = plan_round(now, planned, cluster, policy, self._waiting)
         if _breaks_a_promise(answer, jobs) and self._measuring.revoke():
             # A slot stands beside promises, never in the way of one.
             planned = self._planner_jobs(jobs, cluster, now)
-            answer = plan(now, planned, cluster, policy)
+            answer, waiting = plan_round(now, planned, cluster, policy, self._waiting)
+        self._waiting = waiting
         answer = self._measuring.record(answer)
         self._cluster, self._made_at = cluster, now
         answer = self._with_refusals(answer, jobs, now)

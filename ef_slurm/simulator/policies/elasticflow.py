@@ -17,7 +17,8 @@ from ef_slurm.model import (
     Running,
 )
 from ef_slurm.planner.measuring import MeasuringSlots
-from ef_slurm.planner.plan import plan
+from ef_slurm.planner.plan import plan_round
+from ef_slurm.planner.waiting import WaitingList
 from ef_slurm.profiling.measuring import OBSERVE_SECONDS, Belief
 from ef_slurm.simulator.knowledge import GPU_TYPE
 from ef_slurm.simulator.policies.base import ClusterSetup, Round
@@ -37,6 +38,7 @@ class ElasticFlow:
         self._cluster = self._whole
         self._policy = setup.policy
         self._if_infeasible = setup.if_infeasible
+        self._waiting: WaitingList | None = None
         self._slots = MeasuringSlots(OBSERVE_SECONDS)
 
     def see_down(self, down: Mapping[str, float]) -> None:
@@ -55,7 +57,7 @@ class ElasticFlow:
             if job.measurement is not None:
                 plain = as_job(job, now, self._if_infeasible)
                 seen.append(self._slots.ask(plain, job.measurement, now))
-        answer = plan(now, seen, self._cluster, self._policy)
+        answer, self._waiting = plan_round(now, seen, self._cluster, self._policy, self._waiting)
         self._slots.record(answer)
         measured = self._slots.measured
         return Round(

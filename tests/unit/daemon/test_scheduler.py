@@ -23,7 +23,8 @@ from ef_slurm.model import (
     ReasonCode,
     view,
 )
-from ef_slurm.planner.plan import plan
+from ef_slurm.planner.plan import plan_round
+from ef_slurm.planner.waiting import WaitingList
 from ef_slurm.slurm.types import HoldKind, JobBaseState, JobUpdate, SlurmJob
 from tests.unit.daemon.world import World
 
@@ -246,12 +247,12 @@ def test_whole_nodes_are_given_up_in_place(world: World, monkeypatch: pytest.Mon
     assert len(old.block.nodes) == 4
     smaller = replace(old.block, nodes=old.block.nodes[:2])
 
-    def shrinking(*arguments: Any) -> Plan:
-        answer = plan(*arguments)
+    def shrinking(*arguments: Any) -> tuple[Plan, WaitingList]:
+        answer, waiting = plan_round(*arguments)
         decisions = tuple(replace(decision, block=smaller) for decision in answer.decisions)
-        return replace(answer, decisions=decisions)
+        return replace(answer, decisions=decisions), waiting
 
-    monkeypatch.setattr("ef_slurm.daemon.plan.planning.plan", shrinking)
+    monkeypatch.setattr("ef_slurm.daemon.plan.planning.plan_round", shrinking)
     world.run(90)
     training = world.training(job)
     assert training.slurm.restarts == 0

@@ -29,7 +29,8 @@ from ef_slurm.model import (
     is_in_time,
 )
 from ef_slurm.planner.placement.free_blocks import usable_gpus
-from ef_slurm.planner.plan import plan
+from ef_slurm.planner.plan import plan_round
+from ef_slurm.planner.waiting import WaitingList
 
 ROUNDING = 1e-5
 """Seconds by which a finish may differ from the predicted one."""
@@ -110,6 +111,7 @@ class World:
         self.promised: set[str] = set()
         self.finished: dict[str, float] = {}
         self.reshapes = 0
+        self._waiting: WaitingList | None = None
         self.next_change = math.inf
         self.foreseen = True  # capacity has not fallen below what was foreseen
 
@@ -137,11 +139,15 @@ class World:
 
     def look(self) -> Plan:
         """What the planner says now, without carrying it out."""
-        return plan(self.now, tuple(self.jobs.values()), self.cluster, self.policy)
+        return self._round()[0]
+
+    def _round(self) -> tuple[Plan, WaitingList]:
+        jobs = tuple(self.jobs.values())
+        return plan_round(self.now, jobs, self.cluster, self.policy, self._waiting)
 
     def replan(self) -> Plan:
         """Ask the planner, check its answer, carry it out."""
-        answer = self.look()
+        answer, self._waiting = self._round()
         check_plan(answer, self.jobs, self.cluster, self.policy)
         for verdict in answer.verdicts:
             self._judge(verdict)
