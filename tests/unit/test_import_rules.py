@@ -66,9 +66,10 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "explain": {"timeline"},
         "plan": {
             *("timeline", "share", "relocation", "admission", "risk"),
-            *("allocation", "best_effort", "explain"),
+            *("allocation", "best_effort", "explain", "waiting"),
         },
-        "what_if": {"plan"},
+        "waiting": {"timeline"},
+        "what_if": {"plan", "waiting"},
         "measuring": set(),
     },
     "cli": {
