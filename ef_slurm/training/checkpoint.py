@@ -14,15 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from ef_slurm import contract
+from ef_slurm.training.private import owner_problem
 
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+MANIFEST_VERSION = 2
+"""Rises when checkpoints change. 1: pickled files (`state.pt`)."""
 _BLOCK = 1 << 22
 
 
 class CorruptCheckpointError(Exception):
     """A checkpoint does not match its manifest."""
+
+
+class ForeignCheckpointError(Exception):
+    """A checkpoint of another version of ef-slurm: neither used nor set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ class CheckpointStore:
         """
         temporary = self.temporary(iteration, generation)
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        temporary.mkdir(mode=0o700, parents=True)
         return temporary
 
     def commit(self, manifest: Manifest) -> Path:
@@ -144,6 +151,9 @@ class CheckpointStore:
         """The newest checkpoint that matches its manifest, and how many newer ones were set aside.
 
         Those are renamed to `<n>.corrupt` with a warning.
+
+        Raises:
+            ForeignCheckpointError: the newest is of another version.
         """
         corrupt = 0
         for iteration in reversed(self.iterations()):
@@ -158,15 +168,21 @@ class CheckpointStore:
         """The manifest of a checkpoint, all files checked.
 
         Raises:
-            CorruptCheckpointError: a file is missing or does not match.
+            CorruptCheckpointError: a file is missing, does not match or is somebody else's.
+            ForeignCheckpointError: it is of another version.
         """
         directory = self.path(iteration)
+        _refuse_others(directory, directory)
+        _refuse_others(directory, directory / MANIFEST)
         manifest = _load(directory / MANIFEST)
         if manifest.iteration != iteration:
             raise CorruptCheckpointError(
                 f"{directory}: the manifest is of iteration {manifest.iteration}"
             )
         for name, expected in manifest.files.items():
+            if Path(name).name != name:
+                raise CorruptCheckpointError(f"{directory}: {name!r} is no name of a file in it")
+            _refuse_others(directory, directory / name)
             try:
                 found = checksum(directory / name)
             except OSError as error:
@@ -193,9 +209,18 @@ class CheckpointStore:
             shutil.rmtree(gone, ignore_errors=True)
 
 
-def _dump(manifest: Manifest) -> str:
-    values: dict[str, Any] = {
-        "version": contract.VERSION,
+def _refuse_others(checkpoint: Path, path: Path) -> None:
+    try:
+        problem = owner_problem(path)
+    except OSError as error:
+        raise CorruptCheckpointError(f"{checkpoint}: {path.name}: {error.strerror}") from None
+    if problem:
+        raise CorruptCheckpointError(f"{checkpoint}: {problem}")
+
+
+def to_plain(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as JSON."""
+    return {
         "iteration": manifest.iteration,
         "generation": manifest.generation,
         "world_size": manifest.world_size,
@@ -206,6 +231,20 @@ def _dump(manifest: Manifest) -> str:
         "model": manifest.model,
         "files": manifest.files,
     }
+
+
+def from_plain(values: dict[str, Any]) -> Manifest:
+    """The manifest of `to_plain`.
+
+    Raises:
+        ValueError, TypeError, AttributeError, KeyError: it is none.
+    """
+    files = {str(name): (int(size), int(crc)) for name, (size, crc) in values["files"].items()}
+    return Manifest(**(values | {"files": files}))
+
+
+def _dump(manifest: Manifest) -> str:
+    values = {"version": MANIFEST_VERSION, **to_plain(manifest)}
     # The manifest checks the other files; this line checks the manifest.
     values["checksum"] = _digest(values)
     return json.dumps(values, indent=1) + "\n"
@@ -215,12 +254,15 @@ def _load(path: Path) -> Manifest:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         given = values.pop("checksum")
-        if values.pop("version") != contract.VERSION:
-            raise CorruptCheckpointError(f"{path}: written by another version of ef-slurm")
-        if given != _digest({"version": contract.VERSION} | values):
+        if given != _digest(values):
             raise CorruptCheckpointError(f"{path}: does not match its own checksum")
-        values["files"] = {name: (size, crc) for name, (size, crc) in values["files"].items()}
-        return Manifest(**values)
+        version = values.pop("version")
+        if version != MANIFEST_VERSION:
+            raise ForeignCheckpointError(
+                f"{path}: of version {version}, this ef-slurm knows version {MANIFEST_VERSION}: "
+                "go on with the ef-slurm that saved it, or with a new state directory"
+            )
+        return from_plain(values)
     except OSError as error:
         raise CorruptCheckpointError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

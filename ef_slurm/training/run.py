@@ -9,10 +9,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 from ef_slurm.contract import (
     ContractError,
@@ -24,10 +22,13 @@ from ef_slurm.contract import (
 from ef_slurm.training.batches import BatchError, Order, Share
 from ef_slurm.training.checkpoint import CheckpointStore, Manifest
 from ef_slurm.training.environment import targets
+from ef_slurm.training.private import NotPrivateError, make_private
 from ef_slurm.training.progress import Reporter
-from ef_slurm.training.ranks import connect
+from ef_slurm.training.ranks import RanksError, of_process_group
+from ef_slurm.training.restore import NotOursError, Restored, restore
 from ef_slurm.training.saver import Saved, Saver
-from ef_slurm.training.state import RNG_FILE, Snapshot, load_file, restore_rng, seed_rng
+from ef_slurm.training.state import Snapshot
+from ef_slurm.training.values import StateError
 from ef_slurm.training.watch import Kind, Meeting, Signals, Watcher
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Run:
         shuffle: bool = True,
     ):
         self.environment = environment
-        self.ranks = connect()
+        self.ranks = of_process_group()
         state = environment.state_dir
         self._state = None if state is None else StateDir(state, environment.order_file)
         self.reporter = Reporter(
@@ -112,11 +113,12 @@ class Run:
         if self._state is None:
             self.reporter.enter(Phase.RUNNING)
             return
-        store = CheckpointStore(self._state.path / "checkpoint", self.environment.keep_checkpoints)
-        self._prepare(store)
+        store = CheckpointStore(self._state.checkpoints, self.environment.keep_checkpoints)
+        self._prepare(self._state, store)
         self._signals = Signals(self.environment.stop_signal)
         self._signature = snapshot.model()
-        corrupt, seconds = self._restore(store, snapshot)
+        self._refuse_what_cannot_be_kept(snapshot)
+        restored = self._restore(store, snapshot)
         self._meeting = Meeting(self.iteration)
         self._saver = Saver(
             store,
@@ -130,8 +132,8 @@ class Run:
             Phase.RUNNING,
             iteration=self.iteration,
             checkpoint_iteration=self._saved_iteration,
-            corrupt_checkpoints=corrupt,
-            restore_seconds=seconds,
+            corrupt_checkpoints=restored.corrupt,
+            restore_seconds=restored.seconds,
         )
         self._watcher = Watcher(
             self.ranks,
@@ -172,7 +174,7 @@ class Run:
             return
         assert self._saver is not None
         if request.kind is Kind.SAVE:
-            self._saver.begin(self.iteration)
+            self._begin_save(self._saver)
             return
         self._print(f"stopping at iteration {self.iteration}: {request.reason}")
         self._stop()
@@ -211,6 +213,7 @@ class Run:
         if self._signals is not None:
             self._signals.restore()
             self._signals = None
+        self.ranks.close()
 
     def __enter__(self) -> Self:
         return self
@@ -225,80 +228,56 @@ class Run:
         if error is not None and not isinstance(error, SystemExit):
             self._failed(1, f"{type(error).__name__}: {error}".splitlines()[0])
 
-    def _prepare(self, store: CheckpointStore) -> None:
-        error = ""
+    def _prepare(self, state: StateDir, store: CheckpointStore) -> None:
+        problem = ""
         if self.ranks.first:
             try:
-                store.directory.mkdir(parents=True, exist_ok=True)
-                probe = store.begin(0, self.environment.generation)
-                probe.rmdir()
+                make_private(state.path, store.directory)
                 store.clean()
-            except OSError as failure:
-                error = f"the state directory cannot be used: {failure}"
-            self.ranks.publish("prepared", error)
-        error = self.ranks.fetch("prepared")
-        if error:
-            self.give_up(error)
+            except (OSError, NotPrivateError) as failure:
+                problem = f"the state directory cannot be used: {failure}"
+        try:
+            self.ranks.open(store.directory, problem)
+        except RanksError as error:
+            if not (self.ranks.first or error.told):
+                print(f"ef-slurm: {error}", file=sys.stderr, flush=True)
+            self.give_up(str(error))
 
-    def _restore(self, store: CheckpointStore, snapshot: Snapshot) -> tuple[int, float]:
-        """(checkpoints set aside, seconds it took)."""
-        began = time.monotonic()
-        corrupt = attempt = 0
-        while True:
-            attempt += 1
-            key = f"restore/{attempt}"
-            if self.ranks.first:
-                self.ranks.publish(key, store.newest_good())
-            manifest, skipped = self.ranks.fetch(key)
-            corrupt += skipped
-            if manifest is None:
-                self._print("starting at iteration 0")
-                break
-            self._check(store, manifest, snapshot)
-            directory = store.path(manifest.iteration)
-            loaded, error = _read(snapshot, directory)
-            self.ranks.post(f"{key}/read", error)
-            if self.ranks.first:
-                errors = [text for text in self.ranks.gather(f"{key}/read") if text]
-                if errors:
-                    store.set_aside(manifest.iteration, errors[0])
-                self.ranks.publish(f"{key}/errors", len(errors))
-            if self.ranks.fetch(f"{key}/errors"):
-                corrupt += 1
-                continue
-            snapshot.apply(loaded)
-            self._restore_rng(directory, manifest)
-            self.iteration = self._saved_iteration = manifest.iteration
-            self._print(
-                f"resumed at iteration {manifest.iteration} on {self.ranks.world_size} ranks "
-                f"(saved on {manifest.world_size})"
-            )
-            break
-        seconds = time.monotonic() - began
-        self.ranks.post("restored", seconds)
+    def _refuse_what_cannot_be_kept(self, snapshot: Snapshot) -> None:
+        """Before training, rather than at the first checkpoint, as far as it is there already."""
         if self.ranks.first:
-            seconds = max(self.ranks.gather("restored"))
-        return corrupt, seconds
+            problem = ""
+            try:
+                snapshot.check(self.ranks.rank)
+            except StateError as error:
+                problem = f"no checkpoint could be made: {error}"
+            self.ranks.publish("state", problem)
+        problem = self.ranks.fetch("state")
+        if problem:
+            self.give_up(problem)
 
-    def _check(self, store: CheckpointStore, manifest: Manifest, snapshot: Snapshot) -> None:
-        where = store.path(manifest.iteration)
-        for name, saved, expected in (
-            ("global batch size", manifest.global_batch_size, self.global_batch_size),
-            ("data set size", manifest.samples, self._samples),
-            ("seed", manifest.seed, self._seed),
-            ("format", manifest.format, snapshot.format),
-        ):
-            if saved != expected:
-                self.give_up(f"{where} was saved with {name} {saved}, this run has {expected}")
-        if self._signature != manifest.model:
-            difference = _difference(manifest.model, self._signature)
-            self.give_up(f"{where} is of another model: {difference}")
-
-    def _restore_rng(self, directory: Path, manifest: Manifest) -> None:
-        if manifest.world_size == self.ranks.world_size:
-            restore_rng(load_file(directory / RNG_FILE)[self.ranks.rank])
-        else:
-            seed_rng(self._seed, manifest.iteration, self.ranks.rank)
+    def _restore(self, store: CheckpointStore, snapshot: Snapshot) -> Restored:
+        wanted = {
+            "global_batch_size": self.global_batch_size,
+            "samples": self._samples,
+            "seed": self._seed,
+            "format": snapshot.format,
+            "model": self._signature,
+        }
+        try:
+            restored = restore(self.ranks, store, snapshot, wanted, self._seed)
+        except NotOursError as error:
+            self.give_up(str(error))
+        manifest = restored.manifest
+        if manifest is None:
+            self._print("starting at iteration 0")
+            return restored
+        self.iteration = self._saved_iteration = manifest.iteration
+        self._print(
+            f"resumed at iteration {manifest.iteration} on {self.ranks.world_size} ranks "
+            f"(saved on {manifest.world_size})"
+        )
+        return restored
 
     def _manifest(self, iteration: int, files: dict[str, tuple[int, int]], kind: str) -> Manifest:
         return Manifest(
@@ -339,10 +318,17 @@ class Run:
         self._saver.wait()
         if self._saved_iteration == self.iteration:
             return ""
-        self._saver.begin(self.iteration)
+        self._begin_save(self._saver)
         saved = self._saver.wait()
         assert saved is not None
         return saved.error
+
+    def _begin_save(self, saver: Saver) -> None:
+        try:
+            saver.begin(self.iteration)
+        except StateError as error:
+            # Of this rank alone; the others end with it. Going on would lose all that follows.
+            self.give_up(f"no checkpoint can be made: {error}")
 
     def _stop(self) -> NoReturn:
         self.reporter.enter(Phase.STOPPING, iteration=self.iteration, stop_iteration=self.iteration)
@@ -384,22 +370,3 @@ def _shorten_exit() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def _read(snapshot: Snapshot, directory: Path) -> tuple[Any, str]:
-    try:
-        return snapshot.read(directory), ""
-    except Exception as error:
-        return None, f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def _difference(saved: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """The first names that differ, for a person."""
-    differences = []
-    for name in sorted({*saved, *now}):
-        if saved.get(name) != now.get(name):
-            differences.append(
-                f"{name} is {now.get(name, 'missing')}, saved {saved.get(name, 'without')}"
-            )
-    more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-    return "; ".join(differences[:3]) + more

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from ef_slurm.training import random_states
 from ef_slurm.training.checkpoint import CheckpointStore, Manifest, checksums
 from ef_slurm.training.ranks import Ranks
-from ef_slurm.training.state import RNG_FILE, Snapshot, capture_rng
+from ef_slurm.training.state import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +70,15 @@ class Saver:
         return 0.0 if self.busy else time.monotonic() - self._last_begin
 
     def begin(self, iteration: int) -> None:
-        """Capture the state now and write it in the background."""
+        """Capture the state now and write it in the background.
+
+        Raises:
+            StateError: something in it cannot be kept.
+        """
         self.wait()
         began = self._last_begin = time.monotonic()
         captured = self._snapshot.capture(self._ranks.rank)
-        rng = capture_rng()
+        rng = random_states.pack()
         stall = time.monotonic() - began
         # A daemon thread: a process that fails must not wait for ranks that are gone.
         self._thread = threading.Thread(
@@ -93,9 +96,7 @@ class Saver:
             self._thread = None
         return self._result
 
-    def _run(
-        self, iteration: int, captured: Any, rng: dict[str, Any], began: float, stall: float
-    ) -> None:
+    def _run(self, iteration: int, captured: Any, rng: str, began: float, stall: float) -> None:
         try:
             error = self._save(iteration, captured, rng)
         except Exception as failure:
@@ -103,7 +104,7 @@ class Saver:
         self._result = Saved(iteration, error, time.monotonic() - began, stall)
         self._on_saved(self._result)
 
-    def _save(self, iteration: int, captured: Any, rng: dict[str, Any]) -> str:
+    def _save(self, iteration: int, captured: Any, rng: str) -> str:
         """The error, the same on all ranks; empty when the checkpoint is visible."""
         ranks, key = self._ranks, f"save/{iteration}"
         if ranks.first:
@@ -119,28 +120,26 @@ class Saver:
             written.update(checksums(temporary, names))
 
         error = _attempt(write)
-        ranks.post(f"{key}/part", (error, written, rng))
+        ranks.post(f"{key}/part", {"error": error, "files": written, "rng": rng})
         if ranks.first:
             ranks.publish(f"{key}/done", self._finish(iteration, temporary))
-        error = ranks.fetch(f"{key}/done")
-        # Rank 0 serves the messages: it must not leave before all have read this one.
-        ranks.post(f"{key}/read")
-        if ranks.first:
-            ranks.gather(f"{key}/read")
-        return error
+        done: str = ranks.fetch(f"{key}/done")
+        return done
 
     def _begin(self, iteration: int) -> None:
         self._store.begin(iteration, self._generation)
 
     def _finish(self, iteration: int, temporary: Path) -> str:
         parts = self._ranks.gather(f"save/{iteration}/part")
-        errors = [error for error, _, _ in parts if error]
+        errors = [part["error"] for part in parts if part["error"]]
         if not errors:
-            files = {name: entry for _, written, _ in parts for name, entry in written.items()}
+            files = {
+                name: (size, crc) for part in parts for name, (size, crc) in part["files"].items()
+            }
 
             def commit() -> None:
-                torch.save([rng for _, _, rng in parts], temporary / RNG_FILE)
-                files.update(checksums(temporary, [RNG_FILE]))
+                name = random_states.write(temporary, [part["rng"] for part in parts])
+                files.update(checksums(temporary, [name]))
                 self._store.commit(self._manifest(iteration, files))
 
             errors = [error] if (error := _attempt(commit)) else []

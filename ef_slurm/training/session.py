@@ -15,7 +15,8 @@ from ef_slurm.training.batches import PartSampler
 from ef_slurm.training.environment import environment
 from ef_slurm.training.loader import part_loader
 from ef_slurm.training.run import Run
-from ef_slurm.training.state import ShardedSnapshot, Snapshot, Stateful, WholeSnapshot, is_sharded
+from ef_slurm.training.shards import ShardedSnapshot
+from ef_slurm.training.state import Snapshot, Stateful, WholeSnapshot, is_sharded
 
 
 class Step:

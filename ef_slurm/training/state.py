@@ -1,12 +1,12 @@
 """What a checkpoint holds, and how it is taken out of and put back into live objects.
 
-Two formats. `whole`: rank 0 writes one file; any world size reads it. `sharded`: every rank
-writes its own part through `torch.distributed.checkpoint`, which reshards on reading; used where
-a model's parameters are distributed (FSDP).
+Two formats. `whole`: rank 0 writes one file; any world size reads it. `sharded` (`shards`): every
+rank writes its own part of the tensors that are distributed over the ranks (FSDP).
 """
 
 import random
 import sys
+import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,10 +14,12 @@ from typing import Any, Protocol
 import torch
 import torch.distributed as dist
 
+from ef_slurm.training import container
+from ef_slurm.training.values import check, freeze, thaw_objects
+
 WHOLE = "whole"
 SHARDED = "sharded"
-STATE_FILE = "state.pt"
-RNG_FILE = "rng.pt"
+STATE_FILE = "state.safetensors"
 
 
 class Stateful(Protocol):
@@ -39,8 +41,19 @@ class Snapshot(Protocol):
     def model(self) -> dict[str, str]:
         """Name of every parameter and buffer → type and shape."""
 
+    def check(self, rank: int) -> None:
+        """Whether what this rank would write can be kept.
+
+        Raises:
+            StateError: no; the text names the key.
+        """
+
     def capture(self, rank: int) -> Any:
-        """A copy of the state in host memory, of what this rank will write."""
+        """A copy of the state in host memory, of what this rank will write.
+
+        Raises:
+            StateError: as `check`.
+        """
 
     def write(self, captured: Any, directory: Path, rank: int) -> list[str]:
         """Write it; the names of the files this rank wrote."""
@@ -53,40 +66,26 @@ class Snapshot(Protocol):
 
 
 class HostCopy:
-    """Copies nested tensors into host memory that is allocated once and used again.
+    """Copies tensors into host memory that is allocated once and used again.
 
-    Pinned where the tensors are on a GPU: the copy then runs at the speed of the bus.
+    Pinned where the tensors are on a GPU: the copy then runs at the speed of the bus. Call `finish`
+    after the last of a capture.
     """
 
     def __init__(self) -> None:
-        self._buffers: dict[tuple[Any, ...], torch.Tensor] = {}
+        self._buffers: dict[str, torch.Tensor] = {}
 
-    def __call__(self, value: Any) -> Any:
-        copied = self._copy(value, ())
-        if _on_gpu():
-            torch.cuda.synchronize()
-        return copied
-
-    def _copy(self, value: Any, path: tuple[Any, ...]) -> Any:
-        if isinstance(value, torch.Tensor):
-            return self._copy_tensor(value.detach(), path)
-        if isinstance(value, Mapping):
-            return {key: self._copy(item, (*path, key)) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._copy(item, (*path, i)) for i, item in enumerate(value)]
-        if type(value) is tuple:
-            return tuple(self._copy(item, (*path, i)) for i, item in enumerate(value))
-        return value
-
-    def _copy_tensor(self, tensor: torch.Tensor, path: tuple[Any, ...]) -> torch.Tensor:
-        if type(tensor) is not torch.Tensor:
-            # Distributed tensors keep their layout, which only they can copy.
-            return tensor.clone() if tensor.device.type == "cpu" else tensor.cpu()
-        buffer = self._buffers.get(path)
+    def __call__(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        buffer = self._buffers.get(name)
         if buffer is None or buffer.shape != tensor.shape or buffer.dtype != tensor.dtype:
             buffer = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-            self._buffers[path] = buffer
+            self._buffers[name] = buffer
         return buffer.copy_(tensor, non_blocking=True)
+
+    def finish(self) -> None:
+        """Wait until all copies are made."""
+        if _on_gpu():
+            torch.cuda.synchronize()
 
 
 class WholeSnapshot:
@@ -100,97 +99,68 @@ class WholeSnapshot:
         self._copy = HostCopy()
 
     def model(self) -> dict[str, str]:
-        return _describe(self._model.state_dict())
+        return describe(self._model.state_dict())
+
+    def check(self, rank: int) -> None:
+        if rank == 0:
+            check(states_of(self._objects))
 
     def capture(self, rank: int) -> Any:
         if rank != 0:
             return None
-        return self._copy({name: thing.state_dict() for name, thing in self._objects.items()})
+        captured = freeze(states_of(self._objects), self._copy)
+        self._copy.finish()
+        return captured
 
     def write(self, captured: Any, directory: Path, rank: int) -> list[str]:
         if rank != 0:
             return []
-        torch.save(captured, directory / STATE_FILE)
+        container.save(directory / STATE_FILE, captured)
         return [STATE_FILE]
 
     def read(self, directory: Path) -> Any:
-        return load_file(directory / STATE_FILE)
+        return read_states(directory / STATE_FILE, self._objects)
 
     def apply(self, loaded: Any) -> None:
         apply_states(self._objects, loaded)
 
 
-class ShardedSnapshot:
-    """State whose tensors are spread over the ranks."""
+def states_of(objects: Mapping[str, Stateful]) -> dict[str, Any]:
+    """The state of each object.
 
-    format = SHARDED
+    Code is no state: what torch's schedulers keep of their own functions stays with them.
+    """
+    return {
+        name: _without_code(thing.state_dict())
+        if type(thing).__module__.startswith("torch.optim")
+        else thing.state_dict()
+        for name, thing in objects.items()
+    }
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer | None,
-        others: Mapping[str, Stateful],
-    ):
-        # Imported here: it costs about a second that whole checkpoints need not pay.
-        from torch.distributed import checkpoint
-        from torch.distributed.checkpoint import state_dict
 
-        self._dcp: Any = checkpoint
-        self._api = state_dict
-        self._model = model
-        self._optimizers = [] if optimizer is None else [optimizer]
-        self._others = dict(others)
-        self._copy = HostCopy()
-        # Its own group: saving runs beside the training's collectives.
-        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+def _without_code(state: Any) -> Any:
+    if type(state) is list:
+        return [_without_code(item) for item in state]
+    if type(state) is not dict:
+        return state
+    code = types.FunctionType, types.MethodType, types.BuiltinFunctionType
+    return {key: _without_code(item) for key, item in state.items() if not isinstance(item, code)}
 
-    def model(self) -> dict[str, str]:
-        return _describe(self._api.get_model_state_dict(self._model))
 
-    def capture(self, rank: int) -> Any:
-        others = {name: thing.state_dict() for name, thing in self._others.items()}
-        return self._copy(self._tensors()), self._copy(others) if rank == 0 else None
+def read_states(path: Path, objects: Mapping[str, Stateful]) -> dict[str, Any]:
+    """The states in a file.
 
-    def write(self, captured: Any, directory: Path, rank: int) -> list[str]:
-        tensors, others = captured
-        self._dcp.save(
-            tensors,
-            checkpoint_id=str(directory),
-            process_group=self._group,
-            **self._local(),
-        )
-        names = [path.name for path in directory.glob(f"__{rank}_*.distcp")]
-        if rank == 0:
-            torch.save(others, directory / STATE_FILE)
-            names += [STATE_FILE, ".metadata"]
-        return names
-
-    def read(self, directory: Path) -> Any:
-        tensors = self._tensors()
-        self._dcp.load(
-            tensors,
-            checkpoint_id=str(directory),
-            process_group=self._group,
-            **self._local(),
-        )
-        return tensors, load_file(directory / STATE_FILE)
-
-    def apply(self, loaded: Any) -> None:
-        tensors, others = loaded
-        self._api.set_state_dict(
-            self._model,
-            self._optimizers,
-            model_state_dict=tensors["model"],
-            optim_state_dict=tensors["optimizer"],
-        )
-        apply_states(self._others, others)
-
-    def _tensors(self) -> dict[str, Any]:
-        model, optimizer = self._api.get_state_dict(self._model, self._optimizers)
-        return {"model": model, "optimizer": optimizer}
-
-    def _local(self) -> dict[str, bool]:
-        return {} if self._group is not None else {"no_dist": True}
+    Raises:
+        OSError: it cannot be read.
+        StateError: it is no such file.
+    """
+    # These put tensors where they belong by themselves; other objects get them as they were.
+    themselves = {
+        name
+        for name, thing in objects.items()
+        if isinstance(thing, (torch.nn.Module, torch.optim.Optimizer))
+    }
+    return thaw_objects(container.load(path), lambda name: name not in themselves)
 
 
 def apply_states(objects: Mapping[str, Stateful], states: Mapping[str, Any]) -> None:
@@ -258,16 +228,8 @@ def seed_rng(seed: int, iteration: int, rank: int) -> None:
         numpy.seed(mixed % 2**32)
 
 
-def load_file(path: Path) -> Any:
-    """Read a file written by `torch.save` into host memory.
-
-    The user's own state may be any Python object, so this unpickles: a state directory must be
-    writable by its owner alone, like the training script itself.
-    """
-    return torch.load(path, map_location="cpu", weights_only=False)
-
-
-def _describe(state: Mapping[str, Any]) -> dict[str, str]:
+def describe(state: Mapping[str, Any]) -> dict[str, str]:
+    """Name of every tensor in a module's state → type and shape."""
     return {
         name: f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
         for name, value in state.items()

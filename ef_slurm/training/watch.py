@@ -214,7 +214,7 @@ class Watcher:
         if self._ranks.first:
             self._reporter.iterate(iteration, self._first_iteration_at())
         if self._signals.terminated_at is not None and not self._term_published:
-            self._ranks.publish("term")
+            self._ranks.post("term")
             self._term_published = True
         if self._meeting.busy:
             return None
@@ -222,10 +222,11 @@ class Watcher:
         if self._ranks.first:
             wanted = self._wanted()
             if wanted is not None:
-                self._ranks.publish(key, wanted)
+                self._ranks.publish(key, [wanted.kind.value, wanted.reason])
         if not self._ranks.known(key):
             return None
-        request: Request = self._ranks.fetch(key)
+        kind, reason = self._ranks.fetch(key)
+        request = Request(Kind(kind), str(reason))
         self._agree(number, request)
         return request
 
@@ -236,11 +237,11 @@ class Watcher:
             holds = self._ranks.gather(f"hold/{number}", self._hopeless)
             self._ranks.publish(f"decision/{number}", max(holds))
         decision = self._ranks.fetch(f"decision/{number}", self._hopeless)
-        self._meeting.decide(decision, request)
+        self._meeting.decide(int(decision), request)
 
     def _wanted(self) -> Request | None:
         """What rank 0 wants of all ranks now."""
-        if self._ranks.known("term"):
+        if self._ranks.posted("term"):
             return Request(Kind.STOP, "TERM from Slurm")
         try:
             order = self._state.read_order()

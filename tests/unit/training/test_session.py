@@ -17,6 +17,7 @@ from torch import nn
 
 from ef_slurm import training
 from ef_slurm.contract import Action, Exit, Order, Phase, StateDir
+from ef_slurm.training import container
 from ef_slurm.training.checkpoint import CheckpointStore, checksums
 
 SAMPLES = 37
@@ -198,7 +199,7 @@ def test_finished_run_does_nothing_more(tmp_path: Path) -> None:
 def test_corrupt_newest_is_reported_and_the_one_before_used(tmp_path: Path) -> None:
     train(tmp_path, iterations=5)
     train(tmp_path, iterations=9)
-    (tmp_path / "checkpoint" / "9" / "state.pt").write_bytes(b"PK torn")
+    (tmp_path / "checkpoint" / "9" / "state.safetensors").write_bytes(b"PK torn")
     assert len(train(tmp_path, iterations=12)) == 7
     progress = StateDir(tmp_path).read_progress()
     assert progress is not None
@@ -213,9 +214,9 @@ def test_unreadable_though_intact_is_set_aside_too(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path / "checkpoint")
     manifest = store.verify(9)
     temporary = store.begin(10, 1)
-    (temporary / "state.pt").write_bytes(b"not torch")
-    (temporary / "rng.pt").write_bytes(b"not torch")
-    files = checksums(temporary, ["state.pt", "rng.pt"])
+    (temporary / "state.safetensors").write_bytes(b"not torch")
+    (temporary / "rng.safetensors").write_bytes(b"not torch")
+    files = checksums(temporary, ["state.safetensors", "rng.safetensors"])
     store.commit(replace(manifest, iteration=10, files=files))
     assert len(train(tmp_path, iterations=12)) == 3
 
@@ -277,15 +278,15 @@ class FullDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.full = True
-        real = torch.save
+        real = container.save
 
-        def save(value: Any, path: Any, **options: Any) -> None:
-            if self.full and isinstance(path, Path):
-                Path(path).write_bytes(b"half")
+        def save(path: Path, frozen: Any) -> None:
+            if self.full:
+                path.write_bytes(b"half")
                 raise OSError(28, "No space left on device", str(path))
-            real(value, path, **options)
+            real(path, frozen)
 
-        monkeypatch.setattr(torch, "save", save)
+        monkeypatch.setattr(container, "save", save)
 
 
 def test_full_disk_at_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

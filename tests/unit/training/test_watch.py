@@ -11,8 +11,8 @@ import pytest
 from ef_slurm.contract import Action, Order, StateDir
 from ef_slurm.training import watch
 from ef_slurm.training.progress import Reporter
-from ef_slurm.training.ranks import LocalStore, Ranks
 from ef_slurm.training.watch import Kind, Meeting, Request, Signals, Watcher
+from tests.unit.training.connected import connected
 
 GENERATION = 4
 
@@ -21,7 +21,7 @@ class Party:
     """Threads that play the ranks of one launch, with a barrier for the gradients' all-reduce."""
 
     def __init__(self, world: int, state: StateDir, save_seconds: float = 1e9):
-        store = LocalStore()
+        self.ranks, self.hub = connected(world)
         self.state = state
         self.meetings = [Meeting(0) for _ in range(world)]
         self.signals = [Signals("USR2") for _ in range(world)]
@@ -31,7 +31,7 @@ class Party:
         self._save_seconds = save_seconds
         self.watchers = [
             Watcher(
-                Ranks(rank, world, store),
+                self.ranks[rank],
                 self.meetings[rank],
                 self.signals[rank],
                 Reporter(state if rank == 0 else None, GENERATION, world),
@@ -59,6 +59,8 @@ class Party:
             assert not thread.is_alive()
         for watcher in self.watchers:
             watcher.close()
+        for ranks in reversed(self.ranks):
+            ranks.close()
 
     def _save_due(self) -> bool:
         return time.monotonic() - self._saved_at > self._save_seconds
