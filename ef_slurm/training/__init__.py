@@ -4,7 +4,8 @@ In comes a model, an optimizer and data; out come iterations that are this rank'
 batch, checkpoints and reports (`ef_slurm.contract`). Begin with `session`, the interface for a
 plain loop; `init` joins torchrun's process group. `lightning` and `huggingface` are adapters for
 other people's loops. All three stand on `run` (one launch: restore, stop, end); below it `watch`
-agrees on where to stop, `saver` and `checkpoint` save, `batches` says which samples whose are.
+agrees on where to stop, `saver` and `checkpoint` save, `restore` goes on from there, `batches` says
+which samples whose are. `ranks` is how the ranks talk, `values` what a checkpoint can hold.
 """
 
 from ef_slurm.training.run import Unusable
