@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ef_slurm.model.checks import is_power_of_two
+from ef_slurm.model.checks import check_finite, is_power_of_two
 from ef_slurm.model.errors import ModelError
 
 FOREVER = math.inf
@@ -32,10 +32,20 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node, with what is known of its outages."""
+    """One node.
+
+    Args:
+        outages: what is known of them.
+        wake_seconds: how long it takes until a job that is put on it can start there; 0 for a node
+            that is up. Powered down, or on its way, it is capacity that starts late.
+    """
 
     name: str
     outages: tuple[Outage, ...] = ()
+    wake_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_finite("seconds to wake", self.wake_seconds, low=0.0, wanted="seconds, 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

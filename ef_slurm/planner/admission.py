@@ -120,7 +120,7 @@ class Promises:
 def feasible_alone(task: Task, now: float, deadline: float) -> bool:
     """Whether a job would finish by `deadline` with an empty cluster to itself."""
     return any(
-        now + task.overhead(None, size.gpus, size.gpu_type) + task.job.iterations / size.rate
+        now + task.start_overhead(size.gpus) + task.job.iterations / size.rate
         <= deadline + EDGE_SECONDS
         for size in task.sizes
     )

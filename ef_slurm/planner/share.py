@@ -38,7 +38,15 @@ from ef_slurm.planner.timeline.timetable import Timetable
 def least_share(
     task: Task, table: ReservationTable, now: float, deadline: float
 ) -> Schedule | None:
-    """The plan of least GPU time that finishes a job by `deadline` in what is free, or None."""
+    """The plan of least GPU time that finishes a job by `deadline` in what is free, or None.
+
+    No node is woken where one that is up will do.
+    """
+    awake = task.awake()
+    if awake is not None:
+        plan = least_share(awake, table, now, deadline)
+        if plan is not None:
+            return plan
     iterations = task.job.iterations
     fast_enough = [
         size for size in task.sizes if now + iterations / size.rate <= deadline + EDGE_SECONDS
@@ -60,6 +68,10 @@ def least_share(
 def soonest(task: Task, table: ReservationTable, now: float) -> Schedule | None:
     """The plan that finishes a job first in what is free; None when nothing ever is."""
     found: list[Schedule] = []
+    awake = task.awake()
+    if awake is not None:
+        without = soonest(awake, table, now)
+        found += [] if without is None else [without]
     for size in task.sizes:
         for reservation in (
             from_now(task, table, now, size, math.inf),

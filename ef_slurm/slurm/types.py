@@ -202,14 +202,18 @@ NODE_UNUSABLE = frozenset(
         "MAINTENANCE",
         "NOT_RESPONDING",
         "NO_RESPOND",
-        "POWERED_DOWN",
-        "POWERING_DOWN",
         "REBOOT_ISSUED",
         "REBOOT_REQUESTED",
         "UNKNOWN",
     }
 )
 """Words of a node's state with which no job may be started on it."""
+
+_SILENT = frozenset({"NOT_RESPONDING", "NO_RESPOND"})
+_POWERING_DOWN = frozenset(
+    {"POWER_DOWN", "POWERING_DOWN", "POWER_DOWN_ASAP", "POWER_DOWN_FORCE", "POWER_DRAIN"}
+)
+_ASLEEP = frozenset({"POWERED_DOWN", "POWERING_UP", "POWER_UP", "POWER_SAVE"}) | _POWERING_DOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +229,22 @@ class SlurmNode:
 
     @property
     def usable(self) -> bool:
-        """Whether a job may be started on it as far as its own state goes."""
-        return bool(self.state) and not self.state & NODE_UNUSABLE
+        """Whether a job may be started on it as far as its own state goes.
+
+        One that is powered down is woken by the job, and does not respond until then.
+        """
+        words = self.state - _SILENT if self.is_asleep else self.state
+        return bool(words) and not words & NODE_UNUSABLE
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether it has to be powered up first, or is on its way."""
+        return bool(self.state & _ASLEEP)
+
+    @property
+    def is_powering_down(self) -> bool:
+        """Whether it has to be off before it can be powered up."""
+        return bool(self.state & _POWERING_DOWN)
 
     @property
     def gpu_total(self) -> int:
@@ -249,7 +267,10 @@ class SlurmReservation:
 
 @dataclass(frozen=True, slots=True)
 class SlurmPartition:
-    """One partition. Empty `allow_*` means everybody."""
+    """One partition. Empty `allow_*` means everybody.
+
+    `resume_timeout` is its own, in seconds; None for the whole cluster's.
+    """
 
     name: str
     up: bool
@@ -258,6 +279,7 @@ class SlurmPartition:
     default_time: float | None = None
     allow_accounts: tuple[str, ...] = ()
     allow_groups: tuple[str, ...] = ()
+    resume_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +303,21 @@ class SlurmConfiguration:
 
 
 @dataclass(frozen=True, slots=True)
+class PowerTimes:
+    """How long power saving takes, in seconds; the defaults are Slurm's.
+
+    Args:
+        resume: from the wish to use a node until it is there (ResumeTimeout).
+        suspend: until a node that is powered down is off (SuspendTimeout).
+        resume_of: the same as `resume`, of partitions that have their own.
+    """
+
+    resume: float = 60.0
+    suspend: float = 30.0
+    resume_of: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """The whole cluster at one moment, from one query per kind.
 
@@ -288,12 +325,14 @@ class Observation:
         at: our clock when the first query began.
         jobs: every job that slurmctld knows, ours and others', by id.
         nodes: every node, in Slurm's order.
+        power: how long nodes that are powered down take to be there; only where there are any.
     """
 
     at: float
     jobs: Mapping[int, SlurmJob]
     nodes: tuple[SlurmNode, ...]
     reservations: tuple[SlurmReservation, ...] = ()
+    power: PowerTimes = field(default_factory=PowerTimes)
 
     def node(self, name: str) -> SlurmNode:
         """The node of that name.

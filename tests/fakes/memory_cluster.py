@@ -29,12 +29,17 @@ class Timing:
         stop: from a requeue or cancel to the end of the job's processes.
         begin_delay: for which a requeued job waits unless it is told to start now (cred_expire).
         min_job_age: after which ended jobs are forgotten.
+        wake: from the release of a job to a node that is powered down until it starts there.
     """
 
     start: float = 0.0
     stop: float = 0.0
     begin_delay: float = 121.0
     min_job_age: float = 300.0
+    wake: float = 60.0
+
+
+ASLEEP = {"POWERED_DOWN", "POWERING_UP"}
 
 
 @dataclass(slots=True)
@@ -46,11 +51,12 @@ class MemoryNode:
     gpu_type: str = ""
     state: set[str] = field(default_factory=set)
     reason: str = ""
+    awake_at: float = math.inf  # once a job has woken it
 
     @property
     def usable(self) -> bool:
         """Whether a job may start on it."""
-        return not self.state
+        return self.state <= ASLEEP
 
 
 SETTINGS = {
@@ -148,6 +154,10 @@ class MemoryCluster:
 
     def settle(self, now: float) -> None:
         """Let everything happen that is due by `now`."""
+        for node in self.nodes.values():
+            if node.awake_at <= now:
+                node.state -= ASLEEP
+                node.awake_at = math.inf
         for job in list(self.jobs.values()):
             self._expire(job, now)
             if job.completing_until is not None and job.completing_until <= now:
@@ -180,6 +190,12 @@ class MemoryCluster:
             job.state, job.ended, job.reason = JobBaseState.FAILED, now, "NonZeroExitCode"
             return
         job.state = JobBaseState.RUNNING
+        for node in (self.nodes[name] for name in nodes):
+            if "POWERED_DOWN" in node.state:
+                node.state = {"POWERING_UP"}
+                node.awake_at = now + self.timing.wake
+            if node.state & ASLEEP:
+                job.started = max(job.started, node.awake_at)  # until then it is CONFIGURING
 
     def _nodes_for(self, job: MemoryJob) -> tuple[str, ...] | None:
         free = self.free_gpus()
@@ -230,6 +246,10 @@ class MemoryCluster:
             job.begin = at + self.timing.begin_delay
 
     # What happens to jobs and nodes from outside.
+
+    def power_down(self, name: str) -> None:
+        """The node saves power until a job wants it."""
+        self.nodes[name].state.add("POWERED_DOWN")
 
     def add_job(
         self,

@@ -69,7 +69,7 @@ class MemorySlurm:
         return Observation(
             at=now,
             jobs=MappingProxyType(
-                {job_id: _seen(job) for job_id, job in self._cluster.jobs.items()}
+                {job_id: _seen(job, now) for job_id, job in self._cluster.jobs.items()}
             ),
             nodes=tuple(
                 _seen_node(node, free[name], self._cluster.partition)
@@ -79,8 +79,8 @@ class MemorySlurm:
 
     def job(self, job_id: int) -> SlurmJob:
         """One job, read again."""
-        self._reach()
-        return _seen(self._known(job_id))
+        now = self._reach()
+        return _seen(self._known(job_id), now)
 
     def configuration(self) -> SlurmConfiguration:
         """Slurm's version and settings."""
@@ -141,7 +141,7 @@ class MemorySlurm:
         job = self._permitted(job_id)
         difference = ""
         if update.shape is not None:
-            if not _seen(job).is_pending:
+            if not _seen(job, now).is_pending:
                 raise RefusedError(f"job {job_id} is not pending: its shape cannot change")
             difference = self._reshape(job, update.shape)
         if update.time_limit is not None:
@@ -264,7 +264,7 @@ class MemorySlurm:
 _LONG_OPTION = re.compile(r"--([a-z-]+)=(.*)", re.DOTALL)
 
 
-def _seen(job: MemoryJob) -> SlurmJob:
+def _seen(job: MemoryJob, now: float) -> SlurmJob:
     pending = job.state is JobBaseState.PENDING
     ends = None if pending or job.started is None else job.started + job.time_limit
     return SlurmJob(
@@ -274,7 +274,7 @@ def _seen(job: MemoryJob) -> SlurmJob:
         uid=job.uid,
         account=job.account,
         state=job.state,
-        flags=frozenset() if job.completing_until is None else frozenset({"COMPLETING"}),
+        flags=_flags(job, now),
         reason=_HELD.get(job.hold, job.reason) if pending else job.reason,
         hold=job.hold if pending else HoldKind.NONE,
         requested=job.requested,
@@ -290,6 +290,13 @@ def _seen(job: MemoryJob) -> SlurmJob:
         array=job.array,
         heterogeneous=job.heterogeneous,
     )
+
+
+def _flags(job: MemoryJob, now: float) -> frozenset[str]:
+    if job.completing_until is not None:
+        return frozenset({"COMPLETING"})
+    waits = job.state is JobBaseState.RUNNING and job.started is not None and job.started > now
+    return frozenset({"CONFIGURING"}) if waits else frozenset()
 
 
 def _seen_node(node: MemoryNode, free: int, partition: str) -> SlurmNode:

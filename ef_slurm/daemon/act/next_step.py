@@ -81,6 +81,7 @@ class Conditions:
         hold: the hold that it must be in while it has no GPUs: an operator's, so that its owner
             cannot release it, or the owner's own where the daemon is not an operator.
         holder: who keeps it from starting, while it pends.
+        wake_seconds: how long nodes of the block need to be woken.
     """
 
     free: bool = True
@@ -90,6 +91,7 @@ class Conditions:
     active: int | None = None
     hold: HoldKind = HoldKind.ADMIN
     holder: Holder = Holder.WE
+    wake_seconds: float = 0.0
 
 
 def next_step(
@@ -128,7 +130,7 @@ def start(
         if conditions.released is None or not requested:
             return Do(Hold())
         patience = timeouts.hopeless if is_hopeless(job.reason) else timeouts.start
-        until = conditions.released + min(patience, timeouts.start)
+        until = conditions.released + min(patience, timeouts.start) + conditions.wake_seconds
         if now < until:
             return Wait(f"Slurm to start it ({job.reason or 'no reason given'})", until)
         return _not_started(block, job.reason)

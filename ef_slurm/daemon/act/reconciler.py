@@ -203,6 +203,7 @@ class Reconciler:
             active=None if job.running is None else job.running.active,
             hold=self._hold,
             holder=holder(slurm.hold, part, self._hold, forgotten=status.forgotten),
+            wake_seconds=0.0 if target is None else self._observer.wake_seconds(target),
         )
 
     def _released(self, intent: Intent | None, status: JobStatus) -> float | None:

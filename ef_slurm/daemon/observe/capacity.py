@@ -8,8 +8,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ef_slurm.daemon.observe.gpu_types import held_of_types
+from ef_slurm.daemon.observe.power import wake_seconds
 from ef_slurm.model import Cluster, Node, NodeGroup, Outage
-from ef_slurm.slurm.types import HeldGpus, Observation, SlurmJob, SlurmNode, SlurmReservation
+from ef_slurm.slurm.types import (
+    HeldGpus,
+    Observation,
+    PowerTimes,
+    SlurmJob,
+    SlurmNode,
+    SlurmReservation,
+)
 
 OVERDUE_SECONDS = 60.0
 """Seconds that somebody's job is taken to need still when its time limit has passed."""
@@ -71,7 +79,7 @@ def cluster_of(observation: Observation, scope: ResourceScope, ours: Collection[
             groups.setdefault(kind, _Group(kind)).nodes.append(part)
     return Cluster(
         tuple(
-            _group(group, foreign, reserved)
+            _group(group, foreign, reserved, observation.power)
             for _, group in sorted(groups.items())
             if any(part.count for part in group.nodes)
         )
@@ -82,6 +90,7 @@ def _group(
     group: _Group,
     foreign: Mapping[str, Sequence[_Holding]],
     reserved: Mapping[str, Sequence[Outage]],
+    power: PowerTimes,
 ) -> NodeGroup:
     size = _power_of_two_above(max(part.count for part in group.nodes))
     nodes = []
@@ -98,7 +107,7 @@ def _group(
             if gpus:
                 outages.append(Outage(SINCE_EVER, holding.end, gpus))
         outages += reserved.get(node.name, ())
-        nodes.append(Node(node.name, tuple(outages)))
+        nodes.append(Node(node.name, tuple(outages), wake_seconds(node, power)))
     return NodeGroup(group.gpu_type, size, tuple(nodes))
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ef_slurm.daemon.observe.gpu_types import slurm_type
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.plausible import plausible
+from ef_slurm.daemon.observe.power import REREAD_SECONDS, power_times, wake_seconds_of
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.model import Block, QueueJob
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import Observation, SlurmJob
+from ef_slurm.slurm.types import Observation, PowerTimes, SlurmJob
 
 
 class Observer:
@@ -23,6 +25,8 @@ class Observer:
         self._state_dirs = state_dirs
         self._clock = clock
         self._observation: Observation | None = None
+        self._power = PowerTimes()
+        self._power_read_at = -math.inf
         self._pending: dict[int, tuple[int, float]] = {}
         self._reports: dict[int, JobReports] = {}
 
@@ -49,7 +53,8 @@ class Observer:
             SlurmError: it does not answer, or not as known; the last look stays.
         """
         known = {} if self._observation is None else self._observation.jobs
-        self._observation = self._slurm.observe()
+        seen = self._slurm.observe()
+        self._observation = replace(seen, power=self._power_times(seen))
         for job_id in list(self._reports):
             if known.get(job_id) != self._observation.jobs.get(job_id):
                 del self._reports[job_id]
@@ -60,6 +65,15 @@ class Observer:
         }
         for job in self._observation.jobs.values():
             self._remember(job, self._observation.at)
+
+    def _power_times(self, seen: Observation) -> PowerTimes:
+        """The site's, asked for only where some node is powered down."""
+        if not any(node.is_asleep for node in seen.nodes):
+            return self._power
+        if seen.at - self._power_read_at >= REREAD_SECONDS or seen.at < self._power_read_at:
+            self._power = power_times(self._slurm.configuration(), self._slurm.partitions())
+            self._power_read_at = seen.at
+        return self._power
 
     def update(self, job: SlurmJob) -> None:
         """A single job was read again."""
@@ -93,6 +107,10 @@ class Observer:
     def slurm_type(self, block: Block) -> str:
         """What Slurm calls the type of the block's GPUs; "" where it names none."""
         return slurm_type(self.observation, block)
+
+    def wake_seconds(self, block: Block) -> float:
+        """Until a job that is released to the block can start there, beyond Slurm's own time."""
+        return wake_seconds_of(self.observation, block)
 
     def runs(self, job: QueueJob) -> bool:
         """Whether Slurm has the job on nodes, as far as is known."""

@@ -215,12 +215,19 @@ class Planning:
             return
         overheads = {queue_id(job.id): job.overhead for job in planned}
         taking_part = {queue_id(job.id) for job in planned}
-        reallocations = record(
-            self._queue, answer, [job for job in jobs if job.id in taking_part], overheads
-        )
+        wake_seconds = {
+            node.name: node.wake_seconds
+            for group in cluster.groups
+            for node in group.nodes
+            if node.wake_seconds
+        }
+        known = [job for job in jobs if job.id in taking_part]
+        reallocations = record(self._queue, answer, known, overheads, wake_seconds)
         self._queue.plans.prune(self._keep_plans)
         for reallocation in reallocations:
-            self._calibration.expect(reallocation.job_id, reallocation.change, now)
+            # What a start costs cannot be measured where a node boots first.
+            if reallocation.new is None or wake_seconds.keys().isdisjoint(reallocation.new.nodes):
+                self._calibration.expect(reallocation.job_id, reallocation.change, now)
 
     def _with_refusals(self, answer: Plan, jobs: tuple[QueueJob, ...], now: float) -> Plan:
         """The plan, in which no promise is safe that something known speaks against.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from ef_slurm.formats.finishes import shown_finish
 from ef_slurm.formats.hostlist import compress
@@ -68,17 +69,32 @@ class Reallocation:
         return change_kind(self.old, self.new, other_part=self.other_part)
 
 
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """What another block costs a job."""
+
+    overhead: Overhead
+    wake_seconds: Mapping[str, float]
+
+    def seconds(self, old: Block | None, new: Block) -> float:
+        """Until it trains there."""
+        wake = max(self.wake_seconds.get(node, 0.0) for node in new.nodes)
+        return wake + self.overhead.seconds(old, new)
+
+
 def record(
     queue: Queue,
     plan: Plan,
     jobs: Sequence[QueueJob],
     overheads: Mapping[int, Overhead],
+    wake_seconds: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[Reallocation, ...]:
     """Write a plan and what follows from it for each job.
 
     Args:
         jobs: the rows that the plan was made from.
         overheads: by queue id, as the plan was told.
+        wake_seconds: of the nodes that have to be woken.
 
     Returns:
         The jobs whose block changes.
@@ -97,7 +113,9 @@ def record(
         reallocations = []
         for before in jobs:
             decision = decisions.get(before.id)
-            reallocation = _assign(queue, before, decision, overheads, plan.now, name_of)
+            overhead = overheads.get(before.id, before.request.overhead)
+            costs = _Costs(overhead, wake_seconds)
+            reallocation = _assign(queue, before, decision, costs, plan.now, name_of)
             if reallocation is not None:
                 reallocations.append(reallocation)
         return tuple(reallocations)
@@ -145,7 +163,7 @@ def _assign(
     queue: Queue,
     before: QueueJob,
     decision: Decision | None,
-    overheads: Mapping[int, Overhead],
+    costs: _Costs,
     now: float,
     name_of: NameOf,
 ) -> Reallocation | None:
@@ -162,18 +180,18 @@ def _assign(
         if old != block and row.running is not None:
             queue.jobs.save(replace(row, running=replace(row.running, block=block)))
         return None
-    queue.jobs.save(_moved(row, old, block, overheads.get(row.id, row.request.overhead), now))
+    queue.jobs.save(_moved(row, old, block, costs, now))
     _log_share(queue, before, old, block, decision, now, name_of)
     return Reallocation(row.id, old, block)
 
 
 def _moved(
-    row: QueueJob, old: Block | None, block: Block | None, overhead: Overhead, now: float
+    row: QueueJob, old: Block | None, block: Block | None, costs: _Costs, now: float
 ) -> QueueJob:
     """The row with its new block. The first start is no reshape."""
     if block is None:
         return replace(row, running=None)
-    running = Running(block, now, now + overhead.seconds(old, block))
+    running = Running(block, now, now + costs.seconds(old, block))
     ran = old is not None or row.state not in (
         JobState.NEW,
         JobState.WAITLISTED,

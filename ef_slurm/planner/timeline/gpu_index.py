@@ -26,6 +26,17 @@ class GpuIndexSpace:
         self.per_node = group.gpus_per_node
         self.width = len(group.nodes) * self.per_node
         self._index = {node.name: index for index, node in enumerate(group.nodes)}
+        self.most_wake_seconds = max(node.wake_seconds for node in group.nodes)
+        """The most that any node needs to wake."""
+        self.asleep = frozenset(node.name for node in group.nodes if node.wake_seconds)
+        """The nodes that have to be woken."""
+
+    def wake_seconds(self, first_gpu: int, gpus: int) -> float:
+        """How long the nodes of a block need to wake."""
+        if not self.asleep:
+            return 0.0
+        first, last = first_gpu // self.per_node, (first_gpu + gpus - 1) // self.per_node
+        return max(node.wake_seconds for node in self.group.nodes[first : last + 1])
 
     def block(self, first_gpu: int, gpus: int) -> Block:
         """The aligned block of `gpus` GPUs that begins at `first_gpu`."""

@@ -1,7 +1,8 @@
 """A job the way the planner thinks of it: sizes it can use, what it holds, what is planned for it.
 
 What begins a reservation on another block than the job held just before costs the job's overhead
-(`model.change_kind`), spent at the beginning of that reservation.
+(`model.change_kind`), spent at the beginning of that reservation, and before it the time that its
+nodes need to wake.
 
 >>> from ef_slurm.model import Cluster, Overhead, ThroughputCurve
 >>> from ef_slurm.planner.timeline.gpu_index import index_spaces
@@ -22,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ef_slurm.model import (
+    Bar,
     ChangeKind,
     IfInfeasible,
     Job,
@@ -66,6 +68,7 @@ class Task:
         promised: whether it has, or asks for, a deadline to keep. It stays true for a job at risk,
             whose `deadline` is then its planned finish.
         behind: whether its plan in hand is too late by its own slow progress.
+        wakes: whether it may wake nodes. Where it may not, they are barred.
     """
 
     job: Job
@@ -80,6 +83,7 @@ class Task:
     barred: Mapping[str, BarredBlocks]
     promised: bool
     behind: bool = False
+    wakes: bool = True
 
     @property
     def id(self) -> str:
@@ -175,11 +179,35 @@ class Task:
         one = reservation
         return self.change(self.current, one.gpus, one.gpu_type, one.first_gpu) is None
 
+    def awake(self) -> Task | None:
+        """The task that wakes no node; None where none is asleep."""
+        asleep = {kind: self.spaces[kind].asleep for kind in self.envelopes}
+        if not self.wakes or not any(asleep.values()):
+            return None
+        barred = dict(self.barred)
+        for kind, names in asleep.items():
+            # What it holds itself is on its way.
+            if self.current is not None and self.current.gpu_type == kind:
+                block = self.spaces[kind].block(self.current.first_gpu, self.current.gpus)
+                names -= frozenset(block.nodes)
+            holes = BarredBlocks.of(self.spaces[kind], (*self.job.bars, Bar(names)))
+            if names and holes is not None:
+                barred[kind] = holes
+        return replace(self, barred=barred, wakes=False)
+
     def overhead(self, old: Reservation | None, gpus: int, gpu_type: str) -> float:
         """The most seconds that a change from `old` to a block can cost, wherever the block is.
 
         Staying is no change: it may cost more, where the present start is not paid for yet.
         """
+        wake = self.spaces[gpu_type].most_wake_seconds if self.wakes else 0.0
+        return wake + self._own_overhead(old, gpus, gpu_type)
+
+    def start_overhead(self, gpus: int) -> float:
+        """Seconds that a start costs where no node has to be woken."""
+        return self.job.overhead.of(ChangeKind.START, gpus)
+
+    def _own_overhead(self, old: Reservation | None, gpus: int, gpu_type: str) -> float:
         cost = self.job.overhead
         if old is None:
             return cost.of(ChangeKind.START, gpus)
@@ -192,14 +220,23 @@ class Task:
     def overhead_at(self, old: Reservation | None, new: Reservation) -> float:
         """Seconds that going from `old` to `new` costs."""
         kind = self.change(old, new.gpus, new.gpu_type, new.first_gpu)
-        return self.job.overhead.of(kind, new.gpus)
+        return self.seconds_of(kind, new.gpus, new.gpu_type, new.first_gpu)
+
+    def seconds_of(
+        self, kind: ChangeKind | None, gpus: int, gpu_type: str, first_gpu: int
+    ) -> float:
+        """What a change of that kind to a block costs."""
+        if kind is None:
+            return 0.0
+        wake = self.spaces[gpu_type].wake_seconds(first_gpu, gpus)
+        return wake + self.job.overhead.of(kind, gpus)
 
     def trains(self, now: float, gpus: int, gpu_type: str, first_gpu: int) -> float:
         """When it trains if it is on a block from `now` on; the block may be the present one."""
         kind = self.change(self.current, gpus, gpu_type, first_gpu)
         if kind is None:
             return max(now, self.trains_from)
-        return now + self.job.overhead.of(kind, gpus)
+        return now + self.seconds_of(kind, gpus, gpu_type, first_gpu)
 
 
 def wants_best_effort(task: Task) -> bool:
@@ -297,7 +334,9 @@ def replayed(task: Task, schedule: Schedule, now: float) -> tuple[Schedule, floa
         if kind is None:
             trains = max(start, trains)  # what began before may not be paid for yet
         else:
-            trains = start + task.job.overhead.of(kind, reservation.gpus)
+            trains = start + task.seconds_of(
+                kind, reservation.gpus, reservation.gpu_type, reservation.first_gpu
+            )
         rate = task.rate(reservation)
         end = trains + left / rate if rate > 0 else math.inf
         if index == len(todo) - 1 or end <= reservation.end:

@@ -29,7 +29,7 @@ _SIGNS = {
     "*": "NOT_RESPONDING",
     "~": "POWERED_DOWN",
     "#": "POWERING_UP",
-    "!": "POWERING_DOWN",
+    "!": "POWER_DOWN",
     "%": "POWERING_DOWN",
     "$": "MAINTENANCE",
     "@": "REBOOT_REQUESTED",
@@ -92,6 +92,8 @@ def parse_partitions(text: str) -> tuple[SlurmPartition, ...]:
             default_time=_limit(record, "DefaultTime"),
             allow_accounts=_allowed(record.get("AllowAccounts", "")),
             allow_groups=_allowed(record.get("AllowGroups", "")),
+            # "GLOBAL", or seconds; older versions have none.
+            resume_timeout=parse_setting(record.get("ResumeTimeout", "")),
         )
         for record in _records(text, "PartitionName", "No partitions")
     )

@@ -407,3 +407,33 @@ def test_a_start_that_takes_longer_than_was_counted_on_changes_the_plan_soon(wor
     assert planned is not None
     world.run(5)
     assert world.queue.plans.last() == planned
+
+
+def test_a_release_wakes_a_node_that_is_powered_down(world: World) -> None:
+    """Its time to wake is part of the promise, and nobody gives up on the job before."""
+    for name in ("n1", "n2", "n3", "n4"):
+        world.cluster.power_down(name)
+    refused = world.submit(200, deadline=60.0)
+    job = world.submit(1600, deadline=600.0)
+    began = world.clock.now
+    world.step()
+    assert world.row(refused).state is JobState.REJECTED
+    verdict = world.queue.promises.verdict(job.id)
+    assert verdict is not None
+    assert verdict.outcome is Outcome.PROMISED
+    assert verdict.finish is not None
+    assert verdict.finish > began + 60.0
+    world.run_until(world.finished, 600)
+    assert world.row(job).state is JobState.COMPLETED
+    assert settled(world, job) == (PromiseOutcome.KEPT, None)
+    assert world.row(job).reshapes == 0
+
+
+def test_a_node_that_is_up_is_preferred(world: World) -> None:
+    for name in ("n1", "n2", "n4"):
+        world.cluster.power_down(name)
+    job = world.submit(100, deadline=600.0)
+    world.step()
+    running = world.row(job).running
+    assert running is not None
+    assert running.block.nodes == ("n3",)

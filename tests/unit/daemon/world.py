@@ -122,6 +122,8 @@ class Training:
             if self.run is not None:
                 self._interrupted(now)
             return
+        if (self.slurm.started or 0.0) > now:
+            return  # its nodes are still on their way
         run = (self.slurm.restarts, self.slurm.started or 0.0)
         if run != self.run:
             self.run, self.part = run, None
@@ -270,6 +272,7 @@ class Bench:
     def next_event(self) -> float:
         now = self._clock.now
         moments = [training.next_event(now) for training in self.trainings.values()]
+        moments += [node.awake_at for node in self._cluster.nodes.values()]
         for job in self._cluster.jobs.values():
             if job.completing_until is not None:
                 moments.append(job.completing_until)
