@@ -130,12 +130,12 @@ class Scheduler:
 
     @property
     def gpu_types(self) -> tuple[str, ...]:
-        """The GPU types that were last planned with. Any thread may ask."""
+        """The GPU types that were last seen. Any thread may ask."""
         return self._planning.gpu_types
 
     @property
     def cluster(self) -> Cluster | None:
-        """What was last planned with; None before the first plan. Any thread may ask."""
+        """What was last seen; None before the first look. Any thread may ask."""
         return self._planning.cluster
 
     def tick(self) -> float:
@@ -193,11 +193,24 @@ class Scheduler:
             SlurmError: Slurm was never seen and does not answer.
             ModelError: the request is not one that can be planned.
         """
-        now = self._clock()
-        refreshed_at = self._observer.refreshed_at
-        if refreshed_at is None or now - refreshed_at >= self._settings.idle_interval:
+        jobs = self._queue.jobs.all(ACTIVE)
+        self._look_again()
+        return self._planning.judge(request, jobs, self._clock())
+
+    def look(self) -> None:
+        """See to it that `cluster` is what Slurm says, also while nothing is queued.
+
+        Raises:
+            SlurmError: Slurm does not answer; `cluster` is what it was.
+        """
+        jobs = self._queue.jobs.all(ACTIVE)
+        self._look_again()
+        self._planning.look(jobs)
+
+    def _look_again(self) -> None:
+        now, refreshed_at = self._clock(), self._observer.refreshed_at
+        if refreshed_at is None or not 0 <= now - refreshed_at < self._settings.idle_interval:
             self._observer.refresh()
-        return self._planning.judge(request, self._queue.jobs.all(ACTIVE), now)
 
     # Observing
 

@@ -65,6 +65,12 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
             return f"an owner's or account's limit of {held} applies"
         case ReasonCode.REJECTED:
             return f"the cluster is promised to others{until}"
+        case ReasonCode.UNAVAILABLE:
+            there = f"only {held}" if reason.gpus else "none"
+            return (
+                f"{there} of the GPUs that it could use can be counted on now: the others are "
+                "drained, down, powered down, reserved, or held by jobs that are not ef-slurm's"
+            )
         case ReasonCode.TOO_LARGE:
             return "not even the empty cluster finishes it by its deadline"
         case ReasonCode.LOST_CAPACITY:

@@ -40,6 +40,7 @@ class ReasonCode(enum.Enum):
     WAITS = "waits"  # for GPUs, until `until`
     LIMITED = "limited"  # an owner's or account's limit, of `gpus` or of promised GPU-hours
     REJECTED = "rejected"  # the cluster is promised until `until`
+    UNAVAILABLE = "unavailable"  # `gpus` are there; the rest is drained, down or somebody else's
     TOO_LARGE = "too-large"  # not even an empty cluster makes the deadline
     LOST_CAPACITY = "lost-capacity"  # at risk since GPUs went away
     STALLED = "stalled"  # it stopped training, and has given up its GPUs

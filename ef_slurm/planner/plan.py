@@ -47,6 +47,7 @@ from ef_slurm.planner.allocation import allocate
 from ef_slurm.planner.best_effort import revalidate_best_effort
 from ef_slurm.planner.explain import decisions
 from ef_slurm.planner.risk import recover, rescue, revalidate
+from ef_slurm.planner.share import least_share
 from ef_slurm.planner.timeline.gpu_index import GpuIndexSpace, index_spaces
 from ef_slurm.planner.timeline.limits import LimitBook
 from ef_slurm.planner.timeline.promise_book import Exceeded, PromiseBook
@@ -127,8 +128,9 @@ def plan_round(
     # Offers need the deadlines that those who run as best effort give up for their decisions.
     offerable = [task for task in refused if task.id not in limited]
     offers = _offers(offerable, promised, best_effort, table, now, policy)
+    absent = _without_the_absent(refused, table, now)
     verdicts = tuple(
-        _verdict(task, shares, offers, limits, limited, spaces, now) for task in candidates
+        _verdict(task, shares, offers, limits, limited, absent, spaces, now) for task in candidates
     )
     for task in best_effort:
         task.give_up_deadline()
@@ -242,12 +244,34 @@ def _committed_schedule(task: Task) -> Schedule:
     return plan
 
 
+def _without_the_absent(refused: list[Task], table: ReservationTable, now: float) -> dict[str, int]:
+    """Newcomers that even a cluster without other jobs of ours would not finish in time.
+
+    Returns:
+        By job id, the GPUs that it could use now.
+    """
+    wanted = [task for task in refused if task.promised and task.job.standing is Standing.NEW]
+    if not wanted or not any(
+        node.outages or node.wake_seconds
+        for space in table.spaces.values()
+        for node in space.group.nodes
+    ):
+        return {}
+    bare = table.blank()
+    return {
+        task.id: sum(table.spaces[kind].usable_at(now) for kind in task.envelopes)
+        for task in wanted
+        if least_share(task, bare, now, task.deadline) is None
+    }
+
+
 def _verdict(
     task: Task,
     shares: dict[str, tuple[int, float]],
     offers: dict[str, float | None],
     limits: LimitBook,
     limited: dict[str, Exceeded],
+    absent: dict[str, int],
     spaces: dict[str, GpuIndexSpace],
     now: float,
 ) -> Verdict:
@@ -272,6 +296,9 @@ def _verdict(
         if most is not None and feasible_alone(make_task(task.job, spaces), now, task.deadline):
             reason = Reason(ReasonCode.LIMITED, gpus=most)
         return Verdict(task.id, Outcome.REJECTED, reason, earliest_deadline=offer)
+    if beyond is None and task.id in absent:
+        # Nobody else's promise is in its way.
+        beyond = Reason(ReasonCode.UNAVAILABLE, gpus=absent[task.id], until=offer)
     if task.job.if_infeasible is IfInfeasible.WAIT:
         reason = beyond or Reason(ReasonCode.WAITS)
         return Verdict(task.id, Outcome.WAITLISTED, reason, earliest_deadline=offer)

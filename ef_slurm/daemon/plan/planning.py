@@ -90,6 +90,7 @@ class Planning:
         self._advisory = advisory
         self._measuring = MeasuringJobs(queue, estimates, policy, limits)
         self._cluster: Cluster | None = None
+        self._seen: Cluster | None = None
         self._made_at = -math.inf
         self._advice: Plan | None = None
         self._waiting: WaitingList | None = None
@@ -100,14 +101,19 @@ class Planning:
 
     @property
     def gpu_types(self) -> tuple[str, ...]:
-        """The GPU types that were last planned with. Any thread may ask."""
-        planned = self._cluster
-        return () if planned is None else tuple(group.gpu_type for group in planned.groups)
+        """The GPU types that were last seen. Any thread may ask."""
+        seen = self._seen
+        return () if seen is None else tuple(group.gpu_type for group in seen.groups)
 
     @property
     def cluster(self) -> Cluster | None:
-        """What was last planned with; None before the first plan. Any thread may ask."""
-        return self._cluster
+        """What was last seen; None before the first look. Any thread may ask."""
+        return self._seen
+
+    def look(self, jobs: tuple[QueueJob, ...]) -> Cluster:
+        """What may be scheduled on now, by what Slurm last said."""
+        self._seen = schedulable_cluster(self._observer.observation, self._scope, jobs)
+        return self._seen
 
     def judge(
         self, request: JobRequest, jobs: tuple[QueueJob, ...], now: float
@@ -119,7 +125,7 @@ class Planning:
         Raises:
             ModelError: the request is not one that can be planned.
         """
-        cluster = schedulable_cluster(self._observer.observation, self._scope, jobs)
+        cluster = self.look(jobs)
         if not request.complete:
             unknown = QueueJob(0, request, JobState.NEW)
             would = self._measuring.would_measure(unknown, cluster, now)
@@ -141,7 +147,7 @@ class Planning:
             return True
         if self._measuring.is_due(jobs, now):
             return True
-        cluster = schedulable_cluster(self._observer.observation, self._scope, jobs)
+        cluster = self.look(jobs)
         if cluster != self._cluster:
             return True
         age = now - self._made_at
@@ -187,7 +193,7 @@ class Planning:
         Raises:
             QueueError: it cannot be written; the plan before stays in force.
         """
-        cluster = schedulable_cluster(self._observer.observation, self._scope, jobs)
+        cluster = self.look(jobs)
         jobs = self._turn_away(jobs, cluster, now)
         for job in jobs:
             if job.running is not None and self._runs(job):

@@ -28,12 +28,16 @@ class JudgingScheduler(Protocol):
 
     @property
     def gpu_types(self) -> tuple[str, ...]:
-        """The GPU types that were last planned with. Any thread may ask."""
+        """The GPU types that were last seen. Any thread may ask."""
         ...
 
     @property
     def cluster(self) -> Cluster | None:
-        """What was last planned with; None before the first plan. Any thread may ask."""
+        """What was last seen; None before the first look. Any thread may ask."""
+        ...
+
+    def look(self) -> None:
+        """See to it that `cluster` is what Slurm says. Its own thread only."""
         ...
 
     def judge(self, request: JobRequest) -> tuple[WhatIf | WouldMeasure, str]:

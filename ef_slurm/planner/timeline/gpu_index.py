@@ -38,6 +38,18 @@ class GpuIndexSpace:
         first, last = first_gpu // self.per_node, (first_gpu + gpus - 1) // self.per_node
         return max(node.wake_seconds for node in self.group.nodes[first : last + 1])
 
+    def usable_at(self, now: float) -> int:
+        """GPUs of nodes that are up, and that no outage takes at this moment."""
+        count = 0
+        for node in self.group.nodes:
+            taken = [
+                self.per_node if outage.gpus is None else outage.gpus
+                for outage in node.outages
+                if outage.start <= now < outage.end
+            ]
+            count += 0 if node.wake_seconds else max(0, self.per_node - sum(taken))
+        return count
+
     def block(self, first_gpu: int, gpus: int) -> Block:
         """The aligned block of `gpus` GPUs that begins at `first_gpu`."""
         group = self.group

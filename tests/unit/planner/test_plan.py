@@ -23,6 +23,7 @@ from ef_slurm.model import (
     Plan,
     Policy,
     PromiseState,
+    Reason,
     ReasonCode,
     Reservation,
     RiskOrder,
@@ -289,3 +290,35 @@ def test_a_gpu_type_that_left_the_cluster_is_no_plan_in_hand(runs: bool) -> None
     assert decision.promise is PromiseState.SAFE
     assert decision.block is not None
     assert decision.block.gpu_type == "gpu"
+
+
+@pytest.mark.parametrize(
+    ("outages", "usable"),
+    [
+        ((Outage(0.0),), 0),
+        ((Outage(0.0, 5000.0, 4),), 0),
+        ((Outage(0.0, 5000.0, 3),), 2),
+        ((Outage(100.0, 5000.0),), 8),
+    ],
+)
+@pytest.mark.parametrize("if_infeasible", [IfInfeasible.REJECT, IfInfeasible.WAIT])
+def test_what_is_not_there_is_not_called_promised_to_others(
+    outages: tuple[Outage, ...], usable: int, if_infeasible: IfInfeasible
+) -> None:
+    """A drained cluster, one that others use, or that is reserved soon: nobody was promised it."""
+    nodes = tuple(Node(name, outages) for name in ("n1", "n2"))
+    absent = Cluster((NodeGroup("gpu", 4, nodes),))
+    curve = ThroughputCurve.of({1: 1.0, 2: 2.0, 4: 4.0})
+    asks = Job("a", 0.0, 2000.0, (("gpu", curve),), deadline=700.0, if_infeasible=if_infeasible)
+    (verdict,) = plan(0.0, [asks], absent, Policy(offers=False)).verdicts
+    assert verdict.reason == Reason(ReasonCode.UNAVAILABLE, gpus=usable)
+
+
+def test_a_cluster_that_is_promised_to_others_is_called_so() -> None:
+    curve = ThroughputCurve.of({1: 1.0, 2: 2.0, 4: 4.0})
+    nodes = (Node("n1"), Node("n2", (Outage(0.0),)))
+    half = Cluster((NodeGroup("gpu", 4, nodes),))
+    jobs = [Job(name, 0.0, 2000.0, (("gpu", curve),), deadline=700.0) for name in "ab"]
+    first, second = plan(0.0, jobs, half, Policy(offers=False)).verdicts
+    assert first.outcome is Outcome.PROMISED
+    assert second.reason.code is ReasonCode.REJECTED

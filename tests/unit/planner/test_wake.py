@@ -17,6 +17,7 @@ from ef_slurm.model import (
     Outcome,
     Overhead,
     Policy,
+    ReasonCode,
     Running,
     Standing,
     ThroughputCurve,
@@ -58,6 +59,7 @@ def test_a_start_pays_for_the_wake() -> None:
 def test_what_the_wake_makes_late_is_not_promised() -> None:
     (verdict,) = plan(0.0, [job("a", 400.0, 600.0)], cluster("n1", "n2"), Policy()).verdicts
     assert verdict.outcome is Outcome.REJECTED
+    assert verdict.reason.code is ReasonCode.UNAVAILABLE
     assert verdict.earliest_deadline == pytest.approx(WAKE + 110.0, abs=60.0)
     (verdict,) = plan(0.0, [job("a", 400.0, 600.0)], cluster("n1"), Policy()).verdicts
     assert verdict.outcome is Outcome.PROMISED
