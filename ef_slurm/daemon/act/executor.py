@@ -48,6 +48,7 @@ from ef_slurm.slurm.errors import (
     UnexpectedOutputError,
 )
 from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.read_back import differences_of, undone_after_release
 from ef_slurm.slurm.types import HoldKind, JobUpdate, Shape, SignalTarget, SlurmJob
 
 _log = logging.getLogger(__name__)
@@ -155,6 +156,8 @@ class Executor:
         self._state_dirs = state_dirs
         self._clock = clock
         self._slurm_type = slurm_type
+        # What jobs that are not released yet were last told.
+        self._told: dict[int, JobUpdate] = {}
 
     def settle(self, job: QueueJob, status: JobStatus) -> None:
         """Close the job's unfinished intent if its effect is seen."""
@@ -164,6 +167,7 @@ class Executor:
 
     def drop(self, job: QueueJob, why: str) -> None:
         """Abandon the job's unfinished intent: nothing is to come of it any more."""
+        self._told.pop(job.id, None)
         intent = self._queue.intents.unfinished_of(job.id)
         if intent is None:
             return
@@ -252,10 +256,12 @@ class Executor:
                 left = _time_left(job, self._clock())
                 comment = "" if status.slurm.is_released_by_owner else None
                 update = JobUpdate(shape, left, start_now=True, comment=comment)
+                self._told[job.id] = update
                 return replace(status, slurm=self._slurm.update(slurm_id, update))
             case Release():
                 self._state_dirs.prepare(job)
                 self._slurm.release(slurm_id)
+                return replace(status, slurm=self._read_back(job, slurm_id))
             case Resize(block):
                 return replace(status, slurm=self._slurm.resize(slurm_id, block.nodes))
             case CancelOrphan():
@@ -270,6 +276,26 @@ class Executor:
             with contextlib.suppress(RefusedError, NotPermittedError, UnexpectedOutputError):
                 self._slurm.signal(status.slurm.job_id, signal.value, SignalTarget.STEPS)
         return replace(status, reports=self._state_dirs.read(job))
+
+    def _read_back(self, job: QueueJob, slurm_id: int) -> SlurmJob:
+        """The released job, with what Slurm has undone of its update told, and done again.
+
+        Another shape needs nothing more: a job that asks for it is held, and one that runs on it is
+        moved.
+        """
+        told, seen = self._told.pop(job.id, None), self._slurm.job(slurm_id)
+        if told is None or seen.is_final:
+            return seen
+        undone = undone_after_release(told, seen)
+        if undone:
+            why = f"Slurm changed the job after its update: {'; '.join(undone)}"
+            _log.warning("job %d: %s", slurm_id, why)
+            self._queue.events.log(Event(self._clock(), EventKind.ERROR, ACTOR, why, job.id))
+            again = JobUpdate(time_limit=told.time_limit, comment=told.comment)
+            if differences_of(again, seen):
+                with contextlib.suppress(RefusedError, NotPermittedError):
+                    return self._slurm.update(slurm_id, again)
+        return seen
 
     def _refused(self, job: QueueJob, intent: Intent, step: Step, message: str) -> Refusal:
         now = self._clock()

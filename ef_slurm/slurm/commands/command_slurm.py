@@ -5,14 +5,12 @@ Works alike on 22.05, 24.11 and 26.05: where they differ the form that all of th
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from ef_slurm.formats.durations import format_minutes, whole_minutes
-from ef_slurm.formats.gres import GPU, Gres, format_gres
+from ef_slurm.formats.durations import format_minutes
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.slurm.commands.job_json import parse_jobs
 from ef_slurm.slurm.commands.listing import (
@@ -28,13 +26,12 @@ from ef_slurm.slurm.errors import (
     UnexpectedOutputError,
     UpdateIncompleteError,
 )
+from ef_slurm.slurm.read_back import differences_of, gres_of
 from ef_slurm.slurm.types import (
     HoldKind,
     JobBaseState,
     JobUpdate,
     Observation,
-    Requested,
-    Shape,
     SignalTarget,
     SlurmConfiguration,
     SlurmJob,
@@ -120,7 +117,7 @@ class CommandSlurm:
         except RefusedError as error:
             refusal = error.message
         job = self.job(job_id)
-        differences = _differences(update, job)
+        differences = differences_of(update, job)
         if refusal or differences:
             raise UpdateIncompleteError(
                 refusal
@@ -213,7 +210,7 @@ def _changes(update: JobUpdate) -> list[str]:
             f"NumTasks={count}",
             f"NumCPUs={count}",
             f"ReqNodeList={compress(update.shape.nodes)}",
-            f"TresPerNode=gres:{_gres(update.shape)}",
+            f"TresPerNode=gres:{gres_of(update.shape)}",
         ]
     if update.time_limit is not None:
         changes.append(f"TimeLimit={format_minutes(update.time_limit)}")
@@ -222,38 +219,3 @@ def _changes(update: JobUpdate) -> list[str]:
     if update.start_now:
         changes.append("StartTime=now")
     return changes
-
-
-def _gres(shape: Shape) -> str:
-    return format_gres([Gres(GPU, shape.gpu_type, shape.gpus_per_node)])
-
-
-def _gres_asked(requested: Requested) -> str:
-    count = requested.gpus_per_node
-    return "none" if count is None else format_gres([Gres(GPU, requested.gpu_type, count)])
-
-
-def _differences(update: JobUpdate, job: SlurmJob) -> list[str]:
-    """A sentence for every field that is not what was asked for, as far as Slurm tells."""
-    requested = job.requested
-    pairs: list[tuple[str, object, object]] = []
-    if update.shape is not None:
-        count = len(update.shape.nodes)
-        pairs += [
-            ("tasks", requested.tasks, count),
-            ("GPUs per node", _gres_asked(requested), _gres(update.shape)),
-            ("node list", compress(sorted(requested.nodes)), compress(sorted(update.shape.nodes))),
-        ]
-        if requested.min_nodes is not None:
-            pairs += [
-                ("fewest nodes", requested.min_nodes, count),
-                ("most nodes", requested.max_nodes, count),
-            ]
-    if update.time_limit is not None:
-        wanted = whole_minutes(update.time_limit)
-        # 22.05 tells no limit of a pending job that has none.
-        seen = math.inf if requested.time_limit is None else requested.time_limit
-        pairs.append(("time limit in seconds", seen, wanted))
-    if update.comment is not None:
-        pairs.append(("comment", requested.comment, update.comment))
-    return [f"{what} is {seen}, not {wanted}" for what, seen, wanted in pairs if seen != wanted]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.model import Block, Intent, IntentState, JobState
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmUnavailableError
 from ef_slurm.slurm.types import HoldKind, JobBaseState, SignalTarget
+from tests.fakes.memory_cluster import MemoryJob
 from tests.fakes.memory_slurm import MemorySlurm
 from tests.unit.daemon.make import (
     FOUR_NODES,
@@ -195,3 +196,50 @@ def test_only_a_signal_that_the_launch_knows_is_sent(
     monkeypatch.setattr(world.bench, "order", lambda _job, _order: None)
     assert isinstance(actor(world).execute(job, status, OrderStop(1), "test"), JobStatus)
     assert signals == sent
+
+
+class _Forgetful(MemorySlurm):
+    """Undoes what an update changed as soon as the job is released, as backfill may."""
+
+    undo: Callable[[MemoryJob], None]
+
+    def release(self, job_id: int) -> None:
+        super().release(job_id)
+        self.undo(self._cluster.jobs[job_id])
+
+
+def undone_limit(job: MemoryJob) -> None:
+    job.time_limit = 7 * 86400.0
+
+
+def undone_shape(job: MemoryJob) -> None:
+    job.required, job.nodes = ("n3",), ("n3",) if job.nodes else ()
+
+
+@pytest.mark.parametrize(
+    ("undo", "told"),
+    [
+        (undone_limit, "time limit in seconds is 604800.0, not 600.0"),
+        (undone_shape, "node list is n3, not n[1-2]"),
+        (lambda _: None, ""),
+    ],
+)
+def test_what_slurm_undoes_after_a_release_is_told(
+    world: World, undo: Callable[[MemoryJob], None], told: str
+) -> None:
+    job = world.submit(1000, deadline=600.0)
+    world.queue.jobs.move(job.id, JobState.ADMITTED, at=NOW, actor="x", why="test")
+    row = world.queue.jobs.get(job.id)
+    limited = replace(row.request, max_time=600.0)
+    row = replace(row, request=limited, first_started_at=world.clock.now)
+    slurm = _Forgetful(world.cluster, world.clock)
+    slurm.undo = undo
+    acting = Executor(slurm, world.queue, world.bench, world.clock, untyped)
+    status: JobStatus | Refusal = JobStatus(slurm.job(row.request.slurm_job_id))
+    for step in (Update(TWO_NODES), Release(TWO_NODES)):
+        assert isinstance(status, JobStatus)
+        status = acting.execute(row, status, step, "test")
+    assert isinstance(status, JobStatus)
+    assert status.slurm.requested.time_limit == 600.0  # done again
+    said = [event.message for event in world.queue.events.all(job_id=row.id)]
+    assert any(told in one and "after its update" in one for one in said) is bool(told)
