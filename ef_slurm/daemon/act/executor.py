@@ -261,7 +261,7 @@ class Executor:
             case Release():
                 self._state_dirs.prepare(job)
                 self._slurm.release(slurm_id)
-                return replace(status, slurm=self._read_back(job, slurm_id))
+                return replace(status, slurm=self._after_release(job, slurm_id))
             case Resize(block):
                 return replace(status, slurm=self._slurm.resize(slurm_id, block.nodes))
             case CancelOrphan():
@@ -277,7 +277,7 @@ class Executor:
                 self._slurm.signal(status.slurm.job_id, signal.value, SignalTarget.STEPS)
         return replace(status, reports=self._state_dirs.read(job))
 
-    def _read_back(self, job: QueueJob, slurm_id: int) -> SlurmJob:
+    def _after_release(self, job: QueueJob, slurm_id: int) -> SlurmJob:
         """The released job, with what Slurm has undone of its update told, and done again.
 
         Another shape needs nothing more: a job that asks for it is held, and one that runs on it is
