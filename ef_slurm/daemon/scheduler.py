@@ -48,6 +48,9 @@ _log = logging.getLogger(__name__)
 PROGRESS_SECONDS = 2.0
 """How much training may pass between two writes of a job's progress."""
 
+EMPTY_LOOK_SECONDS = 60.0
+"""Least seconds between looks at Slurm while nothing is queued."""
+
 PRUNED_ROWS = 500
 """How much of the past is forgotten in one tick: some milliseconds' worth."""
 
@@ -193,24 +196,11 @@ class Scheduler:
             SlurmError: Slurm was never seen and does not answer.
             ModelError: the request is not one that can be planned.
         """
-        jobs = self._queue.jobs.all(ACTIVE)
-        self._look_again()
-        return self._planning.judge(request, jobs, self._clock())
-
-    def look(self) -> None:
-        """See to it that `cluster` is what Slurm says, also while nothing is queued.
-
-        Raises:
-            SlurmError: Slurm does not answer; `cluster` is what it was.
-        """
-        jobs = self._queue.jobs.all(ACTIVE)
-        self._look_again()
-        self._planning.look(jobs)
-
-    def _look_again(self) -> None:
-        now, refreshed_at = self._clock(), self._observer.refreshed_at
-        if refreshed_at is None or not 0 <= now - refreshed_at < self._settings.idle_interval:
+        now = self._clock()
+        refreshed_at = self._observer.refreshed_at
+        if refreshed_at is None or now - refreshed_at >= self._settings.idle_interval:
             self._observer.refresh()
+        return self._planning.judge(request, self._queue.jobs.all(ACTIVE), now)
 
     # Observing
 
@@ -243,7 +233,8 @@ class Scheduler:
             return True
         busy = self._reconciled.transit or any(job.state in ON_ITS_WAY for job in jobs)
         if not jobs and not busy and now - self._ended_at > WATCH_SECONDS:
-            return False
+            # Curves are checked against the GPU types that were last seen.
+            return since >= max(EMPTY_LOOK_SECONDS, self._settings.idle_interval)
         return since >= (self._settings.tick_interval if busy else self._settings.idle_interval)
 
     def _leaves(self, job: QueueJob) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -66,9 +65,6 @@ from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import HoldKind
-
-LOOK_SECONDS = 2.0
-"""Seconds for a look at Slurm before a greeting is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +144,7 @@ class Dispatch:
             case DeleteRates():
                 return profile_requests.delete_rates(self._rows(), caller, request)
 
-    def _look(self) -> None:
-        """Nobody looks at Slurm while nothing is queued: what is told of nodes could be old."""
-        context = self._context
-        # Where nobody answers in time, what was last seen is the best that there is.
-        with contextlib.suppress(SlurmError, QueueError, TimeoutError):
-            context.calls.call(context.scheduler.look, LOOK_SECONDS)
-
     def _cluster(self) -> Cluster:
-        self._look()
         cluster = self._context.scheduler.cluster
         if cluster is None:
             raise RequestError(
@@ -171,7 +159,6 @@ class Dispatch:
 
     def _pong(self) -> Pong:
         context = self._context
-        self._look()
         return Pong(
             version=context.version,
             cluster=context.cluster,

@@ -36,10 +36,6 @@ class JudgingScheduler(Protocol):
         """What was last seen; None before the first look. Any thread may ask."""
         ...
 
-    def look(self) -> None:
-        """See to it that `cluster` is what Slurm says. Its own thread only."""
-        ...
-
     def judge(self, request: JobRequest) -> tuple[WhatIf | WouldMeasure, str]:
         """The verdict that this request would get now, also in words. Its own thread only.
 

@@ -437,3 +437,13 @@ def test_a_node_that_is_up_is_preferred(world: World) -> None:
     running = world.row(job).running
     assert running is not None
     assert running.block.nodes == ("n3",)
+
+
+def test_gpu_types_are_slurms_while_nothing_is_queued(world: World) -> None:
+    world.step()
+    assert world.scheduler.gpu_types == ("gpu",)
+    for node in world.cluster.nodes.values():
+        node.gpu_type = "a100"
+    world.clock.now += 61.0
+    world.scheduler.tick()
+    assert world.scheduler.gpu_types == ("a100",)

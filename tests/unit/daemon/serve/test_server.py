@@ -440,18 +440,3 @@ def test_profile_requests_are_bounded(site: Site) -> None:
 def test_the_cluster_must_have_been_seen(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(site.world.scheduler), "cluster", property(lambda _: None))
     assert site.refused(ASKED) is FailureCode.BUSY
-
-
-def test_gpu_types_are_slurms_while_nothing_is_queued(site: Site) -> None:
-    """Nobody looks at nodes then; a greeting, and a look into the profile library, do."""
-
-    def types() -> tuple[str, ...]:
-        pong = site.ask(Ping())
-        assert isinstance(pong, Pong)
-        return pong.gpu_types
-
-    site.world.scheduler._settings = replace(site.world.settings, idle_interval=0.0)
-    assert types() == ("gpu",)
-    for node in site.world.cluster.nodes.values():
-        node.gpu_type = "a100"
-    assert types() == ("a100",)
