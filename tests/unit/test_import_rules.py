@@ -84,7 +84,8 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "types": set(),
         "pending": {"types"},
         "interface": {"types"},
-        "commands": {"errors", "types", "pending", "interface"},
+        "read_back": {"types"},
+        "commands": {"errors", "types", "pending", "interface", "read_back"},
         "bindings": {"errors", "types", "interface"},
     },
 }
