@@ -146,13 +146,19 @@ def measuring_lines(
         sizes: GPUs on which it is measured.
         seconds: of training that this takes.
     """
-    listed = [str(size) for size in sorted(sizes)]
+    listed = [str(size) for size in sorted(sizes)] or ["some"]
     on = " and ".join((", ".join(listed[:-1]), listed[-1])) if len(listed) > 1 else listed[0]
     noun = "GPU" if sorted(sizes) == [1] else "GPUs"
-    yield (
-        f"Not known yet how fast it trains: it is measured while it trains, for about "
-        f"{describe_duration(seconds)} on {on} {noun}, then answered"
-    )
+    if request.curves:
+        yield (
+            f"Not known yet how many iterations it has: it starts on {on} {noun}, and is answered "
+            "once its script has told"
+        )
+    else:
+        yield (
+            f"Not known yet how fast it trains: it is measured while it trains, for about "
+            f"{describe_duration(seconds)} on {on} {noun}, then answered"
+        )
     yield f"  deadline   {_deadline(request, zone)}"
     yield "  It trains beside the promises to others; on a full cluster it waits for its turn."
     match request.if_infeasible:

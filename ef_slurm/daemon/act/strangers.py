@@ -86,6 +86,13 @@ class Strangers:
             f"Slurm job {job.job_id} was put back or released after it had ended "
             f"({row.state.value}): it is cancelled; submit it again with ef-sbatch"
         )
+        kind = EventKind.USER
+        if _ran_at_the_end(row, job):
+            kind = EventKind.STATE
+            why = (
+                f"Slurm job {job.job_id} is cancelled, since it is {row.state.value}; what it has "
+                f"saved stays in {row.request.state_dir}"
+            )
         try:
             self._slurm.cancel(job.job_id)
         except NoSuchJobError:
@@ -93,7 +100,7 @@ class Strangers:
         except (NotPermittedError, RefusedError) as error:
             why = f"{why}, which Slurm refused: {error.message}"
         _log.warning("%s", why)
-        self._queue.events.log(Event(now, EventKind.USER, ACTOR, why, row.id))
+        self._queue.events.log(Event(now, kind, ACTOR, why, row.id))
         return True
 
     def _tell(self, job: SlurmJob) -> None:
@@ -105,6 +112,12 @@ class Strangers:
         )
         _log.warning("%s", message)
         self._queue.events.log(Event(self._clock(), EventKind.USER, ACTOR, message))
+
+
+def _ran_at_the_end(row: QueueJob, job: SlurmJob) -> bool:
+    """Whether the queue's job ended in the run that it still has: measured, and then refused."""
+    started, ended = job.start_time, row.ended_at
+    return job.holds_nodes and started is not None and ended is not None and started <= ended
 
 
 def _had_ended(row: QueueJob, job: SlurmJob) -> bool:

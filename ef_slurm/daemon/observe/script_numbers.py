@@ -129,7 +129,7 @@ def _changed(request: JobRequest, filled: dict[str, int]) -> str:
             f"it was judged for a global batch size of {request.global_batch_size}, as its run "
             f"before had; its script says {filled['global_batch_size']}"
         )
-    if "iterations" in filled and filled["iterations"] > (request.iterations or 0):
+    if request.iterations is not None and filled.get("iterations", 0) > request.iterations:
         return (
             f"it was judged for {request.iterations} iterations, as its run before had; its "
             f"script says {filled['iterations']}"

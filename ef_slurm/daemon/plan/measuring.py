@@ -144,6 +144,8 @@ class MeasuringJobs:
         if job.state is JobState.NEW:
             on = " and ".join(gpus(size) for size in sorted(measuring.wanted))
             why = f"nobody knows yet how fast it trains: it is measured first, on {on}"
+            if job.request.curves:
+                why = f"nobody knows yet how many iterations it has: it starts on {on}, and tells"
             job = self._queue.jobs.move(job.id, JobState.ADMITTED, at=now, actor=ACTOR, why=why)
         return job
 

@@ -131,7 +131,7 @@ class Planning:
             would = self._measuring.would_measure(unknown, cluster, now)
             if would is None:
                 raise ModelError("GPU types", ", ".join(request.gpu_types), _types_here(cluster))
-            return would, "nobody knows yet how fast it trains: it would be measured first"
+            return would, "nobody knows yet how long it takes: it would train for a while first"
         newcomer = fit(planner_newcomer(request, self._estimates), cluster)
         planned = self._planner_jobs(jobs, cluster, now, self._measuring.rehearsal())
         policy = site_policy(self._policy, self._limits, (*planned, newcomer), cluster)

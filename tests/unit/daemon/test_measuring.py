@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from ef_slurm.model import (
     ACTIVE,
     EventKind,
+    Fault,
     IfInfeasible,
     JobState,
     Outcome,
@@ -126,6 +128,7 @@ def test_a_deadline_that_cannot_be_promised_then(
     else:
         assert world.state(job) is state
         assert slurm.state is JobBaseState.CANCELLED  # nothing of it is left on the nodes
+        assert "is cancelled, since it is rejected" in story(world, job)
 
 
 def test_one_that_waits_after_it_was_measured_gives_its_gpus_back_and_is_promised_later(
@@ -234,6 +237,34 @@ def test_what_was_submitted_counts_and_a_contradiction_is_told_once(world: World
     assert world.row(job).request.iterations == 20_000
     words = "submitted with iterations 20000, its script says 40000: what was submitted counts"
     assert story(world, job).count(words) == 1
+
+
+def test_one_whose_iterations_alone_are_not_known_is_judged_when_it_has_told(world: World) -> None:
+    job = world.submit(30_000, 2000.0, told=False)
+    assert judged(world, job, 30.0) is Outcome.PROMISED
+    assert world.row(job).request.iterations == 30_000
+    assert "it starts on 1 GPU, and tells" in story(world, job)
+    world.run_until(world.finished)
+    assert outcome(world, job) is PromiseOutcome.KEPT
+
+
+def test_a_promise_for_fewer_iterations_than_its_script_has_is_void_and_it_is_judged_anew(
+    world: World,
+) -> None:
+    job = world.submit(20_000, 2000.0)
+    row = world.row(job)
+    world.queue.jobs.complete(job.id, replace(row.request, assumed=True))
+    world.training(job).says = (40_000, 64)
+    world.training(job).iterations = 40_000
+    assert judged(world, job, 5.0) is Outcome.PROMISED
+    world.run_until(lambda: len(world.queue.promises.all()) == 2, 60.0)
+    first, second = world.queue.promises.all()
+    assert (first.outcome, first.fault) == (PromiseOutcome.VOID, Fault.JOB)
+    assert world.row(job).request.iterations == 40_000
+    assert "as its run before had; its script says 40000" in story(world, job)
+    world.run_until(world.finished)
+    assert world.queue.promises.of(job.id).outcome is PromiseOutcome.KEPT  # type: ignore[union-attr]
+    assert second.job_id == job.id
 
 
 def test_a_second_submission_is_judged_at_once_from_the_library(world: World) -> None:

@@ -182,6 +182,11 @@ def test_what_is_measured_first(choice: IfInfeasible, then: str) -> None:
     ]
     (first, *_) = measuring_lines(request, (1,), 30.0, UTC)
     assert "on 1 GPU, then answered" in first
+    (first, *_) = measuring_lines(REQUEST, (1,), 30.0, UTC)
+    assert first == (
+        "Not known yet how many iterations it has: it starts on 1 GPU, and is answered once its "
+        "script has told"
+    )
 
 
 def test_json_has_the_same_keys_before_and_after_it_is_measured() -> None:
