@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ef_slurm.contract import Action, Exit, JobEnvironment, Order, Phase, Progress, StateDir
 
@@ -21,6 +21,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rates", required=True, help="GPUs:iterations/s, as ef-sbatch has them")
     parser.add_argument("--slower", type=float, default=1.0, help="factor on all rates")
+    parser.add_argument(
+        "--slower-from", type=int, nargs=2, metavar=("ITERATION", "PERCENT"), default=(0, 100)
+    )
     parser.add_argument("--fail-at", type=int, help="exit with 9 at this iteration")
     parser.add_argument("--says", type=int, nargs=2, metavar=("ITERATIONS", "BATCH"))
     options = parser.parse_args()
@@ -34,7 +37,23 @@ def main() -> int:
     if int(os.environ.get("SLURM_PROCID", "0")):
         return follow(directory, environment.generation)
     gpus = int(os.environ["EF_NUM_NODES"]) * int(os.environ["EF_GPUS_PER_NODE"])
-    return train(directory, environment, gpus, rates[gpus] * options.slower, options.fail_at)
+    pace = Pace(rates[gpus] * options.slower, *options.slower_from)
+    return train(directory, environment, gpus, pace, options.fail_at)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Iterations/s, and from which iteration on only some percent of them."""
+
+    rate: float
+    slower_from: int
+    percent: int
+
+    def done(self, base: int, seconds: float) -> int:
+        """Iterations done, so long after iteration `base`."""
+        fast = max(0, self.slower_from - base) / self.rate
+        slow = max(0.0, seconds - fast) * self.percent / 100
+        return base + int((min(seconds, fast) + slow) * self.rate)
 
 
 def said(environment: JobEnvironment, iterations: int, batch: int) -> JobEnvironment:
@@ -59,7 +78,7 @@ def follow(directory: StateDir, generation: int) -> int:
 
 
 def train(
-    directory: StateDir, environment: JobEnvironment, gpus: int, rate: float, fail_at: int | None
+    directory: StateDir, environment: JobEnvironment, gpus: int, pace: Pace, fail_at: int | None
 ) -> int:
     terminated: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
@@ -68,7 +87,7 @@ def train(
     base = (before.checkpoint_iteration or 0) if before is not None else 0
     total, generation = environment.iterations or 0, environment.generation
     started = time.time()
-    first = started + 1 / rate
+    first = started + 1 / pace.rate
 
     def report(phase: Phase, iteration: int, saved: int, code: Exit | None = None) -> None:
         directory.write_progress(
@@ -80,7 +99,7 @@ def train(
                 updated_at=time.time(),
                 started_at=started,
                 first_iteration_at=first if time.time() >= first else None,
-                iterations_per_second=rate,
+                iterations_per_second=pace.rate,
                 checkpoint_iteration=saved,
                 stop_iteration=iteration if phase in (Phase.STOPPING, Phase.STOPPED) else None,
                 exit_code=None if code is None else int(code),
@@ -90,7 +109,7 @@ def train(
         )
 
     while True:
-        iteration = min(total, base + int((time.time() - started) * rate))
+        iteration = min(total, pace.done(base, time.time() - started))
         if fail_at is not None and iteration >= fail_at:
             return 9
         if iteration >= total:

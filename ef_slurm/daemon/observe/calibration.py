@@ -70,6 +70,14 @@ NOTHING = Learned()
 
 
 @dataclass(frozen=True, slots=True)
+class _Slow:
+    """The slowdown that is in force: on which nodes it was seen, and what its owner was told."""
+
+    nodes: frozenset[str]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Remembered:
     """When a rate was last put into the profile library."""
 
@@ -85,7 +93,7 @@ class Calibration:
         self._queue = queue
         self._pending: dict[int, _Pending] = {}
         self._watches: dict[int, RateWatch] = {}
-        self._slow_on: dict[int, frozenset[str]] = {}
+        self._slow: dict[int, _Slow] = {}
         self._remembered: dict[int, _Remembered] = {}
 
     def recall(self) -> None:
@@ -102,7 +110,7 @@ class Calibration:
                 case "slowdown":
                     rates.slow_down(event.job_id, value)
                     nodes = str(event.data.get("nodes", "")).split(",")
-                    self._slow_on[event.job_id] = frozenset(nodes)
+                    self._slow[event.job_id] = _Slow(frozenset(nodes), event.message)
                 case "recovered":
                     rates.recover(event.job_id)
                 case _:
@@ -133,7 +141,7 @@ class Calibration:
     def ended(self, job_id: int) -> None:
         """The job trains no more."""
         self.forget(job_id)
-        self._slow_on.pop(job_id, None)
+        self._slow.pop(job_id, None)
         self._remembered.pop(job_id, None)
         self._estimates.rates.forget([job_id])
 
@@ -215,6 +223,9 @@ class Calibration:
         if not rates.is_slow(job.id) and (new or old):
             self._remembered[job.id] = _Remembered(part.gpus, now)
             self._remember(job, estimate.rate, estimate.seconds, part, now)
+        slow = self._slow.get(job.id)
+        if note is None and slow is not None and not job.note:
+            return Learned(off, slow.words)  # it was launched again, and is slow as before
         return Learned(off or note is not None, note)
 
     def _name_slowdown(
@@ -222,14 +233,15 @@ class Calibration:
     ) -> str | None:
         """What to tell of a slowdown: it began, is over, is another one, or came along."""
         rates, slowdown, nodes = self._estimates.rates, watch.slowdown, frozenset(part.nodes)
-        was_slow, slow_on = rates.is_slow(job.id), self._slow_on.get(job.id, frozenset())
+        slow = self._slow.get(job.id)
+        was_slow, slow_on = rates.is_slow(job.id), frozenset() if slow is None else slow.nodes
         where, there = compress(part.nodes), compress(sorted(slow_on))
         moved = bool(slow_on) and not nodes & slow_on
         if slowdown is None:
             if not was_slow:
                 return None
             rates.recover(job.id)
-            self._slow_on.pop(job.id, None)
+            self._slow.pop(job.id, None)
             what = f"trains at its rate again on {where}"
             if moved:
                 what += f": it was slow on {there} only"
@@ -243,7 +255,7 @@ class Calibration:
         if moved:
             what += f" as on {there}: it is the training, not the nodes"
         rates.slow_down(job.id, slowdown.factor)
-        self._slow_on[job.id] = slow_on | nodes
+        self._slow[job.id] = _Slow(slow_on | nodes, what)
         more: dict[str, Json] = {
             "nodes": ",".join(sorted(slow_on | nodes)),
             "since": slowdown.since,

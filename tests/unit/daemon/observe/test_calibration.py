@@ -62,7 +62,8 @@ class Watched:
         """Launch on a block, or go on there; what was learned that is worth telling."""
         if self.job.running is None or self.job.running.block != block:
             self.generation += 1
-            self.job = replace(self.job, running=Running(block, self.now - 40.0, self.now - 10.0))
+            held = Running(block, self.now - 40.0, self.now - 10.0)
+            self.job = replace(self.job, running=held, note="")
         told = []
         end = self.now + seconds
         while self.now < end:
@@ -84,6 +85,8 @@ class Watched:
             learned = self.calibration.observe(self.job, status, self.now)
             if learned != Learned():
                 told.append(learned)
+            if learned.note is not None:
+                self.job = replace(self.job, note=learned.note)
         return told
 
     def rates(self) -> dict[int, float]:
@@ -149,6 +152,14 @@ def test_slow_nodes_are_told_from_a_slow_training(watched: Watched) -> None:
     (too,) = slow.train(60.0, 6.0, ELSEWHERE)
     assert too.note is not None
     assert too.note.endswith(" on n[3-4] as on n[1-2]: it is the training, not the nodes")
+
+
+def test_a_slow_job_that_is_launched_again_is_said_to_be_slow_again(watched: Watched) -> None:
+    watched.train(100.0, 10.0)
+    (named,) = watched.train(75.0, 6.0)
+    watched.train(60.0, 4.0, Block("gpu", ("n1",), 4))
+    assert watched.job.note == named.note
+    assert sum("of its rate" in line for line in watched.story()) == 1
 
 
 def test_a_slowdown_outlives_the_daemon(watched: Watched) -> None:
