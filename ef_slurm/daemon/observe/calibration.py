@@ -27,6 +27,7 @@ from ef_slurm.model import (
     active_part,
     overhead_field,
 )
+from ef_slurm.profiling.training_rate import RateEstimate
 from ef_slurm.queue.store import Queue
 
 SAME_SLOWNESS = 0.15
@@ -222,7 +223,7 @@ class Calibration:
         # What only shows that something is wrong is not how fast such trainings are.
         if not rates.is_slow(job.id) and (new or old):
             self._remembered[job.id] = _Remembered(part.gpus, now)
-            self._remember(job, estimate.rate, estimate.seconds, part, now)
+            self._remember(job, estimate, part, watch.software, now)
         slow = self._slow.get(job.id)
         if note is None and slow is not None and not job.note:
             return Learned(off, slow.words)  # it was launched again, and is slow as before
@@ -264,7 +265,7 @@ class Calibration:
         return what
 
     def _remember(
-        self, job: QueueJob, rate: float, seconds: float, part: Block, now: float
+        self, job: QueueJob, estimate: RateEstimate, part: Block, software: str, now: float
     ) -> None:
         """Put a rate into the profile library, for the next job of the same key."""
         request = job.request
@@ -278,13 +279,14 @@ class Calibration:
                 key=key,
                 gpus=part.gpus,
                 gpus_per_node=part.gpus_per_node,
-                rate=rate,
-                seconds=seconds,
+                rate=estimate.rate,
+                seconds=estimate.seconds,
                 owner=request.owner,
                 account=request.account,
                 at=now,
                 cluster=request.cluster,
                 job_id=request.slurm_job_id,
+                software=software,
             )
             self._queue.profiles.add(measured, durable=False)
 

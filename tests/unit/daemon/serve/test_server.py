@@ -405,7 +405,9 @@ def test_garbage_does_not_stop_it(site: Site) -> None:
 
 
 KEY = ProfileKey("bert", 64, "bf16", "gpu")
-RATE = MeasuredRate(KEY, 1, 1, 10.0, 30.0, "whoever", "theirs", 1000.0, job_id=7, source="a.csv")
+RATE = MeasuredRate(
+    KEY, 1, 1, 10.0, 30.0, "whoever", "theirs", time.time(), job_id=7, source="a.csv"
+)
 ASKED = FindCurves("bert", 64, "bf16")
 
 
