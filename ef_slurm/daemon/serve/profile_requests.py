@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from ef_slurm.api.identity import Caller
@@ -20,9 +21,7 @@ from ef_slurm.profiling.library import known_curve
 from ef_slurm.queue.store import Queue
 
 
-def find_curves(
-    queue: Queue, caller: Caller, request: FindCurves, cluster: Cluster, now: float
-) -> KnownCurves:
+def find_curves(queue: Queue, caller: Caller, request: FindCurves, cluster: Cluster) -> KnownCurves:
     """What the caller may count on, for every GPU type of the cluster of which it is known.
 
     Raises:
@@ -39,7 +38,7 @@ def find_curves(
     for group in cluster.groups:
         key = ProfileKey(request.model_name, batch, request.precision, group.gpu_type)
         rates = queue.profiles.rates_for(key, caller.name, accounts)
-        curve = known_curve(rates, caller.name, accounts, group, now)
+        curve = known_curve(rates, caller.name, accounts, group)
         if curve is not None:
             curves.append(curve)
     return KnownCurves(tuple(curves), iterations, said)
@@ -66,10 +65,13 @@ def add_rates(queue: Queue, caller: Caller, request: AddRates) -> RatesChanged:
     """
     if len(request.rates) > MOST_RATES:
         raise ModelError("rates", len(request.rates), f"{MOST_RATES} at most")
+    now = time.time()
     with queue.transaction():
         for rate in request.rates:
             # Whose they are is the kernel's or munged's word, and nobody here has seen the job.
-            own = replace(rate, owner=caller.name, account="", job_id=None)
+            # One of the future would never be forgotten.
+            at = min(rate.at, now)
+            own = replace(rate, owner=caller.name, account="", job_id=None, at=at)
             queue.profiles.add(own)
     return RatesChanged(len(request.rates))
 

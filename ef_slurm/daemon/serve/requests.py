@@ -51,6 +51,7 @@ from ef_slurm.model import (
     QueueJob,
     QueueLimits,
     check_request,
+    check_script,
     queue_id,
 )
 from ef_slurm.planner.what_if import WhatIf
@@ -136,9 +137,7 @@ class Dispatch:
                 return self._withdraw(caller, job_id)
             case FindCurves():
                 cluster = self._cluster()
-                return profile_requests.find_curves(
-                    self._rows(), caller, request, cluster, time.time()
-                )
+                return profile_requests.find_curves(self._rows(), caller, request, cluster)
             case ListRates():
                 return profile_requests.list_rates(self._rows(), caller, request)
             case AddRates():
@@ -173,6 +172,10 @@ class Dispatch:
         )
 
     def _register(self, caller: Caller, job: JobRequest, script: BatchScript) -> Registered:
+        # What is no job for the queue whoever sends it costs Slurm no question.
+        now = time.time()
+        check_request(replace(job, owner=caller.name, uid=caller.uid, submitted=now), now)
+        check_script(script)
         slurm = self._context.slurm.job(job.slurm_job_id)
         if slurm.uid != caller.uid:
             raise RequestError(
