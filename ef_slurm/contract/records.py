@@ -96,6 +96,7 @@ class Progress:
         corrupt_checkpoints: set aside at the start of this launch because they did not match.
         exit_code: with phase stopped, finished or failed: the `Exit` code that counts.
         message: with phase failed: one line for a person.
+        software: what it trains with, in a few words ("torch 2.5.1"); "" for not told.
         script_iterations: of the whole training, as the script says; None where it does not.
         script_global_batch_size: samples per iteration over all ranks, likewise.
     """
@@ -116,6 +117,7 @@ class Progress:
     corrupt_checkpoints: int = 0
     exit_code: int | None = None
     message: str = ""
+    software: str = ""
     script_iterations: int | None = None
     script_global_batch_size: int | None = None
 

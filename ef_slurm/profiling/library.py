@@ -11,10 +11,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ef_slurm.model import KnownCurve, MeasuredRate, ModelError, NodeGroup, ProfileLevel
+from ef_slurm.profiling.freshness import AGREEMENT, believed, is_old
 from ef_slurm.profiling.measuring import believe
 
-AGREEMENT = 0.1
-"""Fraction within which owners agree on a rate."""
 AGREEING_OWNERS = 2
 """How many must agree before their rate counts for everybody."""
 
@@ -35,7 +34,7 @@ class KnownRates:
 
 
 def known_rates(
-    measured: Iterable[MeasuredRate], owner: str, accounts: Collection[str]
+    measured: Iterable[MeasuredRate], owner: str, accounts: Collection[str], now: float
 ) -> KnownRates | None:
     """What one user may count on, or None where nothing is known.
 
@@ -43,15 +42,17 @@ def known_rates(
         measured: rates of one key, by anybody.
         owner: the user.
         accounts: those that the user is known to belong to.
+        now: UTC epoch seconds; what is stale then counts as `freshness` says.
     """
     # What was imported was seen by nobody but who says so.
     all_rates = [one for one in measured if one.owner == owner or one.job_id is not None]
     own = [one for one in all_rates if one.owner == owner]
-    if own:
-        return _latest(ProfileLevel.OWN, own)
     of_account = [one for one in all_rates if one.account and one.account in accounts]
-    if of_account:
-        return _latest(ProfileLevel.ACCOUNT, of_account)
+    for level, rates in ((ProfileLevel.OWN, own), (ProfileLevel.ACCOUNT, of_account)):
+        counting = believed(rates, now)
+        if counting:
+            return KnownRates(level, counting, max(one.at for one in rates))
+    all_rates = [one for one in all_rates if not is_old(one, now)]
     agreed = {}
     for gpus in {one.gpus for one in all_rates}:
         group = _agreeing([one for one in all_rates if one.gpus == gpus])
@@ -66,16 +67,20 @@ def known_rates(
 
 
 def known_curve(
-    measured: Iterable[MeasuredRate], owner: str, accounts: Collection[str], group: NodeGroup
+    measured: Iterable[MeasuredRate],
+    owner: str,
+    accounts: Collection[str],
+    group: NodeGroup,
+    now: float,
 ) -> KnownCurve | None:
     """The curves of one key on one GPU type, or None where nothing is known.
 
     Args:
         measured: rates of the key, by anybody.
-        owner, accounts: as `known_rates` takes them.
+        owner, accounts, now: as `known_rates` takes them.
         group: the nodes of that GPU type.
     """
-    known = known_rates(measured, owner, accounts)
+    known = known_rates(measured, owner, accounts, now)
     if known is None:
         return None
     gpus = group.gpus_per_node * len(group.nodes)
@@ -88,11 +93,6 @@ def known_curve(
     return KnownCurve(
         group.gpu_type, belief.promised, belief.expected, points, known.level, known.last
     )
-
-
-def _latest(level: ProfileLevel, measured: Iterable[MeasuredRate]) -> KnownRates:
-    by_age = sorted(measured, key=lambda one: one.at)
-    return KnownRates(level, {one.gpus: one.rate for one in by_age}, by_age[-1].at)
 
 
 def _agreeing(measured: Collection[MeasuredRate]) -> list[MeasuredRate]:

@@ -28,6 +28,7 @@ class Reporter:
         state: where the report goes; None on all ranks but the first.
         clock: UTC epoch seconds.
         script_iterations, script_global_batch_size: what the script says; see `Progress`.
+        software: what it trains with; see `Progress`.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Reporter:
         *,
         script_iterations: int | None = None,
         script_global_batch_size: int | None = None,
+        software: str = "",
     ):
         self._state = state
         self._clock = clock
@@ -52,6 +54,7 @@ class Reporter:
             started_at=now,
             script_iterations=script_iterations,
             script_global_batch_size=script_global_batch_size,
+            software=software,
         )
         self._written_at = 0.0
         self._samples: deque[tuple[float, int]] = deque()

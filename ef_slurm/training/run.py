@@ -12,6 +12,8 @@ import time
 from types import TracebackType
 from typing import NoReturn, Self
 
+import torch
+
 from ef_slurm.contract import (
     ContractError,
     Exit,
@@ -79,6 +81,7 @@ class Run:
             self.ranks.world_size,
             script_iterations=environment.script_iterations,
             script_global_batch_size=environment.script_global_batch_size,
+            software=f"torch {torch.__version__}",
         )
         self._signals: Signals | None = None
         self._watcher: Watcher | None = None

@@ -160,8 +160,8 @@ def _elapsed(job: JobView, look: Look) -> str:
 
 def _where(job: JobView, look: Look) -> str:
     if job.nodes:
-        progress = f" ({measuring_words(job)})" if job.measuring else ""
-        return compress(job.nodes) + progress
+        words = measuring_words(job) if job.measuring else job.note
+        return f"{compress(job.nodes)} ({words})" if words else compress(job.nodes)
     if job.state in FINAL:
         return f"({job.note})" if job.note else ""
     if job.measuring is not None:

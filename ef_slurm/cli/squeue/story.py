@@ -111,7 +111,7 @@ def _present(job: JobView, now: float, zone: tzinfo) -> str:
         text += f", in {describe_duration(max(0.0, job.finish - now))}"
     if job.promise_outcome is PromiseOutcome.OPEN:
         text += f"; promise {promise_word(job).lower()}"
-    if job.state is JobState.HELD and job.note:
+    if job.note and (job.state is JobState.HELD or job.share):
         text += f" ({job.note})"
     return text + "."
 

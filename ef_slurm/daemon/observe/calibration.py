@@ -27,6 +27,7 @@ from ef_slurm.model import (
     active_part,
     overhead_field,
 )
+from ef_slurm.profiling.training_rate import RateEstimate
 from ef_slurm.queue.store import Queue
 
 SAME_SLOWNESS = 0.15
@@ -70,6 +71,14 @@ NOTHING = Learned()
 
 
 @dataclass(frozen=True, slots=True)
+class _Slow:
+    """The slowdown that is in force: on which nodes it was seen, and what its owner was told."""
+
+    nodes: frozenset[str]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Remembered:
     """When a rate was last put into the profile library."""
 
@@ -85,7 +94,7 @@ class Calibration:
         self._queue = queue
         self._pending: dict[int, _Pending] = {}
         self._watches: dict[int, RateWatch] = {}
-        self._slow_on: dict[int, frozenset[str]] = {}
+        self._slow: dict[int, _Slow] = {}
         self._remembered: dict[int, _Remembered] = {}
 
     def recall(self) -> None:
@@ -102,7 +111,7 @@ class Calibration:
                 case "slowdown":
                     rates.slow_down(event.job_id, value)
                     nodes = str(event.data.get("nodes", "")).split(",")
-                    self._slow_on[event.job_id] = frozenset(nodes)
+                    self._slow[event.job_id] = _Slow(frozenset(nodes), event.message)
                 case "recovered":
                     rates.recover(event.job_id)
                 case _:
@@ -133,7 +142,7 @@ class Calibration:
     def ended(self, job_id: int) -> None:
         """The job trains no more."""
         self.forget(job_id)
-        self._slow_on.pop(job_id, None)
+        self._slow.pop(job_id, None)
         self._remembered.pop(job_id, None)
         self._estimates.rates.forget([job_id])
 
@@ -214,7 +223,10 @@ class Calibration:
         # What only shows that something is wrong is not how fast such trainings are.
         if not rates.is_slow(job.id) and (new or old):
             self._remembered[job.id] = _Remembered(part.gpus, now)
-            self._remember(job, estimate.rate, estimate.seconds, part, now)
+            self._remember(job, estimate, part, watch.software, now)
+        slow = self._slow.get(job.id)
+        if note is None and slow is not None and not job.note:
+            return Learned(off, slow.words)  # it was launched again, and is slow as before
         return Learned(off or note is not None, note)
 
     def _name_slowdown(
@@ -222,14 +234,15 @@ class Calibration:
     ) -> str | None:
         """What to tell of a slowdown: it began, is over, is another one, or came along."""
         rates, slowdown, nodes = self._estimates.rates, watch.slowdown, frozenset(part.nodes)
-        was_slow, slow_on = rates.is_slow(job.id), self._slow_on.get(job.id, frozenset())
+        slow = self._slow.get(job.id)
+        was_slow, slow_on = rates.is_slow(job.id), frozenset() if slow is None else slow.nodes
         where, there = compress(part.nodes), compress(sorted(slow_on))
         moved = bool(slow_on) and not nodes & slow_on
         if slowdown is None:
             if not was_slow:
                 return None
             rates.recover(job.id)
-            self._slow_on.pop(job.id, None)
+            self._slow.pop(job.id, None)
             what = f"trains at its rate again on {where}"
             if moved:
                 what += f": it was slow on {there} only"
@@ -243,7 +256,7 @@ class Calibration:
         if moved:
             what += f" as on {there}: it is the training, not the nodes"
         rates.slow_down(job.id, slowdown.factor)
-        self._slow_on[job.id] = slow_on | nodes
+        self._slow[job.id] = _Slow(slow_on | nodes, what)
         more: dict[str, Json] = {
             "nodes": ",".join(sorted(slow_on | nodes)),
             "since": slowdown.since,
@@ -252,7 +265,7 @@ class Calibration:
         return what
 
     def _remember(
-        self, job: QueueJob, rate: float, seconds: float, part: Block, now: float
+        self, job: QueueJob, estimate: RateEstimate, part: Block, software: str, now: float
     ) -> None:
         """Put a rate into the profile library, for the next job of the same key."""
         request = job.request
@@ -266,13 +279,14 @@ class Calibration:
                 key=key,
                 gpus=part.gpus,
                 gpus_per_node=part.gpus_per_node,
-                rate=rate,
-                seconds=seconds,
+                rate=estimate.rate,
+                seconds=estimate.seconds,
                 owner=request.owner,
                 account=request.account,
                 at=now,
                 cluster=request.cluster,
                 job_id=request.slurm_job_id,
+                software=software,
             )
             self._queue.profiles.add(measured, durable=False)
 

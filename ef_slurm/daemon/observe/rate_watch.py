@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ef_slurm.contract import Progress
+from ef_slurm.model import LONGEST_SOURCE
 from ef_slurm.profiling.training_rate import RateEstimate, RateEstimator, Slowdown
 
 CLOCK_PLAY_SECONDS = 30.0
@@ -34,6 +35,9 @@ class RateWatch:
         self.generation = generation
         self.nodes = nodes
         self.gpus = gpus
+        # Its owner's words, remembered beside the rate; what does not print is none.
+        told = progress.software[:LONGEST_SOURCE]
+        self.software = told if told.isprintable() else ""
         self._estimator = RateEstimator(before)
         self._ahead = now - progress.updated_at
         self.observe(progress, now)

@@ -123,7 +123,7 @@ class MeasuringJobs:
         sizes = self._sizes(job, group, now)
         if not sizes:
             return self._refused(job, Reason(ReasonCode.LIMITED, gpus=0), now)
-        rates = self._rates(job, group, sizes)
+        rates = self._rates(job, group, sizes, now)
         missing = self._missing(job, rates, sizes, group, now)
         if job.request.iterations is not None and (job.request.curves or not missing):
             return self._known(job, rates, sizes, group, now)
@@ -251,14 +251,14 @@ class MeasuringJobs:
         return tuple(size for size in sizes if size <= largest and size not in unusable)
 
     def _rates(
-        self, job: QueueJob, group: NodeGroup, sizes: Collection[int]
+        self, job: QueueJob, group: NodeGroup, sizes: Collection[int], now: float
     ) -> Mapping[int, float]:
         """Iterations/s by GPUs: the job's own, and what the profile library has of its key."""
         own = self._estimates.rates.of(job.id)
-        rates = {**self._remembered(job, group), **own}
+        rates = {**self._remembered(job, group, now), **own}
         return {size: rate for size, rate in sorted(rates.items()) if size in sizes}
 
-    def _remembered(self, job: QueueJob, group: NodeGroup) -> Mapping[int, float]:
+    def _remembered(self, job: QueueJob, group: NodeGroup, now: float) -> Mapping[int, float]:
         request = job.request
         if not request.model_name or request.global_batch_size is None:
             return {}
@@ -267,7 +267,7 @@ class MeasuringJobs:
         )
         accounts = (request.account,) if request.account else ()
         rates = self._queue.profiles.rates_for(key, request.owner, accounts)
-        known = known_rates(rates, request.owner, accounts)
+        known = known_rates(rates, request.owner, accounts, now)
         return {} if known is None else known.rates
 
     # The plan

@@ -21,7 +21,9 @@ from ef_slurm.profiling.library import known_curve
 from ef_slurm.queue.store import Queue
 
 
-def find_curves(queue: Queue, caller: Caller, request: FindCurves, cluster: Cluster) -> KnownCurves:
+def find_curves(
+    queue: Queue, caller: Caller, request: FindCurves, cluster: Cluster, now: float
+) -> KnownCurves:
     """What the caller may count on, for every GPU type of the cluster of which it is known.
 
     Raises:
@@ -38,7 +40,7 @@ def find_curves(queue: Queue, caller: Caller, request: FindCurves, cluster: Clus
     for group in cluster.groups:
         key = ProfileKey(request.model_name, batch, request.precision, group.gpu_type)
         rates = queue.profiles.rates_for(key, caller.name, accounts)
-        curve = known_curve(rates, caller.name, accounts, group)
+        curve = known_curve(rates, caller.name, accounts, group, now)
         if curve is not None:
             curves.append(curve)
     return KnownCurves(tuple(curves), iterations, said)

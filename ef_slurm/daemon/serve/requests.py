@@ -137,7 +137,9 @@ class Dispatch:
                 return self._withdraw(caller, job_id)
             case FindCurves():
                 cluster = self._cluster()
-                return profile_requests.find_curves(self._rows(), caller, request, cluster)
+                return profile_requests.find_curves(
+                    self._rows(), caller, request, cluster, time.time()
+                )
             case ListRates():
                 return profile_requests.list_rates(self._rows(), caller, request)
             case AddRates():
