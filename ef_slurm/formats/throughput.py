@@ -10,7 +10,8 @@ two::
     128,3.57,5.68,8.45,
 
 An empty cell, `nan` and 0 all mean that this many GPUs cannot run: the published tables have each
-of them. Rates may fall again beyond a peak. Whatever else stands in a cell is an error.
+of them. Rates may fall again beyond a peak. One that jumps from a size to the next as no training
+does is a typing error, and whatever else stands in a cell is one, too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ from pathlib import Path
 from ef_slurm.formats.delimited import Row, TableFile
 from ef_slurm.formats.errors import FormatError, InputError
 from ef_slurm.formats.numbers import parse_count, parse_number
-from ef_slurm.model import ThroughputCurve, is_power_of_two
+from ef_slurm.model import (
+    FASTEST,
+    SLOWEST,
+    ModelError,
+    ThroughputCurve,
+    check_steps,
+    is_power_of_two,
+)
 
 BATCH_COLUMN = "global_batch_size"
 MOST_GPUS = 1 << 20
@@ -76,7 +84,11 @@ def parse_throughput(text: str) -> ThroughputCurve:
             rates[gpus] = rate
     if not rates:
         raise FormatError("no number of GPUs can run: give at least one rate above 0")
-    return ThroughputCurve.of(rates)
+    curve = ThroughputCurve.of(rates)
+    jump = _jump(curve)
+    if jump:
+        raise FormatError(jump)
+    return curve
 
 
 def read_table(file: Path) -> BatchCurves:
@@ -109,6 +121,9 @@ def read_table(file: Path) -> BatchCurves:
         rates = _rates(table, row, sizes)
         if rates:
             curves[batch] = ThroughputCurve.of(rates)
+            jump = _jump(curves[batch])
+            if jump:
+                table.complain(row.line, None, jump)
     if not lines and not table.problems:
         table.complain(None, None, "holds a header, but no rows")
     table.check()
@@ -191,6 +206,15 @@ def _rates(table: TableFile, row: Row, sizes: dict[str, int]) -> dict[int, float
     return rates
 
 
+def _jump(curve: ThroughputCurve) -> str:
+    """What is wrong with a curve that jumps as no training does; "" for nothing."""
+    try:
+        check_steps(curve)
+    except ModelError as error:
+        return f"{error}; write 0 for a size that is of no use"
+    return ""
+
+
 def _batch(text: str) -> int | None:
     """A global batch size, also as pandas writes it: 64.0."""
     number = parse_number(text)
@@ -210,4 +234,6 @@ def _rate(text: str) -> float | None:
     if text.lower() in _CANNOT_RUN:
         return 0.0
     rate = parse_number(text)
-    return None if rate is None or rate < 0 else rate
+    if rate is None or not (rate == 0.0 or SLOWEST <= rate <= FASTEST):
+        return None
+    return rate

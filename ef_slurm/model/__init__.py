@@ -13,7 +13,7 @@ from ef_slurm.model.block import Block, active_part, same_place
 from ef_slurm.model.bounds import MOST_ITERATIONS, check_request, check_script
 from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
-from ef_slurm.model.curve import ThroughputCurve
+from ef_slurm.model.curve import ThroughputCurve, check_steps
 from ef_slurm.model.deadline import TOLERANCE_SECONDS, is_in_time, slack_seconds
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.event import ACTOR, Event, EventKind, Json
@@ -53,6 +53,7 @@ from ef_slurm.model.profile import (
     LONGEST_NAME,
     LONGEST_SOURCE,
     MOST_SAMPLES,
+    SLOWEST,
     UNSPECIFIED,
     KnownCurve,
     MeasuredRate,
@@ -84,6 +85,7 @@ __all__ = [
     "MOST_ITERATIONS",
     "MOST_SAMPLES",
     "NEWCOMER",
+    "SLOWEST",
     "TOLERANCE_SECONDS",
     "UNSPECIFIED",
     "Bar",
@@ -149,6 +151,7 @@ __all__ = [
     "check_name",
     "check_request",
     "check_script",
+    "check_steps",
     "check_text",
     "classify_change",
     "is_in_time",

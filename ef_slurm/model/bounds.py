@@ -14,7 +14,7 @@ from dataclasses import replace
 from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.launch import check_text
-from ef_slurm.model.profile import FASTEST, MOST_SAMPLES, check_name
+from ef_slurm.model.profile import FASTEST, MOST_SAMPLES, SLOWEST, check_name
 from ef_slurm.model.queued_job import newcomer
 from ef_slurm.model.request import BatchScript, JobRequest
 
@@ -28,8 +28,6 @@ LARGEST_ID = 0xFFFFFFFF
 MOST_ITERATIONS = 10**15
 """Iterations: exact as a float, with their sums."""
 MOST_GPUS = 1 << 20
-SLOWEST = 1e-9
-"""Iterations/s of the slowest training: one in thirty years."""
 MOST_GPU_TYPES = 32
 LONGEST_TITLE = 1024
 """Characters of a name that Slurm has given: a job's, a user's, an account's."""

@@ -19,6 +19,8 @@ LONGEST_SOURCE = 512
 """Characters of a text that says where a rate is from."""
 MOST_SAMPLES = 1 << 62
 """A global batch size fits into 64 bits."""
+SLOWEST = 1e-9
+"""Iterations/s of the slowest training: one in thirty years."""
 FASTEST = 1e9
 """Iterations/s that nothing exceeds: a faster one is a fault or a lie."""
 

@@ -233,3 +233,31 @@ def test_large_gradients_on_small_batches_pay_for_the_network() -> None:
 def test_a_directory_whose_name_no_file_system_takes() -> None:
     with pytest.raises(InputError, match="cannot be read: File name too long"):
         read_throughputs(Path("a" * 5000))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("1:10,2:1800", "throughput at 2 GPUs: 1800.0 is not valid: 0.5 to 100 after 10 on 1"),
+        ("1:10,2:18,4:0.3", "throughput at 4 GPUs: 0.3 is not valid: 0.9 to 180 after 18 on 2"),
+        ("1:10,16:200000", "throughput at 16 GPUs"),
+        ("1:1e300", "'1e300' is not a rate on 1 GPUs"),
+        ("1:1e-300", "'1e-300' is not a rate on 1 GPUs"),
+    ],
+)
+def test_a_curve_that_no_training_has_is_refused_by_its_size(
+    table: Table, text: str, named: str
+) -> None:
+    with pytest.raises(FormatError) as told:
+        parse_throughput(text)
+    assert named in str(told.value)
+    sizes, cells = zip(*(pair.split(":") for pair in text.split(",")), strict=True)
+    file = table("m.csv", f"global_batch_size,{','.join(sizes)}\n8,{','.join(cells)}\n")
+    with pytest.raises(InputError) as in_table:
+        read_table(file)
+    assert str(in_table.value).startswith(f"{file}:2: ")
+
+
+@pytest.mark.parametrize("text", ["1:10,2:60", "1:10,2:18,4:2", "1:10,16:9", "1:0.1,8:50"])
+def test_steep_and_falling_curves_are_taken(text: str) -> None:
+    assert len(parse_throughput(text).points) == text.count(":")
