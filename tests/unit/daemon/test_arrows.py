@@ -23,7 +23,8 @@ from ef_slurm.model import (
     Verdict,
     planner_id,
 )
-from ef_slurm.planner.plan import plan
+from ef_slurm.planner.plan import plan_round
+from ef_slurm.planner.waiting import WaitingList
 from ef_slurm.queue.intents import Intents
 from ef_slurm.queue.jobs import Jobs
 from ef_slurm.queue.transitions import INTENT_TRANSITIONS, TRANSITIONS
@@ -281,13 +282,13 @@ def stopped(walker: Walker) -> None:
         assert old is not None
         smaller = replace(old.block, nodes=old.block.nodes[:2])
 
-        def shrinking(*arguments: Any, smaller: Any = smaller) -> Plan:
-            answer = plan(*arguments)
+        def shrinking(*arguments: Any, smaller: Any = smaller) -> tuple[Plan, WaitingList]:
+            answer, waiting = plan_round(*arguments)
             decisions = tuple(replace(decision, block=smaller) for decision in answer.decisions)
-            return replace(answer, decisions=decisions)
+            return replace(answer, decisions=decisions), waiting
 
         with walker.monkeypatch.context() as patch:
-            patch.setattr("ef_slurm.daemon.plan.planning.plan", shrinking)
+            patch.setattr("ef_slurm.daemon.plan.planning.plan_round", shrinking)
             until(world, job, JobState.STOPPING)
             until(world, job, state)
 
@@ -332,16 +333,18 @@ def refused_while_it_runs(walker: Walker) -> None:
         job = REACH[state](world)
         world.queue.jobs.save(replace(job, measuring=Measuring(world.clock.now)))
 
-        def refusing(*arguments: Any, job: QueueJob = job, outcome: Outcome = outcome) -> Plan:
-            answer = plan(*arguments)
+        def refusing(
+            *arguments: Any, job: QueueJob = job, outcome: Outcome = outcome
+        ) -> tuple[Plan, WaitingList]:
+            answer, waiting = plan_round(*arguments)
             name = planner_id(job.id)
             verdict = Verdict(name, outcome, Reason(ReasonCode.WAITS))
             others = tuple(one for one in answer.decisions if one.job_id != name)
-            return replace(answer, verdicts=(verdict,), decisions=others)
+            return replace(answer, verdicts=(verdict,), decisions=others), waiting
 
         to = JobState.REJECTED if outcome is Outcome.REJECTED else JobState.WAITLISTED
         with walker.monkeypatch.context() as patch:
-            patch.setattr("ef_slurm.daemon.plan.planning.plan", refusing)
+            patch.setattr("ef_slurm.daemon.plan.planning.plan_round", refusing)
             world.scheduler._planning.wanted = True
             world.scheduler.tick()
             assert world.state(job) is to
