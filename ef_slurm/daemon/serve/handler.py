@@ -43,6 +43,8 @@ from ef_slurm.daemon.serve.workers import FairWorkers
 from ef_slurm.formats.codec import encode
 from ef_slurm.model import JobDetail
 
+NAME = "ef-schedd"
+"""What answers call their sender."""
 VERDICT_SECONDS = 12.0
 """How long the scheduler's thread may take over a what-if."""
 SEND_SECONDS = 30.0
@@ -277,6 +279,7 @@ class Handler:
             ("Content-Type", answer.media_type),
             (routes.VERSION_HEADER, str(routes.VERSION)),
             ("Cache-Control", "no-store"),
+            ("Server", NAME),
             *answer.headers,
         ]
         if gate.kind is Transport.TCP:

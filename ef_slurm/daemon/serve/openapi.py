@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
@@ -26,15 +27,18 @@ def description() -> bytes:
 
 def document() -> dict[str, Any]:
     """The description."""
-    kinds = [route.response for route in ROUTES]
+    kinds: list[Any] = [route.response for route in ROUTES]
     kinds += [route.request for route in ROUTES if route.has_body]
     kinds.append(Problem)
-    _, components = msgspec.json.schema_components(
-        [read_type(kind, False) for kind in dict.fromkeys(kinds)], ref_template=_REFERENCE
+    hints = {hint for route in ROUTES for hint in _query_hints(route).values()}
+    schemas, components = msgspec.json.schema_components(
+        [read_type(kind, False) for kind in (*dict.fromkeys(kinds), *hints)],
+        ref_template=_REFERENCE,
     )
+    of_hint = dict(zip(hints, schemas[-len(hints) :], strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
-        paths.setdefault(PREFIX + route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(PREFIX + route.path, {})[route.method.lower()] = _operation(route, of_hint)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -48,7 +52,7 @@ def document() -> dict[str, Any]:
     }
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, of_hint: Mapping[Any, Any]) -> dict[str, Any]:
     summary, _, _ = (inspect.getdoc(route.request) or "").partition("\n")
     answers: dict[str, Any] = {"200": _content("The answer.", route.response)}
     if route.created:
@@ -58,7 +62,7 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": summary,
-        "parameters": [*_path_parameters(route), *_query_parameters(route)],
+        "parameters": [*_path_parameters(route), *_query_parameters(route, of_hint)],
         "responses": answers,
     }
     if route.has_body:
@@ -92,16 +96,22 @@ def _path_parameters(route: Route) -> list[dict[str, Any]]:
     ]
 
 
-def _query_parameters(route: Route) -> list[dict[str, Any]]:
+def _query_hints(route: Route) -> dict[str, Any]:
+    """The type hints of what is in the query, by field."""
     kind: Any = route.request
     hints = type_hints(kind)
-    known = {each.name: each for each in fields(kind)}
+    return {name: hints[name] for name in route.query.values()}
+
+
+def _query_parameters(route: Route, of_hint: Mapping[Any, Any]) -> list[dict[str, Any]]:
+    hints = _query_hints(route)
+    known = {each.name: each for each in fields(route.request)}
     return [
         {
             "name": parameter,
             "in": "query",
             "required": _is_required(known[name]),
-            "schema": msgspec.json.schema(read_type(hints[name], False)),
+            "schema": of_hint[hints[name]],
         }
         for parameter, name in route.query.items()
     ]

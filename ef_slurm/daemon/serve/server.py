@@ -16,11 +16,14 @@ from aiohttp import web
 
 from ef_slurm.api.client import TcpEndpoint
 from ef_slurm.api.identity import Transport
+from ef_slurm.api.messages import Failure, FailureCode
 from ef_slurm.api.munge import Munge, MungeError
+from ef_slurm.api.problems import MEDIA_TYPE, STATUS, write_problem
+from ef_slurm.api.routes import VERSION, VERSION_HEADER, shown
 from ef_slurm.daemon.serve import frames
 from ef_slurm.daemon.serve.connections import Connections
 from ef_slurm.daemon.serve.gate import Gate
-from ef_slurm.daemon.serve.handler import Handler
+from ef_slurm.daemon.serve.handler import NAME, Handler
 from ef_slurm.daemon.serve.limits import ServeLimits
 from ef_slurm.daemon.serve.requests import ServerContext
 
@@ -98,15 +101,10 @@ class Server:
     async def _serve(self) -> None:
         connections = Connections(self._limits, self._greet)
         handler = Handler(self._context, self._munge, connections, self._limits, self._daemon)
-        protocols = web.Server(
-            handler,
-            access_log=None,
-            keepalive_timeout=2 * self._limits.idle_seconds,
-            lingering_time=0.0,
-        )
+        manager = web.Server(handler)
         servers = []
         for listener, kind in self._listeners:
-            gates = functools.partial(_gate, connections, protocols, kind)
+            gates = functools.partial(self._gate, connections, manager, kind)
             if kind is Transport.TCP:
                 server = await self._loop.create_server(gates, sock=listener, backlog=BACKLOG)
             else:
@@ -120,7 +118,18 @@ class Server:
             connections.abort_all()
             handler.close()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(protocols.shutdown(1.0), _CLOSE_SECONDS)
+                await asyncio.wait_for(manager.shutdown(1.0), _CLOSE_SECONDS)
+
+    def _gate(self, connections: Connections, manager: web.Server, kind: Transport) -> Gate:
+        """What a new connection is served by."""
+        inner = _Protocol(
+            manager,
+            loop=self._loop,
+            access_log=None,  # type: ignore[arg-type]
+            keepalive_timeout=2 * self._limits.idle_seconds,
+            lingering_time=0.0,
+        )
+        return Gate(connections, inner, kind)
 
     def _greet(self, gate: Gate, _: asyncio.Transport) -> None:
         """Tell an ef-slurm from before HTTP so; over TCP one at a time, for munged's sake."""
@@ -148,9 +157,30 @@ class Server:
             self._path.unlink()
 
 
-def _gate(connections: Connections, protocols: web.Server, kind: Transport) -> Gate:
-    """What a new connection is served by."""
-    return Gate(connections, protocols(), kind)
+class _Protocol(web.RequestHandler):
+    """aiohttp's, whose own refusals are problem documents as well, and no matter for the log."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """As aiohttp says."""
+        if status < 500:
+            failure = Failure(FailureCode.BAD_REQUEST, f"no HTTP request: {shown(message or '')}")
+        else:
+            _log.error("%s: %s", request.path, exc, exc_info=exc)
+            words = "ef-schedd failed on this request: see its log"
+            failure = Failure(FailureCode.INTERNAL, words)
+        response = web.Response(
+            status=STATUS[failure.code],
+            body=write_problem(failure),
+            headers={"Content-Type": MEDIA_TYPE, VERSION_HEADER: str(VERSION), "Server": NAME},
+        )
+        response.force_close()
+        return response
 
 
 def _unix(path: Path, mode: int) -> socket.socket:
