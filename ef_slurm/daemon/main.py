@@ -18,12 +18,14 @@ from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.serve.requests import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
+from ef_slurm.daemon.serve.visibility import Visibility
 from ef_slurm.daemon.settings import limits_of, serve_limits_of, settings_of
 from ef_slurm.model import ACTOR, Event, EventKind
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.owner import DaemonLock
 from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
+from ef_slurm.slurm.commands.accounting import rights
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
 from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
@@ -52,7 +54,8 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
         ServerError: a socket cannot be had.
         SlurmError: with `once`, Slurm does not answer.
     """
-    slurm = CommandSlurm(Runner(timeout=config.slurm.timeout, directory=config.slurm.commands))
+    runner = Runner(timeout=config.slurm.timeout, directory=config.slurm.commands)
+    slurm = CommandSlurm(runner)
     path = config.queue.path
     with DaemonLock(path), Queue.open(path) as queue:
         orders = OrderFiles(config.order_root)
@@ -82,6 +85,7 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
                 version=version,
                 started=started,
                 advisory=advisory,
+                visibility=Visibility(slurm.configuration, lambda user: rights(runner, user)),
             )
             everyone = config.daemon.serves is Serves.EVERYONE
             address = (config.daemon.host, config.daemon.port)

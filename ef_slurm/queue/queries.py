@@ -97,6 +97,7 @@ def list_jobs(
     states: Collection[JobState] = (),
     job_ids: Collection[int] = (),
     ended: bool = False,
+    visible: Callable[[QueueJob], bool] = lambda _: True,
 ) -> JobList:
     """Jobs in order of their Slurm ids.
 
@@ -106,6 +107,7 @@ def list_jobs(
         states: in these states only; in any active one without any.
         job_ids: these and no others, in whatever state; those that do not exist are left out.
         ended: without `states` and `job_ids`, ended jobs as well.
+        visible: which jobs whoever asks may see.
     """
     if job_ids:
         found = (queue.jobs.of_slurm(job_id) for job_id in dict.fromkeys(job_ids))
@@ -113,6 +115,7 @@ def list_jobs(
     else:
         wanted = frozenset(states) or (ACTIVE | FINAL if ended else ACTIVE)
         jobs = list(queue.jobs.all(wanted))
+    jobs = [job for job in jobs if visible(job)]
     if users:
         jobs = [job for job in jobs if job.request.owner in users]
     if states:

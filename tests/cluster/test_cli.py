@@ -360,6 +360,52 @@ def test_replayed_stale_and_forged_requests_are_refused(people: People) -> None:
     ], done.stderr
 
 
+PLAIN = """
+import http.client, json, socket, sys
+connection = http.client.HTTPConnection("localhost")
+connection.sock = socket.socket(socket.AF_UNIX)
+connection.sock.connect(sys.argv[1])
+connection.request("GET", sys.argv[2])
+answer = connection.getresponse()
+print(answer.status, sorted(job["job_id"] for job in json.loads(answer.read()).get("jobs", [])))
+"""
+
+
+def test_anybody_may_ask_over_http_and_sees_what_slurm_lets_them(people: People) -> None:
+    mine, theirs = people.submit(LONG), people.submit(LONG, user="user2")
+
+    def seen(user: str, path: str) -> str:
+        plain = f"python3 - {people.site.socket} {path}"
+        return people.type(plain, user=user, on="ctl", stdin=PLAIN).stdout.strip()
+
+    assert seen("user1", "/v1/jobs") == f"200 {[mine, theirs]}"
+    slurm_conf = f"{people.site.paths['conf']}/slurm.conf"
+    try:
+        people.cluster.run(f"sed -i '$ a PrivateData=jobs' {slurm_conf}")
+        people.cluster.run("scontrol reconfigure")
+        people.site.stop()
+        people.site.start()
+        assert seen("user1", "/v1/jobs") == f"200 {[mine]}"
+        assert seen("user1", f"/v1/jobs/{theirs}/story") == "404 []"
+        assert list(people.queue(user="user2")) == [theirs]
+        assert list(people.queue(user="ef-slurm")) == [mine, theirs]
+        assert people.type(f"ef-squeue --explain {theirs}").returncode == 1
+        if people.cluster.accounting:
+            coordinate = "sacctmgr -i {} coordinator account=acct2 names=user1"
+            people.cluster.run(coordinate.format("add"))
+            people.site.stop()
+            people.site.start()
+            assert seen("user1", "/v1/jobs") == f"200 {[mine, theirs]}"
+            people.cluster.run(coordinate.format("delete"))
+    finally:
+        people.cluster.run(f"sed -i '/^PrivateData=/d' {slurm_conf}")
+        people.cluster.run("scontrol reconfigure")
+        people.site.stop()
+        people.site.start()
+    people.type(f"ef-scancel {mine}")
+    people.type(f"ef-scancel {theirs}", user="user2")
+
+
 def test_a_persons_own_daemon_needs_no_administrator(people: People) -> None:
     people.site.stop()
     try:

@@ -24,6 +24,7 @@ from ef_slurm.api.messages import (
     Failure,
     FailureCode,
     Judge,
+    Ping,
     Register,
     Registered,
     Request,
@@ -38,6 +39,7 @@ from ef_slurm.daemon.serve.limits import Buckets, ServeLimits
 from ef_slurm.daemon.serve.openapi import DESCRIPTION_PATH, description
 from ef_slurm.daemon.serve.requests import Dispatch, ServerContext, failure_of
 from ef_slurm.daemon.serve.scheduler_calls import TooManyCallsError
+from ef_slurm.daemon.serve.visibility import Viewer
 from ef_slurm.daemon.serve.watch import QueueWatch
 from ef_slurm.daemon.serve.workers import FairWorkers
 from ef_slurm.formats.codec import encode
@@ -105,8 +107,8 @@ class Handler:
         self._credentials = FairWorkers("munge", threads=4, at_once=3)
         self._watch = QueueWatch(context.open_queue)
         self._local = threading.local()
-        self._dispatches: list[Dispatch] = []
         self._unsent: Counter[int] = Counter()
+        self._asking: dict[int, asyncio.Task[Viewer]] = {}
 
     def close(self) -> None:
         """Answer nothing more."""
@@ -205,25 +207,40 @@ class Handler:
         return await self._readers.run(caller.uid, lambda: routes.read(method, target, body))
 
     async def _respond(self, caller: Caller, asked: Request) -> Response:
+        if isinstance(asked, Ping):
+            viewer = Viewer(caller.uid, sees_all=False)  # whoever is alive says so at once
+        else:
+            viewer = await self._viewer(caller)
         match asked:
             case Await():
-                return await self._wait(caller, asked)
+                return await self._wait(caller, viewer, asked)
             case Judge():
-                return await self._judge(caller, asked)
+                return await self._judge(caller, viewer, asked)
             case Register() | Cancel():
                 workers = self._askers
             case _:
                 workers = self._readers
-        return await workers.run(caller.uid, lambda: self._dispatch().answer(caller, asked))
+        return await workers.run(caller.uid, lambda: self._dispatch().answer(caller, viewer, asked))
 
-    async def _wait(self, caller: Caller, asked: Await) -> Response:
+    async def _viewer(self, caller: Caller) -> Viewer:
+        """What the caller may see; asked of Slurm again while what is known still does."""
+        visibility, uid = self._context.visibility, caller.uid
+        viewer, ask = visibility.known(uid)
+        if viewer is not None and (not ask or uid in self._asking):
+            return viewer
+        asking = asyncio.create_task(self._askers.run(uid, lambda: visibility.ask(uid)))
+        self._asking[uid] = asking
+        asking.add_done_callback(lambda _: self._asking.pop(uid, None))
+        return await asyncio.shield(asking) if viewer is None else viewer
+
+    async def _wait(self, caller: Caller, viewer: Viewer, asked: Await) -> Response:
         now = asyncio.get_running_loop().time
         began = now()
         end = began + min(max(asked.seconds, 0.0), MAX_WAIT_SECONDS)
         while True:
             seen = self._watch.version()
             detail = await self._readers.run(
-                caller.uid, lambda: self._dispatch().answer(caller, asked)
+                caller.uid, lambda: self._dispatch().answer(caller, viewer, asked)
             )
             assert isinstance(detail, JobDetail)
             if reached(detail, asked.until) or now() >= end:
@@ -232,7 +249,7 @@ class Handler:
                 await asyncio.sleep(min(_LATER_SECONDS, max(0.0, end - now())))
             await self._watch.changed(seen, max(0.0, end - now()))
 
-    async def _judge(self, caller: Caller, asked: Judge) -> Response:
+    async def _judge(self, caller: Caller, viewer: Viewer, asked: Judge) -> Response:
         seconds = self._what_ifs.take(caller.uid, time.monotonic())
         if seconds:
             raise RequestError(
@@ -250,7 +267,9 @@ class Handler:
             words = "you wait for other what-ifs already: try again"
             raise RequestError(FailureCode.TOO_MANY, words) from None
         answer, words = await asyncio.wait_for(asyncio.wrap_future(future), VERDICT_SECONDS)
-        return await self._readers.run(caller.uid, lambda: self._dispatch().judged(answer, words))
+        return await self._readers.run(
+            caller.uid, lambda: self._dispatch().judged(viewer, answer, words)
+        )
 
     def _dispatch(self) -> Dispatch:
         """This worker's own."""

@@ -38,6 +38,14 @@ from ef_slurm.daemon.observe.ownership import no_single_job
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.serve import profile_requests
 from ef_slurm.daemon.serve.scheduler_calls import JudgingScheduler, SchedulerCalls
+from ef_slurm.daemon.serve.visibility import (
+    Viewer,
+    Visibility,
+    masked,
+    masked_others,
+    masked_reason,
+    masked_text,
+)
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
@@ -89,6 +97,7 @@ class ServerContext:
     version: str
     started: float
     advisory: bool
+    visibility: Visibility
 
 
 class Dispatch:
@@ -104,7 +113,7 @@ class Dispatch:
             self._queue.close()
             self._queue = None
 
-    def answer(self, caller: Caller, request: Request) -> Response:
+    def answer(self, caller: Caller, viewer: Viewer, request: Request) -> Response:
         """The answer, of an `Await` as things are now. A `Judge` is the scheduler's to answer.
 
         Raises:
@@ -114,27 +123,31 @@ class Dispatch:
             case Ping():
                 return self._pong()
             case Register(job, script):
-                return self._register(caller, job, script)
+                return self._register(caller, viewer, job, script)
             case Await(job_id):
-                return queries.status(self._rows(), job_id)
+                self._visible(viewer, job_id)
+                return masked(self._rows(), viewer, queries.status(self._rows(), job_id))
             case Judge():
                 raise TypeError("a what-if is the scheduler's to answer")
             case ListJobs(users, states, job_ids, ended):
                 _bounded(job_ids)
-                return queries.list_jobs(
+                listed = queries.list_jobs(
                     self._rows(),
                     time.time(),
                     users=users,
                     states=states,
                     job_ids=job_ids,
                     ended=ended,
+                    visible=viewer.sees,
                 )
+                return masked(self._rows(), viewer, listed)
             case Explain(job_id):
-                return queries.story(self._rows(), job_id)
+                self._visible(viewer, job_id)
+                return masked(self._rows(), viewer, queries.story(self._rows(), job_id))
             case Cancel(job_ids):
-                return self._cancel(job_ids)
+                return self._cancel(viewer, job_ids)
             case Withdraw(job_id):
-                return self._withdraw(caller, job_id)
+                return self._withdraw(caller, viewer, job_id)
             case FindCurves():
                 cluster = self._cluster()
                 return profile_requests.find_curves(
@@ -146,6 +159,12 @@ class Dispatch:
                 return profile_requests.add_rates(self._rows(), caller, request)
             case DeleteRates():
                 return profile_requests.delete_rates(self._rows(), caller, request)
+
+    def _visible(self, viewer: Viewer, job_id: int) -> QueueJob:
+        row = queries.find(self._rows(), job_id)
+        if not viewer.sees(row):
+            raise queries.UnknownJobError(job_id)
+        return row
 
     def _cluster(self) -> Cluster:
         cluster = self._context.scheduler.cluster
@@ -173,15 +192,18 @@ class Dispatch:
             gpu_types=context.scheduler.gpu_types,
         )
 
-    def _register(self, caller: Caller, job: JobRequest, script: BatchScript) -> Registered:
+    def _register(
+        self, caller: Caller, viewer: Viewer, job: JobRequest, script: BatchScript
+    ) -> Registered:
         # What is no job for the queue whoever sends it costs Slurm no question.
         now = time.time()
         check_request(replace(job, owner=caller.name, uid=caller.uid, submitted=now), now)
         check_script(script)
         slurm = self._context.slurm.job(job.slurm_job_id)
         if slurm.uid != caller.uid:
+            owner = slurm.user if viewer.sees_all else "somebody else"
             raise RequestError(
-                FailureCode.DENIED, f"job {slurm.job_id} belongs to {slurm.user}, not to you"
+                FailureCode.DENIED, f"job {slurm.job_id} belongs to {owner}, not to you"
             )
         if slurm.array or slurm.heterogeneous:
             raise RequestError(
@@ -245,12 +267,14 @@ class Dispatch:
         check_request(request, request.submitted)
         return request
 
-    def judged(self, answer: WhatIf | WouldMeasure, words: str) -> Judged:
+    def judged(self, viewer: Viewer, answer: WhatIf | WouldMeasure, words: str) -> Judged:
         """The scheduler's answer for whoever asked."""
         if isinstance(answer, WouldMeasure):
             return Judged(None, (), words, (), answer.sizes, answer.seconds)
-        others = self._others(answer.verdict.reason.job)
-        return Judged(answer.verdict, answer.schedule, words, others)
+        rows, verdict = self._rows(), answer.verdict
+        others = masked_others(rows, viewer, self._others(verdict.reason.job))
+        verdict = replace(verdict, reason=masked_reason(rows, viewer, verdict.reason))
+        return Judged(verdict, answer.schedule, masked_text(rows, viewer, words), others)
 
     def _others(self, planner_name: str | None) -> tuple[OtherJob, ...]:
         if planner_name is None or planner_name == NEWCOMER:
@@ -258,10 +282,9 @@ class Dispatch:
         row = self._rows().jobs.get(queue_id(planner_name))
         return (OtherJob(row.id, row.request.slurm_job_id, row.request.owner),)
 
-    def _cancel(self, job_ids: tuple[int, ...]) -> Cancelled:
+    def _cancel(self, viewer: Viewer, job_ids: tuple[int, ...]) -> Cancelled:
         _bounded(job_ids)
-        rows = self._rows()
-        found = {job_id: queries.find(rows, job_id) for job_id in job_ids}
+        found = {job_id: self._visible(viewer, job_id) for job_id in dict.fromkeys(job_ids)}
         active = [job_id for job_id, row in found.items() if row.state not in FINAL]
         done, refused = [], []
         for job_id in found:
@@ -283,8 +306,8 @@ class Dispatch:
             return None
         return f"Slurm reports it as {job.state.value}, not cancelled"
 
-    def _withdraw(self, caller: Caller, job_id: int) -> Withdrawn:
-        row = queries.find(self._rows(), job_id)
+    def _withdraw(self, caller: Caller, viewer: Viewer, job_id: int) -> Withdrawn:
+        row = self._visible(viewer, job_id)
         if row.request.uid != caller.uid:
             raise RequestError(
                 FailureCode.DENIED, f"job {job_id} belongs to {row.request.owner}, not to you"

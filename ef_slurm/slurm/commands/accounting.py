@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 
 from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
@@ -14,6 +15,32 @@ class AdminLevel(enum.Enum):
     NONE = "None"
     OPERATOR = "Operator"
     ADMINISTRATOR = "Administrator"
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What accounting lets a user do beyond their own jobs.
+
+    Args:
+        coordinates: accounts whose coordinator the user is.
+    """
+
+    level: AdminLevel
+    coordinates: frozenset[str] = frozenset()
+
+
+def rights(runner: Runner, user: str) -> Rights | None:
+    """A user's rights; None where accounting does not tell (no slurmdbd, unknown user)."""
+    command = ("sacctmgr", "--noheader", "--parsable2", "show", "user", user, "withcoord")
+    try:
+        answer = runner.query((*command, "format=AdminLevel,Coordinators")).stdout.strip()
+    except SlurmError:
+        return None
+    level, _, accounts = answer.partition("|")
+    try:
+        return Rights(AdminLevel(level), frozenset(name for name in accounts.split(",") if name))
+    except ValueError:
+        return None
 
 
 def admin_level(runner: Runner, user: str) -> AdminLevel | None:

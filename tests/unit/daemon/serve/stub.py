@@ -18,6 +18,7 @@ from ef_slurm.daemon.serve.limits import ServeLimits
 from ef_slurm.daemon.serve.requests import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
+from ef_slurm.daemon.serve.visibility import Visibility
 from ef_slurm.model import QueueLimits
 from ef_slurm.queue.store import Queue
 from tests.fakes.memory_cluster import MemoryCluster
@@ -75,10 +76,11 @@ def serving(tmp_path: Path, limits: ServeLimits) -> Iterator[Stub]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     calls, munge = SchedulerCalls(), FakeMunge(ME)
+    slurm = MemorySlurm(MemoryCluster({"n1": 4}), time.time, user="me", operator=True)
     context = ServerContext(
         scheduler=NoScheduler(),
         calls=calls,
-        slurm=MemorySlurm(MemoryCluster({"n1": 4}), time.time, user="me", operator=True),
+        slurm=slurm,
         open_queue=lambda: Queue.open(path, create=False),
         cluster="memory",
         partition="ef",
@@ -87,6 +89,7 @@ def serving(tmp_path: Path, limits: ServeLimits) -> Iterator[Stub]:
         version="1",
         started=0.0,
         advisory=False,
+        visibility=Visibility(slurm.configuration, lambda _: None),
     )
     where = tmp_path / "s"
     address = ("127.0.0.1", port)

@@ -54,6 +54,7 @@ from ef_slurm.api.problems import read_problem
 from ef_slurm.daemon.serve.requests import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server, ServerError
+from ef_slurm.daemon.serve.visibility import Visibility
 from ef_slurm.model import (
     JobDetail,
     JobKind,
@@ -160,6 +161,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         version="1",
         started=time.time(),
         advisory=False,
+        visibility=Visibility(world.slurm.configuration, lambda _: None),
     )
     where = tmp_path / "sock"
     server = Server(context, munge, path=where, mode=0o600, address=("127.0.0.1", port))
