@@ -17,7 +17,9 @@ from ef_slurm.daemon.act.orphans import Orphans
 from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
 from ef_slurm.daemon.act.resubmit import Resubmitter
 from ef_slurm.daemon.act.strangers import Strangers
+from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.calibration import Calibration
+from ef_slurm.daemon.observe.complaints import Complaints
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.follower import Follower
 from ef_slurm.daemon.observe.observer import Observer
@@ -78,12 +80,16 @@ class Scheduler:
         self._clock = clock
         self._state_dirs = state_dirs
         self._observer = Observer(slurm, state_dirs, clock)
+        self._fence = Fence(queue, clock)
+        self._complaints = Complaints(queue, self._observer, clock)
         self._all_read_at = -math.inf
         executor = Executor(slurm, queue, state_dirs, clock, self._observer.slurm_type)
-        self._orphans = Orphans(executor, self._observer, queue, clock)
+        self._orphans = Orphans(executor, self._observer, queue, clock, self._fence)
         self._strangers = Strangers(slurm, self._observer, queue, clock, settings.scope.partitions)
         self._ended_at = clock()
-        self._resubmitter = Resubmitter(slurm, queue, self._observer, clock, settings.uid)
+        self._resubmitter = Resubmitter(
+            slurm, queue, self._observer, clock, self._fence, settings.uid
+        )
         self._estimates = Estimates()
         self._reconciler = Reconciler(
             executor,
@@ -93,6 +99,7 @@ class Scheduler:
             settings.timeouts,
             settings.hold,
             clock,
+            self._fence,
         )
         self._calibration = Calibration(self._estimates, queue)
         if settings.learn:
@@ -115,6 +122,7 @@ class Scheduler:
             replan_interval=settings.replan_interval,
             keep_plans=settings.keep_plans,
             advisory=settings.advisory,
+            fence=self._fence,
         )
         self._refresh_wanted = True
         self._silent_since: float | None = None
@@ -153,10 +161,9 @@ class Scheduler:
         now = self._clock()
         jobs = self._queue.jobs.all(ACTIVE)
         self._read_reports(jobs, now)
-        self._refresh_wanted |= any(
-            job.state is JobState.NEW or self._leaves(job) or self._is_overdue(job, now)
-            for job in jobs
-        )
+        for job in jobs:
+            with self._fence.around(job, "looked at"):
+                self._refresh_wanted |= self._has_news(job, now)
         if self._refresh_is_due(now, jobs) and not self._refresh(now):
             return self._settings.retry_interval
         if self._observer.refreshed_at is None:
@@ -219,6 +226,7 @@ class Scheduler:
                 job for job in jobs if job.state in LAUNCHING or job.id in awaited
             )
         self._observer.keep_reports(jobs)
+        self._complaints.tell(jobs)
 
     def _refresh_is_due(self, now: float, jobs: tuple[QueueJob, ...]) -> bool:
         refreshed_at = self._observer.refreshed_at
@@ -236,6 +244,10 @@ class Scheduler:
             # Curves are checked against the GPU types that were last seen.
             return since >= max(EMPTY_LOOK_SECONDS, self._settings.idle_interval)
         return since >= (self._settings.tick_interval if busy else self._settings.idle_interval)
+
+    def _has_news(self, job: QueueJob, now: float) -> bool:
+        """Whether Slurm is to be asked because of it."""
+        return job.state is JobState.NEW or self._leaves(job) or self._is_overdue(job, now)
 
     def _leaves(self, job: QueueJob) -> bool:
         """Whether the job says that its run ends, and Slurm has not said so yet."""
@@ -275,8 +287,9 @@ class Scheduler:
     def _ingest(self, jobs: tuple[QueueJob, ...]) -> tuple[QueueJob, ...]:
         """Write what Slurm and the jobs say into the rows; returns those that are active still."""
         for job in jobs:
-            if self._observer.status(job) is None:
-                self._observer.fetch(job.request.slurm_job_id)
+            with self._fence.around(job, "found in Slurm"):
+                if self._observer.status(job) is None:
+                    self._observer.fetch(job.request.slurm_job_id)
         lost = {node.name for node in self._observer.observation.nodes if not node.usable}
         observed = {job.id for job in jobs}
         active: list[QueueJob] = []
@@ -287,7 +300,11 @@ class Scheduler:
             for job in self._queue.jobs.all(ACTIVE):
                 if job.id not in observed:
                     continue
-                job = self._apply(job, self._follower.follow(job, intents.get(job.id), lost))
+                with self._fence.around(job, "followed"):
+                    transition = self._follower.follow(job, intents.get(job.id), lost)
+                    if transition != Transition(job):
+                        with self._queue.transaction():
+                            job = self._apply(job, transition)
                 (active if job.state in ACTIVE else ended).append(job)
         for job in ended:
             self._state_dirs.forget(job)
@@ -327,6 +344,8 @@ class Scheduler:
             self._follower.forget(job.id)
             self._estimates.closures.forget(job.id)
             self._reconciler.forget(job)
+            self._fence.forget(job.id)
+            self._complaints.forget(job.id)
         self._planning.wanted |= transition.replan
         return row
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ef_slurm.queue.errors import (
     QueueLockedError,
     QueueMissingError,
     QueueTooNewError,
+    RefusedRowError,
 )
 from ef_slurm.queue.filesystem import refuse_network_filesystem
 from ef_slurm.queue.migrations import APPLICATION_ID, MIGRATIONS
@@ -60,6 +62,8 @@ class Database:
             self._connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
         try:
             self._connection.row_factory = sqlite3.Row
+            # By default one text that is no UTF-8 makes every row of an answer unreadable.
+            self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
             self._prepare(read_only=read_only)
         except BaseException:
             self._connection.close()
@@ -223,10 +227,13 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.IntegrityError as error:
+        except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError) as error:
             if "transition" in str(error):
                 raise ForbiddenTransitionError(str(error)) from error
-            raise QueueError(f"{self.path}: the queue refused the row: {error}") from error
+            raise RefusedRowError(f"{self.path}: the queue refused the row: {error}") from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            # A number of more than 64 bits, half of a surrogate pair.
+            raise RefusedRowError(f"{self.path}: the queue cannot hold that: {error}") from error
         except sqlite3.Error as error:
             raise _typed(self.path, error) from error
 

@@ -50,11 +50,23 @@ class DaemonRunningError(QueueError):
     """Another daemon owns the queue."""
 
 
-class NoSuchRowError(QueueError):
+class RowError(QueueError):
+    """One row cannot be had, or not be written so. The queue itself is well."""
+
+
+class UnreadableRowError(RowError):
+    """A row holds what nobody can have meant; it is set aside, and told by its id."""
+
+
+class RefusedRowError(RowError):
+    """The database does not take these values for a row."""
+
+
+class NoSuchRowError(RowError):
     """No job, plan or intent of that id."""
 
 
-class DuplicateJobError(QueueError):
+class DuplicateJobError(RowError):
     """The Slurm job is already in the queue."""
 
 
@@ -62,9 +74,9 @@ class LimitError(QueueError):
     """A user or an account has as much in the queue as the site allows."""
 
 
-class ForbiddenTransitionError(QueueError):
+class ForbiddenTransitionError(RowError):
     """A state may not follow another."""
 
 
-class ConflictError(QueueError):
+class ConflictError(RowError):
     """The row changed since it was read. Read it again."""

@@ -10,6 +10,7 @@ from ef_slurm.formats.printing import shortened
 from ef_slurm.model import Event, EventKind
 from ef_slurm.queue.codec import dump, load
 from ef_slurm.queue.database import Database
+from ef_slurm.queue.rows import readable
 
 MOST_EVENTS = 5000
 """Events of one job."""
@@ -90,14 +91,14 @@ class Events:
             " ORDER BY id LIMIT :limit",
             values,
         )
-        return tuple(_event(row) for row in rows)
+        return readable(rows, _event)
 
     def last(self, kind: EventKind, limit: int) -> tuple[Event, ...]:
         """The latest events of a kind, at most `limit`, oldest first."""
         rows = self._database.query(
             "SELECT * FROM events WHERE kind = ? ORDER BY id DESC LIMIT ?", (kind.value, limit)
         )
-        return tuple(_event(row) for row in reversed(rows))
+        return readable(reversed(rows), _event)
 
 
 def _event(row: Row) -> Event:

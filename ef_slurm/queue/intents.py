@@ -10,6 +10,7 @@ from ef_slurm.queue.codec import dump, load
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.errors import ConflictError, ForbiddenTransitionError, NoSuchRowError
 from ef_slurm.queue.events import Events
+from ef_slurm.queue.rows import readable
 from ef_slurm.queue.transitions import INTENT_TRANSITIONS
 
 
@@ -111,7 +112,7 @@ class Intents:
         rows = self._database.query(
             "SELECT * FROM intents WHERE state IN ('open', 'executed', 'verified') ORDER BY id"
         )
-        return tuple(_intent(row) for row in rows)
+        return readable(rows, _intent)
 
     def unfinished_of(self, job_id: int) -> Intent | None:
         """The unfinished intent of a job, or None."""

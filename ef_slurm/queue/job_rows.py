@@ -9,6 +9,7 @@ from typing import Any
 from ef_slurm.formats.codec import decode
 from ef_slurm.formats.printing import shortened
 from ef_slurm.model import (
+    MOST_ITERATIONS,
     BatchScript,
     IfInfeasible,
     JobKind,
@@ -158,6 +159,20 @@ def _request(row: Row) -> JobRequest:
     )
 
 
+def _most(value: float, most: int | None) -> float:
+    # Before reports had bounds, a job could say that it had done more than there is to do.
+    return min(value, float(MOST_ITERATIONS if most is None else most))
+
+
+def _finite(value: float | None) -> float | None:
+    # … and train at an infinite rate.
+    return value if value is not None and 0 <= value < MAX_FINITE else None
+
+
+MAX_FINITE = 1e12
+"""Neither iterations/s nor UTC epoch seconds come near."""
+
+
 def to_job(row: Row) -> QueueJob:
     """A row of `jobs` as a value."""
     held_from, reason, last = row["held_from"], row["reason"], row["last_reshape"]
@@ -169,10 +184,10 @@ def to_job(row: Row) -> QueueJob:
         held_from=None if held_from is None else JobState(held_from),
         best_effort=bool(row["best_effort"]),
         generation=row["generation"],
-        iteration=row["iteration"],
-        checkpoint_iteration=row["checkpoint_iteration"],
-        rate=row["rate"],
-        progress_at=row["progress_at"],
+        iteration=_most(row["iteration"], row["iterations"]),
+        checkpoint_iteration=_most(row["checkpoint_iteration"], row["iterations"]),
+        rate=_finite(row["rate"]),
+        progress_at=_finite(row["progress_at"]),
         first_started_at=row["first_started_at"],
         running=codec.load_running(row["running"]),
         plan=codec.load_schedule(row["plan"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from sqlite3 import Row
 from typing import Any
@@ -30,6 +31,7 @@ from ef_slurm.queue.errors import (
     ForbiddenTransitionError,
     LimitError,
     NoSuchRowError,
+    UnreadableRowError,
 )
 from ef_slurm.queue.events import Events
 from ef_slurm.queue.transitions import TRANSITIONS
@@ -42,6 +44,9 @@ class Jobs:
         self._database = database
         self._events = events
         self._decoded: dict[int, QueueJob] = {}
+        self.unreadable: dict[int, str] = {}
+        """Rows that were left out of an answer because they hold what nobody can have meant: id →
+        what is wrong with it."""
         # A revision that is taken back comes again with other values.
         database.on_rollback(self._decoded.clear)
 
@@ -216,7 +221,9 @@ class Jobs:
                     "SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
                     (codec.dump(changed),),
                 )
-                jobs.update((row["id"], self._job(row)) for row in rows)
+                for row in rows:
+                    with suppress(UnreadableRowError):
+                        jobs[row["id"]] = self._job(row)
         return tuple(jobs[job_id] for job_id in sorted(jobs))
 
     def _knows(self, job_id: int, revision: int) -> bool:
@@ -368,11 +375,21 @@ class Jobs:
             return self.get(job_id)
 
     def _job(self, row: Row) -> QueueJob:
-        """The row as a value; decoded again only when its revision has grown."""
+        """The row as a value; decoded again only when its revision has grown.
+
+        Raises:
+            UnreadableRowError: it is none.
+        """
         if not self._knows(row["id"], row["revision"]):
             if len(self._decoded) >= _MOST_DECODED:
                 self._decoded.clear()
-            self._decoded[row["id"]] = job_rows.to_job(row)
+            try:
+                self._decoded[row["id"]] = job_rows.to_job(row)
+            except Exception as error:
+                problem = f"job {row['id']} of the queue (Slurm job {row['slurm_job_id']}): {error}"
+                self.unreadable[row["id"]] = problem
+                raise UnreadableRowError(problem) from error
+            self.unreadable.pop(row["id"], None)
         return self._decoded[row["id"]]
 
 

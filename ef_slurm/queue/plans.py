@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ef_slurm.model import FOREVER, Plan, PromiseState, queue_id
+from ef_slurm.model import FOREVER, Decision, Plan, PromiseState, queue_id
 from ef_slurm.queue import codec
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.rows import StoredDecision, StoredPlan
@@ -23,27 +23,34 @@ class Plans:
             The plan's id. The jobs have new revisions: read them again before saving.
         """
         with self._database.transaction():
-            next_change = plan.next_change if math.isfinite(plan.next_change) else None
-            plan_id = self._database.insert(
-                "plans", {"made_at": plan.now, "next_change": next_change}
-            )
+            plan_id = self.begin(plan)
             for decision in plan.decisions:
-                values = {
-                    "plan_id": plan_id,
-                    "job_id": queue_id(decision.job_id),
-                    "block": codec.dump_block(decision.block),
-                    "schedule": codec.dump_schedule(decision.schedule),
-                    "finish": decision.finish,
-                    "promise": decision.promise.value,
-                    "reason": codec.dump_reason(decision.reason),
-                }
-                self._database.insert("decisions", values)
-                self._database.execute(
-                    "UPDATE jobs SET plan = :schedule, finish = :finish, promise = :promise,"
-                    " reason = :reason, revision = revision + 1 WHERE id = :job_id",
-                    values,
-                )
+                self.decide(plan_id, decision)
             return plan_id
+
+    def begin(self, plan: Plan) -> int:
+        """Write a plan without its decisions; returns its id."""
+        next_change = plan.next_change if math.isfinite(plan.next_change) else None
+        return self._database.insert("plans", {"made_at": plan.now, "next_change": next_change})
+
+    def decide(self, plan_id: int, decision: Decision) -> None:
+        """Write one decision of a plan, and into its job's row as the plan in hand."""
+        with self._database.transaction():
+            values = {
+                "plan_id": plan_id,
+                "job_id": queue_id(decision.job_id),
+                "block": codec.dump_block(decision.block),
+                "schedule": codec.dump_schedule(decision.schedule),
+                "finish": decision.finish,
+                "promise": decision.promise.value,
+                "reason": codec.dump_reason(decision.reason),
+            }
+            self._database.insert("decisions", values)
+            self._database.execute(
+                "UPDATE jobs SET plan = :schedule, finish = :finish, promise = :promise,"
+                " reason = :reason, revision = revision + 1 WHERE id = :job_id",
+                values,
+            )
 
     def last(self) -> StoredPlan | None:
         """The plan in force, or None if none was made yet."""

@@ -6,7 +6,11 @@ a job must be submitted again.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from sqlite3 import Row
+from typing import TypeVar
 
 from ef_slurm.model import (
     Block,
@@ -14,6 +18,20 @@ from ef_slurm.model import (
     Reason,
     Schedule,
 )
+
+_log = logging.getLogger(__name__)
+Value = TypeVar("Value")
+
+
+def readable(rows: Iterable[Row], decode: Callable[[Row], Value]) -> tuple[Value, ...]:
+    """The values of those rows that hold one; the others are set aside, and told by their ids."""
+    values = []
+    for row in rows:
+        try:
+            values.append(decode(row))
+        except Exception as error:
+            _log.warning("row %s of the queue is set aside: %s", row["id"], error)
+    return tuple(values)
 
 
 @dataclass(frozen=True, slots=True)

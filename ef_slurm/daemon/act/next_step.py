@@ -15,7 +15,7 @@ already is not asked for twice. The ways in which a job changes:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ef_slurm.contract import Launch, LaunchState
 from ef_slurm.daemon.act.steps import (
@@ -38,6 +38,12 @@ from ef_slurm.slurm.interface import earliest_release
 from ef_slurm.slurm.pending import Holder, is_secured
 from ef_slurm.slurm.refusals import is_hopeless
 from ef_slurm.slurm.types import HoldKind, JobBaseState
+
+LEAVING = frozenset({LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTERRUPTED})
+"""What a batch script says before it goes."""
+
+LEAVING_SECONDS = 5.0
+"""Seconds for which that is believed of a job whose GPUs are wanted: Slurm needs one or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class Conditions:
             cannot release it, or the owner's own where the daemon is not an operator.
         holder: who keeps it from starting, while it pends.
         wake_seconds: how long nodes of the block need to be woken.
+        leaving_since: since when its present run is wanted off its GPUs, or off some of them, by
+            the daemon's own clock; None: only now.
     """
 
     free: bool = True
@@ -92,6 +100,7 @@ class Conditions:
     hold: HoldKind = HoldKind.ADMIN
     holder: Holder = Holder.WE
     wake_seconds: float = 0.0
+    leaving_since: float | None = None
 
 
 def next_step(
@@ -112,7 +121,7 @@ def next_step(
     if status.holds(target):
         return settle(status, target, conditions.active, timeouts, now)
     if conditions.in_place and shrinks_in_place(job, target):
-        return shrink(status, target, timeouts, now)
+        return shrink(status, target, conditions, timeouts, now)
     return vacate(status, conditions, timeouts, now)
 
 
@@ -168,15 +177,17 @@ def vacate(status: JobStatus, conditions: Conditions, timeouts: Timeouts, now: f
         return Wait("Slurm to end its run")
     if status.waiting:
         return Do(Requeue())
-    stop = _stop(status, timeouts, now)
+    stop = _stop(status, conditions, timeouts, now)
     return Do(Requeue()) if isinstance(stop, Failed) else stop
 
 
-def shrink(status: JobStatus, block: Block, timeouts: Timeouts, now: float) -> Next:
+def shrink(
+    status: JobStatus, block: Block, conditions: Conditions, timeouts: Timeouts, now: float
+) -> Next:
     """The next step of a running job that is to give up whole nodes and keep `block`."""
     if status.waiting:
         return Do(Resize(block))
-    stop = _stop(status, timeouts, now)
+    stop = _stop(status, conditions, timeouts, now)
     return Do(Requeue()) if isinstance(stop, Failed) else stop
 
 
@@ -189,8 +200,11 @@ def settle(
         return Wait("it to go on", relaunch.issued_at + timeouts.launch, reports=True)
     if launch is not None and launch.state is LaunchState.WAITING:
         return Do(OrderRelaunch(launch.generation, active))
-    if status.ordered_to_stop is not None:
-        return Wait("it to stop as ordered, to be relaunched where it is", reports=True)
+    stop = status.ordered_to_stop
+    if stop is not None:
+        # A job that does not obey is not looked after more closely for ever.
+        until = stop.issued_at + max(timeouts.acknowledge, timeouts.save)
+        return Wait("it to stop as ordered, to be relaunched where it is", reports=now < until)
     if launch is None or launch.state is not LaunchState.RUNNING:
         return Done()
     return keep_part(status, launch, block, active, timeouts, now)
@@ -221,17 +235,34 @@ def keep_part(
     return Wait("it to be launched again in place", until, reports=True) if now < until else Done()
 
 
-def _stop(status: JobStatus, timeouts: Timeouts, now: float) -> Next:
-    """Bring the training to a durable stop. `Failed` when that cannot be waited for."""
+def _stop(status: JobStatus, conditions: Conditions, timeouts: Timeouts, now: float) -> Next:
+    """Bring the training to a durable stop. `Failed` when that cannot be waited for.
+
+    What the job reports may make this shorter, and longer only within what the daemon's own clock
+    says: a job that launches anew all the time, or is always about to go, has to go all the same.
+    """
+    since = now if conditions.leaving_since is None else conditions.leaving_since
+    limit = timeouts.save if status.acknowledged else timeouts.acknowledge
+    end = since + timeouts.launch + limit
+    if now >= end:
+        return Failed(f"it did not leave within {end - since:g} s")
+    following = _ask_to_stop(status, since, timeouts, now)
+    if isinstance(following, Wait):
+        until = end if following.until is None else min(end, following.until)
+        return replace(following, until=until)
+    return following
+
+
+def _ask_to_stop(status: JobStatus, since: float, timeouts: Timeouts, now: float) -> Next:
     job, launch = status.slurm, status.launch
     if launch is None:
-        began = job.start_time if job.start_time is not None else now
+        began = since if job.start_time is None else job.start_time
         until = began + timeouts.launch
         if now < until:
             return Wait("its batch script", until, reports=True)
         return Failed("no report of its script")
-    if launch.state in (LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTERRUPTED):
-        return Wait("Slurm to end it")
+    if launch.state in LEAVING and now < since + LEAVING_SECONDS:
+        return Wait("Slurm to end it", since + LEAVING_SECONDS)
     if status.progress is None and now >= launch.started_at + timeouts.check_in:
         return Failed("its command never reported progress: it knows nothing of orders")
     relaunch = status.relaunching

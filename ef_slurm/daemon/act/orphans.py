@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.steps import CancelOrphan
+from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
 from ef_slurm.daemon.observe.settlements import settle_given_up
@@ -31,8 +32,14 @@ class Orphans:
     """Cancels what rejected and withdrawn jobs left in Slurm."""
 
     def __init__(
-        self, executor: Executor, observer: Observer, queue: Queue, clock: Callable[[], float]
+        self,
+        executor: Executor,
+        observer: Observer,
+        queue: Queue,
+        clock: Callable[[], float],
+        fence: Fence,
     ) -> None:
+        self._fence = fence
         self._executor = executor
         self._observer = observer
         self._queue = queue
@@ -58,10 +65,12 @@ class Orphans:
             if now < due:
                 following = due if following is None else min(due, following)
                 continue
-            # A cancelled row may have been moved by its owner's own command.
-            settlement = settle_given_up(job, Fault.OWNER, "cancelled by its owner", job.ended_at)
-            self._queue.promises.settle(job.id, settlement, at=now)
-            self._cancel(job)
+            with self._fence.around(job, "cancelled in Slurm"):
+                # A cancelled row may have been moved by its owner's own command.
+                why = "cancelled by its owner"
+                settlement = settle_given_up(job, Fault.OWNER, why, job.ended_at)
+                self._queue.promises.settle(job.id, settlement, at=now)
+                self._cancel(job)
             self._done.add(job.id)
         # Whoever ended before that has been seen to; not looked at again with every tick.
         self._since = now - CANCEL_DELAY_SECONDS - CLOCK_STEP_SECONDS

@@ -23,6 +23,7 @@ from ef_slurm.daemon.act.steps import (
     Update,
     Wait,
 )
+from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.closures import Closures
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.observer import Observer
@@ -78,7 +79,9 @@ class Reconciler:
         timeouts: Timeouts,
         hold: HoldKind,
         clock: Callable[[], float],
+        fence: Fence,
     ) -> None:
+        self._fence = fence
         self._executor = executor
         self._observer = observer
         self._queue = queue
@@ -90,6 +93,7 @@ class Reconciler:
         self._updated: dict[int, tuple[Block, int]] = {}
         self._requeue_only: set[tuple[int, int]] = set()
         self._not_before: dict[int, float] = {}
+        self._leaving: dict[int, tuple[int, float]] = {}
         self._intents: dict[int, Intent] = {}
 
     def reconcile(self, jobs: Iterable[QueueJob]) -> ReconcileResult:
@@ -108,19 +112,25 @@ class Reconciler:
         running: list[tuple[QueueJob, JobStatus]] = []
         others: list[tuple[QueueJob, JobStatus]] = []
         for job in jobs:
-            status = self._observer.status(job)
-            if status is not None:
-                (running if status.slurm.holds_nodes else others).append((job, status))
+            with self._fence.around(job, "looked up"):
+                status = self._observer.status(job)
+                if status is not None:
+                    (running if status.slurm.holds_nodes else others).append((job, status))
         for job, status in running + others:
             later = self._not_before.get(job.id)
             if later is not None and self._clock() < later:
                 reconciled.until(later)
                 continue
             self._not_before.pop(job.id, None)
-            try:
-                self._reconcile(job, status, free_gpus, reconciled)
-            except NoSuchJobError:
-                self._observer.drop(job.request.slurm_job_id)
+            fine = False
+            with self._fence.around(job, "brought to its GPUs"):
+                try:
+                    self._reconcile(job, status, free_gpus, reconciled)
+                except NoSuchJobError:
+                    self._observer.drop(job.request.slurm_job_id)
+                fine = True
+            if not fine:
+                self._back_off(job, reconciled)
         return reconciled
 
     def forget(self, job: QueueJob) -> None:
@@ -128,6 +138,7 @@ class Reconciler:
         self._executor.drop(job, "the job has ended")
         self._updated.pop(job.id, None)
         self._not_before.pop(job.id, None)
+        self._leaving.pop(job.id, None)
 
     def _reconcile(
         self, job: QueueJob, status: JobStatus, free_gpus: FreeGpus, reconciled: ReconcileResult
@@ -201,10 +212,25 @@ class Reconciler:
             released=self._released(intent, status),
             in_place=_key(job, status.launch) not in self._requeue_only,
             active=None if job.running is None else job.running.active,
+            leaving_since=self._leaving_since(job, status, target),
             hold=self._hold,
             holder=holder(slurm.hold, part, self._hold, forgotten=status.forgotten),
             wake_seconds=0.0 if target is None else self._observer.wake_seconds(target),
         )
+
+    def _leaving_since(
+        self, job: QueueJob, status: JobStatus, target: Block | None
+    ) -> float | None:
+        """Since when the present run is wanted off GPUs that it has; None if it is not."""
+        stays = target is not None and status.holds(target)
+        if stays or not status.slurm.is_running:
+            self._leaving.pop(job.id, None)
+            return None
+        restarts, since = self._leaving.get(job.id, (-1, 0.0))
+        if restarts != status.slurm.restarts:
+            since = self._clock()
+            self._leaving[job.id] = (status.slurm.restarts, since)
+        return min(since, self._clock())  # a clock may be set back
 
     def _released(self, intent: Intent | None, status: JobStatus) -> float | None:
         """When we released the job for its present run; not before this daemon could watch it."""

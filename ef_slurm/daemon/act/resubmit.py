@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.settlements import settle_given_up
 from ef_slurm.daemon.observe.transitions import BLAMELESS_ENDS
@@ -46,8 +47,10 @@ class Resubmitter:
         queue: Queue,
         observer: Observer,
         clock: Callable[[], float],
+        fence: Fence,
         uid: int | None = None,
     ) -> None:
+        self._fence = fence
         self._slurm = slurm
         self._queue = queue
         self._observer = observer
@@ -75,9 +78,10 @@ class Resubmitter:
         changed = False
         for job in dead:
             changed = True
-            row = self._queue.jobs.get(job.id)
-            if not self.resubmit(row):
-                self._fail(row)
+            with self._fence.around(job, "submitted again"):
+                row = self._queue.jobs.get(job.id)
+                if not self.resubmit(row):
+                    self._fail(row)
         if self._lost_expected:
             changed |= self._recover_lost()
             self._lost_expected = False
@@ -87,12 +91,13 @@ class Resubmitter:
         changed = False
         since = self._clock() - LOST_WINDOW_SECONDS
         for job in self._queue.jobs.ended({JobState.LOST}, since=since):
-            if self.resubmit(job):
-                changed = True
-                continue
-            ended_at = self._clock() if job.ended_at is None else job.ended_at
-            settlement = settle_given_up(job, Fault.CLUSTER, job.note, ended_at)
-            self._queue.promises.settle(job.id, settlement, at=self._clock())
+            with self._fence.around(job, "submitted again"):
+                if self.resubmit(job):
+                    changed = True
+                    continue
+                ended_at = self._clock() if job.ended_at is None else job.ended_at
+                settlement = settle_given_up(job, Fault.CLUSTER, job.note, ended_at)
+                self._queue.promises.settle(job.id, settlement, at=self._clock())
         return changed
 
     def _fail(self, row: QueueJob) -> None:

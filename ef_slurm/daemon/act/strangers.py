@@ -15,6 +15,7 @@ from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
 from ef_slurm.formats.sentences import instant
 from ef_slurm.model import ACTOR, FINAL, Event, EventKind, JobState, QueueJob
+from ef_slurm.queue.errors import UnreadableRowError
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, RefusedError
 from ef_slurm.slurm.interface import Slurm
@@ -64,7 +65,10 @@ class Strangers:
             key = (job.job_id, job.restarts)
             if job.job_id in active or key in self._told or not self._is_at_large(job):
                 continue
-            row = self._queue.jobs.of_slurm(job.job_id)
+            try:
+                row = self._queue.jobs.of_slurm(job.job_id)
+            except UnreadableRowError:
+                continue  # set aside, and told elsewhere
             if row is not None and _had_ended(row, job):
                 stopped |= self._cancel(row, job)
             elif row is None and job.holds_nodes:

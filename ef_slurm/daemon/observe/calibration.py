@@ -104,6 +104,8 @@ class Calibration:
             what, value, gpus = (event.data.get(key) for key in ("what", "value", "gpus"))
             if event.job_id is None or not isinstance(value, int | float):
                 continue
+            if not 0.0 <= value <= FASTEST:  # written before reports had bounds
+                continue
             match what:
                 case "rate":
                     if isinstance(gpus, int):

@@ -27,12 +27,13 @@ class JobStatus:
     """One job as Slurm and its own reports show it.
 
     `seen_pending` is when it was first seen pending since its last run (UTC epoch seconds), None
-    while it is not.
+    while it is not; `done_since` when a run that goes on first said that nothing is left to train.
     """
 
     slurm: SlurmJob
     reports: JobReports = JobReports()
     seen_pending: float | None = None
+    done_since: float | None = None
 
     @property
     def launch(self) -> Launch | None:
@@ -123,6 +124,15 @@ class JobStatus:
         overtaken = order.gpus == gpus and order.generation < launch.generation
         wanted = sum(count for _, count in self.slurm.gpus) if gpus is None else gpus
         return of_this_run and overtaken and self.launched_gpus not in (None, wanted)
+
+    def says_done(self, iterations: int | None) -> bool:
+        """Whether it runs and says that nothing is left of its `iterations` (None: not known)."""
+        if not self.slurm.is_running or self.launch is None:
+            return False
+        progress = self.progress
+        if progress is not None and iterations is not None and progress.iteration >= iterations:
+            return True
+        return self.launch.state is LaunchState.FINISHED
 
     @property
     def acknowledged(self) -> bool:

@@ -29,6 +29,7 @@ class Observer:
         self._power_read_at = -math.inf
         self._pending: dict[int, tuple[int, float]] = {}
         self._reports: dict[int, JobReports] = {}
+        self._done: dict[int, float] = {}
 
     @property
     def refreshed_at(self) -> float | None:
@@ -124,7 +125,11 @@ class Observer:
         slurm = self.observation.jobs.get(job.request.slurm_job_id)
         if slurm is None:
             return None
-        return JobStatus(slurm, self.reports(job), self.pending_since(slurm))
+        status = JobStatus(slurm, self.reports(job), self.pending_since(slurm))
+        if not status.says_done(job.request.iterations):
+            self._done.pop(slurm.job_id, None)
+            return status
+        return replace(status, done_since=self._done.setdefault(slurm.job_id, self._clock()))
 
     def reports(self, job: QueueJob) -> JobReports:
         """The job's own word as it was last read: since Slurm last said something new about it."""
@@ -143,11 +148,17 @@ class Observer:
         now = self._clock()
         self._reports[job.request.slurm_job_id] = plausible(reports, job.request.iterations, now)
 
+    def trouble(self, job: QueueJob) -> str:
+        """Why something of what the job reports was refused, when last read; "" for nothing."""
+        reports = self._reports.get(job.request.slurm_job_id)
+        return "" if reports is None else reports.trouble
+
     def keep_reports(self, jobs: Iterable[QueueJob]) -> None:
         """Forget the reports of all other jobs."""
         known = self._reports
         ids = (job.request.slurm_job_id for job in jobs)
         self._reports = {slurm_id: known[slurm_id] for slurm_id in ids if slurm_id in known}
+        self._done = {slurm_id: at for slurm_id, at in self._done.items() if slurm_id in known}
 
     def pending_since(self, job: SlurmJob) -> float | None:
         """When the job was first seen pending since its last run."""

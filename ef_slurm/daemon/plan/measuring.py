@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.plan.planner_input import site_policy
 from ef_slurm.formats.sentences import gpus, reason_sentence
@@ -75,11 +76,18 @@ class MeasuringJobs:
         estimates: holds the rates that jobs were seen to reach.
         policy: the bounds of measuring.
         limits: what one user and one account may have.
+        fence: around what is done for each job.
     """
 
     def __init__(
-        self, queue: Queue, estimates: Estimates, policy: Policy, limits: QueueLimits
+        self,
+        queue: Queue,
+        estimates: Estimates,
+        policy: Policy,
+        limits: QueueLimits,
+        fence: Fence,
     ) -> None:
+        self._fence = fence
         self._queue = queue
         self._estimates = estimates
         self._policy = policy
@@ -111,7 +119,8 @@ class MeasuringJobs:
         with self._queue.transaction():
             for job in jobs:
                 if job.state in IN_REVIEW and not job.request.complete:
-                    job = self._reviewed(job, cluster, now)
+                    with self._fence.around(job, "measured"), self._queue.transaction():
+                        job = self._reviewed(job, cluster, now)
                 if job.state in ACTIVE:
                     seen.append(job)
         return tuple(seen)

@@ -15,6 +15,7 @@ from ef_slurm.model import (
     ACTIVE,
     DEFAULT_ACCOUNT_HOURS,
     DEFAULT_USER_HOURS,
+    MOST_ITERATIONS,
     Cluster,
     Job,
     JobRequest,
@@ -40,6 +41,9 @@ SILENCE_SECONDS = 60.0
 
 MIN_REMAINING_SECONDS = 1.0
 """A job that has trained to its end and has not left yet is taken to need this long."""
+
+DONE_SECONDS = 60.0
+"""Seconds for which it is believed that it has: others are promised what it is to give back."""
 
 
 def schedulable_cluster(
@@ -185,6 +189,9 @@ def _first_node_leads(job: QueueJob, status: JobStatus) -> bool:
 
 def remaining(job: QueueJob, status: JobStatus | None, now: float) -> float:
     """Iterations to go at `now`: the last report, carried forward at the reported rate."""
+    done_since = None if status is None else status.done_since
+    if done_since is not None and now - done_since >= DONE_SECONDS and job.request.iterations:
+        return float(job.request.iterations)
     done = job.iteration
     if status is not None and status.slurm.is_running and job.rate and job.progress_at is not None:
         progress = status.progress
@@ -193,7 +200,7 @@ def remaining(job: QueueJob, status: JobStatus | None, now: float) -> float:
     whole = job.request.iterations
     left = math.inf if whole is None else whole - done
     floor = MIN_REMAINING_SECONDS * job.rate if job.rate else 1e-3
-    return left if left > 0 else floor
+    return left if left > 0 else min(floor, MOST_ITERATIONS if whole is None else float(whole))
 
 
 def running_now(job: QueueJob, status: JobStatus | None, now: float) -> Running | None:

@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.estimates import Estimates
-from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.advice import advise
-from ef_slurm.daemon.plan.measuring import MeasuringJobs, WouldMeasure, is_measured, stand_in
+from ef_slurm.daemon.plan.culprits import Planned
+from ef_slurm.daemon.plan.measuring import MeasuringJobs, WouldMeasure, is_measured
+from ef_slurm.daemon.plan.plannable import SET_ASIDE_SECONDS, Plannable
 from ef_slurm.daemon.plan.planner_input import (
     fit,
-    planner_job,
-    planner_jobs,
     planner_newcomer,
     running_now,
     runs_on,
-    schedulable_cluster,
-    site_policy,
-    takes_part,
 )
 from ef_slurm.daemon.plan.record import record
 from ef_slurm.formats.sentences import verdict_sentence
@@ -43,11 +40,12 @@ from ef_slurm.model import (
     planner_id,
     queue_id,
 )
-from ef_slurm.planner.measuring import MeasuringSlots
 from ef_slurm.planner.plan import plan_round
 from ef_slurm.planner.waiting import WaitingList
 from ef_slurm.planner.what_if import WhatIf, what_if
 from ef_slurm.queue.store import Queue
+
+Round = tuple[Plan, WaitingList]
 
 SLIP_REPLAN_SECONDS = 10.0
 """Seconds between plans that only take a late start into account."""
@@ -62,6 +60,7 @@ class Planning:
         replan_interval: most seconds between two plans while jobs are active.
         keep_plans: old plans that stay in the queue.
         advisory: log what a plan would do, write nothing.
+        fence: around what is done for each job.
     """
 
     def __init__(
@@ -77,6 +76,7 @@ class Planning:
         replan_interval: float,
         keep_plans: int,
         advisory: bool,
+        fence: Fence,
     ) -> None:
         self._queue = queue
         self._observer = observer
@@ -88,7 +88,11 @@ class Planning:
         self._replan_interval = replan_interval
         self._keep_plans = keep_plans
         self._advisory = advisory
-        self._measuring = MeasuringJobs(queue, estimates, policy, limits)
+        self._fence = fence
+        self._measuring = MeasuringJobs(queue, estimates, policy, limits, fence)
+        self._plannable = Plannable(
+            observer, estimates, self._measuring, scope, policy, limits, fence
+        )
         self._cluster: Cluster | None = None
         self._seen: Cluster | None = None
         self._made_at = -math.inf
@@ -112,7 +116,7 @@ class Planning:
 
     def look(self, jobs: tuple[QueueJob, ...]) -> Cluster:
         """What may be scheduled on now, by what Slurm last said."""
-        self._seen = schedulable_cluster(self._observer.observation, self._scope, jobs)
+        self._seen = self._plannable.cluster(jobs)
         return self._seen
 
     def judge(
@@ -132,10 +136,10 @@ class Planning:
             if would is None:
                 raise ModelError("GPU types", ", ".join(request.gpu_types), _types_here(cluster))
             return would, "nobody knows yet how long it takes: it would train for a while first"
-        newcomer = fit(planner_newcomer(request, self._estimates), cluster)
-        planned = self._planner_jobs(jobs, cluster, now, self._measuring.rehearsal())
-        policy = site_policy(self._policy, self._limits, (*planned, newcomer), cluster)
-        answer = what_if(now, planned, newcomer, cluster, policy, self._waiting)
+        inputs = self._plannable.inputs(jobs, now, self._measuring.rehearsal())
+        newcomer = fit(planner_newcomer(request, self._estimates), inputs.cluster)
+        policy = self._plannable.policy((*inputs.jobs, newcomer), inputs.cluster)
+        answer = what_if(now, inputs.jobs, newcomer, inputs.cluster, policy, self._waiting)
         names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
         return answer, verdict_sentence(answer.verdict, lambda name: names.get(name, name))
 
@@ -143,49 +147,29 @@ class Planning:
         """Whether the plan in force does not do any more."""
         if self.wanted or now >= self.next_change:
             return True
+        jobs = self._plannable.of(jobs, now)
         if any(job.state is JobState.NEW for job in jobs):
             return True
         if self._measuring.is_due(jobs, now):
             return True
-        cluster = self.look(jobs)
-        if cluster != self._cluster:
+        if self.look(jobs) != self._cluster:
             return True
         age = now - self._made_at
         if jobs and age >= self._replan_interval:
             return True
-        return age >= SLIP_REPLAN_SECONDS and any(
-            running_now(job, self._observer.status(job), now) != job.running for job in jobs
-        )
+        for job in jobs if age >= SLIP_REPLAN_SECONDS else ():
+            with self._fence.around(job, "timed"):
+                if running_now(job, self._observer.status(job), now) != job.running:
+                    return True
+        return False
 
-    def _planner_jobs(
-        self,
-        jobs: tuple[QueueJob, ...],
-        cluster: Cluster,
-        now: float,
-        slots: MeasuringSlots | None = None,
-    ) -> tuple[Job, ...]:
-        status: dict[int, JobStatus] = {}
-        for job in jobs:
-            known = self._observer.status(job)
-            if known is not None:
-                status[job.id] = known
-        misfits = [job.id for job in jobs if not (job.request.complete and runs_on(job, cluster))]
-        known_jobs = planner_jobs(jobs, status, self._estimates, now, without=misfits)
-        types = {group.gpu_type for group in cluster.groups}
-        measured = [
-            self._measuring.ask(
-                job,
-                planner_job(stand_in(job), status.get(job.id), self._estimates, now),
-                now,
-                slots,
-            )
-            for job in jobs
-            if takes_part(job)
-            and is_measured(job)
-            and job.measuring is not None
-            and job.measuring.gpu_type in types
-        ]
-        return (*(fit(job, cluster) for job in known_jobs), *measured)
+    def _round(self, jobs: tuple[QueueJob, ...], now: float) -> Planned[Round] | None:
+        """One round of the planner; None if it fails whomever it is asked about."""
+
+        def ask(some: tuple[Job, ...], cluster: Cluster, policy: Policy) -> Round:
+            return plan_round(now, some, cluster, policy, self._waiting)
+
+        return self._plannable.plan(jobs, now, ask)
 
     def make(self, jobs: tuple[QueueJob, ...], now: float) -> None:
         """Make a plan and write what follows from it into the queue.
@@ -196,23 +180,24 @@ class Planning:
         cluster = self.look(jobs)
         jobs = self._turn_away(jobs, cluster, now)
         for job in jobs:
-            if job.running is not None and self._runs(job):
-                self._estimates.closures.started(job.id, job.running.block)
+            with self._fence.around(job, "planned"):
+                if job.running is not None and self._runs(job):
+                    self._estimates.closures.started(job.id, job.running.block)
         if self._advisory:
             jobs = tuple(job for job in jobs if job.request.complete)  # nothing is measured
         else:
-            jobs = self._measuring.review(jobs, cluster, now)
-        planned = self._planner_jobs(jobs, cluster, now)
-        policy = site_policy(self._policy, self._limits, planned, cluster)
-        answer, waiting = plan_round(now, planned, cluster, policy, self._waiting)
-        if _breaks_a_promise(answer, jobs) and self._measuring.revoke():
+            jobs = self._measuring.review(jobs, self._plannable.cluster(jobs), now)
+        self._plannable.forget_all_but(jobs)
+        made = self._round(jobs, now)
+        if made is not None and _breaks_a_promise(made.answer[0], jobs):
             # A slot stands beside promises, never in the way of one.
-            planned = self._planner_jobs(jobs, cluster, now)
-            answer, waiting = plan_round(now, planned, cluster, policy, self._waiting)
-        self._waiting = waiting
-        answer = self._measuring.record(answer)
-        self._cluster, self._made_at = cluster, now
-        answer = self._with_refusals(answer, jobs, now)
+            made = self._round(jobs, now) if self._measuring.revoke() else made
+        self._made_at = now
+        if made is None:  # the one before stays in force
+            self.next_change, self.wanted = now + SET_ASIDE_SECONDS, False
+            return
+        (answer, self._waiting), self._cluster, planned = made.answer, made.cluster, made.jobs
+        answer = self._with_refusals(self._measuring.record(answer), jobs, now)
         opening = self._estimates.closures.next_opening(now)
         self.next_change, self.wanted = min(answer.next_change, opening), False
         if self._advisory:
@@ -228,7 +213,9 @@ class Planning:
             if node.wake_seconds
         }
         known = [job for job in jobs if job.id in taking_part]
-        reallocations = record(self._queue, answer, known, overheads, wake_seconds)
+        reallocations = record(
+            self._queue, answer, known, overheads, wake_seconds, fence=self._fence
+        )
         self._queue.plans.prune(self._keep_plans)
         for reallocation in reallocations:
             # What a start costs cannot be measured where a node boots first.
@@ -240,9 +227,16 @@ class Planning:
 
         What Slurm refuses to start may be refused again, whatever the planner thinks of it.
         """
-        waits = {planner_id(job.id): job for job in jobs if not self._is_running(job)}
+        waits = {}
+        for job in jobs:
+            with self._fence.around(job, "planned"):
+                if not self._is_running(job):
+                    waits[planner_id(job.id)] = job
 
         def seen(decision: Decision) -> Decision:
+            if self._fence.fails(queue_id(decision.job_id)):
+                risk = decision.promise is not PromiseState.NONE
+                return replace(decision, promise=PromiseState.AT_RISK) if risk else decision
             job = waits.get(decision.job_id)
             if job is None or decision.promise is PromiseState.NONE:
                 return decision
@@ -279,18 +273,22 @@ class Planning:
         """Fail newcomers that no node of ours can ever run."""
         kept = []
         for job in jobs:
-            if job.state is JobState.NEW and not runs_on(job, cluster):
-                wanted = ", ".join(kind for kind, _ in job.request.curves)
-                asks = f"it has throughput curves for {wanted}"
-                if not wanted:
-                    asks = f"it asks for {', '.join(job.request.gpu_types) or 'GPUs'}"
-                why = f"{asks}; {_types_here(cluster)}"
-                with self._queue.transaction():
-                    self._queue.jobs.save(replace(job, note=why))
-                    self._queue.jobs.move(job.id, JobState.FAILED, at=now, actor=ACTOR, why=why)
-                continue
+            with self._fence.around(job, "judged"):
+                if job.state is JobState.NEW and not runs_on(job, cluster):
+                    self._fail(job, cluster, now)
+                    continue
             kept.append(job)
         return tuple(kept)
+
+    def _fail(self, job: QueueJob, cluster: Cluster, now: float) -> None:
+        wanted = ", ".join(kind for kind, _ in job.request.curves)
+        asks = f"it has throughput curves for {wanted}"
+        if not wanted:
+            asks = f"it asks for {', '.join(job.request.gpu_types) or 'GPUs'}"
+        why = f"{asks}; {_types_here(cluster)}"
+        with self._queue.transaction():
+            self._queue.jobs.save(replace(job, note=why))
+            self._queue.jobs.move(job.id, JobState.FAILED, at=now, actor=ACTOR, why=why)
 
 
 def _breaks_a_promise(answer: Plan, jobs: tuple[QueueJob, ...]) -> bool:

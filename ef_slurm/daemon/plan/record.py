@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from ef_slurm.daemon.fence import Fence
 from ef_slurm.formats.finishes import shown_finish
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.sentences import NameOf, instant, reason_sentence, verdict_sentence
@@ -88,6 +90,8 @@ def record(
     jobs: Sequence[QueueJob],
     overheads: Mapping[int, Overhead],
     wake_seconds: Mapping[str, float] = MappingProxyType({}),
+    *,
+    fence: Fence | None = None,
 ) -> tuple[Reallocation, ...]:
     """Write a plan and what follows from it for each job.
 
@@ -95,6 +99,7 @@ def record(
         jobs: the rows that the plan was made from.
         overheads: by queue id, as the plan was told.
         wake_seconds: of the nodes that have to be woken.
+        fence: around what is written for each job; None: an error undoes the whole plan.
 
     Returns:
         The jobs whose block changes.
@@ -105,20 +110,25 @@ def record(
     def name_of(planner_name: str) -> str:
         return names.get(planner_name, planner_name)
 
+    verdicts = {queue_id(verdict.job_id): verdict for verdict in plan.verdicts}
+    decisions = {queue_id(decision.job_id): decision for decision in plan.decisions}
+    reallocations = []
     with queue.transaction():
-        for verdict in plan.verdicts:
-            _judge(queue, verdict, plan.now, name_of)
-        queue.plans.record(plan)
-        decisions = {queue_id(decision.job_id): decision for decision in plan.decisions}
-        reallocations = []
+        plan_id = queue.plans.begin(plan)
         for before in jobs:
-            decision = decisions.get(before.id)
-            overhead = overheads.get(before.id, before.request.overhead)
-            costs = _Costs(overhead, wake_seconds)
-            reallocation = _assign(queue, before, decision, costs, plan.now, name_of)
-            if reallocation is not None:
-                reallocations.append(reallocation)
-        return tuple(reallocations)
+            around = nullcontext() if fence is None else fence.around(before, "planned")
+            with around, queue.transaction():
+                verdict, decision = verdicts.get(before.id), decisions.get(before.id)
+                if verdict is not None:
+                    _judge(queue, verdict, plan.now, name_of)
+                if decision is not None:
+                    queue.plans.decide(plan_id, decision)
+                overhead = overheads.get(before.id, before.request.overhead)
+                costs = _Costs(overhead, wake_seconds)
+                reallocation = _assign(queue, before, decision, costs, plan.now, name_of)
+                if reallocation is not None:
+                    reallocations.append(reallocation)
+    return tuple(reallocations)
 
 
 def _with_first_causes(plan: Plan, jobs: Sequence[QueueJob]) -> Plan:

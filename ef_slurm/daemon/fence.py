@@ -1,0 +1,102 @@
+"""A fence around every job: what goes wrong with one is that job's problem, never the tick's."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from ef_slurm.contract.decode import one_line
+from ef_slurm.model import ACTOR, Event, EventKind, PromiseState, QueueJob
+from ef_slurm.queue.errors import QueueError, RowError
+from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.errors import SlurmUnavailableError
+
+_log = logging.getLogger(__name__)
+
+MAX_WORDS = 300
+"""Characters of what went wrong that are told."""
+
+
+def concerns_everybody(error: Exception) -> bool:
+    """Whether an error says nothing about the job at hand: Slurm or the queue cannot be had."""
+    if isinstance(error, QueueError):
+        return not isinstance(error, RowError)
+    return isinstance(error, SlurmUnavailableError | MemoryError)
+
+
+class Fence:
+    """Ends what is done for one job in one tick, and nothing else.
+
+    What went wrong is told once: in the log, in the job's story, and as its note. A job that has a
+    promise is at risk from then on. What is to be undone with it stands in a transaction of its
+    own, inside the fence.
+
+    Attributes:
+        failures: how often that has happened since the daemon started.
+    """
+
+    def __init__(self, queue: Queue, clock: Callable[[], float]) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._told: set[tuple[int, str, str]] = set()
+        self._failing: dict[int, str] = {}
+        self.failures = 0
+
+    @contextmanager
+    def around(self, job: QueueJob, doing: str) -> Iterator[None]:
+        """What is done for one job.
+
+        Args:
+            doing: what that is, as "cannot be …" says it ("planned").
+
+        Raises:
+            QueueError: the queue cannot be read or written at all.
+            SlurmUnavailableError: Slurm does not answer.
+        """
+        try:
+            yield
+        except Exception as error:
+            if concerns_everybody(error):
+                raise
+            self.tell(job, doing, error)
+        else:
+            if self._failing.get(job.id) == doing:
+                del self._failing[job.id]
+
+    def fails(self, job_id: int) -> bool:
+        """Whether something could not be done for the job, and has not been done since."""
+        return job_id in self._failing
+
+    def forget(self, job_id: int) -> None:
+        """The job has ended."""
+        self._failing.pop(job_id, None)
+        self._told = {told for told in self._told if told[0] != job_id}
+
+    def tell(self, job: QueueJob, doing: str, error: Exception) -> None:
+        """Count an error of one job, and tell it unless it is known."""
+        self.failures += 1
+        self._failing[job.id] = doing
+        kind = type(error).__name__
+        if (job.id, doing, kind) in self._told:
+            return
+        self._told.add((job.id, doing, kind))
+        why = f"it cannot be {doing}: {kind}: {one_line(str(error), MAX_WORDS)}"
+        where = "".join(traceback.format_tb(error.__traceback__))
+        _log.error("job %d: %s\n%s", job.request.slurm_job_id, why, where)
+        try:
+            with self._queue.transaction():
+                self._write(job, why)
+        except Exception as second:
+            if concerns_everybody(second):
+                raise
+            _log.exception("job %d: and that cannot be told", job.request.slurm_job_id)
+
+    def _write(self, job: QueueJob, why: str) -> None:
+        self._queue.events.log(Event(self._clock(), EventKind.ERROR, ACTOR, why, job.id))
+        row = self._queue.jobs.get(job.id)
+        promised = row.promise is not PromiseState.NONE
+        promise = PromiseState.AT_RISK if promised else PromiseState.NONE
+        self._queue.jobs.save(replace(row, note=why, promise=promise))

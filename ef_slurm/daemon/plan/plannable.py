@@ -1,0 +1,163 @@
+"""Which jobs a plan can be made for, what the planner sees of them, and the plan.
+
+A job with which that fails is left out for a while. What it holds is then as good as somebody
+else's, so that it is planned around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ef_slurm.daemon.fence import Fence
+from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.observe.estimates import Estimates
+from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.plan.culprits import Planned, plan_without_culprits
+from ef_slurm.daemon.plan.measuring import MeasuringJobs, is_measured, stand_in
+from ef_slurm.daemon.plan.planner_input import (
+    fit,
+    planner_job,
+    planner_jobs,
+    runs_on,
+    schedulable_cluster,
+    site_policy,
+    takes_part,
+)
+from ef_slurm.model import Cluster, Job, Policy, QueueJob, QueueLimits, planner_id
+from ef_slurm.planner.measuring import MeasuringSlots
+
+Answer = TypeVar("Answer")
+
+SET_ASIDE_SECONDS = 60.0
+"""Seconds for which a job that no plan can be made with is left out of plans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What goes into a plan: the rows, the cluster as it is for them, and the planner's jobs."""
+
+    rows: tuple[QueueJob, ...]
+    cluster: Cluster
+    jobs: tuple[Job, ...]
+
+
+class Plannable:
+    """The jobs that plans can be made for.
+
+    Args:
+        scope: where they may be scheduled.
+        limits: what one user and one account may have.
+        fence: around what is done for each job.
+    """
+
+    def __init__(
+        self,
+        observer: Observer,
+        estimates: Estimates,
+        measuring: MeasuringJobs,
+        scope: ResourceScope,
+        policy: Policy,
+        limits: QueueLimits,
+        fence: Fence,
+    ) -> None:
+        self._observer = observer
+        self._estimates = estimates
+        self._measuring = measuring
+        self._scope = scope
+        self._policy = policy
+        self._limits = limits
+        self._fence = fence
+        self._set_aside: dict[int, float] = {}
+
+    def of(self, jobs: tuple[QueueJob, ...], now: float) -> tuple[QueueJob, ...]:
+        """Those of the jobs that are not set aside."""
+        return tuple(job for job in jobs if self._set_aside.get(job.id, now) <= now)
+
+    def forget_all_but(self, jobs: tuple[QueueJob, ...]) -> None:
+        """All other jobs have ended."""
+        known = self._set_aside
+        self._set_aside = {job.id: known[job.id] for job in jobs if job.id in known}
+
+    def cluster(self, jobs: tuple[QueueJob, ...]) -> Cluster:
+        """The cluster as it is for these jobs."""
+        return schedulable_cluster(self._observer.observation, self._scope, jobs)
+
+    def policy(self, jobs: tuple[Job, ...], cluster: Cluster) -> Policy:
+        """The site's policy, with the limits of those who have jobs."""
+        return site_policy(self._policy, self._limits, jobs, cluster)
+
+    def inputs(
+        self, jobs: tuple[QueueJob, ...], now: float, slots: MeasuringSlots | None = None
+    ) -> Inputs:
+        """What goes into a plan for as many of the jobs as can be planned.
+
+        Args:
+            slots: for a plan that is not carried out.
+        """
+        while True:
+            jobs = self.of(jobs, now)
+            cluster = self.cluster(jobs)
+            known = [job for job in jobs if job.request.complete]
+            seen = [
+                *(one for job in known for one in self._seen(job, cluster, now)),
+                *(one for job in jobs for one in self._measured(job, cluster, now, slots)),
+            ]
+            if len(self.of(jobs, now)) == len(jobs):
+                return Inputs(jobs, cluster, tuple(seen))
+
+    def plan(
+        self,
+        jobs: tuple[QueueJob, ...],
+        now: float,
+        planner: Callable[[tuple[Job, ...], Cluster, Policy], Answer],
+    ) -> Planned[Answer] | None:
+        """A plan for as many of the jobs as there is one for; None if there is none at all."""
+        inputs = self.inputs(jobs, now)
+        rows = {planner_id(job.id): job for job in inputs.rows}
+
+        def cluster_without(left_out: Collection[str]) -> Cluster:
+            if not left_out:
+                return inputs.cluster
+            return self.cluster(tuple(row for name, row in rows.items() if name not in left_out))
+
+        def make(some: tuple[Job, ...], cluster: Cluster) -> Answer:
+            return planner(some, cluster, self.policy(some, cluster))
+
+        made = plan_without_culprits(inputs.jobs, cluster_without, make)
+        for name, error in () if made is None else made.culprits:
+            self._set_aside[rows[name].id] = now + SET_ASIDE_SECONDS
+            self._fence.tell(rows[name], "planned", error)
+        return made
+
+    def _seen(self, job: QueueJob, cluster: Cluster, now: float) -> tuple[Job, ...]:
+        """One job as the planner is to see it; none where it takes no part or cannot be seen."""
+        self._set_aside[job.id] = now + SET_ASIDE_SECONDS
+        seen: tuple[Job, ...] = ()
+        with self._fence.around(job, "planned"):
+            if runs_on(job, cluster):
+                known = self._observer.status(job)
+                status = {} if known is None else {job.id: known}
+                found = planner_jobs([job], status, self._estimates, now)
+                seen = tuple(fit(one, cluster) for one in found)
+            del self._set_aside[job.id]
+        return seen
+
+    def _measured(
+        self, job: QueueJob, cluster: Cluster, now: float, slots: MeasuringSlots | None
+    ) -> tuple[Job, ...]:
+        """The same of a job that takes part only to be measured."""
+        measuring = job.measuring
+        if not takes_part(job) or measuring is None or not is_measured(job):
+            return ()
+        if measuring.gpu_type not in {group.gpu_type for group in cluster.groups}:
+            return ()
+        self._set_aside[job.id] = now + SET_ASIDE_SECONDS
+        seen: tuple[Job, ...] = ()
+        with self._fence.around(job, "planned"):
+            known = self._observer.status(job)
+            one = planner_job(stand_in(job), known, self._estimates, now)
+            seen = (self._measuring.ask(job, one, now, slots),)
+            del self._set_aside[job.id]
+        return seen

@@ -1,0 +1,147 @@
+"""Slurm's word outranks a report: whatever a job says, it leaves GPUs that a promise needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from ef_slurm.contract import LaunchState, Phase
+from ef_slurm.daemon.act.next_step import Timeouts
+from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.observe.job_status import JobReports
+from ef_slurm.daemon.settings import Settings
+from ef_slurm.model import JobState, PromiseOutcome, QueueJob
+from tests.unit.daemon.make import progress
+from tests.unit.daemon.world import World
+
+MEMORY = Path("/dev/shm")
+SETTINGS = Settings(
+    ResourceScope(frozenset({"ef"})),
+    idle_interval=5.0,
+    uid=0,
+    timeouts=Timeouts(acknowledge=5.0, save=20.0, check_in=15.0, launch=5.0),
+)
+Lie = Callable[[JobReports, float], JobReports]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
+        world = World(Path(directory) / "queue.sqlite", settings=SETTINGS)
+        yield world
+        world.queue.close()
+
+
+def lies(world: World, liar: QueueJob, lie: Lie) -> None:
+    """From now on it trains nothing, obeys nothing, and reports what it likes."""
+    plain = world.bench.read
+    world.training(liar).elastic = False
+    began = world.clock.now
+
+    def read(job: QueueJob) -> JobReports:
+        reports = plain(job)
+        return lie(reports, world.clock.now - began) if job.id == liar.id else reports
+
+    world.bench.read = read  # type: ignore[method-assign]
+
+
+def told(state: LaunchState, phase: Phase = Phase.RUNNING, **changes: object) -> Lie:
+    """A launch in a state, with a training in a phase."""
+
+    def lie(reports: JobReports, _: float) -> JobReports:
+        launch = reports.launch
+        if launch is None:
+            return reports
+        values = {"iteration": 100, "checkpoint_iteration": 0, **changes}
+        seen = progress(phase, launch.generation, **values)
+        return replace(reports, launch=replace(launch, state=state), progress=seen)
+
+    return lie
+
+
+def silent(reports: JobReports, _: float) -> JobReports:
+    return replace(reports, launch=None, progress=None)
+
+
+def another_run(reports: JobReports, _: float) -> JobReports:
+    launch = reports.launch
+    return reports if launch is None else replace(reports, launch=replace(launch, restart_count=99))
+
+
+def always_anew(reports: JobReports, seconds: float) -> JobReports:
+    """A new launch every ten seconds, none of which has reported yet."""
+    launch = reports.launch
+    if launch is None:
+        return reports
+    generation = launch.generation + 1 + int(seconds // 10)
+    now = launch.updated_at
+    return replace(
+        reports, launch=replace(launch, generation=generation, started_at=now), progress=None
+    )
+
+
+def always_anew_and_agreeing(reports: JobReports, seconds: float) -> JobReports:
+    told_anew = always_anew(reports, seconds)
+    if told_anew.launch is None:
+        return told_anew
+    return replace(told_anew, progress=progress(Phase.STOPPING, told_anew.launch.generation))
+
+
+def of_tomorrow(reports: JobReports, _: float) -> JobReports:
+    launch = reports.launch
+    if launch is None:
+        return reports
+    return replace(reports, launch=replace(launch, started_at=8e9, updated_at=8e9), progress=None)
+
+
+LIES: dict[str, Lie] = {
+    "finished": told(LaunchState.FINISHED, Phase.FINISHED),
+    "finished, all done": told(LaunchState.FINISHED, Phase.FINISHED, iteration=10**9),
+    "trains at its last iteration": told(LaunchState.RUNNING, iteration=10**9),
+    "interrupted": told(LaunchState.INTERRUPTED, Phase.STOPPED),
+    "failed": told(LaunchState.FAILED, Phase.FAILED),
+    "retrying": told(LaunchState.RETRYING, Phase.FAILED),
+    "always starting": told(LaunchState.RUNNING, Phase.STARTING, first_iteration_at=None),
+    "trains on": told(LaunchState.RUNNING, Phase.RUNNING),
+    "about to stop": told(LaunchState.RUNNING, Phase.STOPPING),
+    "stopped": told(LaunchState.RUNNING, Phase.STOPPED),
+    "silent": silent,
+    "of another run": another_run,
+    "always anew": always_anew,
+    "always anew, and agreeing": always_anew_and_agreeing,
+    "of tomorrow": of_tomorrow,
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_gpus_that_a_promise_needs_come_back(world: World, name: str) -> None:
+    liar = world.submit(10_000_000, deadline=None)
+    world.run_until(lambda: world.state(liar) is JobState.RUNNING)
+    lies(world, liar, LIES[name])
+    world.run(30)
+    victim = world.submit(40_000, deadline=1200.0)  # 16 GPUs for 444 s
+    since = world.clock.now
+    world.run_until(lambda: world.training(victim).generation > 0, limit=1200.0)
+    timeouts = world.settings.timeouts
+    assert world.clock.now - since < timeouts.launch + timeouts.save + 30
+    world.run_until(lambda: world.state(victim) is JobState.COMPLETED, limit=1200.0)
+    promise = world.queue.promises.of(victim.id)
+    assert promise is not None
+    assert promise.outcome is PromiseOutcome.KEPT
+
+
+def test_who_says_that_it_is_done_and_stays_keeps_nobody_waiting(world: World) -> None:
+    """Its promise lets it hold GPUs; what it says lets others count on them."""
+    liar = world.submit(60_000, deadline=4000.0)
+    world.run_until(lambda: world.state(liar) is JobState.RUNNING)
+    lies(world, liar, told(LaunchState.FINISHED, Phase.FINISHED, iteration=10**9))
+    world.run(5)
+    victim = world.submit(60_000, deadline=1200.0)  # 16 GPUs for 667 s
+    world.run_until(lambda: world.state(victim) is JobState.COMPLETED, limit=1300.0)
+    promise = world.queue.promises.of(victim.id)
+    assert promise is not None
+    assert promise.outcome is PromiseOutcome.KEPT
