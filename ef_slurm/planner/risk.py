@@ -32,6 +32,9 @@ from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
 from ef_slurm.planner.timeline.task import Task, replayed
 
+JOINT_TRIES = 4
+"""Jobs at risk for which one plan makes all plans anew: a plan has only so much time."""
+
 
 def revalidate(
     tasks: Iterable[Task], table: ReservationTable, now: float, committed: Mapping[str, Schedule]
@@ -227,14 +230,25 @@ def rescue(
         `table`, changed, or a new one.
     """
     late = [task for task in tasks if _is_late(task, table)]
+    hopeful = []
     for task in in_risk_order(late, policy.risk_order):
         told = task.deadline, task.soft_deadline
         task.restore_deadline()
-        saved = None if now > task.latest_start + EDGE_SECONDS else _saved(task, tasks, table, now)
-        if saved is None:
+        if now <= task.latest_start + EDGE_SECONDS:
+            if _saved_beside(task, table, now):
+                continue
+            hopeful.append(task)
+        task.deadline, task.soft_deadline = told
+    # One after another they all get their turn, whoever stands in front.
+    first = int(now) % len(hopeful) if len(hopeful) > JOINT_TRIES else 0
+    for task in (hopeful[first:] + hopeful[:first])[:JOINT_TRIES]:
+        told = task.deadline, task.soft_deadline
+        task.restore_deadline()
+        fresh = _saved_jointly(task, tasks, table, now)
+        if fresh is None:
             task.deadline, task.soft_deadline = told
         else:
-            table = saved
+            table = fresh
     return table
 
 
@@ -245,19 +259,25 @@ def _is_late(task: Task, table: ReservationTable) -> bool:
     )
 
 
-def _saved(
+def _saved_beside(task: Task, table: ReservationTable, now: float) -> bool:
+    """Whether the job is in time beside all others; it has that plan then."""
+    late_plan, finish = table.remove(task)
+    plan = least_share(task, table, now, task.deadline)
+    if plan is None:
+        table.put(task, late_plan, finish)
+        return False
+    table.put(task, plan, plan[-1].end)
+    return True
+
+
+def _saved_jointly(
     task: Task, tasks: list[Task], table: ReservationTable, now: float
 ) -> ReservationTable | None:
     """A table in which the job is in time and all others are as good as before; None for none."""
-    late_plan, finish = table.remove(task)
-    plan = least_share(task, table, now, task.deadline)
-    if plan is not None:
-        table.put(task, plan, plan[-1].end)
-        return table
     others = sorted((other for other in tasks if other is not task), key=lambda other: other.order)
+    late_plan, finish = table.remove(task)
+    fresh = None
     if not lacks_gpu_time(task, others, table, now):
         fresh = replan_jointly(task, others, table, now)
-        if fresh is not None:
-            return fresh
     table.put(task, late_plan, finish)
-    return None
+    return fresh

@@ -122,6 +122,9 @@ def test_a_start_is_measured_and_known_after_a_restart(queue: Queue) -> None:
     again = Estimates()
     Calibration(again, queue).recall()
     assert again.overheads.estimate(1, REQUEST).start == 7.0
+    # So does the owner's next job, and nobody else's.
+    assert again.overheads.estimate(None, REQUEST).start == 7.0
+    assert again.overheads.estimate(None, replace(REQUEST, owner="ann")).start == 30.0
 
 
 def test_an_older_launch_tells_nothing_about_a_reshape(queue: Queue) -> None:
