@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ef_slurm.profiling.freshness import FRESH_SECONDS, believed
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.model import MeasuredRate, ProfileKey
+from ef_slurm.profiling.freshness import FRESH_SECONDS, believed
 
 KEY = ProfileKey("bert", 256, "bf16", "a100")
 NOW = 1e9

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ef_slurm.profiling.freshness import AGREEMENT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.model import MeasuredRate, Node, NodeGroup, ProfileKey, ProfileLevel
+from ef_slurm.profiling.freshness import AGREEMENT
 from ef_slurm.profiling.library import known_curve, known_rates
 
 NOW = 1200.0
