@@ -6,9 +6,10 @@ import contextlib
 import gc
 import getpass
 import logging
+import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from ef_slurm.api.munge import MungeCommand
@@ -20,6 +21,7 @@ from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
 from ef_slurm.daemon.serve.visibility import Visibility
 from ef_slurm.daemon.settings import limits_of, serve_limits_of, settings_of
+from ef_slurm.daemon.systemd import Notifier
 from ef_slurm.model import ACTOR, Event, EventKind
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.owner import DaemonLock
@@ -56,6 +58,7 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
     """
     runner = Runner(timeout=config.slurm.timeout, directory=config.slurm.commands)
     slurm = CommandSlurm(runner)
+    notifier = Notifier(os.environ, time.monotonic)
     path = config.queue.path
     with DaemonLock(path), Queue.open(path) as queue:
         orders = OrderFiles(config.order_root)
@@ -96,15 +99,19 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
                 mode=0o666 if everyone else 0o600,
                 address=address if everyone and config.daemon.host else None,
                 limits=serve_limits_of(config),
-            ):
-                _loop(scheduler, queue, calls)
+            ) as server:
+                notifier.ready()
+                _loop(scheduler, queue, calls, lambda: notifier.alive() if server.serves else None)
         finally:
+            notifier.stopping()
             with contextlib.suppress(QueueError):
                 _log_daemon_event(queue, "stopped")
                 queue.owner.stopped(at=time.time())
 
 
-def _loop(scheduler: Scheduler, queue: Queue, calls: SchedulerCalls) -> None:
+def _loop(
+    scheduler: Scheduler, queue: Queue, calls: SchedulerCalls, sign_of_life: Callable[[], None]
+) -> None:
     # What was imported stays: not to be searched for garbage in the midst of a verdict.
     gc.collect()
     gc.freeze()
@@ -113,6 +120,7 @@ def _loop(scheduler: Scheduler, queue: Queue, calls: SchedulerCalls) -> None:
         while not stopping:
             version = None
             began = time.monotonic()
+            sign_of_life()
             try:
                 version = queue.data_version()
                 if calls.begin_tick():
@@ -127,11 +135,16 @@ def _loop(scheduler: Scheduler, queue: Queue, calls: SchedulerCalls) -> None:
                 seconds = RETRY_SECONDS
             # However much there is to do, half of the time is somebody else's.
             seconds = max(seconds, time.monotonic() - began)
-            _rest(seconds, version, queue, calls, stopping)
+            _rest(seconds, version, queue, calls, stopping, sign_of_life)
 
 
 def _rest(
-    seconds: float, version: int | None, queue: Queue, calls: SchedulerCalls, stopping: list[int]
+    seconds: float,
+    version: int | None,
+    queue: Queue,
+    calls: SchedulerCalls,
+    stopping: list[int],
+    sign_of_life: Callable[[], None],
 ) -> None:
     """Sleep until something is due, somebody rings, or another process writes the queue.
 
@@ -140,6 +153,7 @@ def _rest(
     end = time.monotonic() + seconds
     try:
         while not stopping:
+            sign_of_life()
             left = end - time.monotonic()
             if left <= 0 or calls.tick_wanted:
                 return

@@ -52,7 +52,8 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "settings": PLAN | {"act", "serve"},
         "scheduler": PLAN | {"act", "serve", "settings", "fence"},
         "check": OBSERVE | {"settings"},
-        "main": PLAN | {"act", "serve", "settings", "scheduler", "check"},
+        "systemd": set(),
+        "main": PLAN | {"act", "serve", "settings", "scheduler", "check", "systemd"},
     },
     "planner": {
         "": set(),

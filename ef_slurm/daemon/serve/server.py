@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 import threading
+import time
 from pathlib import Path
 
 from aiohttp import web
@@ -28,6 +29,10 @@ from ef_slurm.daemon.serve.limits import ServeLimits
 from ef_slurm.daemon.serve.requests import ServerContext
 
 BACKLOG = 1024
+BEAT_SECONDS = 1.0
+"""Seconds between two looks at whether the event loop still turns."""
+SILENT_SECONDS = 60.0
+"""After how many seconds without one it does not."""
 _CLOSE_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
@@ -72,6 +77,7 @@ class Server:
                 self._close_sockets()
                 raise
         self._greeting = False
+        self._beat_at = time.monotonic()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
@@ -89,6 +95,11 @@ class Server:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(_CLOSE_SECONDS)
         self._close_sockets()
+
+    @property
+    def serves(self) -> bool:
+        """Whether requests are answered: its thread lives and does not hang. Any thread may ask."""
+        return self._thread.is_alive() and time.monotonic() - self._beat_at < SILENT_SECONDS
 
     def _run(self) -> None:
         try:
@@ -111,7 +122,10 @@ class Server:
                 server = await self._loop.create_unix_server(gates, sock=listener, backlog=BACKLOG)
             servers.append(server)
         try:
-            await self._stop.wait()
+            while not self._stop.is_set():
+                self._beat_at = time.monotonic()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), BEAT_SECONDS)
         finally:
             for server in servers:
                 server.close()
