@@ -160,7 +160,7 @@ def test_a_training_that_nobody_knows_is_measured_promised_and_in_time(people: P
     again = f"--deadline=+10m {COMMAND} --says 4000 48"
     tested = people.type(f"ef-sbatch --test-only {again}")
     assert tested.returncode == 0, tested.stderr
-    assert "it is measured while it trains, for about 1 minute on 1 and 4 GPUs" in tested.stdout
+    assert "it is measured while it trains, for about 1 min on 1 and 4 GPUs" in tested.stdout
     submitted = people.type(f"ef-sbatch --parsable {again}")
     assert submitted.returncode == 0, submitted.stderr
     assert "Not known yet how fast it trains" in submitted.stderr
