@@ -14,6 +14,14 @@ from dataclasses import dataclass, replace
 
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.estimates import Estimates
+from ef_slurm.daemon.plan.measured_rows import (
+    believed,
+    group_of,
+    is_late,
+    meanwhile,
+    one_gpu,
+    source_words,
+)
 from ef_slurm.daemon.plan.planner_input import site_policy
 from ef_slurm.formats.sentences import gpus, reason_sentence
 from ef_slurm.model import (
@@ -27,7 +35,6 @@ from ef_slurm.model import (
     JobKind,
     JobState,
     Measuring,
-    ModelError,
     NodeGroup,
     Outcome,
     Plan,
@@ -45,13 +52,10 @@ from ef_slurm.model import (
 from ef_slurm.planner.measuring import Measurement, MeasuringSlots
 from ef_slurm.planner.timeline.limits import LimitBook
 from ef_slurm.profiling.library import known_rates
-from ef_slurm.profiling.measuring import OBSERVE_SECONDS, Belief, Bound, Need, believe, wanted
+from ef_slurm.profiling.measuring import OBSERVE_SECONDS, Bound, Need, wanted
 from ef_slurm.queue.store import Queue
 
 IN_REVIEW = ACTIVE - {JobState.HELD, JobState.WAITLISTED}
-
-ASSUMED_ITERATIONS = 1_000_000
-"""Of a job that has not told how many it has; a slot lasts as long whatever they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class MeasuringJobs:
         return any(
             job.measuring is not None
             and not job.request.complete
-            and ((job.measuring.rates and self._is_up(job.measuring)) or _is_late(job, now))
+            and ((job.measuring.rates and self._is_up(job.measuring)) or is_late(job, now))
             for job in jobs
             if job.state in IN_REVIEW
         )
@@ -126,7 +130,7 @@ class MeasuringJobs:
         return tuple(seen)
 
     def _reviewed(self, job: QueueJob, cluster: Cluster, now: float) -> QueueJob:
-        group = _group(job, cluster)
+        group = group_of(job, cluster)
         if group is None:
             return job  # none of its GPUs are here now; planning has turned newcomers away
         sizes = self._sizes(job, group, now)
@@ -136,7 +140,7 @@ class MeasuringJobs:
         missing = self._missing(job, rates, sizes, group, now)
         if job.request.iterations is not None and (job.request.curves or not missing):
             return self._known(job, rates, sizes, group, now)
-        if _is_late(job, now):
+        if is_late(job, now):
             late = self._late(job, now)
             if late.state not in ACTIVE:
                 return late
@@ -145,7 +149,7 @@ class MeasuringJobs:
         measuring = replace(
             before,
             gpu_type=group.gpu_type,
-            wanted=missing or _meanwhile(job, rates, sizes),
+            wanted=missing or meanwhile(job, rates, sizes),
             rates=tuple(sorted(rates.items())),
         )
         if measuring != job.measuring:
@@ -195,8 +199,8 @@ class MeasuringJobs:
         if not request.curves:
             if job.measuring is not None and job.measuring.unusable:
                 sizes = rates.keys()  # it does not run on every size: no other is counted on
-            belief = _believed(rates, sizes, group.gpus_per_node)
-            source = _source(rates)
+            belief = believed(rates, sizes, group.gpus_per_node)
+            source = source_words(rates)
             kind = group.gpu_type
             request = replace(
                 request,
@@ -227,7 +231,7 @@ class MeasuringJobs:
 
     def would_measure(self, job: QueueJob, cluster: Cluster, now: float) -> WouldMeasure | None:
         """What a submission would meet; None where no node has GPUs for it."""
-        group = _group(job, cluster)
+        group = group_of(job, cluster)
         if group is None:
             return None
         sizes = self._sizes(job, group, now)
@@ -242,7 +246,7 @@ class MeasuringJobs:
         """GPUs that it can be given, powers of two."""
         request = job.request
         closed = self._estimates.closures.of(job.id, now)
-        seen = _stand_in(job, group.gpu_type, 1)
+        seen = one_gpu(job, group.gpu_type, 1)
         policy = site_policy(self._policy, self._limits, (seen,), Cluster((group,)))
         whole = group.gpus_per_node * len(group.nodes)
         most = (
@@ -326,78 +330,6 @@ class MeasuringJobs:
                 for one in plan.decisions
             ),
         )
-
-
-def is_measured(job: QueueJob) -> bool:
-    """Whether the job takes part in plans only to be measured."""
-    return job.measuring is not None and not job.request.complete
-
-
-def stand_in(job: QueueJob) -> QueueJob:
-    """The row of a job that is measured, completed so that the planner can have it.
-
-    Curve and iterations are not looked at.
-    """
-    measuring, request = job.measuring, job.request
-    assert measuring is not None
-    curve = ThroughputCurve.of({measuring.wanted[0]: 1.0})
-    iterations = request.iterations or int(job.iteration) + ASSUMED_ITERATIONS
-    return replace(
-        job,
-        request=replace(
-            request,
-            curves=((measuring.gpu_type, curve),),
-            growth_curves=(),
-            iterations=iterations,
-        ),
-    )
-
-
-def _stand_in(job: QueueJob, gpu_type: str, size: int) -> Job:
-    measuring = Measuring(0.0, gpu_type, (size,))
-    return stand_in(replace(job, measuring=measuring, running=None, plan=())).for_planner()
-
-
-def _group(job: QueueJob, cluster: Cluster) -> NodeGroup | None:
-    """The GPUs that a job is measured on: where it is, else the most that it may use."""
-    request = job.request
-    types = request.gpu_types or tuple(kind for kind, _ in request.curves)
-    if job.measuring is not None and job.measuring.rates:
-        types = (job.measuring.gpu_type,)
-    groups = [group for group in cluster.groups if not types or group.gpu_type in types]
-    return max(groups, key=lambda group: group.gpus_per_node * len(group.nodes), default=None)
-
-
-def _meanwhile(
-    job: QueueJob, rates: Mapping[int, float], sizes: Collection[int]
-) -> tuple[int, ...]:
-    """The size to go on with while only the number of iterations is missing."""
-    if job.share in sizes:
-        return (job.share,)
-    return (min(rates, default=min(sizes)),)
-
-
-def _is_late(job: QueueJob, now: float) -> bool:
-    deadline = job.request.deadline
-    late = deadline is not None and deadline + job.request.grace <= now
-    return late and job.kind is not JobKind.BEST_EFFORT
-
-
-def _believed(rates: Mapping[int, float], sizes: Collection[int], gpus_per_node: int) -> Belief:
-    try:
-        return believe(rates, sizes, gpus_per_node)
-    except (ModelError, RuntimeError):
-        # No model fits what was seen: nothing else is counted on.
-        only = ThroughputCurve.of(dict(rates))
-        return Belief(only, only)
-
-
-def _source(rates: Mapping[int, float]) -> str:
-    sizes = ", ".join(
-        f"{rate:.3g} iterations/s on {gpus(size)}" for size, rate in sorted(rates.items())
-    )
-    alone = "; no other size is counted on" if len(rates) == 1 else ""
-    return f"measured while it trained: {sizes}{alone}"
 
 
 def _words(reason: Reason) -> str:

@@ -15,7 +15,8 @@ from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.culprits import Planned, plan_without_culprits
-from ef_slurm.daemon.plan.measuring import MeasuringJobs, is_measured, stand_in
+from ef_slurm.daemon.plan.measured_rows import is_measured, stand_in
+from ef_slurm.daemon.plan.measuring import MeasuringJobs
 from ef_slurm.daemon.plan.planner_input import (
     fit,
     planner_job,

@@ -12,7 +12,8 @@ from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.advice import advise
 from ef_slurm.daemon.plan.culprits import Planned
-from ef_slurm.daemon.plan.measuring import MeasuringJobs, WouldMeasure, is_measured
+from ef_slurm.daemon.plan.measured_rows import is_measured
+from ef_slurm.daemon.plan.measuring import MeasuringJobs, WouldMeasure
 from ef_slurm.daemon.plan.plannable import SET_ASIDE_SECONDS, Plannable
 from ef_slurm.daemon.plan.planner_input import (
     fit,

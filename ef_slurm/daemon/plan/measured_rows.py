@@ -1,0 +1,92 @@
+"""Rows of jobs that nobody can judge yet: what they stand for, and what comes next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from ef_slurm.formats.sentences import gpus
+from ef_slurm.model import (
+    Cluster,
+    Job,
+    JobKind,
+    Measuring,
+    ModelError,
+    NodeGroup,
+    QueueJob,
+    ThroughputCurve,
+)
+from ef_slurm.profiling.measuring import Belief, believe
+
+ASSUMED_ITERATIONS = 1_000_000
+"""Of a job that has not told how many it has; a slot lasts as long whatever they are."""
+
+
+def is_measured(job: QueueJob) -> bool:
+    """Whether the job takes part in plans only to be measured."""
+    return job.measuring is not None and not job.request.complete
+
+
+def stand_in(job: QueueJob) -> QueueJob:
+    """The row of a job that is measured, completed so that the planner can have it.
+
+    Curve and iterations are not looked at.
+    """
+    measuring, request = job.measuring, job.request
+    assert measuring is not None
+    curve = ThroughputCurve.of({measuring.wanted[0]: 1.0})
+    iterations = request.iterations or int(job.iteration) + ASSUMED_ITERATIONS
+    return replace(
+        job,
+        request=replace(
+            request,
+            curves=((measuring.gpu_type, curve),),
+            growth_curves=(),
+            iterations=iterations,
+        ),
+    )
+
+
+def one_gpu(job: QueueJob, gpu_type: str, size: int) -> Job:
+    measuring = Measuring(0.0, gpu_type, (size,))
+    return stand_in(replace(job, measuring=measuring, running=None, plan=())).for_planner()
+
+
+def group_of(job: QueueJob, cluster: Cluster) -> NodeGroup | None:
+    """The GPUs that a job is measured on: where it is, else the most that it may use."""
+    request = job.request
+    types = request.gpu_types or tuple(kind for kind, _ in request.curves)
+    if job.measuring is not None and job.measuring.rates:
+        types = (job.measuring.gpu_type,)
+    groups = [group for group in cluster.groups if not types or group.gpu_type in types]
+    return max(groups, key=lambda group: group.gpus_per_node * len(group.nodes), default=None)
+
+
+def meanwhile(job: QueueJob, rates: Mapping[int, float], sizes: Collection[int]) -> tuple[int, ...]:
+    """The size to go on with while only the number of iterations is missing."""
+    if job.share in sizes:
+        return (job.share,)
+    return (min(rates, default=min(sizes)),)
+
+
+def is_late(job: QueueJob, now: float) -> bool:
+    deadline = job.request.deadline
+    late = deadline is not None and deadline + job.request.grace <= now
+    return late and job.kind is not JobKind.BEST_EFFORT
+
+
+def believed(rates: Mapping[int, float], sizes: Collection[int], gpus_per_node: int) -> Belief:
+    try:
+        return believe(rates, sizes, gpus_per_node)
+    except (ModelError, RuntimeError):
+        # No model fits what was seen: nothing else is counted on.
+        only = ThroughputCurve.of(dict(rates))
+        return Belief(only, only)
+
+
+def source_words(rates: Mapping[int, float]) -> str:
+    sizes = ", ".join(
+        f"{rate:.3g} iterations/s on {gpus(size)}" for size, rate in sorted(rates.items())
+    )
+    alone = "; no other size is counted on" if len(rates) == 1 else ""
+    return f"measured while it trained: {sizes}{alone}"
