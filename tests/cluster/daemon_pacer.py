@@ -124,7 +124,9 @@ def train(
 
 
 def stop_ordered(order: Order | None, generation: int) -> bool:
-    return order is not None and order.generation == generation and order.action is Action.STOP
+    if order is None or order.generation != generation:
+        return False
+    return order.action in (Action.STOP, Action.RELAUNCH)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """An elastic run is the fixed-size run: same samples, same losses, in a job that Slurm moved."""
 
 import itertools
+import shlex
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,24 @@ def test_moved_run_equals_fixed_run(job: TrainingJob, optimizer: str, limit: int
     record = job.record()
     assert len(record) == ITERATIONS  # nothing was done twice
     assert [w for w, _ in itertools.groupby(e["world"] for e in record)] == worlds
+
+
+def test_other_parts_of_one_allocation_equal_the_fixed_run(job: TrainingJob) -> None:
+    """Two nodes of 4 GPUs: on one of them, on a node, on all, in one run of the Slurm job."""
+    job.shell(f"mkdir -p {shlex.quote(job.state_dir)}")
+    job.order("relaunch", gpus=1)
+    job.submit(training_request(job, "--sleep", "0.1", nodes=2, gpus_per_node=4))
+    job.wait_for_iteration(20)
+    for gpus in (4, 8):
+        generation = job.order("relaunch", gpus=gpus)
+        assert job.wait_for_generation(generation + 1)["world_size"] == gpus
+    assert job.wait_for_launch("finished")["restart_count"] == 0
+    assert job.wait_for_state("COMPLETED")["Restarts"] == "0"
+
+    assert_same_training(job, fixed_run(job))
+    record = job.record()
+    assert len(record) == ITERATIONS  # nothing was done twice
+    assert [w for w, _ in itertools.groupby(e["world"] for e in record)] == [1, 4, 8]
 
 
 def test_shrink_in_place(job: TrainingJob) -> None:

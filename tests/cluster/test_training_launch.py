@@ -3,10 +3,11 @@ one node, arguments that shells trip over."""
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
-from mini.client import MiniSlurm
+from mini.client import MiniSlurm, wait_until
 
 from ef_slurm.launch import LaunchRequest
 from tests.cluster.training_jobs import TrainingJob, new_job, training_request
@@ -60,6 +61,56 @@ def test_any_command_is_stopped_and_goes_on(job: TrainingJob) -> None:
     assert "CUDA_VISIBLE_DEVICES=0,1\n" in environment
     assert f"EF_JOB_ID={job.job_id}\n" in environment
     assert job.log().count("ef-slurm: launch") == 2
+
+
+# Says what it sees, and trains until it is wanted elsewhere.
+LOOKS = """
+env | grep -E '^(SLURM_|EF_|CUDA_VISIBLE|OMP_NUM)' >"$EF_STATE_DIR/.env"
+mv "$EF_STATE_DIR/.env" "$EF_STATE_DIR/env.$EF_GENERATION"
+[ "$EF_GENERATION" = 5 ] && exit 0
+while ! grep -qs "generation.: $EF_GENERATION," "$EF_ORDER_FILE"; do sleep 0.1; done
+exit 75
+"""
+
+
+def test_a_part_of_the_gpus_is_all_that_a_launch_sees(job: TrainingJob) -> None:
+    """Also after its processes were killed on it: then it has all again."""
+    job.submit(
+        LaunchRequest(
+            command=("bash", "-c", f'[ "$EF_NODE_RANK" = 0 ] || exec sleep 3\n{LOOKS}'),
+            torchrun=False,
+            state_dir=job.state_dir,
+            order_file=f"{job.state_dir}/order.json",
+            iterations=1,
+            global_batch_size=1,
+            cpus_per_gpu=1,
+            sbatch_options=("--partition=batch", "--time=5", "--nodes=2", "--gres=gpu:4"),
+        )
+    )
+    seen: list[dict[str, str]] = []
+    state = shlex.quote(job.state_dir)
+    for generation, gpus in enumerate((2, 1, 4, None, None), start=1):
+        read = partial(job.shell, f"cat {state}/env.{generation} 2>/dev/null || true")
+        text = wait_until(f"launch {generation}", read, timeout=60)
+        seen.append(dict(line.split("=", 1) for line in text.splitlines()))
+        if gpus is not None:
+            job.order("relaunch", gpus=gpus)
+        elif generation == 4:
+            step = seen[-1]["SLURM_STEP_ID"]
+            job.run("scancel", "--signal=KILL", f"{job.job_id}.{step}")
+    assert job.wait_for_state("COMPLETED")["Restarts"] == "0"
+    names = ("EF_NODES", "EF_GPUS_PER_NODE", "CUDA_VISIBLE_DEVICES", "SLURM_NNODES")
+    cpus = ("SLURM_GPUS_ON_NODE", "SLURM_CPUS_ON_NODE")
+    assert [tuple(env[name] for name in (*names, *cpus)) for env in seen] == [
+        ("n1,n2", "4", "0,1,2,3", "2", "4", "4"),
+        ("n1", "2", "0,1", "1", "2", "2"),
+        ("n1", "1", "0", "1", "1", "1"),
+        ("n1", "4", "0,1,2,3", "1", "4", "4"),
+        ("n1,n2", "4", "0,1,2,3", "2", "4", "4"),
+    ]
+    assert "not again on 4 of its GPUs" in job.log()
+    launch = job.read("launch.json")
+    assert (launch["state"], launch["failures"]) == ("finished", 0)
 
 
 def test_two_jobs_on_one_node(cluster: MiniSlurm, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -47,6 +47,10 @@ class TrainingJob:
         return f"{self.directory}/state"
 
     def submit(self, request: LaunchRequest, *options: str) -> None:
+        """Submit; GPUs that the request names go on the command line: its script asks once."""
+        gpus = [word for word in request.sbatch_options if word.startswith("--gres=")]
+        rest = tuple(word for word in request.sbatch_options if word not in gpus)
+        request, options = replace(request, sbatch_options=rest), (*gpus, *options)
         script = f"{self.directory}/job.sh"
         directory = shlex.quote(self.directory)
         self.shell(f"mkdir -p {directory} && cat >{shlex.quote(script)}", stdin=render(request))
@@ -105,9 +109,9 @@ class TrainingJob:
         )
         self.run("python3", "-c", program, f"{self.state_dir}/checkpoint")
 
-    def order(self, action: str, reason: str = "test") -> int:
+    def order(self, action: str, reason: str = "test", gpus: int | None = None) -> int:
         """Write an order for the present generation, as the daemon does; the generation."""
-        generation = int(self.read("launch.json")["generation"])
+        generation = int(self.read("launch.json").get("generation", 0))
         text = json.dumps(
             {
                 "version": 1,
@@ -115,6 +119,7 @@ class TrainingJob:
                 "action": action,
                 "issued_at": time.time(),
                 "reason": reason,
+                "gpus": gpus,
             },
             indent=1,
         )

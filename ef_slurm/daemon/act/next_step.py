@@ -4,7 +4,8 @@
 repeatable and recovery after a crash nothing special: the daemon asks again, and what has happened
 already is not asked for twice. The ways in which a job changes:
 
-- `start`: a pending job gets its block: hold → update → read back → release.
+- `start`: a pending job gets its block: hold → update → read back → release. If it is to begin on a
+  part of its GPUs, that is ordered before.
 - `vacate`: a running job leaves: order → acknowledged → requeue → held. A pause ends here; a
   reshape goes on with `start`.
 - `shrink`: a running job gives up whole nodes in place: order → acknowledged → resize → relaunch.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ef_slurm.contract import Launch, LaunchState
+from ef_slurm.contract import Action, Launch, LaunchState
 from ef_slurm.daemon.act.steps import (
     Do,
     Done,
@@ -158,7 +159,22 @@ def start(
         earliest = earliest_release(status.seen_pending)
         if now < earliest:
             return Wait("the next whole second", earliest)
+    if _first_part(status) != conditions.active:
+        return Do(OrderRelaunch(_last_generation(status), conditions.active))
     return Do(Release(block))
+
+
+def _last_generation(status: JobStatus) -> int:
+    launch = status.reports.launch
+    return 0 if launch is None else launch.generation
+
+
+def _first_part(status: JobStatus) -> int | None:
+    """On how many of its GPUs a job that pends is ordered to begin; None for all."""
+    order = status.reports.order
+    if order is None or order.generation != _last_generation(status):
+        return None
+    return order.gpus if order.action is Action.RELAUNCH else None
 
 
 def _not_started(block: Block, reason: str) -> Failed:

@@ -15,6 +15,7 @@ from ef_slurm.daemon.act.steps import (
     Done,
     Failed,
     Hold,
+    OrderRelaunch,
     OrderStop,
     Release,
     Requeue,
@@ -275,6 +276,14 @@ class Reconciler:
             case OrderStop():
                 # It cannot be told; TERM, which comes with the requeue, is its chance to save.
                 return self._do(job, status, Requeue(), target, FreeGpus({}), reconciled)
+            case OrderRelaunch() if status.slurm.is_pending:
+                # It begins on all its GPUs rather than not at all.
+                row = self._queue.jobs.get(job.id)
+                if row.running is not None:
+                    whole = replace(row.running, active=None)
+                    self._queue.jobs.save(replace(row, running=whole, note=refusal.message))
+                reconciled.until(self._clock())
+                return None
             case Requeue() if status.slurm.is_final:
                 reconciled.dead.append(job)
                 return None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
 from ef_slurm.daemon.plan.record import train_on
 from ef_slurm.model import EventKind, JobState, QueueJob
 from tests.unit.daemon.test_crashes import EXAMPLES, Killed, Killer, kills, mortal
@@ -73,6 +74,26 @@ def test_a_part_on_which_the_training_fails_is_left_alone(world: World) -> None:
     assert world.training(job).launches == [8, 1]
     assert world.training(job).gpus == 8
     assert world.state(job) is JobState.RUNNING
+
+
+@pytest.mark.parametrize("unwritable", [False, True])
+def test_a_job_may_begin_on_a_part(
+    world: World, monkeypatch: pytest.MonkeyPatch, unwritable: bool
+) -> None:
+    """Told so between the plan and the release; if it cannot be told, it begins on all."""
+    job = world.submit(100_000, deadline=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Reconciler, "reconcile", lambda *_: ReconcileResult())
+        world.run_until(lambda: world.row(job).running is not None)
+    ask(world, job, 1)
+    world.bench.unwritable = unwritable
+    world.run_until(lambda: trains_on(world, job, 8 if unwritable else 1))
+    assert world.training(job).launches == [8 if unwritable else 1]
+    if unwritable:
+        return
+    ask(world, job, None)
+    world.run_until(lambda: trains_on(world, job, 8))
+    assert world.training(job).launches == [1, 8]
 
 
 def test_a_requeue_in_the_middle_ends_the_part(world: World) -> None:

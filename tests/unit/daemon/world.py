@@ -126,7 +126,10 @@ class Training:
             return  # its nodes are still on their way
         run = (self.slurm.restarts, self.slurm.started or 0.0)
         if run != self.run:
-            self.run, self.part = run, None
+            self.run, order = run, self.order
+            self.part = None
+            if order is not None and order.generation == self.generation:
+                self.part = order.gpus if order.action is Action.RELAUNCH else None
             self._launch(self.slurm.started or now, boot_of)
         self._obey(now, boot_of)
 

@@ -326,7 +326,17 @@ def test_a_part_on_which_the_training_fails_is_not_tried_again(start: Start) -> 
     assert script.end() == 0
     launch = script.until(LaunchState.FINISHED, 3)
     assert (launch.nodes, launch.gpus_per_node) == ("n1,n2", 2)
-    assert "1 GPUs did not do" in script.log.read_text()
+    assert "not again on 1 of its GPUs" in script.log.read_text()
+
+
+def test_a_run_may_begin_on_a_part(start: Start) -> None:
+    begun = start("exit 0")
+    assert begun.end() == 0
+    begun.order(Action.RELAUNCH, 1, gpus=1)  # for the launch after the first: of another run
+    script = start("exit 0", restart_count=1)
+    assert script.end() == 0
+    launch = script.until(LaunchState.FINISHED, 2)
+    assert (launch.nodes, launch.gpus_per_node) == ("n1", 1)
 
 
 def test_killed_at_a_size_it_comes_back_with_all_it_has(start: Start) -> None:

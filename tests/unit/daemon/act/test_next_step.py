@@ -109,6 +109,17 @@ class TestStart:
         status = pending(TWO_NODES, hold=HoldKind.USER)
         assert isinstance(step(status, target, Conditions(updated=True, holder=who)), Wait)
 
+    def test_a_part_to_begin_on_is_ordered_before_it_starts(self) -> None:
+        ready = Conditions(updated=True, active=2)
+        status = pending(TWO_NODES)
+        assert step(status, TWO_NODES, ready) == Do(OrderRelaunch(0, 2))
+        ran = JobReports(launch(generation=3, restart_count=9), order=relaunch(2, 2))
+        assert step(replace(status, reports=ran), TWO_NODES, ready) == Do(OrderRelaunch(3, 2))
+        told = replace(status, reports=JobReports(order=relaunch(2, 0)))
+        assert step(told, TWO_NODES, ready) == Do(Release(TWO_NODES))
+        # What was ordered of a run that never came is no order of this one.
+        assert step(told, TWO_NODES, Conditions(updated=True)) == Do(OrderRelaunch(0))
+
 
 class TestVacate:
     def test_it_is_asked_to_stop_first(self) -> None:
@@ -319,7 +330,7 @@ def test_no_step_is_ever_unsafe(
             assert set(block.nodes) < set(job.nodes)
         case OrderRelaunch(_, gpus):
             assert target is not None
-            assert status.holds(target)
+            assert status.holds(target) or status.requests(target)
             assert gpus == conditions.active
         case Hold():
             assert job.is_pending
