@@ -196,6 +196,27 @@ class Withdrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainOn:
+    """Let a best-effort job of the caller's train on so many of the GPUs that it holds.
+
+    Args:
+        gpus: a power of two; None for all of them.
+    """
+
+    job_id: int
+    gpus: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainsOn:
+    """It is launched again on `gpus` of the `held` GPUs, unless it is already."""
+
+    job_id: int
+    gpus: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
 class FindCurves:
     """How fast does a training go, as far as that was measured before?
 
@@ -280,6 +301,7 @@ Request: TypeAlias = (
     | Explain
     | Cancel
     | Withdraw
+    | TrainOn
     | FindCurves
     | ListRates
     | AddRates
@@ -294,6 +316,7 @@ Response: TypeAlias = (
     | Story
     | Cancelled
     | Withdrawn
+    | TrainsOn
     | KnownCurves
     | Rates
     | RatesChanged

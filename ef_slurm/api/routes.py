@@ -98,6 +98,13 @@ ROUTES: tuple[Route, ...] = (
         {"until": "until", "wait": "seconds"},
     ),
     Route("withdraw", "DELETE", "/jobs/{job_id}", messages.Withdraw, messages.Withdrawn),
+    Route(
+        "train-on",
+        "POST",
+        "/active-gpus",
+        messages.TrainOn,
+        messages.TrainsOn,
+    ),
     Route("explain", "GET", "/jobs/{job_id}/story", messages.Explain, Story),
     Route("cancel", "POST", "/cancellations", messages.Cancel, messages.Cancelled),
     Route("judge", "POST", "/what-if", messages.Judge, messages.Judged),

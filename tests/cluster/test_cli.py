@@ -40,11 +40,17 @@ class People:
         return self.cluster.output(command, user=user, on=on, stdin=stdin)
 
     def type(
-        self, command: str, *, user: str = "user1", on: str = "login", stdin: str | None = None
+        self,
+        command: str,
+        *,
+        user: str = "user1",
+        on: str = "login",
+        stdin: str | None = None,
+        timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
         """Any command, whatever its exit code; never a traceback."""
         words = command.replace("CHECKOUT", self.site.paths["checkout"])
-        done = self.cluster.run(words, user=user, on=on, stdin=stdin, check=False)
+        done = self.cluster.run(words, user=user, on=on, stdin=stdin, timeout=timeout, check=False)
         assert "Traceback" not in done.stdout + done.stderr
         return done
 
@@ -104,6 +110,37 @@ def test_parsable_json_and_quiet(people: People) -> None:
     quiet = people.type(f"ef-sbatch --quiet {FAR} {COMMAND}")
     assert quiet.stdout.count("\n") == 1
     assert quiet.stderr == ""
+
+
+def test_a_curve_is_measured_on_purpose(people: People) -> None:
+    """One GPU and a node, in one allocation of one Slurm job that is gone afterwards."""
+    before = people.state_dirs()
+    script = f"{PACER} --says 900000 52"
+    run = f"ef-profile run --gpus=1,4 --max-time=4m --model-name=paced --json {script}"
+    done = people.type(run, timeout=300)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    true = {int(gpus): float(rate) for gpus, rate in (p.split(":") for p in RATES.split(","))}
+    assert {one["gpus"]: one["rate"] for one in answer["sizes"]} == pytest.approx(
+        {size: true[size] for size in (1, 4)}, rel=0.1
+    )
+    assert (answer["global_batch_size"], answer["problem"]) == (52, "")
+    (curve,) = answer["curves"]
+    assert [size for size, _ in curve["measured"]] == [1, 4]
+    assert "1 GPU: " in done.stderr
+    story = people.type(f"ef-squeue --explain {answer['job_id']}").stdout
+    assert "trains on 1 of its 4 GPUs" in story
+    assert str(answer["job_id"]) not in people.slurm_jobs()
+    assert people.state_dirs() == before
+    assert (
+        "Promised"
+        in people.type(
+            "ef-sbatch --test-only --deadline=+2h --iterations=1000 --global-batch-size=52 "
+            f"--model-name=paced {script}"
+        ).stdout
+    )
+    wrong = people.type(f"ef-profile run --gpus=3 {script}")
+    assert (wrong.returncode, "powers of two" in wrong.stderr) == (2, True)
 
 
 def test_infeasible_leaves_nothing_and_its_offer_is_accepted(people: People) -> None:

@@ -18,6 +18,7 @@ import pytest
 from ef_slurm import contract
 from ef_slurm.api.messages import FailureCode
 from ef_slurm.api.routes import PREFIX, ROUTES
+from ef_slurm.cli.profile.run_options import RUN_OPTIONS
 from ef_slurm.cli.sbatch.options import ANSWERED, OWN, PASSED, REFUSED
 from ef_slurm.contract import Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.model import ChangeKind, Fault, IntentState, JobState, PromiseOutcome, PromiseState
@@ -188,8 +189,9 @@ def test_commands_and_options_exist(path: Path) -> None:
         if program not in COMMANDS:
             assert program in ("ef-slurm", "ef-slurm.toml"), f"{path.name}: no command {program}"
             continue
-        if program == "ef-sbatch":
-            flags = {option.flag for option in SBATCH_OPTIONS}
+        run = (program, words[:1]) == ("ef-profile", ["run"])
+        if program == "ef-sbatch" or run:
+            flags = {option.flag for option in (RUN_OPTIONS if run else SBATCH_OPTIONS)}
             mine = words[: next((i for i, w in enumerate(words) if w.endswith(".py")), len(words))]
         else:
             command, mine = click_command(program), words

@@ -77,8 +77,8 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
     "cli": {
         "": set(),
         "common": set(),
-        **{command: {"common"} for command in ("profile", "scancel", "schedd", "sim", "squeue")},
-        "sbatch": {"common"},
+        **{command: {"common"} for command in ("sbatch", "scancel", "schedd", "sim", "squeue")},
+        "profile": {"common", "sbatch"},  # `ef-profile run` submits as ef-sbatch does
     },
     "slurm": {
         "": set(),

@@ -39,6 +39,7 @@ PROGRAM = "ef-profile"
 EXAMPLES = """
 \b
 Examples:
+  ef-profile run --gpus=1,2,4 train.py --lr 0.1     measure it; see ef-profile run --help
   ef-profile list                              what was measured of my trainings
   ef-profile show bert --global-batch-size=256
   ef-profile plot bert --global-batch-size=256 --output bert.svg
@@ -47,7 +48,7 @@ Examples:
   ef-profile delete bert --global-batch-size=256
 \b
 Exit codes: 0 done, 1 a file cannot be read or written, 2 usage, or nothing is known,
-  4 ef-schedd cannot be reached, 5 not allowed.
+  3 run: some sizes are not measured, 4 ef-schedd cannot be reached, 5 not allowed.
 """
 
 R = TypeVar("R")
@@ -83,6 +84,19 @@ def _command() -> None:
     same training needs no --throughput. Your own count before your account's, and those before what
     several users of the site agree on.
     """
+
+
+@_command.command(
+    "run",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def run_subcommand(words: tuple[str, ...]) -> ExitCode:
+    """Measure a training at several sizes: ef-profile run [OPTIONS] SCRIPT [ARGUMENT...]."""
+    from ef_slurm.cli.profile.run import run_command  # the others need nothing of ef-sbatch's
+
+    return run_command(words)
 
 
 @_command.command("list")

@@ -230,13 +230,13 @@ def train_on(
     Raises:
         ModelError: no part of its block has that size.
     """
-    row = queue.jobs.get(job_id)
-    running = row.running
-    if running is None or running.active_gpus == (running.gpus if active is None else active):
-        return None
-    gpus = active_part(running.block, running.gpus if active is None else active).gpus
-    then = now + overhead.of(ChangeKind.RELAUNCH, gpus)
     with queue.transaction():
+        row = queue.jobs.get(job_id)
+        running = row.running
+        if running is None or running.active_gpus == (running.gpus if active is None else active):
+            return None
+        gpus = active_part(running.block, running.gpus if active is None else active).gpus
+        then = now + overhead.of(ChangeKind.RELAUNCH, gpus)
         queue.jobs.save(
             replace(row, running=replace(running, active=active, since=now, trains_from=then))
         )

@@ -30,12 +30,15 @@ from ef_slurm.api.messages import (
     Registered,
     Request,
     Response,
+    TrainOn,
+    TrainsOn,
     Withdraw,
     Withdrawn,
 )
 from ef_slurm.api.routes import RequestError
 from ef_slurm.daemon.observe.ownership import no_single_job
 from ef_slurm.daemon.plan.measuring import WouldMeasure
+from ef_slurm.daemon.plan.record import train_on
 from ef_slurm.daemon.serve import profile_requests
 from ef_slurm.daemon.serve.scheduler_calls import JudgingScheduler, SchedulerCalls
 from ef_slurm.daemon.serve.visibility import (
@@ -52,6 +55,7 @@ from ef_slurm.model import (
     NEWCOMER,
     BatchScript,
     Cluster,
+    JobKind,
     JobRequest,
     JobState,
     ModelError,
@@ -148,6 +152,8 @@ class Dispatch:
                 return self._cancel(viewer, job_ids)
             case Withdraw(job_id):
                 return self._withdraw(caller, viewer, job_id)
+            case TrainOn(job_id, gpus):
+                return self._train_on(caller, viewer, job_id, gpus)
             case FindCurves():
                 cluster = self._cluster()
                 return profile_requests.find_curves(
@@ -306,12 +312,33 @@ class Dispatch:
             return None
         return f"Slurm reports it as {job.state.value}, not cancelled"
 
-    def _withdraw(self, caller: Caller, viewer: Viewer, job_id: int) -> Withdrawn:
+    def _own(self, caller: Caller, viewer: Viewer, job_id: int) -> QueueJob:
         row = self._visible(viewer, job_id)
         if row.request.uid != caller.uid:
             raise RequestError(
                 FailureCode.DENIED, f"job {job_id} belongs to {row.request.owner}, not to you"
             )
+        return row
+
+    def _train_on(self, caller: Caller, viewer: Viewer, job_id: int, gpus: int | None) -> TrainsOn:
+        """Only where no promise and no measuring of the daemon's own counts on its speed."""
+        queue, row = self._rows(), self._own(caller, viewer, job_id)
+        if row.kind is not JobKind.BEST_EFFORT or row.measuring is not None:
+            raise RequestError(
+                FailureCode.BAD_REQUEST,
+                f"job {job_id} trains on what its plan gives it: only a best-effort job that is "
+                "not being measured may choose among its GPUs",
+            )
+        cost, why = row.request.overhead, f"{caller.name} wants it so"
+        if train_on(queue, row.id, gpus, cost, time.time(), why) is not None:
+            self._context.calls.wake()
+        running = queue.jobs.get(row.id).running
+        if running is None:
+            raise RequestError(FailureCode.BAD_REQUEST, f"job {job_id} holds no GPUs now")
+        return TrainsOn(job_id, running.active_gpus, running.gpus)
+
+    def _withdraw(self, caller: Caller, viewer: Viewer, job_id: int) -> Withdrawn:
+        row = self._own(caller, viewer, job_id)
         if row.state is not JobState.CANCELLED:
             self._give_up(row, caller)
         self._context.calls.wake()

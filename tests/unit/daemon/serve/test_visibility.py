@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from ef_slurm.api.identity import Caller, Transport
-from ef_slurm.api.messages import Await, Cancel, Explain, ListJobs, Request, Withdraw
+from ef_slurm.api.messages import Await, Cancel, Explain, ListJobs, Request, TrainOn, Withdraw
 from ef_slurm.daemon.serve.requests import Dispatch, ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.visibility import (
@@ -238,11 +238,14 @@ def test_whoever_sees_all_is_told_all(world: World) -> None:
     assert [(other.job_id, other.owner) for other in listed.others] == [(8, "bob")]
 
 
-@pytest.mark.parametrize("request_", [Await(8), Explain(8), Cancel((8,)), Withdraw(8)])
+@pytest.mark.parametrize(
+    "request_", [Await(8), Explain(8), Cancel((8,)), Withdraw(8), TrainOn(8, 1)]
+)
 def test_what_one_may_not_see_is_not_there(world: World, request_: Request) -> None:
     with pytest.raises(UnknownJobError) as hidden:
         world.ask(ALICE, request_)
-    missing = type(request_)((99,)) if isinstance(request_, Cancel) else type(request_)(99)  # type: ignore[call-arg, arg-type]
+    named = {"job_ids": (99,)} if isinstance(request_, Cancel) else {"job_id": 99}
+    missing = replace(request_, **named)
     with pytest.raises(UnknownJobError) as absent:
         world.ask(ALICE, missing)
     assert str(hidden.value).replace("8", "99") == str(absent.value)
