@@ -38,6 +38,7 @@ from ef_slurm.model.overhead import (
     classify_change,
     overhead_field,
 )
+from ef_slurm.model.per_gpu import PerGpu, footprint
 from ef_slurm.model.plan import Decision, Outcome, Plan, PromiseState, Reason, ReasonCode, Verdict
 from ef_slurm.model.policy import (
     DEFAULT_ACCOUNT_HOURS,
@@ -122,6 +123,7 @@ __all__ = [
     "Outage",
     "Outcome",
     "Overhead",
+    "PerGpu",
     "Plan",
     "Policy",
     "ProfileKey",
@@ -154,6 +156,7 @@ __all__ = [
     "check_steps",
     "check_text",
     "classify_change",
+    "footprint",
     "is_in_time",
     "is_power_of_two",
     "named_queue_ids",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ef_slurm.model.checks import check_finite, is_power_of_two
 from ef_slurm.model.errors import ModelError
+from ef_slurm.model.per_gpu import PerGpu
 
 FOREVER = math.inf
 
@@ -38,11 +39,13 @@ class Node:
         outages: what is known of them.
         wake_seconds: how long it takes until a job that is put on it can start there; 0 for a node
             that is up. Powered down, or on its way, it is capacity that starts late.
+        per_gpu: each of its GPUs' share of its CPUs and memory, as far as they are known.
     """
 
     name: str
     outages: tuple[Outage, ...] = ()
     wake_seconds: float = 0.0
+    per_gpu: PerGpu = field(default_factory=PerGpu)
 
     def __post_init__(self) -> None:
         check_finite("seconds to wake", self.wake_seconds, low=0.0, wanted="seconds, 0 or more")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.job import IfInfeasible, JobKind
 from ef_slurm.model.overhead import Overhead
+from ef_slurm.model.per_gpu import PerGpu
 from ef_slurm.model.profile import UNSPECIFIED, check_name
 
 
@@ -33,6 +34,8 @@ class JobRequest:
         max_time: the user's `--time`: seconds of wall-clock time from the first start, or None.
         state_dir: the job's state directory on the shared file system.
         gpu_types: that it may run on; empty: any.
+        per_gpu: CPUs and memory that a job that nobody has submitted asks for with each GPU. Of
+            others Slurm's own word counts (`QueueJob.slurm_settings`), and this is not kept.
         assumed: whether iterations and global batch size are those of the training's run before:
             the script has the last word on them.
     """
@@ -62,6 +65,7 @@ class JobRequest:
     precision: str = UNSPECIFIED
     gpu_types: tuple[str, ...] = ()
     assumed: bool = False
+    per_gpu: PerGpu = field(default_factory=PerGpu)
 
     @property
     def complete(self) -> bool:

@@ -110,6 +110,7 @@ class SlurmJob:
             pending job, `inf` for a running one without limit.
         restarts: how often Slurm requeued it.
         exit_code: of the batch script; None unless it ended by exiting.
+        cpus_per_node, memory_per_node: what it holds on each node on average (MiB), while it does.
         settings: what its owner asked for beside its shape, by field, in Slurm's words; what Slurm
             does not tell is left out.
         array, heterogeneous: whether it is one of several tasks, or components, that Slurm runs
@@ -135,6 +136,8 @@ class SlurmJob:
     batch_host: str = ""
     exit_code: int | None = None
     reservation: str = ""
+    cpus_per_node: float = 0.0
+    memory_per_node: float = 0.0
     settings: tuple[tuple[str, str], ...] = ()
     array: bool = False
     heterogeneous: bool = False
@@ -218,7 +221,10 @@ _ASLEEP = frozenset({"POWERED_DOWN", "POWERING_UP", "POWER_UP", "POWER_SAVE"}) |
 
 @dataclass(frozen=True, slots=True)
 class SlurmNode:
-    """One node. `state` holds Slurm's words (IDLE, MIXED, ALLOCATED, DRAIN, NOT_RESPONDING, …)."""
+    """One node, with the CPUs and the MiB that jobs may have (0: not known).
+
+    `state` holds words of Slurm (IDLE, MIXED, ALLOCATED, DRAIN, NOT_RESPONDING, …).
+    """
 
     name: str
     state: frozenset[str]
@@ -226,6 +232,7 @@ class SlurmNode:
     partitions: tuple[str, ...] = ()
     reason: str = ""
     cpus: int = 0
+    memory: float = 0.0
 
     @property
     def usable(self) -> bool:
@@ -301,6 +308,11 @@ class SlurmConfiguration:
     job_submit_plugins: tuple[str, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def memory_counts(self) -> bool:
+        """Whether memory is given to jobs as CPUs are (slurm.conf(5), SelectTypeParameters)."""
+        return "MEMORY" in self.settings.get("SelectTypeParameters", "").upper()
+
 
 @dataclass(frozen=True, slots=True)
 class PowerTimes:
@@ -326,6 +338,7 @@ class Observation:
         jobs: every job that slurmctld knows, ours and others', by id.
         nodes: every node, in Slurm's order.
         power: how long nodes that are powered down take to be there; only where there are any.
+        memory_counts: whether Slurm gives memory to jobs as it gives CPUs (CR_*_Memory).
     """
 
     at: float
@@ -333,6 +346,7 @@ class Observation:
     nodes: tuple[SlurmNode, ...]
     reservations: tuple[SlurmReservation, ...] = ()
     power: PowerTimes = field(default_factory=PowerTimes)
+    memory_counts: bool = False
 
     def node(self, name: str) -> SlurmNode:
         """The node of that name.

@@ -16,7 +16,7 @@ from ef_slurm.cli.sbatch.curves import StatedCurves, read_profile, stated_throug
 from ef_slurm.cli.sbatch.launch_options import launch_settings
 from ef_slurm.cli.sbatch.options import SCRUBBED_VARIABLES
 from ef_slurm.cli.sbatch.script import Script
-from ef_slurm.cli.sbatch.submission_options import SubmissionOptions
+from ef_slurm.cli.sbatch.submission_options import SubmissionOptions, per_gpu_of
 from ef_slurm.contract import order_file
 from ef_slurm.formats.durations import format_duration, whole_minutes
 from ef_slurm.formats.times import format_stamp
@@ -146,6 +146,7 @@ def prepare(
         model_name=requested.model_name or script.model_name,
         precision=requested.precision or UNSPECIFIED,
         gpu_types=() if requested.gpu_type is None else (requested.gpu_type,),
+        per_gpu=per_gpu_of(requested),
         assumed=curves.iterations is not None or curves.global_batch_size is not None,
     )
     submission = Submission(text, options, (), str(Path.cwd()), scrubbed)

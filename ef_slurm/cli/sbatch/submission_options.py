@@ -13,9 +13,10 @@ from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.sbatch.options import LAUNCH_GROUPS, LAUNCH_NAMES, PASSED_NAMES, REFUSED
 from ef_slurm.formats.durations import parse_duration, parse_finite_duration, parse_seconds
+from ef_slurm.formats.memory import parse_memory
 from ef_slurm.formats.numbers import parse_count
 from ef_slurm.formats.times import parse_instant
-from ef_slurm.model import IfInfeasible, JobKind, ModelError, check_name
+from ef_slurm.model import IfInfeasible, JobKind, ModelError, PerGpu, check_name
 
 DEFAULT_GRACE_SHARE = 0.25
 """Grace of `--soft` without one, as a part of the time until the deadline."""
@@ -64,6 +65,8 @@ class SubmissionOptions:
     partition: str | None
     time_limit: float | None
     cpus_per_gpu: int | None
+    memory_per_gpu: float | None
+    memory_per_cpu: float | None
     on_command_line: tuple[str, ...]
     in_script: tuple[str, ...]
     launch: tuple[ParsedOption, ...]
@@ -142,6 +145,15 @@ def output_options(command_line: Sequence[ParsedOption]) -> OutputOptions:
     )
 
 
+def per_gpu_of(requested: SubmissionOptions) -> PerGpu:
+    """The CPUs and the memory that are asked for with each GPU."""
+    cpus = float(requested.cpus_per_gpu or 0)
+    memory = requested.memory_per_gpu
+    if memory is None and requested.memory_per_cpu is not None:
+        memory = requested.memory_per_cpu * max(1.0, cpus)
+    return PerGpu(cpus, memory or 0.0)
+
+
 def submission_options(
     command_line: Sequence[ParsedOption], script: Sequence[ParsedOption], now: float, zone: tzinfo
 ) -> SubmissionOptions:
@@ -182,6 +194,8 @@ def submission_options(
         partition=values.text("partition"),
         time_limit=None if limit is None or math.isinf(limit) else limit,
         cpus_per_gpu=values.whole("cpus-per-gpu"),
+        memory_per_gpu=values.parsed("mem-per-gpu", parse_memory),
+        memory_per_cpu=values.parsed("mem-per-cpu", parse_memory),
         on_command_line=_passed(command_line),
         in_script=_passed(script),
         launch=tuple(option for option in values.all if option.option.name in LAUNCH_NAMES),

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 
 from ef_slurm.daemon.observe.gpu_types import held_of_types
 from ef_slurm.daemon.observe.power import wake_seconds
-from ef_slurm.model import Cluster, Node, NodeGroup, Outage
+from ef_slurm.model import Cluster, Node, NodeGroup, Outage, PerGpu
 from ef_slurm.slurm.types import (
     HeldGpus,
     Observation,
-    PowerTimes,
     SlurmJob,
     SlurmNode,
     SlurmReservation,
@@ -23,6 +22,7 @@ OVERDUE_SECONDS = 60.0
 """Seconds that somebody's job is taken to need still when its time limit has passed."""
 
 SINCE_EVER = 0.0
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def cluster_of(observation: Observation, scope: ResourceScope, ours: Collection[
             groups.setdefault(kind, _Group(kind)).nodes.append(part)
     return Cluster(
         tuple(
-            _group(group, foreign, reserved, observation.power)
+            _group(group, foreign, reserved, observation)
             for _, group in sorted(groups.items())
             if any(part.count for part in group.nodes)
         )
@@ -90,24 +90,22 @@ def _group(
     group: _Group,
     foreign: Mapping[str, Sequence[_Holding]],
     reserved: Mapping[str, Sequence[Outage]],
-    power: PowerTimes,
+    observation: Observation,
 ) -> NodeGroup:
     size = _power_of_two_above(max(part.count for part in group.nodes))
     nodes = []
     for part in group.nodes:
         node, count = part.node, part.count
+        per_gpu = _per_gpu(node, observation)
         outages: list[Outage] = []
         if not node.usable or count == 0:
             outages.append(Outage(SINCE_EVER))
         elif count < size:
             outages.append(Outage(SINCE_EVER, gpus=size - count))
-        for holding in foreign.get(node.name, ()):
-            gone = held_of_types(node, holding.held)
-            gpus = sum(gone[gpu_type] for gpu_type in part.slurm_types)
-            if gpus:
-                outages.append(Outage(SINCE_EVER, holding.end, gpus))
+        outages += _held_outages(part, per_gpu, foreign.get(node.name, ()))
         outages += reserved.get(node.name, ())
-        nodes.append(Node(node.name, tuple(outages), wake_seconds(node, power)))
+        wakes = wake_seconds(node, observation.power)
+        nodes.append(Node(node.name, tuple(outages), wakes, per_gpu))
     return NodeGroup(group.gpu_type, size, tuple(nodes))
 
 
@@ -134,10 +132,40 @@ def _ordered(nodes: Iterable[SlurmNode], order: Sequence[str]) -> list[SlurmNode
 
 @dataclass(frozen=True, slots=True)
 class _Holding:
-    """What somebody's job holds, until its time limit."""
+    """What somebody's job holds on each of its nodes, until its time limit."""
 
     held: tuple[HeldGpus, ...]
     end: float
+    cpus: float
+    memory: float
+
+
+def _per_gpu(node: SlurmNode, observation: Observation) -> PerGpu:
+    """Each GPU's share of the node's CPUs and of its memory, where memory counts."""
+    gpus = max(1, node.gpu_total)
+    return PerGpu(node.cpus / gpus, node.memory / gpus if observation.memory_counts else 0.0)
+
+
+def _held_outages(part: _Part, per_gpu: PerGpu, holdings: Iterable[_Holding]) -> Iterator[Outage]:
+    """GPUs that somebody holds, or that cannot be used for want of the CPUs and memory held.
+
+    A GPU whose share of these is only touched counts as usable: few jobs need all of it.
+    """
+    gpus, cpus, memory, lost = 0, 0.0, 0.0, 0
+    # Who stays longest first: whoever is there at some moment is the first so many of them.
+    for holding in sorted(holdings, key=lambda one: -one.end):
+        gone = held_of_types(part.node, holding.held)
+        gpus += sum(gone[gpu_type] for gpu_type in part.slurm_types)
+        cpus += holding.cpus
+        memory += holding.memory
+        worth = max(
+            (cpus / per_gpu.cpus if per_gpu.cpus else 0.0),
+            (memory / per_gpu.memory if per_gpu.memory else 0.0),
+        )
+        without = max(gpus, min(part.count, math.floor(worth + _ROUNDING)))
+        if without > lost:
+            yield Outage(SINCE_EVER, holding.end, without - lost)
+            lost = without
 
 
 def _foreign_holdings(observation: Observation, ours: Collection[int]) -> dict[str, list[_Holding]]:
@@ -146,8 +174,9 @@ def _foreign_holdings(observation: Observation, ours: Collection[int]) -> dict[s
     for job in sorted(observation.jobs.values(), key=lambda job: job.job_id):
         if job.job_id in ours or not job.holds_nodes:
             continue
-        holding = _Holding(job.held, _end_of(job, observation.at))
-        for node in dict.fromkeys(one.node for one in job.held):
+        end = _end_of(job, observation.at)
+        holding = _Holding(job.held, end, job.cpus_per_node, job.memory_per_node)
+        for node in dict.fromkeys([*job.nodes, *(one.node for one in job.held)]):
             holdings[node].append(holding)
     return holdings
 

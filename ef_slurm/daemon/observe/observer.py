@@ -27,6 +27,8 @@ class Observer:
         self._observation: Observation | None = None
         self._power = PowerTimes()
         self._power_read_at = -math.inf
+        self._memory = False
+        self._memory_read_at = -math.inf
         self._pending: dict[int, tuple[int, float]] = {}
         self._reports: dict[int, JobReports] = {}
         self._done: dict[int, float] = {}
@@ -55,7 +57,9 @@ class Observer:
         """
         known = {} if self._observation is None else self._observation.jobs
         seen = self._slurm.observe()
-        self._observation = replace(seen, power=self._power_times(seen))
+        self._observation = replace(
+            seen, power=self._power_times(seen), memory_counts=self._memory_counts(seen)
+        )
         for job_id in list(self._reports):
             if known.get(job_id) != self._observation.jobs.get(job_id):
                 del self._reports[job_id]
@@ -66,6 +70,12 @@ class Observer:
         }
         for job in self._observation.jobs.values():
             self._remember(job, self._observation.at)
+
+    def _memory_counts(self, seen: Observation) -> bool:
+        if seen.at - self._memory_read_at >= REREAD_SECONDS or seen.at < self._memory_read_at:
+            self._memory = self._slurm.configuration().memory_counts
+            self._memory_read_at = seen.at
+        return self._memory
 
     def _power_times(self, seen: Observation) -> PowerTimes:
         """The site's, asked for only where some node is powered down."""

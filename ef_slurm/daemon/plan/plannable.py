@@ -15,6 +15,7 @@ from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.culprits import Planned, plan_without_culprits
+from ef_slurm.daemon.plan.footprints import footprints_by_job, widened
 from ef_slurm.daemon.plan.measured_rows import is_measured, stand_in
 from ef_slurm.daemon.plan.measuring import MeasuringJobs
 from ef_slurm.daemon.plan.planner_input import (
@@ -106,7 +107,8 @@ class Plannable:
                 *(one for job in jobs for one in self._measured(job, cluster, now, slots)),
             ]
             if len(self.of(jobs, now)) == len(jobs):
-                return Inputs(jobs, cluster, tuple(seen))
+                takes = footprints_by_job(jobs, cluster)
+                return Inputs(jobs, cluster, tuple(widened(one, takes[one.id]) for one in seen))
 
     def plan(
         self,

@@ -12,6 +12,14 @@ from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.advice import advise
 from ef_slurm.daemon.plan.culprits import Planned
+from ef_slurm.daemon.plan.footprints import (
+    footprints_by_job,
+    footprints_of,
+    narrow_verdict,
+    narrowed,
+    too_much,
+    widened,
+)
 from ef_slurm.daemon.plan.measured_rows import is_measured
 from ef_slurm.daemon.plan.measuring import MeasuringJobs, WouldMeasure
 from ef_slurm.daemon.plan.plannable import SET_ASIDE_SECONDS, Plannable
@@ -45,6 +53,7 @@ from ef_slurm.planner.plan import plan_round
 from ef_slurm.planner.waiting import WaitingList
 from ef_slurm.planner.what_if import WhatIf, what_if
 from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.per_gpu import per_gpu_of
 
 Round = tuple[Plan, WaitingList]
 
@@ -138,9 +147,15 @@ class Planning:
                 raise ModelError("GPU types", ", ".join(request.gpu_types), _types_here(cluster))
             return would, "nobody knows yet how long it takes: it would train for a while first"
         inputs = self._plannable.inputs(jobs, now, self._measuring.rehearsal())
-        newcomer = fit(planner_newcomer(request, self._estimates), inputs.cluster)
+        takes = footprints_of(request.per_gpu, inputs.cluster)
+        if not takes and inputs.cluster.groups:
+            reason = too_much(request.per_gpu, inputs.cluster)
+            raise ModelError("CPUs and memory per GPU", request.per_gpu, reason)
+        plain = fit(planner_newcomer(request, self._estimates), inputs.cluster)
+        newcomer = widened(plain, takes)
         policy = self._plannable.policy((*inputs.jobs, newcomer), inputs.cluster)
         answer = what_if(now, inputs.jobs, newcomer, inputs.cluster, policy, self._waiting)
+        answer = replace(answer, verdict=narrow_verdict(answer.verdict, takes))
         names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
         return answer, verdict_sentence(answer.verdict, lambda name: names.get(name, name))
 
@@ -198,6 +213,7 @@ class Planning:
             self.next_change, self.wanted = now + SET_ASIDE_SECONDS, False
             return
         (answer, self._waiting), self._cluster, planned = made.answer, made.cluster, made.jobs
+        answer = narrowed(answer, footprints_by_job(jobs, made.cluster))
         answer = self._with_refusals(self._measuring.record(answer), jobs, now)
         opening = self._estimates.closures.next_opening(now)
         self.next_change, self.wanted = min(answer.next_change, opening), False
@@ -273,9 +289,11 @@ class Planning:
     ) -> tuple[QueueJob, ...]:
         """Fail newcomers that no node of ours can ever run."""
         kept = []
+        takes = footprints_by_job(jobs, cluster)
         for job in jobs:
             with self._fence.around(job, "judged"):
-                if job.state is JobState.NEW and not runs_on(job, cluster):
+                fits = runs_on(job, cluster) and takes[planner_id(job.id)]
+                if job.state is JobState.NEW and not fits:
                     self._fail(job, cluster, now)
                     continue
             kept.append(job)
@@ -287,6 +305,8 @@ class Planning:
         if not wanted:
             asks = f"it asks for {', '.join(job.request.gpu_types) or 'GPUs'}"
         why = f"{asks}; {_types_here(cluster)}"
+        if runs_on(job, cluster):
+            why = too_much(per_gpu_of(job.slurm_settings), cluster)
         with self._queue.transaction():
             self._queue.jobs.save(replace(job, note=why))
             self._queue.jobs.move(job.id, JobState.FAILED, at=now, actor=ACTOR, why=why)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from ef_slurm.slurm.types import HeldGpus, JobBaseState, Requested, SlurmJob
 
 _NO_VALUE = 0xFFFFFFFE
 _INFINITE = 0xFFFFFFFF
+_CPUS_AND_MEMORY = re.compile(r"(?:^|,)(cpu|mem)=(\d+(?:\.\d+)?)([KMGTP]?)")
 _BASE = {state.value: state for state in JobBaseState}
 _WORDS_OF_PENDING = frozenset({"REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED", "REQUEUED"})
 
@@ -66,6 +68,7 @@ def _job(job: Mapping[str, Any], release: str) -> SlurmJob:
     reason = _text(job.get("state_reason"))
     nodes = expand(_text(job.get("nodes")))
     time_limit = _time_limit(job, state)
+    held = cpus_and_memory(_text(job.get("tres_alloc_str")))
     return SlurmJob(
         job_id=int(job["job_id"]),
         name=_text(job.get("name")),
@@ -88,10 +91,25 @@ def _job(job: Mapping[str, Any], release: str) -> SlurmJob:
         batch_host=_text(job.get("batch_host")),
         exit_code=_exit_code(job.get("exit_code"), state),
         reservation=_text(job.get("resv_name")),
+        cpus_per_node=held["cpu"] / max(1, len(nodes)),
+        memory_per_node=held["mem"] / max(1, len(nodes)),
         settings=settings_of(job, _number, release),
         array=is_array(job, _number),
         heterogeneous=is_heterogeneous(job, _number),
     )
+
+
+def cpus_and_memory(tres: str) -> Mapping[str, float]:
+    """CPUs ("cpu") and MiB of memory ("mem") in a list of TRES; 0 for what it does not name.
+
+    >>> cpus_and_memory("cpu=8,mem=1.50G,node=2,gres/gpu=4")
+    {'cpu': 8.0, 'mem': 1536.0}
+    """
+    found = {"cpu": 0.0, "mem": 0.0}
+    for name, number, unit in _CPUS_AND_MEMORY.findall(tres):
+        # A plain number of memory is MiB, of CPUs it is CPUs: the units of the result.
+        found[name] = float(number) * (1024.0 ** "KMGTP".index(unit) / 1024.0 if unit else 1.0)
+    return found
 
 
 def _requested(job: Mapping[str, Any], state: JobBaseState, time_limit: float | None) -> Requested:

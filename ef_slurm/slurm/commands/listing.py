@@ -51,7 +51,8 @@ def parse_nodes(text: str) -> tuple[SlurmNode, ...]:
             gpus=_node_gpus(record.get("Gres", "")),
             partitions=_names(record.get("Partitions", "")),
             reason=_set(record.get("Reason", "")),
-            cpus=int(record.get("CPUTot", "0")),
+            cpus=int(record.get("CPUEfctv", record.get("CPUTot", "0"))),
+            memory=_memory(record),
         )
         for record in _records(text, "NodeName", "No nodes")
     )
@@ -173,6 +174,12 @@ def _node_gpus(gres: str) -> tuple[GpuCount, ...]:
         return gpus_of(parse_gres(gres))
     except GresError as error:
         raise UnexpectedOutputError(f"scontrol wrote Gres={gres}: {error}") from error
+
+
+def _memory(record: Mapping[str, str]) -> float:
+    """MiB that jobs may have: RealMemory without what the site keeps for the system."""
+    whole, kept = record.get("RealMemory", "0"), record.get("MemSpecLimit", "0")
+    return max(0.0, float(whole) - float(kept)) if whole.isdigit() and kept.isdigit() else 0.0
 
 
 def _set(value: str) -> str:

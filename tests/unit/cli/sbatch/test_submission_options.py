@@ -12,9 +12,10 @@ from ef_slurm.cli.sbatch.submission_options import (
     Mode,
     SubmissionOptions,
     output_options,
+    per_gpu_of,
     submission_options,
 )
-from ef_slurm.model import IfInfeasible, JobKind
+from ef_slurm.model import IfInfeasible, JobKind, PerGpu
 
 NOW = 1_700_000_000.0
 BASE = ("--deadline=+1h", "--iterations=100", "--global-batch-size=64", "--throughput=1:2.0")
@@ -159,3 +160,24 @@ def test_output_options_that_exclude_each_other(words: tuple[str, str]) -> None:
     parsed, _ = ALL_OPTIONS.parse(words, "command line")
     with pytest.raises(UsageError, match="give one of them"):
         output_options(parsed)
+
+
+@pytest.mark.parametrize(
+    ("options", "per_gpu"),
+    [
+        ([], PerGpu()),
+        (["--cpus-per-gpu=8"], PerGpu(8.0)),
+        (["--cpus-per-gpu=8", "--mem-per-gpu=100G"], PerGpu(8.0, 102_400.0)),
+        (["--cpus-per-gpu=8", "--mem-per-cpu=2048"], PerGpu(8.0, 16_384.0)),
+        (["--mem-per-cpu=2048"], PerGpu(0.0, 2048.0)),
+        (["--mem-per-gpu=1T"], PerGpu(0.0, 1024.0 * 1024.0)),
+    ],
+)
+def test_what_is_asked_for_with_each_gpu(options: list[str], per_gpu: PerGpu) -> None:
+    assert per_gpu_of(request(*BASE, *options)) == per_gpu
+
+
+@pytest.mark.parametrize("value", ["much", "-1", "1.5.2", "10X", ""])
+def test_an_amount_of_memory_that_is_none(value: str) -> None:
+    with pytest.raises(UsageError, match="--mem-per-gpu"):
+        request(*BASE, f"--mem-per-gpu={value}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +11,7 @@ from ef_slurm.daemon.act.free_gpus import free_gpus_of
 from ef_slurm.daemon.observe.capacity import OVERDUE_SECONDS, ResourceScope, cluster_of
 from ef_slurm.daemon.observe.gpu_types import slurm_type
 from ef_slurm.formats.gres import GpuCount
-from ef_slurm.model import Block, Outage
+from ef_slurm.model import Block, Outage, PerGpu
 from ef_slurm.slurm.types import (
     HeldGpus,
     HoldKind,
@@ -144,3 +145,62 @@ def test_an_update_names_the_type_that_slurm_knows() -> None:
     assert slurm_type(observation, Block("gpu", ("n1",), 2)) == ""
     # The site calls its untyped GPUs a100, too: Slurm would find none of that type on n1.
     assert slurm_type(observation, Block("a100", ("n1", "n2"), 4)) == ""
+
+
+def with_cores(name: str, **other: Any) -> SlurmNode:
+    """A node of four GPUs, 64 CPUs and 256,000 MiB."""
+    return replace(node(name), cpus=64, memory=256_000.0, **other)
+
+
+def holds(job_id: int, cpus: float, memory: float = 0.0, *, end: float, gpus: int = 0) -> SlurmJob:
+    """Somebody's job on n1."""
+    held = (HeldGpus("n1", "", gpus),) if gpus else ()
+    return replace(
+        slurm_job(JobBaseState.RUNNING, job_id=job_id, end_time=end),
+        nodes=("n1",),
+        held=held,
+        cpus_per_node=cpus,
+        memory_per_node=memory,
+    )
+
+
+def lost(*jobs: SlurmJob, memory_counts: bool = False) -> dict[float, int]:
+    """GPUs of n1 that are gone at NOW, by the moment at which they come back."""
+    observation = replace(seen(with_cores("n1"), jobs=jobs), memory_counts=memory_counts)
+    found: dict[float, int] = {}
+    for outage in outages(observation)["n1"]:
+        assert outage.gpus is not None
+        found[outage.end] = found.get(outage.end, 0) + outage.gpus
+    return found
+
+
+def test_a_job_without_gpus_on_all_cores_is_capacity_that_is_gone() -> None:
+    assert lost(holds(2, 64, end=NOW + 50)) == {NOW + 50: 4}
+    assert lost(holds(2, 40, end=NOW + 50)) == {NOW + 50: 2}
+    assert lost(holds(2, 15, end=NOW + 50)) == {}
+
+
+def test_what_several_hold_adds_up_and_comes_back_in_parts() -> None:
+    assert lost(holds(2, 8, end=NOW + 50), holds(3, 8, end=NOW + 90)) == {NOW + 50: 1}
+    both = lost(holds(2, 24, end=NOW + 50), holds(3, 24, end=NOW + 90))
+    assert both == {NOW + 90: 1, NOW + 50: 2}
+    # Its GPUs come with CPUs: they are not counted twice.
+    assert lost(holds(2, 32, end=NOW + 50, gpus=2)) == {NOW + 50: 2}
+    assert lost(holds(2, 32, end=NOW + 50, gpus=2), holds(3, 32, end=NOW + 90)) == {
+        NOW + 90: 2,
+        NOW + 50: 2,
+    }
+
+
+def test_memory_counts_where_slurm_gives_it() -> None:
+    job = holds(2, 1, 200_000, end=NOW + 50)
+    assert lost(job) == {}
+    assert lost(job, memory_counts=True) == {NOW + 50: 3}
+
+
+def test_a_gpu_knows_its_share_of_the_node() -> None:
+    observation = replace(seen(with_cores("n1")), memory_counts=True)
+    (group,) = cluster_of(observation, SCOPE, ()).groups
+    assert group.nodes[0].per_gpu == PerGpu(16.0, 64_000.0)
+    (group,) = cluster_of(replace(observation, memory_counts=False), SCOPE, ()).groups
+    assert group.nodes[0].per_gpu == PerGpu(16.0, 0.0)
