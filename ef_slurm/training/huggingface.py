@@ -24,6 +24,7 @@ from ef_slurm.training.environment import environment
 from ef_slurm.training.loader import part_loader
 from ef_slurm.training.run import Run
 from ef_slurm.training.state import Stateful, WholeSnapshot
+from ef_slurm.training.stream import size_for
 
 
 class ElasticTrainer(Trainer):  # type: ignore[misc]
@@ -48,6 +49,7 @@ class ElasticTrainer(Trainer):  # type: ignore[misc]
         shuffle: bool = True,
         **options: Any,
     ):
+        samples = size_for("the Hugging Face Trainer", train_dataset)
         _ = args.device  # makes the process group
         run = Run(
             environment(
@@ -58,9 +60,9 @@ class ElasticTrainer(Trainer):  # type: ignore[misc]
                     "state_dir": None if state_dir is None else Path(state_dir).absolute(),
                 },
                 epochs=epochs,
-                samples=len(train_dataset),
+                samples=samples,
             ),
-            samples=len(train_dataset),
+            samples=samples,
             seed=seed,
             shuffle=shuffle,
         )

@@ -27,6 +27,7 @@ from ef_slurm.training.environment import environment
 from ef_slurm.training.loader import part_loader
 from ef_slurm.training.run import Run
 from ef_slurm.training.state import Stateful, WholeSnapshot
+from ef_slurm.training.stream import size_for
 
 
 class Elastic(Callback):  # type: ignore[misc]
@@ -46,6 +47,7 @@ class Elastic(Callback):  # type: ignore[misc]
         shuffle: bool = True,
     ):
         self._data = data
+        self._samples = size_for("Lightning", data)
         self._loader = loader or {}
         self._seed = seed
         self._shuffle = shuffle
@@ -57,7 +59,7 @@ class Elastic(Callback):  # type: ignore[misc]
                 "state_dir": None if state_dir is None else Path(state_dir).absolute(),
             },
             epochs=epochs,
-            samples=len(data),  # type: ignore[arg-type]
+            samples=self._samples,
         )
         self._run: Run | None = None
         self._sampler: PartSampler | None = None
@@ -70,7 +72,7 @@ class Elastic(Callback):  # type: ignore[misc]
         if self._run is None:
             self._run = Run(
                 self._environment,
-                samples=len(self._data),  # type: ignore[arg-type]
+                samples=self._samples,
                 seed=self._seed,
                 shuffle=self._shuffle,
             )

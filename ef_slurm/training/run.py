@@ -46,6 +46,13 @@ class Unusable(SystemExit):
     def __str__(self) -> str:
         return self.message
 
+    @classmethod
+    def before_the_run(cls, message: str) -> Self:
+        """For who has no run yet to give up: the first rank says so."""
+        if os.environ.get("RANK", "0") == "0":
+            print(f"ef-slurm: {message}", file=sys.stderr, flush=True)
+        return cls(message)
+
 
 class Run:
     """What this launch does, agreed with the other ranks and reported to the daemon.
@@ -181,6 +188,25 @@ class Run:
             return
         self._print(f"stopping at iteration {self.iteration}: {request.reason}")
         self._stop()
+
+    def agree_on_first_batch(self, checksum: int) -> None:
+        """All ranks call this once per launch, with a checksum of the first batch of a stream.
+
+        Raises:
+            Unusable: they read different samples.
+        """
+        if self.ranks.world_size == 1 or self._state is None:
+            return
+        self.ranks.post("first batch", checksum)
+        if self.ranks.first:
+            found = self.ranks.gather("first batch")
+            self.ranks.publish("first batch", [r for r, one in enumerate(found) if one != checksum])
+        others = self.ranks.fetch("first batch")
+        if others:
+            self.give_up(
+                f"rank {others[0]} reads other samples than rank 0: every rank must read the whole "
+                "stream in the same order (no splitting by rank, shuffling with a fixed seed)"
+            )
 
     def finish(self) -> None:
         """Training is complete: the last checkpoint, the last report.

@@ -1,7 +1,7 @@
 """The interface for a plain PyTorch loop."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,9 @@ from ef_slurm.training.loader import part_loader
 from ef_slurm.training.run import Run
 from ef_slurm.training.shards import ShardedSnapshot
 from ef_slurm.training.state import Snapshot, Stateful, WholeSnapshot, is_sharded
+from ef_slurm.training.stream import DataError, Stream, samples_of
+
+_OWN_NAMES = {"model", "optimizer", "scheduler", "scaler", "extra", "stream", "sharded"}
 
 
 class Step:
@@ -62,7 +65,7 @@ class Session:
     """A training that can be stopped at any iteration and goes on elsewhere; see `session`.
 
     Attributes:
-        extra: state of the script's own, kept in checkpoints: numbers, strings, tensors.
+        extra: state of the script's own, kept in checkpoints: whatever `values` knows.
         scaler: the gradient scaler, or None.
     """
 
@@ -73,7 +76,7 @@ class Session:
         extra: dict[str, Any],
         model: torch.nn.Module,
         scaler: Any,
-        data: Dataset[Any] | int,
+        data: Dataset[Any] | Stream | int,
         loader: Mapping[str, Any],
     ):
         self._run = run
@@ -97,6 +100,8 @@ class Session:
     @property
     def epoch(self) -> int:
         """The epoch that the next iteration begins in, from 0."""
+        if isinstance(self._data, Stream):
+            return self._data.epoch
         assert self._run.order is not None
         return self._run.order.epoch(self._run.iteration)
 
@@ -135,9 +140,15 @@ class Session:
         run = self._run
         parts = self._parts()
         while run.iteration < run.iterations:
-            yield Step(run, lambda: next(parts), self)
+            yield Step(run, lambda: self._next(parts), self)
             run.advance()
         run.finish()
+
+    def _next(self, parts: Iterator[Any]) -> Any:
+        try:
+            return next(parts)
+        except DataError as error:
+            self._run.give_up(str(error))
 
     def synchronize(self, last: bool) -> AbstractContextManager[Any]:
         """Data-parallel wrappers average gradients once per iteration, after the last part."""
@@ -147,6 +158,8 @@ class Session:
 
     def _parts(self) -> Iterator[Any]:
         run = self._run
+        if isinstance(self._data, Stream):
+            return self._data.parts()
         assert run.order is not None
         sampler = PartSampler(run.order, run.share, run.iteration, run.iterations)
         if isinstance(self._data, int):
@@ -172,7 +185,7 @@ def session(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer | None = None,
     *,
-    data: Dataset[Any] | int,
+    data: Dataset[Any] | Iterable[Any] | int,
     scheduler: Stateful | None = None,
     scaler: Any = None,
     state: Mapping[str, Stateful] | None = None,
@@ -208,24 +221,34 @@ def session(
             that distributed parameters (FSDP) are saved `sharded`.
         optimizer: its optimizer.
         data: a map-style data set, or the number of samples; each part is then a list of indices.
+            Or an iterable that yields the same samples in the same order on every rank and in every
+            launch (an `IterableDataset`, a `StatefulDataLoader` with `batch_size=None`): each rank
+            reads all of it and takes its own. See `stream` for how it is continued.
         scheduler: learning-rate scheduler; the script steps it.
         scaler: gradient scaler; `step.backward` scales the loss, the script steps and updates it.
-        state: more objects with `state_dict` and `load_state_dict`, by name.
-        loader: options for `torch.utils.data.DataLoader` (workers, collate_fn, ...).
+        state: more objects with `state_dict` and `load_state_dict`, by name. Checkpoints hold
+            numbers, texts, tensors, arrays, and containers, dataclasses and enums of them; what
+            else is found there is refused (`values`).
+        loader: options for `torch.utils.data.DataLoader` (workers, collate_fn, ...); for an
+            iterable `collate_fn` alone.
         iterations: of the whole training. As submitted (`EF_ITERATIONS`) if it was.
         epochs: passes over the data set, instead of `iterations`; the last batch is a whole one.
         global_batch_size: samples per iteration over all ranks. As submitted if it was.
         max_batch_per_gpu: most samples in one forward pass; more are accumulated.
         state_dir: where checkpoints go, if not submitted. None: none are made.
         seed: of the data order (and of random numbers at a new world size).
-        shuffle: a new order each epoch; otherwise the data set's own.
+        shuffle: a new order each epoch; otherwise the data set's own. An iterable has its own.
         sharded: force the format of the checkpoint, for scripts that use FSDP at some world sizes
             only. It must be the same at all of them.
 
     Raises:
         Unusable: (a SystemExit, code 78, with a line in the log) the training cannot work as asked.
     """
-    samples = data if isinstance(data, int) else len(data)  # type: ignore[arg-type]
+    problem, samples = "", None
+    try:
+        samples = samples_of(data, loader or {}, epochs)
+    except DataError as error:
+        problem = str(error)
     run = Run(
         environment(
             {
@@ -234,15 +257,24 @@ def session(
                 "max_batch_per_gpu": max_batch_per_gpu,
                 "state_dir": None if state_dir is None else Path(state_dir).absolute(),
             },
-            epochs=epochs,
-            samples=samples,
+            epochs=None if samples is None else epochs,
+            samples=samples or 0,
         ),
         samples=samples,
         seed=seed,
         shuffle=shuffle,
     )
+    taken = sorted(_OWN_NAMES & set(state or {}))
+    if taken:
+        problem = f"state={{{taken[0]!r}: ...}}: this name is taken; choose another"
+    if problem:
+        run.give_up(problem)
+    source: Any = data
     extra: dict[str, Any] = {}
     others: dict[str, Stateful] = {"extra": _Extra(extra), **(state or {})}
+    if samples is None:
+        source = Stream(data, run.share, loader or {}, run.agree_on_first_batch)
+        others["stream"] = source
     if scheduler is not None:
         others["scheduler"] = scheduler
     if scaler is not None:
@@ -254,7 +286,7 @@ def session(
         if optimizer is not None:
             others["optimizer"] = optimizer
         snapshot = WholeSnapshot(model, others)
-    return Session(run, snapshot, extra, model, scaler, data, loader or {})
+    return Session(run, snapshot, extra, model, scaler, source, loader or {})
 
 
 def init() -> torch.device:
