@@ -22,6 +22,8 @@ from ef_slurm.daemon.serve.limits import ServeLimits
 
 HEAD_LIMIT = 24 << 10
 """Bytes of the longest request line and header fields together."""
+FIELD_LIMIT = 8000
+"""Bytes of the longest header field; aiohttp takes 8190."""
 LINGER_SECONDS = 1.0
 """For how long a peer that is refused may still send, so that it sees why."""
 _LINGER_BYTES = 4 << 20
@@ -263,13 +265,16 @@ def whole_size(data: bytes | bytearray) -> int:
 
 
 def _body_size(lines: list[bytes]) -> int:
+    """Bytes of the body, by the header fields, which are checked for what aiohttp may differ on."""
     size: int | None = None
+    hosts = 0
     for line in lines:
-        match = _FIELD.fullmatch(line)
+        match = _FIELD.fullmatch(line) if len(line) <= FIELD_LIMIT else None
         if match is None:
             said = shown(line.decode("latin-1"))
             raise RequestError(FailureCode.BAD_REQUEST, f"{said!r} is no header field")
         name, value = match[1].lower(), match[2].strip()
+        hosts += name == b"host"
         if name in _REFUSED_FIELDS:
             raise RequestError(FailureCode.BAD_REQUEST, _REFUSED_FIELDS[name])
         if name == b"content-length":
@@ -277,6 +282,8 @@ def _body_size(lines: list[bytes]) -> int:
                 said = shown(value.decode("latin-1"))
                 raise RequestError(FailureCode.BAD_REQUEST, f"Content-Length: got {said!r}")
             size = int(value)
+    if hosts != 1:
+        raise RequestError(FailureCode.BAD_REQUEST, f"expected one Host field, got {hosts}")
     if size is not None and size > BODY_LIMIT:
         raise RequestError(
             FailureCode.TOO_LARGE, f"a body of {size} bytes, at most {BODY_LIMIT} are accepted"
