@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from types import TracebackType
 
 from ef_slurm.contract.decode import one_line
 from ef_slurm.model import ACTOR, Event, EventKind, PromiseState, QueueJob
@@ -27,6 +27,34 @@ def concerns_everybody(error: Exception) -> bool:
     return isinstance(error, SlurmUnavailableError | MemoryError)
 
 
+class Around:
+    """One part of a tick that is about one job. A class, since there are many in each tick."""
+
+    __slots__ = ("_doing", "_fence", "_job")
+
+    def __init__(self, fence: Fence, job: QueueJob, doing: str) -> None:
+        self._fence = fence
+        self._job = job
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if error is None:
+            self._fence.passed(self._job.id, self._doing)
+            return False
+        if not isinstance(error, Exception) or concerns_everybody(error):
+            return False
+        self._fence.tell(self._job, self._doing, error)
+        return True
+
+
 class Fence:
     """Ends what is done for one job in one tick, and nothing else.
 
@@ -45,9 +73,8 @@ class Fence:
         self._failing: dict[int, str] = {}
         self.failures = 0
 
-    @contextmanager
-    def around(self, job: QueueJob, doing: str) -> Iterator[None]:
-        """What is done for one job.
+    def around(self, job: QueueJob, doing: str) -> Around:
+        """What is done for one job, as a context.
 
         Args:
             doing: what that is, as "cannot be …" says it ("planned").
@@ -56,15 +83,12 @@ class Fence:
             QueueError: the queue cannot be read or written at all.
             SlurmUnavailableError: Slurm does not answer.
         """
-        try:
-            yield
-        except Exception as error:
-            if concerns_everybody(error):
-                raise
-            self.tell(job, doing, error)
-        else:
-            if self._failing.get(job.id) == doing:
-                del self._failing[job.id]
+        return Around(self, job, doing)
+
+    def passed(self, job_id: int, doing: str) -> None:
+        """Something could be done for a job."""
+        if self._failing.get(job_id) == doing:
+            del self._failing[job_id]
 
     def fails(self, job_id: int) -> bool:
         """Whether something could not be done for the job, and has not been done since."""

@@ -127,12 +127,12 @@ class JobStatus:
 
     def says_done(self, iterations: int | None) -> bool:
         """Whether it runs and says that nothing is left of its `iterations` (None: not known)."""
-        if not self.slurm.is_running or self.launch is None:
+        launch, progress = self.reports.launch, self.reports.progress
+        if launch is None or not self.slurm.is_running:
             return False
-        progress = self.progress
         if progress is not None and iterations is not None and progress.iteration >= iterations:
-            return True
-        return self.launch.state is LaunchState.FINISHED
+            return self.progress is not None  # of the present launch
+        return launch.state is LaunchState.FINISHED and self.launch is not None
 
     @property
     def acknowledged(self) -> bool:
