@@ -19,6 +19,7 @@ from ef_slurm.daemon.plan.footprints import footprints_by_job, widened
 from ef_slurm.daemon.plan.measured_rows import is_measured, stand_in
 from ef_slurm.daemon.plan.measuring import MeasuringJobs
 from ef_slurm.daemon.plan.planner_input import (
+    capped,
     fit,
     planner_job,
     planner_jobs,
@@ -86,6 +87,10 @@ class Plannable:
         """The cluster as it is for these jobs."""
         return schedulable_cluster(self._observer.observation, self._scope, jobs)
 
+    def fitting(self, job: Job, cluster: Cluster) -> Job:
+        """The job with what the cluster has for it, as far as the site gives it."""
+        return capped(fit(job, cluster), self._limits)
+
     def policy(self, jobs: tuple[Job, ...], cluster: Cluster) -> Policy:
         """The site's policy, with the limits of those who have jobs."""
         return site_policy(self._policy, self._limits, jobs, cluster)
@@ -143,7 +148,7 @@ class Plannable:
                 known = self._observer.status(job)
                 status = {} if known is None else {job.id: known}
                 found = planner_jobs([job], status, self._estimates, now)
-                seen = tuple(fit(one, cluster) for one in found)
+                seen = tuple(self.fitting(one, cluster) for one in found)
             del self._set_aside[job.id]
         return seen
 
@@ -161,6 +166,7 @@ class Plannable:
         with self._fence.around(job, "planned"):
             known = self._observer.status(job)
             one = planner_job(stand_in(job), known, self._estimates, now)
-            seen = (self._measuring.ask(job, one, now, slots),)
+            asked = self._measuring.ask(job, one, now, slots)
+            seen = (capped(asked, self._limits),)
             del self._set_aside[job.id]
         return seen

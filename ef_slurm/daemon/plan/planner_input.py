@@ -96,6 +96,18 @@ def fit(job: Job, cluster: Cluster) -> Job:
     return replace(job, curves=curves, growth_curves=growth)
 
 
+def capped(job: Job, limits: QueueLimits) -> Job:
+    """The job with no larger share than the site gives one job.
+
+    A plan in hand that is larger was made when the site gave more: it is none any more.
+    """
+    most = limits.gpus_per_job
+    if not most or (job.max_gpus is not None and job.max_gpus <= most):
+        return job
+    larger = any(reservation.gpus > most for reservation in job.plan)
+    return replace(job, max_gpus=most, plan=() if larger else job.plan)
+
+
 def site_policy(
     policy: Policy, limits: QueueLimits, jobs: Iterable[Job], cluster: Cluster
 ) -> Policy:

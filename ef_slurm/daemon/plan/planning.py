@@ -24,7 +24,6 @@ from ef_slurm.daemon.plan.measured_rows import is_measured
 from ef_slurm.daemon.plan.measuring import MeasuringJobs, WouldMeasure
 from ef_slurm.daemon.plan.plannable import SET_ASIDE_SECONDS, Plannable
 from ef_slurm.daemon.plan.planner_input import (
-    fit,
     planner_newcomer,
     running_now,
     runs_on,
@@ -151,7 +150,8 @@ class Planning:
         if not takes and inputs.cluster.groups:
             reason = too_much(request.per_gpu, inputs.cluster)
             raise ModelError("CPUs and memory per GPU", request.per_gpu, reason)
-        plain = fit(planner_newcomer(request, self._estimates), inputs.cluster)
+        asked = planner_newcomer(request, self._estimates)
+        plain = self._plannable.fitting(asked, inputs.cluster)
         newcomer = widened(plain, takes)
         policy = self._plannable.policy((*inputs.jobs, newcomer), inputs.cluster)
         answer = what_if(now, inputs.jobs, newcomer, inputs.cluster, policy, self._waiting)

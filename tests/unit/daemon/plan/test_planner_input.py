@@ -11,6 +11,7 @@ from ef_slurm.contract import Phase
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.plan.planner_input import (
     SILENCE_SECONDS,
+    capped,
     fit,
     planner_job,
     planner_jobs,
@@ -28,6 +29,7 @@ from ef_slurm.model import (
     Policy,
     PromiseLimit,
     QueueLimits,
+    Reservation,
     Running,
     ThroughputCurve,
 )
@@ -171,3 +173,12 @@ class TestSitePolicy:
     def test_zero_is_no_limit(self) -> None:
         none = QueueLimits(gpu_hours_per_user=0.0, gpu_hours_per_account=0.0)
         assert site_policy(Policy(), none, self.jobs(), self.CLUSTER) == Policy()
+
+    def test_no_job_has_more_than_the_site_gives_one(self) -> None:
+        large = Reservation(0.0, 9.0, 8, "gpu")
+        job = replace(self.jobs()[0], plan=(large,))
+        limits = QueueLimits(gpus_per_job=4)
+        assert capped(job, QueueLimits()) == job
+        assert (capped(job, limits).max_gpus, capped(job, limits).plan) == (4, ())
+        small = replace(job, max_gpus=2, plan=())
+        assert capped(small, limits) == small
