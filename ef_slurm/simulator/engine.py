@@ -155,8 +155,12 @@ class Engine:
         up = self._failures.up
         failed = self._failures.pass_until(now + TICK)
         active = self._active.values()
-        for job in jobs_on(failed, up, self._setup.gpus_per_node, active):
-            job.stop(now)
+        for group in self._setup.groups:
+            names = set(group.names)
+            mine = [job for job in active if job.gpu_type == group.gpu_type]
+            working = [name for name in up if name in names]
+            for job in jobs_on(failed & names, working, group.gpus_per_node, mine):
+                job.stop(now)
         self._policy.see_down(self._failures.down)
         left_over = len(active), math.fsum(job.remaining for job in active)
         if left_over != self._left_over:

@@ -6,7 +6,7 @@ computed on the way: iterations are counted again from the recorded shares.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ef_slurm.model import Block, Standing, is_in_time
 from ef_slurm.simulator.errors import InvariantError
@@ -23,7 +23,9 @@ class Invariants:
     def __init__(self, setup: ClusterSetup, policy: SchedulingPolicy) -> None:
         self._setup = setup
         self._policy = policy
-        self._index = {f"n{number + 1}": number for number in range(setup.nodes)}
+        self._place = {
+            name: (group, index) for group in setup.groups for index, name in enumerate(group.names)
+        }
         self._last = float("-inf")
 
     def check_round(
@@ -43,9 +45,15 @@ class Invariants:
             self._fail(now, f"time ran backwards from {self._last!r}")
         self._last = now
         held = sum(job.gpus for job in jobs)
-        gpus = self._setup.gpus - len(down) * self._setup.gpus_per_node
-        if held > gpus:
-            self._fail(now, f"{held} GPUs given out, the cluster has {gpus}")
+        gpus_up = {
+            group.gpu_type: group.gpus
+            - group.gpus_per_node * len(set(down).intersection(group.names))
+            for group in self._setup.groups
+        }
+        for gpu_type, gpus in gpus_up.items():
+            given = sum(job.gpus for job in jobs if job.gpu_type == gpu_type)
+            if given > gpus:
+                self._fail(now, f"{given} GPUs given out, the cluster has {gpus} of {gpu_type}")
         self._check_blocks(now, jobs)
         self._check_nobody_is_on(now, jobs, down)
         for job in jobs:
@@ -54,9 +62,9 @@ class Invariants:
             allowed = job.standing is Standing.ADMITTED or job.measurement is not None
             if job.gpus and not allowed:
                 self._fail(now, f"job {job.spec.id} holds GPUs and is {job.standing.value}")
-        self._check_plans_in_hand(now, jobs, gpus)
+        self._check_plans_in_hand(now, jobs, gpus_up)
         if self._policy.work_conserving:
-            self._check_work_conserved(now, jobs, gpus - held)
+            self._check_work_conserved(now, jobs, sum(gpus_up.values()) - held)
 
     def check_finished(self, job: SimulatedJob) -> None:
         """Checks that the shares of a finished job, less what failures undid, add up.
@@ -66,7 +74,8 @@ class Invariants:
                 trained between two checkpoints, or two shares overlap.
         """
         trained = sum(
-            job.rate_at(share.gpus) * (max(0.0, share.end - share.trains_from) - share.lost)
+            job.rate_at(share.gpus, share.gpu_type)
+            * (max(0.0, share.end - share.trains_from) - share.lost)
             for share in job.held_shares
         )
         if abs(trained - job.spec.iterations) > _ROUNDING * max(1.0, job.spec.iterations):
@@ -82,7 +91,7 @@ class Invariants:
                 self._fail(later.start, f"job {job.spec.id} held two shares at once")
 
     def _check_blocks(self, now: float, jobs: Sequence[SimulatedJob]) -> None:
-        taken: dict[tuple[int, int], str] = {}
+        taken: dict[tuple[str, int], str] = {}
         for job in jobs:
             if job.block is None:
                 continue
@@ -93,16 +102,22 @@ class Invariants:
                 for gpu in range(
                     job.block.first_gpu, job.block.first_gpu + job.block.gpus_per_node
                 ):
-                    other = taken.setdefault((self._index[node], gpu), job.spec.id)
+                    other = taken.setdefault((node, gpu), job.spec.id)
                     if other != job.spec.id:
                         self._fail(now, f"jobs {other} and {job.spec.id} share GPU {gpu} of {node}")
 
     def _check_aligned(self, now: float, block: Block, job_id: str) -> None:
-        unknown = [node for node in block.nodes if node not in self._index]
+        places = [self._place.get(node) for node in block.nodes]
+        unknown = [
+            node
+            for node, place in zip(block.nodes, places, strict=True)
+            if place is None or place[0].gpu_type != block.gpu_type
+        ]
         if unknown:
             self._fail(now, f"job {job_id} is on nodes that the cluster has not: {unknown}")
-        indices = [self._index[node] for node in block.nodes]
-        size, width = len(indices), self._setup.gpus_per_node
+        indices = [place[1] for place in places if place is not None]
+        width = next(place[0].gpus_per_node for place in places if place is not None)
+        size = len(indices)
         if indices != list(range(indices[0], indices[0] + size)) or indices[0] % size:
             self._fail(now, f"job {job_id} is not on an aligned run of nodes: {block.nodes}")
         if size > 1 and block.gpus_per_node != width:
@@ -118,24 +133,26 @@ class Invariants:
             if failed:
                 self._fail(now, f"job {job.spec.id} is on nodes that have failed: {failed}")
 
-    def _check_plans_in_hand(self, now: float, jobs: Sequence[SimulatedJob], gpus_up: int) -> None:
+    def _check_plans_in_hand(
+        self, now: float, jobs: Sequence[SimulatedJob], gpus_up: Mapping[str, int]
+    ) -> None:
         """A promised job's schedule ends in time, and all schedules together fit what is up."""
-        steps: list[tuple[float, int]] = []
+        steps: list[tuple[float, str, int]] = []
         for job in jobs:
-            for reservation in job.schedule:
-                steps.append((reservation.start + _ROUNDING, reservation.gpus))
-                steps.append((reservation.end - _ROUNDING, -reservation.gpus))
+            for one in job.schedule:
+                steps.append((one.start + _ROUNDING, one.gpu_type, one.gpus))
+                steps.append((one.end - _ROUNDING, one.gpu_type, -one.gpus))
             deadline = job.spec.deadline
             named = job.at_risk or job.promised_at is None
             if job.schedule and not named and deadline is not None:
                 end = job.schedule[-1].end
                 if not is_in_time(end, deadline):
                     self._fail(now, f"job {job.spec.id} is planned to end {end - deadline} s late")
-        held = 0
-        for when, gpus in sorted(steps):
-            held += gpus
-            if held > gpus_up:
-                self._fail(now, f"the plans in hand need {held} GPUs at {when!r}")
+        held = dict.fromkeys(gpus_up, 0)
+        for when, gpu_type, gpus in sorted(steps, key=lambda step: (step[0], step[2])):
+            held[gpu_type] += gpus
+            if held[gpu_type] > gpus_up[gpu_type]:
+                self._fail(now, f"the plans in hand need {held[gpu_type]} GPUs at {when!r}")
 
     def _check_work_conserved(self, now: float, jobs: Sequence[SimulatedJob], idle: int) -> None:
         for job in jobs:
@@ -144,7 +161,7 @@ class Invariants:
             if self._policy.fixed_size:
                 wanted = job.spec.requested_gpus or 1
             else:
-                wanted = job.spec.curve.points[0][0]
+                wanted = job.curve.points[0][0]
             if wanted <= idle:
                 self._fail(now, f"job {job.spec.id} waits for {wanted} GPUs while {idle} are idle")
 

@@ -26,11 +26,9 @@ from ef_slurm.formats.numbers import parse_count, parse_number
 from ef_slurm.model import ThroughputCurve
 from ef_slurm.planner.measuring import Measurement
 from ef_slurm.profiling.measuring import Belief, Need, believe, wanted
+from ef_slurm.simulator.cluster import GPU_TYPE
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.trace import TraceJob
-
-GPU_TYPE = "gpu"
-"""What the simulated cluster calls its GPUs."""
 
 REMEMBERED_FACTORS = 100
 TRUSTED_SHARE = 0.95

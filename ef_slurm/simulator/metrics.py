@@ -28,15 +28,20 @@ from ef_slurm.simulator.simulated_job import SimulatedJob
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """A simulation in numbers. The names are those of `--json`."""
+    """A simulation in numbers. The names are those of `--json`.
+
+    `cluster` is TYPE:NODESxGPUS for every group of nodes, `gpus_per_node` of the largest nodes.
+    """
 
     trace: str
     policy: str
     overhead: str
     curves: str
     failures: str
+    cluster: str
     nodes: int
     gpus_per_node: int
+    gpus: int
     jobs: int
     deadline_jobs: int
     best_effort_jobs: int
@@ -108,7 +113,7 @@ def _lead(job: SimulatedJob) -> float:
 
 def single_gpu_rate(job: SimulatedJob) -> float:
     """Iterations/s per GPU at the smallest size that the job can run on."""
-    gpus, rate = job.spec.curve.points[0]
+    gpus, rate = job.curve.points[0]
     return rate / gpus
 
 
@@ -141,7 +146,7 @@ def efficiency(jobs: Sequence[SimulatedJob], gpus: int) -> float:
     if span <= 0:
         return 0.0
     work = math.fsum(
-        job.rate_at(share.gpus)
+        job.rate_at(share.gpus, share.gpu_type)
         / single_gpu_rate(job)
         * max(0.0, share.end - max(share.start, share.trains_from))
         for job in jobs

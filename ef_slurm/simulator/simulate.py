@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from ef_slurm.model import IfInfeasible, Policy
 from ef_slurm.simulator import metrics
+from ef_slurm.simulator.cluster import GpuGroup
 from ef_slurm.simulator.engine import Engine
+from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.failures import FailuresOption
 from ef_slurm.simulator.knowledge import CurvesOption
 from ef_slurm.simulator.metrics import Metrics
@@ -26,8 +28,7 @@ class Request:
 
     Args:
         trace: the jobs.
-        nodes: of the cluster.
-        gpus_per_node: a power of two.
+        groups: of the cluster; see `cluster.uniform` and `cluster.side_by_side`.
         policy: a name of `POLICIES`.
         overhead: what starts and reshapes cost.
         if_infeasible: what elasticflow does with a deadline that it cannot promise.
@@ -38,8 +39,7 @@ class Request:
     """
 
     trace: Trace
-    nodes: int
-    gpus_per_node: int
+    groups: tuple[GpuGroup, ...]
     policy: str
     overhead: OverheadModel
     if_infeasible: IfInfeasible = IfInfeasible.WAIT
@@ -52,9 +52,8 @@ class Request:
     def setup(self) -> ClusterSetup:
         """The cluster and the rules, as the policy sees them."""
         return ClusterSetup(
-            self.nodes,
-            self.gpus_per_node,
-            self.overhead.for_cluster(self.nodes * self.gpus_per_node),
+            self.groups,
+            self.overhead.for_cluster(sum(group.gpus for group in self.groups)),
             self.if_infeasible,
             self.planner_policy,
         )
@@ -62,10 +61,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The numbers, and the jobs that they come from."""
+    """The numbers, the jobs that they come from, and the cluster."""
 
     metrics: Metrics
     jobs: tuple[SimulatedJob, ...]
+    groups: tuple[GpuGroup, ...]
 
 
 def prepare(request: Request) -> SchedulingPolicy:
@@ -75,6 +75,10 @@ def prepare(request: Request) -> SchedulingPolicy:
         SimulatorError: there is no such policy, a package that it needs is missing, or the trace
             does not have what it needs.
     """
+    if len(request.groups) > 1 and request.curves.name != CurvesOption().name:
+        raise SimulatorError(
+            f"curves {request.curves.name!r} are for clusters of one GPU type: leave --curves out"
+        )
     policy = make_policy(request.policy, request.setup)
     if policy.fixed_size:
         require_requests(request.trace, request.policy)
@@ -100,8 +104,8 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
         setup,
         policy,
         check=request.check,
-        knowledge=request.curves.knowledge(request.nodes, request.gpus_per_node),
-        failures=request.failures.failures(request.nodes, since),
+        knowledge=request.curves.knowledge(setup.nodes, setup.gpus_per_node),
+        failures=request.failures.failures(setup.nodes, since),
         on_done=on_done,
     )
     outcomes = engine.simulate()
@@ -115,8 +119,10 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
         overhead=request.overhead.name,
         curves=request.curves.name,
         failures=request.failures.name,
-        nodes=request.nodes,
-        gpus_per_node=request.gpus_per_node,
+        cluster=",".join(map(str, request.groups)),
+        nodes=setup.nodes,
+        gpus_per_node=setup.gpus_per_node,
+        gpus=setup.gpus,
         jobs=len(jobs),
         deadline_jobs=deadline_jobs,
         best_effort_jobs=len(jobs) - deadline_jobs,
@@ -147,7 +153,7 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
         cpu_seconds=outcomes.cpu_seconds,
         peak_rss_mb=peak_rss_mb(),
     )
-    return Result(numbers, jobs)
+    return Result(numbers, jobs, request.groups)
 
 
 def peak_rss_mb() -> float:

@@ -12,10 +12,12 @@ from ef_slurm.model import (
     Overhead,
     Schedule,
     Standing,
+    ThroughputCurve,
     change_kind,
 )
 from ef_slurm.planner.measuring import Measurement
 from ef_slurm.profiling.measuring import Belief, Need
+from ef_slurm.simulator.cluster import GPU_TYPE
 from ef_slurm.simulator.overhead import counted_change
 from ef_slurm.simulator.trace import TraceJob
 
@@ -35,6 +37,7 @@ class HeldShare:
         places: on which block from when on: a job that stays on its nodes may get other indices
             there on the way. Empty under policies that only count GPUs.
         lost: seconds of training at its end that a node's failure undid.
+        gpu_type: of the GPUs.
     """
 
     start: float
@@ -43,6 +46,7 @@ class HeldShare:
     trains_from: float
     places: tuple[tuple[float, Block], ...] = ()
     lost: float = 0.0
+    gpu_type: str = GPU_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,13 @@ class Grant:
         gpus: 0 for none.
         block: None under policies that only count GPUs.
         schedule: the job's plan, for policies that make one; it is handed back at the next round.
+        gpu_type: of the GPUs, where there is no block to say so and the cluster has several types.
     """
 
     gpus: int
     block: Block | None = None
     schedule: Schedule = ()
+    gpu_type: str = GPU_TYPE
 
 
 class SimulatedJob:
@@ -77,6 +83,7 @@ class SimulatedJob:
         "belief",
         "block",
         "finished",
+        "gpu_type",
         "gpus",
         "held_shares",
         "last_reshape",
@@ -104,6 +111,7 @@ class SimulatedJob:
         self.anchor = spec.submitted
         self.rate = 0.0
         self.gpus = 0
+        self.gpu_type = spec.curves[0][0] if spec.curves else GPU_TYPE
         self.block: Block | None = None
         self.since = spec.submitted
         self.trains_from = spec.submitted
@@ -163,13 +171,21 @@ class SimulatedJob:
         """When the job finishes at its present share; infinite without GPUs."""
         return self.anchor + self.remaining / self.rate if self.rate > 0 else math.inf
 
-    def rate_at(self, gpus: int) -> float:
-        """Iterations/s on exactly `gpus`; 0 where the job cannot run.
+    @property
+    def curve(self) -> ThroughputCurve:
+        """Iterations/s on GPUs of the type that it has, or would have first."""
+        return self.spec.curve_on(self.gpu_type) or self.spec.curve
+
+    def rate_at(self, gpus: int, gpu_type: str | None = None) -> float:
+        """Iterations/s on exactly `gpus` of a type (None: of its own); 0 where it cannot run.
 
         The curve's own value, not its envelope. At the requested size of a job whose curve does not
         have that size, the rate is what the trace's duration says.
         """
-        for size, rate in self.spec.curve.points:
+        curve = self.spec.curve_on(self.gpu_type if gpu_type is None else gpu_type)
+        if curve is None:
+            return 0.0
+        for size, rate in curve.points:
             if size == gpus:
                 return rate
         if gpus == self.spec.requested_gpus and self.spec.duration is not None:
@@ -199,6 +215,8 @@ class SimulatedJob:
             return False
         self._close(now)
         self.gpus = grant.gpus
+        if grant.gpus:
+            self.gpu_type = grant.gpu_type if grant.block is None else grant.block.gpu_type
         self._put(now, grant.block)
         if grant.gpus == 0:
             self.pauses += 1
@@ -269,7 +287,7 @@ class SimulatedJob:
         if self.gpus and now > self.since:
             places = tuple(self._places)
             self.held_shares.append(
-                HeldShare(self.since, now, self.gpus, self.trains_from, places, lost)
+                HeldShare(self.since, now, self.gpus, self.trains_from, places, lost, self.gpu_type)
             )
         self._places.clear()
         self.remaining = self.remaining_at(now)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ef_slurm.formats.numbers import parse_number
 from ef_slurm.model import IfInfeasible, ThroughputCurve
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.history.records import History, SiteJob
 from ef_slurm.simulator.metrics import gpu_seconds, is_met
@@ -180,8 +181,7 @@ class SiteQuestion:
         return [
             Request(
                 site_trace(self.jobs(), factor, self.scaling, self.gpus),
-                self.nodes,
-                self.gpus_per_node,
+                uniform(self.nodes, self.gpus_per_node),
                 policy,
                 self.overhead,
                 self.if_infeasible,

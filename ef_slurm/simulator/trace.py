@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ef_slurm.formats.delimited import Row, TableFile
@@ -59,6 +59,8 @@ class TraceJob:
         requested_gpus: what its user asked for; None where the trace does not say.
         duration: seconds on that many; None where the trace does not say.
         time_limit: seconds, from a site's accounting; None for none.
+        curves: the same as `curve` by GPU type, where the cluster has several; a type that is
+            missing cannot run the job.
     """
 
     id: str
@@ -71,6 +73,11 @@ class TraceJob:
     requested_gpus: int | None = None
     duration: float | None = None
     time_limit: float | None = None
+    curves: tuple[tuple[str, ThroughputCurve], ...] = ()
+
+    def curve_on(self, gpu_type: str) -> ThroughputCurve | None:
+        """Iterations/s on GPUs of a type; None where it cannot run on them."""
+        return dict(self.curves).get(gpu_type) if self.curves else self.curve
 
     @property
     def kind(self) -> JobKind:
@@ -107,6 +114,20 @@ def make_trace(name: str, jobs: Iterable[TraceJob]) -> Trace:
         unsorted_rows += job.submitted < latest
         latest = max(latest, job.submitted)
     return Trace(name, tuple(sorted(given, key=lambda job: job.submitted)), unsorted_rows)
+
+
+def on_types(trace: Trace, tables: Mapping[str, ThroughputTables]) -> Trace:
+    """The trace for a cluster of several GPU types.
+
+    Args:
+        tables: by GPU type.
+    """
+
+    def typed(job: TraceJob) -> TraceJob:
+        curves = tuple((kind, known[job.key]) for kind, known in tables.items() if job.key in known)
+        return replace(job, curve=curves[0][1], curves=curves)
+
+    return replace(trace, jobs=tuple(typed(job) for job in trace.jobs))
 
 
 def read_trace(file: Path, tables: ThroughputTables) -> Trace:

@@ -11,6 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from ef_slurm.simulator.analytic import analytic_tables
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.generate import Recipe, generate
 from ef_slurm.simulator.overhead import parse_overhead
 from ef_slurm.simulator.report.html import run_page
@@ -26,7 +27,7 @@ def trace() -> Trace:
 
 
 def request(trace: Trace, policy: str) -> Request:
-    return Request(trace, 64, 8, policy, parse_overhead("constant:30"))
+    return Request(trace, uniform(64, 8), policy, parse_overhead("constant:30"))
 
 
 @pytest.mark.parametrize("policy", ["edf", "slurm", "tiresias"])

@@ -11,13 +11,16 @@ from ef_slurm.cli.sim import options as sim_options
 from ef_slurm.cli.sim.generate import generate_command
 from ef_slurm.cli.sim.outputs import Outputs
 from ef_slurm.cli.sim.shared import (
+    cluster_of,
     possible_of,
     reports_errors,
     simulate_with_progress,
+    tables_name,
     trace_of,
 )
 from ef_slurm.cli.sim.site import site_command
 from ef_slurm.model import IfInfeasible
+from ef_slurm.simulator.cluster import GpuGroup
 from ef_slurm.simulator.failures import FailuresOption
 from ef_slurm.simulator.knowledge import CurvesOption
 from ef_slurm.simulator.overhead import OverheadModel
@@ -26,9 +29,6 @@ from ef_slurm.simulator.report.html import compare_page, run_page
 from ef_slurm.simulator.report.png import write_compare_figure, write_run_figure
 from ef_slurm.simulator.report.table import HEADINGS, cells, grid, sheet
 from ef_slurm.simulator.simulate import Request
-
-ANALYTIC = "analytic"
-"""What the SQLite file says of ef-sim's own curves."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,7 +52,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("trace_file", metavar="TRACE", type=click.Path(path_type=Path))
-@sim_options.together(sim_options.TABLES, *sim_options.CLUSTER)
+@sim_options.together(sim_options.TYPED_TABLES, *sim_options.ANY_CLUSTER)
 @click.option("--policy", type=click.Choice(POLICIES), default="elasticflow", show_default=True)
 @sim_options.together(
     sim_options.cost("zero"),
@@ -64,9 +64,10 @@ def main() -> None:
 @reports_errors
 def run(
     trace_file: Path,
-    throughputs: Path | None,
-    nodes: int,
-    gpus_per_node: int,
+    throughputs: tuple[tuple[str | None, Path], ...],
+    nodes: int | None,
+    gpus_per_node: int | None,
+    groups: tuple[GpuGroup, ...],
     policy: str,
     overhead: OverheadModel,
     if_infeasible: str,
@@ -88,14 +89,16 @@ def run(
     Example:
       ef-sim run 195job.csv --throughputs throughputs_A100 --nodes 16 --gpus-per-node 8 \\
           --overhead constant:30 --html report.html
+      ef-sim run 195job.csv --group a100:8x8 --group t4:16x4 \\
+          --throughputs a100=throughputs_A100 --throughputs t4=throughputs_T4
     """
     outputs = Outputs(json_file, html_file, figure_file, sqlite_file)
     outputs.check()
-    trace = trace_of(trace_file, throughputs, gpus_per_node)
+    cluster = cluster_of(groups, nodes, gpus_per_node)
+    trace = trace_of(trace_file, throughputs, cluster)
     request = Request(
         trace,
-        nodes,
-        gpus_per_node,
+        cluster,
         policy,
         overhead,
         IfInfeasible(if_infeasible),
@@ -113,13 +116,13 @@ def run(
         trace_file,
         command="run",
         if_infeasible=if_infeasible,
-        throughputs=ANALYTIC if throughputs is None else str(throughputs),
+        throughputs=tables_name(throughputs),
     )
 
 
 @main.command()
 @click.argument("trace_file", metavar="TRACE", type=click.Path(path_type=Path))
-@sim_options.together(sim_options.TABLES, *sim_options.CLUSTER)
+@sim_options.together(sim_options.TYPED_TABLES, *sim_options.ANY_CLUSTER)
 @click.option(
     "--policies",
     type=sim_options.policies,
@@ -138,9 +141,10 @@ def run(
 @reports_errors
 def compare(
     trace_file: Path,
-    throughputs: Path | None,
-    nodes: int,
-    gpus_per_node: int,
+    throughputs: tuple[tuple[str | None, Path], ...],
+    nodes: int | None,
+    gpus_per_node: int | None,
+    groups: tuple[GpuGroup, ...],
     policies: tuple[str, ...] | None,
     overhead: OverheadModel,
     if_infeasible: str,
@@ -162,13 +166,13 @@ def compare(
     """
     outputs = Outputs(json_file, html_file, figure_file, sqlite_file)
     outputs.check()
-    trace = trace_of(trace_file, throughputs, gpus_per_node)
+    cluster = cluster_of(groups, nodes, gpus_per_node)
+    trace = trace_of(trace_file, throughputs, cluster)
     infeasible = IfInfeasible(if_infeasible)
     requests = [
         Request(
             trace,
-            nodes,
-            gpus_per_node,
+            cluster,
             policy,
             overhead,
             infeasible,
@@ -190,7 +194,7 @@ def compare(
         trace_file,
         command="compare",
         if_infeasible=if_infeasible,
-        throughputs=ANALYTIC if throughputs is None else str(throughputs),
+        throughputs=tables_name(throughputs),
     )
 
 

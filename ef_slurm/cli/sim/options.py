@@ -12,6 +12,7 @@ import click
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.numbers import parse_count
 from ef_slurm.model import is_power_of_two
+from ef_slurm.simulator.cluster import GpuGroup, parse_group
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.failures import NONE, REPAIR_SECONDS, FailuresOption, parse_failures
 from ef_slurm.simulator.knowledge import CurvesOption, parse_curves
@@ -53,6 +54,23 @@ def power_of_two(text: str) -> int:
     return number
 
 
+def group(text: str) -> GpuGroup:
+    """The type of `--group`."""
+    try:
+        return parse_group(text)
+    except SimulatorError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def typed_directory(text: str) -> tuple[str | None, Path]:
+    """The type of `--throughputs` where there may be several GPU types."""
+    kind, equals, directory = text.partition("=")
+    # A directory's own name may have a = in it, behind a slash.
+    if not equals or "/" in kind:
+        return None, Path(text)
+    return kind, Path(directory)
+
+
 def policies(text: str) -> tuple[str, ...]:
     """The type of `--policies`."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
@@ -84,6 +102,32 @@ CLUSTER = (
         metavar="POWER OF TWO",
         help="GPUs of each node.",
     ),
+)
+ANY_CLUSTER = (
+    click.option("--nodes", type=click.IntRange(min=1), help="Nodes of the cluster."),
+    click.option(
+        "--gpus-per-node",
+        type=power_of_two,
+        metavar="POWER OF TWO",
+        help="GPUs of each node.",
+    ),
+    click.option(
+        "--group",
+        "groups",
+        type=group,
+        multiple=True,
+        metavar="TYPE:NODESxGPUS",
+        help="Instead of these two: nodes of one GPU type, as a100:4x8. Repeated for a cluster of "
+        "several types.",
+    ),
+)
+TYPED_TABLES = click.option(
+    "--throughputs",
+    type=typed_directory,
+    multiple=True,
+    metavar="[TYPE=]DIR",
+    help="Throughput tables, <model>.csv each; with TYPE=, those of one GPU type of --group. "
+    "Default: ef-sim's own analytic curves.",
 )
 TABLES = click.option(
     "--throughputs",

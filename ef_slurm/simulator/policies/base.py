@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ef_slurm.model import IfInfeasible, Outcome, Overhead, Policy
+from ef_slurm.simulator.cluster import GpuGroup
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
 
@@ -21,15 +22,13 @@ class ClusterSetup:
     """What a policy schedules, and under which rules.
 
     Args:
-        nodes: of the cluster, n1 to n<nodes>.
-        gpus_per_node: a power of two.
+        groups: of the cluster.
         overhead: seconds of lost training at every start and change of share or block.
         if_infeasible: what elasticflow does with a deadline that it cannot promise.
         policy: the planner's own settings.
     """
 
-    nodes: int
-    gpus_per_node: int
+    groups: tuple[GpuGroup, ...]
     overhead: Overhead = field(default_factory=Overhead)
     if_infeasible: IfInfeasible = IfInfeasible.WAIT
     policy: Policy = field(default_factory=lambda: Policy(offers=False))
@@ -37,7 +36,17 @@ class ClusterSetup:
     @property
     def gpus(self) -> int:
         """GPUs of the cluster."""
-        return self.nodes * self.gpus_per_node
+        return sum(group.gpus for group in self.groups)
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of the cluster."""
+        return sum(group.nodes for group in self.groups)
+
+    @property
+    def gpus_per_node(self) -> int:
+        """GPUs of a node of the cluster, the largest one."""
+        return max(group.gpus_per_node for group in self.groups)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def deadline_order(job: SimulatedJob) -> tuple[float, float, str]:
 
 def largest_size(job: SimulatedJob, free: int) -> int:
     """The largest size of the job's curve that is at most `free`; 0 for none."""
-    return max((gpus for gpus, _ in job.spec.curve.points if gpus <= free), default=0)
+    return max((gpus for gpus, _ in job.curve.points if gpus <= free), default=0)
 
 
 class Edf(CountsGpus):

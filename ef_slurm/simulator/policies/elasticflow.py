@@ -20,7 +20,7 @@ from ef_slurm.planner.measuring import MeasuringSlots
 from ef_slurm.planner.plan import plan_round
 from ef_slurm.planner.waiting import WaitingList
 from ef_slurm.profiling.measuring import OBSERVE_SECONDS, Belief
-from ef_slurm.simulator.knowledge import GPU_TYPE
+from ef_slurm.simulator.cluster import GPU_TYPE, GpuGroup
 from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob
 
@@ -34,8 +34,8 @@ class ElasticFlow:
     fixed_size = False
 
     def __init__(self, setup: ClusterSetup) -> None:
-        self._whole = Cluster.uniform(setup.nodes, setup.gpus_per_node, GPU_TYPE)
-        self._cluster = self._whole
+        self._groups = setup.groups
+        self._cluster = _cluster(setup.groups, {})
         self._policy = setup.policy
         self._if_infeasible = setup.if_infeasible
         self._waiting: WaitingList | None = None
@@ -43,12 +43,7 @@ class ElasticFlow:
 
     def see_down(self, down: Mapping[str, float]) -> None:
         """See `SchedulingPolicy`."""
-        group = self._whole.group(GPU_TYPE)
-        nodes = tuple(
-            Node(node.name, (Outage(down[node.name]),)) if node.name in down else node
-            for node in group.nodes
-        )
-        self._cluster = Cluster((NodeGroup(GPU_TYPE, group.gpus_per_node, nodes),))
+        self._cluster = _cluster(self._groups, down)
 
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
@@ -79,6 +74,22 @@ class ElasticFlow:
         )
 
 
+def _cluster(groups: Sequence[GpuGroup], down: Mapping[str, float]) -> Cluster:
+    return Cluster(
+        tuple(
+            NodeGroup(
+                group.gpu_type,
+                group.gpus_per_node,
+                tuple(
+                    Node(name, (Outage(down[name]),) if name in down else ())
+                    for name in group.names
+                ),
+            )
+            for group in groups
+        )
+    )
+
+
 def as_job(job: SimulatedJob, now: float, if_infeasible: IfInfeasible) -> Job:
     """What the planner sees of a simulated job.
 
@@ -87,11 +98,13 @@ def as_job(job: SimulatedJob, now: float, if_infeasible: IfInfeasible) -> Job:
     """
     promised = job.outcome is not Outcome.BEST_EFFORT
     belief = job.belief or Belief(job.spec.curve, job.spec.curve)
+    # Of several types every curve is known (`Request`).
+    curves = job.spec.curves or ((GPU_TYPE, belief.promised),)
     return Job(
         id=job.spec.id,
         submitted=job.spec.submitted,
         iterations=job.remaining_at(now),
-        curves=((GPU_TYPE, belief.promised),),
+        curves=curves,
         growth_curves=() if belief.exact else ((GPU_TYPE, belief.expected),),
         kind=job.spec.kind if promised else JobKind.BEST_EFFORT,
         deadline=job.spec.deadline if promised else None,

@@ -5,10 +5,12 @@ A policy's module is imported when it is asked for: what one of them needs is sl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.policies.base import ClusterSetup, SchedulingPolicy
+from ef_slurm.simulator.policies.per_group import PerGroup
 
 _CLASSES = {
     "elasticflow": "ElasticFlow",
@@ -20,6 +22,9 @@ _CLASSES = {
     "chronus": "Chronus",
     "slurm": "Slurm",
 }
+
+_SEVERAL_TYPES = frozenset({"elasticflow"})
+"""Policies that know clusters of several GPU types; of the others there is one for each."""
 
 POLICIES = tuple(_CLASSES)
 
@@ -33,5 +38,7 @@ def make_policy(name: str, setup: ClusterSetup) -> SchedulingPolicy:
     if name not in _CLASSES:
         raise SimulatorError(f"policy {name!r} is not known: one of {', '.join(POLICIES)}")
     module = import_module(f"ef_slurm.simulator.policies.{name.replace('-', '_')}")
-    policy: SchedulingPolicy = getattr(module, _CLASSES[name])(setup)
-    return policy
+    policy_class: Callable[[ClusterSetup], SchedulingPolicy] = getattr(module, _CLASSES[name])
+    if len(setup.groups) == 1 or name in _SEVERAL_TYPES:
+        return policy_class(setup)
+    return PerGroup(setup, policy_class)

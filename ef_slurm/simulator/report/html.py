@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from ef_slurm.formats.durations import describe_duration
+from ef_slurm.simulator.cluster import describe
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.report import svg
 from ef_slurm.simulator.report.series import (
@@ -76,12 +77,12 @@ def run_page(result: Result) -> str:
             "Efficiency",
             "Single-GPU equivalents of the work done, sum of T(n)/T(1), over the GPUs of the "
             "cluster; shaded: GPUs given out.",
-            Markup(svg.time_line(time_line(result.jobs, _gpus(numbers), shown))),  # noqa: S704 - made by svg.py
+            Markup(svg.time_line(time_line(result.jobs, numbers.gpus, shown))),  # noqa: S704 - made by svg.py
             (("#0072b2", "efficiency"), ("#d7e3ef", "GPUs in use")),
         ),
     ]
     title = f"{numbers.trace}: {numbers.policy}"
-    return page(title, _subtitle(numbers), shown, _tiles(numbers), [result], sections)
+    return page(title, _subtitle(result), shown, _tiles(numbers), [result], sections)
 
 
 def compare_page(results: Sequence[Result]) -> str:
@@ -93,7 +94,7 @@ def compare_page(results: Sequence[Result]) -> str:
     shown = window(results[0].jobs)
     ratios = [(r.metrics.policy, r.metrics.ratio) for r in results if r.metrics.ratio is not None]
     lines = [
-        (r.metrics.policy, time_line(r.jobs, _gpus(r.metrics), shown).efficiency.tolist())
+        (r.metrics.policy, time_line(r.jobs, r.metrics.gpus, shown).efficiency.tolist())
         for r in results
     ]
     sections = [
@@ -113,7 +114,7 @@ def compare_page(results: Sequence[Result]) -> str:
         ),
     ]
     title = f"{results[0].metrics.trace}: {len(results)} policies"
-    return page(title, _subtitle(results[0].metrics), shown, [], results, sections)
+    return page(title, _subtitle(results[0]), shown, [], results, sections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ def _page_data(result: Result, shown: Window) -> Markup:
     places = _decimals(shown)
     return _json(
         {
-            "gpus": _gpus(numbers),
+            "gpus": numbers.gpus,
             "seconds": round(shown.seconds, 1),
             "unit": unit,
             "unitName": unit_name,
@@ -203,7 +204,7 @@ def _page_data(result: Result, shown: Window) -> Markup:
 def _gantt_chart(key: str, result: Result, shown: Window) -> GanttChart:
     """One policy's allocation: [outcome, finish, reshapes] by job, and the rectangles."""
     numbers, jobs = result.metrics, result.jobs
-    exact = allocation(jobs, numbers.gpus_per_node, _gpus(numbers))
+    exact = allocation(jobs, result.groups)
     rectangles, width = coarsened(exact, MOST_RECTANGLES)
     places = _decimals(shown)
     data = {
@@ -271,12 +272,6 @@ def _tiles(numbers: Metrics) -> list[Tile]:
     return tiles
 
 
-def _subtitle(numbers: Metrics) -> str:
-    return (
-        f"{numbers.jobs:,} jobs on {numbers.nodes} nodes with {numbers.gpus_per_node} GPUs each, "
-        f"overhead {numbers.overhead}"
-    )
-
-
-def _gpus(numbers: Metrics) -> int:
-    return numbers.nodes * numbers.gpus_per_node
+def _subtitle(result: Result) -> str:
+    numbers = result.metrics
+    return f"{numbers.jobs:,} jobs on {describe(result.groups)}, overhead {numbers.overhead}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ef_slurm.formats.files import write_whole
+from ef_slurm.simulator.cluster import describe
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.report.series import (
     OUTCOME_LABELS,
@@ -110,8 +111,8 @@ def write_compare_figure(results: Sequence[Result], file: Path) -> None:
         figure = Figure(figsize=(11, 6.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, height_ratios=(1, 1.25))
         figure.suptitle(
-            f"{first.trace}: {first.jobs:,} jobs on {first.nodes} nodes of "
-            f"{first.gpus_per_node} GPUs, overhead {first.overhead}",
+            f"{first.trace}: {first.jobs:,} jobs on {describe(results[0].groups)}, "
+            f"overhead {first.overhead}",
             fontweight="bold",
         )
         _draw_bars(upper, results)
@@ -140,12 +141,9 @@ def _draw_allocation(axes: Axes, result: Result, shown: Window, explained: set[J
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Patch, Rectangle
 
-    jobs, numbers = result.jobs, result.metrics
-    gpus = numbers.nodes * numbers.gpus_per_node
+    jobs, gpus = result.jobs, result.metrics.gpus
     unit, _ = time_unit(shown.seconds)
-    rectangles = [
-        one for one in allocation(jobs, numbers.gpus_per_node, gpus) if one.start < shown.end
-    ]
+    rectangles = [one for one in allocation(jobs, result.groups) if one.start < shown.end]
     outcomes = [outcome_of(job) for job in jobs]
     axes.add_collection(
         PatchCollection(
@@ -192,8 +190,7 @@ def _draw_outcomes(axes: Axes, result: Result, shown: Window) -> None:
 
 
 def _draw_efficiency(axes: Axes, result: Result, shown: Window) -> None:
-    numbers = result.metrics
-    line = time_line(result.jobs, numbers.nodes * numbers.gpus_per_node, shown)
+    line = time_line(result.jobs, result.metrics.gpus, shown)
     unit, _ = time_unit(shown.seconds)
     edges = (line.edges - line.edges[0]) / unit
     axes.stairs(line.in_use * 100, edges, fill=True, color="#d7e3ef", label="GPUs in use")

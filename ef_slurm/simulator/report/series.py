@@ -7,12 +7,13 @@ import enum
 import heapq
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ef_slurm.model import JobKind
+from ef_slurm.simulator.cluster import GpuGroup, first_rows
 from ef_slurm.simulator.metrics import is_broken, is_met, single_gpu_rate
 from ef_slurm.simulator.simulated_job import SimulatedJob
 
@@ -98,7 +99,7 @@ def window(jobs: Sequence[SimulatedJob]) -> Window:
     return Window(start, min(ends[-1], max(most, last) + 0.03 * (most - start)))
 
 
-def allocation(jobs: Sequence[SimulatedJob], gpus_per_node: int, gpus: int) -> list[Rectangle]:
+def allocation(jobs: Sequence[SimulatedJob], groups: Sequence[GpuGroup]) -> list[Rectangle]:
     """Which job holds which GPUs when.
 
     Blocks stand where they are in the cluster. GPUs that a policy only counted are laid out on the
@@ -106,22 +107,27 @@ def allocation(jobs: Sequence[SimulatedJob], gpus_per_node: int, gpus: int) -> l
 
     Args:
         jobs: of one simulation.
-        gpus_per_node: of the cluster.
-        gpus: of the cluster.
+        groups: of the cluster.
     """
+    first_row = first_rows(groups)
     placed: list[Rectangle] = []
-    counted: list[tuple[float, float, int, int]] = []
+    counted: dict[str, list[tuple[float, float, int, int]]] = {}
     for index, job in enumerate(jobs):
         for share in job.held_shares:
             if not share.places:
-                counted.append((share.start, share.end, index, share.gpus))
+                of_type = counted.setdefault(share.gpu_type, [])
+                of_type.append((share.start, share.end, index, share.gpus))
                 continue
             ends = [start for start, _ in share.places[1:]] + [share.end]
             for (start, block), end in zip(share.places, ends, strict=True):
-                node = int(block.nodes[0].removeprefix("n")) - 1
-                row = node * gpus_per_node + block.first_gpu
+                row = first_row[block.nodes[0]] + block.first_gpu
                 placed.append(Rectangle(index, start, end, row, share.gpus))
-    placed.extend(_lay_out(counted, gpus))
+    for group in groups:
+        first = first_row[group.names[0]]
+        placed.extend(
+            replace(one, row=first + one.row)
+            for one in _lay_out(counted.get(group.gpu_type, []), group.gpus)
+        )
     return _joined(placed)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ef_slurm.formats.durations import describe_duration
+from ef_slurm.simulator.cluster import describe, parse_group
 from ef_slurm.simulator.failures import NONE
 from ef_slurm.simulator.metrics import Metrics
 
@@ -55,7 +56,7 @@ def sheet(numbers: Metrics) -> str:
     )
     lines = (
         ("trace", numbers.trace),
-        ("cluster", f"{numbers.nodes} nodes of {numbers.gpus_per_node} GPUs"),
+        ("cluster", describe([parse_group(text) for text in numbers.cluster.split(",")])),
         ("policy", numbers.policy),
         ("overhead", numbers.overhead),
         ("jobs", f"{numbers.jobs}  ({numbers.best_effort_jobs} best effort)"),

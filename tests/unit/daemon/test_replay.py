@@ -19,6 +19,7 @@ from ef_slurm.daemon.settings import Settings
 from ef_slurm.formats.throughput import read_throughputs
 from ef_slurm.model import EventKind, IfInfeasible, Policy, planner_id
 from ef_slurm.simulator.analytic import analytic_tables
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.generate import Recipe, generate
 from ef_slurm.simulator.overhead import parse_overhead
 from ef_slurm.simulator.simulate import Request, simulate
@@ -50,8 +51,7 @@ def simulated(trace: Trace, nodes: int, gpus_per_node: int) -> Shares:
     result = simulate(
         Request(
             trace,
-            nodes,
-            gpus_per_node,
+            uniform(nodes, gpus_per_node),
             "elasticflow",
             OVERHEAD,
             IfInfeasible.WAIT,

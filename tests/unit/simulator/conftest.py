@@ -9,6 +9,7 @@ import pytest
 from ef_slurm.formats.throughput import ThroughputTables, read_throughputs
 from ef_slurm.model import ThroughputCurve
 from ef_slurm.simulator.analytic import analytic_tables
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.generate import Recipe, generate
 from ef_slurm.simulator.overhead import parse_overhead
 from ef_slurm.simulator.simulate import Request, Result, simulate
@@ -52,6 +53,6 @@ def results() -> dict[str, Result]:
     trace = generate(Recipe(60, 120.0, seed=2, best_effort=0.2), analytic_tables())
     overhead = parse_overhead("constant:10")
     return {
-        policy: simulate(Request(trace, 4, 4, policy, overhead))
+        policy: simulate(Request(trace, uniform(4, 4), policy, overhead))
         for policy in ("elasticflow", "tiresias")
     }

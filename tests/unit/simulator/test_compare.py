@@ -8,6 +8,7 @@ import pytest
 
 from ef_slurm.simulator import compare
 from ef_slurm.simulator.analytic import analytic_tables
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.compare import simulate_all
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.generate import Recipe, generate
@@ -19,7 +20,7 @@ TRACE = generate(Recipe(40, 120.0, seed=4), analytic_tables())
 
 
 def request(policy: str) -> Request:
-    return Request(TRACE, 2, 8, policy, parse_overhead("constant:10"))
+    return Request(TRACE, uniform(2, 8), policy, parse_overhead("constant:10"))
 
 
 def timeless(numbers: Metrics) -> Metrics:

@@ -18,6 +18,7 @@ from sqlite_utils.cli import cli as sqlite_utils_cli
 
 from ef_slurm.cli.sim.command import main
 from ef_slurm.formats.errors import FormatError
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.metrics import gpu_seconds
 from ef_slurm.simulator.overhead import parse_overhead
 from ef_slurm.simulator.report import database
@@ -38,7 +39,9 @@ def result(make_job: Callable[..., TraceJob]) -> Result:
         make_job("hopeless", submitted=1, iterations=1e9),
         make_job("extra", submitted=2, deadline=None),
     ]
-    return simulate(Request(make_trace("t", jobs), 1, 4, "elasticflow", parse_overhead("zero")))
+    return simulate(
+        Request(make_trace("t", jobs), uniform(1, 4), "elasticflow", parse_overhead("zero"))
+    )
 
 
 def query(file: Path, sql: str) -> list[tuple[object, ...]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from ef_slurm.model import Block, Outcome, Overhead, Reservation, Schedule
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.engine import Engine, Outcomes
 from ef_slurm.simulator.errors import InvariantError
 from ef_slurm.simulator.policies.base import ClusterSetup, Round
@@ -51,7 +52,7 @@ class Scripted:
 def simulate(
     jobs: Sequence[TraceJob], policy: Scripted, overhead: Overhead | None = None, nodes: int = 2
 ) -> Outcomes:
-    setup = ClusterSetup(nodes, 4, overhead or Overhead())
+    setup = ClusterSetup(uniform(nodes, 4), overhead or Overhead())
     return Engine(make_trace("test", jobs), setup, policy, check=True).simulate()
 
 
@@ -150,7 +151,9 @@ def test_progress_counts_every_job_once(make_job: Maker) -> None:
     jobs = [make_job("a"), make_job("b"), make_job("never")]
     heard: list[int] = []
     policy = Scripted((0, {"a": Grant(1), "b": Grant(2)}))
-    Engine(make_trace("t", jobs), ClusterSetup(2, 4), policy, on_done=heard.append).simulate()
+    Engine(
+        make_trace("t", jobs), ClusterSetup(uniform(2, 4)), policy, on_done=heard.append
+    ).simulate()
     assert sum(heard) == 3
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ef_slurm.model import Overhead, ThroughputCurve
 from ef_slurm.simulator.analytic import analytic_tables
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.engine import Engine, Outcomes
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.failures import (
@@ -47,7 +48,7 @@ def played(
     nodes: int = 2,
 ) -> Outcomes:
     """Two nodes of 4 GPUs; `works` says for how long each node works each time until it fails."""
-    setup = ClusterSetup(nodes, 4, overhead or Overhead())
+    setup = ClusterSetup(uniform(nodes, 4), overhead or Overhead())
     names = [f"n{number + 1}" for number in range(nodes)]
     failures = NodeFailures({name: iter(works.get(name, ())) for name in names}, repair, 0.0)
     made = make_policy(policy, setup) if isinstance(policy, str) else policy
@@ -230,7 +231,7 @@ def request(policy: str, failures: str) -> Request:
     trace = generate(Recipe(40, 120.0, seed=2, best_effort=0.2), analytic_tables(4))
     option = parse_failures(failures)
     overhead = parse_overhead("constant:10")
-    return Request(trace, 4, 4, policy, overhead, check=True, failures=option)
+    return Request(trace, uniform(4, 4), policy, overhead, check=True, failures=option)
 
 
 def numbers(result: Result) -> dict[str, object]:
@@ -283,7 +284,7 @@ def test_no_policy_breaks_a_rule_when_nodes_fail(
         elastic(f"j{number}", at, iterations, size, None if slack is None else at + slack)
         for number, (at, size, iterations, slack) in enumerate(jobs)
     ]
-    setup = ClusterSetup(2, 4, Overhead.constant(10))
+    setup = ClusterSetup(uniform(2, 4), Overhead.constant(10))
     failures = FailuresOption("x", mtbf=7200.0, repair=900.0, seed=seed).failures(2, 0.0)
     engine = Engine(
         make_trace("t", specs), setup, make_policy(policy, setup), check=True, failures=failures

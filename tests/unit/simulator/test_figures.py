@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.overhead import parse_overhead
 from ef_slurm.simulator.report.png import (
@@ -135,7 +136,7 @@ def test_rectangles_cover_the_gpu_time_that_was_held(
 ) -> None:
     result = results["elasticflow"]
     shown = window(result.jobs)
-    drawn = [r for r in allocation(result.jobs, WIDTH, GPUS) if r.start < shown.end]
+    drawn = [r for r in allocation(result.jobs, result.groups) if r.start < shown.end]
     rectangles = run_figure.boxes("PatchCollection_1")
     assert len(rectangles) == len(drawn) > len(result.jobs) / 2
     held = sum((r.end - r.start) * r.height for r in drawn)
@@ -174,7 +175,7 @@ def test_jobs_of_all_the_time_shown_are_drawn(
     make_job: Callable[..., TraceJob], tmp_path: Path
 ) -> None:
     jobs = [make_job(str(n), submitted=100.0 * n, iterations=50) for n in range(40)]
-    request = Request(make_trace("t", jobs), 1, 4, "tiresias", parse_overhead("zero"))
+    request = Request(make_trace("t", jobs), uniform(1, 4), "tiresias", parse_overhead("zero"))
     write_run_figure(simulate(request), tmp_path / "a.svg")
     picture = Picture(tmp_path / "a.svg")
     left, right, *_ = picture.frame("axes_1")
@@ -227,7 +228,7 @@ def test_a_comparison_shows_where_the_first_policy_put_its_jobs(
     ran = {outcome_of(job) for job in first.jobs if job.held_shares}
     assert compare_figure.texts("legend_1") == [OUTCOME_LABELS[o] for o in JobOutcome if o in ran]
     shown = window(first.jobs)
-    drawn = [r for r in allocation(first.jobs, WIDTH, GPUS) if r.start < shown.end]
+    drawn = [r for r in allocation(first.jobs, first.groups) if r.start < shown.end]
     assert len(compare_figure.boxes("PatchCollection_1")) == len(drawn)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from ef_slurm.model import ThroughputCurve
 from ef_slurm.profiling.measuring import MAX_SECONDS, OBSERVE_SECONDS, Need
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.knowledge import (
     CurvesOption,
@@ -165,8 +166,7 @@ def test_other_curves_are_refused(text: str) -> None:
 def simulated(jobs: list[TraceJob], curves: str) -> Result:
     request = Request(
         make_trace("t", jobs),
-        nodes=4,
-        gpus_per_node=4,
+        uniform(4, 4),
         policy="elasticflow",
         overhead=parse_overhead("constant:10"),
         check=True,

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ef_slurm.model import IfInfeasible, Overhead, ThroughputCurve
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.engine import Engine
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.metrics import is_broken, is_met
@@ -31,7 +32,7 @@ def simulate(
     overhead: Overhead | None = None,
     if_infeasible: IfInfeasible = IfInfeasible.WAIT,
 ) -> dict[str, SimulatedJob]:
-    setup = ClusterSetup(nodes, gpus_per_node, overhead or Overhead(), if_infeasible)
+    setup = ClusterSetup(uniform(nodes, gpus_per_node), overhead or Overhead(), if_infeasible)
     engine = Engine(make_trace("test", jobs), setup, make_policy(name, setup), check=True)
     return {job.spec.id: job for job in engine.simulate().jobs}
 
@@ -193,7 +194,7 @@ def test_a_job_larger_than_the_cluster_never_runs(policy: str, make_job: Maker) 
 
 def test_an_unknown_policy() -> None:
     with pytest.raises(SimulatorError, match="'lottery' is not known: one of elasticflow"):
-        make_policy("lottery", ClusterSetup(1, 4))
+        make_policy("lottery", ClusterSetup(uniform(1, 4)))
 
 
 @st.composite

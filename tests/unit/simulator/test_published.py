@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.formats.throughput import read_throughputs
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.overhead import parse_overhead
 from ef_slurm.simulator.simulate import Request, simulate
@@ -40,7 +41,7 @@ def replay(data: Path, trace: str, policy: str, overhead: str) -> Metrics:
     tables = read_throughputs(data / f"throughputs_{gpu_type}")
     jobs = read_trace(data / "elasticflow-traces" / f"{trace}.csv", tables)
     cost = parse_overhead(overhead)
-    return simulate(Request(jobs, nodes, gpus_per_node, policy, cost, check=True)).metrics
+    return simulate(Request(jobs, uniform(nodes, gpus_per_node), policy, cost, check=True)).metrics
 
 
 @pytest.mark.parametrize("overhead", ["zero", "constant:30", "paper"])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.metrics import gpu_seconds
 from ef_slurm.simulator.overhead import parse_overhead
 from ef_slurm.simulator.report.html import compare_page, run_page
@@ -41,7 +42,7 @@ def test_rectangles_are_disjoint_and_hold_all_gpu_hours(
     results: dict[str, Result], policy: str
 ) -> None:
     result = results[policy]
-    rectangles = allocation(result.jobs, WIDTH, NODES * WIDTH)
+    rectangles = allocation(result.jobs, uniform(NODES, WIDTH))
     area = sum((r.end - r.start) * r.height for r in rectangles)
     assert area == pytest.approx(sum(map(gpu_seconds, result.jobs)))
     assert area / 3600 == pytest.approx(result.metrics.gpu_hours)
@@ -82,7 +83,7 @@ def test_every_job_has_one_outcome(results: dict[str, Result]) -> None:
 def test_the_window_leaves_out_a_long_tail(make_job: Callable[..., TraceJob]) -> None:
     jobs = [make_job(str(n), submitted=100.0 * n, iterations=50) for n in range(99)]
     jobs.append(make_job("long", submitted=9000, iterations=1e6, deadline=2e6))
-    request = Request(make_trace("t", jobs), 1, 4, "tiresias", parse_overhead("zero"))
+    request = Request(make_trace("t", jobs), uniform(1, 4), "tiresias", parse_overhead("zero"))
     shown = window(simulate(request).jobs)
     assert shown.start == 0
     assert 9850 < shown.end < 11_000
@@ -217,7 +218,7 @@ def test_text_from_the_trace_cannot_break_out_of_the_page(
 ) -> None:
     evil = "</script><b>x"
     request = Request(
-        make_trace(evil, [make_job(evil)]), 1, 4, "elasticflow", parse_overhead("zero")
+        make_trace(evil, [make_job(evil)]), uniform(1, 4), "elasticflow", parse_overhead("zero")
     )
     page = run_page(simulate(request))
     assert evil not in page
@@ -226,7 +227,7 @@ def test_text_from_the_trace_cannot_break_out_of_the_page(
 
 def test_a_trace_in_which_nothing_runs(make_job: Callable[..., TraceJob]) -> None:
     jobs = [make_job("a", iterations=1e6, deadline=10.0)]
-    request = Request(make_trace("t", jobs), 1, 4, "elasticflow", parse_overhead("zero"))
+    request = Request(make_trace("t", jobs), uniform(1, 4), "elasticflow", parse_overhead("zero"))
     result = simulate(request)
     assert result.metrics.admitted == 0
     assert "0.0%" in run_page(result)
