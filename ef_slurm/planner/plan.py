@@ -53,6 +53,7 @@ from ef_slurm.planner.timeline.limits import LimitBook
 from ef_slurm.planner.timeline.promise_book import Exceeded, PromiseBook
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.task import Task, make_task, wants_best_effort
+from ef_slurm.planner.timeline.worth import type_worth
 from ef_slurm.planner.waiting import Questions, WaitingList, questions
 
 
@@ -85,11 +86,12 @@ def plan_round(
         raise ModelError("now", now, "seconds since the epoch")
     limits = LimitBook(policy.limits)
     spaces = index_spaces(cluster)
+    worth = type_worth(jobs) if len(spaces) > 1 else {}
     tasks: dict[str, Task] = {}
     for job in sorted(jobs, key=lambda job: job.id):
         if job.id in tasks:
             raise ModelError("job id", job.id, "one job per id")
-        tasks[job.id] = make_task(job, spaces, limits.most(job))
+        tasks[job.id] = make_task(job, spaces, limits.most(job), worth)
 
     admitted = [task for task in tasks.values() if task.job.standing is Standing.ADMITTED]
     promised = [task for task in admitted if task.promised]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ef_slurm.model import (
@@ -59,7 +60,7 @@ class Task:
         deadline: by when it must be finished, grace included; infinite for best effort.
         soft_deadline: by when it should be finished, grace not included.
         envelopes: the sizes that it may grow to, with the rates expected there, by GPU type.
-        sizes: the same, those that cost least GPU time first.
+        sizes: the same, those that cost least GPU time first, weighted by what the type is worth.
         corners: the least GPUs for every average rate (`curve.cheapest_mix`).
         current: what it holds now, as a reservation without an end; None for nothing.
         trains_from: when the overhead of what it holds is paid.
@@ -244,13 +245,19 @@ def wants_best_effort(task: Task) -> bool:
     return task.job.if_infeasible is IfInfeasible.BEST_EFFORT
 
 
-def make_task(job: Job, spaces: Mapping[str, GpuIndexSpace], most: int | None = None) -> Task:
+def make_task(
+    job: Job,
+    spaces: Mapping[str, GpuIndexSpace],
+    most: int | None = None,
+    worth: Mapping[str, float] = MappingProxyType({}),
+) -> Task:
     """The task of a job.
 
     Args:
         job: as the caller gave it.
         spaces: the cluster's GPUs by type.
         most: the largest share that the limits ever allow it; None for any.
+        worth: of a GPU, by type (`type_worth`); 1 for those that are not there.
 
     Raises:
         ModelError: the job names a GPU type that the cluster does not have.
@@ -271,7 +278,13 @@ def make_task(job: Job, spaces: Mapping[str, GpuIndexSpace], most: int | None = 
         if found is not None:
             envelopes[gpu_type] = envelope(expected.get(gpu_type, curve), bound) or found
             sizes += [Size(gpus, rate, gpu_type) for gpus, rate in found.sizes]
-    sizes.sort(key=lambda size: (size.gpus / size.rate, size.gpus, size.gpu_type))
+    sizes.sort(
+        key=lambda size: (
+            size.gpus / size.rate * worth.get(size.gpu_type, 1.0),
+            size.gpus,
+            size.gpu_type,
+        )
+    )
     soft_deadline, deadline = _deadlines(job)
     current, trains_from = None, -math.inf
     if job.running is not None:

@@ -32,6 +32,7 @@ from ef_slurm.model import (
     ThroughputCurve,
 )
 from ef_slurm.planner.plan import plan
+from ef_slurm.planner.timeline.worth import type_worth
 
 LINEAR = ThroughputCurve.of({1: 1.0, 2: 2.0, 4: 4.0})
 ONE_NODE = Cluster.uniform(nodes=1, gpus_per_node=4)
@@ -322,3 +323,29 @@ def test_a_cluster_that_is_promised_to_others_is_called_so() -> None:
     first, second = plan(0.0, jobs, half, Policy(offers=False)).verdicts
     assert first.outcome is Outcome.PROMISED
     assert second.reason.code is ReasonCode.REJECTED
+
+
+def test_a_fast_type_is_left_to_whom_it_helps_most() -> None:
+    """Both jobs are faster on `new`, one much more: counted in GPU seconds both would go there."""
+
+    def curves(factor: float) -> tuple[tuple[str, ThroughputCurve], ...]:
+        slow = {1: 1.0, 2: 2.0}
+        fast = {gpus: factor * rate for gpus, rate in slow.items()}
+        return (("new", ThroughputCurve.of(fast)), ("old", ThroughputCurve.of(slow)))
+
+    groups = tuple(NodeGroup(kind, 2, (Node(kind[0] + "1"),)) for kind in ("new", "old"))
+    jobs = [
+        job("a", 1000.0, 2000.0, curves=curves(1.5), max_gpus=1),
+        job("b", 4000.0, 2000.0, curves=curves(6.0), max_gpus=1),
+    ]
+    answer = plan(0.0, jobs, Cluster(groups), Policy())
+    types = {one.job_id: one.block.gpu_type for one in answer.decisions if one.block is not None}
+    assert types == {"a": "old", "b": "new"}
+
+
+def test_worth_is_relative_to_the_jobs_at_hand() -> None:
+    one, other = ThroughputCurve.of({1: 1.0, 2: 1.8}), ThroughputCurve.of({1: 4.0})
+    both = job("a", 1.0, 2.0, curves=(("x", one), ("y", other)))
+    alone = job("b", 1.0, 2.0, curves=(("x", one),))
+    assert type_worth([both, alone]) == pytest.approx({"x": 0.5, "y": 2.0})
+    assert type_worth([alone]) == {}

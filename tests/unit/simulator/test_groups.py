@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result as CliResult
+from click.testing import CliRunner
+from click.testing import Result as CliResult
 
 from ef_slurm.cli.sim.command import main
 from ef_slurm.model import ThroughputCurve
@@ -50,9 +51,7 @@ def job(
     )
 
 
-def run(
-    jobs: Sequence[TraceJob], policy: str = "elasticflow", failures: str = "none"
-) -> Result:
+def run(jobs: Sequence[TraceJob], policy: str = "elasticflow", failures: str = "none") -> Result:
     return simulate(
         Request(
             make_trace("t", jobs),
