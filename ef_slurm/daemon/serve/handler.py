@@ -273,10 +273,10 @@ class Handler:
 
     def _dispatch(self) -> Dispatch:
         """This worker's own."""
-        dispatch: Dispatch | None = getattr(self._local, "dispatch", None)
-        if dispatch is None:
-            dispatch = self._local.dispatch = Dispatch(self._context)
-        return dispatch
+        own: _Own | None = getattr(self._local, "own", None)
+        if own is None:
+            own = self._local.own = _Own(Dispatch(self._context))
+        return own.dispatch
 
     # How it goes back
 
@@ -334,6 +334,16 @@ class Handler:
         except MungeError as error:
             _log.warning("an answer could not be signed: %s", error)
             return []
+
+
+class _Own:
+    """A worker's own view of the queue, closed by its thread when that ends."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self.dispatch = dispatch
+
+    def __del__(self) -> None:
+        self.dispatch.close()
 
 
 def _caller(gate: Gate) -> Caller:
