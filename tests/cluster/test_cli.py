@@ -129,7 +129,7 @@ def test_a_curve_is_measured_on_purpose(people: People) -> None:
     assert [size for size, _ in curve["measured"]] == [1, 4]
     assert "1 GPU: " in done.stderr
     story = people.type(f"ef-squeue --explain {answer['job_id']}").stdout
-    assert "trains on 1 of its 4 GPUs" in story
+    assert "Trains on 1 of its 4 GPUs: user1 wants it so" in story
     assert str(answer["job_id"]) not in people.slurm_jobs()
     assert people.state_dirs() == before
     assert (

@@ -82,7 +82,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: job(kind=JobKind.BEST_EFFORT), "deadline: 20.0"),
     (lambda: job(grace=60.0), "grace: 60.0"),
     (lambda: job(kind=JobKind.SOFT_DEADLINE, grace=-1.0), "grace: -1.0"),
-    (lambda: job(max_gpus=0), "max GPUs: 0"),
+    (lambda: job(max_gpus=-1), "max GPUs: -1"),
     (lambda: Outage(5.0, 5.0), "outage end: 5.0"),
     (lambda: Outage(5.0, 4.0), "outage end: 4.0"),
     (lambda: Outage(math.nan), "outage end: inf"),
