@@ -90,6 +90,7 @@ def check_slurm(config: SiteConfig, slurm: Slurm, now: float) -> Iterator[Findin
     yield from _settings(settings)
     yield _plugin(config, settings)
     yield _partition(config, partitions)
+    yield from check_memory(config, settings, partitions)
     yield from _nodes(config, observation)
     yield _clock(observation, now)
 
@@ -130,6 +131,26 @@ def _settings(settings: SlurmConfiguration) -> Iterator[Finding]:
             "SchedulerParameters",
             "disable_job_shrink: jobs cannot give up nodes in place, each shrink is a requeue",
         )
+
+
+def check_memory(
+    config: SiteConfig, settings: SlurmConfiguration, partitions: Iterable[SlurmPartition]
+) -> Iterator[Finding]:
+    """Where Slurm gives memory to jobs: what a job gets that asks for none."""
+    if not settings.memory_counts:
+        return
+    ours = [one for one in partitions if one.name == config.slurm.partition]
+    if settings.default_memory or any(one.default_memory for one in ours):
+        yield Finding(Level.OK, "DefMemPerGPU", "a job that asks for no memory gets a part of it")
+        return
+    yield Finding(
+        Level.WARNING,
+        "DefMemPerGPU",
+        f"is not set for the partition {config.slurm.partition}, and Slurm gives memory to jobs "
+        f"({settings.settings['SelectTypeParameters']}): a job that asks for none takes all of its "
+        "node. Add DefMemPerGPU=MEGABYTES to the partition's line in slurm.conf, or give "
+        "--mem-per-gpu with each job",
+    )
 
 
 def _plugin(config: SiteConfig, settings: SlurmConfiguration) -> Finding:

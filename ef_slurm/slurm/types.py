@@ -276,7 +276,8 @@ class SlurmReservation:
 class SlurmPartition:
     """One partition. Empty `allow_*` means everybody.
 
-    `resume_timeout` is its own, in seconds; None for the whole cluster's.
+    `resume_timeout` is its own, in seconds; None for the whole cluster's. `default_memory` says
+    whether it has its own for a job that asks for none (DefMemPerGPU, -PerCPU or -PerNode).
     """
 
     name: str
@@ -287,6 +288,18 @@ class SlurmPartition:
     allow_accounts: tuple[str, ...] = ()
     allow_groups: tuple[str, ...] = ()
     resume_timeout: float | None = None
+    default_memory: bool = False
+
+
+def has_default_memory(settings: Mapping[str, str]) -> bool:
+    """Whether settings of a cluster, or of a partition, name the memory of who asks for none.
+
+    >>> has_default_memory({"DefMemPerNode": "UNLIMITED", "JobDefaults": "DefMemPerGPU=120000"})
+    True
+    """
+    named = [settings.get(f"DefMemPer{what}", "") for what in ("CPU", "Node", "GPU")]
+    given = any(value not in ("", "UNLIMITED", "(null)", "0") for value in named)
+    return given or "DefMemPerGPU" in settings.get("JobDefaults", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +325,11 @@ class SlurmConfiguration:
     def memory_counts(self) -> bool:
         """Whether memory is given to jobs as CPUs are (slurm.conf(5), SelectTypeParameters)."""
         return "MEMORY" in self.settings.get("SelectTypeParameters", "").upper()
+
+    @property
+    def default_memory(self) -> bool:
+        """Whether a job that asks for no memory gets less than all of a node (DefMemPer*)."""
+        return has_default_memory(self.settings)
 
 
 @dataclass(frozen=True, slots=True)

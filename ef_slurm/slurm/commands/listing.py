@@ -20,6 +20,7 @@ from ef_slurm.slurm.types import (
     SlurmNode,
     SlurmPartition,
     SlurmReservation,
+    has_default_memory,
 )
 
 _NOT_SET = frozenset({"", "(null)", "N/A", "NONE", "None", "Unknown"})
@@ -95,6 +96,7 @@ def parse_partitions(text: str) -> tuple[SlurmPartition, ...]:
             allow_groups=_allowed(record.get("AllowGroups", "")),
             # "GLOBAL", or seconds; older versions have none.
             resume_timeout=parse_setting(record.get("ResumeTimeout", "")),
+            default_memory=has_default_memory(record),
         )
         for record in _records(text, "PartitionName", "No partitions")
     )
