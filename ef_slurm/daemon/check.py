@@ -7,7 +7,7 @@ import os
 import pwd
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ef_slurm.api.munge import Munge, MungeCommand, MungeError
