@@ -12,7 +12,7 @@ from mini.site import Site
 
 pytestmark = pytest.mark.cluster
 
-STEADY = "1:4,2:8,4:16,8:32,16:64"
+STEADY = "1:5,2:9.5,4:18,8:33,16:60"
 FALLING = "1:10,2:18,4:32,8:28,16:20"
 
 
@@ -63,13 +63,13 @@ def shares(events: list[dict[str, Any]]) -> list[int]:
 def test_a_job_that_slows_down_is_saved_and_a_falling_curve_is_kept_below_its_peak(
     running_cluster: MiniSlurm, site: Site
 ) -> None:
-    """On 8 GPUs the one takes 138 s. From iteration 1280 (40 s) on it trains at half its rate: it
+    """On 8 GPUs the one takes 138 s. From iteration 1320 (40 s) on it trains at half its rate: it
     would end after 235 s, and is due after 215 s. The other one stands in its way until then."""
     cluster = running_cluster
     falling = submit(cluster, site, "--best-effort --iterations=50000", FALLING)
     wait_until("it trains", lambda: queue(cluster)[falling]["state"] == "running", timeout=30)
     slow = submit(
-        cluster, site, "--deadline=+215s --iterations=4400", STEADY, "--slower-from 1280 50"
+        cluster, site, "--deadline=+215s --iterations=4400", STEADY, "--slower-from 1320 50"
     )
     wait_until(
         "it is seen to be slow",
