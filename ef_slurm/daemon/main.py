@@ -61,13 +61,13 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
     notifier = Notifier(os.environ, time.monotonic)
     path = config.queue.path
     with DaemonLock(path), Queue.open(path) as queue:
-        orders = OrderFiles(config.order_root)
         settings = settings_of(config, advisory=advisory)
-        scheduler = Scheduler(settings, slurm, queue, FileStateDirs(orders), time.time)
+        state_dirs = FileStateDirs(OrderFiles(config.order_root))
+        scheduler = Scheduler(settings, slurm, queue, state_dirs, time.time)
         started = time.time()
         _announce(queue, started, version, advisory)
         try:
-            orders.make_root()
+            state_dirs.make_order_root()
         except OSError as error:
             _log_daemon_event(queue, f"jobs get no orders, and are asked with TERM alone: {error}")
         try:

@@ -37,8 +37,10 @@ class OrderFiles:
         with suppress(FileExistsError):
             self._root.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._root.mkdir(mode=0o700)
-            self._root.chmod(DIRECTORY_MODE)  # whatever the umask is
-        self.verify()
+        with self._opened() as root:
+            # Whatever the umask is, and also where a daemon was killed right after it was made.
+            if not os.fstat(root).st_mode & stat.S_IXOTH:
+                os.fchmod(root, DIRECTORY_MODE)
 
     def verify(self) -> None:
         """Look whether orders may be left there.
@@ -72,10 +74,12 @@ class OrderFiles:
             name = path.parent.name
             with suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=root)
-                os.chmod(name, DIRECTORY_MODE, dir_fd=root)
                 os.fsync(root)
             directory = os.open(name, _OPEN, dir_fd=root)
             try:
+                # Not only when it was made: a daemon may be killed right after.
+                if stat.S_IMODE(os.fstat(directory).st_mode) != DIRECTORY_MODE:
+                    os.fchmod(directory, DIRECTORY_MODE)
                 replace_file(directory, path.name, dump(order))
             finally:
                 os.close(directory)

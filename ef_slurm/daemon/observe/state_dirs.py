@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -72,6 +73,14 @@ class FileStateDirs:
         self._last: dict[int, JobReports] = {}
         self._silent_since: dict[int, float] = {}
         self._in_force: dict[int, Order | None] = {}
+
+    def make_order_root(self) -> None:
+        """Make the directory of orders, if it is missing.
+
+        Raises:
+            OSError: it cannot be made, is not the daemon's alone, or does not answer.
+        """
+        self._writers.call(Task("orders", os.geteuid(), self._orders.make_root))
 
     def read(self, job: QueueJob) -> JobReports:
         """The job's own word, and the order that it was given."""

@@ -45,6 +45,18 @@ def test_an_order_is_read_back_and_readable_whatever_the_umask(tmp_path: Path) -
     assert [(file.name, mode(file)) for file in directory.iterdir()] == [("order.json", 0o644)]
 
 
+def test_a_directory_that_a_killed_daemon_left_closed_is_opened(tmp_path: Path) -> None:
+    orders = OrderFiles(tmp_path / "orders")
+    orders.make_root()
+    orders.write(job(tmp_path), stop(3))
+    (directory,) = (tmp_path / "orders").iterdir()
+    for one in (tmp_path / "orders", directory):
+        one.chmod(0o700)
+    orders.make_root()
+    orders.write(job(tmp_path), stop(4))
+    assert (mode(tmp_path / "orders"), mode(directory)) == (0o711, 0o711)
+
+
 def test_no_link_in_the_state_directory_is_written_through(tmp_path: Path) -> None:
     """A link to the queue turned the queue into 118 bytes of JSON."""
     state, victim = tmp_path / "state", tmp_path / "queue.sqlite"
