@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -61,6 +62,8 @@ _LATER_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -99,6 +102,7 @@ class Handler:
         self._daemon = daemon
         self._guard = ReplayGuard()
         self._requests = Buckets(limits.requests_per_second, limits.burst)
+        self._looks = Buckets(limits.requests_per_second, limits.burst)
         per_second = limits.what_ifs_per_minute / 60.0
         self._what_ifs = Buckets(per_second, max(1.0, limits.what_ifs_per_minute / 3.0))
         # Reading the queue is this process's own time, which the scheduler needs as well.
@@ -128,14 +132,16 @@ class Handler:
     # Who asks, and may they
 
     async def _answer(self, gate: Gate, request: web.BaseRequest) -> Answer:
-        nonce: str | None = None
+        nonce, sent = None, 0
         try:
             body = await request.content.read()
             target = request.raw_path
             if gate.kind is Transport.TCP:
-                nonce = await self._identify(gate, request, target, body)
+                nonce, sent = await self._identify(gate, request, target, body)
             caller = _caller(gate)
             self._within_rate(caller)
+            if nonce is not None:  # what is refused by then need not be remembered
+                self._guard.check(caller.uid, nonce, sent, time.time())
             self._right_version(request)
             if (request.method, target) == ("GET", DESCRIPTION_PATH):
                 return Answer(200, description(), nonce=nonce)
@@ -154,8 +160,8 @@ class Handler:
 
     async def _identify(
         self, gate: Gate, request: web.BaseRequest, target: str, body: bytes
-    ) -> str:
-        """See whose TCP connection it is; the nonce that the answer repeats."""
+    ) -> tuple[str, int]:
+        """See whose TCP connection it is; the request's nonce, and when it was sent."""
         given = request.headers.getall("Authorization", [])
         if len(given) > 1:
             raise CredentialError(FailureCode.UNAUTHENTICATED, "more than one credential")
@@ -165,12 +171,11 @@ class Handler:
         )
         digest = credentials.request_digest(request.method, target, body)
         credentials.check_request(signed, digest, self._daemon)
-        self._guard.check(identity.uid, signed.nonce, signed.sent, time.time())
         self._right_cluster(signed.cluster)
         failure = self._connections.identified(gate, identity.uid, identity.gid)
         if failure is not None:
             raise CredentialError(failure.code, failure.message)
-        return signed.nonce
+        return signed.nonce, signed.sent
 
     def _within_rate(self, caller: Caller) -> None:
         seconds = self._requests.take(caller.uid, time.monotonic())
@@ -204,7 +209,7 @@ class Handler:
     async def _read(self, caller: Caller, method: str, target: str, body: bytes) -> Request:
         if len(body) <= _SMALL:
             return routes.read(method, target, body)
-        return await self._readers.run(caller.uid, lambda: routes.read(method, target, body))
+        return await self._work(caller, lambda: routes.read(method, target, body))
 
     async def _respond(self, caller: Caller, asked: Request) -> Response:
         if isinstance(asked, Ping):
@@ -220,7 +225,29 @@ class Handler:
                 workers = self._askers
             case _:
                 workers = self._readers
-        return await workers.run(caller.uid, lambda: self._dispatch().answer(caller, viewer, asked))
+        work = lambda: self._dispatch().answer(caller, viewer, asked)  # noqa: E731
+        return await self._work(caller, work, workers)
+
+    async def _work(
+        self, caller: Caller, work: Callable[[], T], workers: FairWorkers | None = None
+    ) -> T:
+        """Have something done by a worker; the caller is charged for what it costs."""
+        spent = 0.0
+
+        def timed() -> T:
+            nonlocal spent
+            began = time.thread_time()
+            try:
+                return work()
+            finally:
+                spent = time.thread_time() - began
+
+        try:
+            return await (workers or self._readers).run(caller.uid, timed)
+        finally:
+            more = spent / self._limits.cheap_seconds - 1.0
+            if more > 0.0:
+                self._requests.charge(caller.uid, more, time.monotonic())
 
     async def _viewer(self, caller: Caller) -> Viewer:
         """What the caller may see; asked of Slurm again while what is known still does."""
@@ -239,8 +266,8 @@ class Handler:
         end = began + min(max(asked.seconds, 0.0), MAX_WAIT_SECONDS)
         while True:
             seen = self._watch.version()
-            detail = await self._readers.run(
-                caller.uid, lambda: self._dispatch().answer(caller, viewer, asked)
+            detail = await self._work(
+                caller, lambda: self._dispatch().answer(caller, viewer, asked)
             )
             assert isinstance(detail, JobDetail)
             if reached(detail, asked.until) or now() >= end:
@@ -248,6 +275,11 @@ class Handler:
             if now() - began > _SOON_SECONDS:
                 await asyncio.sleep(min(_LATER_SECONDS, max(0.0, end - now())))
             await self._watch.changed(seen, max(0.0, end - now()))
+            # However many of a user's requests wait, together they look so often.
+            while pause := self._looks.take(caller.uid, time.monotonic()):
+                if now() >= end:
+                    break
+                await asyncio.sleep(min(max(pause, _LATER_SECONDS), max(0.0, end - now())))
 
     async def _judge(self, caller: Caller, viewer: Viewer, asked: Judge) -> Response:
         seconds = self._what_ifs.take(caller.uid, time.monotonic())
@@ -257,9 +289,7 @@ class Handler:
                 f"more than {self._limits.what_ifs_per_minute:g} what-ifs a minute: try again in "
                 f"{math.ceil(seconds)} s",
             )
-        request = await self._readers.run(
-            caller.uid, lambda: self._dispatch().what_if(caller, asked.job)
-        )
+        request = await self._work(caller, lambda: self._dispatch().what_if(caller, asked.job))
         scheduler = self._context.scheduler
         try:
             future = self._context.calls.what_if(caller.uid, lambda: scheduler.judge(request))
@@ -267,9 +297,7 @@ class Handler:
             words = "you wait for other what-ifs already: try again"
             raise RequestError(FailureCode.TOO_MANY, words) from None
         answer, words = await asyncio.wait_for(asyncio.wrap_future(future), VERDICT_SECONDS)
-        return await self._readers.run(
-            caller.uid, lambda: self._dispatch().judged(viewer, answer, words)
-        )
+        return await self._work(caller, lambda: self._dispatch().judged(viewer, answer, words))
 
     def _dispatch(self) -> Dispatch:
         """This worker's own."""

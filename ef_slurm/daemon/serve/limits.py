@@ -10,6 +10,9 @@ from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+_MOST_OWED = 4.0
+"""How many bursts a bucket may owe."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServeLimits:
@@ -23,7 +26,8 @@ class ServeLimits:
             they are.
         request_seconds: for a request to arrive in full.
         idle_seconds: for which a connection may ask nothing.
-        requests_per_second: of one user in the long run; at once a `burst`.
+        requests_per_second: of one user in the long run; at once a `burst`. A request whose
+            answer takes more of this process's time than `cheap_seconds` counts as several.
         what_ifs_per_minute: verdicts without a submission, of one user.
     """
 
@@ -35,6 +39,7 @@ class ServeLimits:
     idle_seconds: float = 30.0
     requests_per_second: float = 20.0
     burst: float = 100.0
+    cheap_seconds: float = 0.01
     what_ifs_per_minute: float = 60.0
 
 
@@ -67,12 +72,18 @@ class Buckets:
         self._buckets[key] = (tokens - 1.0, now)
         return 0.0
 
+    def charge(self, key: Hashable, tokens: float, now: float) -> None:
+        """Take tokens for what was done already; the bucket may come to owe some."""
+        held, at = self._buckets.get(key, (self._burst, now))
+        held = min(self._burst, held + max(0.0, now - at) * self._rate)
+        self._buckets[key] = (max(held - tokens, -_MOST_OWED * self._burst), now)
+
     def __len__(self) -> int:
         return len(self._buckets)
 
     def _sweep(self, now: float) -> None:
         """Forget buckets that are full again."""
-        full_after = self._burst / self._rate
+        full_after = (1.0 + _MOST_OWED) * self._burst / self._rate
         if 0.0 <= now - self._swept_at < full_after:
             return
         self._swept_at = now

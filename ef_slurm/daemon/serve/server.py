@@ -7,6 +7,7 @@ import contextlib
 import functools
 import logging
 import os
+import resource
 import socket
 import stat
 import threading
@@ -29,6 +30,8 @@ from ef_slurm.daemon.serve.limits import ServeLimits
 from ef_slurm.daemon.serve.requests import ServerContext
 
 BACKLOG = 1024
+FILES = 16384
+"""Open files that the process wants to be allowed."""
 BEAT_SECONDS = 1.0
 """Seconds between two looks at whether the event loop still turns."""
 SILENT_SECONDS = 60.0
@@ -76,6 +79,7 @@ class Server:
             except ServerError:
                 self._close_sockets()
                 raise
+        _raise_file_limit()
         self._greeting = False
         self._beat_at = time.monotonic()
         self._loop = asyncio.new_event_loop()
@@ -195,6 +199,14 @@ class _Protocol(web.RequestHandler):
         )
         response.force_close()
         return response
+
+
+def _raise_file_limit() -> None:
+    """Connections are files: so many may be open that the scheduler's own never lack room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _unix(path: Path, mode: int) -> socket.socket:

@@ -293,6 +293,13 @@ class TestRate:
         time.sleep(0.1)
         assert stub.ping() == "ok"
 
+    def test_what_costs_the_daemon_more_counts_more(self, tmp_path: Path) -> None:
+        limits = replace(LIMITS, requests_per_second=0.1, burst=20.0, cheap_seconds=1e-5)
+        with serving(tmp_path, limits) as stub:
+            answers = [stub.ping() for _ in range(15)]
+        assert answers[0] == "ok"
+        assert answers[-1] == "too-many-requests"
+
     def test_whoever_is_refused_is_told_when_to_come_again(self, stub: Stub) -> None:
         with stub.connect() as stream:
             stream.sendall(PING * 60)

@@ -34,12 +34,20 @@ class TestBuckets:
         buckets.take("a", 100.0)
         assert buckets.take("a", 50.0) == pytest.approx(1.0)
 
+    def test_what_was_costly_is_paid_for_later(self) -> None:
+        buckets = Buckets(rate=1.0, burst=2.0)
+        buckets.charge("a", 5.0, 0.0)
+        assert buckets.take("a", 0.0) == pytest.approx(4.0)
+        assert buckets.take("a", 4.0) == 0.0
+        buckets.charge("a", 1e9, 4.0)
+        assert buckets.take("a", 4.0) == pytest.approx(9.0)  # it owes four bursts at most
+
     def test_full_ones_are_forgotten(self) -> None:
         buckets = Buckets(rate=1.0, burst=5.0)
         for uid in range(1000):
             buckets.take(uid, 0.0)
         assert len(buckets) == 1000
-        buckets.take("late", 10.0)
+        buckets.take("late", 30.0)
         assert len(buckets) == 1
 
 
