@@ -1,4 +1,4 @@
-"""The demo's five jobs, and what each of them is there to show.
+"""The demo's six jobs, and what each of them is there to show.
 
 Chosen so that the same story unfolds whether a start takes 8 or 20 seconds (held by
 tests/unit/docker/test_demo_jobs.py, which plays it in virtual time). On a slower machine
@@ -25,6 +25,7 @@ class Request(enum.Enum):
     BEST_EFFORT = "best effort"
     TOO_SOON = "a deadline that nobody can promise, then the one that is offered"
     SOONER_THAN_OFFERED = "a little sooner than can be promised, and it waits"
+    UNKNOWN = "a deadline, and nothing else: the script says how much, its speed is measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class DemoJob:
     Args:
         at: when it is submitted, after the demo's start.
         deadline: after its submission; None where the offer decides, or for best effort.
-        rates: (GPUs, iterations/s) that it tells ef-slurm.
+        rates: (GPUs, iterations/s) that it tells ef-slurm, unless it is of an unknown speed.
         faster: how many times faster it really trains.
         story: why it is here.
     """
@@ -66,7 +67,7 @@ JOBS = (
         "no deadline: takes what nobody needs, and gives it back",
     ),
     DemoJob(
-        "bert", 20, Request.DEADLINE, 520, 300,
+        "bert", 20, Request.DEADLINE, 400, 300,
         ((1, 0.375), (2, 0.75), (4, 1.475), (8, 2.875), (16, 5.75)),
         "a comfortable deadline and good scaling: may be paused, and grows into idle GPUs",
     ),
@@ -85,6 +86,12 @@ JOBS = (
         "lstm", 92, Request.SOONER_THAN_OFFERED, 100, None,
         ((1, 0.5), (2, 1), (4, 1.875), (8, 3)),
         "waits until somebody finishes early, and is promised then",
+    ),
+    DemoJob(
+        "whisper", 116, Request.UNKNOWN, 100, 210,
+        ((1, 0.5), (2, 0.95), (4, 1.8), (8, 3), (16, 4.5)),
+        "nobody knows how fast it trains: measured while it trains, then promised",
+        faster=1.0,
     ),
 )  # fmt: skip
 

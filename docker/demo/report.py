@@ -178,7 +178,7 @@ def page(
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>ef-slurm demo</title>
 <style>{STYLE}</style></head><body>
-<h1>Five jobs with deadlines on {gpus} GPUs</h1>
+<h1>Six jobs with deadlines on {gpus} GPUs</h1>
 <p>Nobody asked for a number of GPUs. {timeline.used():.0%} of all GPU time was in use.</p>
 <p class="key">{key}; triangles: submitted; dashed lines: deadlines</p>
 {svg(timeline, entries)}

@@ -1,4 +1,4 @@
-"""The demo: five jobs arrive within two minutes, and their deadlines are kept.
+"""The demo: six jobs arrive within two minutes, and their deadlines are kept.
 
 Runs as an ordinary user on the login node; submits with ef-sbatch, watches through the daemon as
 ef-squeue does. `docker/minislurm demo` calls it; by hand, on any cluster with ef-slurm:
@@ -108,7 +108,7 @@ class Scenario:
         match job.request:
             case Request.BEST_EFFORT:
                 self.submit(job, "--best-effort")
-            case Request.DEADLINE:
+            case Request.DEADLINE | Request.UNKNOWN:
                 self.submit(job, f"--deadline=+{job.deadline:.0f}s")
             case Request.TOO_SOON:
                 self.accept(job, self.submit(job, f"--deadline=+{job.deadline:.0f}s"))
@@ -130,9 +130,10 @@ class Scenario:
     def submit(self, job: DemoJob, *options: str) -> dict[str, Any]:
         answer = self.ef_sbatch(job, *options)
         shown = " ".join(options)
-        self.say(
-            f"$ ef-sbatch {shown} --iterations={job.iterations} --throughput={job.throughput} …"
-        )
+        told = f" --iterations={job.iterations} --throughput={job.throughput}"
+        if job.request is Request.UNKNOWN:
+            told = ""
+        self.say(f"$ ef-sbatch {shown}{told} train.py …")
         self.say(f"  {self.verdict(answer)}")
         if answer["outcome"] != "rejected":
             job_id = answer["job_id"]
@@ -141,10 +142,16 @@ class Scenario:
         return answer
 
     def ef_sbatch(self, job: DemoJob, *options: str) -> dict[str, Any]:
+        told = [
+            f"--iterations={job.iterations}", f"--global-batch-size={BATCH}",
+            f"--throughput={job.throughput}",
+        ]  # fmt: skip
+        says = []
+        if job.request is Request.UNKNOWN:
+            told, says = [], [f"--iterations={job.iterations}", f"--batch={BATCH}"]
         command = [
-            "ef-sbatch", "--json", f"--job-name={job.name}", f"--iterations={job.iterations}",
-            f"--global-batch-size={BATCH}", f"--throughput={job.throughput}", *options,
-            str(self.train), f"--pace={job.pace}",
+            "ef-sbatch", "--json", f"--job-name={job.name}", f"--model-name={job.name}", *told,
+            *options, str(self.train), f"--pace={job.pace}", *says,
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 3):
@@ -169,6 +176,9 @@ class Scenario:
                 )
             case "waitlisted":
                 return f"{job}: WAITLISTED: {after('deadline')} cannot be promised yet"
+            case None:
+                sizes = " and ".join(str(size) for size in answer["measured_on"])
+                return f"{job}: nobody knows its speed: it is measured on {sizes} GPUs first"
             case _:
                 return f"{job}: best effort"
 

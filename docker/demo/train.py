@@ -43,11 +43,13 @@ def pace(text: str, gpus: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pace", required=True, help="GPUs:iterations/s,…")
-    seconds_of = parser.parse_args().pace
+    parser.add_argument("--iterations", type=int, help="unless it was submitted with them")
+    parser.add_argument("--batch", type=int, help="samples per iteration, likewise")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     training.init()
     world = dist.get_world_size() if dist.is_initialized() else 1
-    seconds = pace(seconds_of, world)
+    seconds = pace(options.pace, world)
     model: nn.Module = nn.Sequential(
         nn.Embedding(128, 16), nn.Flatten(), nn.Linear(16 * CONTEXT, 64), nn.Tanh(),
         nn.Linear(64, 128),
@@ -55,7 +57,13 @@ def main() -> None:
     if world > 1:
         model = nn.parallel.DistributedDataParallel(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    with training.session(model, optimizer, data=Text()) as session:
+    with training.session(
+        model,
+        optimizer,
+        data=Text(),
+        iterations=options.iterations,
+        global_batch_size=options.batch,
+    ) as session:
         due = time.monotonic()
         for step in session:
             for x, y in step:

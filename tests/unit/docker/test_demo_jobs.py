@@ -11,7 +11,6 @@ from demo.jobs import (
     JOBS,
     OVERHEAD_SECONDS,
     SOONER_SECONDS,
-    TYPICAL_START_SECONDS,
     DemoJob,
     Request,
 )
@@ -29,6 +28,9 @@ from ef_slurm.model import (
     ThroughputCurve,
 )
 from tests.unit.daemon.world import START, World
+
+QUICK_START_SECONDS = 10.0
+"""Where starts are that quick it pays to grow for what is left, beside everybody else."""
 
 READING = 4.0
 """Seconds in which a person reads a counter-offer and pastes it."""
@@ -56,6 +58,8 @@ class Play:
             assert self.submit(job, 5.0, IfInfeasible.REJECT) is Outcome.REJECTED
             sooner = self.offer(job) - SOONER_SECONDS
             assert self.submit(job, sooner, IfInfeasible.WAIT) is Outcome.WAITLISTED
+        elif job.request is Request.UNKNOWN:
+            assert self.submit(job, job.deadline, IfInfeasible.REJECT) is None
         else:
             best_effort = job.request is Request.BEST_EFFORT
             expected = Outcome.BEST_EFFORT if best_effort else Outcome.PROMISED
@@ -65,7 +69,10 @@ class Play:
         left = deadline - self.world.clock.now
         assert self.submit(job, left, IfInfeasible.REJECT) is Outcome.PROMISED
 
-    def submit(self, job: DemoJob, deadline: float | None, if_infeasible: IfInfeasible) -> Outcome:
+    def submit(
+        self, job: DemoJob, deadline: float | None, if_infeasible: IfInfeasible
+    ) -> Outcome | None:
+        unknown = job.request is Request.UNKNOWN
         row = self.world.submit(
             job.iterations,
             deadline,
@@ -73,13 +80,15 @@ class Play:
             if_infeasible=if_infeasible,
             boot=self.boot,
             speed=job.faster,
+            known=not unknown,
+            told=not unknown,
+            model_name=job.name,
         )
         self.rows[job.name] = row
         self.world.bench.advance()
         self.world.scheduler.tick()
         verdict = self.world.queue.promises.verdict(row.id)
-        assert verdict is not None
-        return verdict.outcome
+        return None if verdict is None else verdict.outcome
 
     def offer(self, job: DemoJob) -> float:
         verdict = self.world.queue.promises.verdict(self.rows[job.name].id)
@@ -123,6 +132,7 @@ def test_the_story(tmp_path: Path, boot: float) -> None:
     assert play.did("resnet", "shrink")
     assert play.did("resnet", "pause")
     assert play.did("bert", "pause")
-    if boot < TYPICAL_START_SECONDS:
+    assert {1, 4} <= set(play.shares["whisper"])
+    if boot < QUICK_START_SECONDS:
         assert play.did("bert", "grow")
     play.world.queue.close()
