@@ -304,7 +304,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="directory for the report")
     parser.add_argument("--slowdown", type=float, default=1.0, help="for a slower machine")
     parser.add_argument(
-        "--train", type=Path, default=TRAIN, help="another script, which takes --pace=CURVE"
+        "--train", type=Path, default=TRAIN, help="another script with these options"
     )
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -101,8 +101,9 @@ def verdict_sentence(verdict: Verdict, name_of: NameOf) -> str:
         offer = f"; the earliest deadline that can be promised is {earliest}"
     match verdict.outcome:
         case Outcome.PROMISED:
+            enough = "is enough" if verdict.share == 1 else "are enough"
             return (
-                f"promised: {gpus(verdict.share)} are enough, "
+                f"promised: {gpus(verdict.share)} {enough}, "
                 f"predicted finish {instant(verdict.finish)}"
             )
         case Outcome.BEST_EFFORT:
