@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.observe.stalls import StallLimits
+from ef_slurm.daemon.settings import Settings
 from ef_slurm.model import (
     EventKind,
     JobState,
@@ -109,9 +112,21 @@ def test_a_job_past_its_peak_steps_back(world: World) -> None:
     assert shares(world, job)[-1] == 4
 
 
-def test_a_job_that_hangs_gives_its_gpus_back_until_it_is_released(world: World) -> None:
-    job = world.submit(200_000, deadline=20_000.0)
-    waiting = world.submit(200_000, deadline=10_000.0)
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[World]:
+    """A site that waits for minutes only."""
+    limits = StallLimits(first_iteration=300.0, stalled=200.0)
+    scope = ResourceScope(frozenset({"ef"}))
+    settings = Settings(scope, idle_interval=5.0, uid=0, stall_limits=limits)
+    world = World(tmp_path / "impatient.sqlite", settings=settings)
+    yield world
+    world.queue.close()
+
+
+def test_a_job_that_hangs_gives_its_gpus_back_until_it_is_released(impatient: World) -> None:
+    world = impatient
+    job = world.submit(50_000, deadline=20_000.0)
+    waiting = world.submit(100_000, deadline=10_000.0)
     world.run(100.0)
     world.training(job).hang(world.clock.now)
     world.run_until(lambda: world.state(job) is JobState.HELD, 2000.0)
@@ -131,9 +146,10 @@ def test_a_job_that_hangs_gives_its_gpus_back_until_it_is_released(world: World)
     assert outcome(world, waiting) is PromiseOutcome.KEPT
 
 
-def test_a_job_that_reports_nothing_has_no_promise_after_a_time(world: World) -> None:
-    job = world.submit(500_000, deadline=20_000.0, elastic=False)
-    world.run_until(lambda: world.row(job).best_effort, 4000.0)
+def test_a_job_that_reports_nothing_has_no_promise_after_a_time(impatient: World) -> None:
+    world = impatient
+    job = world.submit(50_000, deadline=20_000.0, elastic=False)
+    world.run_until(lambda: world.row(job).best_effort, 400.0)
     assert outcome(world, job) is PromiseOutcome.VOID
     world.run_until(world.finished, 20_000.0)
     assert world.state(job) is JobState.COMPLETED
