@@ -294,7 +294,7 @@ class TestRate:
         assert stub.ping() == "ok"
 
     def test_what_costs_the_daemon_more_counts_more(self, tmp_path: Path) -> None:
-        limits = replace(LIMITS, requests_per_second=0.1, burst=20.0, cheap_seconds=1e-5)
+        limits = replace(LIMITS, requests_per_second=0.1, burst=20.0, cheap_seconds=1e-8)
         with serving(tmp_path, limits) as stub:
             answers = [stub.ping() for _ in range(15)]
         assert answers[0] == "ok"
