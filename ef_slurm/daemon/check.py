@@ -24,7 +24,8 @@ from ef_slurm.slurm.commands.command_slurm import CommandSlurm
 from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import Observation, SlurmConfiguration, SlurmPartition
+from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
+from ef_slurm.slurm.types import Observation
 
 OLDEST = (22, 5, 0)
 SHORT_KILL_WAIT_SECONDS = 15.0

@@ -16,13 +16,12 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
 from ef_slurm.slurm.types import (
     JobUpdate,
     Observation,
     SignalTarget,
-    SlurmConfiguration,
     SlurmJob,
-    SlurmPartition,
     Submission,
     Submitted,
 )

@@ -1,4 +1,4 @@
-"""What Slurm says, as values: jobs, nodes, reservations, partitions, configuration.
+"""What Slurm says of jobs, nodes and the whole cluster, and what it is asked for, as values.
 
 Times are UTC epoch seconds, durations seconds. `None` means that Slurm has set no value, and
 `math.inf` that it has set none as a limit (UNLIMITED).
@@ -7,11 +7,11 @@ Times are UTC epoch seconds, durations seconds. `None` means that Slurm has set 
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ef_slurm.formats.gres import GpuCount
+from ef_slurm.slurm.site_types import PowerTimes, SlurmReservation
 
 
 class JobBaseState(enum.Enum):
@@ -257,94 +257,6 @@ class SlurmNode:
     def gpu_total(self) -> int:
         """GPUs of all types."""
         return sum(gpu.count for gpu in self.gpus)
-
-
-@dataclass(frozen=True, slots=True)
-class SlurmReservation:
-    """One reservation; `users` and `accounts` as listed (a leading "-" excludes)."""
-
-    name: str
-    start: float
-    end: float
-    nodes: tuple[str, ...]
-    users: tuple[str, ...] = ()
-    accounts: tuple[str, ...] = ()
-    flags: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class SlurmPartition:
-    """One partition. Empty `allow_*` means everybody.
-
-    `resume_timeout` is its own, in seconds; None for the whole cluster's. `default_memory` says
-    whether it has its own for a job that asks for none (DefMemPerGPU, -PerCPU or -PerNode).
-    """
-
-    name: str
-    up: bool
-    nodes: tuple[str, ...]
-    max_time: float = math.inf
-    default_time: float | None = None
-    allow_accounts: tuple[str, ...] = ()
-    allow_groups: tuple[str, ...] = ()
-    resume_timeout: float | None = None
-    default_memory: bool = False
-
-
-def has_default_memory(settings: Mapping[str, str]) -> bool:
-    """Whether settings of a cluster, or of a partition, name the memory of who asks for none.
-
-    >>> has_default_memory({"DefMemPerNode": "UNLIMITED", "JobDefaults": "DefMemPerGPU=120000"})
-    True
-    """
-    named = [settings.get(f"DefMemPer{what}", "") for what in ("CPU", "Node", "GPU")]
-    given = any(value not in ("", "UNLIMITED", "(null)", "0") for value in named)
-    return given or "DefMemPerGPU" in settings.get("JobDefaults", "")
-
-
-@dataclass(frozen=True, slots=True)
-class SlurmConfiguration:
-    """What ef-slurm needs to know of `scontrol show config`.
-
-    Args:
-        version: (major, minor, micro), (24, 11, 5) for 24.11.5.
-        kill_wait: seconds between TERM and KILL: a job's second chance to checkpoint.
-        min_job_age: seconds for which an ended job can still be seen.
-        settings: everything, as Slurm prints it.
-    """
-
-    version: tuple[int, int, int]
-    cluster: str
-    kill_wait: float
-    min_job_age: float
-    job_requeue: bool
-    job_submit_plugins: tuple[str, ...]
-    settings: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def memory_counts(self) -> bool:
-        """Whether memory is given to jobs as CPUs are (slurm.conf(5), SelectTypeParameters)."""
-        return "MEMORY" in self.settings.get("SelectTypeParameters", "").upper()
-
-    @property
-    def default_memory(self) -> bool:
-        """Whether a job that asks for no memory gets less than all of a node (DefMemPer*)."""
-        return has_default_memory(self.settings)
-
-
-@dataclass(frozen=True, slots=True)
-class PowerTimes:
-    """How long power saving takes, in seconds; the defaults are Slurm's.
-
-    Args:
-        resume: from the wish to use a node until it is there (ResumeTimeout).
-        suspend: until a node that is powered down is off (SuspendTimeout).
-        resume_of: the same as `resume`, of partitions that have their own.
-    """
-
-    resume: float = 60.0
-    suspend: float = 30.0
-    resume_of: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

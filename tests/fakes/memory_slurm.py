@@ -16,6 +16,7 @@ from ef_slurm.slurm.errors import (
     SlurmUnavailableError,
     UpdateIncompleteError,
 )
+from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
 from ef_slurm.slurm.types import (
     FINAL_STATES,
     HeldGpus,
@@ -25,10 +26,8 @@ from ef_slurm.slurm.types import (
     Observation,
     Shape,
     SignalTarget,
-    SlurmConfiguration,
     SlurmJob,
     SlurmNode,
-    SlurmPartition,
     Submission,
     Submitted,
 )

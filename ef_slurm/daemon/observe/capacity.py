@@ -10,13 +10,8 @@ from dataclasses import dataclass, field
 from ef_slurm.daemon.observe.gpu_types import held_of_types
 from ef_slurm.daemon.observe.power import wake_seconds
 from ef_slurm.model import Cluster, Node, NodeGroup, Outage, PerGpu
-from ef_slurm.slurm.types import (
-    HeldGpus,
-    Observation,
-    SlurmJob,
-    SlurmNode,
-    SlurmReservation,
-)
+from ef_slurm.slurm.site_types import SlurmReservation
+from ef_slurm.slurm.types import HeldGpus, Observation, SlurmJob, SlurmNode
 
 OVERDUE_SECONDS = 60.0
 """Seconds that somebody's job is taken to need still when its time limit has passed."""

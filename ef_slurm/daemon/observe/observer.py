@@ -14,7 +14,8 @@ from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.model import Block, QueueJob
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import Observation, PowerTimes, SlurmJob
+from ef_slurm.slurm.site_types import PowerTimes
+from ef_slurm.slurm.types import Observation, SlurmJob
 
 
 class Observer:

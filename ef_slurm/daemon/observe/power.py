@@ -10,13 +10,8 @@ from collections.abc import Iterable
 
 from ef_slurm.formats.durations import parse_setting
 from ef_slurm.model import Block
-from ef_slurm.slurm.types import (
-    Observation,
-    PowerTimes,
-    SlurmConfiguration,
-    SlurmNode,
-    SlurmPartition,
-)
+from ef_slurm.slurm.site_types import PowerTimes, SlurmConfiguration, SlurmPartition
+from ef_slurm.slurm.types import Observation, SlurmNode
 
 REREAD_SECONDS = 600.0
 """Seconds for which the site's times are believed: an operator changes them now and then."""

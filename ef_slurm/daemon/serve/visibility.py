@@ -30,7 +30,7 @@ from ef_slurm.queue.errors import NoSuchRowError
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.commands.accounting import AdminLevel, Rights
 from ef_slurm.slurm.errors import SlurmError
-from ef_slurm.slurm.types import SlurmConfiguration
+from ef_slurm.slurm.site_types import SlurmConfiguration
 
 FRESH_SECONDS = 60.0
 """How old an answer of Slurm's may be without being asked for again."""

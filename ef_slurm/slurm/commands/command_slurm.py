@@ -27,15 +27,14 @@ from ef_slurm.slurm.errors import (
     UpdateIncompleteError,
 )
 from ef_slurm.slurm.read_back import differences_of, gres_of
+from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
 from ef_slurm.slurm.types import (
     HoldKind,
     JobBaseState,
     JobUpdate,
     Observation,
     SignalTarget,
-    SlurmConfiguration,
     SlurmJob,
-    SlurmPartition,
     Submission,
     Submitted,
 )

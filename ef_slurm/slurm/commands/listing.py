@@ -15,13 +15,13 @@ from ef_slurm.formats.gres import GpuCount, GresError, gpus_of, parse_gres
 from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.formats.times import parse_epoch
 from ef_slurm.slurm.errors import UnexpectedOutputError
-from ef_slurm.slurm.types import (
+from ef_slurm.slurm.site_types import (
     SlurmConfiguration,
-    SlurmNode,
     SlurmPartition,
     SlurmReservation,
     has_default_memory,
 )
+from ef_slurm.slurm.types import SlurmNode
 
 _NOT_SET = frozenset({"", "(null)", "N/A", "NONE", "None", "Unknown"})
 _KEY = re.compile(r"(?:^| )([A-Z][A-Za-z0-9_:/]*)=")

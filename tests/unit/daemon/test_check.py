@@ -8,7 +8,7 @@ import pytest
 from ef_slurm.daemon.check import Level, check_launch, check_memory
 from ef_slurm.model import LaunchSettings
 from ef_slurm.siteconfig import SiteConfig
-from ef_slurm.slurm.types import SlurmConfiguration, SlurmPartition
+from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
 
 
 def test_a_template_that_no_job_could_use_is_found_before_any_job(tmp_path: Path) -> None:

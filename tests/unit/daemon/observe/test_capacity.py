@@ -12,6 +12,7 @@ from ef_slurm.daemon.observe.capacity import OVERDUE_SECONDS, ResourceScope, clu
 from ef_slurm.daemon.observe.gpu_types import slurm_type
 from ef_slurm.formats.gres import GpuCount
 from ef_slurm.model import Block, Outage, PerGpu
+from ef_slurm.slurm.site_types import SlurmReservation
 from ef_slurm.slurm.types import (
     HeldGpus,
     HoldKind,
@@ -19,7 +20,6 @@ from ef_slurm.slurm.types import (
     Observation,
     SlurmJob,
     SlurmNode,
-    SlurmReservation,
 )
 from tests.unit.daemon.make import ELSEWHERE, NOW, TWO_NODES, node, slurm_job
 

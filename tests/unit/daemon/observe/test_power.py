@@ -12,7 +12,8 @@ from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.power import power_times, wake_seconds, wake_seconds_of
 from ef_slurm.model import Block
 from ef_slurm.slurm.commands.listing import parse_configuration, parse_nodes, parse_partitions
-from ef_slurm.slurm.types import Observation, PowerTimes, SlurmConfiguration, SlurmPartition
+from ef_slurm.slurm.site_types import PowerTimes, SlurmConfiguration, SlurmPartition
+from ef_slurm.slurm.types import Observation
 from tests.fakes.memory_cluster import MemoryCluster
 from tests.fakes.memory_slurm import MemorySlurm
 from tests.unit.daemon.make import NOW, node

@@ -43,7 +43,7 @@ from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.commands.accounting import AdminLevel, Rights, rights
 from ef_slurm.slurm.commands.runner import Result, Runner
 from ef_slurm.slurm.errors import SlurmUnavailableError
-from ef_slurm.slurm.types import SlurmConfiguration
+from ef_slurm.slurm.site_types import SlurmConfiguration
 from tests.fakes.memory_cluster import MemoryCluster
 from tests.fakes.memory_slurm import MemorySlurm
 from tests.unit.api.fakes import REQUEST, SCRIPT
