@@ -180,12 +180,14 @@ class Workers(Generic[Result]):
         threading.Thread(target=self._work, name="ef-files", daemon=True).start()
 
     def _work(self) -> None:
-        shared = self._shared
+        shared, done = self._shared, False
         with shared.changed:
             while not shared.closed:
                 job = self._next()
                 if job is None:
-                    shared.changed.notify_all()
+                    if done:  # or idle threads would keep waking one another
+                        shared.changed.notify_all()
+                    done = False
                     shared.changed.wait()
                     continue
                 owner = job.task.owner
@@ -198,7 +200,7 @@ class Workers(Generic[Result]):
                     result = error
                 finally:
                     shared.changed.acquire()
-                job.result, job.ended = result, time.monotonic()
+                job.result, job.ended, done = result, time.monotonic(), True
                 shared.at_work[owner] -= 1
             shared.threads -= 1
 

@@ -141,3 +141,22 @@ def test_what_is_done_is_never_taken_for_what_was_done_before(
     time.sleep(0.05)
     assert workers.call(write(3)) == 3
     assert done == [1, 3]
+
+
+def test_threads_that_have_nothing_to_do_wake_nobody(
+    workers: Workers[int], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers.ask([hangs(gate, 1, owner=1), hangs(gate, 2, owner=2), good(3, owner=3)])
+    gate.set()
+    workers.ask([good(4), good(5, owner=2)])  # several threads are there, and idle from here on
+    time.sleep(0.1)
+    looks = []
+    plain = Workers._next
+
+    def counting(self: Workers[int]) -> object:
+        looks.append(threading.get_ident())
+        return plain(self)
+
+    monkeypatch.setattr(Workers, "_next", counting)
+    time.sleep(0.3)
+    assert looks == []
