@@ -355,10 +355,11 @@ def _without_size(job: QueueJob, why: str) -> QueueJob | None:
     measuring, running = job.measuring, job.running
     if measuring is None or running is None or not measuring.rates:
         return None
-    if running.gpus in dict(measuring.rates) or running.gpus in measuring.unusable:
+    size = running.active_gpus
+    if size in dict(measuring.rates) or size in measuring.unusable:
         return None
-    words = f"it does not run on {gpus(running.gpus)}, and is not measured there: {why}"
-    unusable = (*measuring.unusable, running.gpus)
+    words = f"it does not run on {gpus(size)}, and is not measured there: {why}"
+    unusable = (*measuring.unusable, size)
     return replace(job, note=words, measuring=replace(measuring, unusable=unusable))
 
 

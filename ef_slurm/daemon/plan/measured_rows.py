@@ -62,10 +62,24 @@ def group_of(job: QueueJob, cluster: Cluster) -> NodeGroup | None:
     return max(groups, key=lambda group: group.gpus_per_node * len(group.nodes), default=None)
 
 
+def trains_on(job: QueueJob) -> int:
+    """GPUs that it trains on; 0 for none."""
+    return 0 if job.running is None else job.running.active_gpus
+
+
+def to_hold(job: QueueJob, gpus_per_node: int) -> int:
+    """GPUs to ask for: all that sizes inside one node need, so that it keeps them in between."""
+    assert job.measuring is not None
+    first, *later = job.measuring.wanted
+    if first > gpus_per_node:
+        return first
+    return max(size for size in (first, *later, job.share) if size <= gpus_per_node)
+
+
 def meanwhile(job: QueueJob, rates: Mapping[int, float], sizes: Collection[int]) -> tuple[int, ...]:
     """The size to go on with while only the number of iterations is missing."""
-    if job.share in sizes:
-        return (job.share,)
+    if trains_on(job) in sizes:
+        return (trains_on(job),)
     return (min(rates, default=min(sizes)),)
 
 

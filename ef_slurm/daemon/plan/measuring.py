@@ -18,9 +18,12 @@ from ef_slurm.daemon.plan.measured_rows import (
     believed,
     group_of,
     is_late,
+    is_measured,
     meanwhile,
     one_gpu,
     source_words,
+    to_hold,
+    trains_on,
 )
 from ef_slurm.daemon.plan.planner_input import site_policy
 from ef_slurm.formats.sentences import gpus, reason_sentence
@@ -71,6 +74,15 @@ class WouldMeasure:
     gpu_type: str
     sizes: tuple[int, ...]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A job is to train on so many of the GPUs that it holds (None: on all), and why."""
+
+    job_id: int
+    gpus: int | None
+    why: str
 
 
 class MeasuringJobs:
@@ -182,8 +194,9 @@ class MeasuringJobs:
         if request.global_batch_size is None:
             # Nothing is known that tells whether the script runs on many.
             missing = tuple(sorted(missing))
-        if job.share in missing:
-            missing = (job.share, *(size for size in missing if size != job.share))
+        now_on = trains_on(job)
+        if now_on in missing:
+            missing = (now_on, *(size for size in missing if size != now_on))
         return missing
 
     def _known(
@@ -285,23 +298,53 @@ class MeasuringJobs:
 
     # The plan
 
-    def ask(self, job: QueueJob, seen: Job, now: float, slots: MeasuringSlots | None = None) -> Job:
+    def ask(
+        self,
+        job: QueueJob,
+        seen: Job,
+        gpus_per_node: int,
+        now: float,
+        slots: MeasuringSlots | None = None,
+    ) -> Job:
         """A job that is measured as the next plan is to see it.
 
         Args:
             seen: the job as it is otherwise.
+            gpus_per_node: of the GPUs that it is measured on.
             slots: for a plan that is not carried out; else those of the daemon.
         """
         measuring = job.measuring
         assert measuring is not None
         rates = dict(measuring.rates)
-        size = measuring.wanted[0]
-        if job.share and job.share not in rates and job.share != size:
-            # It has to be left, and is worth no more than its start.
-            rates[job.share] = min(rates.values(), default=1.0)
+        size = to_hold(job, gpus_per_node)
+        for other in (job.share, *measuring.wanted):
+            if 0 < other < size or other == job.share:
+                # What it can begin with, or has to leave, and is worth no more than that.
+                rates.setdefault(other, min(rates.values(), default=1.0))
+        rates.pop(0, None)
         known = ThroughputCurve.of(rates) if rates else None
         measurement = Measurement(measuring.gpu_type, size, known)
         return (self._slots if slots is None else slots).ask(seen, measurement, now)
+
+    def parts(self, jobs: Iterable[QueueJob]) -> tuple[Part, ...]:
+        """On how many of its GPUs each job trains that was not judged before this plan.
+
+        Sizes inside one node are measured one after the other on the same GPUs, without a requeue.
+
+        Args:
+            jobs: the rows that the plan was made from.
+        """
+        parts = []
+        for job in jobs:
+            if job.measuring is None:
+                continue
+            row = self._queue.jobs.get(job.id)
+            if not is_measured(row) or row.measuring is None:
+                parts.append(Part(job.id, None, "its speed is known"))
+                continue
+            size = row.measuring.wanted[0]
+            parts.append(Part(job.id, size if size < row.share else None, "to be measured"))
+        return tuple(parts)
 
     def rehearsal(self) -> MeasuringSlots:
         """The slots as they are, for a plan that is not carried out."""

@@ -159,14 +159,15 @@ class Plannable:
         measuring = job.measuring
         if not takes_part(job) or measuring is None or not is_measured(job):
             return ()
-        if measuring.gpu_type not in {group.gpu_type for group in cluster.groups}:
+        per_node = {group.gpu_type: group.gpus_per_node for group in cluster.groups}
+        if measuring.gpu_type not in per_node:
             return ()
         self._set_aside[job.id] = now + SET_ASIDE_SECONDS
         seen: tuple[Job, ...] = ()
         with self._fence.around(job, "planned"):
             known = self._observer.status(job)
             one = planner_job(stand_in(job), known, self._estimates, now)
-            asked = self._measuring.ask(job, one, now, slots)
+            asked = self._measuring.ask(job, one, per_node[measuring.gpu_type], now, slots)
             seen = (capped(asked, self._limits),)
             del self._set_aside[job.id]
         return seen

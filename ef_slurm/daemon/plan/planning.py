@@ -28,7 +28,7 @@ from ef_slurm.daemon.plan.planner_input import (
     running_now,
     runs_on,
 )
-from ef_slurm.daemon.plan.record import record
+from ef_slurm.daemon.plan.record import record, train_on
 from ef_slurm.formats.sentences import verdict_sentence
 from ef_slurm.model import (
     ACTOR,
@@ -230,9 +230,16 @@ class Planning:
             if node.wake_seconds
         }
         known = [job for job in jobs if job.id in taking_part]
-        reallocations = record(
-            self._queue, answer, known, overheads, wake_seconds, fence=self._fence
-        )
+        with self._queue.transaction():
+            reallocations = [
+                *record(self._queue, answer, known, overheads, wake_seconds, fence=self._fence)
+            ]
+            moved = {reallocation.job_id for reallocation in reallocations}
+            for part in self._measuring.parts(known):
+                cost = overheads[part.job_id]
+                other = train_on(self._queue, part.job_id, part.gpus, cost, now, part.why)
+                if other is not None and part.job_id not in moved:
+                    reallocations.append(other)
         self._queue.plans.prune(self._keep_plans)
         for reallocation in reallocations:
             # What a start costs cannot be measured where a node boots first.
