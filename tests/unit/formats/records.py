@@ -14,6 +14,7 @@ from ef_slurm.model import (
     Limit,
     MeasuredRate,
     Overhead,
+    PerGpu,
     ProfileKey,
     Reservation,
     ThroughputCurve,
@@ -48,6 +49,7 @@ OWN: dict[Any, st.SearchStrategy[Any]] = {
         lambda nodes, gpus: Block("gpu", tuple(f"n{i}" for i in range(nodes)), gpus), SHARES, SHARES
     ),
     Overhead: st.builds(Overhead, SECONDS, SECONDS, SECONDS, SECONDS),
+    PerGpu: st.builds(PerGpu, SECONDS, SECONDS),
     Limit: st.builds(Limit, st.integers(0, 99), st.none() | TEXTS, st.none() | TEXTS),
     str: TEXTS,
     int: st.integers(-(2**63), 2**63 - 1),
