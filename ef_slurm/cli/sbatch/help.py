@@ -92,19 +92,17 @@ Exit codes
 
 Examples
   ef-sbatch --deadline=18:00 train.py --lr 0.1
-  ef-sbatch --deadline=+6h --iterations=20000 --global-batch-size=256 \\
-            --throughput=1:2.1,2:4,4:7.5,8:13 train.py --lr 0.1
-  ef-sbatch --deadline=18:00 --profile=resnet50 --iterations=90000 --global-batch-size=512 \\
-            --if-infeasible=wait --account=vision train.py
-  ef-sbatch --best-effort --profile=bert --iterations=5000 --global-batch-size=64 train.py
-  ef-sbatch --deadline=+6h --profile=bert --iterations=5000 --global-batch-size=64 \\
-            --container-image=nvcr.io#nvidia/pytorch:25.01-py3 --container-mounts=/datasets \\
-            --env=NCCL_DEBUG=INFO train.py
+  ef-sbatch --deadline=18:00 --wait-verdict --if-infeasible=wait --account=vision train.py
+  ef-sbatch --deadline=+6h --iterations=20000 --global-batch-size=256 train.py --lr 0.1
+  ef-sbatch --best-effort train.py
+  ef-sbatch --deadline=18:00 --profile=resnet50 --global-batch-size=512 train.py
+  ef-sbatch --deadline=+6h --container-image=nvcr.io#nvidia/pytorch:25.01-py3 \\
+            --container-mounts=/datasets --env=NCCL_DEBUG=INFO train.py
 
   A batch script (ef-sbatch job.sh):
     #!/bin/bash
     #SBATCH --job-name=bert --account=nlp
-    #EF --deadline=tomorrow --iterations=5000 --global-batch-size=64 --profile=bert
+    #EF --deadline=tomorrow --iterations=5000 --global-batch-size=64
     exec torchrun --nnodes=$EF_NUM_NODES --node_rank=$EF_NODE_RANK \\
          --nproc_per_node=$EF_GPUS_PER_NODE \\
          --master_addr=$EF_MASTER_ADDR --master_port=$EF_MASTER_PORT train.py"""
