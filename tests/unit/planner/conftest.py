@@ -17,6 +17,7 @@ settings.register_profile(
     "planner",
     max_examples=int(os.environ.get("EF_HYPOTHESIS_EXAMPLES", 50 if _QUICK else 5000)),
     stateful_step_count=25 if _QUICK else 50,
+    derandomize=_QUICK,
     deadline=None,
     suppress_health_check=_SLOW,
 )

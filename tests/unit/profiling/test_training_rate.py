@@ -12,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.profiling.training_rate import (
+    BLOCK_SECONDS,
+    FIRST_BLOCKS,
+    NORMAL,
     SUDDEN_SECONDS,
     RateEstimator,
     Slowdown,
@@ -105,7 +108,10 @@ def test_what_comes_first_after_a_start_is_not_the_rate(rate: float, warm_up: fl
     estimator = RateEstimator()
     for at, done in Stream(steady(rate), warm_up=warm_up).reports(150.0):
         if estimator.observe(at, done) and estimator.estimate is not None:
-            assert estimator.estimate.rate == pytest.approx(rate, rel=TOLERANCE)
+            # What makes a block of the first estimate only a little slower is averaged.
+            told = min(warm_up, NORMAL * BLOCK_SECONDS)
+            tolerance = TOLERANCE + told / (FIRST_BLOCKS * BLOCK_SECONDS)
+            assert estimator.estimate.rate == pytest.approx(rate, rel=tolerance)
     assert estimator.estimate is not None
     assert estimator.slowdown is None
 
