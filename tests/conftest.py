@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from tests.reruns import pytest_collection_modifyitems as pytest_collection_modifyitems
 
-# How long an example takes says something of the machine, and nothing of the code. The same examples
-# each time, so that a red run is about the change: EF_HYPOTHESIS_PROFILE=long looks for others.
+# How long an example takes says something of the machine, and nothing of the code. The examples are
+# the same each time, so that a red run is about the change: EF_HYPOTHESIS_PROFILE=long looks for
+# others.
 settings.register_profile(
     "untimed",
     deadline=None,

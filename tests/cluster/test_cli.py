@@ -112,6 +112,9 @@ def test_parsable_json_and_quiet(people: People) -> None:
     assert quiet.stderr == ""
 
 
+@pytest.mark.flaky_on_busy_machine(
+    reason="four ranks must train at the pace that they pretend, to be measured to 10 %"
+)
 def test_a_curve_is_measured_on_purpose(people: People) -> None:
     """One GPU and a node, in one allocation of one Slurm job that is gone afterwards."""
     before = people.state_dirs()
@@ -192,6 +195,9 @@ def test_a_batch_script_with_directives(people: People) -> None:
     assert job["promise_outcome"] == "kept"
 
 
+@pytest.mark.flaky_on_busy_machine(
+    reason="four ranks must train at the pace that they pretend, while measured and afterwards"
+)
 def test_a_training_that_nobody_knows_is_measured_promised_and_in_time(people: People) -> None:
     """The whole submission is a deadline and a script; the second one is promised at once."""
     again = f"--deadline=+10m {COMMAND} --says 4000 48"

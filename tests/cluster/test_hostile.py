@@ -36,6 +36,7 @@ def play(running_cluster: MiniSlurm) -> Iterator[Stage]:
     stage = Stage(running_cluster)
     stage.set_up()
     yield stage
+    stage.check()
     stage.run("scancel -u user1; scancel -u user2", user="root")
     stage.close()
     stage.site.stop()
@@ -45,7 +46,7 @@ def play(running_cluster: MiniSlurm) -> Iterator[Stage]:
 @pytest.fixture
 def stage(play: Stage) -> Iterator[Stage]:
     yield play
-    play.check()  # which the next try begins with
+    play.check(fresh=3.0)  # which the next try begins with
 
 
 @pytest.fixture(scope="module")
