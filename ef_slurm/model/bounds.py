@@ -8,7 +8,7 @@ queue already are not checked again: they were, and a bound that moves must not 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 
 from ef_slurm.model.curve import ThroughputCurve
@@ -37,10 +37,6 @@ MOST_WORDS = 4096
 """Options, or arguments, of one submission."""
 LONGEST_WORDS = 1 << 17
 """Characters of all of them."""
-MOST_IDS = 1000
-"""Jobs that one request may name."""
-MOST_NAMES = 256
-"""Users, or states, that one request may name."""
 
 
 def check_request(request: JobRequest, now: float) -> None:
@@ -182,31 +178,6 @@ def check_path(name: str, path: str) -> None:
     check_text(name, path)
     if not path.startswith("/"):
         raise ModelError(name, path, "an absolute path")
-
-
-def check_job_ids(name: str, job_ids: Collection[int]) -> None:
-    """Refuse ids that Slurm cannot give, and more of them than one request may name.
-
-    Raises:
-        ModelError: there are such.
-    """
-    if len(job_ids) > MOST_IDS:
-        raise ModelError(name, f"{len(job_ids)} of them", f"{MOST_IDS} at most")
-    for job_id in job_ids:
-        check_integer(name, job_id, 1, LARGEST_ID)
-
-
-def check_titles(name: str, titles: Iterable[str]) -> None:
-    """Refuse too many names, or one that is too long.
-
-    Raises:
-        ModelError: there are such.
-    """
-    titles = tuple(titles)
-    if len(titles) > MOST_NAMES:
-        raise ModelError(name, f"{len(titles)} of them", f"{MOST_NAMES} at most")
-    for title in titles:
-        _check_title(name, title)
 
 
 def _check_title(name: str, text: str, longest: int = LONGEST_TITLE) -> None:

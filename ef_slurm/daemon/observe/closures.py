@@ -67,15 +67,6 @@ class Closed:
     words: str
     until: float
 
-    def closes(self, block: Block) -> bool:
-        """Whether a block is closed."""
-        if self.max_gpus is not None and block.gpus > self.max_gpus:
-            return True
-        return any(
-            block.gpus >= bar.from_gpus and not bar.nodes.isdisjoint(block.nodes)
-            for bar in self.bars
-        )
-
 
 class Closures:
     """The refusals that count still, by queue id."""

@@ -91,9 +91,6 @@ class Planning:
         self._observer = observer
         self._estimates = estimates
         self._calibration = calibration
-        self._scope = scope
-        self._policy = policy
-        self._limits = limits
         self._replan_interval = replan_interval
         self._keep_plans = keep_plans
         self._advisory = advisory
