@@ -16,7 +16,7 @@ import jinja2
 from ef_slurm.contract import FIRST_PORT, MAX_FAILURES, PORTS, VERSION, Exit
 from ef_slurm.launch.request import LaunchRequest
 from ef_slurm.model import LaunchSettings
-from ef_slurm.resources import templates_dir
+from ef_slurm.resources import SITE, find, template_dirs, templates_dir
 
 TEMPLATE = "torchrun.sbatch.j2"
 """The shipped template; a site's own extends `default/` followed by this name."""
@@ -35,22 +35,24 @@ class TemplateProblemError(ValueError):
     """A template that no batch script can be made of; the text names file and line."""
 
 
-def render(request: LaunchRequest) -> str:
+def render(request: LaunchRequest, site: Path = SITE) -> str:
     """The batch script.
 
     Args:
-        request: what is to be launched, with the site's template if it has one. Files beside that
+        request: what is to be launched, with the site's template if it names one. Files beside that
             template can be included by their names.
+        site: the site's directory; a template in its `templates/` counts before the shipped one.
 
     Raises:
         TemplateProblemError: the template does not exist, is wrong, or uses a name that there is
             not.
     """
     template = request.settings.template
-    ours = jinja2.FileSystemLoader(templates_dir())
-    loaders: list[jinja2.BaseLoader] = [ours, jinja2.PrefixLoader({"default": ours})]
-    if template is not None:
-        loaders.insert(0, jinja2.FileSystemLoader(template.parent))
+    places = template_dirs(site) if template is None else (template.parent, *template_dirs(site))
+    loaders: list[jinja2.BaseLoader] = [
+        jinja2.FileSystemLoader(places),
+        jinja2.PrefixLoader({"default": jinja2.FileSystemLoader(templates_dir())}),
+    ]
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(loaders),
         undefined=jinja2.StrictUndefined,
@@ -62,11 +64,11 @@ def render(request: LaunchRequest) -> str:
         autoescape=False,  # noqa: S701 - shell, not HTML; see _quoted
     )
     name = TEMPLATE if template is None else template.name
-    where = str(template or name)
+    where = str(template or find(f"templates/{name}", site))
     try:
         if template is not None and not template.is_file():
             raise TemplateProblemError(f"{template}: there is no such template")
-        script = environment.get_template(name).render(context(request))
+        script = environment.get_template(name).render(context(request, site))
     except jinja2.TemplateSyntaxError as error:
         raise TemplateProblemError(
             f"{error.filename or where}:{error.lineno}: {error.message}"
@@ -111,7 +113,7 @@ def _asks_for_gpus(word: str) -> bool:
     return word.startswith("--") and any(long.startswith(name) for long in _GPU_OPTIONS if name)
 
 
-def context(request: LaunchRequest) -> dict[str, Any]:
+def context(request: LaunchRequest, site: Path = SITE) -> dict[str, Any]:
     """The template's variables: every field of request and settings, and the contract's numbers."""
     values = {
         f.name: _quoted(getattr(request, f.name)) for f in fields(request) if f.name != "settings"
@@ -128,7 +130,7 @@ def context(request: LaunchRequest) -> dict[str, Any]:
     if not request.settings.container_image:
         values["container_runtime"] = None
     values.update(
-        torchrun_program=_quoted((templates_dir() / "torchrun.py").read_text(encoding="utf-8")),
+        torchrun_program=_quoted(find("templates/torchrun.py", site).read_text(encoding="utf-8")),
         version=VERSION,
         first_port=FIRST_PORT,
         ports=PORTS,

@@ -45,6 +45,40 @@ def test_an_incomplete_installation_says_so(
         resources.templates_dir()
 
 
+def test_the_sites_file_counts_before_the_shipped_one(tmp_path: Path) -> None:
+    unit = "site-config/systemd/ef-schedd.service"
+    template = "templates/torchrun.sbatch.j2"
+    assert resources.find(unit, site=tmp_path) == CHECKOUT / unit
+    assert resources.find(template, site=tmp_path) == CHECKOUT / template
+
+    for own in ("systemd/ef-schedd.service", "templates/torchrun.sbatch.j2"):
+        (tmp_path / own).parent.mkdir()
+        (tmp_path / own).write_text("ours")
+    assert resources.find(unit, site=tmp_path) == tmp_path / "systemd/ef-schedd.service"
+    assert resources.find(template, site=tmp_path) == tmp_path / "templates/torchrun.sbatch.j2"
+
+
+def test_the_installed_file_counts_before_that_of_a_checkout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "ef_slurm")
+    found = []
+    for directory in (tmp_path, tmp_path / "ef_slurm" / "_share"):
+        (directory / "templates").mkdir(parents=True)
+        (directory / "templates" / "a.j2").write_text("")
+        found.append(resources.find("templates/a.j2", site=tmp_path / "none"))
+    assert found == [
+        tmp_path / "templates/a.j2",
+        tmp_path / "ef_slurm" / "_share" / "templates/a.j2",
+    ]
+
+
+def test_a_file_that_is_nowhere_is_named_with_the_places(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    with pytest.raises(FileNotFoundError, match=f"x is neither at {site}/templates/x nor "):
+        resources.find("templates/x", site=site)
+
+
 def test_an_installed_wheel_finds_its_data(tmp_path: Path) -> None:
     source = tmp_path / "source"
     ignore = shutil.ignore_patterns(".*", "docker", "tests", "__pycache__")

@@ -232,3 +232,17 @@ def test_is_python(tmp_path: Path) -> None:
         assert is_python(str(tmp_path / name)) is expected
     assert is_python("not there yet.py")
     assert not is_python(str(tmp_path / "gone"))
+
+
+def test_a_template_in_the_sites_directory_counts_before_the_shipped_one(tmp_path: Path) -> None:
+    (tmp_path / "templates").mkdir()
+    own = tmp_path / "templates" / "torchrun.sbatch.j2"
+    own.write_text(
+        '{% extends "default/torchrun.sbatch.j2" %}\n'
+        "{% block network %}\nexport A=1\n{% endblock %}\n"
+    )
+    assert "\nexport A=1\n" in render(PLAIN, site=tmp_path)
+    assert "\nexport A=1\n" not in render(PLAIN, site=tmp_path / "none")
+    own.write_text("{% block")
+    with pytest.raises(TemplateProblemError, match=f"{own}:1: "):
+        render(PLAIN, site=tmp_path)
