@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -194,13 +194,22 @@ def write_settings(directory: Path, cluster: Cluster) -> None:
 
 def registered() -> list[Cluster]:
     found = sorted(clusters_dir().glob("[!.]*/cluster.json"))
-    return [Cluster(**json.loads(path.read_text())) for path in found]
+    return [_read(path) for path in found]
+
+
+def _read(path: Path) -> Cluster:
+    """A running mini-Slurm's settings, those of another version of this program included: what
+    only that version knows is not this one's concern.
+    """
+    known = {field.name for field in fields(Cluster)}
+    settings = json.loads(path.read_text())
+    return Cluster(**{name: value for name, value in settings.items() if name in known})
 
 
 def find(name: str) -> Cluster:
     path = clusters_dir() / check_name(name) / "cluster.json"
     try:
-        return Cluster(**json.loads(path.read_text()))
+        return _read(path)
     except FileNotFoundError:
         raise UserError(
             f"no mini-Slurm named {name!r} is up: start it with: docker/minislurm up --name {name}"
