@@ -198,9 +198,7 @@ def registered() -> list[Cluster]:
 
 
 def _read(path: Path) -> Cluster:
-    """A running mini-Slurm's settings, those of another version of this program included: what
-    only that version knows is not this one's concern.
-    """
+    """A running mini-Slurm's settings; what only another version's `up` wrote is passed over."""
     known = {field.name for field in fields(Cluster)}
     settings = json.loads(path.read_text())
     return Cluster(**{name: value for name, value in settings.items() if name in known})
