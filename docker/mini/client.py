@@ -28,7 +28,7 @@ Found = TypeVar("Found")
 CLEAN_UP = """
 squeue --noheader --format=%A | xargs --no-run-if-empty scancel --hurry
 for i in $(seq 300); do
-    [ -z "$(squeue --noheader)" ] && ! sinfo -h -N -o %T | grep -qv '^idle$' && exit 0
+    [ -z "$(squeue --noheader)" ] && ! sinfo -h -N -o %T | grep -qv '^idle[~%#!]*$' && exit 0
     sinfo -h -N -o %T | grep -q -e down -e drain -e '[*]' && exit 1
     sleep 0.2
 done
@@ -91,6 +91,7 @@ class MiniSlurm:
     docker_host: str
     shared: str
     checkout: str
+    variants: tuple[str, ...] = ()
 
     @classmethod
     def named(cls, name: str) -> "MiniSlurm | None":
@@ -101,6 +102,7 @@ class MiniSlurm:
         (status,) = json.loads(shown.stdout)
         places = {name: status[name] for name in ("shared", "checkout")}
         settings: dict[str, Any] = status["cluster"] | places
+        settings["variants"] = tuple(settings["variants"])
         return cls(**{field.name: settings[field.name] for field in fields(cls)})
 
     @property
@@ -246,7 +248,10 @@ class MiniSlurm:
         if self.run(CLEAN_UP, check=False).returncode == 0:
             return
         (status,) = json.loads(minislurm("status", "--json", "--name", self.name).stdout)
+        states = self.node_states() if "powersave" in self.variants else {}
         for host, daemons in status["hosts"].items():
+            if states.get(host, "").endswith(("~", "%", "#", "!")):
+                continue  # Slurm has switched it off, and is to switch it on
             if daemons is None:
                 self.start(host)
             for daemon, state in (daemons or {}).items():

@@ -11,7 +11,7 @@ from mini import image
 from mini.dockerd import Docker
 from mini.engine import Invocation
 from mini.process import say
-from mini.render import Wiring, index_range
+from mini.render import Wiring
 from mini.settings import CHECKOUT, DOCKER_DIR, SUITES, Cluster, UserError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -50,17 +50,15 @@ class DockerEngine:
         return dataclasses.replace(cluster, accounting=not SUITES[cluster.suite].no_accounting)
 
     def wiring(self, cluster: Cluster) -> Wiring:
-        gpus = cluster.gpus_per_node
         return Wiring(
             ctl_host="ctl",
             dbd_host="db",
-            node_lines=[f"NodeName=n{index_range(cluster.nodes, 1)}"],
+            node_addresses=dict.fromkeys(cluster.node_names, ""),
             cgroup_plugin=SUITES[cluster.suite].cgroup_plugin,
             hosts={host: DAEMONS.get(host, ["munged", "slurmd"]) for host in cluster.hosts},
             paths=PATHS,
             ports=PORTS,
-            gpu_pattern=f"/dev/fakegpu{index_range(gpus)}",
-            gpu_files=[f"/dev/fakegpu{i}" for i in range(gpus)],
+            gpu_device="/dev/fakegpu",
         )
 
     def boot(self, cluster: Cluster) -> None:

@@ -45,6 +45,7 @@ class Layout:
     ports: dict[str, int]
     dbd_host: str
     gpu_files: list[str]
+    power_saving: list[str]
 
     @classmethod
     def load(cls) -> "Layout":
@@ -81,6 +82,8 @@ def prepare(layout: Layout, host: str) -> None:
     if "mariadbd" in daemons:
         prepare_database(layout)
     if "slurmctld" in daemons:
+        if layout.power_saving:
+            make_dir(power_dir(layout), "slurm")
         make_dir(layout.path("lib") / "slurmctld", "slurm")
         make_dir(layout.path("ef_lib"), "ef-slurm", 0o700)
         make_dir(layout.path("ef_run"), "ef-slurm")
@@ -92,6 +95,11 @@ def prepare(layout: Layout, host: str) -> None:
             make_dir(layout.path("shared") / "home" / user, user, 0o700)
     if layout.engine == "docker" or host == "login":
         install_project(layout)
+
+
+def power_dir(layout: Layout) -> Path:
+    """Where SuspendProgram and ResumeProgram say, in a file for each node, what it is to be."""
+    return layout.path("shared") / "power"
 
 
 def prepare_munge(layout: Layout) -> None:
@@ -213,7 +221,9 @@ def daemon_named(name: str, layout: Layout, host: str) -> Daemon:
             dbd = (layout.dbd_host, layout.ports["slurmdbd"]) if layout.dbd_host else None
             return Daemon("slurm", ["slurmctld", "-D"], conf, dbd)
         case "slurmd":
-            return Daemon("root", ["slurmd", "-D", "-N", host], conf)
+            # -b: it was switched on just now, which is what slurmctld waits for after a resume.
+            booted = ["-b"] if host in layout.power_saving else []
+            return Daemon("root", ["slurmd", "-D", *booted, "-N", host], conf)
     raise KeyError(name)
 
 
@@ -313,6 +323,22 @@ class Supervisor:
         code = process.poll()
         return "running" if code is None else f"ended with {code}"
 
+    def obey_power(self) -> None:
+        """Switch the node's slurmd off or on, where slurmctld asked for it."""
+        if self.host not in self.layout.power_saving:
+            return
+        wanted = power_dir(self.layout) / self.host
+        taken = wanted.with_suffix(".taken")
+        try:
+            # Each word is obeyed once: who starts slurmd by hand afterwards has it.
+            wanted.rename(taken)
+        except OSError:
+            return
+        if taken.read_text().strip() == "on":
+            self.start("slurmd")
+        else:
+            self.kill("slurmd")
+
     def reap_orphans(self) -> None:
         """Collect processes that jobs left behind, never a daemon (`Popen` does that)."""
         ours = {p.pid for p in self.processes.values() if p.returncode is None}
@@ -339,6 +365,7 @@ class Supervisor:
             server.settimeout(0.3)
             while True:
                 self.reap_orphans()
+                self.obey_power()
                 try:
                     connection, _ = server.accept()
                 except TimeoutError:

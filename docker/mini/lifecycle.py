@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from mini import dockerd
+from mini import dockerd, variants
 from mini.docker_engine import DockerEngine
 from mini.dockerd import NoEngineError
 from mini.engine import Engine, Invocation
@@ -65,6 +65,7 @@ def up(wanted: Cluster) -> Cluster:
         register(cluster)
     try:
         cluster = engine.prepare(cluster)
+        check_accounting(cluster)
         save(cluster)
         describe(cluster)
         write_files(cluster, engine.wiring(cluster))
@@ -108,11 +109,15 @@ def choose_engine(wanted: Cluster) -> tuple[Cluster, Engine]:
     return dataclasses.replace(wanted, engine="native", suite=host), NativeEngine()
 
 
+def check_accounting(cluster: Cluster) -> None:
+    """Raises UserError where a variant is nothing without accounting, and there is none."""
+    lacking = [name for name in cluster.variants if variants.VARIANTS[name].needs_accounting]
+    if lacking and not cluster.accounting:
+        raise UserError(f"--variant {lacking[0]} needs accounting, which {cluster.suite} lacks")
+
+
 def describe(cluster: Cluster) -> None:
-    say(
-        f"starting {cluster.name}: {cluster.nodes} nodes with {cluster.gpus_per_node} GPUs each, "
-        f"{cluster.suite}, {cluster.engine} engine"
-    )
+    say(f"starting {cluster.name}: {shape_of(cluster)}, {cluster.suite}, {cluster.engine} engine")
     if not cluster.accounting:
         reason = SUITES[cluster.suite].no_accounting if cluster.suite in SUITES else ""
         say(
@@ -121,13 +126,20 @@ def describe(cluster: Cluster) -> None:
         )
 
 
+def shape_of(cluster: Cluster) -> str:
+    if cluster.variants:
+        return f"{cluster.nodes} nodes, variant {','.join(cluster.variants)}"
+    return f"{cluster.nodes} nodes with {cluster.gpus_per_node} GPUs each"
+
+
 def wait_until_ready(cluster: Cluster, engine: Engine) -> None:
     """Every daemon runs, the accounts are made, every node is idle, sacct answers."""
     deadline = time.monotonic() + READY_TIMEOUT_SECONDS
     first = "slurmdbd and slurmctld" if cluster.accounting else "slurmctld"
     wait_for(cluster, engine, first, "scontrol ping | grep -q 'is UP'", deadline)
     if cluster.accounting:
-        wait_for(cluster, engine, "accounts", account_commands(), deadline)
+        commands = " && ".join([account_commands(), *variants.account_commands(cluster)])
+        wait_for(cluster, engine, "accounts", commands, deadline)
     idle = f"test $(sinfo -h -N -p batch -t idle -o %N | sort -u | wc -l) -eq {cluster.nodes}"
     wait_for(cluster, engine, f"{cluster.nodes} idle nodes", idle, deadline)
     if cluster.accounting:
@@ -309,7 +321,7 @@ class Status:
         cluster = self.cluster
         accounting = "" if cluster.accounting else ", no accounting"
         lines = [
-            f"{cluster.name}: {cluster.nodes} nodes with {cluster.gpus_per_node} GPUs each, "
+            f"{cluster.name}: {shape_of(cluster)}, "
             f"{cluster.suite}, {cluster.engine} engine{accounting}"
         ]
         for host, daemons in self.hosts.items():

@@ -20,7 +20,7 @@ from mini import host_changes, wheels
 from mini.engine import Invocation
 from mini.process import install_packages, package_exists, run, say
 from mini.processes import environment_of, is_alive, kill_all, kill_tree
-from mini.render import Wiring, index_range
+from mini.render import Wiring
 from mini.settings import CHECKOUT, DOCKER_DIR, Cluster, UserError, state_root
 
 PORT_RANGE = range(21000, 29000, 100)
@@ -44,14 +44,13 @@ class NativeEngine:
         base = cluster.directory
         first_port = free_ports(20 + cluster.nodes)
         host = platform.node().partition(".")[0]
-        gpus = cluster.gpus_per_node
         return Wiring(
             ctl_host=f"{host}(127.0.0.1)",
             dbd_host="localhost",
-            node_lines=[
-                f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={first_port + 10 + i}"
+            node_addresses={
+                node: f"NodeHostname={host} NodeAddr=127.0.0.1 Port={first_port + 10 + i}"
                 for i, node in enumerate(cluster.node_names)
-            ],
+            },
             cgroup_plugin="cgroup/v1" if slurm_version() < 23 else "disabled",
             hosts={name: DAEMONS.get(name, ["slurmd"]) for name in cluster.hosts},
             paths={
@@ -71,8 +70,7 @@ class NativeEngine:
                 "mariadb": first_port + 2,
                 "slurmd": first_port + 9,
             },
-            gpu_pattern=f"{base}/dev/gpu{index_range(gpus)}",
-            gpu_files=[f"{base}/dev/gpu{i}" for i in range(gpus)],
+            gpu_device=f"{base}/dev/gpu",
         )
 
     def boot(self, cluster: Cluster) -> None:

@@ -67,6 +67,7 @@ class Cluster:
         engine: "docker" or "native"; "auto" until one is chosen.
         accounting: whether slurmdbd runs; known once the engine is prepared.
         docker_host: address of the Docker engine that it runs in; empty for the caller's own.
+        variants: names of `variants.VARIANTS`.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Cluster:
     engine: str
     accounting: bool = False
     docker_host: str = ""
+    variants: tuple[str, ...] = ()
 
     @property
     def node_names(self) -> list[str]:
@@ -201,6 +203,7 @@ def _read(path: Path) -> Cluster:
     """A running mini-Slurm's settings; what only another version's `up` wrote is passed over."""
     known = {field.name for field in fields(Cluster)}
     settings = json.loads(path.read_text())
+    settings["variants"] = tuple(settings.get("variants", ()))
     return Cluster(**{name: value for name, value in settings.items() if name in known})
 
 

@@ -1,15 +1,22 @@
-"""The running mini-Slurm that tests marked `cluster` use."""
+"""The running mini-Slurms that tests marked `cluster` use.
+
+Most tests share the one that `MINISLURM_NAME` names. Those that need a cluster with named variants
+(`docker/minislurm --help`) ask for `tight_cluster` or `typed_cluster`: two in all, each brought up
+for the first test that needs it, so that a run pays for two further clusters at most.
+"""
 
 import os
 from collections.abc import Iterator
 
 import pytest
-from mini.client import MiniSlurm
+from mini.client import MiniSlurm, minislurm
+
+UP_TIMEOUT_SECONDS = 900
+TIGHT = ("memory", "powersave", "limits")
+TYPED = ("mixed-gpus", "mig-names")
 
 
-@pytest.fixture(scope="session")
-def running_cluster() -> MiniSlurm:
-    name = os.environ.get("MINISLURM_NAME", "minislurm")
+def _named(name: str) -> MiniSlurm:
     cluster = MiniSlurm.named(name)
     if cluster is None:
         pytest.fail(
@@ -20,8 +27,58 @@ def running_cluster() -> MiniSlurm:
     return cluster
 
 
+@pytest.fixture(scope="session")
+def running_cluster() -> MiniSlurm:
+    return _named(os.environ.get("MINISLURM_NAME", "minislurm"))
+
+
 @pytest.fixture
 def cluster(running_cluster: MiniSlurm) -> Iterator[MiniSlurm]:
     """The mini-Slurm, with an empty queue and all nodes idle, before and after."""
     yield running_cluster
     running_cluster.heal()
+
+
+def _with_variants(
+    base: MiniSlurm, kind: str, variants: tuple[str, ...], *options: str
+) -> Iterator[MiniSlurm]:
+    """The cluster that is up, if it has these variants; else one of our own beside it."""
+    if set(variants) <= set(base.variants):
+        yield base
+        return
+    words = ["--engine", base.engine, "--variant", ",".join(variants), *options]
+    if base.engine == "docker":
+        words += ["--suite", base.suite]
+    if "limits" in variants and not base.accounting:
+        pytest.skip(f"no accounting on {base.suite} ({base.engine} engine)")
+    name = f"{kind}-{os.getpid()}"
+    try:
+        started = minislurm("up", "--name", name, *words, timeout=UP_TIMEOUT_SECONDS)
+        assert started.returncode == 0, started.stderr
+        yield _named(name)
+    finally:
+        minislurm("down", "--name", name)
+
+
+@pytest.fixture(scope="session")
+def running_tight_cluster(running_cluster: MiniSlurm) -> Iterator[MiniSlurm]:
+    yield from _with_variants(running_cluster, "tight", TIGHT)
+
+
+@pytest.fixture(scope="session")
+def running_typed_cluster(running_cluster: MiniSlurm) -> Iterator[MiniSlurm]:
+    yield from _with_variants(running_cluster, "typed", TYPED, "--nodes", "5")
+
+
+@pytest.fixture
+def tight_cluster(running_tight_cluster: MiniSlurm) -> Iterator[MiniSlurm]:
+    """Memory is given out, the last nodes save power, and there are limits."""
+    yield running_tight_cluster
+    running_tight_cluster.heal()
+
+
+@pytest.fixture
+def typed_cluster(running_typed_cluster: MiniSlurm) -> Iterator[MiniSlurm]:
+    """Nodes of several GPU types, also on one node, and of slices of GPUs."""
+    yield running_typed_cluster
+    running_typed_cluster.heal()

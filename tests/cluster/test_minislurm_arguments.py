@@ -26,6 +26,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
         (["up", "--nodes", "65"], "--nodes 65: a mini-Slurm has 1 to 64 nodes"),
         (["up", "--gpus-per-node", "3"], "--gpus-per-node 3: must be a power of two"),
         (["up", "--gpus-per-node", "0"], "--gpus-per-node 0: must be a power of two"),
+        (["up", "--variant", "big"], "--variant 'big' is unknown: choose of memory, mixed-gpus"),
+        (["up", "--variant=mig-names,mixed-gpus"], "mixed-gpus,mig-names needs 5"),
         (["up", "--name", "Big One"], "--name 'Big One': a name is"),
         (["up", "--name", "../up"], "--name '../up': a name is"),
         (["test", "--nodes", "-1"], "--nodes -1: a mini-Slurm has 1 to 64 nodes"),
