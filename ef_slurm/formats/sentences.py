@@ -61,8 +61,15 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
                 f"the promises to its owner or account would take {reason.gpu_hours:.1f} GPU-hours "
                 f"with it, and the limit is {reason.gpu_hours_limit:.1f}"
             )
+        case ReasonCode.LIMITED if reason.gpus is None:
+            limit = reason.limit or "an owner's or account's limit"
+            return f"{limit} leaves it too little beside other jobs"
+        case ReasonCode.LIMITED if reason.limit:
+            return f"{reason.limit} allows it {held} at most"
         case ReasonCode.LIMITED:
             return f"an owner's or account's limit of {held} applies"
+        case ReasonCode.TIME_LIMIT:
+            return f"it would be ended before it is done: {reason.limit or 'its time limit'}"
         case ReasonCode.REJECTED:
             return f"the cluster is promised to others{until}"
         case ReasonCode.UNAVAILABLE:

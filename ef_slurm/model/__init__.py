@@ -11,6 +11,7 @@ rates are iterations per second, shares are whole GPUs.
 from ef_slurm.model.bar import Bar
 from ef_slurm.model.block import Block, active_part, same_place
 from ef_slurm.model.bounds import MOST_ITERATIONS, check_request, check_script
+from ef_slurm.model.budget import Budget, Charge
 from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
 from ef_slurm.model.curve import ThroughputCurve, check_steps
@@ -92,7 +93,9 @@ __all__ = [
     "Bar",
     "BatchScript",
     "Block",
+    "Budget",
     "ChangeKind",
+    "Charge",
     "Cluster",
     "ContainerRuntime",
     "Decision",

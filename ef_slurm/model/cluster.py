@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from ef_slurm.model.budget import Budget
 from ef_slurm.model.checks import check_finite, is_power_of_two
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.per_gpu import PerGpu
@@ -77,13 +78,15 @@ class NodeGroup:
 class Cluster:
     """The node groups that ef-slurm may use; one group per GPU type.
 
-    A node that has GPUs of several types is in the group of each.
+    A node that has GPUs of several types is in the group of each. `budgets` are what jobs may use
+    together beside GPUs of nodes: limits of users and accounts, licences.
 
     >>> Cluster.uniform(nodes=4, gpus_per_node=8).gpus
     32
     """
 
     groups: tuple[NodeGroup, ...]
+    budgets: tuple[Budget, ...] = ()
 
     def __post_init__(self) -> None:
         types: set[str] = set()

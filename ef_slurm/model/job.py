@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 
 from ef_slurm.model.bar import Bar
+from ef_slurm.model.budget import Charge
 from ef_slurm.model.checks import check_finite
 from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.errors import ModelError
@@ -64,7 +65,11 @@ class Job:
         last_reshape: when its share last changed by the planner's will.
         reshapes: how often it did.
         owner, account: for limits.
-        max_gpus: the largest share that it accepts; 0 for none at present.
+        max_gpus: the largest share that it accepts; 0 for none at present. `max_gpus_by` says
+            what it is that allows no more, in words; "" for its owner's wish.
+        longest: the most seconds from its first start to its finish; of a job that runs, its
+            deadline has to say it. `longest_by` says what ends it then, in words.
+        charges: what it uses of the policy's budgets.
         bars: nodes that it may not use, at any size or from some size on.
     """
 
@@ -87,6 +92,10 @@ class Job:
     max_gpus: int | None = None
     growth_curves: tuple[tuple[str, ThroughputCurve], ...] = ()
     bars: tuple[Bar, ...] = ()
+    max_gpus_by: str = ""
+    longest: float = math.inf
+    longest_by: str = ""
+    charges: tuple[Charge, ...] = ()
 
     def __post_init__(self) -> None:
         check_finite("submission time", self.submitted, wanted="seconds since the epoch")
@@ -114,3 +123,8 @@ class Job:
         check_schedule(self.plan)
         if self.max_gpus is not None and self.max_gpus < 0:
             raise ModelError("max GPUs", self.max_gpus, "0 or more")
+        budgets = [charge.budget for charge in self.charges]
+        if len(set(budgets)) != len(budgets):
+            raise ModelError("charges", budgets, "one for a budget")
+        if not self.longest > 0:
+            raise ModelError("time limit", self.longest, "more than 0 seconds")

@@ -38,9 +38,10 @@ class ReasonCode(enum.Enum):
     MIGRATED = "migrated"  # same share, other block, so that `job` fits
     PAUSED = "paused"  # because `job`'s promise needs its GPUs
     WAITS = "waits"  # for GPUs, until `until`
-    LIMITED = "limited"  # an owner's or account's limit, of `gpus` or of promised GPU-hours
+    LIMITED = "limited"  # a limit, of `gpus` or of promised GPU-hours; `limit` says which
     REJECTED = "rejected"  # the cluster is promised until `until`
     UNAVAILABLE = "unavailable"  # `gpus` are there; the rest is drained, down or somebody else's
+    TIME_LIMIT = "time-limit"  # `limit` would end it before it is done
     TOO_LARGE = "too-large"  # not even an empty cluster makes the deadline
     LOST_CAPACITY = "lost-capacity"  # at risk since GPUs went away
     STALLED = "stalled"  # it stopped training, and has given up its GPUs
@@ -57,6 +58,7 @@ class Reason:
 
     Args:
         gpu_hours: that would be promised together; more than `gpu_hours_limit`.
+        limit: what limits it, in the words of whoever set it; "" for a limit of ef-slurm's own.
     """
 
     code: ReasonCode
@@ -65,6 +67,7 @@ class Reason:
     until: float | None = None
     gpu_hours: float | None = None
     gpu_hours_limit: float | None = None
+    limit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

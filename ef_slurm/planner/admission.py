@@ -121,7 +121,7 @@ def feasible_alone(task: Task, now: float, deadline: float) -> bool:
     """Whether a job would finish by `deadline` with an empty cluster to itself."""
     return any(
         now + task.start_overhead(size.gpus) + task.job.iterations / size.rate
-        <= deadline + EDGE_SECONDS
+        <= min(deadline, now + task.longest) + EDGE_SECONDS
         for size in task.sizes
     )
 

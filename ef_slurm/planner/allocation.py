@@ -189,7 +189,7 @@ def _temporary_growth(
         usual, larger = _expected_rate(task, back), _expected_rate(task, opening)
         saved = (until - now - paid) * (larger / usual) - (until - now) if usual > 0 else 0.0
     # What is expected decides whether it is tried, what is promised whether it may be.
-    in_time = end <= max(finish, task.deadline)
+    in_time = end <= max(finish, task.deadline) and end <= now + task.longest
     if not (in_time and _pays(saved, paid, finish - now, policy) and table.is_free(task, plan)):
         return None
     return plan, end

@@ -43,7 +43,9 @@ def _keep(task: Task, table: ReservationTable, now: float) -> tuple[Schedule, fl
     free_until = table.timetables[current.gpu_type].free_until(current.first_gpu, current.gpus)
     until = min(end, free_until)
     # No block for it at this moment: it pauses now, and `allocation` may find it another one.
-    if free_until <= now + EDGE_SECONDS or not table.limits.allow(task, now, until, current.gpus):
+    if free_until <= now + EDGE_SECONDS or not table.limits.allow(
+        task, now, until, current.gpus, current.gpu_type
+    ):
         return (), math.inf
     finish = end if end <= free_until + EDGE_SECONDS else math.inf
     return (current.over(now, until),), finish

@@ -46,6 +46,7 @@ from ef_slurm.planner.admission import Promises, earliest_deadline, feasible_alo
 from ef_slurm.planner.allocation import allocate
 from ef_slurm.planner.best_effort import revalidate_best_effort
 from ef_slurm.planner.explain import decisions
+from ef_slurm.planner.refusal import limits_in_the_way, why_never
 from ef_slurm.planner.risk import recover, rescue, revalidate
 from ef_slurm.planner.share import least_share
 from ef_slurm.planner.timeline.gpu_index import GpuIndexSpace, index_spaces
@@ -84,7 +85,7 @@ def plan_round(
     """
     if not math.isfinite(now):
         raise ModelError("now", now, "seconds since the epoch")
-    limits = LimitBook(policy.limits)
+    limits = LimitBook(policy.limits, cluster.budgets)
     spaces = index_spaces(cluster)
     worth = type_worth(jobs) if len(spaces) > 1 else {}
     tasks: dict[str, Task] = {}
@@ -131,8 +132,10 @@ def plan_round(
     offerable = [task for task in refused if task.id not in limited]
     offers = _offers(offerable, promised, best_effort, table, now, policy)
     absent = _without_the_absent(refused, table, now)
+    beside = limits_in_the_way(refused, table, now)
     verdicts = tuple(
-        _verdict(task, shares, offers, limits, limited, absent, spaces, now) for task in candidates
+        _verdict(task, shares, offers, limits, limited, absent, beside, spaces, now)
+        for task in candidates
     )
     for task in best_effort:
         task.give_up_deadline()
@@ -274,6 +277,7 @@ def _verdict(
     limits: LimitBook,
     limited: dict[str, Exceeded],
     absent: dict[str, int],
+    beside: dict[str, str],
     spaces: dict[str, GpuIndexSpace],
     now: float,
 ) -> Verdict:
@@ -293,11 +297,11 @@ def _verdict(
         return Verdict(task.id, Outcome.BEST_EFFORT, reason, earliest_deadline=offer)
     offer = offers.get(task.id)
     if not feasible_alone(task, now, task.deadline):
-        reason = Reason(ReasonCode.TOO_LARGE)
-        most = limits.most(task.job)
-        if most is not None and feasible_alone(make_task(task.job, spaces), now, task.deadline):
-            reason = Reason(ReasonCode.LIMITED, gpus=most)
+        reason = why_never(task, limits, spaces, now)
         return Verdict(task.id, Outcome.REJECTED, reason, earliest_deadline=offer)
+    if beyond is None and task.id in beside:
+        # No other user's promise is in its way.
+        beyond = Reason(ReasonCode.LIMITED, until=offer, limit=beside[task.id])
     if beyond is None and task.id in absent:
         # Nobody else's promise is in its way.
         beyond = Reason(ReasonCode.UNAVAILABLE, gpus=absent[task.id], until=offer)

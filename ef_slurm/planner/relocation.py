@@ -50,9 +50,9 @@ def admit_by_moving(
     for size in newcomer.sizes:
         end = now + newcomer.overhead(None, size.gpus, size.gpu_type)
         end += newcomer.job.iterations / size.rate
-        if end > newcomer.deadline + EDGE_SECONDS:
+        if end > min(newcomer.deadline, now + newcomer.longest) + EDGE_SECONDS:
             continue
-        if not table.limits.allow(newcomer, now, end, size.gpus):
+        if not table.limits.allow(newcomer, now, end, size.gpus, size.gpu_type):
             continue
         present = present or _present(others, table, now)
         if _try_size(newcomer, size, end, present[size.gpu_type], table, now, only_ask):

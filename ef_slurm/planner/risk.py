@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from ef_slurm.model import Policy, RiskOrder, Schedule, is_in_time
 from ef_slurm.planner.admission import lacks_gpu_time, replan_jointly
@@ -206,7 +207,8 @@ def _gpu_time(task: Task) -> float:
 
 def replan_late(task: Task, table: ReservationTable, now: float) -> None:
     """Plan a job that cannot be in time for its soonest finish, which then is its deadline."""
-    plan = soonest(task, table, now) or ()
+    # Where its time limit is too short for it by now, it gets as far as that lets it.
+    plan = soonest(task, table, now) or soonest(replace(task, longest=math.inf), table, now) or ()
     # From here on later plans treat this finish as a promise, so that it is not put off again.
     task.deadline = task.soft_deadline = plan[-1].end if plan else math.inf
     table.put(task, plan, task.deadline)

@@ -91,6 +91,7 @@ def from_now(
     """One block from now to the end, the present one or one around or inside it if possible."""
     gpus, rate, gpu_type = size
     run = task.job.iterations / rate
+    deadline = min(deadline, now + task.longest)
     timetable = table.timetables[gpu_type]
     if now + run > deadline + EDGE_SECONDS or timetable.full_now(gpus):
         return None
@@ -100,7 +101,7 @@ def from_now(
         place = _near(task, timetable, now, size, current, deadline)
         if place is not None:
             first, end = place
-            if table.limits.allow(task, now, end, gpus):
+            if table.limits.allow(task, now, end, gpus, gpu_type):
                 return Reservation(now, end, gpus, gpu_type, first)
         if current.gpus == gpus:
             # Staying may end later than moving, where the present start is not paid for yet: the
@@ -108,7 +109,9 @@ def from_now(
             present = _present_place(current, timetable)
     # The block is searched for with the latest end that it may have; its own may be sooner.
     latest = now + task.overhead(current, gpus, gpu_type) + run
-    if latest > deadline + EDGE_SECONDS or not table.limits.allow(task, now, latest, gpus):
+    if latest > deadline + EDGE_SECONDS or not table.limits.allow(
+        task, now, latest, gpus, gpu_type
+    ):
         return None
     found = timetable.find_now(gpus, latest, present, task.barred.get(gpu_type))
     if found is None:
@@ -161,6 +164,8 @@ def from_later(
     seconds = task.overhead(None, gpus, gpu_type) + task.job.iterations / rate
     if timetable.not_before(gpus) + seconds > deadline + EDGE_SECONDS:
         return None
+    if seconds > task.longest + EDGE_SECONDS:
+        return None
     after = now
     while after + seconds <= deadline + EDGE_SECONDS:
         found = timetable.find_later(gpus, seconds, after, task.barred.get(gpu_type))
@@ -171,10 +176,10 @@ def from_later(
         begins_now = start <= now and task.current is not None
         if start + seconds > deadline + EDGE_SECONDS or begins_now:
             return None
-        again = table.limits.blocked_until(task, start, start + seconds, gpus)
+        again = table.limits.blocked_until(task, start, start + seconds, gpus, gpu_type)
         if again is None:
             return Reservation(start, start + seconds, gpus, gpu_type, first)
-        if again <= after:
+        if again <= after or again == math.inf:
             return None
         after = again
     return None
@@ -188,6 +193,7 @@ def in_two(task: Task, table: ReservationTable, now: float, deadline: float) -> 
     """
     best: Schedule | None = None
     best_cost = math.inf
+    deadline = min(deadline, now + task.longest)
     openings = [_opening(task, table, now, size) for size in task.sizes]
     firsts = [opening for opening in openings if opening is not None]
     if not firsts:

@@ -66,9 +66,10 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "allocation": {"timeline", "share"},
         "best_effort": {"timeline"},
         "explain": {"timeline"},
+        "refusal": {"timeline", "share", "admission"},
         "plan": {
             *("timeline", "share", "relocation", "admission", "risk"),
-            *("allocation", "best_effort", "explain", "waiting"),
+            *("allocation", "best_effort", "explain", "refusal", "waiting"),
         },
         "waiting": {"timeline"},
         "what_if": {"plan", "waiting"},

@@ -82,6 +82,12 @@ class ReservationTable:
         twin.plans, twin.finishes = self.plans.copy(), self.finishes.copy()
         return twin
 
+    def without_limits(self) -> ReservationTable:
+        """The same plans without limits, to be looked at only."""
+        twin = ReservationTable(self.spaces, self.timetables, LimitBook(()))
+        twin.plans, twin.finishes = self.plans, self.finishes
+        return twin
+
     def put(self, task: Task, schedule: Schedule, finish: float) -> None:
         """Enter a plan that `is_free` allows, and when it finishes the job."""
         self.plans[task.id] = schedule
@@ -103,7 +109,7 @@ class ReservationTable:
         return all(
             task.may_use(one.gpu_type, one.first_gpu, one.gpus)
             and self.timetables[one.gpu_type].is_free(one)
-            and self.limits.allow(task, one.start, one.end, one.gpus)
+            and self.limits.allow(task, one.start, one.end, one.gpus, one.gpu_type)
             for one in schedule
         )
 

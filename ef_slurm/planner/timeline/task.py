@@ -70,6 +70,8 @@ class Task:
             whose `deadline` is then its planned finish.
         behind: whether its plan in hand is too late by its own slow progress.
         wakes: whether it may wake nodes. Where it may not, they are barred.
+        longest: the most seconds from its first start to its finish, for one that has a promise to
+            keep and does not run yet; infinite else.
     """
 
     job: Job
@@ -85,6 +87,7 @@ class Task:
     promised: bool
     behind: bool = False
     wakes: bool = True
+    longest: float = math.inf
 
     @property
     def id(self) -> str:
@@ -104,13 +107,14 @@ class Task:
 
     def give_up_deadline(self) -> None:
         """Run as best effort from here on."""
-        self.deadline = self.soft_deadline = math.inf
+        self.deadline = self.soft_deadline = self.longest = math.inf
         self.promised = False
 
     def restore_deadline(self) -> None:
         """Have the job's own deadline again."""
         self.soft_deadline, self.deadline = _deadlines(self.job)
         self.promised = self.deadline < math.inf
+        self.longest = _longest(self.job, promised=self.promised)
 
     def move_deadline(self, deadline: float) -> None:
         """Be due at `deadline`, grace included."""
@@ -306,6 +310,7 @@ def make_task(
         spaces=spaces,
         barred=barred,
         promised=deadline < math.inf,
+        longest=_longest(job, promised=deadline < math.inf),
     )
 
 
@@ -314,6 +319,10 @@ def _deadlines(job: Job) -> tuple[float, float]:
     if job.kind is JobKind.BEST_EFFORT or job.deadline is None:
         return math.inf, math.inf
     return job.deadline, job.deadline + job.grace
+
+
+def _longest(job: Job, *, promised: bool) -> float:
+    return job.longest if promised and job.running is None else math.inf
 
 
 def _space(job: Job, gpu_type: str, spaces: Mapping[str, GpuIndexSpace]) -> GpuIndexSpace:

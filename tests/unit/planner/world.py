@@ -322,6 +322,16 @@ def _check_capacity(answer: Plan, jobs: dict[str, Job], cluster: Cluster, policy
                 and limit.account in (None, jobs[job_id].account)
             )
             assert held <= limit.max_gpus, f"{limit} is passed at {moment}: {held}"
+        for budget in cluster.budgets:
+            taken = sum(amount for until, amount in budget.taken if at < until)
+            used = sum(
+                charge.of(one.gpus, -(-one.gpus // cluster.group(one.gpu_type).gpus_per_node))
+                for job_id, one in active
+                for charge in jobs[job_id].charges
+                if charge.budget == budget.name and charge.gpu_type in (None, one.gpu_type)
+            )
+            kept = not used or used + taken <= budget.most + DONE
+            assert kept, f"{budget} is passed at {moment}: {used}"
 
 
 def _check_moment(active: list[tuple[str, Reservation]], cluster: Cluster, at: float) -> None:
