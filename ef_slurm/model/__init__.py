@@ -31,7 +31,7 @@ from ef_slurm.model.job_view import (
     view,
 )
 from ef_slurm.model.launch import ContainerRuntime, LaunchSettings, StopSignal, check_text
-from ef_slurm.model.measuring import Measuring
+from ef_slurm.model.measuring import OBSERVE_SECONDS, Measuring
 from ef_slurm.model.overhead import (
     ChangeKind,
     Overhead,
@@ -87,6 +87,7 @@ __all__ = [
     "MOST_ITERATIONS",
     "MOST_SAMPLES",
     "NEWCOMER",
+    "OBSERVE_SECONDS",
     "SLOWEST",
     "TOLERANCE_SECONDS",
     "UNSPECIFIED",

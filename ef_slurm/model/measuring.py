@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+OBSERVE_SECONDS = 30.0
+"""Seconds of training at one size after which its rate is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measuring:

@@ -25,11 +25,8 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from ef_slurm.model import ThroughputCurve
+from ef_slurm.model import OBSERVE_SECONDS, ThroughputCurve
 from ef_slurm.profiling.scaling import fit
-
-OBSERVE_SECONDS = 30.0
-"""Seconds of training at one size after which its rate is known."""
 
 MAX_SECONDS = 180.0
 """`Bound.seconds` where nobody says otherwise."""

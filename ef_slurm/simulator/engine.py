@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ef_slurm.model import Outcome, Standing
-from ef_slurm.profiling.measuring import MAX_SECONDS, OBSERVE_SECONDS
+from ef_slurm.model import OBSERVE_SECONDS, Outcome, Standing
+from ef_slurm.profiling.measuring import MAX_SECONDS
 from ef_slurm.simulator.errors import InvariantError
 from ef_slurm.simulator.failures import NodeFailures, jobs_on
 from ef_slurm.simulator.invariants import Invariants

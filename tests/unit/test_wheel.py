@@ -1,16 +1,21 @@
-"""An installed wheel, not only a checkout, finds the data directories."""
+"""An installed wheel, not only a checkout, finds its data files, and its commands work."""
 
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tomllib
 import venv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ef_slurm import resources
 
 CHECKOUT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT: dict[str, Any] = PYPROJECT["project"]
 PROBE = """
 from pathlib import Path
 import ef_slurm
@@ -79,28 +84,88 @@ def test_a_file_that_is_nowhere_is_named_with_the_places(tmp_path: Path) -> None
         resources.find("templates/x", site=site)
 
 
-def test_an_installed_wheel_finds_its_data(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    ignore = shutil.ignore_patterns(".*", "docker", "tests", "__pycache__")
-    shutil.copytree(CHECKOUT, source, ignore=ignore)
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
-    subprocess.run([*build, str(source)], check=True, capture_output=True, timeout=300)
-    (wheel,) = tmp_path.glob("*.whl")
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a virtual environment with the wheel that is made from the sdist."""
+    top = tmp_path_factory.mktemp("wheel")
+    ignore = shutil.ignore_patterns(".?*", "__pycache__")
+    shutil.copytree(CHECKOUT, top / "source", ignore=ignore)
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(top)]
+    subprocess.run([*build, str(top / "source")], check=True, capture_output=True, timeout=300)
+    assert len(list(top.glob("*.tar.gz"))) == 1
+    (wheel,) = top.glob("*.whl")
+    environment = top / "venv"
+    venv.create(environment, with_pip=False, symlinks=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "install"]
+    options = ["--no-deps", "--no-index", "--no-compile", "-q"]
+    subprocess.run([*pip, *options, str(wheel)], check=True, timeout=300)
+    return environment
 
-    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    site = tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-compile"]
-    subprocess.run([*install, "-q", "--target", str(site), str(wheel)], check=True, timeout=300)
-    probe = subprocess.run(
-        [str(python), "-c", PROBE],
-        check=True,
+
+def run(installed: Path, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of the installation; of this environment it sees what it depends on."""
+    environment = {
+        "PATH": f"{installed}/bin:/usr/bin:/bin",
+        "HOME": str(cwd),
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return subprocess.run(
+        [str(installed / "bin" / command[0]), *command[1:]],
         capture_output=True,
         text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(site)},
-        timeout=60,
+        cwd=cwd,
+        env=environment,
+        timeout=120,
+        check=False,
     )
+
+
+def test_an_installed_wheel_finds_its_data(installed: Path, tmp_path: Path) -> None:
+    probe = run(installed, "python", "-c", PROBE, cwd=tmp_path)
     found = set(probe.stdout.splitlines())
-    assert found == files(CHECKOUT / "templates") | files(CHECKOUT / "site-config")
+    assert found == files(CHECKOUT / "templates") | files(CHECKOUT / "site-config"), probe.stderr
     assert found
+    (license_file,) = installed.rglob("ef_slurm-*.dist-info/licenses/LICENSE")
+    assert license_file.read_bytes() == (CHECKOUT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize("command", sorted(PROJECT["scripts"]))
+def test_every_installed_command_works_anywhere(
+    installed: Path, tmp_path: Path, command: str
+) -> None:
+    shown = run(installed, command, "--version", cwd=tmp_path)
+    assert shown.stdout.split() in (
+        [f"{command},", "version", PROJECT["version"]],
+        [command, PROJECT["version"]],  # as sbatch does
+    ), shown.stderr
+    helped = run(installed, command, "--help", cwd=tmp_path)
+    assert helped.returncode == 0, helped.stderr
+    assert "usage:" in helped.stdout.lower()
+
+
+def test_an_installed_ef_sbatch_renders_the_shipped_template(
+    installed: Path, tmp_path: Path
+) -> None:
+    numbers = ("--iterations=1", "--global-batch-size=1", "--throughput=1:1")
+    script = run(
+        installed, "ef-sbatch", "--dry-run", "--best-effort", *numbers, "--wrap=true", cwd=tmp_path
+    )
+    assert script.stdout.startswith("#!/bin/bash\n#SBATCH "), script.stderr
+    read = subprocess.run(["bash", "-n"], input=script.stdout, text=True, check=False)
+    assert read.returncode == 0
+
+
+def test_an_installed_check_says_what_is_missing(installed: Path, tmp_path: Path) -> None:
+    checked = run(installed, "ef-schedd", "check", cwd=tmp_path)
+    assert checked.returncode == 1
+    assert "Traceback" not in checked.stderr
+    assert "ERROR" in checked.stdout
+
+
+def test_an_installed_ef_sim_simulates(installed: Path, tmp_path: Path) -> None:
+    made = run(installed, "ef-sim", "generate", "trace.csv", "--jobs", "5", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    cluster = ("--nodes", "2", "--gpus-per-node", "4")
+    simulated = run(installed, "ef-sim", "run", "trace.csv", *cluster, cwd=tmp_path)
+    assert simulated.returncode == 0, simulated.stderr

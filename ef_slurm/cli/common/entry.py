@@ -13,6 +13,7 @@ import click
 from ef_slurm.api.client import FailureError, UnreachableError
 from ef_slurm.api.messages import FailureCode
 from ef_slurm.cli.common.errors import CommandError, ExitCode
+from ef_slurm.cli.common.missing import missing_package
 from ef_slurm.cli.common.tone import Tone
 from ef_slurm.formats.printing import printable
 from ef_slurm.formats.times import InstantError
@@ -59,6 +60,12 @@ def run(program: str, body: Callable[[], ExitCode | int]) -> NoReturn:
     except BrokenPipeError:
         # `ef-squeue | head`: whoever read is gone; keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.SLURM
+    except ModuleNotFoundError as error:
+        missing = missing_package(program, error)
+        if missing is None:
+            raise
+        complain(program, missing)
         code = ExitCode.SLURM
     except Exception as error:
         message = to_command_error(error)

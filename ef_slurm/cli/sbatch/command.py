@@ -38,8 +38,7 @@ from ef_slurm.cli.sbatch.submission_options import (
 from ef_slurm.cli.sbatch.submit import Answer, Patience, await_end, resume, submit
 from ef_slurm.cli.sbatch.verdicts import VerdictView
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import FINAL, UNSPECIFIED, JobRequest, JobState
-from ef_slurm.profiling.measuring import OBSERVE_SECONDS
+from ef_slurm.model import FINAL, OBSERVE_SECONDS, UNSPECIFIED, JobRequest, JobState
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.interface import Slurm
 

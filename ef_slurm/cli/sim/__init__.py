@@ -1,5 +1,5 @@
 """ef-sim: replays of traces.
 
-`command` has the group with run and compare, `generate` and `site` one subcommand each; they share
+`command` has the group; `simulate` has run and compare, `generate` and `site` one each. They share
 `options`, `shared` (inputs, errors, progress) and `outputs`.
 """

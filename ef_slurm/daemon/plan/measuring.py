@@ -30,6 +30,7 @@ from ef_slurm.formats.sentences import gpus, reason_sentence
 from ef_slurm.model import (
     ACTIVE,
     ACTOR,
+    OBSERVE_SECONDS,
     Cluster,
     Event,
     EventKind,
@@ -55,7 +56,7 @@ from ef_slurm.model import (
 from ef_slurm.planner.measuring import Measurement, MeasuringSlots
 from ef_slurm.planner.timeline.limits import LimitBook
 from ef_slurm.profiling.library import known_rates
-from ef_slurm.profiling.measuring import OBSERVE_SECONDS, Bound, Need, wanted
+from ef_slurm.profiling.measuring import Bound, Need, wanted
 from ef_slurm.queue.store import Queue
 
 IN_REVIEW = ACTIVE - {JobState.HELD, JobState.WAITLISTED}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ef_slurm.model import (
+    OBSERVE_SECONDS,
     Cluster,
     IfInfeasible,
     Job,
@@ -19,7 +20,7 @@ from ef_slurm.model import (
 from ef_slurm.planner.measuring import MeasuringSlots
 from ef_slurm.planner.plan import plan_round
 from ef_slurm.planner.waiting import WaitingList
-from ef_slurm.profiling.measuring import OBSERVE_SECONDS, Belief
+from ef_slurm.profiling.measuring import Belief
 from ef_slurm.simulator.cluster import GPU_TYPE, GpuGroup
 from ef_slurm.simulator.policies.base import ClusterSetup, Round
 from ef_slurm.simulator.simulated_job import Grant, SimulatedJob

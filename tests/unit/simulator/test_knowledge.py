@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from ef_slurm.model import ThroughputCurve
-from ef_slurm.profiling.measuring import MAX_SECONDS, OBSERVE_SECONDS, Need
+from ef_slurm.model import OBSERVE_SECONDS, ThroughputCurve
+from ef_slurm.profiling.measuring import MAX_SECONDS, Need
 from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.knowledge import (
