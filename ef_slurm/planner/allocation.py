@@ -38,7 +38,8 @@ from ef_slurm.model import Policy, Reservation, Schedule
 from ef_slurm.planner.share import from_now
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
-from ef_slurm.planner.timeline.task import Order, Size, Task, replayed
+from ef_slurm.planner.timeline.scaling import Size
+from ef_slurm.planner.timeline.task import Order, Task, replayed
 
 _Entry = tuple[float, Order, int, str, str]
 """(minus the marginal return, order, GPUs, GPU type, job id): a min-heap pops the best first."""
@@ -127,6 +128,8 @@ def _better(
         saved, remaining = expected_finish - end, expected_finish - now
         if not _pays(saved, move if settled else 0.0, remaining, policy):
             continue
+        if not table.timetables[gpu_type].may_be_free_now(larger, here):
+            return None
         # Its own GPUs are free to it while it looks for more.
         table.remove(task)
         reservation = from_now(task, table, now, size, task.deadline)

@@ -30,7 +30,8 @@ from ef_slurm.planner.placement.buddy import place
 from ef_slurm.planner.placement.occupancy import Request, Tenant
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
-from ef_slurm.planner.timeline.task import Size, Task
+from ef_slurm.planner.timeline.scaling import Size
+from ef_slurm.planner.timeline.task import Task
 
 
 def admit_by_moving(

@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from operator import itemgetter
 
 from ef_slurm.model import Policy, RiskOrder, Schedule, is_in_time
 from ef_slurm.planner.admission import lacks_gpu_time, replan_jointly
@@ -59,15 +60,18 @@ def revalidate(
     for task in tasks:
         plan, finish = replayed(task, committed[task.id], now)
         task.behind = bool(plan) and not is_in_time(finish, task.deadline)
-        todo.append((plan[0].start if plan else math.inf, task.order, task, plan, finish))
+        start = plan[0].start if plan else math.inf
+        moves = not (plan and task.stays(plan[0]))
+        todo.append((start, moves, task.order, task, plan, finish))
     # At one moment those that stay come first: they really are there, others only want to be.
-    todo.sort(key=lambda item: (item[0], not _starts_where_it_is(item[2], item[3]), item[1]))
-    for _, _, task, plan, finish in todo:
+    todo.sort(key=itemgetter(0, 1, 2))
+    for start, moves, _, task, plan, finish in todo:
         promised_end = committed[task.id][-1].end if committed[task.id] else math.inf
         if promised_end < math.inf and not is_in_time(promised_end, task.deadline):
             # Named at risk before: nobody may push it back further. `rescue` asks for better.
             task.deadline = task.soft_deadline = max(finish, promised_end)
-        plan, finish = _wait_for_block(task, plan, finish, table, now)
+        if moves and start <= now:
+            plan, finish = _wait_for_block(task, plan, finish, table, now)
         if plan and is_in_time(finish, task.deadline) and table.is_free(task, plan):
             table.put(task, plan, finish)
         else:
@@ -75,16 +79,10 @@ def revalidate(
     return infeasible
 
 
-def _starts_where_it_is(task: Task, plan: Schedule) -> bool:
-    return bool(plan) and task.stays(plan[0])
-
-
 def _wait_for_block(
     task: Task, plan: Schedule, finish: float, table: ReservationTable, now: float
 ) -> tuple[Schedule, float]:
     """The same plan, its start moved to when the one before has really left the block."""
-    if not plan or plan[0].start > now or _starts_where_it_is(task, plan):
-        return plan, finish
     first = plan[0]
     timetable = table.timetables[first.gpu_type]
     if timetable.free_until(first.first_gpu, first.gpus) > now:

@@ -31,7 +31,8 @@ import math
 from ef_slurm.model import Reservation, Schedule
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
-from ef_slurm.planner.timeline.task import Size, Task
+from ef_slurm.planner.timeline.scaling import Size
+from ef_slurm.planner.timeline.task import Task
 from ef_slurm.planner.timeline.timetable import Timetable
 
 

@@ -106,12 +106,14 @@ class ReservationTable:
 
     def is_free(self, task: Task, schedule: Iterable[Reservation]) -> bool:
         """Whether a plan could be entered."""
-        return all(
-            task.may_use(one.gpu_type, one.first_gpu, one.gpus)
-            and self.timetables[one.gpu_type].is_free(one)
-            and self.limits.allow(task, one.start, one.end, one.gpus, one.gpu_type)
-            for one in schedule
-        )
+        for one in schedule:  # a loop: asked of every plan in every round
+            if not (
+                task.may_use(one.gpu_type, one.first_gpu, one.gpus)
+                and self.timetables[one.gpu_type].is_free(one)
+                and self.limits.allow(task, one.start, one.end, one.gpus, one.gpu_type)
+            ):
+                return False
+        return True
 
     def now_on(self, task: Task, now: float) -> Reservation | None:
         """What the plan gives a job at `now`, or None."""

@@ -21,7 +21,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import NamedTuple
 
 from ef_slurm.model import (
     Bar,
@@ -35,17 +34,9 @@ from ef_slurm.model import (
     classify_change,
 )
 from ef_slurm.planner.timeline.barred import BarredBlocks
-from ef_slurm.planner.timeline.curve import Envelope, cheapest_mix, envelope
+from ef_slurm.planner.timeline.curve import Envelope
 from ef_slurm.planner.timeline.gpu_index import GpuIndexSpace
-
-
-class Size(NamedTuple):
-    """A useful size of a job: `gpus` of a type run it at `rate` iterations/s."""
-
-    gpus: int
-    rate: float
-    gpu_type: str
-
+from ef_slurm.planner.timeline.scaling import Size, scaling
 
 Order = tuple[float, float, str]
 """What tasks are sorted by: (deadline, submission, id)."""
@@ -77,7 +68,7 @@ class Task:
     job: Job
     deadline: float
     soft_deadline: float
-    envelopes: dict[str, Envelope]
+    envelopes: Mapping[str, Envelope]
     sizes: tuple[Size, ...]
     corners: tuple[tuple[float, float], ...]
     current: Reservation | None
@@ -267,28 +258,18 @@ def make_task(
         ModelError: the job names a GPU type that the cluster does not have.
     """
     cap = min((bound for bound in (job.max_gpus, most) if bound is not None), default=None)
-    envelopes: dict[str, Envelope] = {}
-    expected = dict(job.growth_curves)
-    sizes: list[Size] = []
     barred: dict[str, BarredBlocks] = {}
-    for gpu_type, curve in job.curves:
+    bounds: list[int] = []
+    for gpu_type, _ in job.curves:
         space = _space(job, gpu_type, spaces)
         bound = space.width if cap is None else min(cap, space.width)
         holes = BarredBlocks.of(space, job.bars) if job.bars else None
         if holes is not None:
             barred[gpu_type] = holes
             bound = min(bound, holes.largest)
-        found = envelope(curve, bound)
-        if found is not None:
-            envelopes[gpu_type] = envelope(expected.get(gpu_type, curve), bound) or found
-            sizes += [Size(gpus, rate, gpu_type) for gpus, rate in found.sizes]
-    sizes.sort(
-        key=lambda size: (
-            size.gpus / size.rate * worth.get(size.gpu_type, 1.0),
-            size.gpus,
-            size.gpu_type,
-        )
-    )
+        bounds.append(bound)
+    worths = tuple(worth.get(gpu_type, 1.0) for gpu_type, _ in job.curves)
+    scales = scaling(job.curves, job.growth_curves, tuple(bounds), worths)
     soft_deadline, deadline = _deadlines(job)
     current, trains_from = None, -math.inf
     if job.running is not None:
@@ -302,9 +283,9 @@ def make_task(
         job=job,
         deadline=deadline,
         soft_deadline=soft_deadline,
-        envelopes=envelopes,
-        sizes=tuple(sizes),
-        corners=cheapest_mix(tuple((size.gpus, size.rate) for size in sizes)),
+        envelopes=scales.envelopes,
+        sizes=scales.sizes,
+        corners=scales.corners,
         current=current,
         trains_from=trains_from,
         spaces=spaces,

@@ -311,6 +311,23 @@ class Timetable:
             self._most_until[level] = until
         return until, best << level
 
+    def may_be_free_now(self, gpus: int, own: Reservation | None) -> bool:
+        """Whether a block could be found that is free at this moment; a first, cheap look.
+
+        Args:
+            gpus: its size.
+            own: what a job holds now that would give it up for the block; None for nothing.
+        """
+        if not self.full_now(gpus) and self.longest_now(gpus)[0] > self.now:
+            return True
+        if own is None or own.gpu_type != self.gpu_type or gpus >> self._top > 1:
+            return False
+        # The block around its own, if others leave the rest of it free.
+        first, last = own.first_gpu // gpus * gpus, own.first_gpu + own.gpus
+        until = self._until.arrays[0]
+        around = (until[first : own.first_gpu], until[last : first + gpus])
+        return not any((part <= self.now).any() for part in around if part.size)
+
     def full_now(self, gpus: int) -> bool:
         """Whether it is known, without a search, that no block of a size is free now."""
         level = gpus.bit_length() - 1
