@@ -38,21 +38,16 @@ True
 from __future__ import annotations
 
 import math
-from bisect import bisect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
-from ef_slurm.model import Schedule
+from ef_slurm.planner.joint import ORDERS, JointReplan, keep_previous
 from ef_slurm.planner.relocation import admit_by_moving
-from ef_slurm.planner.share import from_now, least_share, soonest
+from ef_slurm.planner.share import least_share, soonest
 from ef_slurm.planner.timeline.curve import least_gpu_time
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
-from ef_slurm.planner.timeline.task import Order, Task
-
-_KEPT_TABLES = 16
-"""Tables kept by a `_JointReplan`."""
+from ef_slurm.planner.timeline.task import Task
 
 
 class Promises:
@@ -73,7 +68,7 @@ class Promises:
         self.rearranged = False
         self._now = now
         self._others: list[Task] | None = None
-        self._replans: tuple[_JointReplan, ...] = ()
+        self._replans: tuple[JointReplan, ...] = ()
 
     def admit(self, newcomer: Task, *, jointly: bool = True) -> bool:
         """Promise the newcomer its deadline, if a complete plan is found.
@@ -93,7 +88,7 @@ class Promises:
             # Until somebody is admitted they are the same for all who ask.
             self._others = sorted(self.tasks, key=lambda task: task.order)
             self._replans = tuple(
-                _JointReplan(self._others, order, table.blank()) for order in _ORDERS
+                JointReplan(self._others, order, table.blank()) for order in ORDERS
             )
         others = self._others
         if lacks_gpu_time(newcomer, others, table, now):
@@ -151,145 +146,6 @@ def lacks_gpu_time(
     return False
 
 
-def replan_jointly(
-    newcomer: Task, others: list[Task], table: ReservationTable, now: float
-) -> ReservationTable | None:
-    """All plans anew, then as many of the old ones back as possible; None if somebody is late."""
-    everybody = [*others, newcomer]
-    for order in _ORDERS:
-        fresh = replan(sorted(everybody, key=order), table.blank(), now)
-        if fresh is not None:
-            keep_previous(others, table, fresh, now)
-            return fresh
-    return None
-
-
-def _by_deadline(task: Task) -> Order:
-    return task.order
-
-
-def _by_latest_start(task: Task) -> tuple[float, Order]:
-    return (task.latest_start, task.order)
-
-
-_ORDERS: tuple[Callable[[Task], Any], ...] = (_by_deadline, _by_latest_start)
-
-
-def replan(tasks: Iterable[Task], table: ReservationTable, now: float) -> ReservationTable | None:
-    """Enter minimum satisfactory shares one after another.
-
-    Returns:
-        `table`; None as soon as one cannot be in time.
-    """
-    for task in tasks:
-        plan = _least_share_in_grace(task, table, now)
-        if plan is not None:
-            table.put(task, plan, plan[-1].end)
-        elif task.deadline < math.inf:
-            return None
-        else:  # nothing ever frees what it needs: it was named at risk before
-            table.put(task, (), math.inf)
-    return table
-
-
-def _least_share_in_grace(task: Task, table: ReservationTable, now: float) -> Schedule | None:
-    """The least share that is in time; within its grace only where its own deadline fails."""
-    if task.soft_deadline < task.deadline:
-        plan = least_share(task, table, now, task.soft_deadline)
-        if plan is not None:
-            return plan
-    return least_share(task, table, now, task.deadline)
-
-
-def keep_previous(
-    tasks: Iterable[Task], old: ReservationTable, new: ReservationTable, now: float
-) -> None:
-    """Give jobs in `new` their plans of `old` back where still free.
-
-    Or at least the block that they stand on. Jobs that stand on most GPUs come last: they are the
-    ones that make room.
-    """
-
-    def width(task: Task) -> tuple[int, Order]:
-        return (task.current.gpus if task.current else 0, task.order)
-
-    for task in sorted(tasks, key=width):
-        previous = old.plans[task.id]
-        if new.plans[task.id] == previous:
-            continue
-        fresh, finish = new.remove(task)
-        if new.is_free(task, previous):
-            new.put(task, previous, old.finishes[task.id])
-            continue
-        stay = _stay(task, new, now)
-        if stay is not None:
-            new.put(task, stay, stay[-1].end)
-        else:
-            new.put(task, fresh, finish)
-
-
-def _stay(task: Task, table: ReservationTable, now: float) -> Schedule | None:
-    """To the end on the present block, if that is in time."""
-    current = task.current
-    if current is None:
-        return None
-    for size in task.sizes:
-        if size.gpus == current.gpus and size.gpu_type == current.gpu_type:
-            reservation = from_now(task, table, now, size, task.deadline)
-            if reservation is not None and task.stays(reservation):
-                return (reservation,)
-    return None
-
-
-class _JointReplan:
-    """Whether a newcomer fits into all plans made anew in one order, asked many times.
-
-    Whoever comes before the newcomer is planned the same for all who ask, so the table as it was
-    before a newcomer's turn is kept: the last few of them, by the number of jobs in it.
-    """
-
-    def __init__(
-        self, others: list[Task], order: Callable[[Task], Any], blank: ReservationTable
-    ) -> None:
-        self._order = order
-        self._others = sorted(others, key=order)
-        self._keys = [order(task) for task in self._others]
-        self._blank = blank
-        self._kept: dict[int, ReservationTable] = {}  # the one used last comes last
-        self._stuck = len(others)  # whose turn it is when planning fails without the newcomer
-
-    def with_newcomer(self, newcomer: Task, now: float) -> ReservationTable | None:
-        """The table with everybody in it, planned in this order; None if somebody is late."""
-        turn = bisect(self._keys, self._order(newcomer))
-        before = self._before(turn, now)
-        if before is None:
-            return None
-        # The newcomer itself fails first, mostly: it is asked before anything is copied.
-        plan = _least_share_in_grace(newcomer, before, now)
-        if plan is None and newcomer.deadline < math.inf:
-            return None
-        return replan((newcomer, *self._others[turn:]), before.copy(), now)
-
-    def _before(self, turn: int, now: float) -> ReservationTable | None:
-        """The table of the first `turn` jobs; None when they do not fit themselves."""
-        if turn > self._stuck:
-            return None
-        # Go on from the fullest kept table that is not too full.
-        planned = max((kept for kept in self._kept if kept <= turn), default=0)
-        table = self._kept.pop(planned, self._blank)
-        if planned:
-            self._kept[planned] = table
-        if planned < turn:
-            table = table.copy()
-            if replan(self._others[planned:turn], table, now) is None:
-                self._stuck = len(table.plans)
-                return None
-            self._kept[turn] = table
-            if len(self._kept) > _KEPT_TABLES:
-                del self._kept[next(iter(self._kept))]
-        return table
-
-
 def earliest_deadline(
     newcomer: Task, tasks: list[Task], table: ReservationTable, now: float, resolution: float
 ) -> float | None:
@@ -306,7 +162,7 @@ def earliest_deadline(
         return None
     trial = replace(newcomer)
     others = sorted(tasks, key=lambda task: task.order)
-    replans = [_JointReplan(others, order, table.blank()) for order in reversed(_ORDERS)]
+    replans = [JointReplan(others, order, table.blank()) for order in reversed(ORDERS)]
     low, high = newcomer.deadline, alone[-1].end
     counted = math.inf  # from here on counting GPU time rules nothing out
 

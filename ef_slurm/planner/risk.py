@@ -28,7 +28,8 @@ from dataclasses import replace
 from operator import itemgetter
 
 from ef_slurm.model import Policy, RiskOrder, Schedule, is_in_time
-from ef_slurm.planner.admission import lacks_gpu_time, replan_jointly
+from ef_slurm.planner.admission import lacks_gpu_time
+from ef_slurm.planner.joint import replan_jointly
 from ef_slurm.planner.share import least_share, soonest
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
