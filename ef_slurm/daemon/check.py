@@ -18,7 +18,7 @@ from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
 from ef_slurm.model import ModelError
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.filesystem import refuse_network_filesystem
-from ef_slurm.siteconfig.tables import Serves, SiteConfig
+from ef_slurm.siteconfig.tables import PerGpuRule, Serves, SiteConfig
 from ef_slurm.slurm.commands.accounting import AdminLevel, admin_level
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
 from ef_slurm.slurm.commands.runner import Runner
@@ -140,17 +140,18 @@ def check_memory(
     """Where Slurm gives memory to jobs: what a job gets that asks for none."""
     if not settings.memory_counts:
         return
-    ours = [one for one in partitions if one.name == config.slurm.partition]
-    if settings.default_memory or any(one.default_memory for one in ours):
+    named = [one for one in partitions if one.name == config.slurm.partition]
+    if settings.default_memory or any(one.default_memory for one in named):
         yield Finding(Level.OK, "DefMemPerGPU", "a job that asks for no memory gets a part of it")
         return
+    ours = config.jobs.memory_per_gpu is not PerGpuRule.SLURM
     yield Finding(
         Level.WARNING,
         "DefMemPerGPU",
         f"is not set for the partition {config.slurm.partition}, and Slurm gives memory to jobs "
         f"({settings.settings['SelectTypeParameters']}): a job that asks for none takes all of its "
-        "node. Add DefMemPerGPU=MEGABYTES to the partition's line in slurm.conf, or give "
-        "--mem-per-gpu with each job",
+        "node. Add DefMemPerGPU=MEGABYTES to the partition's line in slurm.conf"
+        + ("; ef-sbatch asks for a GPU's share by itself, sbatch does not" if ours else ""),
     )
 
 

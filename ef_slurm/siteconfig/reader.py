@@ -28,6 +28,8 @@ _AT_LEAST: Mapping[str, float] = {
     "api.requests_per_second": 0.1,
     "api.what_ifs_per_minute": 0.1,
     "jobs.verdict_wait": 0.0,
+    "jobs.cpus_per_gpu": 1,
+    "jobs.memory_per_gpu": 1,
     "profiles.keep_days": 0.0,
     "timers.tick": 0.1,
     "timers.idle_tick": 0.1,
@@ -125,7 +127,7 @@ def _checked(place: str, table: Any) -> Any:
                 raise DecodeError(f"{key}[{value.index('')}]", "expected a text that is not empty")
         elif key in _NOT_EMPTY and not value:
             raise DecodeError(key, "expected a text that is not empty")
-        elif key in _AT_LEAST and value is not None:
+        elif key in _AT_LEAST and isinstance(value, int | float):
             _check_bounds(key, value)
     return replace(table, **paths)
 

@@ -115,6 +115,13 @@ class ApiTable:
     what_ifs_per_minute: float = 60.0
 
 
+class PerGpuRule(enum.Enum):
+    """What comes with each GPU of a job whose owner says nothing."""
+
+    FAIR = "fair"  # the site's DefCpuPerGPU or DefMemPerGPU, else the GPU's share of its node
+    SLURM = "slurm"  # nothing is asked for: whatever Slurm gives
+
+
 @dataclass(frozen=True, slots=True)
 class JobsTable:
     """[jobs]: what ef-sbatch makes of a submission.
@@ -126,6 +133,8 @@ class JobsTable:
             writable by the daemon's user alone. None for `orders` beside `state_root`.
         profiles: directories of throughput curves, the first match counts.
         verdict_wait: seconds for which ef-sbatch waits for the verdict.
+        cpus_per_gpu: for jobs whose owner names no number.
+        memory_per_gpu: the same in MiB, where Slurm gives memory to jobs.
     """
 
     state_root: Path = field(default_factory=lambda: _home(".ef-slurm/jobs"))
@@ -137,6 +146,8 @@ class JobsTable:
         )
     )
     verdict_wait: float = 30.0
+    cpus_per_gpu: int | PerGpuRule = PerGpuRule.FAIR
+    memory_per_gpu: int | PerGpuRule = PerGpuRule.FAIR
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from ef_slurm.slurm.types import (
     Observation,
     SignalTarget,
     SlurmJob,
+    SlurmNode,
     Submission,
     Submitted,
 )
@@ -63,6 +64,10 @@ class Slurm(Protocol):
 
     def configuration(self) -> SlurmConfiguration:
         """Slurm's version and settings."""
+        ...
+
+    def nodes(self) -> tuple[SlurmNode, ...]:
+        """Every node, in Slurm's order."""
         ...
 
     def partitions(self) -> tuple[SlurmPartition, ...]:

@@ -7,8 +7,11 @@ Times are UTC epoch seconds, durations seconds. `None` means that Slurm has set 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from ef_slurm.model import PerGpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class SlurmPartition:
     """One partition. Empty `allow_*` means everybody.
 
     `resume_timeout` is its own, in seconds; None for the whole cluster's. `default_memory` says
-    whether it has its own for a job that asks for none (DefMemPerGPU, -PerCPU or -PerNode).
+    whether it has its own for a job that asks for none (DefMemPerGPU, -PerCPU or -PerNode), and
+    `default_per_gpu` what its DefCpuPerGPU and DefMemPerGPU are.
     """
 
     name: str
@@ -41,6 +45,17 @@ class SlurmPartition:
     allow_groups: tuple[str, ...] = ()
     resume_timeout: float | None = None
     default_memory: bool = False
+    default_per_gpu: PerGpu = field(default_factory=PerGpu)
+
+
+def default_per_gpu(settings: Mapping[str, str]) -> PerGpu:
+    """DefCpuPerGPU and DefMemPerGPU (MiB) of a cluster's settings, or of a partition's.
+
+    >>> default_per_gpu({"JobDefaults": "DefCpuPerGPU=16,DefMemPerGPU=120000"})
+    PerGpu(cpus=16.0, memory=120000.0)
+    """
+    given = dict(re.findall(r"(DefCpuPerGPU|DefMemPerGPU)=(\d+)", settings.get("JobDefaults", "")))
+    return PerGpu(float(given.get("DefCpuPerGPU", 0)), float(given.get("DefMemPerGPU", 0)))
 
 
 def has_default_memory(settings: Mapping[str, str]) -> bool:
@@ -82,6 +97,11 @@ class SlurmConfiguration:
     def default_memory(self) -> bool:
         """Whether a job that asks for no memory gets less than all of a node (DefMemPer*)."""
         return has_default_memory(self.settings)
+
+    @property
+    def default_per_gpu(self) -> PerGpu:
+        """What a job gets with each GPU that asks for nothing, 0 for nothing (JobDefaults)."""
+        return default_per_gpu(self.settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,7 +223,8 @@ _ASLEEP = frozenset({"POWERED_DOWN", "POWERING_UP", "POWER_UP", "POWER_SAVE"}) |
 class SlurmNode:
     """One node, with the CPUs and the MiB that jobs may have (0: not known).
 
-    `state` holds words of Slurm (IDLE, MIXED, ALLOCATED, DRAIN, NOT_RESPONDING, …).
+    CPUs are given out by whole cores, of `threads_per_core` each. `state` holds words of Slurm
+    (IDLE, MIXED, ALLOCATED, DRAIN, NOT_RESPONDING, …).
     """
 
     name: str
@@ -233,6 +234,7 @@ class SlurmNode:
     reason: str = ""
     cpus: int = 0
     memory: float = 0.0
+    threads_per_core: int = 1
 
     @property
     def usable(self) -> bool:

@@ -64,16 +64,21 @@ class MemorySlurm:
     def observe(self) -> Observation:
         """The whole cluster."""
         now = self._reach()
-        free = self._cluster.free_gpus()
         return Observation(
             at=now,
             jobs=MappingProxyType(
                 {job_id: _seen(job, now) for job_id, job in self._cluster.jobs.items()}
             ),
-            nodes=tuple(
-                _seen_node(node, free[name], self._cluster.partition)
-                for name, node in self._cluster.nodes.items()
-            ),
+            nodes=self.nodes(),
+        )
+
+    def nodes(self) -> tuple[SlurmNode, ...]:
+        """Every node, in order."""
+        self._reach()
+        free = self._cluster.free_gpus()
+        return tuple(
+            _seen_node(node, free[name], self._cluster.partition)
+            for name, node in self._cluster.nodes.items()
         )
 
     def job(self, job_id: int) -> SlurmJob:
@@ -119,6 +124,9 @@ class MemorySlurm:
             account=options.get("account", ""),
         )
         job.comment = options.get("comment", "")
+        for option, name in _PER_GPU.items():
+            if option in options:
+                job.settings[name] = f"gres/gpu:{options[option].removesuffix('M')}"
         self._answer()
         return Submitted(job.job_id)
 
@@ -260,6 +268,7 @@ class MemorySlurm:
         return job
 
 
+_PER_GPU = {"cpus-per-gpu": "CPUs per GPU", "mem-per-gpu": "memory per GPU"}
 _LONG_OPTION = re.compile(r"--([a-z-]+)=(.*)", re.DOTALL)
 
 

@@ -87,6 +87,7 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "errors": set(),
         "types": set(),
         "pending": {"types"},
+        "fair_share": {"types"},
         "interface": {"types"},
         "read_back": {"types"},
         "commands": {"errors", "types", "pending", "interface", "read_back"},

@@ -27,6 +27,7 @@ from ef_slurm.cli.profile.run_display import RunDisplay, result_line
 from ef_slurm.cli.profile.run_options import RunOptions, run_options, submitted_as
 from ef_slurm.cli.profile.size_run import SizeResult, SizeRun, order_of, read_reports
 from ef_slurm.cli.sbatch.curves import UNKNOWN
+from ef_slurm.cli.sbatch.per_gpu import per_gpu_choice
 from ef_slurm.cli.sbatch.prepare import Prepared, curves_of, prepare, state_dir_name
 from ef_slurm.cli.sbatch.script import Script, from_words, wrapped
 from ef_slurm.cli.sbatch.submission_options import submission_options
@@ -111,7 +112,7 @@ def run_command(words: Sequence[str]) -> ExitCode:
     slurm = slurm_of(site)
     with closing(connect(site, lambda: slurm)) as client:
         options = _with_sizes(options, site, slurm)
-        prepared = _prepare(options, script, client, site)
+        prepared = _prepare(options, script, client, site, slurm)
         answer = submit(prepared, client, slurm, Patience(site.jobs.verdict_wait))
         result = _Result(answer.request, batch=answer.request.global_batch_size)
         if answer.outcome is Outcome.REJECTED:
@@ -143,7 +144,7 @@ def _with_sizes(options: RunOptions, site: SiteConfig, slurm: Slurm) -> RunOptio
     kinds = [one.value for one in options.submission if one.option.name == "gpu-type"]
     counts = [
         gpu.count
-        for node in slurm.observe().nodes
+        for node in slurm.nodes()
         if site.slurm.partition in node.partitions
         for gpu in node.gpus
         if not kinds or (gpu.gpu_type or site.nodes.gpu_type) == kinds[-1]
@@ -160,7 +161,9 @@ def _with_sizes(options: RunOptions, site: SiteConfig, slurm: Slurm) -> RunOptio
     return options
 
 
-def _prepare(options: RunOptions, script: Script, client: Client, site: SiteConfig) -> Prepared:
+def _prepare(
+    options: RunOptions, script: Script, client: Client, site: SiteConfig, slurm: Slurm
+) -> Prepared:
     parsed, script = submitted_as(options, script)
     now, zone = time.time(), local_zone()
     requested = submission_options(parsed, script.options, now, zone)
@@ -170,11 +173,17 @@ def _prepare(options: RunOptions, script: Script, client: Client, site: SiteConf
     types = expect(Pong, client.ask(Ping())).gpu_types
     if not types:
         raise CommandError("ef-schedd has seen no GPUs yet: try again", ExitCode.NO_ANSWER)
+    curves = curves_of(requested, site, types, lambda: UNKNOWN)
+    asked = [requested.gpu_type] if requested.gpu_type else types
+    per_gpu = per_gpu_choice(requested, site, slurm, asked)
+    for note in per_gpu.notes:
+        say(note, err=True)
     return prepare(
         requested,
         script,
-        curves_of(requested, site, types, lambda: UNKNOWN),
+        curves,
         site,
+        per_gpu,
         state_dir=requested.state_dir or site.jobs.state_root / state_dir_name(name, now, zone),
         longest=math.inf,
         now=now,

@@ -26,6 +26,7 @@ from ef_slurm.cli.sbatch import verdicts
 from ef_slurm.cli.sbatch.curves import UNKNOWN, StatedCurves, known_type, remembered
 from ef_slurm.cli.sbatch.help import HELP, USAGE
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
+from ef_slurm.cli.sbatch.per_gpu import per_gpu_choice
 from ef_slurm.cli.sbatch.prepare import Prepared, batch_script, curves_of, prepare, state_dir_name
 from ef_slurm.cli.sbatch.script import Script, from_text, from_words, wrapped
 from ef_slurm.cli.sbatch.submission_options import (
@@ -101,11 +102,17 @@ def _new(
             say(f"Speed {curves.source}", err=True)
         if curves.iterations is not None and not (output.quiet or output.json):
             say(f"Iterations {curves.iterations}, as your last run's script said", err=True)
+        asked = [requested.gpu_type] if requested.gpu_type else types
+        on_types = [kind for kind, _ in curves.curves] or asked
+        per_gpu = per_gpu_choice(requested, site, slurm, on_types)
+        for note in per_gpu.notes if not output.quiet else ():
+            say(note, err=True)
         prepared = prepare(
             requested,
             script,
             curves,
             site,
+            per_gpu,
             state_dir=state_dir,
             longest=math.inf if requested.time_limit is not None else _longest(site, slurm),
             now=now,
@@ -138,7 +145,7 @@ def _gpu_types(client: Client, site: SiteConfig, slurm: Slurm) -> tuple[str, ...
     with suppress(UnreachableError):
         types = expect(Pong, client.ask(Ping())).gpu_types
     if not types:
-        nodes = [n for n in slurm.observe().nodes if site.slurm.partition in n.partitions]
+        nodes = [n for n in slurm.nodes() if site.slurm.partition in n.partitions]
         found = {gpu.gpu_type or site.nodes.gpu_type for node in nodes for gpu in node.gpus}
         types = tuple(sorted(found))
     if not types:

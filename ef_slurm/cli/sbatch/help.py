@@ -78,6 +78,7 @@ sbatch's options --account, --qos, --job-name, --time, --output, --error, --chdi
 --cpus-per-gpu, --mem-per-gpu, --mail-type, --licenses and others pass through. Those that say how
 many GPUs, which nodes or when (--nodes, --gres, --gpus, --ntasks, --nodelist, --begin, --hold, ...)
 are ef-slurm's to decide and are refused.
+Without --cpus-per-gpu and --mem-per-gpu a job gets a GPU's share of its node, at every size.
 
 Exit codes
   0  promised; or waitlisted or best effort, where that is allowed; or it is measured first

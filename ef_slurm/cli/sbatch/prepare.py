@@ -15,8 +15,9 @@ from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.sbatch.curves import StatedCurves, read_profile, stated_throughput
 from ef_slurm.cli.sbatch.launch_options import launch_settings
 from ef_slurm.cli.sbatch.options import SCRUBBED_VARIABLES
+from ef_slurm.cli.sbatch.per_gpu import PerGpuChoice
 from ef_slurm.cli.sbatch.script import Script
-from ef_slurm.cli.sbatch.submission_options import SubmissionOptions, per_gpu_of
+from ef_slurm.cli.sbatch.submission_options import SubmissionOptions
 from ef_slurm.contract import order_file
 from ef_slurm.formats.durations import format_duration, whole_minutes
 from ef_slurm.formats.times import format_stamp
@@ -90,6 +91,7 @@ def prepare(
     script: Script,
     curves: StatedCurves,
     config: SiteConfig,
+    per_gpu: PerGpuChoice,
     *,
     state_dir: Path,
     longest: float,
@@ -99,6 +101,7 @@ def prepare(
     """The submission as it will be.
 
     Args:
+        per_gpu: what comes with each GPU.
         longest: the partition's time limit, seconds, `inf` for none.
         environment: this process's own.
 
@@ -116,6 +119,7 @@ def prepare(
         f"--partition={partition}",
         *((f"--reservation={config.slurm.reservation}",) if config.slurm.reservation else ()),
         f"--time={_limit(requested, curves, longest, now)}",
+        *per_gpu.options,
         *requested.on_command_line,
     )
     text = batch_script(requested, script, config, state_dir)
@@ -146,7 +150,7 @@ def prepare(
         model_name=requested.model_name or script.model_name,
         precision=requested.precision or UNSPECIFIED,
         gpu_types=() if requested.gpu_type is None else (requested.gpu_type,),
-        per_gpu=per_gpu_of(requested),
+        per_gpu=per_gpu.per_gpu,
         assumed=curves.iterations is not None or curves.global_batch_size is not None,
     )
     submission = Submission(text, options, (), str(Path.cwd()), scrubbed)

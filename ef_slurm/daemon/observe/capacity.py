@@ -52,11 +52,19 @@ class _Part:
     count: int
 
 
-def cluster_of(observation: Observation, scope: ResourceScope, ours: Collection[int]) -> Cluster:
+def cluster_of(
+    observation: Observation,
+    scope: ResourceScope,
+    ours: Collection[int],
+    asked: PerGpu | None = None,
+) -> Cluster:
     """The nodes that we may use, with what is foreseen of their absences.
 
-    `ours` are the Slurm job ids of the queue's own jobs: whatever else runs is somebody else's, and
-    its GPUs are gone until its time limit.
+    Args:
+        ours: Slurm job ids of the queue's own jobs: whatever else runs is somebody else's, and its
+            GPUs are gone until its time limit.
+        asked: the most CPUs and memory that one of these jobs asks for with a GPU. What others hold
+            of them leaves so many GPUs fewer to use.
 
     Raises:
         ModelError: nothing there to schedule on.
@@ -74,7 +82,7 @@ def cluster_of(observation: Observation, scope: ResourceScope, ours: Collection[
             groups.setdefault(kind, _Group(kind)).nodes.append(part)
     return Cluster(
         tuple(
-            _group(group, foreign, reserved, observation)
+            _group(group, foreign, reserved, observation, asked or PerGpu())
             for _, group in sorted(groups.items())
             if any(part.count for part in group.nodes)
         )
@@ -86,6 +94,7 @@ def _group(
     foreign: Mapping[str, Sequence[_Holding]],
     reserved: Mapping[str, Sequence[Outage]],
     observation: Observation,
+    asked: PerGpu,
 ) -> NodeGroup:
     size = _power_of_two_above(max(part.count for part in group.nodes))
     nodes = []
@@ -97,7 +106,7 @@ def _group(
             outages.append(Outage(SINCE_EVER))
         elif count < size:
             outages.append(Outage(SINCE_EVER, gpus=size - count))
-        outages += _held_outages(part, per_gpu, foreign.get(node.name, ()))
+        outages += _held_outages(part, per_gpu, asked, foreign.get(node.name, ()))
         outages += reserved.get(node.name, ())
         wakes = wake_seconds(node, observation.power)
         nodes.append(Node(node.name, tuple(outages), wakes, per_gpu))
@@ -141,11 +150,15 @@ def _per_gpu(node: SlurmNode, observation: Observation) -> PerGpu:
     return PerGpu(node.cpus / gpus, node.memory / gpus if observation.memory_counts else 0.0)
 
 
-def _held_outages(part: _Part, per_gpu: PerGpu, holdings: Iterable[_Holding]) -> Iterator[Outage]:
+def _held_outages(
+    part: _Part, per_gpu: PerGpu, asked: PerGpu, holdings: Iterable[_Holding]
+) -> Iterator[Outage]:
     """GPUs that somebody holds, or that cannot be used for want of the CPUs and memory held.
 
-    A GPU whose share of these is only touched counts as usable: few jobs need all of it.
+    A GPU whose share of these is only touched can be used as far as our jobs ask for less than all
+    of their shares.
     """
+    pairs = ((per_gpu.cpus, asked.cpus), (per_gpu.memory, asked.memory))
     gpus, cpus, memory, lost = 0, 0.0, 0.0, 0
     # Who stays longest first: whoever is there at some moment is the first so many of them.
     for holding in sorted(holdings, key=lambda one: -one.end):
@@ -154,13 +167,30 @@ def _held_outages(part: _Part, per_gpu: PerGpu, holdings: Iterable[_Holding]) ->
         cpus += holding.cpus
         memory += holding.memory
         worth = max(
-            (cpus / per_gpu.cpus if per_gpu.cpus else 0.0),
-            (memory / per_gpu.memory if per_gpu.memory else 0.0),
+            _gpus_worth(held, fair, wanted, part.node.gpu_total)
+            for held, (fair, wanted) in zip((cpus, memory), pairs, strict=True)
         )
-        without = max(gpus, min(part.count, math.floor(worth + _ROUNDING)))
+        without = max(gpus, min(part.count, worth))
         if without > lost:
             yield Outage(SINCE_EVER, holding.end, without - lost)
             lost = without
+
+
+def _gpus_worth(held: float, fair: float, wanted: float, gpus: int) -> int:
+    """How many GPUs of a node cannot be used because so much of a resource is held.
+
+    Args:
+        fair: each GPU's share.
+        wanted: what our jobs ask for with a GPU; who asks for more than the share counts as several
+            GPUs (`model.footprint`).
+        gpus: of the node.
+    """
+    if not fair:
+        return 0
+    if not wanted:
+        return math.floor(held / fair + _ROUNDING)
+    left = (fair * gpus - held) / min(wanted, fair)
+    return max(0, gpus - math.floor(left + _ROUNDING))
 
 
 def _foreign_holdings(observation: Observation, ours: Collection[int]) -> dict[str, list[_Holding]]:

@@ -21,6 +21,7 @@ from ef_slurm.model import (
     JobRequest,
     JobState,
     Limit,
+    PerGpu,
     Policy,
     PromiseLimit,
     QueueJob,
@@ -29,6 +30,7 @@ from ef_slurm.model import (
     ThroughputCurve,
     newcomer,
 )
+from ef_slurm.slurm.per_gpu import per_gpu_of
 from ef_slurm.slurm.types import Observation
 
 Curves = tuple[tuple[str, ThroughputCurve], ...]
@@ -50,7 +52,13 @@ def schedulable_cluster(
     observation: Observation, scope: ResourceScope, jobs: Iterable[QueueJob]
 ) -> Cluster:
     """What may be scheduled on, by what Slurm says."""
-    return cluster_of(observation, scope, {job.request.slurm_job_id for job in jobs})
+    jobs = tuple(jobs)
+    asked = [per_gpu_of(job.slurm_settings) for job in jobs]
+    most = PerGpu(
+        max((one.cpus for one in asked), default=0.0),
+        max((one.memory for one in asked), default=0.0),
+    )
+    return cluster_of(observation, scope, {job.request.slurm_job_id for job in jobs}, most)
 
 
 def planner_jobs(

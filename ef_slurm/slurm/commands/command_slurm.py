@@ -26,6 +26,7 @@ from ef_slurm.slurm.errors import (
     UnexpectedOutputError,
     UpdateIncompleteError,
 )
+from ef_slurm.slurm.per_gpu import per_gpu_of
 from ef_slurm.slurm.read_back import differences_of, gres_of
 from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
 from ef_slurm.slurm.types import (
@@ -35,6 +36,7 @@ from ef_slurm.slurm.types import (
     Observation,
     SignalTarget,
     SlurmJob,
+    SlurmNode,
     Submission,
     Submitted,
 )
@@ -62,7 +64,7 @@ class CommandSlurm:
         return Observation(
             at=at,
             jobs=parse_jobs(self._ask("squeue", "--json", "--states=all")),
-            nodes=parse_nodes(self._show("nodes")),
+            nodes=self.nodes(),
             reservations=parse_reservations(self._show("reservations")),
         )
 
@@ -78,6 +80,10 @@ class CommandSlurm:
     def configuration(self) -> SlurmConfiguration:
         """Slurm's version and settings."""
         return parse_configuration(self._ask("scontrol", "show", "config"))
+
+    def nodes(self) -> tuple[SlurmNode, ...]:
+        """Every node, in Slurm's order."""
+        return parse_nodes(self._show("nodes"))
 
     def partitions(self) -> tuple[SlurmPartition, ...]:
         """Every partition."""
@@ -104,12 +110,16 @@ class CommandSlurm:
 
     def update(self, job_id: int, update: JobUpdate) -> SlurmJob:
         """Change a job and read it back."""
-        changes = _changes(update)
-        if not changes:
+        if update == JobUpdate():
             return self.job(job_id)
-        if update.shape is not None and not self.job(job_id).is_pending:
-            # Parts of a shape would be taken as a resize.
-            raise RefusedError(f"job {job_id} is not pending: its shape cannot change")
+        cpus_per_gpu = 0
+        if update.shape is not None:
+            job = self.job(job_id)
+            if not job.is_pending:
+                # Parts of a shape would be taken as a resize.
+                raise RefusedError(f"job {job_id} is not pending: its shape cannot change")
+            cpus_per_gpu = int(per_gpu_of(job.settings).cpus)
+        changes = _changes(update, cpus_per_gpu)
         refusal = ""
         try:
             self._ask("scontrol", "update", f"jobid={job_id}", *changes)
@@ -199,7 +209,7 @@ def _environment(submission: Submission) -> Mapping[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("SBATCH_")}
 
 
-def _changes(update: JobUpdate) -> list[str]:
+def _changes(update: JobUpdate, cpus_per_gpu: int) -> list[str]:
     """The portable update line: the spellings that 22.05, 24.11 and 26.05 all take."""
     changes: list[str] = []
     if update.shape is not None:
@@ -207,7 +217,8 @@ def _changes(update: JobUpdate) -> list[str]:
         changes += [
             f"NumNodes={count}-{count}",
             f"NumTasks={count}",
-            f"NumCPUs={count}",
+            # 22.05 does not derive them from those per GPU.
+            f"NumCPUs={max(count, update.shape.gpus * cpus_per_gpu)}",
             f"ReqNodeList={compress(update.shape.nodes)}",
             f"TresPerNode=gres:{gres_of(update.shape)}",
         ]

@@ -19,6 +19,7 @@ from ef_slurm.slurm.site_types import (
     SlurmConfiguration,
     SlurmPartition,
     SlurmReservation,
+    default_per_gpu,
     has_default_memory,
 )
 from ef_slurm.slurm.types import SlurmNode
@@ -54,6 +55,7 @@ def parse_nodes(text: str) -> tuple[SlurmNode, ...]:
             reason=_set(record.get("Reason", "")),
             cpus=int(record.get("CPUEfctv", record.get("CPUTot", "0"))),
             memory=_memory(record),
+            threads_per_core=max(1, int(record.get("ThreadsPerCore", "1"))),
         )
         for record in _records(text, "NodeName", "No nodes")
     )
@@ -97,6 +99,7 @@ def parse_partitions(text: str) -> tuple[SlurmPartition, ...]:
             # "GLOBAL", or seconds; older versions have none.
             resume_timeout=parse_setting(record.get("ResumeTimeout", "")),
             default_memory=has_default_memory(record),
+            default_per_gpu=default_per_gpu(record),
         )
         for record in _records(text, "PartitionName", "No partitions")
     )

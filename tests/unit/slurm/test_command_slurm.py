@@ -77,6 +77,15 @@ def test_a_shape_is_asked_for_in_one_update_and_read_back() -> None:
     assert slurm.asked == [f"{UPDATE} TimeLimit=2 StartTime=now"]
 
 
+@pytest.mark.parametrize(("per_gpu", "cpus"), [("gres/gpu:16", 128), ("gres:gpu:1", 8), ("", 2)])
+def test_the_cpus_of_a_shape_are_those_of_its_gpus(per_gpu: str, cpus: int) -> None:
+    slurm = console()
+    slurm.job["cpus_per_tres"] = per_gpu
+    slurm.effects["scontrol update"] = SHAPED
+    CommandSlurm(slurm).update(7, JobUpdate(shape=SHAPE))
+    assert slurm.asked == [UPDATE.replace("NumCPUs=2", f"NumCPUs={cpus}")]
+
+
 def test_a_shape_that_slurm_took_only_in_part_is_told() -> None:
     slurm = console()
     slurm.effects["scontrol update"] = sets(tasks=2, node_count=2, max_nodes=2)

@@ -11,10 +11,11 @@ import pytest
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.sbatch.curves import StatedCurves
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
+from ef_slurm.cli.sbatch.per_gpu import PerGpuChoice
 from ef_slurm.cli.sbatch.prepare import Prepared, prepare
 from ef_slurm.cli.sbatch.script import wrapped
 from ef_slurm.cli.sbatch.submission_options import submission_options
-from ef_slurm.model import Overhead, ThroughputCurve
+from ef_slurm.model import Overhead, PerGpu, ThroughputCurve
 from ef_slurm.siteconfig.tables import SiteConfig, SlurmTable
 
 NOW = 1_700_000_000.0
@@ -31,6 +32,7 @@ def prepared(
     site: SiteConfig = SITE,
     longest: float = inf,
     environment: Mapping[str, str] | None = None,
+    per_gpu: PerGpuChoice | None = None,
 ) -> Prepared:
     given, _ = ALL_OPTIONS.parse(words, "command line")
     return prepare(
@@ -38,6 +40,7 @@ def prepared(
         wrapped("true"),
         CURVES,
         site,
+        per_gpu or PerGpuChoice(PerGpu()),
         state_dir=Path("/shared/x"),
         longest=longest,
         now=NOW,
@@ -72,6 +75,13 @@ def test_the_sites_partition_and_reservation_come_before_the_users_options() -> 
     assert submission.options[:2] == ("--partition=ef", "--reservation=r")
     assert submission.options[-1] == "--account=nlp"
     assert not any("reservation" in option for option in prepared(*HOURS_2).submission.options)
+
+
+def test_what_comes_with_each_gpu_is_asked_of_slurm_and_told_the_queue() -> None:
+    choice = PerGpuChoice(PerGpu(16, 62_500), ("--cpus-per-gpu=16", "--mem-per-gpu=62500M"))
+    made = prepared(*HOURS_2, "--qos=high", per_gpu=choice)
+    assert made.submission.options[-3:] == (*choice.options, "--qos=high")
+    assert made.request.per_gpu == PerGpu(16, 62_500)
 
 
 def test_another_partition_is_not_ours() -> None:

@@ -164,11 +164,14 @@ def holds(job_id: int, cpus: float, memory: float = 0.0, *, end: float, gpus: in
     )
 
 
-def lost(*jobs: SlurmJob, memory_counts: bool = False) -> dict[float, int]:
+def lost(
+    *jobs: SlurmJob, memory_counts: bool = False, asked: PerGpu | None = None
+) -> dict[float, int]:
     """GPUs of n1 that are gone at NOW, by the moment at which they come back."""
     observation = replace(seen(with_cores("n1"), jobs=jobs), memory_counts=memory_counts)
     found: dict[float, int] = {}
-    for outage in outages(observation)["n1"]:
+    (group,) = cluster_of(observation, SCOPE, {1}, asked).groups
+    for outage in group.nodes[0].outages:
         assert outage.gpus is not None
         found[outage.end] = found.get(outage.end, 0) + outage.gpus
     return found
@@ -196,6 +199,20 @@ def test_memory_counts_where_slurm_gives_it() -> None:
     job = holds(2, 1, 200_000, end=NOW + 50)
     assert lost(job) == {}
     assert lost(job, memory_counts=True) == {NOW + 50: 3}
+
+
+def test_a_share_that_is_touched_is_gone_where_our_jobs_ask_for_all_of_theirs() -> None:
+    fair, less = PerGpu(16, 64_000), PerGpu(12)
+    assert lost(holds(2, 1, end=NOW + 50), asked=fair) == {NOW + 50: 1}
+    assert lost(holds(2, 17, end=NOW + 50), asked=fair) == {NOW + 50: 2}
+    # Four times twelve leave sixteen for others.
+    assert lost(holds(2, 16, end=NOW + 50), asked=less) == {}
+    assert lost(holds(2, 17, end=NOW + 50), asked=less) == {NOW + 50: 1}
+    # Who asks for more than a share takes several GPUs' worth of a block.
+    assert lost(holds(2, 16, end=NOW + 50), asked=PerGpu(32)) == {NOW + 50: 1}
+    memory = holds(2, 0, 1000, end=NOW + 50)
+    assert lost(memory, asked=fair) == {}
+    assert lost(memory, asked=fair, memory_counts=True) == {NOW + 50: 1}
 
 
 def test_a_gpu_knows_its_share_of_the_node() -> None:
