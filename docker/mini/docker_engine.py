@@ -47,7 +47,7 @@ class DockerEngine:
 
     def prepare(self, cluster: Cluster) -> Cluster:
         image.ensure(self.docker, cluster.suite)
-        return dataclasses.replace(cluster, accounting=not SUITES[cluster.suite].no_accounting)
+        return dataclasses.replace(cluster, accounting=True)
 
     def wiring(self, cluster: Cluster) -> Wiring:
         return Wiring(

@@ -219,7 +219,8 @@ def daemon_named(name: str, layout: Layout, host: str) -> Daemon:
             return Daemon("slurm", ["slurmdbd", "-D"], conf, needs)
         case "slurmctld":
             dbd = (layout.dbd_host, layout.ports["slurmdbd"]) if layout.dbd_host else None
-            return Daemon("slurm", ["slurmctld", "-D"], conf, dbd)
+            # -i: 26.05, killed before it first saved its state (after 5 minutes), would not start.
+            return Daemon("slurm", ["slurmctld", "-D", "-i"], conf, dbd)
         case "slurmd":
             # -b: it was switched on just now, which is what slurmctld waits for after a resume.
             booted = ["-b"] if host in layout.power_saving else []
@@ -257,6 +258,9 @@ def mariadbd(layout: Layout) -> list[str]:
         "--performance-schema=OFF",
         "--innodb-buffer-pool-size=64M",
         "--innodb-lock-wait-timeout=900",
+        # On since MariaDB 11.6; slurmdbd ends itself when two transactions meet ("loose": older
+        # servers do not know it).
+        "--loose-innodb-snapshot-isolation=OFF",
         # The data lives as long as the cluster: no disk flush for each transaction.
         "--innodb-flush-log-at-trx-commit=0",
     ]

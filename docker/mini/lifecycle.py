@@ -19,7 +19,6 @@ from mini.process import is_root, say
 from mini.render import write_files
 from mini.settings import (
     DEFAULT_SUITE,
-    SUITES,
     USERS,
     Cluster,
     UserError,
@@ -119,10 +118,9 @@ def check_accounting(cluster: Cluster) -> None:
 def describe(cluster: Cluster) -> None:
     say(f"starting {cluster.name}: {shape_of(cluster)}, {cluster.suite}, {cluster.engine} engine")
     if not cluster.accounting:
-        reason = SUITES[cluster.suite].no_accounting if cluster.suite in SUITES else ""
         say(
             "without accounting, so no sacct, accounts, limits or operators: "
-            + (reason or "slurmdbd or MariaDB is missing")
+            "slurmdbd or MariaDB is missing"
         )
 
 

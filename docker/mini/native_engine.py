@@ -36,8 +36,7 @@ class NativeEngine:
         # A package that this release does not have is missing for ever, and no reason to ask again.
         if any(name not in wheels.available() or package_exists(name) for name in missing):
             install_packages(missing, "the native engine", state_root() / "apt.log")
-        version = slurm_version()
-        accounting = version < 26 and all(map(shutil.which, ("slurmdbd", "mariadbd")))
+        accounting = all(map(shutil.which, ("slurmdbd", "mariadbd")))
         return dataclasses.replace(cluster, accounting=accounting)
 
     def wiring(self, cluster: Cluster) -> Wiring:

@@ -30,14 +30,12 @@ class Suite:
     Attributes:
         slurm: release of Slurm in it.
         cgroup_plugin: what cgroup.conf has to say where no cgroups are used.
-        no_accounting: why slurmdbd cannot run there; empty where it can.
         python: its release of Python, where it lacks packages.
         lacks: packages of packages.txt that it does not have.
     """
 
     slurm: str
     cgroup_plugin: str = "disabled"
-    no_accounting: str = ""
     python: str = ""
     lacks: frozenset[str] = frozenset()
 
@@ -50,10 +48,7 @@ SUITES = {
         lacks=frozenset({"python3-msgspec"}),
     ),
     "trixie": Suite("24.11"),
-    "sid": Suite(
-        "26.05",
-        no_accounting="sid's slurmdbd stops at sid's MariaDB (_check_mysql_concat_is_sane)",
-    ),
+    "sid": Suite("26.05"),
 }
 DEFAULT_SUITE = "trixie"
 
