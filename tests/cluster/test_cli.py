@@ -261,7 +261,10 @@ def test_launch_settings_of_the_site_and_of_the_job_reach_the_job(people: People
     options = "--config=launch.toml --wait --output=launch.out --stop-signal=URG"
     shown = 'printf "%s|%s|%s\\n" "$NOTE" "$SITE" "$EF_STOP_SIGNAL"'
     note = "--env='NOTE=the job'\"'\"'s $(date)'"
-    done = people.type(f"ef-sbatch {FAR} {options} {note} --wrap '{shown}'")
+    # 26.05 takes no second word about GPUs, wherever it comes from.
+    gpus = "SBATCH_GPUS=1 SBATCH_GPUS_PER_NODE=1 SBATCH_GRES=gpu:2 SBATCH_TRES_PER_TASK=gres/gpu:1"
+    inside = "SLURM_GPUS=1 SLURM_GPUS_PER_NODE=1 SLURM_TRES_PER_TASK=gres/gpu:1"
+    done = people.type(f"{gpus} {inside} ef-sbatch {FAR} {options} {note} --wrap '{shown}'")
     assert done.returncode == 0, done.stderr
     printed = people.cluster.output("cat launch.out", user="user1")
     assert "0: the job's $(date)|it's $HOME|URG\n" in printed

@@ -17,6 +17,7 @@ from ef_slurm.slurm.errors import (
     UpdateIncompleteError,
 )
 from ef_slurm.slurm.interface import Slurm, earliest_release
+from ef_slurm.slurm.read_back import undone_after_release
 from ef_slurm.slurm.types import (
     HoldKind,
     JobBaseState,
@@ -46,12 +47,22 @@ UNKNOWN = 4_000_000
 
 
 def start(site: Site, operator: Slurm, job_id: int, shape: Shape) -> SlurmJob:
-    """Give a pending job a shape, release it and wait until it runs."""
-    operator.update(job_id, JobUpdate(shape=shape, start_now=True))
+    """Give a pending job a shape and a limit, release it and wait until it runs.
+
+    Whenever it is looked at from then on, Slurm shows what was asked for.
+    """
+    update = JobUpdate(shape=shape, time_limit=1800.0, start_now=True)
+    operator.update(job_id, update)
     site.wait(max(0.0, earliest_release(site.now()) - site.now()))
     operator.release(job_id)
-    site.until(lambda: operator.job(job_id).is_running)
-    return operator.job(job_id)
+
+    def seen() -> SlurmJob:
+        job = operator.job(job_id)
+        assert undone_after_release(update, job) == [], job
+        return job
+
+    site.until(lambda: seen().is_running)
+    return seen()
 
 
 def is_final(slurm: Slurm, job_id: int) -> bool:

@@ -540,6 +540,23 @@ def test_what_cannot_be_set_up_ends_the_job(
     assert "launch 1" not in script.log.read_text(), tools.read_text()
 
 
+@pytest.mark.parametrize(
+    "word", ["-G1", "--gpus=1", "--gpus-per-n=1", "--gres=gpu:1", "--tres-per-task=x"]
+)
+def test_a_template_whose_srun_would_ask_for_gpus_twice_ends_the_job(
+    start: Start, tmp_path: Path, word: str
+) -> None:
+    """srun of 26.05 takes one word about GPUs; those about how they are used are no second one."""
+    ours = '{% extends "default/torchrun.sbatch.j2" %}{% block srun_options %}{{ super() }}'
+    template = tmp_path / "site.j2"
+    template.write_text(f"{ours}--gpu-bind=none --gres-flags=x\n{{% endblock %}}")
+    assert start("exit 0", settings=LaunchSettings(template=template)).end() == 0
+    template.write_text(f'{ours}$(echo "{word}")\n{{% endblock %}}')
+    script = start("exit 0", settings=LaunchSettings(template=template))
+    assert script.end() == 78
+    assert f"the template's {word} has to go" in script.log.read_text()
+
+
 @pytest.mark.usefixtures("tools")
 def test_a_virtual_environment(start: Start, tmp_path: Path) -> None:
     script = start('echo "$VIA" >via', settings=LaunchSettings(venv=tmp_path / "my venv"))
