@@ -64,10 +64,12 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
         case ReasonCode.LIMITED if reason.gpus is None:
             limit = reason.limit or "an owner's or account's limit"
             return f"{limit} leaves it too little beside other jobs"
+        case ReasonCode.LIMITED if reason.limit and not reason.gpus:
+            return f"{reason.limit} does not let it start"
         case ReasonCode.LIMITED if reason.limit:
             return f"{reason.limit} allows it {held} at most"
         case ReasonCode.LIMITED:
-            return f"an owner's or account's limit of {held} applies"
+            return f"a limit of {held} applies, of the job's, its owner's or its account's"
         case ReasonCode.TIME_LIMIT:
             return f"it would be ended before it is done: {reason.limit or 'its time limit'}"
         case ReasonCode.REJECTED:

@@ -29,6 +29,8 @@ MOST_ITERATIONS = 10**15
 """Iterations: exact as a float, with their sums."""
 MOST_GPUS = 1 << 20
 MOST_GPU_TYPES = 32
+MOST_ASKED = 16
+"""Fields that are asked of Slurm."""
 LONGEST_TITLE = 1024
 """Characters of a name that Slurm has given: a job's, a user's, an account's."""
 LONGEST_PATH = 4096
@@ -58,6 +60,11 @@ def check_request(request: JobRequest, now: float) -> None:
         _check_title(name, getattr(request, name))
     check_path("state directory", request.state_dir)
     _check_title("source of the throughput curve", request.curve_source, LONGEST_PATH + 64)
+    if len(request.asked) > MOST_ASKED:
+        raise ModelError("asked of Slurm", len(request.asked), f"{MOST_ASKED} fields at most")
+    for name, word in request.asked:
+        _check_title("asked of Slurm", name)
+        _check_title(name, word)
     if request.iterations is not None:
         check_integer("iterations", request.iterations, 1, MOST_ITERATIONS)
     if request.global_batch_size is not None:

@@ -36,6 +36,8 @@ class JobRequest:
         gpu_types: that it may run on; empty: any.
         per_gpu: CPUs and memory that a job that nobody has submitted asks for with each GPU. Of
             others Slurm's own word counts (`QueueJob.slurm_settings`), and this is not kept.
+        asked: what a job that nobody has submitted asks Slurm for beside its shape, by field, in
+            Slurm's words; of others Slurm's own word counts likewise, and this is not kept.
         assumed: whether iterations and global batch size are those of the training's run before:
             the script has the last word on them.
     """
@@ -66,6 +68,7 @@ class JobRequest:
     gpu_types: tuple[str, ...] = ()
     assumed: bool = False
     per_gpu: PerGpu = field(default_factory=PerGpu)
+    asked: tuple[tuple[str, str], ...] = ()
 
     @property
     def complete(self) -> bool:

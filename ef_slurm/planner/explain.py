@@ -53,7 +53,7 @@ def _decision(task: Task, table: ReservationTable, now: float) -> Decision:
     reason = _reason(task, here, table)
     if promise is PromiseState.AT_RISK:
         code = ReasonCode.BEHIND if task.behind else ReasonCode.LOST_CAPACITY
-        reason = Reason(code, gpus=0 if here is None else here.gpus)
+        reason = _closed(task) or Reason(code, gpus=0 if here is None else here.gpus)
     predicted = finish if finish < math.inf else None
     return Decision(task.id, block, schedule, predicted, promise, reason)
 
@@ -69,13 +69,20 @@ def _promise(task: Task, finish: float) -> PromiseState:
     return PromiseState.AT_RISK
 
 
+def _closed(task: Task) -> Reason | None:
+    """What does not let a job start at any size; None for nothing."""
+    if task.sizes or not task.job.max_gpus_by:
+        return None
+    return Reason(ReasonCode.LIMITED, gpus=0, limit=task.job.max_gpus_by)
+
+
 def _reason(task: Task, here: Reservation | None, table: ReservationTable) -> Reason:
     current = task.current
     if here is None:
         plan = table.plans[task.id]
         until = plan[0].start if plan else None
         if current is None:
-            return Reason(ReasonCode.WAITS, until=until)
+            return _closed(task) or Reason(ReasonCode.WAITS, until=until)
         return Reason(ReasonCode.PAUSED, job=_taker(task, current, table), until=until)
     if current is None:
         return Reason(ReasonCode.STARTED, gpus=here.gpus)

@@ -37,8 +37,7 @@ def why_never(
     if not feasible_alone(make_task(free, spaces), now, task.deadline):
         return Reason(ReasonCode.TOO_LARGE)
     if job.max_gpus is not None and (most is None or job.max_gpus <= most):
-        by = job.max_gpus_by or f"--max-gpus={job.max_gpus}"
-        return Reason(ReasonCode.LIMITED, gpus=job.max_gpus, limit=by)
+        return Reason(ReasonCode.LIMITED, gpus=job.max_gpus, limit=job.max_gpus_by)
     return Reason(ReasonCode.LIMITED, gpus=most, limit=name)
 
 

@@ -13,10 +13,11 @@ Rules for callers, all measured on Slurm 22.05, 24.11 and 26.05:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
+from ef_slurm.slurm.accounting_types import Accounting
+from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmLicense, SlurmPartition
 from ef_slurm.slurm.types import (
     JobUpdate,
     Observation,
@@ -72,6 +73,22 @@ class Slurm(Protocol):
 
     def partitions(self) -> tuple[SlurmPartition, ...]:
         """Every partition."""
+        ...
+
+    def licenses(self) -> tuple[SlurmLicense, ...]:
+        """Every licence that Slurm counts."""
+        ...
+
+    def accounting(self, users: Collection[str]) -> Accounting:
+        """What accounting limits: every QOS and account, and these users."""
+        ...
+
+    def test(self, submission: Submission) -> None:
+        """Ask whether a submission would be taken, as `submit` would be answered.
+
+        Raises:
+            RefusedError: sbatch's message.
+        """
         ...
 
     def submit(self, submission: Submission) -> Submitted:

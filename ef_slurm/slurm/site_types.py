@@ -29,11 +29,13 @@ class SlurmReservation:
 
 @dataclass(frozen=True, slots=True)
 class SlurmPartition:
-    """One partition. Empty `allow_*` means everybody.
+    """One partition. Empty `allow_*` means everybody, empty `deny_*` nobody.
 
-    `resume_timeout` is its own, in seconds; None for the whole cluster's. `default_memory` says
-    whether it has its own for a job that asks for none (DefMemPerGPU, -PerCPU or -PerNode), and
-    `default_per_gpu` what its DefCpuPerGPU and DefMemPerGPU are.
+    `up` says whether jobs start in it, `state` is Slurm's word. `qos` is the QOS whose limits are
+    the partition's; "" for none. `resume_timeout` is its own, in seconds; None for the whole
+    cluster's. `default_memory` says whether it has its own for a job that asks for none
+    (DefMemPerGPU, -PerCPU or -PerNode), and `default_per_gpu` what its DefCpuPerGPU and
+    DefMemPerGPU are.
     """
 
     name: str
@@ -46,6 +48,13 @@ class SlurmPartition:
     resume_timeout: float | None = None
     default_memory: bool = False
     default_per_gpu: PerGpu = field(default_factory=PerGpu)
+    state: str = "UP"
+    min_nodes: int = 0
+    max_nodes: int | None = None
+    qos: str = ""
+    allow_qos: tuple[str, ...] = ()
+    deny_accounts: tuple[str, ...] = ()
+    deny_qos: tuple[str, ...] = ()
 
 
 def default_per_gpu(settings: Mapping[str, str]) -> PerGpu:
@@ -89,6 +98,12 @@ class SlurmConfiguration:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def enforces_limits(self) -> bool:
+        """Whether the limits of accounting are kept, not only recorded."""
+        enforced = self.settings.get("AccountingStorageEnforce", "").lower().split(",")
+        return not {"limits", "safe", "all"}.isdisjoint(enforced)
+
+    @property
     def memory_counts(self) -> bool:
         """Whether memory is given to jobs as CPUs are (slurm.conf(5), SelectTypeParameters)."""
         return "MEMORY" in self.settings.get("SelectTypeParameters", "").upper()
@@ -102,6 +117,15 @@ class SlurmConfiguration:
     def default_per_gpu(self) -> PerGpu:
         """What a job gets with each GPU that asks for nothing, 0 for nothing (JobDefaults)."""
         return default_per_gpu(self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmLicense:
+    """How many licences of a name there are for jobs; `held_back` are kept by reservations."""
+
+    name: str
+    total: int
+    held_back: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ef_slurm.slurm.accounting_types import Accounting
+from ef_slurm.slurm.site_types import SlurmLicense, SlurmPartition
 from ef_slurm.slurm.types import (
     FINAL_STATES,
     HoldKind,
@@ -150,6 +152,9 @@ class MemoryCluster:
         self.reachable = True
         self.answers_lost = 0
         self.gpus_per_job = math.inf
+        self.accounting = Accounting()
+        self.licenses: tuple[SlurmLicense, ...] = ()
+        self.partition_limits: SlurmPartition | None = None
         self._last_id = 0
 
     def settle(self, now: float) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import MappingProxyType
 
+from ef_slurm.formats.durations import parse_duration
 from ef_slurm.formats.gres import GpuCount
+from ef_slurm.slurm.accounting_types import Accounting
 from ef_slurm.slurm.errors import (
     NoSuchJobError,
     NotPermittedError,
@@ -16,7 +18,7 @@ from ef_slurm.slurm.errors import (
     SlurmUnavailableError,
     UpdateIncompleteError,
 )
-from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
+from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmLicense, SlurmPartition
 from ef_slurm.slurm.types import (
     FINAL_STATES,
     HeldGpus,
@@ -102,11 +104,49 @@ class MemorySlurm:
     def partitions(self) -> tuple[SlurmPartition, ...]:
         """The one partition."""
         self._reach()
-        return (SlurmPartition(self._cluster.partition, True, tuple(self._cluster.nodes)),)
+        plain = SlurmPartition(self._cluster.partition, True, tuple(self._cluster.nodes))
+        return (self._cluster.partition_limits or plain,)
+
+    def licenses(self) -> tuple[SlurmLicense, ...]:
+        """What the cluster was given."""
+        self._reach()
+        return self._cluster.licenses
+
+    def accounting(self, users: Collection[str]) -> Accounting:  # noqa: ARG002
+        """What the cluster was given."""
+        self._reach()
+        return self._cluster.accounting
+
+    def test(self, submission: Submission) -> None:
+        """Whether a batch script would be taken."""
+        self._reach()
+        self._check(submission)
 
     def submit(self, submission: Submission) -> Submitted:
         """Take a batch script, held."""
         now = self._reach()
+        options = self._check(submission)
+        job = self._cluster.add_job(
+            self._user,
+            options.get("job-name", "sbatch"),
+            now=now,
+            uid=self._uid,
+            account=options.get("account", ""),
+        )
+        job.comment = options.get("comment", "")
+        for option, field in (("qos", "QOS"), ("licenses", "licenses")):
+            if option in options:
+                job.settings[field] = options[option]
+        for option, name in _PER_GPU.items():
+            if option in options:
+                job.settings[name] = f"gres/gpu:{options[option].removesuffix('M')}"
+        if "time" in options:
+            job.time_limit = parse_duration(options["time"])
+        self._answer()
+        return Submitted(job.job_id)
+
+    def _check(self, submission: Submission) -> dict[str, str]:
+        """The options of a batch script that would be taken."""
         if not submission.script.startswith("#!"):
             raise RefusedError(
                 "This does not look like a batch script.  The first line must start with #!"
@@ -116,19 +156,7 @@ class MemorySlurm:
         partition = options.get("partition", self._cluster.partition)
         if partition != self._cluster.partition:
             raise RefusedError(f"invalid partition specified: {partition}")
-        job = self._cluster.add_job(
-            self._user,
-            options.get("job-name", "sbatch"),
-            now=now,
-            uid=self._uid,
-            account=options.get("account", ""),
-        )
-        job.comment = options.get("comment", "")
-        for option, name in _PER_GPU.items():
-            if option in options:
-                job.settings[name] = f"gres/gpu:{options[option].removesuffix('M')}"
-        self._answer()
-        return Submitted(job.job_id)
+        return options
 
     def hold(self, job_id: int) -> None:
         """Keep a job from starting."""

@@ -86,11 +86,15 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "": set(),
         "errors": set(),
         "types": set(),
+        "accounting_types": set(),
+        "limits": {"accounting_types"},
         "pending": {"types"},
         "fair_share": {"types"},
-        "interface": {"types"},
+        "interface": {"types", "accounting_types"},
         "read_back": {"types"},
-        "commands": {"errors", "types", "pending", "interface", "read_back"},
+        "commands": {
+            *("errors", "types", "accounting_types", "pending", "interface", "read_back"),
+        },
         "bindings": {"errors", "types", "interface"},
     },
 }

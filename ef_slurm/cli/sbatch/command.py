@@ -25,6 +25,7 @@ from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
 from ef_slurm.cli.sbatch.curves import UNKNOWN, StatedCurves, known_type, remembered
 from ef_slurm.cli.sbatch.help import HELP, USAGE
+from ef_slurm.cli.sbatch.longest_time import longest_time
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
 from ef_slurm.cli.sbatch.per_gpu import per_gpu_choice
 from ef_slurm.cli.sbatch.prepare import Prepared, batch_script, curves_of, prepare, state_dir_name
@@ -114,11 +115,14 @@ def _new(
             site,
             per_gpu,
             state_dir=state_dir,
-            longest=math.inf if requested.time_limit is not None else _longest(site, slurm),
+            longest=math.inf
+            if requested.time_limit is not None
+            else longest_time(requested, site, slurm),
             now=now,
             environment=os.environ,
         )
         if output.mode is Mode.TEST_ONLY:
+            slurm.test(prepared.submission)
             return _answer_test(prepared, output, client)
         return _answer_submission(
             submit(prepared, client, slurm, _patience(output, site)), output, client
@@ -179,17 +183,6 @@ def _remembered(
         curves,
         iterations=found.iterations if requested.iterations is None else None,
         global_batch_size=found.global_batch_size if requested.global_batch_size is None else None,
-    )
-
-
-def _longest(site: SiteConfig, slurm: Slurm) -> float:
-    for partition in slurm.partitions():
-        if partition.name == site.slurm.partition:
-            return partition.max_time
-    raise CommandError(
-        f"Slurm has no partition {site.slurm.partition!r}, which the configuration names "
-        f"({site.path}: slurm.partition)",
-        ExitCode.USAGE,
     )
 
 

@@ -61,7 +61,8 @@ before the site. #EF lines, like #SBATCH lines, count up to the first command; o
 option is a comment.
 
 What ef-sbatch does
-  --test-only              tell the verdict and the plan, submit nothing
+  --test-only              tell the verdict and the plan, submit nothing; what sbatch would
+                           refuse is refused as it would be
   --dry-run                print the batch script, submit nothing
   --wait                   return when the job has ended, with its exit code
   --wait-verdict           where its speed has to be measured first, return with the verdict
@@ -77,7 +78,9 @@ What ef-sbatch does
 sbatch's options --account, --qos, --job-name, --time, --output, --error, --chdir, --export,
 --cpus-per-gpu, --mem-per-gpu, --mail-type, --licenses and others pass through. Those that say how
 many GPUs, which nodes or when (--nodes, --gres, --gpus, --ntasks, --nodelist, --begin, --hold, ...)
-are ef-slurm's to decide and are refused.
+are ef-slurm's to decide and are refused. --time is the most that the job may take from its first
+start to its end, 0 for no limit: what it would end is not promised. Limits of partition, QOS and
+account, and licences, are counted before anything is promised.
 Without --cpus-per-gpu and --mem-per-gpu a job gets a GPU's share of its node, at every size.
 
 Exit codes

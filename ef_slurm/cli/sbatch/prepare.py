@@ -6,9 +6,11 @@ import getpass
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from math import inf
 from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
@@ -108,6 +110,7 @@ def prepare(
     Raises:
         UsageError: the partition is not ef-slurm's, or a value does not fit into a batch script.
     """
+    _check_directory(requested)
     name = requested.job_name or script.name
     partition = config.slurm.partition
     if requested.partition not in (None, partition):
@@ -115,10 +118,11 @@ def prepare(
             f"--partition={requested.partition}: ef-slurm schedules the partition {partition!r}; "
             "leave the option out, or use sbatch there"
         )
+    limit = _limit(requested, curves, longest, now)
     options = (
         f"--partition={partition}",
         *((f"--reservation={config.slurm.reservation}",) if config.slurm.reservation else ()),
-        f"--time={_limit(requested, curves, longest, now)}",
+        f"--time={format_duration(limit)}",
         *per_gpu.options,
         *requested.on_command_line,
     )
@@ -144,13 +148,15 @@ def prepare(
         if requested.overhead is None
         else Overhead.constant(requested.overhead),
         max_gpus=requested.max_gpus,
-        max_time=requested.time_limit,
+        max_time=None if requested.time_limit in (None, inf) else requested.time_limit,
         cluster=config.slurm.cluster,
         partition=partition,
         model_name=requested.model_name or script.model_name,
         precision=requested.precision or UNSPECIFIED,
         gpu_types=() if requested.gpu_type is None else (requested.gpu_type,),
+        account=requested.account or environment.get("SBATCH_ACCOUNT", ""),
         per_gpu=per_gpu.per_gpu,
+        asked=_asked(requested, limit, environment),
         assumed=curves.iterations is not None or curves.global_batch_size is not None,
     )
     submission = Submission(text, options, (), str(Path.cwd()), scrubbed)
@@ -193,19 +199,51 @@ _PLACES = {"command": "the command", "sbatch_options": "#SBATCH"}
 """Where what is no option of its own comes from."""
 
 
-def _limit(requested: SubmissionOptions, curves: StatedCurves, longest: float, now: float) -> str:
-    """Slurm's time limit: the user's, or one that no plan can need, within the partition's.
+def _limit(requested: SubmissionOptions, curves: StatedCurves, longest: float, now: float) -> float:
+    """Slurm's time limit in seconds: the user's, or one that no plan can need, within the site's.
 
     A limit is a bound for Slurm, not the plan: a job that a node failure delays past its deadline
     must not be killed at it.
     """
     if requested.time_limit is not None:
-        return format_duration(requested.time_limit)
+        return requested.time_limit
     if requested.deadline is not None:
         need = 1.5 * (requested.deadline + requested.grace - now)
     else:
         rates = [curve.points[0][1] for _, curve in curves.curves]
         if requested.iterations is None or not rates:
-            return format_duration(longest)  # nobody knows how long it takes
+            return longest  # nobody knows how long it takes
         need = 2.0 * requested.iterations / min(rates)
-    return format_duration(min(whole_minutes(need + _MIN_MARGIN_SECONDS), longest))
+    return min(whole_minutes(need + _MIN_MARGIN_SECONDS), longest)
+
+
+def _asked(
+    requested: SubmissionOptions, limit: float, environment: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    """What Slurm is asked for, in the words in which it tells that of a job."""
+    words = {
+        "QOS": requested.qos or environment.get("SBATCH_QOS", ""),
+        "licenses": requested.licenses or "",
+        "time limit": "unlimited" if limit == inf else f"{limit / 60:.0f}",
+    }
+    return tuple(sorted((name, word) for name, word in words.items() if word))
+
+
+def _check_directory(requested: SubmissionOptions) -> None:
+    """Refuse a working directory that the job could not be in: Slurm finds out when it starts.
+
+    Raises:
+        UsageError: it does not exist, or may not be entered.
+    """
+    if requested.directory is None:
+        return
+    directory, problem = Path(requested.directory), ""
+    try:
+        if not stat.S_ISDIR(directory.stat().st_mode):
+            problem = "it is no directory"
+        elif not os.access(directory, os.X_OK):
+            problem = "you may not enter it"
+    except OSError as error:
+        problem = str(error.strerror)
+    if problem:
+        raise UsageError(f"--chdir={directory}: {problem}: give a directory that you can enter")

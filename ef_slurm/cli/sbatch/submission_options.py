@@ -12,7 +12,12 @@ from pathlib import Path
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.sbatch.options import LAUNCH_GROUPS, LAUNCH_NAMES, PASSED_NAMES, REFUSED
-from ef_slurm.formats.durations import parse_duration, parse_finite_duration, parse_seconds
+from ef_slurm.formats.durations import (
+    parse_duration,
+    parse_finite_duration,
+    parse_seconds,
+    whole_minutes,
+)
 from ef_slurm.formats.memory import parse_memory
 from ef_slurm.formats.numbers import parse_count
 from ef_slurm.formats.times import parse_instant
@@ -39,7 +44,9 @@ class SubmissionOptions:
     Args:
         iterations, global_batch_size: None where the script says them.
         throughputs: (`[TYPE=]curve`, where it stands).
-        time_limit: of `--time`; None for none or UNLIMITED.
+        time_limit: of `--time`, in whole minutes as Slurm keeps it; `inf` for UNLIMITED and 0, as
+            in Slurm; None where it is not given.
+        account, qos, licenses, directory: of sbatch's options, which get them too.
         on_command_line: sbatch's options of the command line, to be passed on.
         in_script: those of `#SBATCH` lines.
         launch: how the command is to be started, over the site's settings: options of the script
@@ -64,6 +71,10 @@ class SubmissionOptions:
     job_name: str | None
     partition: str | None
     time_limit: float | None
+    account: str | None
+    qos: str | None
+    licenses: str | None
+    directory: str | None
     cpus_per_gpu: int | None
     memory_per_gpu: float | None
     memory_per_cpu: float | None
@@ -173,7 +184,6 @@ def submission_options(
     state_dir = values.text("state-dir")
     if state_dir is not None and not Path(state_dir).is_absolute():
         raise UsageError(f"--state-dir={state_dir}: expected an absolute path")
-    limit = values.parsed("time", parse_duration)
     return SubmissionOptions(
         kind=kind,
         deadline=deadline,
@@ -192,7 +202,11 @@ def submission_options(
         state_dir=None if state_dir is None else Path(state_dir),
         job_name=values.text("job-name"),
         partition=values.text("partition"),
-        time_limit=None if limit is None or math.isinf(limit) else limit,
+        time_limit=values.parsed("time", _time_limit),
+        account=values.text("account"),
+        qos=values.text("qos"),
+        licenses=values.text("licenses"),
+        directory=values.text("chdir"),
         cpus_per_gpu=values.whole("cpus-per-gpu"),
         memory_per_gpu=values.parsed("mem-per-gpu", parse_memory),
         memory_per_cpu=values.parsed("mem-per-cpu", parse_memory),
@@ -276,6 +290,11 @@ def _name(values: _Values, option: str) -> str | None:
 
 def _passed(options: Sequence[ParsedOption]) -> tuple[str, ...]:
     return tuple(option.text for option in options if option.option.name in PASSED_NAMES)
+
+
+def _time_limit(text: str) -> float:
+    """Seconds of a limit as sbatch takes it."""
+    return whole_minutes(parse_duration(text)) or math.inf
 
 
 def _whole(text: str) -> int:

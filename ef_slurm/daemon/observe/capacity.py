@@ -199,14 +199,15 @@ def _foreign_holdings(observation: Observation, ours: Collection[int]) -> dict[s
     for job in sorted(observation.jobs.values(), key=lambda job: job.job_id):
         if job.job_id in ours or not job.holds_nodes:
             continue
-        end = _end_of(job, observation.at)
+        end = end_of(job, observation.at)
         holding = _Holding(job.held, end, job.cpus_per_node, job.memory_per_node)
         for node in dict.fromkeys([*job.nodes, *(one.node for one in job.held)]):
             holdings[node].append(holding)
     return holdings
 
 
-def _end_of(job: SlurmJob, now: float) -> float:
+def end_of(job: SlurmJob, now: float) -> float:
+    """When somebody's job that runs is taken to end."""
     if job.end_time is None or math.isinf(job.end_time):
         return math.inf
     return job.end_time if job.end_time > now else now + OVERDUE_SECONDS

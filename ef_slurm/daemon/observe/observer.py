@@ -10,6 +10,7 @@ from ef_slurm.daemon.observe.gpu_types import slurm_type
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.plausible import plausible
 from ef_slurm.daemon.observe.power import REREAD_SECONDS, power_times, wake_seconds_of
+from ef_slurm.daemon.observe.site_limits import SiteLimits, SiteLimitsReader
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.model import Block, QueueJob
 from ef_slurm.slurm.errors import NoSuchJobError
@@ -30,6 +31,7 @@ class Observer:
         self._power_read_at = -math.inf
         self._memory = False
         self._memory_read_at = -math.inf
+        self._limits = SiteLimitsReader(slurm, clock)
         self._pending: dict[int, tuple[int, float]] = {}
         self._reports: dict[int, JobReports] = {}
         self._done: dict[int, float] = {}
@@ -71,6 +73,10 @@ class Observer:
         }
         for job in self._observation.jobs.values():
             self._remember(job, self._observation.at)
+
+    def limits(self, users: Iterable[str]) -> SiteLimits:
+        """The limits that Slurm keeps, as far as these users' jobs are concerned."""
+        return self._limits.limits(frozenset(users))
 
     def _memory_counts(self, seen: Observation) -> bool:
         if seen.at - self._memory_read_at >= REREAD_SECONDS or seen.at < self._memory_read_at:

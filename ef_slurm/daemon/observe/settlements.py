@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.times import format_host_instant
 from ef_slurm.model import (
     TOLERANCE_SECONDS,
@@ -44,7 +45,8 @@ def settle_completed(job: QueueJob, ended_at: float) -> Settlement | None:
     if is_in_time(ended_at, deadline, grace):
         return Settlement(PromiseOutcome.KEPT_IN_GRACE, None, "training complete")
     late = ended_at - deadline - grace
-    return Settlement(PromiseOutcome.BROKEN, _fault(job), f"complete {math.ceil(late)} s too late")
+    why = f"complete {math.ceil(late)} s too late"
+    return Settlement(PromiseOutcome.BROKEN, _fault(job), why)
 
 
 def settle_given_up(job: QueueJob, fault: Fault, why: str, at: float) -> Settlement:
@@ -59,6 +61,21 @@ def settle_given_up(job: QueueJob, fault: Fault, why: str, at: float) -> Settlem
         return Settlement(PromiseOutcome.BROKEN, _fault(job), f"{why}, after its deadline")
     own = fault in (Fault.OWNER, Fault.JOB)
     return Settlement(PromiseOutcome.VOID if own else PromiseOutcome.BROKEN, fault, why)
+
+
+def timed_out(job: QueueJob, limit: float | None) -> tuple[Fault, str]:
+    """Whose doing it is that Slurm ended a job at its time limit, and what happened.
+
+    Args:
+        limit: the job's in Slurm, seconds; None for not known.
+    """
+    own = job.request.max_time
+    known = limit if own is None else own
+    words = "" if known is None else f", {format_duration(known)}"
+    whose = "--time" if own is not None else "the longest that it could have in Slurm"
+    at = f"at iteration {job.iteration:.0f}; the checkpoint is kept"
+    why = f"ended by its time limit ({whose}{words}) {at}"
+    return (_fault(job) if own is None else Fault.JOB), why
 
 
 def settle_overdue(job: QueueJob, status: JobStatus, seen_at: float) -> Settlement | None:

@@ -16,6 +16,7 @@ from ef_slurm.daemon.observe.settlements import (
     settle_completed,
     settle_given_up,
     settle_overdue,
+    timed_out,
 )
 from ef_slurm.daemon.observe.slurm_changes import changed_in_slurm, noted
 from ef_slurm.daemon.observe.transition import AuditEntry, Transition
@@ -324,8 +325,8 @@ def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
         case JobBaseState.CANCELLED:
             return _given_up(job, JobState.CANCELLED, Fault.OWNER, "cancelled in Slurm", at)
         case JobBaseState.TIMEOUT:
-            why = "ended by Slurm at its time limit; the checkpoint is kept"
-            return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
+            fault, why = timed_out(job, slurm.requested.time_limit)
+            return _given_up(job, JobState.FAILED, fault, why, at)
         case JobBaseState.DEADLINE:
             why = "removed by Slurm for its own --deadline, which ef-slurm never sets"
             return _given_up(job, JobState.FAILED, Fault.OWNER, why, at)

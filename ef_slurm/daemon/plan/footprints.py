@@ -103,6 +103,7 @@ def widened(job: Job, footprints: Footprints) -> Job:
     small = frozenset(name for one in footprints.values() for name in one.too_small)
     least = min(footprints[kind].factor for kind, _ in curves)
     bars = [replace(bar, from_gpus=bar.from_gpus * least) for bar in job.bars]
+    charges = tuple(replace(one, per_gpu=one.per_gpu / least) for one in job.charges)
     running = job.running
     if running is not None and running.block.gpu_type in footprints:
         factor = footprints[running.block.gpu_type].factor
@@ -115,6 +116,7 @@ def widened(job: Job, footprints: Footprints) -> Job:
         max_gpus=None,
         bars=(*bars, *((Bar(small),) if small else ())),
         running=running,
+        charges=charges,
         # A plan that was made when it asked for less, or more, is none.
         plan=job.plan if all(one.gpus in sizes for one in job.plan) else (),
     )

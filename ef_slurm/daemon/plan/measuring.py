@@ -9,11 +9,12 @@ a newcomer. For the planner a job that is measured asks for a short slot on one 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.estimates import Estimates
+from ef_slurm.daemon.observe.site_limits import SiteLimits
 from ef_slurm.daemon.plan.measured_rows import (
     believed,
     group_of,
@@ -26,6 +27,7 @@ from ef_slurm.daemon.plan.measured_rows import (
     trains_on,
 )
 from ef_slurm.daemon.plan.planner_input import site_policy
+from ef_slurm.daemon.plan.slurm_limits import allowed_sizes, asker_of
 from ef_slurm.formats.sentences import gpus, reason_sentence
 from ef_slurm.model import (
     ACTIVE,
@@ -94,6 +96,7 @@ class MeasuringJobs:
         policy: the bounds of measuring.
         limits: what one user and one account may have.
         fence: around what is done for each job.
+        site_limits: Slurm's limits, as far as these users' jobs are concerned.
     """
 
     def __init__(
@@ -103,8 +106,10 @@ class MeasuringJobs:
         policy: Policy,
         limits: QueueLimits,
         fence: Fence,
+        site_limits: Callable[[Iterable[str]], SiteLimits],
     ) -> None:
         self._fence = fence
+        self._site_limits = site_limits
         self._queue = queue
         self._estimates = estimates
         self._policy = policy
@@ -275,7 +280,10 @@ class MeasuringJobs:
         given = curves[group.gpu_type].points if group.gpu_type in curves else ()
         unusable = () if job.measuring is None else job.measuring.unusable
         sizes = [size for size, _ in given] or [1 << power for power in range(whole.bit_length())]
-        return tuple(size for size in sizes if size <= largest and size not in unusable)
+        fine = tuple(size for size in sizes if size <= largest and size not in unusable)
+        limits = self._site_limits([request.owner]).of(asker_of(request, job.slurm_settings))
+        # Where Slurm forbids all of them, it says so of the smallest.
+        return allowed_sizes(fine, limits, job.slurm_settings, group) or fine[:1]
 
     def _rates(
         self, job: QueueJob, group: NodeGroup, sizes: Collection[int], now: float

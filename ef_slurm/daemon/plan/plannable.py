@@ -7,7 +7,7 @@ else's, so that it is planned around.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ef_slurm.daemon.fence import Fence
@@ -28,10 +28,23 @@ from ef_slurm.daemon.plan.planner_input import (
     site_policy,
     takes_part,
 )
-from ef_slurm.model import Cluster, Job, Policy, QueueJob, QueueLimits, planner_id
+from ef_slurm.daemon.plan.slurm_limits import asker_of, bounded, budgets_of, timed
+from ef_slurm.model import (
+    Cluster,
+    Job,
+    JobRequest,
+    Policy,
+    QueueJob,
+    QueueLimits,
+    SlurmSettings,
+    planner_id,
+)
 from ef_slurm.planner.measuring import MeasuringSlots
 
 Answer = TypeVar("Answer")
+
+_Asked = tuple[JobRequest, SlurmSettings]
+"""What somebody asks for, of ef-slurm and of Slurm."""
 
 SET_ASIDE_SECONDS = 60.0
 """Seconds for which a job that no plan can be made with is left out of plans."""
@@ -84,12 +97,59 @@ class Plannable:
         self._set_aside = {job.id: known[job.id] for job in jobs if job.id in known}
 
     def cluster(self, jobs: tuple[QueueJob, ...]) -> Cluster:
-        """The cluster as it is for these jobs."""
-        return schedulable_cluster(self._observer.observation, self._scope, jobs)
+        """The cluster as it is for these jobs, with what Slurm lets them use together."""
+        return self._with_budgets(
+            schedulable_cluster(self._observer.observation, self._scope, jobs),
+            [(job.request, job.slurm_settings) for job in jobs],
+            jobs,
+        )
 
-    def fitting(self, job: Job, cluster: Cluster) -> Job:
-        """The job with what the cluster has for it, as far as the site gives it."""
-        return capped(fit(job, cluster), self._limits)
+    def _with_budgets(
+        self, cluster: Cluster, asked: list[_Asked], jobs: tuple[QueueJob, ...]
+    ) -> Cluster:
+        site = self._observer.limits(request.owner for request, _ in asked)
+        everybody = {asker_of(request, settings) for request, settings in asked}
+        ours = {job.request.slurm_job_id for job in jobs}
+        limits = [site.of(asker) for asker in everybody]
+        budgets = budgets_of(limits, site, self._observer.observation, ours)
+        return replace(cluster, budgets=budgets)
+
+    def fitting(
+        self,
+        job: Job,
+        cluster: Cluster,
+        request: JobRequest,
+        settings: SlurmSettings,
+        row: QueueJob | None = None,
+    ) -> Job:
+        """The job with what the cluster has for it, as far as the site and Slurm give it.
+
+        Args:
+            request, settings: what it asks for, of ef-slurm and of Slurm.
+            row: of the queue; None for a job that nobody has submitted.
+        """
+        site = self._observer.limits([request.owner])
+        asker = asker_of(request, settings)
+        limits = site.of(asker)
+        job = capped(fit(job, cluster), self._limits)
+        job = bounded(job, limits, settings, cluster, site.licenses)
+        status = None if row is None else self._observer.status(row)
+        return timed(job, request, limits, asker.time_limit, row, status)
+
+    def _charged(self, asked: Job, job: QueueJob, cluster: Cluster) -> Job:
+        """A job that is to be measured, with what it uses of what it shares with others."""
+        site = self._observer.limits([job.request.owner])
+        limits = site.of(asker_of(job.request, job.slurm_settings))
+        return bounded(asked, limits, job.slurm_settings, cluster, site.licenses)
+
+    def newcomer(self, job: Job, request: JobRequest, inputs: Inputs) -> tuple[Job, Cluster]:
+        """A job that nobody has submitted, and the cluster with what it may use of it."""
+        cluster = self._with_budgets(
+            inputs.cluster,
+            [*((row.request, row.slurm_settings) for row in inputs.rows), (request, request.asked)],
+            inputs.rows,
+        )
+        return self.fitting(job, cluster, request, request.asked), cluster
 
     def policy(self, jobs: tuple[Job, ...], cluster: Cluster) -> Policy:
         """The site's policy, with the limits of those who have jobs."""
@@ -148,7 +208,10 @@ class Plannable:
                 known = self._observer.status(job)
                 status = {} if known is None else {job.id: known}
                 found = planner_jobs([job], status, self._estimates, now)
-                seen = tuple(self.fitting(one, cluster) for one in found)
+                seen = tuple(
+                    self.fitting(one, cluster, job.request, job.slurm_settings, job)
+                    for one in found
+                )
             del self._set_aside[job.id]
         return seen
 
@@ -168,6 +231,6 @@ class Plannable:
             known = self._observer.status(job)
             one = planner_job(stand_in(job), known, self._estimates, now)
             asked = self._measuring.ask(job, one, per_node[measuring.gpu_type], now, slots)
-            seen = (capped(asked, self._limits),)
+            seen = (self._charged(capped(asked, self._limits), job, cluster),)
             del self._set_aside[job.id]
         return seen

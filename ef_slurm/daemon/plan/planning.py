@@ -95,7 +95,7 @@ class Planning:
         self._keep_plans = keep_plans
         self._advisory = advisory
         self._fence = fence
-        self._measuring = MeasuringJobs(queue, estimates, policy, limits, fence)
+        self._measuring = MeasuringJobs(queue, estimates, policy, limits, fence, observer.limits)
         self._plannable = Plannable(
             observer, estimates, self._measuring, scope, policy, limits, fence
         )
@@ -137,7 +137,7 @@ class Planning:
         """
         cluster = self.look(jobs)
         if not request.complete:
-            unknown = QueueJob(0, request, JobState.NEW)
+            unknown = QueueJob(0, request, JobState.NEW, slurm_settings=request.asked)
             would = self._measuring.would_measure(unknown, cluster, now)
             if would is None:
                 raise ModelError("GPU types", ", ".join(request.gpu_types), _types_here(cluster))
@@ -148,10 +148,10 @@ class Planning:
             reason = too_much(request.per_gpu, inputs.cluster)
             raise ModelError("CPUs and memory per GPU", request.per_gpu, reason)
         asked = planner_newcomer(request, self._estimates)
-        plain = self._plannable.fitting(asked, inputs.cluster)
+        plain, cluster = self._plannable.newcomer(asked, request, inputs)
         newcomer = widened(plain, takes)
-        policy = self._plannable.policy((*inputs.jobs, newcomer), inputs.cluster)
-        answer = what_if(now, inputs.jobs, newcomer, inputs.cluster, policy, self._waiting)
+        policy = self._plannable.policy((*inputs.jobs, newcomer), cluster)
+        answer = what_if(now, inputs.jobs, newcomer, cluster, policy, self._waiting)
         answer = replace(answer, verdict=narrow_verdict(answer.verdict, takes))
         names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
         return answer, verdict_sentence(answer.verdict, lambda name: names.get(name, name))

@@ -8,18 +8,21 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ef_slurm.formats.durations import format_minutes
 from ef_slurm.formats.hostlist import compress
+from ef_slurm.slurm.accounting_types import Accounting
+from ef_slurm.slurm.commands.accounting_limits import read_accounting
 from ef_slurm.slurm.commands.job_json import parse_jobs
 from ef_slurm.slurm.commands.listing import (
     parse_configuration,
+    parse_licenses,
     parse_nodes,
     parse_partitions,
     parse_reservations,
 )
-from ef_slurm.slurm.commands.runner import Runner
+from ef_slurm.slurm.commands.runner import Result, Runner
 from ef_slurm.slurm.errors import (
     NoSuchJobError,
     RefusedError,
@@ -28,7 +31,7 @@ from ef_slurm.slurm.errors import (
 )
 from ef_slurm.slurm.per_gpu import per_gpu_of
 from ef_slurm.slurm.read_back import differences_of, gres_of
-from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
+from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmLicense, SlurmPartition
 from ef_slurm.slurm.types import (
     HoldKind,
     JobBaseState,
@@ -89,20 +92,38 @@ class CommandSlurm:
         """Every partition."""
         return parse_partitions(self._show("partitions"))
 
+    def licenses(self) -> tuple[SlurmLicense, ...]:
+        """Every licence that Slurm counts."""
+        return parse_licenses(self._show("licenses"))
+
+    def accounting(self, users: Collection[str]) -> Accounting:
+        """What accounting limits: every QOS and account, and these users."""
+        configuration = self.configuration()
+        if not configuration.enforces_limits:
+            return Accounting()
+        return read_accounting(self._runner, configuration.cluster, users)
+
+    def test(self, submission: Submission) -> None:
+        """Ask whether a submission would be taken, as `submit` would be answered."""
+        self._sbatch(submission, "--test-only")
+
     def submit(self, submission: Submission) -> Submitted:
         """Submit a batch script, held, as the calling user."""
-        # sbatch takes arguments only behind the name of a script.
-        script = ("/dev/stdin", *submission.arguments) if submission.arguments else ()
-        result = self._runner.run(
-            ("sbatch", *submission.options, "--hold", "--parsable", *script),
-            environment=_environment(submission),
-            directory=submission.directory,
-            text=submission.script,
-        )
+        result = self._sbatch(submission, "--parsable")
         answer = re.search(r"^(\d+)(?:;(\S+))?\s*$", result.stdout, re.M | re.A)
         if answer is None:
             raise UnexpectedOutputError(f"sbatch wrote {result.stdout!r}, no job id")
         return Submitted(int(answer[1]), answer[2] or "", result.stderr.strip())
+
+    def _sbatch(self, submission: Submission, option: str) -> Result:
+        # sbatch takes arguments only behind the name of a script.
+        script = ("/dev/stdin", *submission.arguments) if submission.arguments else ()
+        return self._runner.run(
+            ("sbatch", *submission.options, "--hold", option, *script),
+            environment=_environment(submission),
+            directory=submission.directory,
+            text=submission.script,
+        )
 
     def hold(self, job_id: int) -> None:
         """Keep a pending job from starting, and a running one from starting again."""

@@ -17,6 +17,7 @@ from ef_slurm.formats.times import parse_epoch
 from ef_slurm.slurm.errors import UnexpectedOutputError
 from ef_slurm.slurm.site_types import (
     SlurmConfiguration,
+    SlurmLicense,
     SlurmPartition,
     SlurmReservation,
     default_per_gpu,
@@ -100,8 +101,31 @@ def parse_partitions(text: str) -> tuple[SlurmPartition, ...]:
             resume_timeout=parse_setting(record.get("ResumeTimeout", "")),
             default_memory=has_default_memory(record),
             default_per_gpu=default_per_gpu(record),
+            state=record.get("State", "UP").upper(),
+            min_nodes=_nodes(record, "MinNodes") or 0,
+            max_nodes=_nodes(record, "MaxNodes"),
+            qos=_set(record.get("QoS", "")),
+            allow_qos=_allowed(record.get("AllowQos", "")),
+            deny_accounts=_names(record.get("DenyAccounts", "")),
+            deny_qos=_names(record.get("DenyQos", "")),
         )
         for record in _records(text, "PartitionName", "No partitions")
+    )
+
+
+def parse_licenses(text: str) -> tuple[SlurmLicense, ...]:
+    """`scontrol --oneliner show licenses`.
+
+    Raises:
+        UnexpectedOutputError: a line that is no licence.
+    """
+    return tuple(
+        SlurmLicense(
+            record["LicenseName"],
+            int(record.get("Total", "0")),
+            int(record.get("Reserved", "0")),
+        )
+        for record in _records(text, "LicenseName", "No licenses")
     )
 
 
@@ -219,6 +243,12 @@ def _limit(record: Mapping[str, str], key: str) -> float | None:
         return parse_time_limit(record.get(key, ""))
     except DurationError as error:
         raise UnexpectedOutputError(f"scontrol wrote {key}={record[key]}: {error}") from error
+
+
+def _nodes(record: Mapping[str, str], key: str) -> int | None:
+    """A number of nodes; None for UNLIMITED."""
+    value = record.get(key, "")
+    return int(value) if value.isdigit() else None
 
 
 def _setting(settings: Mapping[str, str], key: str, default: float) -> float:

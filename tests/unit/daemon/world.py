@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
@@ -340,14 +341,22 @@ class World:
         told: bool = True,
         fails_on: frozenset[int] = frozenset(),
         model_name: str = "",
+        max_time: float | None = None,
+        time_limit: float = math.inf,
+        asked: Mapping[str, str] = MappingProxyType({}),
     ) -> QueueJob:
         """`ef-sbatch`: a held job and its row. `deadline` is in seconds from now.
 
         Without `known` it comes without its curve; without `told` its script, and nobody else, says
-        how many iterations there are.
+        how many iterations there are. `max_time` is the owner's --time, `time_limit` Slurm's where
+        there is none; `asked` is what else it asks Slurm for.
         """
         now = self.clock.now
         slurm = self.cluster.add_job("user1", "train", now=now)
+        slurm.time_limit = time_limit if max_time is None else max_time
+        limit = slurm.time_limit / 60
+        slurm.settings["time limit"] = "unlimited" if math.isinf(limit) else f"{limit:.0f}"
+        slurm.settings.update(asked)
         self.bench.trainings[slurm.job_id] = Training(
             slurm, iterations, dict(curve.points), boot, save, speed, elastic, exact
         )
@@ -376,6 +385,8 @@ class World:
                 grace=grace,
                 if_infeasible=if_infeasible,
                 overhead=self.overhead,
+                max_time=max_time,
+                partition="ef",
             ),
             BatchScript("#!/bin/bash\n"),
             actor="user1",

@@ -1,5 +1,6 @@
 """Options of command line and script become a checked submission."""
 
+import math
 from datetime import UTC
 from pathlib import Path
 
@@ -67,8 +68,30 @@ def test_the_rest() -> None:
     assert (requested.max_batch_per_gpu, requested.on_command_line) == (16, ("--account=acct",))
 
 
-def test_unlimited_time_is_no_bound() -> None:
-    assert request(*BASE, "--time=UNLIMITED").time_limit is None
+@pytest.mark.parametrize("text", ["UNLIMITED", "0", "0:00", "00:00:00", "0-0", "INFINITE", "-1"])
+def test_no_time_limit_as_in_slurm(text: str) -> None:
+    assert request(*BASE, f"--time={text}").time_limit == math.inf
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 5400),
+        ("1:30", 120),
+        ("0:01", 60),
+        ("1:00:00", 3600),
+        ("1-0", 86400),
+        ("1-1:1", 90060),
+    ],
+)
+def test_time_limits_are_slurms_whole_minutes(text: str, seconds: float) -> None:
+    assert request(*BASE, f"--time={text}").time_limit == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "1h", "-5", "1:2:3:4"])
+def test_what_sbatch_does_not_take_is_no_time_limit(text: str) -> None:
+    with pytest.raises(UsageError, match="--time"):
+        request(*BASE, f"--time={text}")
 
 
 SCRIPT = """#!/bin/bash
