@@ -45,7 +45,7 @@ def revalidate(
     """Enter the plans in hand as they stand at `now`.
 
     Plans are entered in order of their next start, so whoever is already there keeps its place. A
-    start that is a little late, because a completion was, moves with it as long as it is in time.
+    start that is late, because an end before it is, moves with it as long as the job is in time.
 
     Args:
         tasks: jobs with a promise.
@@ -66,32 +66,56 @@ def revalidate(
         todo.append((start, moves, task.order, task, plan, finish))
     # At one moment those that stay come first: they really are there, others only want to be.
     todo.sort(key=itemgetter(0, 1, 2))
-    for start, moves, _, task, plan, finish in todo:
+    for _, moves, _, task, plan, finish in todo:
         promised_end = committed[task.id][-1].end if committed[task.id] else math.inf
         if promised_end < math.inf and not is_in_time(promised_end, task.deadline):
             # Named at risk before: nobody may push it back further. `rescue` asks for better.
             task.deadline = task.soft_deadline = max(finish, promised_end)
-        if moves and start <= now:
-            plan, finish = _wait_for_block(task, plan, finish, table, now)
-        if plan and is_in_time(finish, task.deadline) and table.is_free(task, plan):
-            table.put(task, plan, finish)
-        else:
-            infeasible.append(task)
+        if not _holds(task, plan, finish, table):
+            plan, finish = _wait_for_blocks(task, plan, finish, table, now, stays=not moves)
+            if not _holds(task, plan, finish, table):
+                infeasible.append(task)
+                continue
+        table.put(task, plan, finish)
     return infeasible
 
 
-def _wait_for_block(
-    task: Task, plan: Schedule, finish: float, table: ReservationTable, now: float
+def _holds(task: Task, plan: Schedule, finish: float, table: ReservationTable) -> bool:
+    return bool(plan) and is_in_time(finish, task.deadline) and table.is_free(task, plan)
+
+
+def _wait_for_blocks(
+    task: Task,
+    plan: Schedule,
+    finish: float,
+    table: ReservationTable,
+    now: float,
+    *,
+    stays: bool,
 ) -> tuple[Schedule, float]:
-    """The same plan, its start moved to when the one before has really left the block."""
-    first = plan[0]
-    timetable = table.timetables[first.gpu_type]
-    if timetable.free_until(first.first_gpu, first.gpus) > now:
-        return plan, finish
-    start = max(timetable.free_since(first.first_gpu, first.gpus), now + EDGE_SECONDS)
-    if start >= min(first.end, task.deadline):
-        return plan, finish  # too late to wait for: it is planned anew
-    return replayed(task, (first.over(start, first.end), *plan[1:]), now)
+    """The same plan, its starts moved to when those before leave the blocks.
+
+    A job trains for a rounding, or for minutes, longer than planned: whoever comes next on its
+    GPUs comes that much later.
+
+    Args:
+        stays: whether the job is on its first block already.
+    """
+    for index in range(len(plan)):
+        if index >= len(plan):
+            break  # by now it finishes before that
+        if index == 0 and stays:
+            continue
+        one = plan[index]
+        timetable = table.timetables[one.gpu_type]
+        if timetable.is_free(one):
+            continue
+        start = max(timetable.free_since(one.first_gpu, one.gpus), now + EDGE_SECONDS)
+        if not one.start < start < min(one.end, task.deadline):
+            break  # that is no wait: it is planned anew
+        later = (*plan[:index], one.over(start, one.end), *plan[index + 1 :])
+        plan, finish = replayed(task, later, now)
+    return plan, finish
 
 
 def recover(
