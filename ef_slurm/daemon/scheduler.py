@@ -19,6 +19,7 @@ from ef_slurm.daemon.act.resubmit import Resubmitter
 from ef_slurm.daemon.act.strangers import Strangers
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.calibration import Calibration
+from ef_slurm.daemon.observe.closures import MOST_RECALLED
 from ef_slurm.daemon.observe.complaints import Complaints
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.follower import Follower
@@ -91,6 +92,10 @@ class Scheduler:
             slurm, queue, self._observer, clock, self._fence, settings.uid
         )
         self._estimates = Estimates()
+        self._estimates.closures.recall(
+            queue.events.last(EventKind.ERROR, MOST_RECALLED),
+            {job.id for job in queue.jobs.all(ACTIVE)},
+        )
         self._reconciler = Reconciler(
             executor,
             self._observer,

@@ -24,6 +24,7 @@ from ef_slurm.daemon.act.steps import (
     Step,
     Update,
 )
+from ef_slurm.daemon.observe.closures import refusal_data
 from ef_slurm.daemon.observe.job_status import JobStatus, layout, layout_of
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.model import (
@@ -60,6 +61,11 @@ class Refusal:
 
     step: Step
     message: str
+
+
+def _closing(step: Step, message: str) -> Mapping[str, Json]:
+    """What the audit log keeps of it, where a block was refused."""
+    return refusal_data(step.block, message) if isinstance(step, Update | Release) else {}
 
 
 def action_of(step: Step) -> IntentAction:
@@ -306,7 +312,9 @@ class Executor:
                 self._not_started(job, now, why)
             self._queue.intents.tried(intent.id, at=now, error=message)
             self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=now, why=why)
-            self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id))
+            self._queue.events.log(
+                Event(now, EventKind.ERROR, ACTOR, why, job.id, _closing(step, message))
+            )
         return Refusal(step, message)
 
     def _not_started(self, job: QueueJob, now: float, why: str) -> None:

@@ -25,7 +25,7 @@ from ef_slurm.daemon.act.steps import (
     Wait,
 )
 from ef_slurm.daemon.fence import Fence
-from ef_slurm.daemon.observe.closures import Closures
+from ef_slurm.daemon.observe.closures import Closures, refusal_data
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.slurm_changes import changes
@@ -328,7 +328,8 @@ class Reconciler:
         with self._queue.transaction():
             self._queue.jobs.save(replace(row, running=None, note=why))
             self._queue.jobs.move(job.id, row.waiting_state, at=now, actor=ACTOR, why=why)
-            self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id))
+            data = {} if target is None else refusal_data(target, status.slurm.reason)
+            self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id, data))
         reconciled.replan = True
 
     def _back_off(self, job: QueueJob, reconciled: ReconcileResult) -> None:

@@ -14,11 +14,11 @@ before. A start that succeeds opens what it shows to be possible.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from ef_slurm.formats.hostlist import HostlistError, expand
-from ef_slurm.model import Bar, Block
+from ef_slurm.model import Bar, Block, Event, Json, ModelError
 from ef_slurm.slurm.refusals import Refused, refusal_of
 
 CLOSED_SECONDS: Mapping[Refused, float] = {
@@ -31,6 +31,9 @@ CLOSED_SECONDS: Mapping[Refused, float] = {
 """Seconds for which a first refusal closes; each further one doubles them."""
 
 LONGEST_CLOSED_SECONDS = 4 * 3600.0
+
+MOST_RECALLED = 1000
+"""Lines of the audit log in which a daemon that has just started looks for refusals."""
 
 MOST_KEPT = 32
 """Refusals kept for a job: a plan that keeps away from its latest ones is another plan."""
@@ -82,6 +85,19 @@ class Closures:
         before.append(Refusal(block, refused, words, now + seconds))
         del before[:-MOST_KEPT]
 
+    def recall(self, events: Iterable[Event], jobs: Container[int]) -> None:
+        """Take in what Slurm refused before this daemon started (`refusal_data`).
+
+        Args:
+            events: of the audit log, oldest first.
+            jobs: queue ids of those that have not ended.
+        """
+        for event in events:
+            if event.job_id is not None and event.job_id in jobs:
+                refused = _refused_in(event)
+                if refused is not None:
+                    self.refuse(event.job_id, *refused, now=event.at)
+
     def of(self, job_id: int, now: float) -> Closed | None:
         """What is closed to a job now; None for nothing."""
         refusals = [one for one in self._refusals.get(job_id, ()) if one.until > now]
@@ -109,6 +125,34 @@ class Closures:
     def forget(self, job_id: int) -> None:
         """The job has ended."""
         self._refusals.pop(job_id, None)
+
+
+def refusal_data(block: Block, words: str) -> Mapping[str, Json]:
+    """What the audit log keeps of a refusal, for a later daemon."""
+    return {
+        "refused": words,
+        "gpu_type": block.gpu_type,
+        "nodes": list(block.nodes),
+        "gpus_per_node": block.gpus_per_node,
+        "first_gpu": block.first_gpu,
+    }
+
+
+def _refused_in(event: Event) -> tuple[Block, str] | None:
+    """The block and Slurm's words; None where the event tells of no refusal."""
+    match event.data:
+        case {
+            "refused": str(words),
+            "gpu_type": str(gpu_type),
+            "nodes": [*nodes],
+            "gpus_per_node": int(per_node),
+            "first_gpu": int(first),
+        }:
+            try:
+                return Block(gpu_type, tuple(map(str, nodes)), per_node, first), words
+            except ModelError:
+                return None
+    return None
 
 
 def _largest_open(refusal: Refusal) -> int | None:

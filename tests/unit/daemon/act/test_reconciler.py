@@ -66,6 +66,19 @@ def test_a_limit_under_which_a_job_never_starts_halves_it_too(world: World) -> N
     assert [gpus for gpus, _ in pairwise([*shares, 0]) if gpus] == [16, 8, 4]
 
 
+def test_a_daemon_that_starts_again_does_not_ask_for_what_was_refused(world: World) -> None:
+    never_starts = world.submit(2000, deadline=3000.0)
+    world.cluster.gpus_per_job = 4
+    world.run_until(lambda: world.row(never_starts).share == 4, 300)
+    asked = refuse_updates(world, 4, "Job violates accounting/QOS policy (QOSMaxGRESPerUser)")
+    refused = world.submit(2000, deadline=3000.0)
+    world.run_until(lambda: world.row(refused).share == 4, 120)
+    before = len(asked)
+    world.restart()
+    world.run(60)
+    assert [gpus for _, gpus in asked[before:] if gpus > 4] == []
+
+
 def test_nothing_is_retried_unchanged_whatever_the_words(world: World) -> None:
     asked = refuse_updates(world, 0, "Unspecified error")
     job = world.submit(2000, deadline=3000.0)

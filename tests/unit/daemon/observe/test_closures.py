@@ -14,8 +14,9 @@ from ef_slurm.daemon.observe.closures import (
     MOST_KEPT,
     Closed,
     Closures,
+    refusal_data,
 )
-from ef_slurm.model import Bar, Block
+from ef_slurm.model import ACTOR, Bar, Block, Event, EventKind, Json
 from ef_slurm.slurm.refusals import Refused
 
 NODES = ("n1", "n2", "n3", "n4")
@@ -136,3 +137,30 @@ def test_nodes_are_named() -> None:
     assert closed.words == "ReqNodeNotAvail, UnavailableNodes:n1"
     closures.forget(1)
     assert closures.of(1, now=0.0) is None
+
+
+def test_what_the_audit_log_keeps_closes_the_same_again() -> None:
+    closures, later = Closures(), Closures()
+    refusals = [(PAIR, WORDS[Refused.NODES]), (Block("a100", ("n3",), 2, 2), "what is this")]
+    events = []
+    for at, (block, words) in enumerate(refusals):
+        closures.refuse(7, block, words, now=float(at))
+        data = refusal_data(block, words)
+        events.append(Event(float(at), EventKind.ERROR, ACTOR, "told", 7, data))
+    later.recall(events, {7})
+    assert later.of(7, now=5.0) == closures.of(7, now=5.0)
+
+
+def test_other_lines_of_the_log_close_nothing() -> None:
+    closures, data = Closures(), dict(refusal_data(PAIR, "QOSMaxGRESPerUser"))
+    lines: tuple[tuple[int | None, dict[str, Json]], ...] = (
+        (7, {}),
+        (7, {**data, "nodes": []}),
+        (7, {**data, "gpus_per_node": "4"}),
+        (8, data),  # it has ended
+        (None, data),
+    )
+    events = [Event(0.0, EventKind.ERROR, ACTOR, "told", job, some) for job, some in lines]
+    closures.recall(events, {7})
+    assert closures.of(7, now=1.0) is None
+    assert closures.of(8, now=1.0) is None
