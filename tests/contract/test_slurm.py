@@ -272,3 +272,23 @@ def test_the_configuration_and_the_partition(site: Site) -> None:
     partitions = {partition.name: partition for partition in operator.partitions()}
     assert partitions["ef"].up
     assert partitions["ef"].nodes == ("n1", "n2", "n3", "n4")
+
+
+def test_what_limits_there_are_can_be_asked(site: Site) -> None:
+    """On every version; which limits there are is the cluster's business."""
+    slurm = site.of("ef-slurm")
+    slurm.licenses()
+    slurm.accounting(["user1", "user2"])
+    slurm.accounting([])
+    assert "ef" in {one.name for one in slurm.partitions()}
+
+
+def test_a_try_leaves_nothing_behind(site: Site) -> None:
+    user = site.of("user1")
+    before = set(user.observe().jobs)
+    script = "#!/bin/bash\n# EF_STATE_DIR: what job_submit.lua knows our scripts by\n"
+    options = ("--partition=ef", "--nodes=1", "--gres=gpu:1", "--time=10")
+    user.test(Submission(script, options))
+    with pytest.raises(RefusedError, match="partition"):
+        user.test(Submission(script, (*options, "--partition=nowhere")))
+    assert set(user.observe().jobs) <= before

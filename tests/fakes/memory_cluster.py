@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ef_slurm.slurm.accounting_types import Accounting
-from ef_slurm.slurm.site_types import SlurmLicense, SlurmPartition
+from ef_slurm.slurm.site_types import SlurmLicense, SlurmPartition, SlurmReservation
 from ef_slurm.slurm.types import (
     FINAL_STATES,
     HoldKind,
@@ -154,6 +154,7 @@ class MemoryCluster:
         self.gpus_per_job = math.inf
         self.accounting = Accounting()
         self.licenses: tuple[SlurmLicense, ...] = ()
+        self.reservations: tuple[SlurmReservation, ...] = ()
         self.partition_limits: SlurmPartition | None = None
         self._last_id = 0
 

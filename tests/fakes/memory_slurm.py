@@ -72,6 +72,7 @@ class MemorySlurm:
                 {job_id: _seen(job, now) for job_id, job in self._cluster.jobs.items()}
             ),
             nodes=self.nodes(),
+            reservations=self._cluster.reservations,
         )
 
     def nodes(self) -> tuple[SlurmNode, ...]:
@@ -134,7 +135,7 @@ class MemorySlurm:
             account=options.get("account", ""),
         )
         job.comment = options.get("comment", "")
-        for option, field in (("qos", "QOS"), ("licenses", "licenses")):
+        for option, field in (("qos", "QOS"), ("licenses",) * 2, ("reservation",) * 2):
             if option in options:
                 job.settings[field] = options[option]
         for option, name in _PER_GPU.items():

@@ -76,7 +76,7 @@ What ef-sbatch does
                            ~/.config/ef-slurm/ef-slurm.toml, /etc/ef-slurm/ef-slurm.toml)
 
 sbatch's options --account, --qos, --job-name, --time, --output, --error, --chdir, --export,
---cpus-per-gpu, --mem-per-gpu, --mail-type, --licenses and others pass through. Those that say how
+--cpus-per-gpu, --mem-per-gpu, --reservation, --licenses and others pass through. Those that say how
 many GPUs, which nodes or when (--nodes, --gres, --gpus, --ntasks, --nodelist, --begin, --hold, ...)
 are ef-slurm's to decide and are refused. --time is the most that the job may take from its first
 start to its end, 0 for no limit: what it would end is not promised. Limits of partition, QOS and

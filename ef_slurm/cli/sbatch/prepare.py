@@ -118,10 +118,11 @@ def prepare(
             f"--partition={requested.partition}: ef-slurm schedules the partition {partition!r}; "
             "leave the option out, or use sbatch there"
         )
+    reservation = _reservation(requested, config, environment)
     limit = _limit(requested, curves, longest, now)
     options = (
         f"--partition={partition}",
-        *((f"--reservation={config.slurm.reservation}",) if config.slurm.reservation else ()),
+        *((f"--reservation={reservation}",) if reservation else ()),
         f"--time={format_duration(limit)}",
         *per_gpu.options,
         *requested.on_command_line,
@@ -156,7 +157,7 @@ def prepare(
         gpu_types=() if requested.gpu_type is None else (requested.gpu_type,),
         account=requested.account or environment.get("SBATCH_ACCOUNT", ""),
         per_gpu=per_gpu.per_gpu,
-        asked=_asked(requested, limit, environment),
+        asked=_asked(requested, limit, reservation, environment),
         assumed=curves.iterations is not None or curves.global_batch_size is not None,
     )
     submission = Submission(text, options, (), str(Path.cwd()), scrubbed)
@@ -218,15 +219,36 @@ def _limit(requested: SubmissionOptions, curves: StatedCurves, longest: float, n
 
 
 def _asked(
-    requested: SubmissionOptions, limit: float, environment: Mapping[str, str]
+    requested: SubmissionOptions, limit: float, reservation: str, environment: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
     """What Slurm is asked for, in the words in which it tells that of a job."""
     words = {
         "QOS": requested.qos or environment.get("SBATCH_QOS", ""),
+        "reservation": reservation,
         "licenses": requested.licenses or "",
         "time limit": "unlimited" if limit == inf else f"{limit / 60:.0f}",
     }
     return tuple(sorted((name, word) for name, word in words.items() if word))
+
+
+def _reservation(
+    requested: SubmissionOptions, config: SiteConfig, environment: Mapping[str, str]
+) -> str:
+    """The reservation that the job is to be in: the site's, or the user's; "" for none.
+
+    Raises:
+        UsageError: the user wants another one than the site's, or one of several.
+    """
+    given = requested.reservation or environment.get("SBATCH_RESERVATION", "")
+    ours = config.slurm.reservation
+    if "," in given:
+        raise UsageError(f"--reservation={given}: give one: ef-slurm plans with its nodes")
+    if given and ours and given != ours:
+        raise UsageError(
+            f"--reservation={given}: ef-slurm schedules inside the reservation {ours!r} here; "
+            "leave the option out, or use sbatch"
+        )
+    return ours or given
 
 
 def _check_directory(requested: SubmissionOptions) -> None:

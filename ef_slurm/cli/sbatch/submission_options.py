@@ -46,7 +46,7 @@ class SubmissionOptions:
         throughputs: (`[TYPE=]curve`, where it stands).
         time_limit: of `--time`, in whole minutes as Slurm keeps it; `inf` for UNLIMITED and 0, as
             in Slurm; None where it is not given.
-        account, qos, licenses, directory: of sbatch's options, which get them too.
+        account, qos, reservation, licenses, directory: of sbatch's options, which get them too.
         on_command_line: sbatch's options of the command line, to be passed on.
         in_script: those of `#SBATCH` lines.
         launch: how the command is to be started, over the site's settings: options of the script
@@ -73,6 +73,7 @@ class SubmissionOptions:
     time_limit: float | None
     account: str | None
     qos: str | None
+    reservation: str | None
     licenses: str | None
     directory: str | None
     cpus_per_gpu: int | None
@@ -205,6 +206,7 @@ def submission_options(
         time_limit=values.parsed("time", _time_limit),
         account=values.text("account"),
         qos=values.text("qos"),
+        reservation=values.text("reservation"),
         licenses=values.text("licenses"),
         directory=values.text("chdir"),
         cpus_per_gpu=values.whole("cpus-per-gpu"),

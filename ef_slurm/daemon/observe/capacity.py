@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 
 from ef_slurm.daemon.observe.gpu_types import held_of_types
 from ef_slurm.daemon.observe.power import wake_seconds
+from ef_slurm.daemon.observe.reserved import (
+    SINCE_EVER,
+    outages_around,
+    outages_outside,
+    type_in,
+    wanted_of,
+)
 from ef_slurm.model import Cluster, Node, NodeGroup, Outage, PerGpu
-from ef_slurm.slurm.site_types import SlurmReservation
 from ef_slurm.slurm.types import HeldGpus, Observation, SlurmJob, SlurmNode
 
 OVERDUE_SECONDS = 60.0
 """Seconds that somebody's job is taken to need still when its time limit has passed."""
 
-SINCE_EVER = 0.0
 _ROUNDING = 1e-6
 
 
@@ -57,6 +62,7 @@ def cluster_of(
     scope: ResourceScope,
     ours: Collection[int],
     asked: PerGpu | None = None,
+    reservations: Collection[str] = (),
 ) -> Cluster:
     """The nodes that we may use, with what is foreseen of their absences.
 
@@ -65,12 +71,14 @@ def cluster_of(
             GPUs are gone until its time limit.
         asked: the most CPUs and memory that one of these jobs asks for with a GPU. What others hold
             of them leaves so many GPUs fewer to use.
+        reservations: those that jobs ask for by name.
 
     Raises:
         ModelError: nothing there to schedule on.
     """
     foreign = _foreign_holdings(observation, ours)
-    reserved = _reserved_outages(observation.reservations, scope)
+    everywhere = observation.reservations
+    reserved = outages_outside(everywhere, {scope.reservation})
     groups: dict[str, _Group] = {}
     for node in _ordered(_members(observation, scope), scope.order):
         parts: dict[str, _Part] = {}
@@ -80,13 +88,20 @@ def cluster_of(
             parts[kind] = _Part(node, (*known.slurm_types, gpu.gpu_type), known.count + gpu.count)
         for kind, part in parts.items():
             groups.setdefault(kind, _Group(kind)).nodes.append(part)
-    return Cluster(
-        tuple(
-            _group(group, foreign, reserved, observation, asked or PerGpu())
-            for _, group in sorted(groups.items())
-            if any(part.count for part in group.nodes)
-        )
-    )
+    found = [
+        _group(group, foreign, reserved, observation, asked or PerGpu())
+        for _, group in sorted(groups.items())
+        if any(part.count for part in group.nodes)
+    ]
+    for one in wanted_of(everywhere, reservations, scope.reservation):
+        others = outages_outside(everywhere, {scope.reservation, one.name})
+        around = {name: [*others.get(name, ()), *outages_around(one)] for name in one.nodes}
+        for kind, group in sorted(groups.items()):
+            members = [part for part in group.nodes if part.node.name in around]
+            if any(part.count for part in members):
+                inside = _Group(type_in(kind, one.name), members)
+                found.append(_group(inside, foreign, around, observation, asked or PerGpu()))
+    return Cluster(tuple(found))
 
 
 def _group(
@@ -211,18 +226,6 @@ def end_of(job: SlurmJob, now: float) -> float:
     if job.end_time is None or math.isinf(job.end_time):
         return math.inf
     return job.end_time if job.end_time > now else now + OVERDUE_SECONDS
-
-
-def _reserved_outages(
-    reservations: Iterable[SlurmReservation], scope: ResourceScope
-) -> dict[str, list[Outage]]:
-    outages: dict[str, list[Outage]] = defaultdict(list)
-    for reservation in sorted(reservations, key=lambda one: (one.start, one.name)):
-        if reservation.name == scope.reservation or not reservation.start < reservation.end:
-            continue
-        for node in reservation.nodes:
-            outages[node].append(Outage(reservation.start, reservation.end))
-    return outages
 
 
 def _power_of_two_above(number: int) -> int:

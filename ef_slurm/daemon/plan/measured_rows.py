@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from ef_slurm.daemon.observe.reserved import is_inside
 from ef_slurm.formats.sentences import gpus
 from ef_slurm.model import (
     Cluster,
@@ -58,7 +59,11 @@ def group_of(job: QueueJob, cluster: Cluster) -> NodeGroup | None:
     types = request.gpu_types or tuple(kind for kind, _ in request.curves)
     if job.measuring is not None and job.measuring.rates:
         types = (job.measuring.gpu_type,)
-    groups = [group for group in cluster.groups if not types or group.gpu_type in types]
+    groups = [
+        group
+        for group in cluster.groups
+        if not is_inside(group.gpu_type) and (not types or group.gpu_type in types)
+    ]
     return max(groups, key=lambda group: group.gpus_per_node * len(group.nodes), default=None)
 
 

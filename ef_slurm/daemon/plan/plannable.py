@@ -28,6 +28,7 @@ from ef_slurm.daemon.plan.planner_input import (
     site_policy,
     takes_part,
 )
+from ef_slurm.daemon.plan.reservations import inside, reservation_of
 from ef_slurm.daemon.plan.slurm_limits import asker_of, bounded, budgets_of, timed
 from ef_slurm.model import (
     Cluster,
@@ -134,18 +135,29 @@ class Plannable:
         job = capped(fit(job, cluster), self._limits)
         job = bounded(job, limits, settings, cluster, site.licenses)
         status = None if row is None else self._observer.status(row)
-        return timed(job, request, limits, asker.time_limit, row, status)
+        job = timed(job, request, limits, asker.time_limit, row, status)
+        return self._reserved(job, settings, cluster)
+
+    def _reserved(self, job: Job, settings: SlurmSettings, cluster: Cluster) -> Job:
+        name = reservation_of(settings)
+        return job if name in ("", self._scope.reservation) else inside(job, name, cluster)
 
     def _charged(self, asked: Job, job: QueueJob, cluster: Cluster) -> Job:
         """A job that is to be measured, with what it uses of what it shares with others."""
         site = self._observer.limits([job.request.owner])
         limits = site.of(asker_of(job.request, job.slurm_settings))
-        return bounded(asked, limits, job.slurm_settings, cluster, site.licenses)
+        asked = bounded(asked, limits, job.slurm_settings, cluster, site.licenses)
+        return self._reserved(asked, job.slurm_settings, cluster)
 
     def newcomer(self, job: Job, request: JobRequest, inputs: Inputs) -> tuple[Job, Cluster]:
         """A job that nobody has submitted, and the cluster with what it may use of it."""
         cluster = self._with_budgets(
-            inputs.cluster,
+            schedulable_cluster(
+                self._observer.observation,
+                self._scope,
+                inputs.rows,
+                reservation_of(request.asked),
+            ),
             [*((row.request, row.slurm_settings) for row in inputs.rows), (request, request.asked)],
             inputs.rows,
         )

@@ -11,6 +11,7 @@ from ef_slurm.daemon.observe.capacity import ResourceScope, cluster_of
 from ef_slurm.daemon.observe.closures import Closed
 from ef_slurm.daemon.observe.estimates import Estimates, calibrated
 from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.plan.reservations import reservation_of
 from ef_slurm.model import (
     ACTIVE,
     DEFAULT_ACCOUNT_HOURS,
@@ -49,16 +50,25 @@ DONE_SECONDS = 60.0
 
 
 def schedulable_cluster(
-    observation: Observation, scope: ResourceScope, jobs: Iterable[QueueJob]
+    observation: Observation,
+    scope: ResourceScope,
+    jobs: Iterable[QueueJob],
+    also: str = "",
 ) -> Cluster:
-    """What may be scheduled on, by what Slurm says."""
+    """What may be scheduled on, by what Slurm says.
+
+    Args:
+        also: a reservation that is asked for beside those of the jobs; "" for none.
+    """
     jobs = tuple(jobs)
+    reservations = {also, *(reservation_of(job.slurm_settings) for job in jobs)}
     asked = [per_gpu_of(job.slurm_settings) for job in jobs]
     most = PerGpu(
         max((one.cpus for one in asked), default=0.0),
         max((one.memory for one in asked), default=0.0),
     )
-    return cluster_of(observation, scope, {job.request.slurm_job_id for job in jobs}, most)
+    ours = {job.request.slurm_job_id for job in jobs}
+    return cluster_of(observation, scope, ours, most, reservations - {""})
 
 
 def planner_jobs(

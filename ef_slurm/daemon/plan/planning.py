@@ -10,6 +10,7 @@ from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.observe.reserved import is_inside
 from ef_slurm.daemon.plan.advice import advise
 from ef_slurm.daemon.plan.culprits import Planned
 from ef_slurm.daemon.plan.footprints import (
@@ -29,6 +30,7 @@ from ef_slurm.daemon.plan.planner_input import (
     runs_on,
 )
 from ef_slurm.daemon.plan.record import record, train_on
+from ef_slurm.daemon.plan.reservations import outside
 from ef_slurm.formats.sentences import verdict_sentence
 from ef_slurm.model import (
     ACTOR,
@@ -113,7 +115,7 @@ class Planning:
     def gpu_types(self) -> tuple[str, ...]:
         """The GPU types that were last seen. Any thread may ask."""
         seen = self._seen
-        return () if seen is None else tuple(group.gpu_type for group in seen.groups)
+        return () if seen is None else _types_of(seen)
 
     @property
     def cluster(self) -> Cluster | None:
@@ -143,12 +145,12 @@ class Planning:
                 raise ModelError("GPU types", ", ".join(request.gpu_types), _types_here(cluster))
             return would, "nobody knows yet how long it takes: it would train for a while first"
         inputs = self._plannable.inputs(jobs, now, self._measuring.rehearsal())
-        takes = footprints_of(request.per_gpu, inputs.cluster)
-        if not takes and inputs.cluster.groups:
-            reason = too_much(request.per_gpu, inputs.cluster)
-            raise ModelError("CPUs and memory per GPU", request.per_gpu, reason)
         asked = planner_newcomer(request, self._estimates)
         plain, cluster = self._plannable.newcomer(asked, request, inputs)
+        takes = footprints_of(request.per_gpu, cluster)
+        if not takes and cluster.groups:
+            reason = too_much(request.per_gpu, cluster)
+            raise ModelError("CPUs and memory per GPU", request.per_gpu, reason)
         newcomer = widened(plain, takes)
         policy = self._plannable.policy((*inputs.jobs, newcomer), cluster)
         answer = what_if(now, inputs.jobs, newcomer, cluster, policy, self._waiting)
@@ -210,7 +212,7 @@ class Planning:
             self.next_change, self.wanted = now + SET_ASIDE_SECONDS, False
             return
         (answer, self._waiting), self._cluster, planned = made.answer, made.cluster, made.jobs
-        answer = narrowed(answer, footprints_by_job(jobs, made.cluster))
+        answer = outside(narrowed(answer, footprints_by_job(jobs, made.cluster)))
         answer = self._with_refusals(self._measuring.record(answer), jobs, now)
         opening = self._estimates.closures.next_opening(now)
         self.next_change, self.wanted = min(answer.next_change, opening), False
@@ -327,4 +329,9 @@ def _breaks_a_promise(answer: Plan, jobs: tuple[QueueJob, ...]) -> bool:
 
 
 def _types_here(cluster: Cluster) -> str:
-    return f"GPU types here: {', '.join(g.gpu_type for g in cluster.groups) or 'none'}"
+    return f"GPU types here: {', '.join(_types_of(cluster)) or 'none'}"
+
+
+def _types_of(cluster: Cluster) -> tuple[str, ...]:
+    """GPU types, wherever they are: those inside a reservation are outside of it as well."""
+    return tuple(one.gpu_type for one in cluster.groups if not is_inside(one.gpu_type))

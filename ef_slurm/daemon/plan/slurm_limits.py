@@ -20,6 +20,7 @@ from dataclasses import replace
 
 from ef_slurm.daemon.observe.capacity import end_of
 from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.observe.reserved import plain_type
 from ef_slurm.daemon.observe.site_limits import SiteLimits
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.model import (
@@ -98,7 +99,7 @@ def bounded(
     if curves == job.curves or not curves:
         return job
     growth = _with_sizes(job.growth_curves, kept)
-    planned = all(one.gpus in kept.get(one.gpu_type, ()) for one in job.plan)
+    planned = all(one.gpus in kept.get(plain_type(one.gpu_type), ()) for one in job.plan)
     return replace(job, curves=curves, growth_curves=growth, plan=job.plan if planned else ())
 
 

@@ -16,6 +16,7 @@ from ef_slurm.api.messages import (
     Rates,
     RatesChanged,
 )
+from ef_slurm.daemon.observe.reserved import is_inside
 from ef_slurm.model import Cluster, ModelError, ProfileKey
 from ef_slurm.profiling.library import known_curve
 from ef_slurm.queue.store import Queue
@@ -37,7 +38,7 @@ def find_curves(
         return KnownCurves((), iterations, said)
     accounts = queue.profiles.accounts_of(caller.uid)
     curves = []
-    for group in cluster.groups:
+    for group in (one for one in cluster.groups if not is_inside(one.gpu_type)):
         key = ProfileKey(request.model_name, batch, request.precision, group.gpu_type)
         rates = queue.profiles.rates_for(key, caller.name, accounts)
         curve = known_curve(rates, caller.name, accounts, group, now)

@@ -105,7 +105,12 @@ class CommandSlurm:
 
     def test(self, submission: Submission) -> None:
         """Ask whether a submission would be taken, as `submit` would be answered."""
-        self._sbatch(submission, "--test-only")
+        try:
+            self._sbatch(submission, "--test-only")
+        except RefusedError as error:
+            # A reservation that has not begun: such a job is taken, and waits.
+            if "Invalid time specified" not in error.message:
+                raise
 
     def submit(self, submission: Submission) -> Submitted:
         """Submit a batch script, held, as the calling user."""

@@ -42,8 +42,9 @@ _MEANINGS: tuple[tuple[re.Pattern[str], type[SlurmError]], ...] = (
 # Variables of Slurm that say where it is; all others change what the commands print or do.
 _KEPT = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"})
 _PREFIX = re.compile(
-    r"^(?:(?:scontrol|squeue|sbatch|scancel|sacctmgr|slurm_\w+):?\s*(?:(?:error|fatal):\s*)?"
-    r"|allocation failure:\s*)",  # of `sbatch --test-only`
+    r"^(?:(?:scontrol|squeue|sbatch|scancel|sacctmgr|slurm_\w+):?\s*(?:(?:error|fatal):\s*)?)?"
+    # Of sbatch, and of `sbatch --test-only`, before the reason, which is the same for both.
+    r"(?:Batch job submission failed:\s*|allocation failure:\s*)?",
     re.I,
 )
 

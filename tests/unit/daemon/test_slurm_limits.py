@@ -20,7 +20,7 @@ from ef_slurm.model import (
     Verdict,
 )
 from ef_slurm.slurm.accounting_types import Accounting, LimitSet, SlurmQos
-from ef_slurm.slurm.site_types import SlurmLicense, SlurmPartition
+from ef_slurm.slurm.site_types import SlurmLicense, SlurmPartition, SlurmReservation
 from tests.unit.daemon.world import World
 
 SMALL = {"QOS": "small"}
@@ -192,4 +192,58 @@ def test_a_promise_at_risk_by_a_limit_says_which(world: World) -> None:
     world.cluster.partition_limits = up
     world.cluster.finish(other.job_id, world.clock.now)
     world.run_until(world.finished, 3000)
+    assert settled(world, job) == (PromiseOutcome.KEPT, None)
+
+
+# Reservations
+
+
+def reserve(world: World, *nodes: str, start: float = -10.0, end: float = 1000.0) -> None:
+    now = world.clock.now
+    world.cluster.reservations = (SlurmReservation("course", now + start, now + end, nodes),)
+
+
+def test_a_job_runs_in_the_reservation_that_it_asks_for_and_others_do_not(world: World) -> None:
+    reserve(world, "n1", "n2")
+    asked = world.submit(3200, deadline=300.0, asked={"reservation": "course"})
+    plain = world.submit(3200, deadline=300.0)
+    world.run(30)
+    mine, others = world.row(asked).running, world.row(plain).running
+    assert mine is not None
+    assert others is not None
+    assert mine.block.gpu_type == "gpu"
+    assert set(mine.block.nodes) <= {"n1", "n2"}
+    assert set(others.block.nodes) <= {"n3", "n4"}
+    world.run_until(world.finished, 1000)
+    for job in (asked, plain):
+        assert settled(world, job) == (PromiseOutcome.KEPT, None)
+
+
+def test_it_waits_for_its_reservation_and_is_done_before_that_ends(world: World) -> None:
+    reserve(world, "n1", start=200.0, end=400.0)
+    job = world.submit(3200, deadline=600.0, asked={"reservation": "course"})
+    late = world.submit(32_000, deadline=5000.0, asked={"reservation": "course"})
+    world.step()
+    assert answer(world, job)[0] is Outcome.PROMISED
+    assert answer(world, late)[0] is Outcome.REJECTED
+    assert world.row(job).share == 0
+    world.run_until(world.finished, 1000)
+    assert settled(world, job) == (PromiseOutcome.KEPT, None)
+    assert world.training(job).slurm.nodes == ("n1",)
+
+
+def test_a_reservation_that_is_not_there_has_no_room(world: World) -> None:
+    job = world.submit(3200, deadline=600.0, asked={"reservation": "gone"})
+    world.step()
+    assert answer(world, job)[2] == (
+        "not promised: reservation gone, which has no GPUs for it (any more), does not let it start"
+    )
+
+
+def test_a_job_grows_inside_its_reservation(world: World) -> None:
+    reserve(world, "n1", "n2", end=5000.0)
+    job = world.submit(30_000, deadline=4000.0, asked={"reservation": "course"})
+    world.run(60)
+    assert world.row(job).share == 8
+    world.run_until(world.finished, 4000)
     assert settled(world, job) == (PromiseOutcome.KEPT, None)

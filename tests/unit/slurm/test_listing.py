@@ -7,12 +7,14 @@ import pytest
 from ef_slurm.formats.gres import GpuCount
 from ef_slurm.slurm.commands.listing import (
     parse_configuration,
+    parse_licenses,
     parse_nodes,
     parse_partitions,
     parse_reservations,
     parse_version,
 )
 from ef_slurm.slurm.errors import UnexpectedOutputError
+from ef_slurm.slurm.site_types import SlurmLicense
 
 NODE = (
     "NodeName=n1 Arch=x86_64 CoresPerSocket=32  CPUAlloc=0 CPUTot=64 CPULoad=0.15 Gres={gres} "
@@ -110,6 +112,45 @@ def test_partitions() -> None:
     assert len(first.nodes) == 4
     assert (second.up, second.max_time, second.default_time) == (False, 86400.0, None)
     assert (second.allow_groups, second.nodes) == (("staff",), ())
+
+
+def test_what_a_partition_limits() -> None:
+    """As 24.11 wrote it, without what is not read."""
+    text = (
+        "PartitionName=ef AllowGroups=ALL AllowAccounts=ALL AllowQos=small,high QoS=part "
+        "MaxNodes=3 MaxTime=02:00:00 MinNodes=2 Nodes=n[1-4] State=DOWN\n"
+        "PartitionName=b DenyAccounts=a,b DenyQos=low QoS=N/A MaxNodes=UNLIMITED MinNodes=0 "
+        "Nodes=n[1-4] State=UP\n"
+    )
+    first, second = parse_partitions(text)
+    assert (first.state, first.up, first.max_time) == ("DOWN", False, 7200.0)
+    assert (first.min_nodes, first.max_nodes, first.qos) == (2, 3, "part")
+    assert (first.allow_qos, first.deny_qos, first.deny_accounts) == (("small", "high"), (), ())
+    assert (second.min_nodes, second.max_nodes, second.qos) == (0, None, "")
+    assert (second.allow_qos, second.deny_qos) == ((), ("low",))
+    assert second.deny_accounts == ("a", "b")
+
+
+def test_licences() -> None:
+    text = (
+        "LicenseName=solver Total=2 Used=1 Free=1 Reserved=0 Remote=no\n"
+        "LicenseName=matlab@server Total=50 Used=0 Free=40 Reserved=10 Remote=yes\n"
+    )
+    assert parse_licenses(text) == (
+        SlurmLicense("solver", 2),
+        SlurmLicense("matlab@server", 50, 10),
+    )
+    assert parse_licenses("No licenses configured in Slurm.\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "enforced"),
+    [("associations,limits,qos", True), ("safe", True), ("all", True), ("none", False), ("", False),
+     ("associations", False)],
+)  # fmt: skip
+def test_whether_limits_are_enforced(value: str, enforced: bool) -> None:
+    text = f"SLURM_VERSION = 24.11.5\nAccountingStorageEnforce = {value}\n"
+    assert parse_configuration(text).enforces_limits is enforced
 
 
 def test_configuration() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.slurm.accounting_types import Accounting
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
 from ef_slurm.slurm.commands.runner import Runner, failure
 from ef_slurm.slurm.errors import (
@@ -53,6 +54,47 @@ def test_messages_are_slurms_own_without_the_commands_name() -> None:
     twice = "Invalid node name specified for job 4\nInvalid node name specified"
     assert failure(("scontrol",), 1, "", twice).message == "Invalid node name specified for job 4"
     assert failure(("scontrol",), 3, "", "").message == "scontrol exited 3"
+
+
+def test_a_try_is_refused_in_the_words_of_a_submission() -> None:
+    """As 24.11 wrote both."""
+    tried = (
+        "sbatch: error: QOSMaxGRESPerUser\nallocation failure: Job violates accounting/QOS policy"
+    )
+    said = (
+        "sbatch: error: QOSMaxGRESPerUser\n"
+        "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy"
+    )
+    words = "QOSMaxGRESPerUser; Job violates accounting/QOS policy"
+    assert [failure(("sbatch",), 1, "", one).message for one in (tried, said)] == [words, words]
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        ("echo 'sbatch: Job 4 to start at 2026-11-26T19:06:15 using 1 processors' >&2", ""),
+        ("echo 'allocation failure: Invalid qos specification' >&2; exit 1", "Invalid qos"),
+        # A reservation that has not begun: such a job is taken.
+        ("echo 'allocation failure: Invalid time specified' >&2; exit 1", ""),
+    ],
+)
+def test_sbatch_is_asked_whether_it_would_take_it(tmp_path: Path, body: str, refused: str) -> None:
+    command(tmp_path, "sbatch", f'echo "$@" > {tmp_path}/words; cat > {tmp_path}/script; {body}')
+    slurm = CommandSlurm(Runner(directory=tmp_path))
+    submission = Submission("#!/bin/sh\n", ("--qos=x",))
+    if refused:
+        with pytest.raises(RefusedError, match=refused):
+            slurm.test(submission)
+    else:
+        slurm.test(submission)
+    assert (tmp_path / "words").read_text().split() == ["--qos=x", "--hold", "--test-only"]
+    assert (tmp_path / "script").read_text() == "#!/bin/sh\n"
+
+
+def test_accounting_is_not_asked_where_limits_are_only_recorded(tmp_path: Path) -> None:
+    config = "SLURM_VERSION = 24.11.5; AccountingStorageEnforce = none".replace("; ", "\n")
+    command(tmp_path, "scontrol", f"echo '{config}'")
+    assert CommandSlurm(Runner(directory=tmp_path)).accounting(["ann"]) == Accounting()
 
 
 def test_a_command_that_hangs(tmp_path: Path) -> None:

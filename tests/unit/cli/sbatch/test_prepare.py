@@ -84,6 +84,52 @@ def test_what_comes_with_each_gpu_is_asked_of_slurm_and_told_the_queue() -> None
     assert made.request.per_gpu == PerGpu(16, 62_500)
 
 
+def test_a_users_reservation_is_passed_on_and_told() -> None:
+    given = prepared(*HOURS_2, "--reservation=course")
+    assert "--reservation=course" in given.submission.options
+    assert ("reservation", "course") in given.request.asked
+    by_environment = prepared(*HOURS_2, environment={"SBATCH_RESERVATION": "course"})
+    assert by_environment.request.asked == given.request.asked
+    inside = replace(SITE, slurm=replace(SITE.slurm, reservation="ef"))
+    assert ("reservation", "ef") in prepared(*HOURS_2, site=inside).request.asked
+    assert prepared(*HOURS_2, "--reservation=ef", site=inside)
+
+
+@pytest.mark.parametrize(
+    ("given", "ours", "words"),
+    [("course", "ef", "inside the reservation 'ef'"), ("a,b", "", "give one")],
+)
+def test_reservations_that_no_plan_can_be_made_for(given: str, ours: str, words: str) -> None:
+    site = replace(SITE, slurm=replace(SITE.slurm, reservation=ours))
+    with pytest.raises(UsageError, match=words):
+        prepared(*HOURS_2, f"--reservation={given}", site=site)
+
+
+def test_what_slurm_is_asked_for_is_told_in_its_words() -> None:
+    words = ("--account=nlp", "--qos=high", "--licenses=matlab:2", "--time=90")
+    request = prepared(*HOURS_2, *words).request
+    assert request.account == "nlp"
+    assert request.asked == (("QOS", "high"), ("licenses", "matlab:2"), ("time limit", "90"))
+    environment = {"SBATCH_ACCOUNT": "a", "SBATCH_QOS": "q"}
+    request = prepared(*HOURS_2, "--time=0", environment=environment).request
+    assert (request.account, request.max_time) == ("a", None)
+    assert request.asked == (("QOS", "q"), ("time limit", "unlimited"))
+
+
+def test_no_time_limit_is_asked_for_as_that() -> None:
+    """Not as long as any plan may need: Slurm may refuse it."""
+    assert "--time=UNLIMITED" in prepared(*HOURS_2, "--time=0", longest=60.0).submission.options
+
+
+def test_a_working_directory_has_to_be_one(tmp_path: Path) -> None:
+    assert prepared(*HOURS_2, f"--chdir={tmp_path}")
+    file = tmp_path / "file"
+    file.touch()
+    for place, words in ((tmp_path / "absent", "No such file"), (file, "it is no directory")):
+        with pytest.raises(UsageError, match=words):
+            prepared(*HOURS_2, f"--chdir={place}")
+
+
 def test_another_partition_is_not_ours() -> None:
     assert prepared(*HOURS_2, "--partition=ef").request.partition == "ef"
     with pytest.raises(UsageError, match="schedules the partition 'ef'"):

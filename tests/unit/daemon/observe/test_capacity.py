@@ -221,3 +221,34 @@ def test_a_gpu_knows_its_share_of_the_node() -> None:
     assert group.nodes[0].per_gpu == PerGpu(16.0, 64_000.0)
     (group,) = cluster_of(replace(observation, memory_counts=False), SCOPE, ()).groups
     assert group.nodes[0].per_gpu == PerGpu(16.0, 0.0)
+
+
+def test_a_reservation_is_capacity_of_the_jobs_that_ask_for_it() -> None:
+    """Its nodes, while it lasts; to everybody else they are out for as long."""
+    course = SlurmReservation("course", NOW + 100, NOW + 500, ("n2", "n3"))
+    other = SlurmReservation("other", NOW + 200, NOW + 300, ("n3",))
+    observation = seen(node("n1"), node("n2"), node("n3"), reservations=(course, other))
+    wanted = {"course", "gone"}
+    plain, inside = cluster_of(observation, SCOPE, (), reservations=wanted).groups
+    assert inside.gpu_type == f"{plain.gpu_type} in reservation course"
+    assert {one.name: one.outages for one in inside.nodes} == {
+        "n2": (Outage(0.0, NOW + 100), Outage(NOW + 500)),
+        "n3": (Outage(NOW + 200, NOW + 300), Outage(0.0, NOW + 100), Outage(NOW + 500)),
+    }
+    assert {one.name: one.outages for one in plain.nodes} == {
+        "n1": (),
+        "n2": (Outage(NOW + 100, NOW + 500),),
+        "n3": (Outage(NOW + 100, NOW + 500), Outage(NOW + 200, NOW + 300)),
+    }
+    (alone,) = cluster_of(observation, SCOPE, ()).groups
+    assert alone == plain
+
+
+def test_the_reservation_that_all_of_ef_slurm_is_in_is_no_group_of_its_own() -> None:
+    mine = SlurmReservation("ef", NOW - 100, math.inf, ("n1",))
+    scope = ResourceScope(frozenset({"ef"}), reservation="ef")
+    observation = seen(node("n1"), reservations=(mine,))
+    (group,) = cluster_of(observation, scope, (), reservations={"ef"}).groups
+    assert [one.outages for one in group.nodes] == [()]
+    endless = cluster_of(observation, SCOPE, (), reservations={"ef"}).groups[1]
+    assert endless.nodes[0].outages == (Outage(0.0, NOW - 100),)
