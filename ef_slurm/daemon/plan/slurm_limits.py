@@ -95,6 +95,10 @@ def bounded(
         return _at_most(job, 0, next(iter(forbidding.values()), ""))
     if forbidding:
         job = _at_most(job, largest, next(iter(forbidding.values())))
+    for kind, curve in (*job.curves, *job.growth_curves):
+        if max(kept[kind], default=0) == largest:
+            # `max_gpus` says what is too large, so that a refusal can tell what it would do.
+            kept[kind] |= {gpus for gpus, _ in curve.points if gpus > largest}
     curves = _with_sizes(job.curves, kept)
     if curves == job.curves or not curves:
         return job

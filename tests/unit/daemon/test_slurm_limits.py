@@ -67,6 +67,18 @@ def test_jobs_of_a_limited_qos_take_turns_and_keep_their_promises(world: World) 
     assert [settled(world, job) for job in (*jobs, free)] == [(PromiseOutcome.KEPT, None)] * 4
 
 
+def test_what_a_partition_never_gives_is_named(world: World) -> None:
+    """Only 16 GPUs would be fast enough."""
+    up = world.cluster.partition_limits
+    assert up is not None
+    world.cluster.partition_limits = replace(up, max_nodes=3)
+    job = world.submit(9000, deadline=120.0)
+    world.step()
+    assert answer(world, job)[2].startswith(
+        "not promised: MaxNodes=3 of partition ef allows it 8 GPUs at most; the earliest deadline"
+    )
+
+
 def test_what_others_of_ones_own_jobs_use_up_is_named(world: World) -> None:
     world.submit(9600, deadline=320.0, asked=SMALL)
     world.step()

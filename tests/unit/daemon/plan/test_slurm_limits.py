@@ -99,6 +99,12 @@ def test_sizes_of_one_job(bound: Bound, allowed: list[int]) -> None:
     assert list(some) == allowed
 
 
+def test_what_is_too_large_stays_in_the_curve() -> None:
+    """So that whoever refuses the job knows that the limit is what refuses it."""
+    one = limited(Bound("gres/gpu", 4, "w"))
+    assert (one.max_gpus, one.max_gpus_by, one.curves) == (4, "w", job().curves)
+
+
 def test_a_job_without_cpus_per_gpu_takes_one_for_each_node_at_least() -> None:
     assert sizes(limited(Bound("cpu", 2, "w"), settings=())) == [1, 2, 4, 8]
 
