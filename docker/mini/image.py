@@ -1,4 +1,4 @@
-"""The image of every mini-Slurm host: base image, Debian packages, users."""
+"""Images: of every mini-Slurm host, and of where packages are built. Base, packages, users."""
 
 import hashlib
 import os
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from mini import wheels
@@ -19,39 +20,52 @@ DEFAULT_MIRROR = "http://deb.debian.org/debian"
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 
-def image_name(suite: str) -> str:
+@dataclass(frozen=True)
+class Recipe:
+    """A kind of image: the repository of its name, and the list of its packages."""
+
+    repository: str
+    packages: Path
+
+
+HOST = Recipe("minislurm", DOCKER_DIR / "packages.txt")
+
+
+def image_name(suite: str, recipe: Recipe = HOST) -> str:
     """The tag changes with whatever goes into the image."""
-    names = ("Dockerfile", "packages.txt", "wheels.txt")
-    parts = [(DOCKER_DIR / name).read_bytes() for name in names]
-    return f"minislurm:{suite}-{hashlib.sha256(b''.join(parts)).hexdigest()[:12]}"
+    files = (DOCKER_DIR / "Dockerfile", recipe.packages, DOCKER_DIR / "wheels.txt")
+    parts = b"".join(path.read_bytes() for path in files)
+    return f"{recipe.repository}:{suite}-{hashlib.sha256(parts).hexdigest()[:12]}"
 
 
-def ensure(docker: Docker, suite: str) -> str:
+def ensure(docker: Docker, suite: str, recipe: Recipe = HOST) -> str:
     """The name of the image for a suite, built first where it is missing."""
-    name = image_name(suite)
+    name = image_name(suite, recipe)
     with lock("image"):
         if docker.succeeds("image", "inspect", name):
             return name
         check_space(state_root(), BUILD_SPACE_GIB, "building the image")
         started = time.monotonic()
         base = ensure_base(docker, suite)
-        log = state_root() / f"build-{suite}.log"
+        log = state_root() / f"build-{recipe.repository}-{suite}.log"
         say(f"building the image {name} (follow it with: tail -f {log})")
         with tempfile.TemporaryDirectory(prefix="minislurm-") as context:
-            write_context(Path(context), suite)
+            write_context(Path(context), suite, recipe)
             # The build uses the host's network: our own engine gives containers no way out.
             options = ["--network", "host", "--build-arg", f"BASE={base}", "--tag", name]
             run_logged(["docker", "build", *options, context], log, env=docker.environment)
         say(f"image ready after {time.monotonic() - started:.0f} s")
-        remove_others(docker, suite, name)
+        remove_others(docker, name)
     return name
 
 
-def remove_others(docker: Docker, suite: str, current: str) -> None:
+def remove_others(docker: Docker, current: str) -> None:
     """Drop images that an earlier Dockerfile made (those in use stay)."""
-    tags = docker.run("images", "--format", "{{.Repository}}:{{.Tag}}", "minislurm").split()
+    kind, _, _ = current.rpartition("-")
+    repository, _, _ = kind.partition(":")
+    tags = docker.run("images", "--format", "{{.Repository}}:{{.Tag}}", repository).split()
     for tag in tags:
-        if tag.startswith(f"minislurm:{suite}-") and tag != current:
+        if tag.startswith(f"{kind}-") and tag != current:
             docker.run("rmi", tag, check=False)
 
 
@@ -115,20 +129,26 @@ def host_sources() -> list[str]:
     return [site for site in sites if site.rstrip("/").endswith("/debian")]
 
 
-def write_context(context: Path, suite: str) -> None:
+def write_context(context: Path, suite: str, recipe: Recipe) -> None:
     """What the Dockerfile copies: the package list, and files for the image's own tree.
 
     Those are this host's way to its mirror, and Python packages that the release lacks.
     """
     shutil.copyfile(DOCKER_DIR / "Dockerfile", context / "Dockerfile")
     release = SUITES[suite]
-    packages = (DOCKER_DIR / "packages.txt").read_text().splitlines()
-    kept = [name for name in packages if name not in release.lacks]
+    packages = recipe.packages.read_text().splitlines()
+    lacks = release.lacks.intersection(packages)
+    kept = [name for name in packages if name not in lacks]
     (context / "packages.txt").write_text("".join(f"{name}\n" for name in kept))
     root = context / "root"
-    if release.lacks:
+    if lacks:
         site = root / f"usr/local/lib/python{release.python}/dist-packages"
-        shutil.copytree(wheels.fetch(release.lacks, release.python), site)
+        shutil.copytree(wheels.fetch(lacks, release.python), site)
+    write_mirror(root, suite)
+
+
+def write_mirror(root: Path, suite: str) -> None:
+    """Files that give a host of a suite this machine's way to its mirror."""
     (root / "etc/apt/apt.conf.d").mkdir(parents=True)
     (root / "etc/apt/apt.conf.d/99minislurm").write_text(host_apt_options())
     mirror = host_mirror()

@@ -23,7 +23,7 @@ def check_figure_file(file: Path) -> None:
         import matplotlib.figure  # noqa: F401 - heavy, and only needed here
     except ImportError:
         raise UsageError(
-            "a figure needs matplotlib: pip install 'ef-slurm[simulator]'; ef-profile show draws "
+            "a figure needs matplotlib: install ef-slurm[simulator]; ef-profile show draws "
             "without it"
         ) from None
 

@@ -56,9 +56,7 @@ def check_figure_file(file: Path) -> None:
     try:
         import matplotlib.figure  # noqa: F401 - heavy, and only needed here
     except ImportError:
-        raise SimulatorError(
-            "a figure needs matplotlib: pip install 'ef-slurm[simulator]'"
-        ) from None
+        raise SimulatorError("a figure needs matplotlib: install ef-slurm[simulator]") from None
 
 
 def write_run_figure(result: Result, file: Path) -> None:

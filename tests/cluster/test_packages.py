@@ -1,0 +1,191 @@
+"""The Debian packages: built, installed on plain Debian and on a cluster, used, and purged."""
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mini.client import MiniSlurm, wait_until
+from mini.release import SUITE, packages
+from mini.sandbox import Sandbox, sandbox
+from mini.site import Site
+
+pytestmark = pytest.mark.cluster
+
+COMMANDS = {
+    "ef-slurm": ("ef-sbatch", "ef-squeue", "ef-scancel", "ef-profile"),
+    "ef-schedd": ("ef-schedd",),
+    "ef-sim": ("ef-sim",),
+}
+NUMBERS = "--iterations=1 --global-batch-size=1 --throughput=1:1"
+HEAVY = ("python3-numpy", "python3-scipy", "python3-aiohttp", "sqlite-utils", "python3-torch")
+OURS = "ef-slurm|ef_slurm|ef-schedd|ef-sim"
+
+
+@pytest.fixture(scope="module")
+def built(running_cluster: MiniSlurm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the packages, built now."""
+    if running_cluster.engine != "docker":
+        pytest.skip("packages are built and tried in containers")
+    directory = tmp_path_factory.mktemp("packages")
+    packages(directory, lint=bool(os.environ.get("EF_LONG")))
+    return directory
+
+
+def deb(directory: Path, name: str) -> Path:
+    (found,) = directory.glob(f"{name}_*_all.deb")
+    return found
+
+
+@pytest.fixture(scope="module")
+def debian(built: Path) -> Iterator[Sandbox]:
+    """Plain Debian with the packages at hand."""
+    with sandbox(SUITE) as box:
+        box.exec("mkdir", "/debs")
+        for name in COMMANDS:
+            box.copy_in(deb(built, name), "/debs")
+        must(box, "apt-get update -o Acquire::Retries=3")
+        yield box
+
+
+def must(box: Sandbox, command: str) -> str:
+    done = box.exec("sh", "-c", command, env={"DEBIAN_FRONTEND": "noninteractive"})
+    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout
+
+
+def install(box: Sandbox, *names: str) -> None:
+    files = " ".join(f"/debs/{name}_*_all.deb" for name in names)
+    must(box, f"apt-get install -y -o Acquire::Retries=3 --no-install-recommends {files}")
+
+
+def check_commands(box: Sandbox, package: str) -> None:
+    for command in COMMANDS[package]:
+        assert must(box, f"cd /var && command -v {command}").strip() == f"/usr/bin/{command}"
+        assert "usage:" in must(box, f"cd /var && {command} --help").lower()
+        version = must(box, f"dpkg-query -W -f '${{Version}}' {package}").partition("-")[0]
+        assert must(box, f"{command} --version").split()[-1] == version
+
+
+def test_plain_debian(debian: Sandbox) -> None:
+    """In order, as an administrator would: login host, daemon's host, simulator, all of it gone."""
+    install(debian, "ef-slurm")
+    check_commands(debian, "ef-slurm")
+    installed = must(debian, "dpkg-query -W -f '${Package}\n'").split()
+    assert not set(HEAVY) & set(installed), "a login host needs none of these"
+    script = must(debian, f"ef-sbatch --dry-run --best-effort {NUMBERS} --wrap=true")
+    assert "#SBATCH --gres=gpu:1" in script
+    must(debian, "test -e /usr/share/ef-slurm/templates/torchrun.sbatch.j2 -a -d /etc/ef-slurm")
+
+    install(debian, "ef-schedd")
+    check_commands(debian, "ef-schedd")
+    assert must(debian, "stat -c '%U %G %a' /var/lib/ef-slurm") == "ef-slurm ef-slurm 700\n"
+    assert int(must(debian, "id -u ef-slurm")) < 1000
+    must(debian, "test -e /usr/lib/systemd/system/ef-schedd.service")
+    assert not must(debian, "find /etc/systemd -name 'ef-schedd*'"), "enabled before configured"
+    checked = debian.exec("ef-schedd", "check")
+    assert checked.returncode == 1
+    assert "ERROR" in checked.stdout
+    assert "Traceback" not in checked.stderr
+
+    install(debian, "ef-sim")
+    check_commands(debian, "ef-sim")
+    cluster = "--nodes 2 --gpus-per-node 4"
+    must(debian, f"cd /tmp && ef-sim generate t.csv --jobs 5 && ef-sim run t.csv {cluster}")
+
+    # What a service leaves, and what setting it up makes.
+    must(
+        debian,
+        "cp /usr/share/ef-slurm/site-config/ef-slurm.toml /etc/ef-slurm/"
+        " && touch /var/lib/ef-slurm/queue.sqlite"
+        " && mkdir -p /etc/systemd/system/ef-schedd.service.d"
+        " && touch /etc/systemd/system/ef-schedd.service.d/site.conf",
+    )
+    purge(debian)
+    assert not must(debian, "getent passwd ef-slurm || true")
+
+
+def test_a_sites_own_user_stays(debian: Sandbox) -> None:
+    must(debian, "useradd --uid 3003 --user-group --home-dir /home/ef ef-slurm")
+    install(debian, "ef-slurm", "ef-schedd")
+    assert must(debian, "id -u ef-slurm").strip() == "3003"
+    assert must(debian, "stat -c %u /var/lib/ef-slurm").strip() == "3003"
+    purge(debian)
+    assert must(debian, "id -u ef-slurm").strip() == "3003"
+
+
+def purge(box: Sandbox) -> None:
+    """All packages; nothing may be left that has our name."""
+    left = f"find / -xdev -path /debs -prune -o -print | grep -E '{OURS}' || true"
+    assert "/etc/ef-slurm" in must(box, left).split()
+    must(box, "apt-get purge -y ef-slurm ef-schedd ef-sim")
+    assert not must(box, left)
+
+
+HIDE = """
+for file in /usr/local/bin/ef-* /usr/local/lib/python3*/dist-packages/ef_slurm*; do
+    mv "$file" "$file.hidden"
+done
+"""
+SHOW = """
+for file in /usr/local/bin/*.hidden /usr/local/lib/python3*/dist-packages/*.hidden; do
+    mv "$file" "${file%.hidden}"
+done
+"""
+
+
+@pytest.fixture
+def with_packages(built: Path, cluster: MiniSlurm) -> Iterator[MiniSlurm]:
+    """The cluster with the packages on login and ctl, where the checkout was installed."""
+    hosts = {"login": ("ef-slurm",), "ctl": ("ef-slurm", "ef-schedd")}
+    for host, names in hosts.items():
+        cluster.run(HIDE, on=host)
+        for name in names:
+            text = base64.b64encode(deb(built, name).read_bytes()).decode()
+            put = f"base64 -d > /tmp/{name}.deb && dpkg --install /tmp/{name}.deb"
+            cluster.run(put, on=host, stdin=text)
+    yield cluster
+    for host, names in hosts.items():
+        cluster.run(f"dpkg --remove {' '.join(names)}", on=host)
+        cluster.run(SHOW, on=host)
+
+
+def test_a_job_by_the_packages_alone(with_packages: MiniSlurm) -> None:
+    cluster = with_packages
+
+    def shell(
+        command: str, *, user: str = "root", on: str = "ctl", stdin: str | None = None
+    ) -> str:
+        return cluster.output(command, user=user, on=on, stdin=stdin)
+
+    for host in ("login", "ctl"):
+        where = "python3 -c 'import ef_slurm; print(ef_slurm.__file__)'"
+        assert shell(where, on=host).startswith("/usr/lib/python3/dist-packages/ef_slurm/")
+    site = Site(shell)
+    site.stop("KILL")
+    site.prepare()
+    try:
+        pid = site.start()
+        assert "/usr/bin/ef-schedd" in shell(f"tr '\\0' ' ' < /proc/{pid}/cmdline")
+        pacer = f"{site.paths['checkout']}/tests/cluster/daemon_pacer.py --rates 1:10,2:18,4:32"
+        job = int(
+            shell(
+                "ef-sbatch --parsable --deadline=+20m --iterations=100 --global-batch-size=32"
+                f" --throughput=1:10,2:18,4:32 python3 {pacer}",
+                user="user1",
+                on="login",
+            )
+        )
+
+        def ended() -> dict[str, object]:
+            shown = json.loads(shell("ef-squeue -a --json", user="user1", on="login"))
+            jobs = {row["job_id"]: row for row in shown["jobs"]}
+            row: dict[str, object] = jobs[job]
+            return row if row["state"] in ("completed", "failed", "cancelled") else {}
+
+        row = wait_until("the job's end", ended, timeout=240, every=1)
+        assert (row["state"], row["promise_outcome"]) == ("completed", "kept"), row
+    finally:
+        site.stop()
