@@ -181,8 +181,9 @@ def install_project(layout: Layout) -> None:
         command = bin_dir / name
         command.write_text(COMMAND.format(module=module, function=function))
         command.chmod(0o755)
-    shutil.copyfile(Path(__file__).with_name("torchrun.py"), bin_dir / "torchrun")
-    (bin_dir / "torchrun").chmod(0o755)
+    for name in ("torchrun", "systemctl"):
+        shutil.copyfile(Path(__file__).with_name(f"{name}.py"), bin_dir / name)
+        (bin_dir / name).chmod(0o755)
 
 
 # --- the daemons ----------------------------------------------------------------------

@@ -118,7 +118,7 @@ class Site:
         return f"{self.paths['shared']}/ef-slurm/orders"
 
     def prepare(self) -> None:
-        """Everybody's configuration, and the state root; the queue is emptied."""
+        """Everybody's configuration, and the directories; the queue is emptied."""
         # Hosts of the native engine are one machine: TCP between them would prove nothing.
         host = "" if self.layout["engine"] == "native" else "ctl"
         values = {**DEFAULTS, **self.settings, **self.paths, "host": host, "socket": self.socket}
@@ -129,12 +129,13 @@ class Site:
                 on="login",
                 stdin=CONFIGURATION.format(**values),
             )
-        jobs, lib = shlex.quote(self.jobs_dir), shlex.quote(self.paths["ef_lib"])
-        orders = shlex.quote(self.orders_dir)
-        # Users make their jobs' directories there; the group lets the daemon read their reports.
+        lib = shlex.quote(self.paths["ef_lib"])
+        own = f"{shlex.quote(self.paths['shared'])}/home/ef-slurm/.config/ef-slurm/ef-slurm.toml"
+        # The native engine's hosts are this machine, whose /etc is not the cluster's.
+        site = own if self.layout["engine"] == "native" else "/etc/ef-slurm/ef-slurm.toml"
         self.shell(
-            f"mkdir -p {jobs} && chgrp ef-slurm {jobs} && chmod 3777 {jobs}"
-            f" && install -d -o ef-slurm -g ef-slurm -m 0711 {orders} && cd {lib}"
+            f"test {own} -ef {site} || install -D -m 0644 {own} {site}"
+            f" && ef-schedd setup --service --yes --only=directories --config={site} && cd {lib}"
             " && rm -f queue.sqlite queue.sqlite-wal queue.sqlite-shm",
             user="root",
             on="ctl",

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import enum
 import os
-import pwd
-import stat
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
+from ef_slurm.api.client import Client
 from ef_slurm.api.munge import Munge, MungeCommand, MungeError
+from ef_slurm.daemon.check_service import (
+    check_address,
+    check_daemon,
+    check_guard,
+    check_order_root,
+    check_queue,
+    check_rights,
+    check_site_file,
+    check_state_root,
+)
+from ef_slurm.daemon.findings import Finding, Level
 from ef_slurm.daemon.observe.capacity import cluster_of
-from ef_slurm.daemon.observe.order_files import DIRECTORY_MODE, OrderFiles
 from ef_slurm.daemon.settings import scope_of
 from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
 from ef_slurm.model import ModelError
-from ef_slurm.queue.errors import QueueError
-from ef_slurm.queue.filesystem import refuse_network_filesystem
-from ef_slurm.siteconfig.tables import PerGpuRule, Serves, SiteConfig
-from ef_slurm.slurm.commands.accounting import AdminLevel, admin_level
+from ef_slurm.siteconfig.accounts import Account
+from ef_slurm.siteconfig.tables import PerGpuRule, SiteConfig
+from ef_slurm.slurm.commands.accounting import admin_level
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
+from ef_slurm.slurm.commands.guard import is_guarded
 from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
@@ -36,39 +44,36 @@ CLOCK_TOLERANCE_SECONDS = 2.0
 """By how much Slurm's clock may be ahead of this host's."""
 
 
-class Level(enum.Enum):
-    """How bad a finding is."""
+def check(config: SiteConfig, connect: Callable[[], Client]) -> tuple[Finding, ...]:
+    """Everything that can be checked from here.
 
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked."""
-
-    level: Level
-    subject: str
-    text: str
-
-
-def check(config: SiteConfig) -> tuple[Finding, ...]:
-    """Everything that can be checked from here."""
+    Args:
+        connect: the way to the daemon.
+    """
     runner = Runner(timeout=config.slurm.timeout, directory=config.slurm.commands)
-    user = pwd.getpwuid(os.getuid()).pw_name
+    slurm, user, now = CommandSlurm(runner), Account.own(), time.time()
+    try:
+        settings: SlurmConfiguration | None = slurm.configuration()
+    except SlurmError:
+        settings = None  # `check_slurm` says so
+    guarded = None if settings is None else is_guarded(runner, config.slurm.partition)
     return (
-        *check_slurm(config, CommandSlurm(runner), time.time()),
-        *check_rights(config, user, admin_level(runner, user)),
-        *check_queue(config),
+        *check_site_file(config, user),
+        *check_slurm(config, slurm, now, guarded),
+        *check_rights(config, admin_level(runner, config.daemon.user), settings),
+        *check_queue(config, user),
         *check_state_root(config),
         check_order_root(config),
         *check_launch(config),
         *(check_munge(MungeCommand()) if config.daemon.host else ()),
+        *check_address(config),
+        *check_daemon(config, connect, now),
     )
 
 
-def check_slurm(config: SiteConfig, slurm: Slurm, now: float) -> Iterator[Finding]:
+def check_slurm(
+    config: SiteConfig, slurm: Slurm, now: float, guarded: bool | None
+) -> Iterator[Finding]:
     """What slurmctld says."""
     try:
         settings = slurm.configuration()
@@ -89,7 +94,7 @@ def check_slurm(config: SiteConfig, slurm: Slurm, now: float) -> Iterator[Findin
             f"{config.slurm.cluster!r} is configured, Slurm calls itself {settings.cluster!r}",
         )
     yield from _settings(settings)
-    yield _plugin(config, settings)
+    yield check_guard(config, settings, guarded)
     yield _partition(config, partitions)
     yield from check_memory(config, settings, partitions)
     yield from _nodes(config, observation)
@@ -155,20 +160,6 @@ def check_memory(
     )
 
 
-def _plugin(config: SiteConfig, settings: SlurmConfiguration) -> Finding:
-    if "lua" in settings.job_submit_plugins:
-        return Finding(
-            Level.OK, "JobSubmitPlugins", "lua: owners cannot act behind ef-slurm's back"
-        )
-    return Finding(
-        Level.WARNING,
-        "JobSubmitPlugins",
-        "without site-config/slurm/job_submit.lua nothing keeps users from a plain sbatch into "
-        f"partition {config.slurm.partition}, nor owners from changing a held job's nodes, GPUs "
-        "and time limit; ef-slurm plans around such jobs and sets its own values before each start",
-    )
-
-
 def _partition(config: SiteConfig, partitions: tuple[SlurmPartition, ...]) -> Finding:
     name = config.slurm.partition
     found = next((one for one in partitions if one.name == name), None)
@@ -227,91 +218,6 @@ def _clock(observation: Observation, now: float) -> Finding:
             "and time limits will be off by as much",
         )
     return Finding(Level.OK, "clock", "not behind slurmctld's")
-
-
-def check_rights(config: SiteConfig, user: str, level: AdminLevel | None) -> Iterator[Finding]:
-    """Whether this user may do what the daemon does."""
-    if config.daemon.serves is Serves.ME:
-        yield Finding(Level.OK, "rights", f"serves {user} alone: no special rights are needed")
-        return
-    if user != config.daemon.user:
-        yield Finding(
-            Level.WARNING,
-            "daemon.user",
-            f"is {config.daemon.user!r}, and this is {user!r}: run the check as the daemon's user",
-        )
-        return
-    if level is None:
-        yield Finding(
-            Level.WARNING,
-            "rights",
-            f"accounting does not tell whether {user} is an operator; without that it can act on "
-            "its own jobs only",
-        )
-    elif level is AdminLevel.NONE:
-        yield Finding(
-            Level.ERROR,
-            "rights",
-            f"{user} is no Slurm operator: sacctmgr modify user {user} set adminlevel=Operator",
-        )
-    else:
-        yield Finding(Level.OK, "rights", f"{user} is {level.value}")
-
-
-def check_queue(config: SiteConfig) -> Iterator[Finding]:
-    """Whether the queue may be where it is."""
-    path = config.queue.path
-    try:
-        refuse_network_filesystem(path)
-    except QueueError as error:
-        yield Finding(Level.ERROR, "queue.path", str(error))
-        return
-    place = next(one for one in (path, *path.parents) if one.exists())
-    if not os.access(place, os.R_OK | os.W_OK):
-        yield Finding(Level.ERROR, "queue.path", f"{place} cannot be written by this user")
-    else:
-        yield Finding(Level.OK, "queue.path", f"{path}, on a local file system")
-
-
-def check_state_root(config: SiteConfig) -> Iterator[Finding]:
-    """Whether jobs' state directories can be made, and the reports in them be read."""
-    root, subject = config.jobs.state_root, "jobs.state_root"
-    if config.daemon.serves is Serves.ME:
-        yield Finding(Level.OK, subject, f"{root} (must be seen by the compute nodes as well)")
-        return
-    try:
-        found = root.stat()
-    except OSError as error:
-        yield Finding(Level.ERROR, subject, f"{root}: {error.strerror}")
-        return
-    groups = {os.getgid(), *os.getgroups()}
-    if found.st_mode & stat.S_ISGID and found.st_gid in groups and found.st_mode & stat.S_IWOTH:
-        yield Finding(Level.OK, subject, f"{root}: the reports of jobs can be read")
-        return
-    yield Finding(
-        Level.WARNING,
-        subject,
-        f"{root} must be writable by everybody and pass its group on to what is made in it, or "
-        "ef-slurm cannot read the reports of jobs and each reshape is a requeue without warning: "
-        f"chgrp {config.daemon.user} {root} && chmod 3777 {root}",
-    )
-
-
-def check_order_root(config: SiteConfig) -> Finding:
-    """Whether orders can be left, and by nobody else."""
-    root, subject = config.order_root, "jobs.order_root"
-    try:
-        OrderFiles(root).verify()
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and config.daemon.serves is Serves.ME:
-            return Finding(Level.OK, subject, f"{root} (ef-schedd makes it)")
-        return Finding(
-            Level.ERROR,
-            subject,
-            f"{error.strerror or error}: each reshape will be a requeue without warning: "
-            f"install -d -o {config.daemon.user} -m {DIRECTORY_MODE:04o} {root}",
-        )
-    return Finding(Level.OK, subject, f"{root}: orders reach the jobs")
 
 
 def check_launch(config: SiteConfig) -> Iterator[Finding]:

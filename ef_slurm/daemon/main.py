@@ -21,6 +21,7 @@ from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
 from ef_slurm.daemon.serve.visibility import Visibility
 from ef_slurm.daemon.settings import limits_of, serve_limits_of, settings_of
+from ef_slurm.daemon.startup import refuse_wrong_combinations
 from ef_slurm.daemon.systemd import Notifier
 from ef_slurm.model import ACTOR, Event, EventKind
 from ef_slurm.queue.errors import QueueError
@@ -54,10 +55,12 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
     Raises:
         QueueError: the queue cannot be had (another daemon owns it, a network file system, …).
         ServerError: a socket cannot be had.
+        StartRefusedError: it would promise and be denied, or serve nobody.
         SlurmError: with `once`, Slurm does not answer.
     """
     runner = Runner(timeout=config.slurm.timeout, directory=config.slurm.commands)
     slurm = CommandSlurm(runner)
+    refuse_wrong_combinations(config, slurm, runner, advisory=advisory)
     notifier = Notifier(os.environ, time.monotonic)
     path = config.queue.path
     with DaemonLock(path), Queue.open(path) as queue:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -13,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from ef_slurm.formats.codec import DecodeError, from_plain
 from ef_slurm.siteconfig.errors import SiteConfigError
-from ef_slurm.siteconfig.tables import SiteConfig, Tables
+from ef_slurm.siteconfig.tables import Serves, SiteConfig, Tables
 
 _AT_LEAST: Mapping[str, float] = {
     "slurm.timeout": 1.0,
@@ -76,9 +77,22 @@ def read(path: Path) -> SiteConfig:
         SiteConfigError: it cannot be read, is no TOML, or holds a wrong key or value.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SiteConfigError(path, "", f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SiteConfigError(path, "", f"is no TOML: {error}") from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> SiteConfig:
+    """The configuration in a text that is, or is to be, in a file.
+
+    Raises:
+        SiteConfigError: it is no TOML, or holds a wrong key or value.
+    """
+    try:
+        document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # Python reads no number of 4,301 digits either
         raise SiteConfigError(path, "", f"is no TOML: {error}") from error
     try:
@@ -87,6 +101,7 @@ def read(path: Path) -> SiteConfig:
     except DecodeError as error:
         raise SiteConfigError(path, error.place, error.problem) from error
     _check_together(path, tables)
+    _check_service(path, tables, document)
     given = {each.name: getattr(tables, each.name) for each in fields(tables)}
     return SiteConfig(**given, path=path)
 
@@ -161,4 +176,41 @@ def _check_together(path: Path, config: Tables) -> None:
         if value < least:
             raise SiteConfigError(
                 path, key, f"{value:g} is shorter than {other} ({least:g}): give that or more"
+            )
+
+
+_HOME = re.compile(r"~(?:/|$)|\$\{?HOME\b")
+_PERSONAL = re.compile(rf"{_HOME.pattern}|\$\{{?(?:USER|LOGNAME|UID|XDG_\w+)\b")
+
+
+def _check_service(path: Path, config: Tables, document: Mapping[str, Any]) -> None:
+    """A service and all its users mean the same places: none in the home of whoever reads this.
+
+    Raises:
+        SiteConfigError: one is; it names the line to write.
+    """
+    if config.daemon.serves is not Serves.EVERYONE:
+        return
+
+    def given(table: str, key: str) -> str | None:
+        return document.get(table, {}).get(key) or None
+
+    root = given("jobs", "state_root")
+    orders = given("jobs", "order_root") or root
+    places = [
+        ("jobs", "state_root", "/SHARED/ef-slurm/jobs", _HOME, root),
+        ("jobs", "order_root", "/SHARED/ef-slurm/orders", _PERSONAL, orders),
+    ]
+    if not config.daemon.host:  # where it has one, that is how it is found
+        socket = given("daemon", "socket") or given("queue", "path")
+        places.append(("daemon", "socket", "/run/ef-slurm/ef-schedd.sock", _PERSONAL, socket))
+    for table, key, example, wrong, value in places:
+        if value is None or wrong.search(value):
+            what = f"{value!r} is" if value else "it is not given, and so"
+            raise SiteConfigError(
+                path,
+                f"{table}.{key}",
+                f'{what} a place in each user\'s own home, and with serves = "everyone" it must be '
+                f'one for all: write {key} = "{example}" under [{table}] '
+                "(`ef-schedd setup --service` does)",
             )

@@ -9,7 +9,8 @@ a sentence that points to ef-sbatch; arrays and heterogeneous jobs, which run mo
 worth under one submission, are refused as well. Coordinators of an account, whom Slurm lets act on
 its members' jobs, may here cancel them and nothing else.
 
-Copy it beside slurm.conf on the host of slurmctld, set the names below, and add to slurm.conf
+`ef-schedd setup --service` puts it beside slurm.conf with the site's names. By hand: copy it there, on
+the host of slurmctld, set the names below, and add to slurm.conf
     JobSubmitPlugins=lua
 A site that has a job_submit.lua already calls the functions below from its own.
 --]]

@@ -16,6 +16,7 @@ PYPROJECT = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT: dict[str, Any] = PYPROJECT["project"]
 COMMANDS = {entry.partition(":")[0] for entry in PROJECT["scripts"].values()}
 SUBCOMMANDS_OF_SIM = {f"ef_slurm.cli.sim.{name}" for name in ("simulate", "generate", "site")}
+INSTALLING = {f"ef_slurm.cli.schedd.{name}" for name in ("installing", "trial", "trial_rights")}
 DAEMON = {"ef_slurm.daemon.main", "ef_slurm.daemon.check"}
 
 
@@ -68,6 +69,10 @@ def test_commands_start_with_what_every_install_has() -> None:
     assert imported_with(COMMANDS) == packages()
 
 
+def test_a_login_host_can_be_checked_and_a_service_be_set_up_with_them() -> None:
+    assert imported_with({"ef_slurm.daemon.check", *INSTALLING}) <= packages()
+
+
 def test_the_daemon_needs_what_its_extra_brings() -> None:
     assert imported_with(DAEMON) <= packages() | packages("daemon")
     assert packages("daemon") - imported_with(DAEMON) == {"sqlite_utils"}  # when a queue is made
@@ -96,8 +101,8 @@ def test_everything_imported_anywhere_is_declared() -> None:
 @pytest.mark.parametrize(
     ("module", "arguments", "package", "told"),
     [
-        ("ef_slurm.cli.schedd", ("run", "--once"), "numpy", "ef-schedd: error: needs the Python "
-         "package numpy, which is not installed: install ef-slurm[daemon]"),
+        ("ef_slurm.cli.schedd.command", ("run", "--once"), "numpy", "ef-schedd: error: needs the "
+         "Python package numpy, which is not installed: install ef-slurm[daemon]"),
         ("ef_slurm.cli.sim.command", ("run", "trace.csv"), "numpy", "Error: needs the Python "
          "package numpy, which is not installed: install ef-slurm[simulator]"),
     ],

@@ -26,9 +26,10 @@ ROOMS: Mapping[str, set[str]] = {
     "siteconfig": BASE | {"resources"},
     "simulator": BASE | {"planner", "profiling"},
     "profiling": BASE | SERVICES,
+    "installation": BASE | {"slurm", "siteconfig", "resources"},
     "training": {"contract"},
     "daemon": BASE | SERVICES | {"profiling"},
-    "cli": BASE | SERVICES | {"resources", "simulator", "profiling", "daemon"},
+    "cli": BASE | SERVICES | {"resources", "simulator", "profiling", "daemon", "installation"},
 }
 
 # The same inside rooms that have rooms: main → scheduler → serve, act → plan → observe.
@@ -51,9 +52,12 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "serve": PLAN,
         "settings": PLAN | {"act", "serve"},
         "scheduler": PLAN | {"act", "serve", "settings", "fence"},
-        "check": OBSERVE | {"settings"},
+        "findings": set(),
+        "startup": set(),
+        "check_service": OBSERVE | {"findings", "startup"},
+        "check": OBSERVE | {"settings", "findings", "check_service"},
         "systemd": set(),
-        "main": PLAN | {"act", "serve", "settings", "scheduler", "check", "systemd"},
+        "main": PLAN | {"act", "serve", "settings", "scheduler", "startup", "systemd"},
     },
     "planner": {
         "": set(),

@@ -121,6 +121,12 @@ def complain(program: str, message: str) -> None:
         click.echo(f"{program}: {error} {printable(line)}", err=True)
 
 
+def warn(program: str, message: str) -> None:
+    """What does not stop the command, but must be known."""
+    warning = click.style("warning:", fg="yellow")
+    click.echo(f"{program}: {warning} {printable(message)}", err=True)
+
+
 def configuration(path: Path | None) -> SiteConfig:
     """The site configuration.
 

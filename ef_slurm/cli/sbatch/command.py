@@ -16,7 +16,7 @@ import click
 from ef_slurm.api.client import Client, UnreachableError, expect
 from ef_slurm.api.messages import FindCurves, Judge, Judged, KnownCurves, Ping, Pong
 from ef_slurm.cli.common.connect import connect, slurm_of
-from ef_slurm.cli.common.entry import complain, configuration, run
+from ef_slurm.cli.common.entry import complain, configuration, run, warn
 from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
 from ef_slurm.cli.common.job_names import name_of
 from ef_slurm.cli.common.options import ParsedOption
@@ -41,10 +41,16 @@ from ef_slurm.cli.sbatch.submit import Answer, Patience, await_end, resume, subm
 from ef_slurm.cli.sbatch.verdicts import VerdictView
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import FINAL, OBSERVE_SECONDS, UNSPECIFIED, JobRequest, JobState
-from ef_slurm.siteconfig.tables import SiteConfig
+from ef_slurm.siteconfig.tables import Serves, SiteConfig
+from ef_slurm.siteconfig.wrong_combinations import nobody_runs, somebody_elses_partition
+from ef_slurm.slurm.commands.guard import is_guarded
+from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.interface import Slurm
 
 PROGRAM = "ef-sbatch"
+
+STARTING_SECONDS = 10.0
+"""For which a daemon of one's own is waited for that does not answer: it may just be starting."""
 
 _WITH_REGISTER = frozenset({"register", "config", "wait", "wait-verdict", "json"})
 
@@ -95,7 +101,11 @@ def _new(
         click.echo(batch_script(requested, script, site, state_dir), nl=False)
         return ExitCode.OK
     with closing(connect(site, lambda: slurm)) as client:
-        types = _gpu_types(client, site, slurm)
+        pong = _daemon(client)
+        nobody = "" if pong is not None else _nobody(site)
+        if nobody:
+            warn(PROGRAM, nobody)
+        types = _gpu_types(pong, site, slurm)
         curves = curves_of(
             requested, site, types, lambda: _remembered(client, requested, script, types)
         )
@@ -125,7 +135,7 @@ def _new(
             slurm.test(prepared.submission)
             return _answer_test(prepared, output, client)
         return _answer_submission(
-            submit(prepared, client, slurm, _patience(output, site)), output, client
+            submit(prepared, client, slurm, _patience(output, site, nobody)), output, client
         )
 
 
@@ -143,11 +153,30 @@ def _script(parsed: Sequence[ParsedOption], rest: Sequence[str]) -> Script:
     return from_text(text)
 
 
-def _gpu_types(client: Client, site: SiteConfig, slurm: Slurm) -> tuple[str, ...]:
-    """The GPU types that curves may be for: the daemon's, or where it has none yet Slurm's."""
-    types: tuple[str, ...] = ()
+def _daemon(client: Client) -> Pong | None:
+    """Who will judge it; None where nobody answers."""
     with suppress(UnreachableError):
-        types = expect(Pong, client.ask(Ping())).gpu_types
+        return expect(Pong, client.ask(Ping()))
+    return None
+
+
+def _nobody(site: SiteConfig) -> str:
+    """Why no verdict will come, where no daemon answers; "" where one may come back.
+
+    Raises:
+        UsageError: none can ever come, and nothing was submitted.
+    """
+    if site.daemon.serves is Serves.EVERYONE:
+        return ""
+    runner = Runner(timeout=site.slurm.timeout, directory=site.slurm.commands)
+    if is_guarded(runner, site.slurm.partition):
+        raise UsageError(somebody_elses_partition(site))
+    return nobody_runs(site)
+
+
+def _gpu_types(pong: Pong | None, site: SiteConfig, slurm: Slurm) -> tuple[str, ...]:
+    """The GPU types that curves may be for: the daemon's, or where it has none yet Slurm's."""
+    types = () if pong is None else pong.gpu_types
     if not types:
         nodes = [n for n in slurm.nodes() if site.slurm.partition in n.partitions]
         found = {gpu.gpu_type or site.nodes.gpu_type for node in nodes for gpu in node.gpus}
@@ -186,12 +215,17 @@ def _remembered(
     )
 
 
-def _patience(output: OutputOptions, site: SiteConfig) -> Patience:
+def _patience(output: OutputOptions, site: SiteConfig, nobody: str = "") -> Patience:
+    """How long to wait; where nobody is there to judge, for one who is just being started."""
     timeout = output.verdict_timeout
     measured = math.inf if timeout is None else timeout
+    usual = site.jobs.verdict_wait
+    if nobody:
+        usual = min(usual, STARTING_SECONDS)
     return Patience(
-        site.jobs.verdict_wait if timeout is None else timeout,
+        usual if timeout is None else timeout,
         measured if output.wait_verdict else 0.0,
+        nobody,
     )
 
 
@@ -266,6 +300,8 @@ def _measured_first(answer: Answer, output: OutputOptions) -> ExitCode:
 
 def _answer_submission(answer: Answer, output: OutputOptions, client: Client) -> ExitCode | int:
     request = answer.request
+    if answer.warning:
+        warn(PROGRAM, answer.warning)
     if answer.messages and not output.quiet:
         for line in answer.messages.splitlines():
             say(line, err=True)

@@ -25,7 +25,7 @@ from ef_slurm.formats.durations import format_duration, whole_minutes
 from ef_slurm.formats.times import format_stamp
 from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
 from ef_slurm.model import UNSPECIFIED, JobRequest, ModelError, Overhead
-from ef_slurm.siteconfig.tables import SiteConfig
+from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.slurm.types import Submission
 
 _MIN_MARGIN_SECONDS = 3600.0
@@ -41,12 +41,14 @@ class Prepared:
         request: the queue's row, still without a Slurm job.
         state_dir: to be made.
         copy: the text of a batch script to be put there.
+        read_by: the user who must be able to read what the job reports; "" for its owner.
     """
 
     submission: Submission
     request: JobRequest
     state_dir: Path
     copy: str | None
+    read_by: str = ""
 
 
 def state_dir_name(name: str, now: float, zone: tzinfo) -> str:
@@ -161,7 +163,9 @@ def prepare(
         assumed=curves.iterations is not None or curves.global_batch_size is not None,
     )
     submission = Submission(text, options, (), str(Path.cwd()), scrubbed)
-    return Prepared(submission, request, state_dir, script.text)
+    service = config.daemon.serves is Serves.EVERYONE
+    read_by = config.daemon.user if service else ""
+    return Prepared(submission, request, state_dir, script.text, read_by)
 
 
 def batch_script(

@@ -33,6 +33,7 @@ from ef_slurm.contract import write_atomic
 from ef_slurm.formats.codec import DecodeError, decode, pretty
 from ef_slurm.model import FINAL, BatchScript, JobDetail, JobRequest, Outcome
 from ef_slurm.queue.errors import QueueError
+from ef_slurm.siteconfig.accounts import Account
 from ef_slurm.slurm.errors import SlurmError, SlurmTimeoutError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import Submission
@@ -53,12 +54,14 @@ class Answer:
         status: what the queue says; None where it could not be reached.
         problem: why there is no verdict, in a sentence; "" where there is one.
         messages: what sbatch said beside the job's id.
+        warning: why the daemon will not see the job train; "" where it will.
     """
 
     request: JobRequest
     status: JobDetail | None
     problem: str = ""
     messages: str = ""
+    warning: str = ""
 
     @property
     def outcome(self) -> Outcome | None:
@@ -70,10 +73,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How many seconds to wait for the verdict, and for one that has to be measured first."""
+    """How many seconds to wait for the verdict, and for one that has to be measured first.
+
+    Args:
+        nobody: why no verdict will come; "" where somebody is there to judge.
+    """
 
     verdict: float
     measured: float = 0.0
+    nobody: str = ""
 
 
 def submit(prepared: Prepared, client: Client, slurm: Slurm, patience: Patience) -> Answer:
@@ -85,6 +93,7 @@ def submit(prepared: Prepared, client: Client, slurm: Slurm, patience: Patience)
         OSError: the state directory cannot be made; nothing was submitted.
     """
     _make_state_dir(prepared)
+    warning = _unseen(prepared)
     try:
         submitted = slurm.submit(prepared.submission)
     except SlurmTimeoutError as error:
@@ -111,7 +120,7 @@ def submit(prepared: Prepared, client: Client, slurm: Slurm, patience: Patience)
         _undo(request, slurm)
         raise
     answer = _measured(answer, client, slurm, patience.measured)
-    return replace(answer, messages=submitted.messages)
+    return replace(answer, messages=submitted.messages, warning=warning)
 
 
 def resume(state_dir: Path, client: Client, slurm: Slurm, patience: Patience) -> Answer:
@@ -161,6 +170,25 @@ def _make_state_dir(prepared: Prepared) -> None:
         os.umask(before)
 
 
+def _unseen(prepared: Prepared) -> str:
+    """Why the site's daemon cannot read what the job reports; "" where it can."""
+    directory, daemon = prepared.state_dir, Account.named(prepared.read_by)
+    if daemon is None:
+        return ""
+    try:
+        stopped = daemon.stopped_at(directory)
+        if stopped is None and daemon.may(directory.stat(), os.R_OK | os.X_OK):
+            return ""
+    except OSError:
+        return ""  # nothing is known of what this user may not see
+    return (
+        f"ef-slurm (user {daemon.name}) cannot read {stopped or directory}: it does not see this "
+        "job train, and takes its GPUs away without a checkpoint. Leave --state-dir out; if it was "
+        "not given, [jobs] state_root must have the group "
+        f"{daemon.name} and mode 3777 (an administrator's `ef-schedd check` says so)"
+    )
+
+
 def _register(registration: Register, client: Client, slurm: Slurm, patience: Patience) -> Answer:
     request = registration.job
     try:
@@ -179,7 +207,8 @@ def _register(registration: Register, client: Client, slurm: Slurm, patience: Pa
         raise
     answer = Answer(request, status)
     if answer.outcome is None and status.job.measuring is None and status.job.state not in FINAL:
-        problem = f"no verdict within {patience.verdict:.0f} s: is ef-schedd running?"
+        late = f"no verdict within {patience.verdict:.0f} s: is ef-schedd running?"
+        problem = patience.nobody or late
         return replace(answer, problem=problem)
     if answer.outcome is Outcome.REJECTED:
         _undo(request, slurm)

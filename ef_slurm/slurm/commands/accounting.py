@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import os
+import pwd
 from dataclasses import dataclass
 
 from ef_slurm.slurm.commands.runner import Runner
@@ -44,13 +46,39 @@ def rights(runner: Runner, user: str) -> Rights | None:
 
 
 def admin_level(runner: Runner, user: str) -> AdminLevel | None:
-    """The user's level; None where accounting does not tell (no slurmdbd, unknown user)."""
+    """The user's level; None where accounting does not tell (no slurmdbd).
+
+    A user whom accounting does not know has none. Only root and the user see that for certain:
+    others may not be shown who there is (PrivateData).
+    """
     command = ("sacctmgr", "--noheader", "--parsable2", "show", "user", user, "format=AdminLevel")
     try:
         answer = runner.query(command).stdout.strip()
     except SlurmError:
         return None
+    if not answer and os.geteuid() in (0, _uid(user)):
+        return AdminLevel.NONE
     try:
         return AdminLevel(answer)
     except ValueError:
+        return None
+
+
+def is_known(runner: Runner, kind: str, name: str) -> bool:
+    """Whether accounting has a user or an account of that name.
+
+    Args:
+        kind: "user" or "account".
+    """
+    command = ("sacctmgr", "--noheader", "--parsable2", "show", kind, name)
+    try:
+        return bool(runner.query(command).stdout.strip())
+    except SlurmError:
+        return False
+
+
+def _uid(user: str) -> int | None:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
         return None

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.daemon.check import Level, check_launch, check_memory
+from ef_slurm.daemon.check import check_launch, check_memory
+from ef_slurm.daemon.findings import Level
 from ef_slurm.model import LaunchSettings
 from ef_slurm.siteconfig import SiteConfig
 from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition

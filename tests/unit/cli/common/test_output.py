@@ -15,12 +15,13 @@ ROOT = Path(next(iter(ef_slurm.cli.__path__)))
 # Who calls click.echo itself: texts that are our own or the user's, or that `say` cannot print
 # (colours, the screen of --watch, scripts and files).
 OWN_PRINTING = {
-    "common/entry.py": {"complain"},
+    "common/entry.py": {"complain", "warn"},
     "common/output.py": {"say", "say_json"},
     "common/version.py": {"show"},
     "profile/command.py": {"export_command"},
     "sbatch/command.py": {"_command", "_new"},
-    "schedd.py": {"_check"},
+    "schedd/command.py": {"_check", "told"},
+    "schedd/installing.py": {"_indented"},
     "sim/outputs.py": {"write_text"},
     "squeue/command.py": {"_command", "_watch"},
 }

@@ -251,3 +251,22 @@ def test_measuring_that_takes_too_long_to_wait_for_goes_on(world: World) -> None
     answer = submit(world.prepared, world.daemon, world.slurm, Patience(1.0, 0.05))
     assert answer.problem == "not judged within 0 s"
     assert world.jobs() == [JobBaseState.PENDING]
+
+
+def test_nobody_is_waited_for_who_is_not_there(world: World) -> None:
+    world.daemon.outcome = None
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(0.0, nobody="nobody runs"))
+    assert answer.problem == "nobody runs"
+    assert world.jobs() == [JobBaseState.PENDING]
+
+
+def test_a_directory_that_the_daemon_cannot_read_is_told(world: World) -> None:
+    """Whoever may read all of it, as root, sees nothing wrong."""
+    world.prepared.state_dir.parent.parent.chmod(0o700)
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
+    assert answer.warning == ""
+    world.prepared.state_dir.rename(world.prepared.state_dir.with_name("before"))
+    hidden = replace(world.prepared, read_by="daemon")
+    answer = submit(hidden, world.daemon, world.slurm, Patience(1.0))
+    assert "ef-slurm (user daemon) cannot read" in answer.warning
+    assert "Leave --state-dir out" in answer.warning

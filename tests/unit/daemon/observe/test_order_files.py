@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.contract import Action, Order
-from ef_slurm.daemon.check import Level, check_order_root
+from ef_slurm.daemon.check_service import check_order_root
+from ef_slurm.daemon.findings import Level
 from ef_slurm.daemon.observe.order_files import OrderFiles
 from ef_slurm.daemon.observe.state_dirs import FileStateDirs
 from ef_slurm.model import QueueJob

@@ -1,0 +1,53 @@
+"""Lines of slurm.conf and job_submit.lua."""
+
+import re
+
+import pytest
+
+from ef_slurm.installation import slurm_files
+from ef_slurm.resources import site_config_dir
+
+SHIPPED = (site_config_dir() / "slurm" / "job_submit.lua").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A=1\n", "A=1\nJobSubmitPlugins=lua\n"),
+        ("A=1", "A=1\nJobSubmitPlugins=lua\n"),
+        ("", "JobSubmitPlugins=lua\n"),
+        ("JobSubmitPlugins=throttle\nB=2\n", "JobSubmitPlugins=throttle,lua\nB=2\n"),
+        ("jobsubmitplugins = throttle # why\n", "jobsubmitplugins = throttle,lua # why\n"),
+        ("JobSubmitPlugins=\nB=2\n", "JobSubmitPlugins=lua\nB=2\n"),
+        ("#JobSubmitPlugins=x\n", "#JobSubmitPlugins=x\nJobSubmitPlugins=lua\n"),
+        ("NotJobSubmitPlugins=x\n", "NotJobSubmitPlugins=x\nJobSubmitPlugins=lua\n"),
+        ("JobSubmitPlugins=throttle,\\\n  all_partitions\n", None),
+    ],
+)
+def test_a_plugin_is_added_to_those_that_are_there(text: str, expected: str | None) -> None:
+    assert slurm_files.with_value(text, "JobSubmitPlugins", "lua") == expected
+
+
+def test_partitions_are_known_by_their_whole_name() -> None:
+    text = "PartitionName=ef2 Nodes=n1\n#PartitionName=ef Nodes=n1\n partitionname=Ef Nodes=n1\n"
+    assert not slurm_files.has_partition("PartitionName=ef2 Nodes=n1\n", "ef")
+    assert not slurm_files.has_partition("#PartitionName=ef Nodes=n1\n", "ef")
+    assert slurm_files.has_partition(text, "ef2")
+    assert slurm_files.has_partition("PartitionName=ef", "ef")
+
+
+def names(text: str) -> tuple[str, str]:
+    (partitions,) = re.findall(r"^local PARTITIONS = \{(.*)\}$", text, re.M)
+    (user,) = re.findall(r'^local SERVICE_USER = "(.*)"$', text, re.M)
+    return partitions.strip(), user
+
+
+def test_the_plugin_gets_the_sites_names_and_keeps_those_that_it_has() -> None:
+    ours = slurm_files.plugin_for(SHIPPED, "gpu-ef", "deadlines")
+    assert names(ours) == ('["gpu-ef"] = true', "deadlines")
+    assert slurm_files.PLUGIN_MARK in ours
+    assert slurm_files.plugin_with(ours, "gpu-ef", "deadlines") == ours
+    assert slurm_files.plugin_with(SHIPPED, "ef", "ef-slurm") == SHIPPED
+    more = slurm_files.plugin_with(SHIPPED, "f", "ef-slurm")
+    assert names(more) == ('ef = true, ["f"] = true', "ef-slurm")
+    assert slurm_files.plugin_with(more, "ef", "ef-slurm") == more
