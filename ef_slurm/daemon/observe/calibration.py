@@ -108,8 +108,9 @@ class Calibration:
                 continue
             match what:
                 case "rate":
-                    if isinstance(gpus, int):
-                        rates.learn(event.job_id, gpus, value)
+                    gpu_type = event.data.get("gpu_type")  # earlier versions did not write it
+                    if isinstance(gpus, int) and isinstance(gpu_type, str):
+                        rates.learn(event.job_id, gpu_type, gpus, value)
                 case "slowdown":
                     rates.slow_down(event.job_id, value)
                     nodes = str(event.data.get("nodes", "")).split(",")
@@ -195,7 +196,8 @@ class Calibration:
 
     def _watch(self, job: QueueJob, progress: Progress, part: Block, now: float) -> RateWatch:
         """Begin to watch a launch; with what it would train at, if that was ever seen."""
-        rates, usual = self._estimates.rates, self._estimates.rates.usual(job.id)
+        rates = self._estimates.rates
+        usual = rates.usual(job.id, part.gpu_type)
         before = usual.get(part.gpus)
         if before is None and rates.is_slow(job.id):
             # Is it slow here, too? By its curve, as far as that was right of the other sizes.
@@ -211,13 +213,15 @@ class Calibration:
             return NOTHING  # too early to tell, or no rate that any training has
         rates = self._estimates.rates
         note = self._name_slowdown(job, watch, part, now)
-        known = rates.of(job.id).get(part.gpus)
-        new = rates.learn(job.id, part.gpus, estimate.rate)
+        known = rates.of(job.id, part.gpu_type).get(part.gpus)
+        new = rates.learn(job.id, part.gpu_type, part.gpus, estimate.rate)
         off = new and job.measuring is not None  # it may be judged by that now
         if new:
             told = _curve(job, part).get(part.gpus)
             versus = "" if told is None else f" (its curve says {told:.3g})"
-            self._log(job, now, f"{estimate.rate:.3g} iterations/s{versus}", "rate", estimate.rate)
+            words = f"{estimate.rate:.3g} iterations/s{versus}"
+            on: dict[str, Json] = {"gpu_type": part.gpu_type}
+            self._log(job, now, words, "rate", estimate.rate, on)
             expected = told if known is None else known
             off |= expected is not None and abs(estimate.rate / expected - 1) > RATE_TOLERANCE
         last = self._remembered.get(job.id)

@@ -14,6 +14,8 @@ from ef_slurm.daemon.observe.closures import Closures
 from ef_slurm.daemon.observe.overheads import Overheads
 from ef_slurm.model import ThroughputCurve
 
+Curves = tuple[tuple[str, ThroughputCurve], ...]
+
 RATE_TOLERANCE = 0.05
 """A curve is left alone as long as a job trains within this fraction of it."""
 
@@ -48,6 +50,35 @@ def calibrated(curve: ThroughputCurve, measured: Mapping[int, float]) -> Through
     return ThroughputCurve.of(rates)
 
 
+def calibrated_types(curves: Curves, measured: Mapping[str, Mapping[int, float]]) -> Curves:
+    """The curves with what was measured on each GPU type.
+
+    A type on which nothing was measured is scaled down as far as the job was slower than its
+    curves say on the others, and never up.
+
+    >>> told = ThroughputCurve.of({1: 10.0, 2: 18.0})
+    >>> a100, t4 = calibrated_types((("a100", told), ("t4", told)), {"a100": {1: 5.0}})
+    >>> a100[1].points, t4[1].points
+    (((1, 5.0), (2, 9.0)), ((1, 5.0), (2, 9.0)))
+    """
+    ratios = [
+        _rounded(measured[kind][gpus] / rate)
+        for kind, curve in curves
+        for gpus, rate in curve.points
+        if rate > 0 and gpus in measured.get(kind, {})
+    ]
+    slowest = min([1.0, *ratios])
+
+    def seen(kind: str, curve: ThroughputCurve) -> ThroughputCurve:
+        if measured.get(kind):
+            return calibrated(curve, measured[kind])
+        if slowest == 1.0:
+            return curve
+        return ThroughputCurve.of({gpus: rate * slowest for gpus, rate in curve.points})
+
+    return tuple((kind, seen(kind, curve)) for kind, curve in curves)
+
+
 def _rounded(factor: float) -> float:
     """Within the tolerance nothing is off."""
     return 1.0 if abs(factor - 1.0) <= RATE_TOLERANCE else factor
@@ -72,23 +103,24 @@ class _JobRates:
     """What one job reached.
 
     Args:
-        usual: GPUs → iterations/s, while nothing was wrong.
+        usual: GPU type → GPUs → iterations/s, while nothing was wrong.
         slow: the same, measured since a slowdown began that is in force.
         factor: what it trains at since then, as a fraction of before; 1 for no slowdown.
     """
 
-    usual: dict[int, float] = field(default_factory=dict)
-    slow: dict[int, float] = field(default_factory=dict)
+    usual: dict[str, dict[int, float]] = field(default_factory=dict)
+    slow: dict[str, dict[int, float]] = field(default_factory=dict)
     factor: float = 1.0
 
-    def now(self) -> dict[int, float]:
+    def now(self, gpu_type: str) -> Mapping[int, float]:
+        usual, slow = self.usual.get(gpu_type, {}), self.slow.get(gpu_type, {})
         if self.factor == 1.0:
-            return self.usual
-        return {gpus: rate * self.factor for gpus, rate in self.usual.items()} | self.slow
+            return usual
+        return {gpus: rate * self.factor for gpus, rate in usual.items()} | slow
 
 
 class Rates:
-    """Iterations/s that jobs were seen to reach, by job and GPUs.
+    """Iterations/s that jobs were seen to reach, by job, GPU type and GPUs.
 
     While a job trains at a part of its rate, all its sizes are counted on at that part only: that
     it is faster on others is to be seen first.
@@ -97,13 +129,18 @@ class Rates:
     def __init__(self) -> None:
         self._jobs: dict[int, _JobRates] = defaultdict(_JobRates)
 
-    def of(self, job_id: int) -> Mapping[int, float]:
-        """GPUs → iterations/s."""
-        return self._jobs[job_id].now() if job_id in self._jobs else {}
+    def of(self, job_id: int, gpu_type: str) -> Mapping[int, float]:
+        """GPUs → iterations/s on GPUs of a type."""
+        return self._jobs[job_id].now(gpu_type) if job_id in self._jobs else {}
 
-    def usual(self, job_id: int) -> Mapping[int, float]:
+    def by_type(self, job_id: int) -> Mapping[str, Mapping[int, float]]:
+        """The same for each type on which something was measured."""
+        job = self._jobs.get(job_id)
+        return {} if job is None else {kind: job.now(kind) for kind in job.usual | job.slow}
+
+    def usual(self, job_id: int, gpu_type: str) -> Mapping[int, float]:
         """The same without the slowdown that is in force."""
-        return self._jobs[job_id].usual if job_id in self._jobs else {}
+        return self._jobs[job_id].usual.get(gpu_type, {}) if job_id in self._jobs else {}
 
     def factor(self, job_id: int) -> float:
         """What part of its rate it trains at; 1 without a slowdown."""
@@ -113,13 +150,14 @@ class Rates:
         """Whether a slowdown is in force."""
         return self.factor(job_id) < 1.0
 
-    def learn(self, job_id: int, gpus: int, rate: float) -> bool:
+    def learn(self, job_id: int, gpu_type: str, gpus: int, rate: float) -> bool:
         """Take a measurement; whether it tells something new."""
         job = self._jobs[job_id]
-        known = (job.usual if job.factor == 1.0 else job.slow).get(gpus)
+        rates = (job.usual if job.factor == 1.0 else job.slow).setdefault(gpu_type, {})
+        known = rates.get(gpus)
         if known is not None and abs(rate / known - 1) <= RATE_TOLERANCE:
             return False
-        (job.usual if job.factor == 1.0 else job.slow)[gpus] = rate
+        rates[gpus] = rate
         return True
 
     def slow_down(self, job_id: int, factor: float) -> None:
@@ -144,7 +182,7 @@ class Estimates:
 
     Args:
         overheads: seconds per change.
-        rates: iterations/s, by job and GPUs.
+        rates: iterations/s, by job, GPU type and GPUs.
         closures: what Slurm has refused to jobs.
     """
 

@@ -289,7 +289,7 @@ class MeasuringJobs:
         self, job: QueueJob, group: NodeGroup, sizes: Collection[int], now: float
     ) -> Mapping[int, float]:
         """Iterations/s by GPUs: the job's own, and what the profile library has of its key."""
-        own = self._estimates.rates.of(job.id)
+        own = self._estimates.rates.of(job.id, group.gpu_type)
         rates = {**self._remembered(job, group, now), **own}
         return {size: rate for size, rate in sorted(rates.items()) if size in sizes}
 

@@ -9,14 +9,16 @@ from dataclasses import replace
 from ef_slurm.contract import Phase
 from ef_slurm.daemon.observe.capacity import ResourceScope, cluster_of
 from ef_slurm.daemon.observe.closures import Closed
-from ef_slurm.daemon.observe.estimates import Estimates, calibrated
+from ef_slurm.daemon.observe.estimates import Estimates, calibrated_types
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.plan.reservations import reservation_of
+from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.model import (
     ACTIVE,
     DEFAULT_ACCOUNT_HOURS,
     DEFAULT_USER_HOURS,
     MOST_ITERATIONS,
+    Bar,
     Cluster,
     Job,
     JobRequest,
@@ -28,13 +30,11 @@ from ef_slurm.model import (
     QueueJob,
     QueueLimits,
     Running,
-    ThroughputCurve,
+    SlurmSettings,
     newcomer,
 )
 from ef_slurm.slurm.per_gpu import per_gpu_of
 from ef_slurm.slurm.types import Observation
-
-Curves = tuple[tuple[str, ThroughputCurve], ...]
 
 IN_PLAN = ACTIVE - {JobState.HELD}
 """States of the jobs that take part in plans."""
@@ -170,20 +170,31 @@ def planner_newcomer(request: JobRequest, estimates: Estimates) -> Job:
 
 def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, now: float) -> Job:
     """One job as the planner is to see it."""
-    learned = estimates.rates.of(job.id)
+    learned = estimates.rates.by_type(job.id)
     overhead = estimates.overheads.estimate(job.id, job.request)
     if status is not None and not _first_node_leads(job, status):
         overhead = replace(overhead, shrink=overhead.reshape)
     request = replace(
         job.request,
-        curves=_calibrated(job.request.curves, learned),
-        growth_curves=_calibrated(job.request.growth_curves, learned),
+        curves=calibrated_types(job.request.curves, learned),
+        growth_curves=calibrated_types(job.request.growth_curves, learned),
         overhead=overhead,
     )
     seen = replace(job, request=request, running=running_now(job, status, now))
     planned = seen.for_planner(iterations=remaining(job, status, now))
+    excluded = excluded_nodes(job.slurm_settings)
+    if excluded:
+        planned = replace(planned, bars=(*planned.bars, Bar(excluded)))
     closed = estimates.closures.of(job.id, now)
     return planned if closed is None else without_closed(planned, closed)
+
+
+def excluded_nodes(settings: SlurmSettings) -> frozenset[str]:
+    """The nodes that the job, as Slurm has it, is not to run on."""
+    try:
+        return frozenset(expand(dict(settings).get("excluded nodes", "")))
+    except HostlistError:
+        return frozenset()  # Slurm keeps it from them, whatever they are
 
 
 def without_closed(job: Job, closed: Closed) -> Job:
@@ -199,10 +210,6 @@ def without_closed(job: Job, closed: Closed) -> Job:
         max_gpus=most,
         plan=job.plan if kept else (),
     )
-
-
-def _calibrated(curves: Curves, learned: Mapping[int, float]) -> Curves:
-    return tuple((kind, calibrated(curve, learned)) for kind, curve in curves)
 
 
 def _first_node_leads(job: QueueJob, status: JobStatus) -> bool:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.model import EventKind, Fault, JobState, PromiseOutcome, QueueJob
+from ef_slurm.model import (
+    EventKind,
+    Fault,
+    IfInfeasible,
+    JobState,
+    PromiseOutcome,
+    PromiseState,
+    QueueJob,
+)
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.unit.daemon.world import World
 
@@ -67,6 +75,35 @@ def test_a_waiting_job_that_is_changed_is_judged_anew(
     assert after.outcome is PromiseOutcome.OPEN
     world.run(2000)
     assert world.state(job) is JobState.COMPLETED
+
+
+@pytest.mark.parametrize(("excluded", "used"), [("n[1-3]", {"n4"}), ("n[1-4]", set())])
+def test_nodes_that_are_excluded_are_none_of_the_jobs(
+    world: World, excluded: str, used: set[str]
+) -> None:
+    waiting(world)
+    job = world.submit(2000, deadline=DEADLINE, if_infeasible=IfInfeasible.WAIT)
+    other = world.submit(2000, deadline=DEADLINE)
+    world.training(job).slurm.settings["excluded nodes"] = ""
+    world.run(5)
+    row = world.row(job)
+    world.queue.jobs.save(
+        replace(row, slurm_settings=tuple(world.training(job).slurm.settings.items()))
+    )
+    change(world, job, "excluded nodes", excluded)
+    seen: set[str] = set()
+
+    def ended() -> bool:
+        seen.update(world.training(job).slurm.nodes)
+        return world.state(other) is JobState.COMPLETED and (
+            not used or world.state(job) is JobState.COMPLETED
+        )
+
+    world.run_until(ended, DEADLINE)
+    assert seen == used
+    if not used:
+        assert world.row(job).promise is PromiseState.NONE
+        assert world.state(job) is JobState.REJECTED
 
 
 def test_the_account_that_it_is_moved_to_is_charged(world: World) -> None:

@@ -90,7 +90,8 @@ class Watched:
         return told
 
     def rates(self) -> dict[int, float]:
-        return {gpus: round(rate, 1) for gpus, rate in self.estimates.rates.of(self.job.id).items()}
+        rates = self.estimates.rates.of(self.job.id, "gpu")
+        return {gpus: round(rate, 1) for gpus, rate in rates.items()}
 
     def story(self) -> list[str]:
         events = self.queue.events.last(EventKind.MEASURED, 100)

@@ -97,11 +97,11 @@ def test_a_calibrated_curve_promises_no_speed_that_was_not_seen(
 
 def test_noise_is_not_news() -> None:
     rates = Rates()
-    assert rates.learn(1, 4, 100.0)
-    assert not rates.learn(1, 4, 100.0 * (1 + RATE_TOLERANCE / 2))
-    assert rates.learn(1, 4, 80.0)
+    assert rates.learn(1, "gpu", 4, 100.0)
+    assert not rates.learn(1, "gpu", 4, 100.0 * (1 + RATE_TOLERANCE / 2))
+    assert rates.learn(1, "gpu", 4, 80.0)
     rates.forget([1])
-    assert not rates.of(1)
+    assert not rates.of(1, "gpu")
 
 
 @pytest.fixture

@@ -73,12 +73,29 @@ def test_a_late_start_is_pushed_back() -> None:
 def test_what_was_learned_replaces_what_was_told() -> None:
     estimates = Estimates()
     estimates.overheads.add(1, None, "start", 100.0)
-    estimates.rates.learn(1, 8, 5.0)
+    estimates.rates.learn(1, "gpu", 8, 5.0)
     estimates.closures.refuse(1, TWO_NODES, "QOSMaxGRESPerUser", NOW - 60)
     job = planner_job(TRAINING, running(TWO_NODES), estimates, NOW)
     assert job.overhead.start == 110.0
     assert dict(job.curves[0][1].points)[8] == 5.0
     assert job.max_gpus == 4
+
+
+def test_what_was_learned_on_one_type_of_gpu_says_nothing_faster_of_another() -> None:
+    fast, slow = ThroughputCurve.of({8: 20.0}), ThroughputCurve.of({8: 2.0})
+    both = (("a100", fast), ("t4", slow))
+    job = replace(TRAINING, request=replace(TRAINING.request, curves=both))
+
+    def curves(rate: float) -> list[float]:
+        estimates = Estimates()
+        estimates.rates.learn(1, "a100", 8, rate)
+        seen = planner_job(job, None, estimates, NOW)
+        return [dict(curve.points)[8] for _, curve in seen.curves]
+
+    assert curves(20.0) == [20.0, 2.0]
+    assert curves(30.0) == [30.0, 2.0]
+    # Half as fast as told on the one: it is not counted on to be better on the other.
+    assert curves(10.0) == [10.0, 1.0]
 
 
 def test_where_the_first_node_does_not_lead_a_shrink_costs_a_requeue() -> None:
@@ -119,7 +136,7 @@ def test_what_is_expected_of_a_curve_is_calibrated_too() -> None:
     expected = (("gpu", ThroughputCurve.of({8: 12.0, 16: 20.0})),)
     request = replace(TRAINING.request, growth_curves=expected)
     estimates = Estimates()
-    estimates.rates.learn(1, 8, 6.0)
+    estimates.rates.learn(1, "gpu", 8, 6.0)
     job = planner_job(replace(TRAINING, request=request), None, estimates, NOW)
     assert job.growth_curves == (("gpu", ThroughputCurve.of({8: 6.0, 16: 10.0})),)
 
