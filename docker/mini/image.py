@@ -12,7 +12,7 @@ from pathlib import Path
 from mini import wheels
 from mini.dockerd import Docker
 from mini.process import install_packages, is_root, last_words, run, run_logged, say
-from mini.settings import DOCKER_DIR, SUITES, UserError, check_space, lock, state_root
+from mini.settings import DOCKER_DIR, SUITES, TORCH, UserError, check_space, lock, state_root
 
 PULL_TIMEOUT_SECONDS = 90
 BUILD_SPACE_GIB = 5

@@ -21,7 +21,7 @@ from mini.engine import Invocation
 from mini.process import install_packages, package_exists, run, say
 from mini.processes import environment_of, is_alive, kill_all, kill_tree
 from mini.render import Wiring
-from mini.settings import CHECKOUT, DOCKER_DIR, Cluster, UserError, state_root
+from mini.settings import CHECKOUT, DOCKER_DIR, SUITES, Cluster, UserError, state_root
 
 PORT_RANGE = range(21000, 29000, 100)
 SYSTEM_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
@@ -33,8 +33,7 @@ COPIED = ("pyproject.toml", "ef_slurm", "templates", "site-config", "docker", "t
 class NativeEngine:
     def prepare(self, cluster: Cluster) -> Cluster:
         missing = [name for name in package_list() if not is_installed(name)]
-        # A package that this release does not have is missing for ever, and no reason to ask again.
-        if any(name not in wheels.available() or package_exists(name) for name in missing):
+        if missing:
             install_packages(missing, "the native engine", state_root() / "apt.log")
         accounting = all(map(shutil.which, ("slurmdbd", "mariadbd")))
         return dataclasses.replace(cluster, accounting=accounting)
@@ -74,10 +73,11 @@ class NativeEngine:
 
     def boot(self, cluster: Cluster) -> None:
         host_changes.apply(cluster)
-        lacks = [name for name in wheels.available() if not is_installed(name)]
-        if lacks:
+        if lacks := lacking():
             found = wheels.fetch(lacks, wheels.system_python())
-            shutil.copytree(found, cluster.directory / "site", dirs_exist_ok=True)
+            # Links: torch is large.
+            site = cluster.directory / "site"
+            shutil.copytree(found, site, copy_function=os.link, dirs_exist_ok=True)
         (cluster.directory / "hosts").mkdir()
         for host in cluster.hosts:
             self.start_host(cluster, host)
@@ -135,8 +135,17 @@ class NativeEngine:
 
 
 def package_list() -> list[str]:
-    lines = (DOCKER_DIR / "packages.txt").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+    """Debian packages that a native cluster needs of this host."""
+    lacks = lacking()
+    return [name for name in wheels.lines_of(DOCKER_DIR / "packages.txt") if name not in lacks]
+
+
+def lacking() -> frozenset[str]:
+    """Packages that pip has to fetch for this host."""
+    suite = SUITES.get(host_suite())
+    if suite is not None:
+        return suite.lacks
+    return frozenset(name for name in wheels.available() if not package_exists(name))
 
 
 def is_installed(package: str) -> bool:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from mini.process import install_packages, run, run_logged, say
 from mini.settings import CHECKOUT, UserError, check_space, lock, state_root
+from mini.wheels import TORCH_CPU_INDEX
 
 CONSTRAINTS = CHECKOUT / "tests" / "constraints.txt"
-# Where PyTorch keeps builds without CUDA, which are a tenth of the size.
-TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 VENV_SPACE_GIB = 3
 
 

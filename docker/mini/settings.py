@@ -16,6 +16,7 @@ DOCKER_DIR = CHECKOUT / "docker"
 USERS = ("user1", "user2", "ef-slurm")
 MAX_NODES = 64
 MAX_GPUS = 64
+TORCH = "python3-torch"
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 
 
@@ -31,7 +32,8 @@ class Suite:
         slurm: release of Slurm in it.
         cgroup_plugin: what cgroup.conf has to say where no cgroups are used.
         python: its release of Python, where it lacks packages.
-        lacks: packages of packages.txt that it does not have.
+        lacks: packages of packages.txt that it does not have, or in too old a release; pip fetches
+            what stands for them (wheels.py).
     """
 
     slurm: str
@@ -45,7 +47,7 @@ SUITES = {
         "22.05",
         cgroup_plugin="cgroup/v1",
         python="3.11",
-        lacks=frozenset({"python3-msgspec"}),
+        lacks=frozenset({"python3-msgspec", TORCH}),
     ),
     "trixie": Suite("24.11"),
     "sid": Suite("26.05"),

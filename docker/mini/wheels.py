@@ -1,4 +1,7 @@
-"""Python packages that a host's Debian release lacks, from PyPI and beside its own ones."""
+"""Python packages that a host's Debian release lacks, from PyPI and beside its own ones.
+
+Also torch, where Debian's is too old to train on several ranks.
+"""
 
 import hashlib
 import platform
@@ -8,17 +11,25 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mini.process import install_packages, run, run_logged, say
-from mini.settings import DOCKER_DIR, lock, state_root
+from mini.settings import DOCKER_DIR, TORCH, UserError, lock, state_root
 
 WHEELS = DOCKER_DIR / "wheels.txt"
+NEWER_TORCH = DOCKER_DIR / "torch.txt"
+# Where PyTorch keeps builds without CUDA, which are a tenth of the size.
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
-def available() -> dict[str, str]:
+def available() -> dict[str, tuple[str, ...]]:
     """What pip fetches, by the name of the Debian package that it stands for."""
-    lines = WHEELS.read_text().splitlines()
-    pairs = (line.split() for line in lines if line and not line.startswith("#"))
-    return dict(pairs)
+    pairs = (line.split() for line in lines_of(WHEELS))
+    return {name: (wanted,) for name, wanted in pairs} | {TORCH: tuple(lines_of(NEWER_TORCH))}
+
+
+def lines_of(path: Path) -> list[str]:
+    """Without comments and empty ones."""
+    lines = path.read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def fetch(packages: Collection[str], python: str) -> Path:
@@ -27,7 +38,7 @@ def fetch(packages: Collection[str], python: str) -> Path:
     Raises:
         UserError: PyPI cannot be reached, or has none for this kind of processor.
     """
-    wanted = sorted(available()[name] for name in packages)
+    wanted = sorted(word for name in packages for word in available()[name])
     digest = hashlib.sha256(" ".join(wanted).encode()).hexdigest()
     directory = state_root() / f"python-{python}-{digest[:8]}"
     with lock("wheels"):
@@ -40,11 +51,19 @@ def fetch(packages: Collection[str], python: str) -> Path:
             for glibc in ("manylinux2014", "manylinux_2_28"):
                 options += ["--platform", f"{glibc}_{platform.machine()}"]
             options += ["--python-version", python, "--target", str(new)]
-            command = [*pip(), "install", "--disable-pip-version-check", *options, *wanted]
-            run_logged(command, state_root() / "wheels.log")
+            install([*pip(), "install", "--disable-pip-version-check", *options, *wanted])
             run(["chmod", "-R", "a+rX", str(new)])
             new.rename(directory)
     return directory
+
+
+def install(command: list[str]) -> None:
+    """From wherever pip is set up to look; torch's CPU builds are not on PyPI itself."""
+    log = state_root() / "wheels.log"
+    try:
+        run_logged(command, log)
+    except UserError:
+        run_logged([*command, "--extra-index-url", TORCH_CPU_INDEX], log)
 
 
 def pip() -> list[str]:

@@ -19,8 +19,6 @@ def test_every_promise_of_the_demo_is_kept(
     running_cluster: MiniSlurm, capfd: pytest.CaptureFixture[str]
 ) -> None:
     running_cluster.heal()
-    if running_cluster.suite == "bookworm":
-        pytest.skip("bookworm's torch is too old for training on several ranks")
     if (factor := slowdown(running_cluster)) > MOST:
         pytest.skip(f"this machine is too busy: the demo would take {factor:.1f} times as long")
     code = main(running_cluster.name)

@@ -196,9 +196,7 @@ def training_request(
     settings: LaunchSettings | None = None,
     **options: object,
 ) -> LaunchRequest:
-    """The character model, recording what it does; needs a torch that works on several ranks."""
-    if job.cluster.suite == "bookworm":
-        pytest.skip("bookworm has torch 1.13; ef_slurm.training needs 2.1 for several ranks")
+    """The character model, recording what it does."""
     record = f"{job.directory}/record"
     shape = (f"--nodes={nodes}", f"--gres=gpu:{gpus_per_node}")
     values: dict[str, object] = {

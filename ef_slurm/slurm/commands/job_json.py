@@ -26,6 +26,7 @@ _INFINITE = 0xFFFFFFFF
 _CPUS_AND_MEMORY = re.compile(r"(?:^|,)(cpu|mem)=(\d+(?:\.\d+)?)([KMGTP]?)")
 _BASE = {state.value: state for state in JobBaseState}
 _WORDS_OF_PENDING = frozenset({"REQUEUE_HOLD", "SPECIAL_EXIT", "REQUEUE_FED", "REQUEUED"})
+_WORDS_OF_RUNNING = frozenset({"CONFIGURING", "POWER_UP_NODE", "RESIZING", "SIGNALING", "STOPPED"})
 
 
 def parse_jobs(text: str) -> dict[int, SlurmJob]:
@@ -157,7 +158,7 @@ def _state(value: object) -> tuple[JobBaseState, frozenset[str]]:
         return bases[0], flags
     if not bases and flags and flags <= _WORDS_OF_PENDING:
         return JobBaseState.PENDING, flags
-    if not bases and flags == {"CONFIGURING"}:
+    if not bases and flags and flags <= _WORDS_OF_RUNNING:
         return JobBaseState.RUNNING, flags
     return JobBaseState.UNKNOWN, flags
 
