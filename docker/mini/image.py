@@ -12,11 +12,13 @@ from pathlib import Path
 from mini import wheels
 from mini.dockerd import Docker
 from mini.process import install_packages, is_root, last_words, run, run_logged, say
-from mini.settings import DOCKER_DIR, SUITES, TORCH, UserError, check_space, lock, state_root
+from mini.settings import DOCKER_DIR, SUITES, UserError, check_space, lock, state_root
 
 PULL_TIMEOUT_SECONDS = 90
 BUILD_SPACE_GIB = 5
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
+# Debian compiles its own packages; importing torch uncompiled takes half a minute.
+COMPILE = "RUN python3 -m compileall -q /usr/local/lib/python3*/dist-packages\n"
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 
@@ -35,7 +37,14 @@ def image_name(suite: str, recipe: Recipe = HOST) -> str:
     """The tag changes with whatever goes into the image."""
     files = (DOCKER_DIR / "Dockerfile", recipe.packages, DOCKER_DIR / "wheels.txt")
     parts = b"".join(path.read_bytes() for path in files)
+    if lacks_of(suite, recipe):
+        parts += wheels.NEWER_TORCH.read_bytes() + COMPILE.encode()
     return f"{recipe.repository}:{suite}-{hashlib.sha256(parts).hexdigest()[:12]}"
+
+
+def lacks_of(suite: str, recipe: Recipe) -> frozenset[str]:
+    """Packages of its list that pip fetches instead."""
+    return SUITES[suite].lacks.intersection(recipe.packages.read_text().splitlines())
 
 
 def ensure(docker: Docker, suite: str, recipe: Recipe = HOST) -> str:
@@ -134,16 +143,17 @@ def write_context(context: Path, suite: str, recipe: Recipe) -> None:
 
     Those are this host's way to its mirror, and Python packages that the release lacks.
     """
-    shutil.copyfile(DOCKER_DIR / "Dockerfile", context / "Dockerfile")
-    release = SUITES[suite]
+    lacks = lacks_of(suite, recipe)
+    dockerfile = (DOCKER_DIR / "Dockerfile").read_text()
+    (context / "Dockerfile").write_text(dockerfile + (COMPILE if lacks else ""))
     packages = recipe.packages.read_text().splitlines()
-    lacks = release.lacks.intersection(packages)
     kept = [name for name in packages if name not in lacks]
     (context / "packages.txt").write_text("".join(f"{name}\n" for name in kept))
     root = context / "root"
     if lacks:
-        site = root / f"usr/local/lib/python{release.python}/dist-packages"
-        shutil.copytree(wheels.fetch(lacks, release.python), site)
+        python = SUITES[suite].python
+        site = root / f"usr/local/lib/python{python}/dist-packages"
+        shutil.copytree(wheels.fetch(lacks, python), site)
     write_mirror(root, suite)
 
 

@@ -75,6 +75,7 @@ class NativeEngine:
         host_changes.apply(cluster)
         if lacks := lacking():
             found = wheels.fetch(lacks, wheels.system_python())
+            run([wheels.SYSTEM_PYTHON, "-m", "compileall", "-q", str(found)])
             # Links: torch is large.
             site = cluster.directory / "site"
             shutil.copytree(found, site, copy_function=os.link, dirs_exist_ok=True)
