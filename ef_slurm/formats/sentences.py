@@ -34,6 +34,17 @@ def gpus(count: int | None) -> str:
     return "some GPUs" if count is None else f"{count} GPU{'' if count == 1 else 's'}"
 
 
+def jobs_worth(worth: float | None) -> str:
+    """What GPU time is worth, counted in jobs.
+
+    >>> jobs_worth(1.24), jobs_worth(37.2)
+    ('1.2 typical jobs', '37 typical jobs')
+    """
+    if worth is None:
+        return "several jobs"
+    return f"{worth:.1f} typical jobs" if worth < 9.95 else f"{worth:,.0f} typical jobs"
+
+
 def reason_sentence(reason: Reason, name_of: NameOf) -> str:
     """Why a job has the share that it has."""
     other = "another job" if reason.job is None else f"job {name_of(reason.job)}"
@@ -74,6 +85,11 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
             return f"it would be ended before it is done: {reason.limit or 'its time limit'}"
         case ReasonCode.REJECTED:
             return f"the cluster is promised to others{until}"
+        case ReasonCode.PRICED:
+            return (
+                "the cluster could carry it, but the GPU time that it asks for is worth as much as "
+                f"{jobs_worth(reason.worth)} now"
+            )
         case ReasonCode.UNAVAILABLE:
             there = f"only {held}" if reason.gpus else "none"
             return (

@@ -8,6 +8,7 @@ Units: times are UTC epoch seconds (a simulator uses its trace's own clock), dur
 rates are iterations per second, shares are whole GPUs.
 """
 
+from ef_slurm.model.arrival import MOST_ARRIVALS, Arrival, Arrivals
 from ef_slurm.model.bar import Bar
 from ef_slurm.model.block import Block, active_part, same_place
 from ef_slurm.model.bounds import MOST_ITERATIONS, check_request, check_script
@@ -44,11 +45,13 @@ from ef_slurm.model.plan import Decision, Outcome, Plan, PromiseState, Reason, R
 from ef_slurm.model.policy import (
     DEFAULT_ACCOUNT_HOURS,
     DEFAULT_USER_HOURS,
+    Admission,
     Limit,
     Policy,
     PromiseLimit,
     QueueLimits,
     RiskOrder,
+    Weight,
 )
 from ef_slurm.model.profile import (
     FASTEST,
@@ -84,6 +87,7 @@ __all__ = [
     "FOREVER",
     "LONGEST_NAME",
     "LONGEST_SOURCE",
+    "MOST_ARRIVALS",
     "MOST_ITERATIONS",
     "MOST_SAMPLES",
     "NEWCOMER",
@@ -91,6 +95,9 @@ __all__ = [
     "SLOWEST",
     "TOLERANCE_SECONDS",
     "UNSPECIFIED",
+    "Admission",
+    "Arrival",
+    "Arrivals",
     "Bar",
     "BatchScript",
     "Block",
@@ -152,6 +159,7 @@ __all__ = [
     "Story",
     "ThroughputCurve",
     "Verdict",
+    "Weight",
     "active_part",
     "change_kind",
     "check_name",

@@ -70,6 +70,7 @@ class Job:
         longest: the most seconds from its first start to its finish; of a job that runs, its
             deadline has to say it. `longest_by` says what ends it then, in words.
         charges: what it uses of the policy's budgets.
+        weight: what a promise to it counts, where promises compete; infinite: it does not compete.
         bars: nodes that it may not use, at any size or from some size on.
     """
 
@@ -96,6 +97,7 @@ class Job:
     longest: float = math.inf
     longest_by: str = ""
     charges: tuple[Charge, ...] = ()
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         check_finite("submission time", self.submitted, wanted="seconds since the epoch")
@@ -126,5 +128,7 @@ class Job:
         budgets = [charge.budget for charge in self.charges]
         if len(set(budgets)) != len(budgets):
             raise ModelError("charges", budgets, "one for a budget")
+        if not self.weight > 0:
+            raise ModelError("weight", self.weight, "a positive number")
         if not self.longest > 0:
             raise ModelError("time limit", self.longest, "more than 0 seconds")

@@ -40,6 +40,7 @@ class ReasonCode(enum.Enum):
     WAITS = "waits"  # for GPUs, until `until`
     LIMITED = "limited"  # a limit, of `gpus` or of promised GPU-hours; `limit` says which
     REJECTED = "rejected"  # the cluster is promised until `until`
+    PRICED = "priced"  # the GPU time that it asks for is worth more than it: `worth` promises
     UNAVAILABLE = "unavailable"  # `gpus` are there; the rest is drained, down or somebody else's
     TIME_LIMIT = "time-limit"  # `limit` would end it before it is done
     TOO_LARGE = "too-large"  # not even an empty cluster makes the deadline
@@ -58,6 +59,7 @@ class Reason:
 
     Args:
         gpu_hours: that would be promised together; more than `gpu_hours_limit`.
+        worth: of the GPU time that it asks for, in promises to typical jobs (of weight 1).
         limit: what limits it, in the words of whoever set it; "" for a limit of ef-slurm's own.
     """
 
@@ -68,6 +70,7 @@ class Reason:
     gpu_hours: float | None = None
     gpu_hours_limit: float | None = None
     limit: str = ""
+    worth: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 from ef_slurm.model.checks import check_finite
@@ -15,6 +16,26 @@ class RiskOrder(enum.Enum):
     EARLIEST_DEADLINE = "earliest-deadline"
     EARLIEST_SUBMITTED = "earliest-submitted"
     MOST_PROMISES = "most-promises"  # cheapest first: keeps the largest number
+
+
+class Admission(enum.Enum):
+    """Who is promised a deadline when not everybody can be."""
+
+    FIRST_COME = "first-come"  # whoever can be promised is
+    MOST_PROMISES = "most-promises"  # GPU time has a price (`planner.prices`)
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What a promise to the jobs of an account, or of a QOS, counts. None matches everybody."""
+
+    weight: float
+    account: str | None = None
+    qos: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1e-6 <= self.weight <= 1e6:
+            raise ModelError("weight", self.weight, "a number from 1e-6 to 1e6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +117,10 @@ class Policy:
         limits: the most GPUs that owners and accounts may hold at a time.
         promise_limits: the most GPU-hours that may be promised to them.
         limits: per-owner and per-account limits.
+        admission: who is promised when not everybody can be.
+        weights: with `most-promises`, what a promise counts; those that match a job are multiplied.
+        longest_wait: with `most-promises`, seconds beyond its fastest run by which a job may be put
+            off for its price; whoever gives that much time has none to pay.
         measuring_seconds: of training after which a job without a throughput curve is judged by
             what was measured until then.
         measuring_gpu_seconds: the same times GPUs; 0: `measuring_seconds` on one whole node.
@@ -110,6 +135,9 @@ class Policy:
     offer_resolution: float = 60.0
     limits: tuple[Limit, ...] = ()
     promise_limits: tuple[PromiseLimit, ...] = ()
+    admission: Admission = Admission.FIRST_COME
+    weights: tuple[Weight, ...] = ()
+    longest_wait: float = 14 * 86400.0
     measuring_seconds: float = 180.0
     measuring_gpu_seconds: float = 0.0
 
@@ -119,8 +147,17 @@ class Policy:
         check_finite("growth gain", self.growth_gain, low=0.0, wanted="a factor, 0 or more")
         if not 0 <= self.min_speedup < 1:
             raise ModelError("minimum speed-up", self.min_speedup, "a fraction from 0 to below 1")
+        check_finite("longest wait", self.longest_wait, low=0.0, wanted=wanted)
         check_finite("measuring seconds", self.measuring_seconds, low=0.0, wanted=wanted)
         check_finite(
             "measuring GPU seconds", self.measuring_gpu_seconds, low=0.0, wanted="0 or more"
         )
         check_finite("offer resolution", self.offer_resolution, low=1e-3, wanted="positive seconds")
+
+    def weight(self, account: str, qos: str = "") -> float:
+        """What a promise to a job of that account and QOS counts."""
+        return math.prod(
+            one.weight
+            for one in self.weights
+            if one.account in (None, account) and one.qos in (None, qos)
+        )

@@ -146,13 +146,62 @@ def lacks_gpu_time(
     return False
 
 
+class Trial:
+    """Whether `Promises.admit` would say yes to a newcomer, its steps in the same order.
+
+    Nothing is changed by asking.
+
+    Args:
+        newcomer: the job to ask about.
+        tasks: those with a promise.
+        table: their plans, and nobody else's.
+        now: the present, seconds.
+    """
+
+    def __init__(
+        self, newcomer: Task, tasks: Iterable[Task], table: ReservationTable, now: float
+    ) -> None:
+        self._trial = replace(newcomer)
+        self._others = sorted(tasks, key=lambda task: task.order)
+        self._table = table
+        self._now = now
+        self._replans = [
+            JointReplan(self._others, order, table.blank()) for order in reversed(ORDERS)
+        ]
+        self._counted = math.inf  # from here on counting GPU time rules nothing out
+
+    def admits(self, deadline: float) -> bool:
+        """Whether it could be promised `deadline`, grace included."""
+        trial, table, now = self._trial, self._table, self._now
+        trial.move_deadline(deadline)
+        if not feasible_alone(trial, now, deadline):
+            return False
+        if least_share(trial, table, now, deadline) is not None:
+            return True
+        if deadline < self._counted:
+            if lacks_gpu_time(trial, self._others, table, now):
+                return False
+            self._counted = deadline
+        return admit_by_moving(trial, self._others, table, now, only_ask=True) or any(
+            replan.with_newcomer(trial, now) is not None for replan in self._replans
+        )
+
+
 def earliest_deadline(
-    newcomer: Task, tasks: list[Task], table: ReservationTable, now: float, resolution: float
+    newcomer: Task,
+    tasks: list[Task],
+    table: ReservationTable,
+    now: float,
+    resolution: float,
+    not_before: float = -math.inf,
 ) -> float | None:
     """The earliest deadline, to within `resolution` seconds, that `admit` says yes to.
 
     One resolution earlier it says no. The search halves the time between the deadline asked for
     and the finish beside the others, which is always admitted.
+
+    Args:
+        not_before: no earlier one is offered (grace included): the job is not worth it before.
 
     Returns:
         The deadline, grace not included; None when none can be promised at all.
@@ -160,37 +209,21 @@ def earliest_deadline(
     alone = soonest(newcomer, table, now)
     if alone is None or not math.isfinite(alone[-1].end):
         return None
-    trial = replace(newcomer)
-    others = sorted(tasks, key=lambda task: task.order)
-    replans = [JointReplan(others, order, table.blank()) for order in reversed(ORDERS)]
-    low, high = newcomer.deadline, alone[-1].end
-    counted = math.inf  # from here on counting GPU time rules nothing out
-
-    def admitted(deadline: float) -> bool:
-        """`admit`, its steps in the same order, without changing anything."""
-        nonlocal counted
-        trial.move_deadline(deadline)
-        if not feasible_alone(trial, now, deadline):
-            return False
-        if least_share(trial, table, now, deadline) is not None:
-            return True
-        if deadline < counted:
-            if lacks_gpu_time(trial, others, table, now):
-                return False
-            counted = deadline
-        return admit_by_moving(trial, others, table, now, only_ask=True) or any(
-            replan.with_newcomer(trial, now) is not None for replan in replans
-        )
-
+    trial = Trial(newcomer, tasks, table, now)
+    grace = newcomer.deadline - newcomer.soft_deadline
+    if not_before > newcomer.deadline and trial.admits(not_before):
+        return not_before - grace
+    asked = max(newcomer.deadline, not_before)
+    low, high = asked, alone[-1].end
     while high - low > resolution:
         middle = (low + high) / 2
-        if admitted(middle):
+        if trial.admits(middle):
             high = middle
         else:
             low = middle
     # Yes and no may alternate: the offer stands only if one whole resolution earlier it is no.
-    while high - low < resolution and high - resolution > newcomer.deadline:
+    while high - low < resolution and high - resolution > asked:
         low = high - resolution
-        if admitted(low):
+        if trial.admits(low):
             high, low = low, high
-    return high - (newcomer.deadline - newcomer.soft_deadline)
+    return high - grace

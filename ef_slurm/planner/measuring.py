@@ -22,6 +22,7 @@ granted a slot asks again.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from ef_slurm.model import (
@@ -119,6 +120,7 @@ class MeasuringSlots:
             deadline=slot.until,
             grace=0.0,
             if_infeasible=IfInfeasible.BEST_EFFORT,
+            weight=math.inf,  # nobody has asked for this deadline: it has no price
             standing=Standing.ADMITTED if granted else Standing.NEW,
             plan=job.plan if granted else (),
         )

@@ -26,9 +26,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ef_slurm.model import (
     FOREVER,
+    Arrivals,
     Cluster,
     IfInfeasible,
     Job,
@@ -42,10 +44,11 @@ from ef_slurm.model import (
     Standing,
     Verdict,
 )
-from ef_slurm.planner.admission import Promises, earliest_deadline, feasible_alone
+from ef_slurm.planner.admission import Promises, Trial, earliest_deadline, feasible_alone
 from ef_slurm.planner.allocation import allocate
 from ef_slurm.planner.best_effort import revalidate_best_effort
 from ef_slurm.planner.explain import decisions
+from ef_slurm.planner.prices import Market, noted
 from ef_slurm.planner.refusal import limits_in_the_way, why_never
 from ef_slurm.planner.risk import recover, rescue, revalidate
 from ef_slurm.planner.share import least_share
@@ -60,7 +63,15 @@ from ef_slurm.planner.waiting import Questions, WaitingList, questions
 
 def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> Plan:
     """What every job gets at `now`, and what it is to get later; see `plan_round`."""
-    return plan_round(now, jobs, cluster, policy)[0]
+    return plan_round(now, jobs, cluster, policy).plan
+
+
+class PlannedRound(NamedTuple):
+    """A plan, and what to hand to the next round: who waits, and who has arrived so far."""
+
+    plan: Plan
+    waiting: WaitingList
+    arrivals: Arrivals
 
 
 def plan_round(
@@ -69,7 +80,8 @@ def plan_round(
     cluster: Cluster,
     policy: Policy,
     waiting: WaitingList | None = None,
-) -> tuple[Plan, WaitingList]:
+    arrivals: Arrivals = (),
+) -> PlannedRound:
     """One round of many: the plan, and what to hand to the next round.
 
     Args:
@@ -77,7 +89,7 @@ def plan_round(
         jobs: every unfinished job: new, waitlisted and admitted. Their order does not matter.
         cluster: the nodes, with all outages known now.
         policy: the site's choices.
-        waiting: what the last round has given back, if there was one.
+        waiting, arrivals: what the last round has given back, if there was one.
 
     Raises:
         ModelError: two jobs with one id, a GPU type that the cluster lacks, or a `now` that is no
@@ -106,7 +118,12 @@ def plan_round(
     candidates = [task for task in tasks.values() if task.job.standing is not Standing.ADMITTED]
     candidates.sort(key=lambda task: (task.job.submitted, task.id))
     no_deadline = [task for task in (*admitted, *candidates) if not task.promised]
-    refused = [task for task in candidates if task.promised]
+    arrivals = noted(arrivals, candidates, policy)
+    market = Market(arrivals, cluster, now, policy)
+    wanting = [task for task in candidates if task.promised]
+    asks = {task.id: market.too_dear(task) for task in wanting}
+    dear = {job_id: value for job_id, value in asks.items() if value is not None}
+    refused = [task for task in wanting if task.id not in dear]
     shares: dict[str, tuple[int, float]] = {}
     book = PromiseBook(policy.promise_limits, promised, now)
     limited: dict[str, Exceeded] = {}
@@ -114,7 +131,8 @@ def plan_round(
     while True:
         table, refused = _admissions(refused, promised, shares, table, book, limited, asked)
         settled = dict(table.plans)
-        best_effort = [*no_deadline, *(t for t in refused if wants_best_effort(t))]
+        unpromised = [task for task in wanting if task.id not in shares]
+        best_effort = [*no_deadline, *filter(wants_best_effort, unpromised)]
         _share_out(promised, best_effort, table, now, policy)
         if not refused or all(table.plans[key] == plan for key, plan in settled.items()):
             break
@@ -129,12 +147,14 @@ def plan_round(
             _share_out(promised, best_effort, table, now, policy)
             break
     # Offers need the deadlines that those who run as best effort give up for their decisions.
-    offerable = [task for task in refused if task.id not in limited]
-    offers = _offers(offerable, promised, best_effort, table, now, policy)
-    absent = _without_the_absent(refused, table, now)
-    beside = limits_in_the_way(refused, table, now)
+    unpromised = [task for task in wanting if task.id not in shares]
+    offerable = [task for task in unpromised if task.id not in limited]
+    offers = _offers(offerable, promised, best_effort, table, now, policy, market)
+    carried = _carried(offerable, dear, promised, best_effort, table, now)
+    absent = _without_the_absent(unpromised, table, now)
+    beside = limits_in_the_way(unpromised, table, now)
     verdicts = tuple(
-        _verdict(task, shares, offers, limits, limited, absent, beside, spaces, now)
+        _verdict(task, shares, offers, limits, limited, carried, absent, beside, spaces, now)
         for task in candidates
     )
     for task in best_effort:
@@ -148,7 +168,7 @@ def plan_round(
     plans = {task.id: table.plans[task.id] for task in promised}
     # A limit may let somebody in who was refused for it as time goes by: that is always looked at.
     unlimited = (task.job for task in refused if task.id not in limited)
-    return answer, asked.remembered(cluster, plans, unlimited)
+    return PlannedRound(answer, asked.remembered(cluster, plans, unlimited), arrivals)
 
 
 def _admissions(
@@ -221,19 +241,48 @@ def _offers(
     table: ReservationTable,
     now: float,
     policy: Policy,
+    market: Market,
 ) -> dict[str, float | None]:
     """Counter-offers to newcomers, as they would be judged once this plan is carried out."""
     wanted = [task for task in refused if task.job.standing is Standing.NEW]
     if not policy.offers or not wanted:
         return {}
-    after = [task.after(table.plans[task.id], now) for task in promised]
+    after, then = _carried_out(promised, best_effort, table, now)
+    step = policy.offer_resolution
+    return {
+        task.id: earliest_deadline(task, after, then, now, step, market.worthy_from(task, step))
+        for task in wanted
+    }
+
+
+def _carried(
+    refused: list[Task],
+    dear: dict[str, float],
+    promised: list[Task],
+    best_effort: list[Task],
+    table: ReservationTable,
+    now: float,
+) -> dict[str, float]:
+    """What is asked of the cluster by newcomers that nothing but their price keeps out."""
+    wanted = [task for task in refused if task.id in dear and task.job.standing is Standing.NEW]
+    if not wanted:
+        return {}
+    after, then = _carried_out(promised, best_effort, table, now)
+    return {
+        task.id: dear[task.id]
+        for task in wanted
+        if Trial(task, after, then, now).admits(task.deadline)
+    }
+
+
+def _carried_out(
+    promised: list[Task], best_effort: list[Task], table: ReservationTable, now: float
+) -> tuple[list[Task], ReservationTable]:
+    """The jobs with a promise and their plans, once this plan is carried out."""
     then = table.copy()
     for task in best_effort:
         then.remove(task)
-    return {
-        task.id: earliest_deadline(task, after, then, now, policy.offer_resolution)
-        for task in wanted
-    }
+    return [task.after(table.plans[task.id], now) for task in promised], then
 
 
 def _committed_schedule(task: Task) -> Schedule:
@@ -276,6 +325,7 @@ def _verdict(
     offers: dict[str, float | None],
     limits: LimitBook,
     limited: dict[str, Exceeded],
+    carried: dict[str, float],
     absent: dict[str, int],
     beside: dict[str, str],
     spaces: dict[str, GpuIndexSpace],
@@ -291,11 +341,12 @@ def _verdict(
         beyond = Reason(
             ReasonCode.LIMITED, gpu_hours=exceeded.gpu_hours, gpu_hours_limit=exceeded.limit
         )
+    offer = offers.get(task.id)
+    if task.id in carried:
+        beyond = Reason(ReasonCode.PRICED, until=offer, worth=carried[task.id])
     if not task.promised or wants_best_effort(task):
-        offer = offers.get(task.id)
         reason = beyond or Reason(ReasonCode.STARTED)
         return Verdict(task.id, Outcome.BEST_EFFORT, reason, earliest_deadline=offer)
-    offer = offers.get(task.id)
     if not feasible_alone(task, now, task.deadline):
         reason = why_never(task, limits, spaces, now)
         return Verdict(task.id, Outcome.REJECTED, reason, earliest_deadline=offer)

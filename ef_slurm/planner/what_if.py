@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ef_slurm.model import NEWCOMER, Cluster, Job, ModelError, Policy, Schedule, Verdict
+from ef_slurm.model import NEWCOMER, Arrivals, Cluster, Job, ModelError, Policy, Schedule, Verdict
 from ef_slurm.planner.plan import plan_round
 from ef_slurm.planner.waiting import WaitingList
 
@@ -36,6 +36,7 @@ def what_if(
     cluster: Cluster,
     policy: Policy,
     waiting: WaitingList | None = None,
+    arrivals: Arrivals = (),
 ) -> WhatIf:
     """The answer to `newcomer`, whose id is `NEWCOMER`, beside `jobs` (as `plan_round` has them).
 
@@ -44,7 +45,7 @@ def what_if(
     """
     if newcomer.id != NEWCOMER:
         raise ModelError("id of a job that was not submitted", newcomer.id, repr(NEWCOMER))
-    answer, _ = plan_round(now, [*jobs, newcomer], cluster, policy, waiting)
+    answer = plan_round(now, [*jobs, newcomer], cluster, policy, waiting, arrivals).plan
     verdict = next(one for one in answer.verdicts if one.job_id == NEWCOMER)
     schedules = (one.schedule for one in answer.decisions if one.job_id == NEWCOMER)
     return WhatIf(verdict, next(schedules, ()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from ef_slurm.queue.arrivals import ArrivalTable
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.events import Events
 from ef_slurm.queue.intents import Intents
@@ -32,6 +33,7 @@ class Queue:
         self.intents = Intents(database, self.events)
         self.owner = Owner(database)
         self.profiles = Profiles(database)
+        self.arrivals = ArrivalTable(database)
         self.retention = Retention(database)
 
     @classmethod

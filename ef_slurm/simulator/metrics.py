@@ -30,11 +30,13 @@ from ef_slurm.simulator.simulated_job import SimulatedJob
 class Metrics:
     """A simulation in numbers. The names are those of `--json`.
 
+    `admission` says whom the policy promises a deadline first, where it has a choice of it.
     `cluster` is TYPE:NODESxGPUS for every group of nodes, `gpus_per_node` of the largest nodes.
     """
 
     trace: str
     policy: str
+    admission: str | None
     overhead: str
     curves: str
     failures: str

@@ -49,6 +49,11 @@ class Request:
     failures: FailuresOption = field(default_factory=FailuresOption)
 
     @property
+    def admission(self) -> str | None:
+        """Whom it promises a deadline when not everybody can be; None where that is no choice."""
+        return self.planner_policy.admission.value if self.policy == "elasticflow" else None
+
+    @property
     def setup(self) -> ClusterSetup:
         """The cluster and the rules, as the policy sees them."""
         return ClusterSetup(
@@ -116,6 +121,7 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
     numbers = Metrics(
         trace=request.trace.name,
         policy=request.policy,
+        admission=request.admission,
         overhead=request.overhead.name,
         curves=request.curves.name,
         failures=request.failures.name,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ef_slurm.formats.numbers import parse_number
-from ef_slurm.model import IfInfeasible, ThroughputCurve
+from ef_slurm.model import Admission, IfInfeasible, Policy, ThroughputCurve
 from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.history.records import History, SiteJob
@@ -161,6 +161,7 @@ class SiteQuestion:
         scaling: how fast the jobs would have been on other numbers of GPUs.
         overhead: what starts and reshapes cost.
         if_infeasible: what becomes of a deadline that cannot be promised.
+        admission: whom ef-slurm promises a deadline when not everybody can be.
     """
 
     history: History
@@ -170,6 +171,7 @@ class SiteQuestion:
     scaling: Scaling
     overhead: OverheadModel
     if_infeasible: IfInfeasible
+    admission: Admission = Admission.FIRST_COME
 
     @property
     def gpus(self) -> int:
@@ -185,6 +187,7 @@ class SiteQuestion:
                 policy,
                 self.overhead,
                 self.if_infeasible,
+                Policy(offers=False, admission=self.admission),
             )
             for factor in self.factors
             for policy in SITE_POLICIES

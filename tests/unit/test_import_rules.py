@@ -71,10 +71,11 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "allocation": {"timeline", "share"},
         "best_effort": {"timeline"},
         "explain": {"timeline"},
+        "prices": {"timeline"},
         "refusal": {"timeline", "share", "admission"},
         "plan": {
             *("timeline", "share", "relocation", "admission", "risk"),
-            *("allocation", "best_effort", "explain", "refusal", "waiting"),
+            *("allocation", "best_effort", "explain", "prices", "refusal", "waiting"),
         },
         "waiting": {"timeline"},
         "what_if": {"plan", "waiting"},

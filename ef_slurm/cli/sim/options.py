@@ -11,7 +11,7 @@ import click
 
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.numbers import parse_count
-from ef_slurm.model import is_power_of_two
+from ef_slurm.model import Admission, is_power_of_two
 from ef_slurm.simulator.cluster import GpuGroup, parse_group
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.failures import NONE, REPAIR_SECONDS, FailuresOption, parse_failures
@@ -208,6 +208,16 @@ def if_infeasible(*names: str, default: str) -> Callable[[Any], Any]:
         show_default=True,
         help="What elasticflow does with a deadline that it cannot promise.",
     )
+
+
+ADMISSION = click.option(
+    "--admission",
+    type=click.Choice([one.value for one in Admission]),
+    default=Admission.FIRST_COME.value,
+    show_default=True,
+    help="Whom elasticflow promises a deadline when not everybody can be: whoever comes first, or "
+    "with a price on GPU time, learned from those who have arrived.",
+)
 
 
 def cost(default: str) -> Callable[[Any], Any]:

@@ -9,7 +9,7 @@ import click
 from ef_slurm.cli.sim import options as sim_options
 from ef_slurm.cli.sim.outputs import Outputs
 from ef_slurm.cli.sim.shared import reports_errors, simulate_with_progress
-from ef_slurm.model import IfInfeasible
+from ef_slurm.model import Admission, IfInfeasible
 from ef_slurm.simulator.history.read import HistoryFormat, read_history
 from ef_slurm.simulator.overhead import OverheadModel
 from ef_slurm.simulator.report.site_page import site_page
@@ -57,6 +57,7 @@ from ef_slurm.simulator.site import SiteQuestion, answer_site, parse_scaling
 @sim_options.cost("constant:30")
 @sim_options.together(
     sim_options.if_infeasible("best-effort", "wait", "reject", default="best-effort"),
+    sim_options.ADMISSION,
     sim_options.PROCESSES,
 )
 @sim_options.together(sim_options.JSON, sim_options.HTML, sim_options.SQLITE)
@@ -72,6 +73,7 @@ def site_command(
     max_growth: float,
     overhead: OverheadModel,
     if_infeasible: str,
+    admission: str,
     processes: int,
     json_file: Path | None,
     html_file: Path | None,
@@ -109,6 +111,7 @@ def site_command(
         scaling=parse_scaling(scaling, max_growth),
         overhead=overhead,
         if_infeasible=IfInfeasible(if_infeasible),
+        admission=Admission(admission),
     )
     answer = answer_site(question, lambda requests: simulate_with_progress(requests, processes))
     outputs.write_text(answer.text())

@@ -27,6 +27,7 @@ from ef_slurm.daemon.plan.planner_input import (
     schedulable_cluster,
     site_policy,
     takes_part,
+    weighted,
 )
 from ef_slurm.daemon.plan.reservations import inside, reservation_of
 from ef_slurm.daemon.plan.slurm_limits import asker_of, bounded, budgets_of, timed
@@ -136,7 +137,8 @@ class Plannable:
         job = bounded(job, limits, settings, cluster, site.licenses)
         status = None if row is None else self._observer.status(row)
         job = timed(job, request, limits, asker.time_limit, row, status)
-        return self._reserved(job, settings, cluster)
+        job = self._reserved(job, settings, cluster)
+        return weighted(job, self._policy, dict(settings).get("qos") or "")
 
     def _reserved(self, job: Job, settings: SlurmSettings, cluster: Cluster) -> Job:
         name = reservation_of(settings)

@@ -126,6 +126,11 @@ def capped(job: Job, limits: QueueLimits) -> Job:
     return replace(job, max_gpus=most, plan=() if larger else job.plan)
 
 
+def weighted(job: Job, policy: Policy, qos: str = "") -> Job:
+    """The job with what a promise to it counts at this site."""
+    return replace(job, weight=policy.weight(job.account, qos))
+
+
 def site_policy(
     policy: Policy, limits: QueueLimits, jobs: Iterable[Job], cluster: Cluster
 ) -> Policy:

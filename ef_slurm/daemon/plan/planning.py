@@ -50,13 +50,11 @@ from ef_slurm.model import (
     planner_id,
     queue_id,
 )
-from ef_slurm.planner.plan import plan_round
+from ef_slurm.planner.plan import PlannedRound, plan_round
 from ef_slurm.planner.waiting import WaitingList
 from ef_slurm.planner.what_if import WhatIf, what_if
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.per_gpu import per_gpu_of
-
-Round = tuple[Plan, WaitingList]
 
 SLIP_REPLAN_SECONDS = 10.0
 """Seconds between plans that only take a late start into account."""
@@ -106,6 +104,7 @@ class Planning:
         self._made_at = -math.inf
         self._advice: Plan | None = None
         self._waiting: WaitingList | None = None
+        self._arrivals = queue.arrivals.all()
         self.wanted = True
         """Whether something has happened that the plan in force does not know of."""
         self.next_change = FOREVER
@@ -153,7 +152,7 @@ class Planning:
             raise ModelError("CPUs and memory per GPU", request.per_gpu, reason)
         newcomer = widened(plain, takes)
         policy = self._plannable.policy((*inputs.jobs, newcomer), cluster)
-        answer = what_if(now, inputs.jobs, newcomer, cluster, policy, self._waiting)
+        answer = what_if(now, inputs.jobs, newcomer, cluster, policy, self._waiting, self._arrivals)
         answer = replace(answer, verdict=narrow_verdict(answer.verdict, takes))
         names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
         return answer, verdict_sentence(answer.verdict, lambda name: names.get(name, name))
@@ -178,11 +177,11 @@ class Planning:
                     return True
         return False
 
-    def _round(self, jobs: tuple[QueueJob, ...], now: float) -> Planned[Round] | None:
+    def _round(self, jobs: tuple[QueueJob, ...], now: float) -> Planned[PlannedRound] | None:
         """One round of the planner; None if it fails whomever it is asked about."""
 
-        def ask(some: tuple[Job, ...], cluster: Cluster, policy: Policy) -> Round:
-            return plan_round(now, some, cluster, policy, self._waiting)
+        def ask(some: tuple[Job, ...], cluster: Cluster, policy: Policy) -> PlannedRound:
+            return plan_round(now, some, cluster, policy, self._waiting, self._arrivals)
 
         return self._plannable.plan(jobs, now, ask)
 
@@ -204,21 +203,22 @@ class Planning:
             jobs = self._measuring.review(jobs, self._plannable.cluster(jobs), now)
         self._plannable.forget_all_but(jobs)
         made = self._round(jobs, now)
-        if made is not None and _breaks_a_promise(made.answer[0], jobs):
+        if made is not None and _breaks_a_promise(made.answer.plan, jobs):
             # A slot stands beside promises, never in the way of one.
             made = self._round(jobs, now) if self._measuring.revoke() else made
         self._made_at = now
         if made is None:  # the one before stays in force
             self.next_change, self.wanted = now + SET_ASIDE_SECONDS, False
             return
-        (answer, self._waiting), self._cluster, planned = made.answer, made.cluster, made.jobs
+        (answer, self._waiting, arrivals), planned = made.answer, made.jobs
+        self._cluster = made.cluster
         answer = outside(narrowed(answer, footprints_by_job(jobs, made.cluster)))
         answer = self._with_refusals(self._measuring.record(answer), jobs, now)
         opening = self._estimates.closures.next_opening(now)
         self.next_change, self.wanted = min(answer.next_change, opening), False
         if self._advisory:
             advise(answer, self._advice, jobs)
-            self._advice = answer
+            self._advice, self._arrivals = answer, arrivals
             return
         overheads = {queue_id(job.id): job.overhead for job in planned}
         taking_part = {queue_id(job.id) for job in planned}
@@ -230,6 +230,7 @@ class Planning:
         }
         known = [job for job in jobs if job.id in taking_part]
         with self._queue.transaction():
+            self._queue.arrivals.replace(self._arrivals, arrivals)
             reallocations = [
                 *record(self._queue, answer, known, overheads, wake_seconds, fence=self._fence)
             ]
@@ -239,6 +240,7 @@ class Planning:
                 other = train_on(self._queue, part.job_id, part.gpus, cost, now, part.why)
                 if other is not None and part.job_id not in moved:
                     reallocations.append(other)
+        self._arrivals = arrivals
         self._queue.plans.prune(self._keep_plans)
         for reallocation in reallocations:
             # What a start costs cannot be measured where a node boots first.

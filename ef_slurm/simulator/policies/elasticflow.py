@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ef_slurm.model import (
     OBSERVE_SECONDS,
+    Arrivals,
     Cluster,
     IfInfeasible,
     Job,
@@ -40,6 +41,7 @@ class ElasticFlow:
         self._policy = setup.policy
         self._if_infeasible = setup.if_infeasible
         self._waiting: WaitingList | None = None
+        self._arrivals: Arrivals = ()
         self._slots = MeasuringSlots(OBSERVE_SECONDS)
 
     def see_down(self, down: Mapping[str, float]) -> None:
@@ -53,7 +55,9 @@ class ElasticFlow:
             if job.measurement is not None:
                 plain = as_job(job, now, self._if_infeasible)
                 seen.append(self._slots.ask(plain, job.measurement, now))
-        answer, self._waiting = plan_round(now, seen, self._cluster, self._policy, self._waiting)
+        answer, self._waiting, self._arrivals = plan_round(
+            now, seen, self._cluster, self._policy, self._waiting, self._arrivals
+        )
         self._slots.record(answer)
         measured = self._slots.measured
         return Round(

@@ -16,15 +16,13 @@ from ef_slurm.model import (
     JobState,
     Measuring,
     Outcome,
-    Plan,
     QueueJob,
     Reason,
     ReasonCode,
     Verdict,
     planner_id,
 )
-from ef_slurm.planner.plan import plan_round
-from ef_slurm.planner.waiting import WaitingList
+from ef_slurm.planner.plan import PlannedRound, plan_round
 from ef_slurm.queue.intents import Intents
 from ef_slurm.queue.jobs import Jobs
 from ef_slurm.queue.transitions import INTENT_TRANSITIONS, TRANSITIONS
@@ -282,10 +280,11 @@ def stopped(walker: Walker) -> None:
         assert old is not None
         smaller = replace(old.block, nodes=old.block.nodes[:2])
 
-        def shrinking(*arguments: Any, smaller: Any = smaller) -> tuple[Plan, WaitingList]:
-            answer, waiting = plan_round(*arguments)
+        def shrinking(*arguments: Any, smaller: Any = smaller) -> PlannedRound:
+            made = plan_round(*arguments)
+            answer = made.plan
             decisions = tuple(replace(decision, block=smaller) for decision in answer.decisions)
-            return replace(answer, decisions=decisions), waiting
+            return made._replace(plan=replace(answer, decisions=decisions))
 
         with walker.monkeypatch.context() as patch:
             patch.setattr("ef_slurm.daemon.plan.planning.plan_round", shrinking)
@@ -335,12 +334,13 @@ def refused_while_it_runs(walker: Walker) -> None:
 
         def refusing(
             *arguments: Any, job: QueueJob = job, outcome: Outcome = outcome
-        ) -> tuple[Plan, WaitingList]:
-            answer, waiting = plan_round(*arguments)
+        ) -> PlannedRound:
+            made = plan_round(*arguments)
+            answer = made.plan
             name = planner_id(job.id)
             verdict = Verdict(name, outcome, Reason(ReasonCode.WAITS))
             others = tuple(one for one in answer.decisions if one.job_id != name)
-            return replace(answer, verdicts=(verdict,), decisions=others), waiting
+            return made._replace(plan=replace(answer, verdicts=(verdict,), decisions=others))
 
         to = JobState.REJECTED if outcome is Outcome.REJECTED else JobState.WAITLISTED
         with walker.monkeypatch.context() as patch:

@@ -16,15 +16,13 @@ from ef_slurm.model import (
     IfInfeasible,
     JobState,
     Outcome,
-    Plan,
     PromiseOutcome,
     PromiseState,
     QueueJob,
     ReasonCode,
     view,
 )
-from ef_slurm.planner.plan import plan_round
-from ef_slurm.planner.waiting import WaitingList
+from ef_slurm.planner.plan import PlannedRound, plan_round
 from ef_slurm.slurm.types import HoldKind, JobBaseState, JobUpdate, SlurmJob
 from tests.unit.daemon.world import World
 
@@ -247,10 +245,11 @@ def test_whole_nodes_are_given_up_in_place(world: World, monkeypatch: pytest.Mon
     assert len(old.block.nodes) == 4
     smaller = replace(old.block, nodes=old.block.nodes[:2])
 
-    def shrinking(*arguments: Any) -> tuple[Plan, WaitingList]:
-        answer, waiting = plan_round(*arguments)
+    def shrinking(*arguments: Any) -> PlannedRound:
+        made = plan_round(*arguments)
+        answer = made.plan
         decisions = tuple(replace(decision, block=smaller) for decision in answer.decisions)
-        return replace(answer, decisions=decisions), waiting
+        return made._replace(plan=replace(answer, decisions=decisions))
 
     monkeypatch.setattr("ef_slurm.daemon.plan.planning.plan_round", shrinking)
     world.run(90)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ef_slurm.model import (
+    Admission,
     Cluster,
     IfInfeasible,
     Job,
@@ -113,6 +114,7 @@ def random_policy(rng: random.Random) -> Policy:
         min_speedup=rng.choice([0.0, 0.1, 0.1]),
         best_effort_grows=rng.random() < 0.5,
         offers=rng.random() < 0.2,
+        admission=rng.choice(list(Admission)),
     )
 
 

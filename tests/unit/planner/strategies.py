@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from ef_slurm.model import (
+    Admission,
     Bar,
     Cluster,
     IfInfeasible,
@@ -110,6 +111,7 @@ def policies(draw: st.DrawFn) -> Policy:
         best_effort_grows=draw(st.booleans()),
         risk_order=draw(st.sampled_from(RiskOrder)),
         offer_resolution=draw(st.sampled_from([1.0, 60.0])),
+        admission=draw(st.sampled_from(Admission)),
     )
 
 

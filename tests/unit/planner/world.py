@@ -12,6 +12,7 @@ from copy import copy
 from dataclasses import replace
 
 from ef_slurm.model import (
+    Arrivals,
     Block,
     Cluster,
     Decision,
@@ -29,7 +30,7 @@ from ef_slurm.model import (
     is_in_time,
 )
 from ef_slurm.planner.placement.free_blocks import usable_gpus
-from ef_slurm.planner.plan import plan_round
+from ef_slurm.planner.plan import PlannedRound, plan_round
 from ef_slurm.planner.waiting import WaitingList
 
 ROUNDING = 1e-5
@@ -112,6 +113,7 @@ class World:
         self.finished: dict[str, float] = {}
         self.reshapes = 0
         self._waiting: WaitingList | None = None
+        self.arrivals: Arrivals = ()
         self.next_change = math.inf
         self.foreseen = True  # capacity has not fallen below what was foreseen
 
@@ -139,15 +141,15 @@ class World:
 
     def look(self) -> Plan:
         """What the planner says now, without carrying it out."""
-        return self._round()[0]
+        return self._round().plan
 
-    def _round(self) -> tuple[Plan, WaitingList]:
+    def _round(self) -> PlannedRound:
         jobs = tuple(self.jobs.values())
-        return plan_round(self.now, jobs, self.cluster, self.policy, self._waiting)
+        return plan_round(self.now, jobs, self.cluster, self.policy, self._waiting, self.arrivals)
 
     def replan(self) -> Plan:
         """Ask the planner, check its answer, carry it out."""
-        answer, self._waiting = self._round()
+        answer, self._waiting, self.arrivals = self._round()
         check_plan(answer, self.jobs, self.cluster, self.policy)
         for verdict in answer.verdicts:
             self._judge(verdict)
