@@ -22,7 +22,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ef_slurm.model import JobKind, is_in_time
+from ef_slurm.model import Admission, JobKind, is_in_time
 from ef_slurm.simulator.simulated_job import SimulatedJob
 
 
@@ -73,6 +73,12 @@ class Metrics:
     wall_seconds: float
     cpu_seconds: float
     peak_rss_mb: float
+
+    @property
+    def label(self) -> str:
+        """The policy as tables and pictures call it."""
+        plain = self.admission in (None, Admission.FIRST_COME.value)
+        return self.policy if plain else f"{self.policy}, {self.admission}"
 
 
 def is_met(job: SimulatedJob) -> bool:

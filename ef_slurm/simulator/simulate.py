@@ -17,7 +17,7 @@ from ef_slurm.simulator.knowledge import CurvesOption
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.overhead import OverheadModel
 from ef_slurm.simulator.policies.base import ClusterSetup, SchedulingPolicy
-from ef_slurm.simulator.policies.registry import make_policy
+from ef_slurm.simulator.policies.registry import ELASTICFLOW, make_policy
 from ef_slurm.simulator.simulated_job import SimulatedJob
 from ef_slurm.simulator.trace import Trace, require_requests
 
@@ -51,7 +51,7 @@ class Request:
     @property
     def admission(self) -> str | None:
         """Whom it promises a deadline when not everybody can be; None where that is no choice."""
-        return self.planner_policy.admission.value if self.policy == "elasticflow" else None
+        return self.planner_policy.admission.value if self.policy == ELASTICFLOW else None
 
     @property
     def setup(self) -> ClusterSetup:

@@ -210,14 +210,19 @@ def if_infeasible(*names: str, default: str) -> Callable[[Any], Any]:
     )
 
 
-ADMISSION = click.option(
-    "--admission",
-    type=click.Choice([one.value for one in Admission]),
-    default=Admission.FIRST_COME.value,
-    show_default=True,
-    help="Whom elasticflow promises a deadline when not everybody can be: whoever comes first, or "
-    "with a price on GPU time, learned from those who have arrived.",
-)
+def admission(*, several: bool = False) -> Callable[[Any], Any]:
+    """`--admission`; with `several` elasticflow is simulated once with each."""
+    first_come = Admission.FIRST_COME.value
+    return click.option(
+        "--admission",
+        type=click.Choice([one.value for one in Admission]),
+        default=(first_come,) if several else first_come,
+        multiple=several,
+        show_default=first_come,
+        help="Whom elasticflow promises a deadline when not everybody can be: whoever comes first, "
+        "or with a price on GPU time, learned from those who have arrived."
+        + (" Repeated to compare them." if several else ""),
+    )
 
 
 def cost(default: str) -> Callable[[Any], Any]:

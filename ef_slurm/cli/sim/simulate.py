@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,12 +17,12 @@ from ef_slurm.cli.sim.shared import (
     tables_name,
     trace_of,
 )
-from ef_slurm.model import IfInfeasible
+from ef_slurm.model import Admission, IfInfeasible, Policy
 from ef_slurm.simulator.cluster import GpuGroup
 from ef_slurm.simulator.failures import FailuresOption
 from ef_slurm.simulator.knowledge import CurvesOption
 from ef_slurm.simulator.overhead import OverheadModel
-from ef_slurm.simulator.policies.registry import POLICIES
+from ef_slurm.simulator.policies.registry import ELASTICFLOW, POLICIES
 from ef_slurm.simulator.report.html import compare_page, run_page
 from ef_slurm.simulator.report.png import write_compare_figure, write_run_figure
 from ef_slurm.simulator.report.table import HEADINGS, cells, grid, sheet
@@ -35,6 +36,7 @@ from ef_slurm.simulator.simulate import Request
 @sim_options.together(
     sim_options.cost("zero"),
     sim_options.if_infeasible("wait", "reject", "best-effort", default="wait"),
+    sim_options.admission(),
 )
 @sim_options.together(
     sim_options.CURVES, sim_options.FAILURES, sim_options.CHECK, *sim_options.OUTPUTS
@@ -49,6 +51,7 @@ def run_command(
     policy: str,
     overhead: OverheadModel,
     if_infeasible: str,
+    admission: str,
     curves: CurvesOption,
     failures: FailuresOption,
     check: bool,
@@ -80,6 +83,7 @@ def run_command(
         policy,
         overhead,
         IfInfeasible(if_infeasible),
+        Policy(offers=False, admission=Admission(admission)),
         check=check,
         curves=curves,
         failures=failures,
@@ -111,6 +115,7 @@ def run_command(
 @sim_options.together(
     sim_options.cost("zero"),
     sim_options.if_infeasible("wait", "reject", "best-effort", default="wait"),
+    sim_options.admission(several=True),
     sim_options.PROCESSES,
 )
 @sim_options.together(
@@ -126,6 +131,7 @@ def compare_command(
     policies: tuple[str, ...] | None,
     overhead: OverheadModel,
     if_infeasible: str,
+    admission: tuple[str, ...],
     processes: int,
     curves: CurvesOption,
     failures: FailuresOption,
@@ -154,11 +160,13 @@ def compare_command(
             policy,
             overhead,
             infeasible,
+            Policy(offers=False, admission=first),
             check=check,
             curves=curves,
             failures=failures,
         )
         for policy in policies or POLICIES
+        for first in _admissions(policy, admission)
     ]
     if policies is None:
         requests = possible_of(requests)
@@ -174,3 +182,9 @@ def compare_command(
         if_infeasible=if_infeasible,
         throughputs=tables_name(throughputs),
     )
+
+
+def _admissions(policy: str, asked: Sequence[str]) -> list[Admission]:
+    """Under which rules of admission a policy is simulated: elasticflow under each, others once."""
+    several = policy == ELASTICFLOW
+    return [Admission(one) for one in dict.fromkeys(asked)] if several else [Admission.FIRST_COME]

@@ -57,7 +57,7 @@ from ef_slurm.simulator.site import SiteQuestion, answer_site, parse_scaling
 @sim_options.cost("constant:30")
 @sim_options.together(
     sim_options.if_infeasible("best-effort", "wait", "reject", default="best-effort"),
-    sim_options.ADMISSION,
+    sim_options.admission(),
     sim_options.PROCESSES,
 )
 @sim_options.together(sim_options.JSON, sim_options.HTML, sim_options.SQLITE)

@@ -23,7 +23,10 @@ _CLASSES = {
     "slurm": "Slurm",
 }
 
-_SEVERAL_TYPES = frozenset({"elasticflow"})
+ELASTICFLOW = "elasticflow"
+"""ef-slurm's own planner."""
+
+_SEVERAL_TYPES = frozenset({ELASTICFLOW})
 """Policies that know clusters of several GPU types; of the others there is one for each."""
 
 POLICIES = tuple(_CLASSES)

@@ -81,7 +81,7 @@ def run_page(result: Result) -> str:
             (("#0072b2", "efficiency"), ("#d7e3ef", "GPUs in use")),
         ),
     ]
-    title = f"{numbers.trace}: {numbers.policy}"
+    title = f"{numbers.trace}: {numbers.label}"
     return page(title, _subtitle(result), shown, _tiles(numbers), [result], sections)
 
 
@@ -92,9 +92,9 @@ def compare_page(results: Sequence[Result]) -> str:
         results: of the same trace; all are drawn over the time that the first one needs.
     """
     shown = window(results[0].jobs)
-    ratios = [(r.metrics.policy, r.metrics.ratio) for r in results if r.metrics.ratio is not None]
+    ratios = [(r.metrics.label, r.metrics.ratio) for r in results if r.metrics.ratio is not None]
     lines = [
-        (r.metrics.policy, time_line(r.jobs, r.metrics.gpus, shown).efficiency.tolist())
+        (r.metrics.label, time_line(r.jobs, r.metrics.gpus, shown).efficiency.tolist())
         for r in results
     ]
     sections = [
@@ -228,7 +228,7 @@ def _gantt_chart(key: str, result: Result, shown: Window) -> GanttChart:
             for r in sorted(rectangles, key=lambda r: r.start)
         ],
     }
-    return GanttChart(key, numbers.policy, _json(data), describe_duration(width) if width else "")
+    return GanttChart(key, numbers.label, _json(data), describe_duration(width) if width else "")
 
 
 def _decimals(shown: Window) -> int | None:

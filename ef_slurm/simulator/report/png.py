@@ -78,7 +78,7 @@ def write_run_figure(result: Result, file: Path) -> None:
         upper, middle, lower = figure.subplots(3, 1, sharex=True, height_ratios=(2.4, 1, 1))
         ratio = "-" if numbers.ratio is None else f"{numbers.ratio:.1%}"
         figure.suptitle(
-            f"{numbers.trace}, {numbers.policy}: {ratio} of deadlines met, "
+            f"{numbers.trace}, {numbers.label}: {ratio} of deadlines met, "
             f"{numbers.reshapes_per_job:.1f} reshapes per job",
             fontweight="bold",
         )
@@ -116,16 +116,18 @@ def write_compare_figure(results: Sequence[Result], file: Path) -> None:
         _draw_bars(upper, results)
         ran = {outcome_of(job) for job in results[0].jobs if job.held_shares}
         _draw_allocation(lower, results[0], shown, ran)
-        lower.set_title(f"GPU allocation under {first.policy}")
+        lower.set_title(f"GPU allocation under {first.label}")
         _, unit = time_unit(shown.seconds)
         lower.set_xlabel(f"{unit} since the first submission")
         _save(figure, file)
 
 
 def _draw_bars(axes: Axes, results: Sequence[Result]) -> None:
-    names = [result.metrics.policy for result in results]
+    names = [result.metrics.label for result in results]
     ratios = [100 * (result.metrics.ratio or 0.0) for result in results]
-    colours = [COLOURS[JobOutcome.MET] if name == "elasticflow" else "#8b98a8" for name in names]
+    colours = [
+        COLOURS[JobOutcome.MET] if name.startswith("elasticflow") else "#8b98a8" for name in names
+    ]
     bars = axes.bar(names, ratios, width=0.6, color=colours)
     axes.bar_label(bars, [f"{ratio:.1f} %" for ratio in ratios], padding=3, fontweight="bold")
     axes.set_ylim(0, 108)

@@ -168,7 +168,7 @@ def bars(values: Sequence[tuple[str, float]], title: str) -> str:
     for place, (name, value) in enumerate(values):
         left, right = canvas.x(place + 0.2), canvas.x(place + 0.8)
         top, bottom = canvas.y(value), canvas.y(0)
-        colour = COLOURS[JobOutcome.MET] if name == "elasticflow" else "#8b98a8"
+        colour = COLOURS[JobOutcome.MET] if name.startswith("elasticflow") else "#8b98a8"
         canvas.add(
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
             f'height="{bottom - top:.1f}" rx="2" fill="{colour}"/>'

@@ -29,7 +29,7 @@ HEADINGS = (
 def cells(numbers: Metrics) -> tuple[str, ...]:
     """A simulation's row under `HEADINGS`."""
     return (
-        numbers.policy,
+        numbers.label,
         str(numbers.jobs),
         str(numbers.admitted),
         str(numbers.met),
@@ -57,7 +57,7 @@ def sheet(numbers: Metrics) -> str:
     lines = (
         ("trace", numbers.trace),
         ("cluster", describe([parse_group(text) for text in numbers.cluster.split(",")])),
-        ("policy", numbers.policy),
+        ("policy", numbers.label),
         ("overhead", numbers.overhead),
         ("jobs", f"{numbers.jobs}  ({numbers.best_effort_jobs} best effort)"),
         ("admitted", str(numbers.admitted)),

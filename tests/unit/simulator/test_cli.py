@@ -160,6 +160,27 @@ def test_help_has_examples() -> None:
         assert "ef-sim " in result.stdout
 
 
+def test_compare_shows_both_rules_of_admission(tmp_path: Path) -> None:
+    crowd, out = tmp_path / "crowd.csv", tmp_path / "out.json"
+    made = invoke("generate", str(crowd), "--jobs", "80", "--mean-interarrival", "10")
+    assert made.exit_code == 0, made.output
+    both = ("--admission", "first-come", "--admission", "most-promises")
+    options = ("--policies", "elasticflow,slurm", *both, "--json", str(out), "--check")
+    result = invoke("compare", str(crowd), *CLUSTER, *options)
+    assert result.exit_code == 0, result.output
+    assert "elasticflow, most-promises" in result.output
+    numbers = json.loads(out.read_text())["results"]
+    found = [(one["policy"], one["admission"]) for one in numbers]
+    assert found == [
+        ("elasticflow", "first-come"),
+        ("elasticflow", "most-promises"),
+        ("slurm", None),
+    ]
+    first_come, priced, _ = numbers
+    assert priced["met"] > first_come["met"]
+    assert priced["broken_promises"] == first_come["broken_promises"] == 0
+
+
 def test_compare_leaves_out_what_cannot_run_unless_asked_for(tmp_path: Path) -> None:
     trace = tmp_path / "t.csv"
     columns = "submission_time,num_iteration,model_name,deadline,batch_size"
