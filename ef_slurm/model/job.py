@@ -67,8 +67,9 @@ class Job:
         owner, account: for limits.
         max_gpus: the largest share that it accepts; 0 for none at present. `max_gpus_by` says
             what it is that allows no more, in words; "" for its owner's wish.
-        longest: the most seconds from its first start to its finish; of a job that runs, its
-            deadline has to say it. `longest_by` says what ends it then, in words.
+        longest: the most seconds from its first start to its finish, of a job that has not started;
+            of others the deadline has to say it. `longest_by` says in words what ends it then; ""
+            for nothing before its own deadline.
         charges: what it uses of the policy's budgets.
         weight: what a promise to it counts, where promises compete; infinite: it does not compete.
         bars: nodes that it may not use, at any size or from some size on.

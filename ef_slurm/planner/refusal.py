@@ -35,7 +35,10 @@ def why_never(
         return Reason(ReasonCode.TIME_LIMIT, limit=job.longest_by)
     free = replace(job, max_gpus=None, longest=math.inf)
     if not feasible_alone(make_task(free, spaces), now, task.deadline):
-        return Reason(ReasonCode.TOO_LARGE)
+        # One that has run already may have a deadline that is its limit's.
+        started = bool(job.longest_by) and math.isinf(job.longest)
+        code = ReasonCode.TIME_LIMIT if started else ReasonCode.TOO_LARGE
+        return Reason(code, limit=job.longest_by if started else "")
     if job.max_gpus is not None and (most is None or job.max_gpus <= most):
         return Reason(ReasonCode.LIMITED, gpus=job.max_gpus, limit=job.max_gpus_by)
     return Reason(ReasonCode.LIMITED, gpus=most, limit=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -117,6 +118,31 @@ def test_promises_are_kept_beside_a_job_that_limits_do_not_let_start(bench: Benc
     for job in (waits, free, *licensed):
         assert bench.queue()[job]["promise_outcome"] == "kept", bench.explain(job)
         assert "risk" not in bench.explain(job)
+
+
+def test_a_reservation_is_for_those_who_may_use_it(bench: Bench) -> None:
+    name = "course"
+    bench.cluster.run(
+        f"scontrol create reservation reservationname={name} users=user1 nodes=n1 "
+        "starttime=now duration=60"
+    )
+    try:
+        time.sleep(6)  # one idle tick: the daemon must have seen it
+        mine = bench.job(150, f"--deadline=+3m --reservation={name}", EACH)
+        others = bench.job(150, "--deadline=+3m", EACH, user="user2")
+        for words in ("--test-only", ""):
+            command = bench.command(150, f"--deadline=+3m --reservation={name}", EACH, words)
+            done = bench.cluster.run(command, user="user2", check=False)
+            assert "Access denied to requested reservation" in done.stderr
+        nodes = {job: bench.wait_state(job, "running")["nodes"] for job in (mine, others)}
+        assert "n1" in nodes[mine]
+        assert "n1" not in nodes[others]
+        for job in (mine, others):
+            done_job = bench.wait_state(job, "completed", timeout=120)
+            assert done_job["promise_outcome"] == "kept", bench.explain(job)
+    finally:
+        bench.cluster.cancel_all()
+        bench.cluster.run(f"scontrol delete reservationname={name}")
 
 
 def test_an_end_by_the_time_limit_is_told_as_that(bench: Bench) -> None:

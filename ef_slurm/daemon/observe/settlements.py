@@ -27,7 +27,12 @@ from ef_slurm.model import (
 from ef_slurm.slurm.types import JobBaseState
 
 _FAULTS_OF_CLUSTER = frozenset(
-    {ReasonCode.LOST_CAPACITY, ReasonCode.REFUSED, ReasonCode.NOT_STARTED}
+    {
+        ReasonCode.LOST_CAPACITY,
+        ReasonCode.REFUSED,
+        ReasonCode.NOT_STARTED,
+        ReasonCode.LIMITED,  # since the promise was given: before, it would not have been
+    }
 )
 
 

@@ -22,7 +22,8 @@ from ef_slurm.daemon.observe.capacity import end_of
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.reserved import plain_type
 from ef_slurm.daemon.observe.site_limits import SiteLimits
-from ef_slurm.formats.durations import format_duration
+from ef_slurm.formats.durations import format_duration, parse_minutes
+from ef_slurm.formats.numbers import parse_count
 from ef_slurm.model import (
     Budget,
     Charge,
@@ -59,7 +60,7 @@ def _time_limit(words: str) -> float | None:
     """Seconds of a time limit in Slurm's settings, which are minutes; None for not known."""
     if words == "unlimited":
         return math.inf
-    return 60.0 * float(words) if words.isdigit() else None
+    return parse_minutes(words)
 
 
 def bounded(
@@ -202,7 +203,7 @@ def licenses_of(settings: SlurmSettings) -> Mapping[str, int]:
     found: dict[str, int] = {}
     for word in filter(None, (word.strip() for word in words)):
         name, _, count = word.replace("=", ":").partition(":")
-        found[name] = found.get(name, 0) + (int(count) if count.isdigit() else 1)
+        found[name] = found.get(name, 0) + (parse_count(count) or 1)
     return found
 
 
@@ -292,19 +293,24 @@ def timed(
     ends = math.inf if began is None else began + own
     if status is not None and status.slurm.is_running and status.slurm.end_time is not None:
         ends = min(ends, status.slurm.end_time)
-    job = _due_by(job, ends)
+    job = _due_by(job, ends, "its time limit" if math.isinf(own) else _own_words(own))
     if job.running is not None or (began is not None and math.isfinite(own)):
         return job
     return _no_longer_than(job, own, limits, asked)
 
 
-def _due_by(job: Job, ends: float) -> Job:
+def _own_words(own: float) -> str:
+    return f"--time={format_duration(own)}"
+
+
+def _due_by(job: Job, ends: float, words: str) -> Job:
     """The job with a deadline that is not behind its end."""
     if job.deadline is None or ends >= job.deadline + job.grace:
         return job
     ends = max(ends, math.nextafter(job.submitted, math.inf))
     deadline = min(job.deadline, ends)
-    return replace(job, deadline=deadline, grace=min(job.grace, ends - deadline))
+    grace = min(job.grace, ends - deadline)
+    return replace(job, deadline=deadline, grace=grace, longest_by=words)
 
 
 def _no_longer_than(job: Job, own: float, limits: JobLimits, asked: float | None) -> Job:
@@ -317,7 +323,7 @@ def _no_longer_than(job: Job, own: float, limits: JobLimits, asked: float | None
 
 def _time_limits(own: float, limits: JobLimits, asked: float | None) -> Iterator[tuple[float, str]]:
     if math.isfinite(own):
-        yield own, f"--time={format_duration(own)}"
+        yield own, _own_words(own)
     if math.isfinite(limits.longest):
         yield limits.longest, limits.longest_by
     if asked is not None and 0 < asked < math.inf:

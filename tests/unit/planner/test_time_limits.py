@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ef_slurm.formats.sentences import verdict_sentence
 from ef_slurm.model import (
+    Block,
     Cluster,
     Job,
     JobKind,
@@ -20,6 +21,7 @@ from ef_slurm.model import (
     Plan,
     Policy,
     ReasonCode,
+    Running,
     Standing,
     ThroughputCurve,
 )
@@ -53,6 +55,14 @@ def test_what_no_size_finishes_within_its_limit_is_refused_in_the_limits_words()
     assert verdict_sentence(verdict, str) == (
         "not promised: it would be ended before it is done: --time=0:24"
     )
+
+
+def test_one_that_runs_already_is_refused_by_the_limit_that_its_deadline_is() -> None:
+    """It was measured first, and has little left of its limit."""
+    running = Running(Block("gpu", ("n1",), 4), 0.0, 0.0)
+    one = job("a", 100.0, 20.0, running=running, longest_by="--time=0:20")
+    reason = judged(one).verdicts[0].reason
+    assert (reason.code, reason.limit) == (ReasonCode.TIME_LIMIT, "--time=0:20")
 
 
 def test_a_start_is_paid_for_within_the_limit() -> None:

@@ -60,6 +60,7 @@ def test_only_the_job_and_its_owner_make_a_promise_void(
         (JobState.HELD, ReasonCode.KEPT, Fault.OPERATOR),
         (JobState.RUNNING, ReasonCode.BEHIND, Fault.JOB),
         (JobState.PAUSED, ReasonCode.LOST_CAPACITY, Fault.CLUSTER),
+        (JobState.PAUSED, ReasonCode.LIMITED, Fault.CLUSTER),
         (JobState.RUNNING, ReasonCode.KEPT, Fault.EF_SLURM),
         (JobState.RUNNING, None, Fault.EF_SLURM),
     ],

@@ -179,6 +179,7 @@ def test_charges() -> None:
         ("matlab@server:2,foo:1", {"matlab@server": 2, "foo": 1}),
         ("a:1|b:2", {"a": 1, "b": 2}),  # of alternatives each is counted
         (" , ", {}),
+        ("a:many,b:\u00b2", {"a": 1, "b": 1}),
     ],
 )
 def test_licences_that_a_job_wants(text: str, wanted: dict[str, int]) -> None:
@@ -277,6 +278,7 @@ def test_the_owners_limit_counts_from_the_first_start() -> None:
     request = replace(REQUEST, max_time=120.0)
     paused = timed(job(), request, JobLimits(), 120.0, row(first_started_at=50.0))
     assert (paused.deadline, paused.longest) == (170.0, math.inf)
+    assert paused.longest_by == "--time=2:00"
 
 
 def test_slurms_limit_counts_from_each_start_anew() -> None:
@@ -308,7 +310,12 @@ def test_grace_does_not_reach_beyond_the_limit() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "limit"),
-    [((), None), ((("time limit", ""),), None), ((("time limit", "90"),), 5400.0)],
+    [
+        ((), None),
+        ((("time limit", ""),), None),
+        ((("time limit", "soon"),), None),
+        ((("time limit", "90"),), 5400.0),
+    ],
 )
 def test_who_asks_for_what(settings: tuple[tuple[str, str], ...], limit: float | None) -> None:
     asker = asker_of(replace(REQUEST, account="a"), (*settings, ("QOS", "small")))
