@@ -30,7 +30,13 @@ from ef_slurm.daemon.plan.planner_input import (
     weighted,
 )
 from ef_slurm.daemon.plan.reservations import inside, reservation_of
-from ef_slurm.daemon.plan.slurm_limits import asker_of, bounded, budgets_of, timed
+from ef_slurm.daemon.plan.slurm_limits import (
+    asker_of,
+    bounded,
+    budgets_of,
+    licenses_of,
+    timed,
+)
 from ef_slurm.model import (
     Cluster,
     Job,
@@ -110,10 +116,11 @@ class Plannable:
         self, cluster: Cluster, asked: list[_Asked], jobs: tuple[QueueJob, ...]
     ) -> Cluster:
         site = self._observer.limits(request.owner for request, _ in asked)
-        everybody = {asker_of(request, settings) for request, settings in asked}
         ours = {job.request.slurm_job_id for job in jobs}
-        limits = [site.of(asker) for asker in everybody]
-        budgets = budgets_of(limits, site, self._observer.observation, ours)
+        limits = [site.of(asker_of(request, settings)) for request, settings in asked]
+        licences = {name for _, settings in asked for name in licenses_of(settings)}
+        seen = self._observer.observation
+        budgets = budgets_of(limits, site, seen, ours, cluster, licences)
         return replace(cluster, budgets=budgets)
 
     def fitting(

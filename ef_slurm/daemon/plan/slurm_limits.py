@@ -15,6 +15,7 @@ for them by GPU, and else at least a CPU for each node.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -208,34 +209,48 @@ def licenses_of(settings: SlurmSettings) -> Mapping[str, int]:
 
 
 def budgets_of(
-    everybody: Iterable[JobLimits],
+    everybody: Collection[JobLimits],
     site: SiteLimits,
     observation: Observation,
     ours: Collection[int],
+    cluster: Cluster,
+    licences: Collection[str] = (),
 ) -> tuple[Budget, ...]:
     """What the jobs with these limits may use together, and what jobs outside of plans use of it.
 
+    What all of the cluster and all of the jobs cannot exceed is left out.
+
     Args:
+        everybody: of each job, in no order.
         ours: Slurm job ids of the jobs that are in plans.
+        licences: that some of them want.
     """
     shared = {one.words: one for limits in everybody for one in limits.shared}
-    others = [
-        job
-        for _, job in sorted(observation.jobs.items())
-        if job.holds_nodes and job.job_id not in ours
-    ]
+    asked = Counter(one.words for limits in everybody for one in limits.shared)
+    others: dict[str, list[SlurmJob]] = {}
+    for _, job in sorted(observation.jobs.items()):
+        if job.holds_nodes and job.job_id not in ours:
+            others.setdefault(job.user, []).append(job)
+    all_others = [job for jobs in others.values() for job in jobs]
+    words_of = {job.job_id: dict(job.settings) for job in all_others}
+    at = observation.at
     found = []
     for words, one in sorted(shared.items()):
+        user = one.members.user
+        some = all_others if user is None else others.get(user, [])
         used = [
-            (end_of(job, observation.at), amount)
-            for job in others
-            if _is_member(one, job) and (amount := _used(one.tres, job))
+            (end_of(job, at), amount)
+            for job in some
+            if _is_member(one, job, words_of[job.job_id].get("QOS", ""))
+            and (amount := _used(one.tres, job))
         ]
-        found.append(Budget(words, one.amount, tuple(used)))
-    for licence in site.licenses:
+        left = one.amount - sum(amount for _, amount in used)
+        if left < _most_ever(one.tres, asked[words], cluster):
+            found.append(Budget(words, one.amount, tuple(used)))
+    for licence in (one for one in site.licenses if one.name in licences):
         used = [
-            (end_of(job, observation.at), float(count))
-            for job in others
+            (end_of(job, at), float(count))
+            for job in all_others
             if (count := licenses_of(job.settings).get(licence.name, 0))
         ]
         most = max(0.0, float(licence.total - licence.held_back))
@@ -243,12 +258,23 @@ def budgets_of(
     return tuple(found)
 
 
-def _is_member(shared: Shared, job: SlurmJob) -> bool:
+def _most_ever(tres: str, jobs: int, cluster: Cluster) -> float:
+    """The most that so many jobs can use of a TRES; infinite where that is not known."""
+    match tres:
+        case "jobs":
+            return float(jobs)
+        case "gres/gpu":
+            return float(cluster.gpus)
+        case "node":
+            # Jobs on one node count it once each.
+            return float(jobs + sum(len(group.nodes) for group in cluster.groups))
+        case _:
+            return math.inf
+
+
+def _is_member(shared: Shared, job: SlurmJob, qos: str) -> bool:
     return shared.members.count(
-        user=job.user,
-        account=job.account,
-        qos=dict(job.settings).get("QOS", ""),
-        partition=job.requested.partition,
+        user=job.user, account=job.account, qos=qos, partition=job.requested.partition
     )
 
 

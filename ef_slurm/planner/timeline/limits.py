@@ -13,23 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ef_slurm.model import Budget, Charge, Job, Limit, Schedule
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
 from ef_slurm.planner.timeline.task import Task
+from ef_slurm.planner.timeline.usage import UsageProfile
 
 _EVERY_GPU = Charge("", per_gpu=1.0)
 _ROUNDING = 1e-6
-
-
-class _Use(NamedTuple):
-    """What one job, or somebody who is in no plan (""), uses of a limit, and when."""
-
-    job_id: str
-    start: float
-    end: float
-    amount: float
 
 
 class LimitBook:
@@ -50,13 +41,10 @@ class LimitBook:
         self._named = {
             budget.name: len(self._limits) + place for place, budget in enumerate(budgets)
         }
-        self._uses: tuple[list[_Use], ...] = (
-            *([] for _ in limits),
-            *(
-                [_Use("", -math.inf, until, amount) for until, amount in budget.taken]
-                for budget in budgets
-            ),
-        )
+        self._uses = tuple(UsageProfile() for _ in self._most)
+        for budget in budgets:
+            for until, amount in budget.taken:
+                self._uses[self._named[budget.name]].add("", -math.inf, until, amount)
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -108,17 +96,15 @@ class LimitBook:
     def put(self, task: Task, schedule: Schedule) -> None:
         """Count a plan."""
         for place, charge in self._of(task.job) if self._most else ():
-            self._uses[place].extend(
-                _Use(task.id, one.start, one.end, amount)
-                for one in schedule
-                if (amount := _amount(charge, task, one.gpus, one.gpu_type))
-            )
+            for one in schedule:
+                amount = _amount(charge, task, one.gpus, one.gpu_type)
+                if amount and one.start < one.end:
+                    self._uses[place].add(task.id, one.start, one.end, amount)
 
     def remove(self, task: Task) -> None:
         """Count a job's plan no longer."""
         for place, _ in self._of(task.job) if self._most else ():
-            uses = self._uses[place]
-            uses[:] = [use for use in uses if use.job_id != task.id]
+            self._uses[place].remove(task.id)
 
     def allow(self, task: Task, start: float, end: float, gpus: int, gpu_type: str) -> bool:
         """Whether a job may have `gpus` more from `start` to `end`."""
@@ -147,18 +133,10 @@ class LimitBook:
             amount = _amount(charge, task, gpus, gpu_type)
             if not amount:
                 continue
-            uses = [
-                use
-                for use in self._uses[place]
-                if use.job_id != task.id
-                and use.start < end - EDGE_SECONDS
-                and start + EDGE_SECONDS < use.end
-            ]
-            left = self._most[place] - amount + _ROUNDING
-            # What is held can only grow where somebody starts: those moments are enough.
-            moments = [start, *(use.start for use in uses if use.start > start)]
-            if any(sum(u.amount for u in uses if u.start <= at < u.end) > left for at in moments):
-                return place, min((use.end for use in uses), default=end)
+            uses = self._uses[place].without(task.id)
+            peak = uses.peak(start + EDGE_SECONDS, end - EDGE_SECONDS)
+            if peak > self._most[place] - amount + _ROUNDING:
+                return place, uses.next_fall(start + EDGE_SECONDS)
         return None
 
 

@@ -213,9 +213,9 @@ def slurm_job(
 
 
 def budgets(*limits: Shared, jobs: tuple[SlurmJob, ...]) -> dict[str, tuple[object, ...]]:
-    site = SiteLimits(licenses=(SlurmLicense("matlab", 5, 1),))
+    site = SiteLimits(licenses=(SlurmLicense("matlab", 5, 1), SlurmLicense("unwanted", 1)))
     seen = Observation(100.0, {one.job_id: one for one in jobs}, ())
-    found = budgets_of([JobLimits(shared=limits)], site, seen, {1})
+    found = budgets_of([JobLimits(shared=limits)] * 9, site, seen, {1}, CLUSTER, {"matlab"})
     return {one.name: (one.most, one.taken) for one in found}
 
 
@@ -241,6 +241,16 @@ def test_what_jobs_outside_of_plans_use() -> None:
         "jobs=5": (5, ()),
         "Licenses=matlab:4": (4, ((500.0, 1.0), (500.0, 1.0))),
     }
+
+
+def test_what_nobody_can_exceed_is_no_budget() -> None:
+    """Sixteen GPUs on four nodes, and nine jobs."""
+    loose = [shared("gres/gpu", 16), shared("node", 13), shared(JOBS, 9)]
+    assert budgets(*loose, jobs=()).keys() == {"Licenses=matlab:4"}
+    tight = [shared("gres/gpu", 15), shared("node", 12), shared(JOBS, 8), shared("cpu", 9999)]
+    assert len(budgets(*tight, jobs=())) == 5
+    # What others use may make the difference.
+    assert "node=13" in budgets(shared("node", 13), jobs=(slurm_job(2),))
 
 
 # Time
