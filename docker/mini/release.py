@@ -1,5 +1,6 @@
 """`minislurm packages`: sdist, wheel and Debian packages, made on the release that they are for."""
 
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,7 +31,12 @@ def packages(output: Path, *, lint: bool) -> list[Path]:
         UserError: it failed; the message has what was said last.
     """
     began = time.monotonic()
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written: {error.strerror}") from None
     with sandbox(SUITE, BUILDER, mounts={CHECKOUT: "/checkout"}) as box:
         script = "/checkout/docker/release/build"
         _must(box, "sh", script, "/checkout", "/output", env={"SOURCE_DATE_EPOCH": _last_change()})

@@ -32,6 +32,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
         (["up", "--name", "../up"], "--name '../up': a name is"),
         (["test", "--nodes", "-1"], "--nodes -1: a mini-Slurm has 1 to 64 nodes"),
         (["demo", "--nodes", "1"], "--nodes 1: the demo needs two"),
+        (["packages", "--output", "/proc/dist"], "--output /proc/dist: cannot be written: No such"),
+        (["packages", "--output", "/dev/null"], "--output /dev/null: cannot be written: File ex"),
         (["down", "--name", "nobody"], "no mini-Slurm named 'nobody' is up: start it with"),
         (["exec", "--name", "nobody", "--", "true"], "no mini-Slurm named 'nobody' is up"),
         (["exec"], "exec: no command"),

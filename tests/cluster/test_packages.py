@@ -103,6 +103,9 @@ def test_plain_debian(debian: Sandbox) -> None:
         " && mkdir -p /etc/systemd/system/ef-schedd.service.d"
         " && touch /etc/systemd/system/ef-schedd.service.d/site.conf",
     )
+    kept = "test -e /etc/ef-slurm/ef-slurm.toml -a -e /var/lib/ef-slurm/queue.sqlite"
+    must(debian, f"dpkg --install /debs/*.deb && {kept}")  # as an upgrade
+    must(debian, f"apt-get remove -y ef-schedd && {kept}")
     purge(debian)
     assert not must(debian, "getent passwd ef-slurm || true")
 
@@ -163,6 +166,7 @@ def test_a_job_by_the_packages_alone(with_packages: MiniSlurm) -> None:
     for host in ("login", "ctl"):
         where = "python3 -c 'import ef_slurm; print(ef_slurm.__file__)'"
         assert shell(where, on=host).startswith("/usr/lib/python3/dist-packages/ef_slurm/")
+    shell("python3 -c 'import ef_slurm.training'", on="login")  # with Debian's torch
     site = Site(shell)
     site.stop("KILL")
     site.prepare()

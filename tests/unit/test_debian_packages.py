@@ -11,7 +11,8 @@ TOP = Path(__file__).parents[2]
 RELEASE = TOP / "docker" / "release"
 DEBIAN = RELEASE / "debian"
 PYPROJECT: dict[str, Any] = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))
-EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+PROJECT = PYPROJECT["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 # Its module is in the package of its command.
 ELSEWHERE = {"python3-sqlite-utils": "sqlite-utils"}
 
@@ -25,28 +26,50 @@ def stanzas() -> dict[str, dict[str, str]]:
     return found
 
 
-def names(field: str) -> set[str]:
-    return {part.split()[0] for part in re.split(r"[,|]\s*", field) if part.strip()}
+def relations(field: str) -> dict[str, str]:
+    """Names to least versions, without Debian's epochs; "" for any version."""
+    parts = re.findall(r"([a-z][\w-]*)(?:\s*\(>= (?:\d+:)?([\d.]+)\))?", field)
+    return dict(parts)
 
 
-def debian(requirements: list[str]) -> set[str]:
-    plain = {re.match(r"[\w-]+", line)[0].lower() for line in requirements}  # type: ignore[index]
-    return {ELSEWHERE.get(f"python3-{name}", f"python3-{name}") for name in plain}
+def debian(requirements: list[str]) -> dict[str, str]:
+    """Python packages as Debian calls them, with their least versions."""
+    pairs = (re.fullmatch(r"([\w-]+)>=([\d.]+)", line) for line in requirements)
+    found = {f"python3-{pair[1].lower()}": pair[2] for pair in pairs if pair}
+    return {ELSEWHERE.get(name, name): version for name, version in found.items()}
 
 
-@pytest.mark.parametrize(("package", "extra"), [("ef-schedd", "daemon"), ("ef-sim", "simulator")])
-def test_a_package_brings_what_its_extra_brings(package: str, extra: str) -> None:
+PARTS = {
+    "ef-slurm": PROJECT["dependencies"],
+    "ef-schedd": EXTRAS["daemon"],
+    "ef-sim": EXTRAS["simulator"],
+}
+
+
+@pytest.mark.parametrize("package", PARTS)
+def test_a_package_brings_what_pip_brings(package: str) -> None:
     fields = stanzas()[package]
-    wanted = debian(EXTRAS[extra])
-    given = names(fields["Depends"]) | names(fields["Recommends"])
-    assert {name for name in given if name.startswith("python3-") or "sqlite" in name} == wanted
-    assert "ef-slurm" in names(fields["Depends"])
+    given = relations(fields["Depends"]) | relations(fields["Recommends"])
+    python = {name: version for name, version in given.items() if version}
+    assert python == debian(PARTS[package])
+    assert len(python) == len(PARTS[package])
+
+
+def test_python_is_the_one_that_is_asked_for() -> None:
+    assert stanzas()[""]["X-Python3-Version"] == PROJECT["requires-python"].replace("=", "= ")
+
+
+def test_the_version_has_its_chapter_in_the_changelog() -> None:
+    changelog = (TOP / "CHANGELOG.md").read_text(encoding="utf-8")
+    chapters = re.findall(r"^## (.*)", changelog, flags=re.M)
+    assert chapters[0] == "Unreleased"
+    assert chapters[1].split()[0] == PROJECT["version"]
 
 
 def test_every_command_is_in_one_package() -> None:
     lists = {path.stem: path.read_text().split() for path in DEBIAN.glob("*.install")}
     installed = [Path(line).name for lines in lists.values() for line in lines if "usr/bin" in line]
-    assert sorted(installed) == sorted(PYPROJECT["project"]["scripts"])
+    assert sorted(installed) == sorted(PROJECT["scripts"])
     assert lists.keys() == stanzas().keys() - {""}
 
 
@@ -56,6 +79,6 @@ def test_it_is_built_with_what_builds_the_wheel() -> None:
     depends = stanzas()[""]["Build-Depends"]
     assert f"python3-{name} (>= {version})" in depends
     # `dh-sequence-…` and debhelper-compat are other names of debhelper and dh-python.
-    plain = {name for name in names(depends) if not name.startswith(("dh-seq", "debhelper-"))}
+    plain = {n for n in relations(depends) if not n.startswith(("dh-seq", "debhelper-"))}
     lines = (RELEASE / "packages.txt").read_text().splitlines()
     assert plain <= {line for line in lines if not line.startswith("#")}

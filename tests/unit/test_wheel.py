@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import venv
 from pathlib import Path
@@ -88,11 +89,12 @@ def test_a_file_that_is_nowhere_is_named_with_the_places(tmp_path: Path) -> None
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a virtual environment with the wheel that is made from the sdist."""
     top = tmp_path_factory.mktemp("wheel")
-    ignore = shutil.ignore_patterns(".?*", "__pycache__")
-    shutil.copytree(CHECKOUT, top / "source", ignore=ignore)
+    ignored = [line.rstrip("/") for line in (CHECKOUT / ".gitignore").read_text().splitlines()]
+    shutil.copytree(CHECKOUT, top / "source", ignore=shutil.ignore_patterns(".git", *ignored))
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(top)]
     subprocess.run([*build, str(top / "source")], check=True, capture_output=True, timeout=300)
-    assert len(list(top.glob("*.tar.gz"))) == 1
+    (sdist,) = top.glob("*.tar.gz")
+    check_sdist(sdist, top / "source")
     (wheel,) = top.glob("*.whl")
     environment = top / "venv"
     venv.create(environment, with_pip=False, symlinks=True)
@@ -100,6 +102,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ["--no-deps", "--no-index", "--no-compile", "-q"]
     subprocess.run([*pip, *options, str(wheel)], check=True, timeout=300)
     return environment
+
+
+def check_sdist(sdist: Path, source: Path) -> None:
+    """It holds the checkout: all that is built, tested or read from it."""
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    there = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+    assert there - packed == set()
 
 
 def run(installed: Path, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
