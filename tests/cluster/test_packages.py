@@ -12,7 +12,8 @@ from mini.release import SUITE, packages
 from mini.sandbox import Sandbox, sandbox
 from mini.site import Site
 
-pytestmark = pytest.mark.cluster
+# Half a minute on a machine of its own; most of it is what apt-get installs.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 COMMANDS = {
     "ef-slurm": ("ef-sbatch", "ef-squeue", "ef-scancel", "ef-profile"),
