@@ -28,9 +28,9 @@ from ef_slurm.siteconfig.accounts import Account
 from ef_slurm.siteconfig.tables import PerGpuRule, SiteConfig
 from ef_slurm.slurm.commands.accounting import admin_level
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
-from ef_slurm.slurm.commands.guard import is_guarded
 from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
+from ef_slurm.slurm.guard import is_guarded
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
 from ef_slurm.slurm.types import Observation
@@ -56,7 +56,7 @@ def check(config: SiteConfig, connect: Callable[[], Client]) -> tuple[Finding, .
         settings: SlurmConfiguration | None = slurm.configuration()
     except SlurmError:
         settings = None  # `check_slurm` says so
-    guarded = None if settings is None else is_guarded(runner, config.slurm.partition)
+    guarded = None if settings is None else is_guarded(slurm, config.slurm.partition)
     return (
         *check_site_file(config, user),
         *check_slurm(config, slurm, now, guarded),

@@ -19,9 +19,9 @@ from ef_slurm.installation.steps import InstallationError
 from ef_slurm.resources import find
 from ef_slurm.slurm.commands.accounting import AdminLevel, admin_level, is_known
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
-from ef_slurm.slurm.commands.guard import is_guarded
 from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
+from ef_slurm.slurm.guard import is_guarded
 from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
 from ef_slurm.slurm.types import SlurmNode
 
@@ -156,7 +156,7 @@ def survey_slurm(runner: Runner, partition: str, user: str, host: str) -> Slurm:
         conf=conf,
         conf_text=conf.read_text() if mine else None,
         plugin_text=_text(conf.with_name("job_submit.lua")) if mine else None,
-        guarded=bool(is_guarded(runner, partition)),
+        guarded=bool(is_guarded(slurm, partition)),
         level=admin_level(runner, user),
         known=(is_known(runner, "user", user), is_known(runner, "account", user)),
     )

@@ -96,6 +96,7 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "pending": {"types"},
         "fair_share": {"types"},
         "interface": {"types", "accounting_types"},
+        "guard": {"errors", "types", "interface"},
         "read_back": {"types"},
         "commands": {
             *("errors", "types", "accounting_types", "pending", "interface", "read_back"),

@@ -43,8 +43,7 @@ from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import FINAL, OBSERVE_SECONDS, UNSPECIFIED, JobRequest, JobState
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.siteconfig.wrong_combinations import nobody_runs, somebody_elses_partition
-from ef_slurm.slurm.commands.guard import is_guarded
-from ef_slurm.slurm.commands.runner import Runner
+from ef_slurm.slurm.guard import is_guarded
 from ef_slurm.slurm.interface import Slurm
 
 PROGRAM = "ef-sbatch"
@@ -102,7 +101,7 @@ def _new(
         return ExitCode.OK
     with closing(connect(site, lambda: slurm)) as client:
         pong = _daemon(client)
-        nobody = "" if pong is not None else _nobody(site)
+        nobody = "" if pong is not None else _nobody(site, slurm)
         if nobody:
             warn(PROGRAM, nobody)
         types = _gpu_types(pong, site, slurm)
@@ -160,7 +159,7 @@ def _daemon(client: Client) -> Pong | None:
     return None
 
 
-def _nobody(site: SiteConfig) -> str:
+def _nobody(site: SiteConfig, slurm: Slurm) -> str:
     """Why no verdict will come, where no daemon answers; "" where one may come back.
 
     Raises:
@@ -168,8 +167,7 @@ def _nobody(site: SiteConfig) -> str:
     """
     if site.daemon.serves is Serves.EVERYONE:
         return ""
-    runner = Runner(timeout=site.slurm.timeout, directory=site.slurm.commands)
-    if is_guarded(runner, site.slurm.partition):
+    if is_guarded(slurm, site.slurm.partition):
         raise UsageError(somebody_elses_partition(site))
     return nobody_runs(site)
 

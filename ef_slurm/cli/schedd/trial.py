@@ -127,7 +127,6 @@ class _Trial:
             yield _bad(
                 f"job {self._job_id} did not start within {START_SECONDS:.0f} s"
                 + (f": {job.note}" if job.note else "")
-                + (f" (planned end: {time.ctime(job.finish)})" if job.finish else "")
                 + ": are GPUs free, and may the daemon release others' jobs? See under rights"
             )
             return
