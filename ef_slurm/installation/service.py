@@ -24,6 +24,7 @@ from ef_slurm.installation.steps import (
     Plan,
     RunCommand,
     Step,
+    WishError,
     WriteFile,
 )
 from ef_slurm.installation.survey import (
@@ -45,6 +46,10 @@ from ef_slurm.siteconfig.tables import SiteConfig
 LIBRARY = Path("/var/lib/ef-slurm")
 RUN = Path("/run/ef-slurm")
 _PERSONAL = re.compile(r"~|\$")
+# What goes into slurm.conf, Lua and a unit as it is.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_HOST = re.compile(r"[A-Za-z0-9_.:-]*")
+_PLACE = re.compile(r"/[A-Za-z0-9_.,:+@%=/-]*")
 
 
 class Part(enum.Enum):
@@ -148,7 +153,7 @@ def _keys(wishes: Wishes, host: Host, document: Mapping[str, Any]) -> Mapping[tu
     state, orders = (str(shared / name) if shared else "" for name in ("jobs", "orders"))
     state = state or fit("jobs", "state_root", "")
     if not state:
-        raise InstallationError(
+        raise WishError(
             "--shared=DIRECTORY is missing: on a file system that login nodes, compute nodes and "
             "this host share; the jobs' checkpoints and orders go to DIRECTORY/ef-slurm"
         )
@@ -165,6 +170,10 @@ def _keys(wishes: Wishes, host: Host, document: Mapping[str, Any]) -> Mapping[tu
         ("jobs", "order_root"): orders
         or fit("jobs", "order_root", str(Path(state).with_name("orders"))),
     }
+    for (table, key), value in wanted.items():
+        form, what = _FORMS[key]
+        if not form.fullmatch(value):
+            raise WishError(f"[{table}] {key} = {value!r}: give {what}")
     if host.commands:
         wanted["slurm", "commands"] = fit("slurm", "commands", host.commands)
     return {
@@ -173,6 +182,16 @@ def _keys(wishes: Wishes, host: Host, document: Mapping[str, Any]) -> Mapping[tu
         if document.get(table, {}).get(key) != value
     }
 
+
+_A_NAME = (_NAME, "a name of letters, digits, and . _ -")
+_A_PLACE = (_PLACE, "an absolute path without blanks and quotes")
+_FORMS = {
+    "partition": _A_NAME,
+    "user": _A_NAME,
+    "serves": _A_NAME,
+    "host": (_HOST, "the name of a host, or nothing"),
+    **dict.fromkeys(("path", "socket", "state_root", "order_root"), _A_PLACE),
+}
 
 _WHY = {
     ("slurm", "partition"): "What ef-slurm schedules. Nothing else starts jobs in it.",

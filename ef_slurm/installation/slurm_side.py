@@ -7,7 +7,14 @@ from typing import Literal
 
 from ef_slurm.formats.hostlist import HostlistError, compress, expand
 from ef_slurm.installation import slurm_files
-from ef_slurm.installation.steps import ByHand, InstallationError, RunCommand, Step, WriteFile
+from ef_slurm.installation.steps import (
+    ByHand,
+    InstallationError,
+    RunCommand,
+    Step,
+    WishError,
+    WriteFile,
+)
 from ef_slurm.installation.survey import Slurm, shipped
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.commands.accounting import AdminLevel
@@ -157,10 +164,10 @@ def _partition_line(name: str, slurm: Slurm, nodes: str | None) -> str:
     try:
         chosen = expand(nodes) if nodes else tuple(with_gpus)
     except HostlistError as error:
-        raise InstallationError(f"--nodes={nodes}: {error}") from None
+        raise WishError(f"--nodes={nodes}: {error}") from None
     strangers = [node for node in chosen if node not in with_gpus]
     if strangers:
-        raise InstallationError(
+        raise WishError(
             f"--nodes={nodes}: Slurm has no node with GPUs called {compress(strangers)}; it has "
             f"{compress(with_gpus)}"
         )

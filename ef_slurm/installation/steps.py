@@ -11,6 +11,10 @@ class InstallationError(Exception):
     """The installation cannot go on; the text says what to do about it."""
 
 
+class WishError(InstallationError):
+    """An option, or the key that stands for it, is wrong or missing; nothing was done."""
+
+
 @dataclass(frozen=True, slots=True)
 class WriteFile:
     """A file is to hold a text.

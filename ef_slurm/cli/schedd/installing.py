@@ -14,7 +14,7 @@ from ef_slurm.cli.common.tone import Tone
 from ef_slurm.formats.printing import printable
 from ef_slurm.installation.apply import apply, run
 from ef_slurm.installation.service import Part, Wishes, names_of, plan_service
-from ef_slurm.installation.steps import ByHand, InstallationError, Plan, Step
+from ef_slurm.installation.steps import ByHand, InstallationError, Plan, Step, WishError
 from ef_slurm.installation.survey import survey_host, survey_slurm
 from ef_slurm.slurm.commands.runner import Runner
 
@@ -35,6 +35,8 @@ def set_up(wishes: Wishes, *, yes: bool, dry_run: bool, reconfigure: bool) -> Ex
     try:
         plan = _plan(wishes)
         return _work(plan, yes=yes, dry_run=dry_run, reconfigure=reconfigure)
+    except WishError as error:
+        raise UsageError(str(error)) from None
     except InstallationError as error:
         raise CommandError(str(error), ExitCode.SLURM) from None
 

@@ -17,6 +17,7 @@ from ef_slurm.installation.steps import (
     MakeDirectory,
     Plan,
     RunCommand,
+    WishError,
     WriteFile,
 )
 from ef_slurm.installation.survey import PACKAGED_UNITS, Host, Slurm
@@ -105,8 +106,28 @@ def test_what_a_site_has_chosen_stays(tmp_path: Path, host: Host) -> None:
 
 
 def test_without_a_shared_directory_there_is_no_service(tmp_path: Path, host: Host) -> None:
-    with pytest.raises(InstallationError, match="--shared=DIRECTORY is missing"):
+    with pytest.raises(WishError, match="--shared=DIRECTORY is missing"):
         plan_service(wishes(tmp_path, shared=None), host, None)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "key"),
+    [
+        ("user", "a b", "user"),
+        ("user", '"] = true', "user"),
+        ("partition", "ef,batch", "partition"),
+        ("partition", "ef\nPartitionName=x", "partition"),
+        ("host", "ctl; rm", "host"),
+        ("shared", Path("/a b"), "state_root"),
+        ("shared", Path("/a\nb"), "state_root"),
+        ("shared", Path('/a"b'), "state_root"),
+    ],
+)
+def test_what_would_spoil_a_file_is_refused(
+    tmp_path: Path, host: Host, option: str, value: object, key: str
+) -> None:
+    with pytest.raises(WishError, match=rf"\] {key} = .*: give "):
+        plan_service(wishes(tmp_path, **{option: value}), host, None)
 
 
 def test_a_file_with_another_fault_is_named(tmp_path: Path, host: Host) -> None:
