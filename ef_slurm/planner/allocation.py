@@ -73,6 +73,8 @@ def _step_back(task: Task, table: ReservationTable, now: float, policy: Policy) 
     known = None if here is None else task.envelopes.get(here.gpu_type)
     if here is None or known is None:
         return
+    if not task.is_beyond_peak(here):
+        return
     peak = max((gpus for gpus, _ in known.sizes if gpus <= here.gpus), default=here.gpus)
     if peak == here.gpus or task.rate_at(peak, here.gpu_type) <= 0.0:
         return

@@ -127,7 +127,8 @@ def questions(
     """
     change = Change.FREED
     known: dict[str, Refused] = {}
-    if waiting is not None and cluster == waiting.cluster:
+    asked_before = waiting is not None and any(job.id in waiting.refused for job in jobs)
+    if waiting is not None and asked_before and cluster == waiting.cluster:
         change = change_of(waiting.plans, plans, now)
     for job in jobs:
         before = None if waiting is None else waiting.refused.get(job.id)

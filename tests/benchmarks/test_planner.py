@@ -23,6 +23,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from ef_slurm.model import (
     Cluster,
+    IfInfeasible,
     Job,
     Outcome,
     Overhead,
@@ -34,7 +35,7 @@ from ef_slurm.model import (
 )
 from ef_slurm.planner.placement.buddy import place
 from ef_slurm.planner.placement.occupancy import Request, Tenant
-from ef_slurm.planner.plan import plan
+from ef_slurm.planner.plan import plan, plan_round
 
 pytestmark = pytest.mark.benchmark
 
@@ -149,6 +150,45 @@ def test_verdict_for_one_arrival(offers: bool, slack: float) -> None:
         f"p50 {statistics.median(times) * 1e3:.1f} ms, p99 {times[-2] * 1e3:.1f} ms, "
         f"max {times[-1] * 1e3:.1f} ms; {admitted} of {len(times)} admitted; "
         f"peak {peak_mb():.0f} MB"
+    )
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["plans-stand", "somebody-cancels"])
+def test_verdict_beside_a_waiting_list(ends: bool) -> None:
+    """The same with offers and 200 more jobs that wait, refused before; p50 and p99.
+
+    Where somebody cancels, those who wait are asked again in the same round.
+    """
+    cluster, jobs = busy(1024, 500, 0.35)
+    rng = random.Random(11)
+    asking = {
+        job.id: replace(job, if_infeasible=IfInfeasible.WAIT)
+        for job in (make_job(rng, 800_000 + n, 0.0, 20_000.0, 0.35) for n in range(400))
+    }
+    quiet = replace(POLICY, offers=False)
+    answer, memory = plan_round(1.0, (*later(jobs, 1.0), *asking.values()), cluster, quiet)
+    refused = [one.job_id for one in answer.verdicts if one.outcome is Outcome.WAITLISTED]
+    waiting = [replace(asking[name], standing=Standing.WAITLISTED) for name in refused[:200]]
+    jobs = carried_out(jobs | asking, answer)
+    times = []
+    admitted = 0
+    gc.collect()
+    gc.freeze()
+    for number in range(100):
+        now = 10.0 + number / 10
+        present = list(later(jobs, now))
+        if ends:
+            present.pop(rng.randrange(len(present)))
+        newcomer = make_job(rng, 900_000 + number, now, 20_000.0, rng.choice([0.35, 0.7]))
+        began = time.process_time()
+        answer, _ = plan_round(now, (*present, *waiting, newcomer), cluster, POLICY, memory)
+        times.append(time.process_time() - began)
+        admitted += answer.verdicts[-1].outcome is Outcome.PROMISED
+    times.sort()
+    print(
+        f"\none arrival, {len(jobs)} jobs on 1024 GPUs, {len(waiting)} waiting, ends {ends}: "
+        f"p50 {statistics.median(times) * 1e3:.1f} ms, p99 {times[-2] * 1e3:.1f} ms, "
+        f"max {times[-1] * 1e3:.1f} ms; {admitted} of {len(times)} admitted"
     )
 
 

@@ -79,11 +79,13 @@ class LimitBook:
 
     def least_limit(self, job: Job) -> tuple[int | None, str]:
         """The same, and the name of the budget that says so; "" for a limit of ours, or none."""
+        if not self._most:
+            return None, ""
         found = [
             (max(0, math.floor((left + _ROUNDING) / charge.per_gpu)), self._name(place))
             if left >= 0
             else (0, self._name(place))
-            for place, charge in (self._of(job) if self._most else ())
+            for place, charge in self._of(job)
             for left in (self._most[place] - charge.per_job - charge.per_node,)
             if left < 0 or (charge.per_gpu and charge.gpu_type is None)
         ]

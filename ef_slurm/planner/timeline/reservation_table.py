@@ -94,7 +94,8 @@ class ReservationTable:
         self.finishes[task.id] = finish
         for reservation in schedule:
             self.timetables[reservation.gpu_type].put(task.id, reservation)
-        self.limits.put(task, schedule)
+        if self.limits:
+            self.limits.put(task, schedule)
 
     def remove(self, task: Task) -> tuple[Schedule, float]:
         """Take a job's plan out; returns it and its finish."""

@@ -140,7 +140,13 @@ class Task:
     def is_beyond_peak(self, reservation: Reservation) -> bool:
         """Whether some smaller size is expected to train as fast as this one."""
         known = self.envelopes.get(reservation.gpu_type)
-        return known is not None and all(gpus != reservation.gpus for gpus, _ in known.sizes)
+        if known is None:
+            return False
+        wanted = reservation.gpus
+        for gpus, _ in known.sizes:  # a loop: asked of every job in every plan
+            if gpus == wanted:
+                return False
+        return True
 
     def change(
         self, old: Reservation | None, gpus: int, gpu_type: str, first_gpu: int
@@ -177,9 +183,9 @@ class Task:
 
     def awake(self) -> Task | None:
         """The task that wakes no node; None where none is asleep."""
-        asleep = {kind: self.spaces[kind].asleep for kind in self.envelopes}
-        if not self.wakes or not any(asleep.values()):
+        if not self.wakes or not any(self.spaces[kind].asleep for kind in self.envelopes):
             return None
+        asleep = {kind: self.spaces[kind].asleep for kind in self.envelopes}
         barred = dict(self.barred)
         for kind, names in asleep.items():
             # What it holds itself is on its way.
@@ -197,16 +203,16 @@ class Task:
         Staying is no change: it may cost more, where the present start is not paid for yet.
         """
         wake = self.spaces[gpu_type].most_wake_seconds if self.wakes else 0.0
+        if old is None:
+            return wake + self.job.overhead.of(ChangeKind.START, gpus)
         return wake + self._own_overhead(old, gpus, gpu_type)
 
     def start_overhead(self, gpus: int) -> float:
         """Seconds that a start costs where no node has to be woken."""
         return self.job.overhead.of(ChangeKind.START, gpus)
 
-    def _own_overhead(self, old: Reservation | None, gpus: int, gpu_type: str) -> float:
+    def _own_overhead(self, old: Reservation, gpus: int, gpu_type: str) -> float:
         cost = self.job.overhead
-        if old is None:
-            return cost.of(ChangeKind.START, gpus)
         if old.gpu_type != gpu_type:
             return cost.of(ChangeKind.RESTART, gpus)
         if gpus < old.gpus:
