@@ -35,6 +35,9 @@ MOST_AGAIN = 8
 """Of those who wait, so many are asked in one round whether all plans made anew would let them in:
 it is the dearest of the questions, and a verdict must not wait for it."""
 
+MOST_PLANS = 480
+"""Fewer than `MOST_AGAIN`, down to one, where all plans together would be more than this."""
+
 
 class Change(enum.IntEnum):
     """What has become of plans, the least first."""
@@ -139,7 +142,8 @@ def questions(
     new = [job.id for job in jobs if job.id not in known]
     owed = [one for one in known.values() if one.owed is not Change.NONE]
     owed.sort(key=lambda one: (one.asked, one.job.submitted, one.job.id))
-    in_full = frozenset([*new, *(one.job.id for one in owed[:MOST_AGAIN])])
+    most = max(1, min(MOST_AGAIN, MOST_PLANS // max(1, len(plans))))
+    in_full = frozenset([*new, *(one.job.id for one in owed[:most])])
     looked_at = in_full if change is Change.NONE else in_full | known.keys()
     return Questions(now, known, looked_at, in_full)
 
