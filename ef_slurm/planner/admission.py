@@ -42,7 +42,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ef_slurm.planner.joint import ORDERS, JointReplan, keep_previous
-from ef_slurm.planner.relocation import admit_by_moving
+from ef_slurm.planner.relocation import Moves
 from ef_slurm.planner.share import least_share, soonest
 from ef_slurm.planner.timeline.curve import least_gpu_time
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
@@ -68,6 +68,7 @@ class Promises:
         self.rearranged = False
         self._now = now
         self._others: list[Task] | None = None
+        self._moves: Moves | None = None
         self._replans: tuple[JointReplan, ...] = ()
 
     def admit(self, newcomer: Task, *, jointly: bool = True) -> bool:
@@ -93,7 +94,9 @@ class Promises:
         others = self._others
         if lacks_gpu_time(newcomer, others, table, now):
             return False
-        if admit_by_moving(newcomer, others, table, now):
+        if self._moves is None:
+            self._moves = Moves(others, table, now)
+        if self._moves.admit(newcomer):
             return self._joined(newcomer, table, rearranged=True)
         if not jointly:
             return False
@@ -108,7 +111,7 @@ class Promises:
         self.rearranged |= rearranged
         self.tasks.append(newcomer)
         self.table = table
-        self._others = None
+        self._others = self._moves = None
         return True
 
 
@@ -168,6 +171,7 @@ class Trial:
         self._replans = [
             JointReplan(self._others, order, table.blank()) for order in reversed(ORDERS)
         ]
+        self._moves = Moves(self._others, table, now)
         self._counted = math.inf  # from here on counting GPU time rules nothing out
 
     def admits(self, deadline: float) -> bool:
@@ -182,7 +186,7 @@ class Trial:
             if lacks_gpu_time(trial, self._others, table, now):
                 return False
             self._counted = deadline
-        return admit_by_moving(trial, self._others, table, now, only_ask=True) or any(
+        return self._moves.admit(trial, only_ask=True) or any(
             replan.with_newcomer(trial, now) is not None for replan in self._replans
         )
 

@@ -26,91 +26,110 @@ import math
 from collections.abc import Sequence
 
 from ef_slurm.model import Reservation, Schedule
-from ef_slurm.planner.placement.buddy import place
+from ef_slurm.planner.placement.buddy import Placement, place
 from ef_slurm.planner.placement.occupancy import Request, Tenant
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
 from ef_slurm.planner.timeline.scaling import Size
 from ef_slurm.planner.timeline.task import Task
 
+_NEWCOMER = ""
+"""Stands for whoever asks: no job has an empty id."""
 
-def admit_by_moving(
-    newcomer: Task,
-    others: Sequence[Task],
-    table: ReservationTable,
-    now: float,
-    *,
-    only_ask: bool = False,
-) -> bool:
-    """Start the newcomer now on the least size that is in time, moving others for it.
 
-    Enters all plans into `table` and says True, or leaves it as it was; with `only_ask` it leaves
-    it as it was in any case.
+class Moves:
+    """Whether others could move for a newcomer, for all who ask beside the same plans.
+
+    Where everybody is, what a move would cost them and where a block of a size could be made are
+    the same for all who ask.
+
+    Args:
+        others: the jobs with a promise.
+        table: their plans.
+        now: the present, seconds.
     """
-    present: dict[str, list[tuple[Task, Reservation]]] = {}
-    for size in newcomer.sizes:
-        end = now + newcomer.overhead(None, size.gpus, size.gpu_type)
-        end += newcomer.job.iterations / size.rate
-        if end > min(newcomer.deadline, now + newcomer.longest) + EDGE_SECONDS:
-            continue
-        if not table.limits.allow(newcomer, now, end, size.gpus, size.gpu_type):
-            continue
-        present = present or _present(others, table, now)
-        if _try_size(newcomer, size, end, present[size.gpu_type], table, now, only_ask):
-            return True
-    return False
 
+    def __init__(self, others: Sequence[Task], table: ReservationTable, now: float) -> None:
+        self._table = table
+        self._now = now
+        self._standing: dict[str, dict[str, tuple[Task, Reservation]]] = {}
+        for task in others:
+            one = table.now_on(task, now)
+            if one is not None:
+                self._standing.setdefault(one.gpu_type, {})[task.id] = task, one
+        self._free = {
+            kind: space.width - sum(one.gpus for _, one in self._standing.get(kind, {}).values())
+            for kind, space in table.spaces.items()
+        }
+        self._tenants: dict[str, list[Tenant]] = {}
+        self._placements: dict[tuple[str, int], Placement] = {}
 
-def _present(
-    tasks: Sequence[Task], table: ReservationTable, now: float
-) -> dict[str, list[tuple[Task, Reservation]]]:
-    """Who is where at `now`, by GPU type."""
-    present: dict[str, list[tuple[Task, Reservation]]] = {kind: [] for kind in table.spaces}
-    for task in tasks:
-        reservation = table.now_on(task, now)
-        if reservation is not None:
-            present[reservation.gpu_type].append((task, reservation))
-    return present
+    def admit(self, newcomer: Task, *, only_ask: bool = False) -> bool:
+        """Start the newcomer now on the least size that is in time, moving others for it.
 
-
-def _try_size(
-    newcomer: Task,
-    size: Size,
-    end: float,
-    present: list[tuple[Task, Reservation]],
-    table: ReservationTable,
-    now: float,
-    only_ask: bool,
-) -> bool:
-    """Place the newcomer on `size` until `end`; whether all plans, moves paid, fit."""
-    space = table.spaces[size.gpu_type]
-    # Placement is the expensive part: a count rules most sizes out on a full cluster.
-    if space.width - sum(reservation.gpus for _, reservation in present) < size.gpus:
+        Enters all plans into the table and says True, or leaves it as it was; with `only_ask` it
+        leaves it as it was in any case.
+        """
+        now = self._now
+        for size in newcomer.sizes:
+            # Placement is the expensive part: a count rules most sizes out on a full cluster.
+            if self._free[size.gpu_type] < size.gpus:
+                continue
+            end = now + newcomer.overhead(None, size.gpus, size.gpu_type)
+            end += newcomer.job.iterations / size.rate
+            if end > min(newcomer.deadline, now + newcomer.longest) + EDGE_SECONDS:
+                continue
+            if not self._table.limits.allow(newcomer, now, end, size.gpus, size.gpu_type):
+                continue
+            plans = self._plans(newcomer, size, end)
+            if plans is not None and _replace_plans(plans, self._table, only_ask):
+                return True
         return False
-    standing = {task.id: (task, reservation) for task, reservation in present}
-    tenants = [
-        Tenant(task.id, space.block(one.first_gpu, one.gpus), _move_cost(task, table, now))
-        for task, one in present
-    ]
-    request = Request(newcomer.id, size.gpus, until=end)
-    placement = place(space.group, now, tenants, [request])
-    if placement.unplaced:
-        return False
-    plans: list[tuple[Task, Schedule]] = []
-    for job_id in placement.migrated:
-        task, old = standing[job_id]
-        first = space.first_gpu(placement.blocks[job_id])
-        if first is None or first % old.gpus:
-            return False
-        moved = Reservation(now, math.inf, old.gpus, old.gpu_type, first)
-        finish = now + task.overhead_at(task.current, moved)
-        finish += task.job.iterations / task.rate(moved)
-        plans.append((task, (moved.over(now, finish),)))
-    first = space.first_gpu(placement.blocks[newcomer.id])
-    if first is None or first % size.gpus:
-        return False
-    plans.append((newcomer, (Reservation(now, end, size.gpus, size.gpu_type, first),)))
-    return _replace_plans(plans, table, only_ask)
+
+    def _plans(self, newcomer: Task, size: Size, end: float) -> list[tuple[Task, Schedule]] | None:
+        """Plans of whoever moves and of the newcomer, on `size` until `end`; None for none."""
+        now, space = self._now, self._table.spaces[size.gpu_type]
+        placement = self._placement(size, end)
+        if placement.unplaced:
+            return None
+        plans: list[tuple[Task, Schedule]] = []
+        for job_id in placement.migrated:
+            task, old = self._standing[size.gpu_type][job_id]
+            first = space.first_gpu(placement.blocks[job_id])
+            if first is None or first % old.gpus:
+                return None
+            moved = Reservation(now, math.inf, old.gpus, old.gpu_type, first)
+            finish = now + task.overhead_at(task.current, moved)
+            finish += task.job.iterations / task.rate(moved)
+            plans.append((task, (moved.over(now, finish),)))
+        first = space.first_gpu(placement.blocks[_NEWCOMER])
+        if first is None or first % size.gpus:
+            return None
+        plans.append((newcomer, (Reservation(now, end, size.gpus, size.gpu_type, first),)))
+        return plans
+
+    def _placement(self, size: Size, end: float) -> Placement:
+        """Where a block of a size could be made by moves, for somebody who leaves it at `end`."""
+        kind, now = size.gpu_type, self._now
+        known = self._placements.get((kind, size.gpus))
+        if known is not None:
+            return known
+        space = self._table.spaces[kind]
+        if kind not in self._tenants:
+            self._tenants[kind] = [
+                Tenant(
+                    task.id,
+                    space.block(one.first_gpu, one.gpus),
+                    _move_cost(task, self._table, now),
+                )
+                for task, one in self._standing.get(kind, {}).values()
+            ]
+        request = Request(_NEWCOMER, size.gpus, until=end)
+        placement = place(space.group, now, self._tenants[kind], [request])
+        if not any(node.outages for node in space.group.nodes):
+            # Only an outage to come makes a difference between those who leave sooner or later.
+            self._placements[kind, size.gpus] = placement
+        return placement
 
 
 def _move_cost(task: Task, table: ReservationTable, now: float) -> float:

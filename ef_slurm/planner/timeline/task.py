@@ -140,13 +140,7 @@ class Task:
     def is_beyond_peak(self, reservation: Reservation) -> bool:
         """Whether some smaller size is expected to train as fast as this one."""
         known = self.envelopes.get(reservation.gpu_type)
-        if known is None:
-            return False
-        wanted = reservation.gpus
-        for gpus, _ in known.sizes:  # a loop: asked of every job in every plan
-            if gpus == wanted:
-                return False
-        return True
+        return known is not None and all(gpus != reservation.gpus for gpus, _ in known.sizes)
 
     def change(
         self, old: Reservation | None, gpus: int, gpu_type: str, first_gpu: int
