@@ -166,10 +166,10 @@ def test_verdict_beside_a_waiting_list(ends: bool) -> None:
         for job in (make_job(rng, 800_000 + n, 0.0, 20_000.0, 0.35) for n in range(400))
     }
     quiet = replace(POLICY, offers=False)
-    answer, memory = plan_round(1.0, (*later(jobs, 1.0), *asking.values()), cluster, quiet)
-    refused = [one.job_id for one in answer.verdicts if one.outcome is Outcome.WAITLISTED]
+    first = plan_round(1.0, (*later(jobs, 1.0), *asking.values()), cluster, quiet)
+    refused = [one.job_id for one in first.plan.verdicts if one.outcome is Outcome.WAITLISTED]
     waiting = [replace(asking[name], standing=Standing.WAITLISTED) for name in refused[:200]]
-    jobs = carried_out(jobs | asking, answer)
+    jobs = carried_out(jobs | asking, first.plan)
     times = []
     admitted = 0
     gc.collect()
@@ -181,7 +181,8 @@ def test_verdict_beside_a_waiting_list(ends: bool) -> None:
             present.pop(rng.randrange(len(present)))
         newcomer = make_job(rng, 900_000 + number, now, 20_000.0, rng.choice([0.35, 0.7]))
         began = time.process_time()
-        answer, _ = plan_round(now, (*present, *waiting, newcomer), cluster, POLICY, memory)
+        asked = (*present, *waiting, newcomer)
+        answer = plan_round(now, asked, cluster, POLICY, first.waiting).plan
         times.append(time.process_time() - began)
         admitted += answer.verdicts[-1].outcome is Outcome.PROMISED
     times.sort()
