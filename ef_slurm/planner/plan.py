@@ -49,7 +49,7 @@ from ef_slurm.planner.allocation import allocate
 from ef_slurm.planner.best_effort import revalidate_best_effort
 from ef_slurm.planner.explain import decisions
 from ef_slurm.planner.prices import Market, noted
-from ef_slurm.planner.refusal import limits_in_the_way, why_never
+from ef_slurm.planner.refusal import best_effort_reason, limits_in_the_way, why_never
 from ef_slurm.planner.risk import recover, rescue, revalidate
 from ef_slurm.planner.share import least_share
 from ef_slurm.planner.timeline.gpu_index import GpuIndexSpace, index_spaces
@@ -345,7 +345,7 @@ def _verdict(
     if task.id in carried:
         beyond = Reason(ReasonCode.PRICED, until=offer, worth=carried[task.id])
     if not task.promised or wants_best_effort(task):
-        reason = beyond or Reason(ReasonCode.STARTED)
+        reason = beyond or best_effort_reason(task, limits, spaces, now)
         return Verdict(task.id, Outcome.BEST_EFFORT, reason, earliest_deadline=offer)
     if not feasible_alone(task, now, task.deadline):
         reason = why_never(task, limits, spaces, now)

@@ -44,6 +44,17 @@ def why_never(
     return Reason(ReasonCode.LIMITED, gpus=most, limit=name)
 
 
+def best_effort_reason(
+    task: Task, limits: LimitBook, spaces: Mapping[str, GpuIndexSpace], now: float
+) -> Reason:
+    """Why a job runs as best effort: told where its time limit ends it before it is done."""
+    if task.promised and not feasible_alone(task, now, task.deadline):
+        reason = why_never(task, limits, spaces, now)
+        if reason.code is ReasonCode.TIME_LIMIT:
+            return reason
+    return Reason(ReasonCode.STARTED)
+
+
 def limits_in_the_way(
     refused: Iterable[Task], table: ReservationTable, now: float
 ) -> dict[str, str]:

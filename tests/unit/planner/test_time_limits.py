@@ -13,6 +13,7 @@ from ef_slurm.formats.sentences import verdict_sentence
 from ef_slurm.model import (
     Block,
     Cluster,
+    IfInfeasible,
     Job,
     JobKind,
     ModelError,
@@ -54,6 +55,16 @@ def test_what_no_size_finishes_within_its_limit_is_refused_in_the_limits_words()
     assert verdict.earliest_deadline is None  # no deadline helps
     assert verdict_sentence(verdict, str) == (
         "not promised: it would be ended before it is done: --time=0:24"
+    )
+
+
+def test_one_that_runs_as_best_effort_instead_is_told_that_it_is_ended() -> None:
+    one = job(
+        "a", 100.0, longest=24.0, longest_by="--time=0:24", if_infeasible=IfInfeasible.BEST_EFFORT
+    )
+    verdict = judged(one).verdicts[0]
+    assert verdict_sentence(verdict, str) == (
+        "runs as best effort (it would be ended before it is done: --time=0:24)"
     )
 
 
