@@ -12,6 +12,9 @@ from typing import TypeAlias
 from ef_slurm.model import (
     UNSPECIFIED,
     BatchScript,
+    ChangeOutcome,
+    JobAction,
+    JobChange,
     JobDetail,
     JobList,
     JobRequest,
@@ -196,6 +199,49 @@ class Withdrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeJob:
+    """Let a job of the caller's (an operator: anybody's) be otherwise than it was submitted."""
+
+    job_id: int
+    change: JobChange
+
+
+@dataclass(frozen=True, slots=True)
+class JobChanged:
+    """What became of a `ChangeJob`.
+
+    Args:
+        verdict: the one that it got, if it was judged now; with a counter-offer where it is not
+            promised. What the job was promised before then stands.
+        explanation: a sentence.
+        at: when it was judged, UTC epoch seconds.
+    """
+
+    job_id: int
+    outcome: ChangeOutcome
+    verdict: Verdict | None
+    explanation: str
+    at: float
+    others: tuple[OtherJob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActOnJob:
+    """Hold, release or requeue a job of the caller's (an operator: anybody's)."""
+
+    job_id: int
+    action: JobAction
+
+
+@dataclass(frozen=True, slots=True)
+class JobActedOn:
+    """It is done, or is under way; a sentence says which."""
+
+    job_id: int
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrainOn:
     """Let a best-effort job of the caller's train on so many of the GPUs that it holds.
 
@@ -301,6 +347,8 @@ Request: TypeAlias = (
     | Explain
     | Cancel
     | Withdraw
+    | ChangeJob
+    | ActOnJob
     | TrainOn
     | FindCurves
     | ListRates
@@ -316,6 +364,8 @@ Response: TypeAlias = (
     | Story
     | Cancelled
     | Withdrawn
+    | JobChanged
+    | JobActedOn
     | TrainsOn
     | KnownCurves
     | Rates

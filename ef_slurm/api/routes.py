@@ -29,7 +29,7 @@ VERSION_HEADER = "Ef-Slurm-Protocol"
 """With `VERSION` of the messages in it: in ef-slurm's own requests, and in every answer."""
 CLUSTER_HEADER = "Ef-Slurm-Cluster"
 """Slurm's name of the cluster that a request is meant for, where the sender knows it."""
-VERSION = 4
+VERSION = 5
 """Rises when an older reader would misread a message: a field without a default, a new word."""
 
 BODY_LIMIT = 1 << 20
@@ -98,6 +98,8 @@ ROUTES: tuple[Route, ...] = (
         {"until": "until", "wait": "seconds"},
     ),
     Route("withdraw", "DELETE", "/jobs/{job_id}", messages.Withdraw, messages.Withdrawn),
+    Route("change", "POST", "/changes", messages.ChangeJob, messages.JobChanged),
+    Route("act", "POST", "/actions", messages.ActOnJob, messages.JobActedOn),
     Route(
         "train-on",
         "POST",

@@ -13,6 +13,7 @@ ENV_STATE_DIR = "EF_STATE_DIR"
 ENV_ORDER_FILE = "EF_ORDER_FILE"
 ENV_GLOBAL_BATCH_SIZE = "EF_GLOBAL_BATCH_SIZE"
 ENV_ITERATIONS = "EF_ITERATIONS"
+ENV_EPOCHS = "EF_EPOCHS"
 ENV_DEADLINE = "EF_DEADLINE"
 ENV_NUM_NODES = "EF_NUM_NODES"
 ENV_GPUS_PER_NODE = "EF_GPUS_PER_NODE"
@@ -47,6 +48,9 @@ class JobEnvironment:
     generation: int = 1
     global_batch_size: int | None = None
     iterations: int | None = None
+    epochs: float | None = None
+    num_nodes: int | None = None
+    gpus_per_node: int | None = None
     deadline: float | None = None
     stop_signal: str = DEFAULT_STOP_SIGNAL
     max_batch_per_gpu: int | None = None
@@ -54,6 +58,13 @@ class JobEnvironment:
     keep_checkpoints: int = DEFAULT_KEEP_CHECKPOINTS
     script_iterations: int | None = None
     script_global_batch_size: int | None = None
+
+    @property
+    def ranks(self) -> int | None:
+        """How many ranks the launch is for: one for each GPU, and one on a node without any."""
+        if self.num_nodes is None or self.gpus_per_node is None:
+            return None
+        return self.num_nodes * max(1, self.gpus_per_node)
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -71,6 +82,9 @@ class JobEnvironment:
             generation=_whole(environment, ENV_GENERATION, 1) or 1,
             global_batch_size=_whole(environment, ENV_GLOBAL_BATCH_SIZE, 1),
             iterations=_whole(environment, ENV_ITERATIONS, 0),
+            num_nodes=_whole(environment, ENV_NUM_NODES, 1),
+            gpus_per_node=_whole(environment, ENV_GPUS_PER_NODE, 0),
+            epochs=_number(environment, ENV_EPOCHS, "of epochs") or None,
             deadline=_number(environment, ENV_DEADLINE),
             stop_signal=environment.get(ENV_STOP_SIGNAL) or DEFAULT_STOP_SIGNAL,
             max_batch_per_gpu=_whole(environment, ENV_MAX_BATCH_PER_GPU, 1),
@@ -94,7 +108,7 @@ def _whole(environment: Mapping[str, str], name: str, least: int) -> int | None:
     return value
 
 
-def _number(environment: Mapping[str, str], name: str) -> float | None:
+def _number(environment: Mapping[str, str], name: str, what: str = "of seconds") -> float | None:
     text = environment.get(name)
     if not text:
         return None
@@ -103,7 +117,7 @@ def _number(environment: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         value = -1.0
     if not 0.0 <= value < float("inf"):
-        raise ContractError(f"{name}={text!r}: expected a number of seconds, 0 or more")
+        raise ContractError(f"{name}={text!r}: expected a number {what}, 0 or more")
     return value
 
 

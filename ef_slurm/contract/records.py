@@ -66,6 +66,8 @@ class Order:
         reason: one line for the job's log.
         gpus: with `RELAUNCH`, on how many GPUs of the allocation the next launch is to run; None
             for all of them.
+        iterations: of the whole training for every launch from now on, where the job's owner has
+            changed that since it was submitted; None: as it was submitted.
     """
 
     generation: int
@@ -73,6 +75,7 @@ class Order:
     issued_at: float
     reason: str = ""
     gpus: int | None = None
+    iterations: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Progress:
         stall_seconds: how long training stood still for it.
         corrupt_checkpoints: set aside at the start of this launch because they did not match.
         exit_code: with phase stopped, finished or failed: the `Exit` code that counts.
-        message: with phase failed: one line for a person.
+        message: with phase failed, or finished before the last iteration: one line for a person.
         software: what it trains with, in a few words ("torch 2.5.1"); "" for not told.
         script_iterations: of the whole training, as the script says; None where it does not.
         script_global_batch_size: samples per iteration over all ranks, likewise.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ef_slurm.contract import LaunchState
+from ef_slurm.daemon.act.actions import JobActions
 from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.orphans import Orphans
 from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
@@ -27,6 +28,7 @@ from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.settlements import due_at
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.daemon.observe.transition import Transition
+from ef_slurm.daemon.plan.changes import Changed, Changes, NotPossibleError
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.plan.planning import Planning
 from ef_slurm.daemon.settings import Settings
@@ -37,6 +39,8 @@ from ef_slurm.model import (
     Cluster,
     Event,
     EventKind,
+    JobAction,
+    JobChange,
     JobRequest,
     JobState,
     QueueJob,
@@ -129,6 +133,10 @@ class Scheduler:
             advisory=settings.advisory,
             fence=self._fence,
         )
+        self._actions = JobActions(queue, self._observer, self._reconciler, slurm, clock)
+        self._changes = Changes(
+            queue, self._planning, self._observer, slurm, settings.scope.partitions, clock
+        )
         self._refresh_wanted = True
         self._silent_since: float | None = None
         self._ticked_at: float | None = None
@@ -213,6 +221,53 @@ class Scheduler:
         if refreshed_at is None or now - refreshed_at >= self._settings.idle_interval:
             self._observer.refresh()
         return self._planning.judge(request, self._queue.jobs.all(ACTIVE), now)
+
+    def change(self, job_id: int, change: JobChange, actor: str) -> Changed:
+        """Change a job of the queue, if that can be.
+
+        Args:
+            job_id: the queue's id.
+            actor: who wants it.
+
+        Raises:
+            ModelError: a value is none that the job could have.
+            NotPossibleError: the job is not one that can be changed so.
+            SlurmError: Slurm was never seen and does not answer.
+        """
+        self._look()
+        self._refuse_if_advisory()
+        return self._changes.change(job_id, change, actor)
+
+    def act(self, job_id: int, action: JobAction, actor: str, *, by_owner: bool) -> str:
+        """Hold, release or requeue a job, or let it have the first turn of its owner's.
+
+        Args:
+            job_id: the queue's id.
+            actor: who wants it; `by_owner` whether that is its owner.
+
+        Returns:
+            A sentence on what becomes of it.
+
+        Raises:
+            NotPossibleError: the job is not one with which this can be done.
+            SlurmError: Slurm was never seen and does not answer.
+        """
+        self._look()
+        self._refuse_if_advisory()
+        with self._queue.transaction():
+            job = self._queue.jobs.get(job_id)
+            transition, words = self._actions.act(job, action, actor, by_owner=by_owner)
+            if transition != Transition(job):
+                self._apply(job, transition, actor=actor)
+        return words
+
+    def _refuse_if_advisory(self) -> None:
+        if self._settings.advisory:
+            raise NotPossibleError("ef-schedd runs with --advisory: it looks, and changes nothing")
+
+    def _look(self) -> None:
+        if self._observer.refreshed_at is None:
+            self._observer.refresh()
 
     # Observing
 
@@ -315,8 +370,14 @@ class Scheduler:
             self._state_dirs.forget(job)
         return tuple(active)
 
-    def _apply(self, job: QueueJob, transition: Transition) -> QueueJob:
-        """Write what is new of a job; returns its row as it is then."""
+    def _apply(
+        self, job: QueueJob, transition: Transition, *, actor: str | None = None
+    ) -> QueueJob:
+        """Write what is new of a job; returns its row as it is then.
+
+        Args:
+            actor: who did it; None: its owner or the daemon, as the transition says.
+        """
         now, row = self._clock(), job
         if transition.job != job and not transition.is_little_progress(job, PROGRESS_SECONDS):
             job_now = transition.job
@@ -324,7 +385,8 @@ class Scheduler:
                 completed = self._queue.jobs.complete(job.id, job_now.request)
                 job_now = replace(job_now, revision=completed.revision)
             row = self._queue.jobs.save(job_now, durable=False)
-        actor = job.request.owner if transition.actor_is_owner else ACTOR
+        if actor is None:
+            actor = job.request.owner if transition.actor_is_owner else ACTOR
         for entry in transition.entries:
             self._queue.events.log(Event(now, entry.kind, actor, entry.message, job.id, entry.data))
         if transition.to is not None:

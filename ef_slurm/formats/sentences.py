@@ -101,7 +101,7 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
         case ReasonCode.LOST_CAPACITY:
             return "GPUs that its promise counted on went away"
         case ReasonCode.STALLED:
-            return "it stopped training and gave its GPUs back; scontrol release lets it go on"
+            return "it stopped training and gave its GPUs back; ef-scontrol release lets it go on"
         case ReasonCode.BEHIND:
             return "it trains more slowly than its throughput curve says"
         case ReasonCode.REFUSED:

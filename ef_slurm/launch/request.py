@@ -18,6 +18,7 @@ class LaunchRequest:
         state_dir: absolute path on a shared file system.
         order_file: absolute path of the file in which the daemon leaves its orders.
         iterations: of the whole training; None: the script says how many.
+        epochs: of the whole training, instead of `iterations`; None: as the script says.
         global_batch_size: samples per iteration over all ranks; None: likewise.
         torchrun: start the command through torchrun, one process per GPU; False: once per node, as
             it is.
@@ -40,6 +41,7 @@ class LaunchRequest:
     torchrun: bool = True
     job_name: str | None = None
     deadline: float | None = None
+    epochs: float | None = None
     cpus_per_gpu: int | None = None
     sbatch_options: tuple[str, ...] = ()
     max_batch_per_gpu: int | None = None

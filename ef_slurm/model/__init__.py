@@ -13,6 +13,7 @@ from ef_slurm.model.bar import Bar
 from ef_slurm.model.block import Block, active_part, same_place
 from ef_slurm.model.bounds import MOST_ITERATIONS, check_request, check_script
 from ef_slurm.model.budget import Budget, Charge
+from ef_slurm.model.change import ChangeOutcome, JobAction, JobChange, changed, is_looser
 from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
 from ef_slurm.model.curve import ThroughputCurve, check_steps
@@ -76,6 +77,7 @@ from ef_slurm.model.promise import (
 from ef_slurm.model.queued_job import QueueJob, SlurmSettings, newcomer, planner_id, queue_id
 from ef_slurm.model.request import BatchScript, JobRequest
 from ef_slurm.model.reservation import Reservation, Running, Schedule
+from ef_slurm.model.time_limit import time_needed
 
 __all__ = [
     "ACTIVE",
@@ -103,6 +105,7 @@ __all__ = [
     "Block",
     "Budget",
     "ChangeKind",
+    "ChangeOutcome",
     "Charge",
     "Cluster",
     "ContainerRuntime",
@@ -115,6 +118,8 @@ __all__ = [
     "IntentAction",
     "IntentState",
     "Job",
+    "JobAction",
+    "JobChange",
     "JobDetail",
     "JobKind",
     "JobList",
@@ -162,6 +167,7 @@ __all__ = [
     "Weight",
     "active_part",
     "change_kind",
+    "changed",
     "check_name",
     "check_request",
     "check_script",
@@ -170,6 +176,7 @@ __all__ = [
     "classify_change",
     "footprint",
     "is_in_time",
+    "is_looser",
     "is_power_of_two",
     "named_queue_ids",
     "newcomer",
@@ -179,5 +186,6 @@ __all__ = [
     "same_place",
     "slack_seconds",
     "standing",
+    "time_needed",
     "view",
 ]

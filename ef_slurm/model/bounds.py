@@ -67,6 +67,11 @@ def check_request(request: JobRequest, now: float) -> None:
         _check_title(name, word)
     if request.iterations is not None:
         check_integer("iterations", request.iterations, 1, MOST_ITERATIONS)
+    check_integer("iterations done", request.done, 0, MOST_ITERATIONS)
+    if request.iterations is not None and request.done >= request.iterations:
+        raise ModelError(
+            "iterations", request.iterations, f"more than the {request.done} of its checkpoint"
+        )
     if request.global_batch_size is not None:
         check_integer("global batch size", request.global_batch_size, 1, MOST_SAMPLES)
     if len(request.gpu_types) > MOST_GPU_TYPES:

@@ -28,6 +28,7 @@ class IntentAction(enum.Enum):
     SHAPE = "shape"  # nodes and GPUs of the pending job
     RELEASE = "release"
     SHRINK = "shrink"  # resize of the running job to some of its nodes
+    EXTEND = "extend"  # the time limit of the running job
     HOLD = "hold"
     CANCEL = "cancel"
     SUBMIT = "submit"  # again, where Slurm no longer holds the job

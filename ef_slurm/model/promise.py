@@ -37,6 +37,7 @@ class PromiseOutcome(enum.Enum):
     KEPT_IN_GRACE = "kept-in-grace"
     BROKEN = "broken"  # the deadline and its grace passed, or the job can never finish
     VOID = "void"  # the job did not keep its own side: cancelled, held, or failed by itself
+    REPLACED = "replaced"  # by another one, which its owner has asked for
 
 
 class Fault(enum.Enum):

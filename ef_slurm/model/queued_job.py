@@ -58,6 +58,13 @@ class QueueJob:
         slurm_settings: what Slurm said that it asks for when it was judged; empty for not known.
         measuring: how far its speed is measured, as long as it is not judged for that; else None.
         script_iterations, script_global_batch_size: what its script says, whatever was submitted.
+        held_here: whether it is held in the queue itself (`ef-scontrol hold`), so that no release
+            in Slurm that nobody asked for lets it go on.
+        ordered_iterations: to how many its owner has changed its iterations since it was
+            submitted; its batch script knows only the number of then.
+        time_limit: seconds that Slurm is to let a run take, since its owner has changed what it
+            needs; None for the limit that it was submitted with.
+        turn: when it counts as submitted on the waiting list, where its owner has changed that.
     """
 
     id: int
@@ -87,6 +94,10 @@ class QueueJob:
     measuring: Measuring | None = None
     script_iterations: int | None = None
     script_global_batch_size: int | None = None
+    held_here: bool = False
+    ordered_iterations: int | None = None
+    time_limit: float | None = None
+    turn: float | None = None
 
     @property
     def stalled(self) -> bool:
@@ -132,9 +143,11 @@ class QueueJob:
         """
         request = self.request
         best_effort = self.kind is JobKind.BEST_EFFORT
+        most = request.most_gpus
+        larger = most is not None and any(part.gpus > most for part in self.plan)
         return Job(
             id=planner_id(self.id),
-            submitted=request.submitted,
+            submitted=request.submitted if self.turn is None else self.turn,
             iterations=self.remaining if iterations is None else iterations,
             curves=request.curves,
             kind=self.kind,
@@ -144,12 +157,12 @@ class QueueJob:
             standing=self.standing,
             overhead=request.overhead,
             running=self.running,
-            plan=self.plan,
+            plan=() if larger else self.plan,
             last_reshape=self.last_reshape,
             reshapes=self.reshapes,
             owner=request.owner,
             account=request.account,
-            max_gpus=request.max_gpus,
+            max_gpus=most,
             growth_curves=request.growth_curves,
         )
 
@@ -160,4 +173,5 @@ def newcomer(request: JobRequest) -> Job:
     Raises:
         ModelError: the request is not one that can be planned.
     """
-    return replace(QueueJob(0, request, JobState.NEW).for_planner(), id=NEWCOMER)
+    row = QueueJob(0, request, JobState.NEW, iteration=float(request.done))
+    return replace(row.for_planner(), id=NEWCOMER)

@@ -38,6 +38,8 @@ class JobRequest:
             others Slurm's own word counts (`QueueJob.slurm_settings`), and this is not kept.
         asked: what a job that nobody has submitted asks Slurm for beside its shape, by field, in
             Slurm's words; of others Slurm's own word counts likewise, and this is not kept.
+        done: iterations that it has when it is submitted, in checkpoints that it goes on from. The
+            row's `iteration` begins with it; it is not kept here.
         assumed: whether iterations and global batch size are those of the training's run before:
             the script has the last word on them.
     """
@@ -69,11 +71,18 @@ class JobRequest:
     assumed: bool = False
     per_gpu: PerGpu = field(default_factory=PerGpu)
     asked: tuple[tuple[str, str], ...] = ()
+    done: int = 0
 
     @property
     def complete(self) -> bool:
         """Whether all is known that a verdict needs."""
         return bool(self.curves) and self.iterations is not None
+
+    @property
+    def most_gpus(self) -> int | None:
+        """The largest share that it may have: its owner's bound, and a sample for each GPU."""
+        bounds = (self.max_gpus, self.global_batch_size)
+        return min((bound for bound in bounds if bound is not None), default=None)
 
     def __post_init__(self) -> None:
         if self.model_name:

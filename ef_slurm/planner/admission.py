@@ -118,7 +118,7 @@ class Promises:
 def feasible_alone(task: Task, now: float, deadline: float) -> bool:
     """Whether a job would finish by `deadline` with an empty cluster to itself."""
     return any(
-        now + task.start_overhead(size.gpus) + task.job.iterations / size.rate
+        now + task.least_overhead(size.gpus, size.gpu_type, now) + task.job.iterations / size.rate
         <= min(deadline, now + task.longest) + EDGE_SECONDS
         for size in task.sizes
     )

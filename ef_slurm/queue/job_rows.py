@@ -126,6 +126,10 @@ _CHANGING: Mapping[str, Callable[[Any], Any]] = {
     "measuring": codec.dump_measuring,
     "script_iterations": _as_it_is,
     "script_global_batch_size": _as_it_is,
+    "held_here": int,
+    "ordered_iterations": _as_it_is,
+    "time_limit": _as_it_is,
+    "turn": _as_it_is,
 }
 
 
@@ -204,4 +208,8 @@ def to_job(row: Row) -> QueueJob:
         measuring=codec.load_measuring(row["measuring"]),
         script_iterations=row["script_iterations"],
         script_global_batch_size=row["script_global_batch_size"],
+        held_here=bool(row["held_here"]),
+        ordered_iterations=row["ordered_iterations"],
+        time_limit=row["time_limit"],
+        turn=row["turn"],
     )

@@ -17,6 +17,7 @@ from ef_slurm.model import (
     JobRequest,
     JobState,
     Json,
+    ModelError,
     QueueJob,
     QueueLimits,
     SlurmSettings,
@@ -70,7 +71,8 @@ class Jobs:
         Raises:
             DuplicateJobError: its Slurm job is in the queue already.
             LimitError: one of the limits is reached.
-            ModelError: it is no job for the queue; the error names the field.
+            ModelError: it is no job for the queue, or another one of its owner's goes on in its
+                state directory; the error names the field.
         """
         check_request(request, request.submitted)
         check_script(script)
@@ -81,7 +83,12 @@ class Jobs:
             present = self.of_slurm(request.slurm_job_id, request.cluster)
             if present is not None and present.state in ACTIVE:
                 raise DuplicateJobError(f"Slurm job {request.slurm_job_id} is in the queue already")
+            other = self._in_directory(request)
+            if other is not None:
+                wanted = f"one in which no other job goes on, as job {other} does"
+                raise ModelError("state directory", request.state_dir, wanted)
             columns = job_rows.request_columns(request)
+            columns["iteration"] = columns["checkpoint_iteration"] = float(request.done)
             columns["slurm_settings"] = job_rows.settings_column(settings)
             job_id = self._database.insert("jobs", columns)
             self._database.insert("scripts", {"job_id": job_id, **job_rows.script_columns(script)})
@@ -96,6 +103,15 @@ class Jobs:
                 )
             )
             return self.get(job_id)
+
+    def _in_directory(self, request: JobRequest) -> int | None:
+        """The Slurm job of the same owner that goes on in the same state directory."""
+        row = self._database.one(
+            "SELECT slurm_job_id FROM jobs INDEXED BY jobs_by_state"
+            " WHERE state IN (SELECT value FROM json_each(?)) AND uid = ? AND state_dir = ?",
+            (_states(ACTIVE), request.uid, request.state_dir),
+        )
+        return None if row is None else int(row[0])
 
     def _check_limits(self, request: JobRequest, limits: QueueLimits) -> None:
         account = request.account
@@ -326,8 +342,11 @@ class Jobs:
         Raises:
             NoSuchRowError: there is none of that id.
         """
+        return self._rewrite(job_id, request, _COMPLETED)
+
+    def _rewrite(self, job_id: int, request: JobRequest, names: Iterable[str]) -> QueueJob:
         columns = job_rows.request_columns(request)
-        values = {name: columns[name] for name in _COMPLETED}
+        values = {name: columns[name] for name in names}
         assignments = "".join(f"{name} = :{name}, " for name in values)
         with self._database.transaction():
             self._database.execute(
@@ -335,6 +354,16 @@ class Jobs:
                 {**values, "id": job_id},
             )
             return self.get(job_id)
+
+    def change(self, job_id: int, request: JobRequest) -> QueueJob:
+        """Write what its owner wants otherwise of the request.
+
+        Raises:
+            ModelError: it is no request for the queue; the error names the field.
+            NoSuchRowError: there is none of that id.
+        """
+        check_request(request, request.submitted)
+        return self._rewrite(job_id, request, _CHANGED)
 
     def last_told(self, uid: int, model_name: str, precision: str) -> QueueJob | None:
         """The owner's latest job of a training whose script told iterations and batch size."""
@@ -403,8 +432,12 @@ _COMPLETED = (
     "curve_source",
     "assumed",
     "account",
+    "if_infeasible",
 )
 """Columns of the request that may be written later."""
+
+_CHANGED = ("kind", "deadline", "grace", "if_infeasible", "iterations", "max_gpus", "assumed")
+"""Those that its owner may change."""
 
 
 def _states(states: Iterable[JobState]) -> str:

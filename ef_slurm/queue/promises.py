@@ -13,9 +13,12 @@ from ef_slurm.model import (
     Outcome,
     Promise,
     PromiseOutcome,
+    Reason,
+    ReasonCode,
     Settlement,
     StoredVerdict,
     Verdict,
+    planner_id,
     queue_id,
 )
 from ef_slurm.queue import codec
@@ -106,6 +109,23 @@ class Promises:
                 },
             )
         )
+
+    def renew(self, job_id: int, *, at: float, why: str) -> bool:
+        """Replace a job's open promise by one for its request as it is now; False without one.
+
+        The request must be one that whatever keeps the old promise keeps too.
+        """
+        with self._database.transaction():
+            old = self.of(job_id)
+            if old is None or not self.settle(
+                job_id, Settlement(PromiseOutcome.REPLACED, None, why), at=at
+            ):
+                return False
+            name = planner_id(job_id)
+            reason = Reason(ReasonCode.KEPT, gpus=old.share)
+            again = Verdict(name, Outcome.PROMISED, reason, old.share, old.finish)
+            self.record(again, at=at, explanation=f"promised as before: {why}")
+            return True
 
     def verdict(self, job_id: int) -> StoredVerdict | None:
         """The latest answer to a job, or None if it was not judged yet."""

@@ -47,6 +47,7 @@ SELECT
     sum(outcome = 'kept-in-grace') AS kept_in_grace,
     sum(outcome = 'broken') AS broken,
     sum(outcome = 'void') AS void,
+    sum(outcome = 'replaced') AS replaced,
     round(100.0 * sum(outcome IN ('kept', 'kept-in-grace'))
         / nullif(sum(outcome IN ('kept', 'kept-in-grace', 'broken')), 0), 1) AS kept_percent,
     round(avg(early_hours) FILTER (WHERE outcome = 'kept'), 2) AS mean_early_hours,

@@ -133,6 +133,8 @@ class JobsTable:
             writable by the daemon's user alone. None for `orders` beside `state_root`.
         profiles: directories of throughput curves, the first match counts.
         verdict_wait: seconds for which ef-sbatch waits for the verdict.
+        keep_state_days: days after which the state directory of a job that has ended may go: its
+            owner's next ef-sbatch removes it. 0: only `ef-scontrol purge` does.
         cpus_per_gpu: for jobs whose owner names no number.
         memory_per_gpu: the same in MiB, where Slurm gives memory to jobs.
     """
@@ -146,6 +148,7 @@ class JobsTable:
         )
     )
     verdict_wait: float = 30.0
+    keep_state_days: float = 0.0
     cpus_per_gpu: int | PerGpuRule = PerGpuRule.FAIR
     memory_per_gpu: int | PerGpuRule = PerGpuRule.FAIR
 

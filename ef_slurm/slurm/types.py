@@ -67,6 +67,9 @@ class SignalTarget(enum.Enum):
 
 OWNER_RELEASED = "ef-slurm: released by its owner"
 """The comment that `job_submit.lua` puts on a job in place of its owner's `scontrol release`."""
+OWNER_HELD = "ef-slurm: held by its owner"
+"""The one in place of `scontrol hold`, which Slurm takes for nothing new on a job that is held, and
+for nothing at all on one that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,16 @@ class SlurmJob:
     def is_released_by_owner(self) -> bool:
         """Whether its owner has asked for it to go on; only ef-slurm's own release starts it."""
         return self.requested.comment == OWNER_RELEASED
+
+    @property
+    def is_held_by_owner(self) -> bool:
+        """Whether its owner has asked for it not to run; ef-slurm sees to that."""
+        return self.requested.comment == OWNER_HELD
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether its comment says that its owner has held or released it."""
+        return self.is_held_by_owner or self.is_released_by_owner
 
     @property
     def is_pending(self) -> bool:

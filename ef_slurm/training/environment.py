@@ -30,6 +30,14 @@ def environment(
     """
     found = JobEnvironment.read(os.environ)
     said = {name: value for name, value in overrides.items() if value is not None}
+    if found.epochs is not None and found.iterations is None:
+        if not samples:
+            raise ContractError(
+                f"EF_EPOCHS={found.epochs:g}: nobody knows here how many samples there are: submit "
+                "it with --iterations"
+            )
+        said.pop("iterations", None)
+        epochs = found.epochs
     if epochs is not None:
         if "iterations" in said:
             raise ContractError(f"iterations={said['iterations']} and epochs={epochs}: give one")

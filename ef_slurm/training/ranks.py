@@ -159,6 +159,13 @@ class Ranks:
         """On rank 0: whether any rank has told a value under `key`."""
         return any(f"{key}/{rank}" in self._inbox for rank in range(self.world_size))
 
+    def said(self, key: str) -> str:
+        """On rank 0: what some rank has told under `key`, as a text; the first one's."""
+        for rank in range(self.world_size):
+            if f"{key}/{rank}" in self._inbox:
+                return str(self._inbox.get(f"{key}/{rank}") or "")
+        return ""
+
     def gather(self, key: str, abort: Callable[[], bool] = lambda: False) -> list[Any]:
         """On rank 0: every rank's own value under `key`, in rank order; then they are forgotten.
 

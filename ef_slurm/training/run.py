@@ -105,7 +105,11 @@ class Run:
             )
         except (BatchError, ContractError) as error:
             self.give_up(str(error))
+        self._refuse_too_few_ranks()
         self.iteration = 0
+        self._last: int | None = None
+        self._why_early = ""
+        self._left = False
         self._samples = samples
         self._seed = seed
         self._saved_iteration: int | None = None
@@ -113,6 +117,18 @@ class Run:
         self._meeting = Meeting(0)
         self._signature: dict[str, str] = {}
         self._saver: Saver | None = None
+
+    def _refuse_too_few_ranks(self) -> None:
+        """Without torchrun a script would train once for each node, or on one GPU of many."""
+        wanted, world = self.environment.ranks, self.ranks.world_size
+        if wanted is None or world >= wanted:
+            return
+        nodes, gpus = self.environment.num_nodes, self.environment.gpus_per_node
+        self.give_up(
+            f"{world} {'rank' if world == 1 else 'ranks'} for {nodes} nodes with {gpus} GPUs each: "
+            "start one rank for each GPU (ef-sbatch --deadline=… train.py does, or torchrun as "
+            "ef-sbatch --help has it); each of these would train alone"
+        )
 
     def start(self, snapshot: Snapshot) -> None:
         """Restore the newest good checkpoint into the snapshot's objects; start watching.
@@ -177,17 +193,48 @@ class Run:
         self.iteration += 1
         if self._first_iteration_at is None:
             self._first_iteration_at = time.time()
-        if self.iteration >= self.iterations:
+        if self.over:
             return
         request = self._meeting.arrive(self.iteration)
         if request is None:
             return
         assert self._saver is not None
-        if request.kind is Kind.SAVE:
-            self._begin_save(self._saver)
-            return
+        match request.kind:
+            case Kind.SAVE:
+                self._begin_save(self._saver)
+                return
+            case Kind.FINISH:
+                self._ends_early(request.reason)
+                return
         self._print(f"stopping at iteration {self.iteration}: {request.reason}")
         self._stop()
+
+    @property
+    def over(self) -> bool:
+        """Whether no iteration is left."""
+        return self.iteration >= (self.iterations if self._last is None else self._last)
+
+    def stop(self, reason: str) -> None:
+        """The script wants no iteration beyond the one in progress.
+
+        Ranks are not in step: where there are several the last one is agreed on, as for a stop.
+
+        Raises:
+            TimeoutError: the other ranks do not agree.
+        """
+        if self._watcher is None or self.ranks.world_size == 1:
+            self._ends_early(reason, self.iteration + 1)
+        else:
+            self._watcher.finish(reason)
+
+    def _ends_early(self, reason: str, last: int | None = None) -> None:
+        self._last = min(self.iterations, self.iteration if last is None else last)
+        self._why_early = reason
+
+    def left_early(self) -> None:
+        """The script has left its loop before the last iteration, and has not said `stop`."""
+        self._left = self._left or not self.over
+        self.reporter.note(iteration=self.iteration)
 
     def agree_on_first_batch(self, checksum: int) -> None:
         """All ranks call this once per launch, with a checksum of the first batch of a stream.
@@ -220,8 +267,12 @@ class Run:
             self._print(f"the last checkpoint was not saved: {error}")
             self._failed(Exit.NOT_SAVED, f"the last checkpoint was not saved: {error}")
             raise SystemExit(int(Exit.NOT_SAVED))
-        self._end(Phase.FINISHED, Exit.FINISHED)
-        self._print(f"finished at iteration {self.iteration}")
+        early = ""
+        if self.iteration < self.iterations:
+            why = f": {self._why_early}" if self._why_early else ""
+            early = f"finished early at iteration {self.iteration}{why}"
+        self._end(Phase.FINISHED, Exit.FINISHED, early)
+        self._print(early or f"finished at iteration {self.iteration}")
 
     def give_up(self, message: str) -> NoReturn:
         """Every rank comes here, with the same message.
@@ -254,6 +305,12 @@ class Run:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        clean = error is None or (isinstance(error, SystemExit) and not error.code)
+        if self._left and clean:
+            self._print(
+                f"the loop was left at iteration {self.iteration} of {self.iterations}: "
+                "session.stop() ends a training early, with a checkpoint"
+            )
         if error is not None and not isinstance(error, SystemExit):
             self._failed(1, f"{type(error).__name__}: {error}".splitlines()[0])
 
@@ -375,12 +432,13 @@ class Run:
         under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
         raise SystemExit(int(Exit.FINISHED if under_torchrun else Exit.STOPPED))
 
-    def _end(self, phase: Phase, code: Exit) -> None:
+    def _end(self, phase: Phase, code: Exit, message: str = "") -> None:
         self.reporter.enter(
             phase,
             iteration=self.iteration,
             first_iteration_at=self._first_iteration_at,
             exit_code=int(code),
+            message=message,
         )
 
     def _failed(self, code: int, message: str) -> None:

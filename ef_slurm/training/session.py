@@ -11,10 +11,12 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import Dataset
 
+from ef_slurm.contract import ContractError
 from ef_slurm.training.batches import PartSampler
 from ef_slurm.training.environment import environment
+from ef_slurm.training.epochs import ENDED, Epoch, epochs
 from ef_slurm.training.loader import part_loader
-from ef_slurm.training.run import Run
+from ef_slurm.training.run import Run, Unusable
 from ef_slurm.training.shards import ShardedSnapshot
 from ef_slurm.training.state import Snapshot, Stateful, WholeSnapshot, is_sharded
 from ef_slurm.training.stream import DataError, Stream, samples_of
@@ -61,12 +63,25 @@ class Step:
         loss.backward()  # type: ignore[no-untyped-call]
 
 
+class Counted:
+    """How far a training that counts in epochs is.
+
+    Attributes:
+        ended: epochs after which all is done that the script does then; None where it does not
+            count in epochs.
+    """
+
+    def __init__(self) -> None:
+        self.ended: int | None = None
+
+
 class Session:
     """A training that can be stopped at any iteration and goes on elsewhere; see `session`.
 
     Attributes:
         extra: state of the script's own, kept in checkpoints: whatever `values` knows.
         scaler: the gradient scaler, or None.
+        counted: epochs, where it counts in them.
     """
 
     def __init__(
@@ -74,6 +89,7 @@ class Session:
         run: Run,
         snapshot: Snapshot,
         extra: dict[str, Any],
+        counted: Counted,
         model: torch.nn.Module,
         scaler: Any,
         data: Dataset[Any] | Stream | int,
@@ -81,6 +97,7 @@ class Session:
     ):
         self._run = run
         self.extra = extra
+        self.counted = counted
         self.scaler = scaler
         self._model = model
         self._data = data
@@ -131,18 +148,67 @@ class Session:
         finally:
             self._run.end_evaluation()
 
+    @property
+    def over(self) -> bool:
+        """Whether no iteration is left: all are done, or `stop` has ended it."""
+        return self._run.over
+
+    def stop(self, reason: str = "") -> None:
+        """End the training here: converged, good enough, no better for long.
+
+        The loop ends after this iteration (with several ranks a few later, at the same one on all),
+        the checkpoint is saved, and the job is complete: "finished early at iteration n". One rank
+        may call it, or all.
+
+        Args:
+            reason: a few words for the job's story.
+        """
+        self._run.stop(reason)
+
     def __iter__(self) -> Iterator[Step]:
         """The iterations that are left.
 
         Raises:
             SystemExit: the ranks stop here, as ordered or on TERM.
         """
-        run = self._run
+        yield from self._steps(self._parts(), lambda: False)
+        self._run.finish()
+
+    def epochs(self) -> Iterator[Epoch]:
+        """The epochs that are left, each with its iterations, and room for what follows on them.
+
+        ::
+
+            for epoch in session.epochs():
+                for step in epoch:
+                    ...
+                with session.evaluating():
+                    accuracy = evaluate(model)
+                scheduler.step()
+
+        What stands behind the inner loop is done once for each epoch, wherever the job is stopped.
+
+        Raises:
+            SystemExit: the ranks stop here, as ordered or on TERM.
+            RuntimeError: the script has left an epoch before its end.
+        """
         parts = self._parts()
-        while run.iteration < run.iterations:
-            yield Step(run, lambda: self._next(parts), self)
+        try:
+            yield from epochs(self, lambda until: self._steps(parts, until))
+        except GeneratorExit:
+            self._run.left_early()
+            raise
+        self._run.finish()
+
+    def _steps(self, parts: Iterator[Any], until: Callable[[], bool]) -> Iterator[Step]:
+        run = self._run
+        while not run.over and not until():
+            try:
+                yield Step(run, lambda: self._next(parts), self)
+            except GeneratorExit:  # break, an exit of the script's own, or an error
+                run.left_early()
+                raise
             run.advance()
-        run.finish()
 
     def _next(self, parts: Iterator[Any]) -> Any:
         try:
@@ -168,17 +234,20 @@ class Session:
 
 
 class _Extra:
-    """A dictionary as a part of the checkpoint."""
+    """A dictionary as a part of the checkpoint, and beside it how many epochs have ended."""
 
-    def __init__(self, values: dict[str, Any]):
+    def __init__(self, values: dict[str, Any], counted: Counted):
         self._values = values
+        self._counted = counted
 
     def state_dict(self) -> dict[str, Any]:
-        return dict(self._values)
+        ended = self._counted.ended
+        return {**self._values, **({} if ended is None else {ENDED: ended})}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._values.clear()
         self._values.update(state)
+        self._counted.ended = self._values.pop(ENDED, None)
 
 
 def session(
@@ -249,8 +318,8 @@ def session(
         samples = samples_of(data, loader or {}, epochs)
     except DataError as error:
         problem = str(error)
-    run = Run(
-        environment(
+    try:
+        asked = environment(
             {
                 "iterations": iterations,
                 "global_batch_size": global_batch_size,
@@ -259,11 +328,10 @@ def session(
             },
             epochs=None if samples is None else epochs,
             samples=samples or 0,
-        ),
-        samples=samples,
-        seed=seed,
-        shuffle=shuffle,
-    )
+        )
+    except ContractError as error:
+        raise Unusable.before_the_run(str(error)) from None
+    run = Run(asked, samples=samples, seed=seed, shuffle=shuffle)
     taken = sorted(_OWN_NAMES & set(state or {}))
     if taken:
         problem = f"state={{{taken[0]!r}: ...}}: this name is taken; choose another"
@@ -271,7 +339,8 @@ def session(
         run.give_up(problem)
     source: Any = data
     extra: dict[str, Any] = {}
-    others: dict[str, Stateful] = {"extra": _Extra(extra), **(state or {})}
+    counted = Counted()
+    others: dict[str, Stateful] = {"extra": _Extra(extra, counted), **(state or {})}
     if samples is None:
         source = Stream(data, run.share, loader or {}, run.agree_on_first_batch)
         others["stream"] = source
@@ -286,7 +355,12 @@ def session(
         if optimizer is not None:
             others["optimizer"] = optimizer
         snapshot = WholeSnapshot(model, others)
-    return Session(run, snapshot, extra, model, scaler, source, loader or {})
+    made = Session(run, snapshot, extra, counted, model, scaler, source, loader or {})
+    if optimizer is not None and run.iteration:
+        # A launch may begin with a scheduler's step, after an epoch that ended in the one before:
+        # torch warns of it unless the optimizer has made one.
+        optimizer._opt_called = True  # type: ignore[attr-defined]
+    return made
 
 
 def init() -> torch.device:

@@ -44,6 +44,7 @@ class Kind(enum.Enum):
 
     SAVE = "save"
     STOP = "stop"
+    FINISH = "finish"  # the script wants no more iterations
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,19 @@ class Watcher:
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
 
+    def finish(self, reason: str) -> None:
+        """The script wants no more iterations: the ranks are to agree on the last one.
+
+        Called by the training thread.
+
+        Raises:
+            TimeoutError: they do not.
+        """
+        self._ranks.post("finish", reason)
+        # Otherwise a fast rank would go on for as long as the others need to hear of it.
+        if not wait_until(lambda: self._meeting.busy or self._closed.is_set()):
+            raise TimeoutError("the ranks did not agree on a last iteration")
+
     def _run(self) -> None:
         number = 1
         while not self._closed.wait(POLL_SECONDS):
@@ -183,7 +197,7 @@ class Watcher:
                 request = self._look(number)
                 if request is not None:
                     number += 1
-                    if request.kind is Kind.STOP:
+                    if request.kind in (Kind.STOP, Kind.FINISH):
                         return
             except Exception:
                 self._lose_peers()
@@ -243,6 +257,8 @@ class Watcher:
         """What rank 0 wants of all ranks now."""
         if self._ranks.posted("term"):
             return Request(Kind.STOP, "TERM from Slurm")
+        if self._ranks.posted("finish"):
+            return Request(Kind.FINISH, self._ranks.said("finish"))
         try:
             order = self._state.read_order()
         except (ContractError, OSError) as error:

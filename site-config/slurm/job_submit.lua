@@ -3,8 +3,8 @@ job_submit plugin for a site that runs ef-slurm.
 
 In ef-slurm's partition every job starts held and only ef-slurm's release starts it. Its owner can
 neither start nor reshape it behind the daemon's back (holding, requeueing and cancelling it stay
-their right: the daemon follows). When they release it, it stays held, and a comment tells the
-daemon that a job that its owner had held may go on. A plain sbatch, srun or salloc there is refused with
+their right: the daemon follows). When they hold or release it, a comment tells the daemon, which
+stops it with a checkpoint, or lets it go on. A plain sbatch, srun or salloc there is refused with
 a sentence that points to ef-sbatch; arrays and heterogeneous jobs, which run more than one job's
 worth under one submission, are refused as well. Coordinators of an account, whom Slurm lets act on
 its members' jobs, may here cancel them and nothing else.
@@ -26,8 +26,9 @@ local OPERATORS = { "root", "slurm", SERVICE_USER }
 -- Every batch script that ef-sbatch makes sets this variable.
 local MARK = "EF_STATE_DIR"
 
--- What a release by the owner leaves on the job (ef_slurm/slurm/types.py knows it).
+-- What a release and a hold by the owner leave on the job (ef_slurm/slurm/types.py knows them).
 local RELEASED = "ef-slurm: released by its owner"
+local HELD = "ef-slurm: held by its owner"
 
 local POINTER = "is scheduled by ef-slurm. Submit with:"
     .. " ef-sbatch --deadline WHEN --iterations N --global-batch-size B SCRIPT"
@@ -145,7 +146,16 @@ function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
             job_rec.job_id, job_rec.job_id)
         return slurm.SUCCESS
     end
-    if given(job_desc.priority) and job_desc.priority ~= 0 then
+    if job_desc.priority == 0 then -- scontrol hold
+        job_desc.comment = HELD
+        if not pending then
+            job_desc.priority = slurm.NO_VAL
+        end
+        slurm.log_user("job %s: ef-slurm is told, saves it if it runs, and keeps it until"
+            .. " ef-scontrol release %s", job_rec.job_id, job_rec.job_id)
+        return slurm.SUCCESS
+    end
+    if given(job_desc.priority) then
         slurm.log_user("job %s is started by ef-slurm: see ef-squeue --explain %s",
             job_rec.job_id, job_rec.job_id)
         return DENIED
@@ -153,8 +163,9 @@ function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
     for _, field in ipairs(SHAPE) do
         local value = job_desc[field]
         if given(value) and not (field == "begin_time" and value == 0) then
-            slurm.log_user("job %s gets its nodes, GPUs and times from ef-slurm (%s): to change"
-                .. " them, ef-scancel it and submit it again", job_rec.job_id, field)
+            slurm.log_user("job %s gets its nodes, GPUs and times from ef-slurm (%s). What it may"
+                .. " have otherwise: ef-scontrol update %s deadline=WHEN max_gpus=N iterations=N",
+                job_rec.job_id, field, job_rec.job_id)
             return DENIED
         end
     end

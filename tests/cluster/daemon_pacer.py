@@ -84,7 +84,7 @@ def train(
     signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
     signal.signal(signal.SIGUSR2, lambda *_: None)
     before = directory.read_progress()
-    base = (before.checkpoint_iteration or 0) if before is not None else 0
+    base = (before.checkpoint_iteration or 0) if before is not None else newest(directory)
     total, generation = environment.iterations or 0, environment.generation
     started = time.time()
     first = started + 1 / pace.rate
@@ -117,10 +117,17 @@ def train(
             return Exit.FINISHED
         if terminated or stop_ordered(directory.read_order(), generation):
             report(Phase.STOPPING, iteration, base)
+            (directory.checkpoints / str(iteration)).mkdir(parents=True, exist_ok=True)
             report(Phase.STOPPED, iteration, iteration, Exit.STOPPED)
             return Exit.STOPPED
         report(Phase.RUNNING, iteration, base)
         time.sleep(POLL)
+
+
+def newest(directory: StateDir) -> int:
+    """The checkpoint that another job has left there."""
+    found = directory.checkpoints.iterdir() if directory.checkpoints.is_dir() else ()
+    return max((int(path.name) for path in found if path.name.isdecimal()), default=0)
 
 
 def stop_ordered(order: Order | None, generation: int) -> bool:

@@ -16,7 +16,7 @@ from mini.site import Site
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 COMMANDS = {
-    "ef-slurm": ("ef-sbatch", "ef-squeue", "ef-scancel", "ef-profile"),
+    "ef-slurm": ("ef-sbatch", "ef-squeue", "ef-scancel", "ef-scontrol", "ef-profile"),
     "ef-schedd": ("ef-schedd",),
     "ef-sim": ("ef-sim",),
 }

@@ -122,11 +122,17 @@ def test_an_owners_release_is_a_word_to_the_daemon(run: Run, command_site: Site)
     command_site.until(lambda: operator.job(job_id).is_running)
     run("user1", "scontrol", "release", text)
     assert not operator.job(job_id).is_released_by_owner
+    # A hold is one too, also of a job that runs, which Slurm itself would not do anything about.
+    assert run("user1", "scontrol", "hold", text)[0] == 0
+    job = operator.job(job_id)
+    assert job.is_running
+    assert job.is_held_by_owner
 
 
 def test_an_owner_may_hold_and_cancel(run: Run, command_site: Site) -> None:
     _, job_id = sbatch(run, "ef", OURS)
     assert run("user1", "scontrol", "hold", job_id)[0] == 0
+    assert command_site.of("ef-slurm").job(int(job_id)).is_held_by_owner
     assert run("user1", "scancel", job_id)[0] == 0
     slurm = command_site.of("user1")
     command_site.until(lambda: slurm.job(int(job_id)).is_final)

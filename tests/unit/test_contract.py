@@ -77,7 +77,7 @@ def test_one_key_per_line(tmp_path: Path) -> None:
     lines = state.order_file.read_text().splitlines()
     assert ' "action": "stop",' in lines
     assert ' "generation": 3,' in lines
-    assert len(lines) == 8
+    assert len(lines) == 9
 
 
 def test_failed_write_leaves_the_old_text(tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ DOCUMENTS = (
 )
 # The past is told with the names of the past.
 PRESENT = tuple(path for path in DOCUMENTS if path.name != "CHANGELOG.md")
-COMMANDS = ("ef-sbatch", "ef-squeue", "ef-scancel", "ef-schedd", "ef-sim", "ef-profile")
+COMMANDS = (
+    *("ef-sbatch", "ef-squeue", "ef-scancel", "ef-scontrol"),
+    *("ef-schedd", "ef-sim", "ef-profile"),
+)
 SBATCH_OPTIONS = (*OWN, *ANSWERED, *PASSED, *(option for option, _ in REFUSED.values()))
 
 by_document = pytest.mark.parametrize("path", PRESENT, ids=lambda path: path.name)

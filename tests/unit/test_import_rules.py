@@ -85,6 +85,7 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "": set(),
         "common": set(),
         **{command: {"common"} for command in ("sbatch", "scancel", "schedd", "sim", "squeue")},
+        "scontrol": {"common", "squeue"},
         "profile": {"common", "sbatch"},  # `ef-profile run` submits as ef-sbatch does
     },
     "slurm": {

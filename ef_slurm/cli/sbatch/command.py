@@ -23,13 +23,16 @@ from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
+from ef_slurm.cli.sbatch.continuation import Source, find_source
 from ef_slurm.cli.sbatch.curves import UNKNOWN, StatedCurves, known_type, remembered
+from ef_slurm.cli.sbatch.expiry import remove_expired
+from ef_slurm.cli.sbatch.given import Given, go_on
 from ef_slurm.cli.sbatch.help import HELP, USAGE
 from ef_slurm.cli.sbatch.longest_time import longest_time
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
 from ef_slurm.cli.sbatch.per_gpu import per_gpu_choice
 from ef_slurm.cli.sbatch.prepare import Prepared, batch_script, curves_of, prepare, state_dir_name
-from ef_slurm.cli.sbatch.script import Script, from_text, from_words, wrapped
+from ef_slurm.cli.sbatch.script import COPY_NAME, Script, from_text, from_words, wrapped
 from ef_slurm.cli.sbatch.submission_options import (
     Mode,
     OutputOptions,
@@ -81,64 +84,81 @@ def _command(words: Sequence[str]) -> ExitCode | int:
             state_dir = Path(names["register"].value or "")
             answer = resume(state_dir, client, slurm, _patience(output, site))
             return _answer_submission(answer, output, client)
-    return _new(parsed, rest, output, site, slurm)
+    given, source = Given(parsed, rest, tuple(words)), None
+    if output.mode is Mode.DRY_RUN and "continue" not in names:
+        return _new(given, source, output, site, slurm, None)  # a host without a daemon will do
+    with closing(connect(site, lambda: slurm)) as client:
+        if "continue" in names:
+            tell = lambda line: None if output.json else say(line, err=True)  # noqa: E731
+            text = names["continue"].value or ""
+            source = find_source(text, client, slurm, tell)
+            given = go_on(given, source)
+        return _new(given, source, output, site, slurm, client)
 
 
 def _new(
-    parsed: Sequence[ParsedOption],
-    rest: Sequence[str],
+    given: Given,
+    source: Source | None,
     output: OutputOptions,
     site: SiteConfig,
     slurm: Slurm,
+    client: Client | None,
 ) -> ExitCode | int:
-    script = _script(parsed, rest)
+    script = _script(given.options, given.rest, source)
     now, zone = time.time(), local_zone()
-    requested = submission_options(parsed, script.options, now, zone)
+    directives = (*script.options, *given.before)
+    requested = submission_options(given.options, directives, now, zone)
     name = requested.job_name or script.name
     state_dir = requested.state_dir or site.jobs.state_root / state_dir_name(name, now, zone)
     if output.mode is Mode.DRY_RUN:
         click.echo(batch_script(requested, script, site, state_dir), nl=False)
         return ExitCode.OK
-    with closing(connect(site, lambda: slurm)) as client:
-        pong = _daemon(client)
-        nobody = "" if pong is not None else _nobody(site, slurm)
-        if nobody:
-            warn(PROGRAM, nobody)
-        types = _gpu_types(pong, site, slurm)
-        curves = curves_of(
-            requested, site, types, lambda: _remembered(client, requested, script, types)
-        )
-        if curves.growth and not (output.quiet or output.json):
-            say(f"Speed {curves.source}", err=True)
-        if curves.iterations is not None and not (output.quiet or output.json):
-            say(f"Iterations {curves.iterations}, as your last run's script said", err=True)
-        asked = [requested.gpu_type] if requested.gpu_type else types
-        on_types = [kind for kind, _ in curves.curves] or asked
-        per_gpu = per_gpu_choice(requested, site, slurm, on_types)
-        for note in per_gpu.notes if not output.quiet else ():
-            say(note, err=True)
-        prepared = prepare(
-            requested,
-            script,
-            curves,
-            site,
-            per_gpu,
-            state_dir=state_dir,
-            longest=math.inf
-            if requested.time_limit is not None
-            else longest_time(requested, site, slurm),
-            now=now,
-            environment=os.environ,
-        )
-        if output.mode is Mode.TEST_ONLY:
-            slurm.test(prepared.submission)
-            return _answer_test(prepared, output, client)
-        return _answer_submission(
-            submit(prepared, client, slurm, _patience(output, site, nobody)), output, client
-        )
+    assert client is not None
+    pong = _daemon(client)
+    nobody = "" if pong is not None else _nobody(site, slurm)
+    if nobody:
+        warn(PROGRAM, nobody)
+    types = _gpu_types(pong, site, slurm)
+    curves = curves_of(
+        requested, site, types, lambda: _remembered(client, requested, script, types)
+    )
+    if curves.growth and not (output.quiet or output.json):
+        say(f"Speed {curves.source}", err=True)
+    if curves.iterations is not None and not (output.quiet or output.json):
+        say(f"Iterations {curves.iterations}, as your last run's script said", err=True)
+    asked = [requested.gpu_type] if requested.gpu_type else types
+    on_types = [kind for kind, _ in curves.curves] or asked
+    per_gpu = per_gpu_choice(requested, site, slurm, on_types)
+    for note in per_gpu.notes if not output.quiet else ():
+        say(note, err=True)
+    prepared = prepare(
+        requested,
+        script,
+        curves,
+        site,
+        per_gpu,
+        state_dir=state_dir,
+        longest=math.inf
+        if requested.time_limit is not None
+        else longest_time(requested, site, slurm),
+        now=now,
+        environment=os.environ,
+        words=given.words,
+        source=source,
+    )
+    if source is not None and not (output.quiet or output.json):
+        say(f"Goes on from iteration {source.done}, of {source.directory}", err=True)
+    if output.mode is Mode.TEST_ONLY:
+        slurm.test(prepared.submission)
+        return _answer_test(prepared, output, client)
+    answer = submit(prepared, client, slurm, _patience(output, site, nobody))
+    if site.jobs.keep_state_days:
+        tell = lambda line: None if output.quiet or output.json else say(line, err=True)  # noqa: E731
+        remove_expired(client, site.jobs, now, tell)
+    return _answer_submission(answer, output, client)
 
 
-def _script(parsed: Sequence[ParsedOption], rest: Sequence[str]) -> Script:
+def _script(parsed: Sequence[ParsedOption], rest: Sequence[str], source: Source | None) -> Script:
     for option in parsed:
         if option.option.name == "wrap":
             if rest:
@@ -146,6 +166,9 @@ def _script(parsed: Sequence[ParsedOption], rest: Sequence[str]) -> Script:
             return wrapped(option.value or "")
     if rest:
         return from_words(rest)
+    if source is not None and source.words is not None:
+        copy = source.directory / COPY_NAME  # it came on standard input
+        return from_text(copy.read_text(encoding="utf-8"))
     text = "" if sys.stdin.isatty() else sys.stdin.read()
     if not text:
         raise UsageError(f"which script?\n{USAGE}")
@@ -206,9 +229,10 @@ def _remembered(
     curves = remembered(found.curves, requested.gpu_type, types, local_zone())
     if not curves.curves:
         return curves
+    counts = requested.iterations is None and requested.epochs is None
     return replace(
         curves,
-        iterations=found.iterations if requested.iterations is None else None,
+        iterations=found.iterations if counts else None,
         global_batch_size=found.global_batch_size if requested.global_batch_size is None else None,
     )
 

@@ -17,6 +17,7 @@ What is needed
                            2026-12-24T12:00 (local time), 2026-12-24T12:00:00+01:00
 What the script says itself, unless you do (training.session(iterations=, global_batch_size=))
   --iterations=N           iterations of the whole training
+  --epochs=N               passes over the data set instead: the script's session counts them
   --global-batch-size=B    samples per iteration, the same at every number of GPUs
 How fast it trains: neither of these is needed. What was measured before (ef-profile) is known; else
 it is measured for some minutes while it trains, then answered
@@ -35,6 +36,9 @@ What is promised
   --if-infeasible=CHOICE   when the deadline cannot be promised: reject (default), wait, best-effort
   --max-gpus=N             never more GPUs than this
   --gpu-type=TYPE          only GPUs of this type
+  --continue=JOB|DIR       go on from the checkpoints of a job that has ended, in a directory of its
+                           own; without SCRIPT with what that job was given, but for what is
+                           given here
   --overhead=SECONDS       training lost per start or change of GPUs (default: the site's)
   --max-batch-per-gpu=N    samples that fit into one GPU's memory
   --state-dir=DIR          where checkpoints and progress go (new, absolute, on a shared file
@@ -99,6 +103,8 @@ Examples
   ef-sbatch --deadline=18:00 --wait-verdict --if-infeasible=wait --account=vision train.py
   ef-sbatch --deadline=+6h --iterations=20000 --global-batch-size=256 train.py --lr 0.1
   ef-sbatch --best-effort train.py
+  ef-sbatch --continue=1234 --deadline=+4h              (job 1234 ran into its time limit)
+  ef-sbatch --continue=1234 --deadline=+4h --iterations=30000 train.py     (with a bug fixed)
   ef-sbatch --deadline=18:00 --profile=resnet50 --global-batch-size=512 train.py
   ef-sbatch --deadline=+6h --container-image=nvcr.io#nvidia/pytorch:25.01-py3 \\
             --container-mounts=/datasets --env=NCCL_DEBUG=INFO train.py

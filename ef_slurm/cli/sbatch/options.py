@@ -37,6 +37,7 @@ OWN = (
     *LAUNCH,
     Option("deadline"),
     Option("iterations"),
+    Option("epochs"),
     Option("global-batch-size"),
     Option("throughput"),
     Option("profile"),
@@ -50,6 +51,7 @@ OWN = (
     Option("overhead"),
     Option("max-batch-per-gpu"),
     Option("state-dir"),
+    Option("continue"),
     Option("config"),
     Option("dry-run", takes=_NOTHING),
     Option("json", takes=_NOTHING),
@@ -209,6 +211,7 @@ NOT_IN_SCRIPTS = frozenset(
         "wrap",
         "parsable",
         "register",
+        "continue",
         "wait",
         "wait-verdict",
     }

@@ -8,12 +8,13 @@ import re
 import secrets
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from math import inf
 from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.sbatch.continuation import Source
 from ef_slurm.cli.sbatch.curves import StatedCurves, read_profile, stated_throughput
 from ef_slurm.cli.sbatch.launch_options import launch_settings
 from ef_slurm.cli.sbatch.options import SCRUBBED_VARIABLES
@@ -24,12 +25,9 @@ from ef_slurm.contract import order_file
 from ef_slurm.formats.durations import format_duration, whole_minutes
 from ef_slurm.formats.times import format_stamp
 from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
-from ef_slurm.model import UNSPECIFIED, JobRequest, ModelError, Overhead
+from ef_slurm.model import UNSPECIFIED, JobRequest, ModelError, Overhead, time_needed
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.slurm.types import Submission
-
-_MIN_MARGIN_SECONDS = 3600.0
-"""Seconds by which a derived time limit exceeds what the plan can need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,8 @@ class Prepared:
         state_dir: to be made.
         copy: the text of a batch script to be put there.
         read_by: the user who must be able to read what the job reports; "" for its owner.
+        words: of the command line.
+        source: the checkpoints that it begins with; None for none.
     """
 
     submission: Submission
@@ -49,6 +49,8 @@ class Prepared:
     state_dir: Path
     copy: str | None
     read_by: str = ""
+    words: tuple[str, ...] = ()
+    source: Source | None = None
 
 
 def state_dir_name(name: str, now: float, zone: tzinfo) -> str:
@@ -101,6 +103,8 @@ def prepare(
     longest: float,
     now: float,
     environment: Mapping[str, str],
+    words: tuple[str, ...] = (),
+    source: Source | None = None,
 ) -> Prepared:
     """The submission as it will be.
 
@@ -108,6 +112,8 @@ def prepare(
         per_gpu: what comes with each GPU.
         longest: the partition's time limit, seconds, `inf` for none.
         environment: this process's own.
+        words: of the command line.
+        source: what it goes on from.
 
     Raises:
         UsageError: the partition is not ef-slurm's, or a value does not fit into a batch script.
@@ -120,15 +126,6 @@ def prepare(
             f"--partition={requested.partition}: ef-slurm schedules the partition {partition!r}; "
             "leave the option out, or use sbatch there"
         )
-    reservation = _reservation(requested, config, environment)
-    limit = _limit(requested, curves, longest, now)
-    options = (
-        f"--partition={partition}",
-        *((f"--reservation={reservation}",) if reservation else ()),
-        f"--time={format_duration(limit)}",
-        *per_gpu.options,
-        *requested.on_command_line,
-    )
     text = batch_script(requested, script, config, state_dir)
     scrubbed = {k: v for k, v in environment.items() if k not in SCRUBBED_VARIABLES}
     request = JobRequest(
@@ -159,13 +156,24 @@ def prepare(
         gpu_types=() if requested.gpu_type is None else (requested.gpu_type,),
         account=requested.account or environment.get("SBATCH_ACCOUNT", ""),
         per_gpu=per_gpu.per_gpu,
-        asked=_asked(requested, limit, reservation, environment),
         assumed=curves.iterations is not None or curves.global_batch_size is not None,
+        done=0 if source is None else source.done,
+    )
+    reservation = _reservation(requested, config, environment)
+    limit = _limit(requested, request, longest, now)
+    asked = _asked(requested, limit, reservation, environment)
+    request = replace(request, asked=asked)
+    options = (
+        f"--partition={partition}",
+        *((f"--reservation={reservation}",) if reservation else ()),
+        f"--time={format_duration(limit)}",
+        *per_gpu.options,
+        *requested.on_command_line,
     )
     submission = Submission(text, options, (), str(Path.cwd()), scrubbed)
     service = config.daemon.serves is Serves.EVERYONE
     read_by = config.daemon.user if service else ""
-    return Prepared(submission, request, state_dir, script.text, read_by)
+    return Prepared(submission, request, state_dir, script.text, read_by, words, source)
 
 
 def batch_script(
@@ -183,6 +191,7 @@ def batch_script(
             state_dir=str(state_dir),
             order_file=str(order_file(config.order_root, os.getuid(), str(state_dir))),
             iterations=requested.iterations,
+            epochs=requested.epochs,
             global_batch_size=requested.global_batch_size,
             torchrun=script.torchrun,
             job_name=requested.job_name or script.name,
@@ -204,22 +213,11 @@ _PLACES = {"command": "the command", "sbatch_options": "#SBATCH"}
 """Where what is no option of its own comes from."""
 
 
-def _limit(requested: SubmissionOptions, curves: StatedCurves, longest: float, now: float) -> float:
-    """Slurm's time limit in seconds: the user's, or one that no plan can need, within the site's.
-
-    A limit is a bound for Slurm, not the plan: a job that a node failure delays past its deadline
-    must not be killed at it.
-    """
+def _limit(requested: SubmissionOptions, request: JobRequest, longest: float, now: float) -> float:
+    """Slurm's limit in seconds: the user's, or one that no plan can need, within the site's."""
     if requested.time_limit is not None:
         return requested.time_limit
-    if requested.deadline is not None:
-        need = 1.5 * (requested.deadline + requested.grace - now)
-    else:
-        rates = [curve.points[0][1] for _, curve in curves.curves]
-        if requested.iterations is None or not rates:
-            return longest  # nobody knows how long it takes
-        need = 2.0 * requested.iterations / min(rates)
-    return min(whole_minutes(need + _MIN_MARGIN_SECONDS), longest)
+    return min(whole_minutes(time_needed(request, now)), longest)
 
 
 def _asked(

@@ -23,10 +23,12 @@ from ef_slurm.formats.numbers import parse_count
 from ef_slurm.formats.times import parse_instant
 from ef_slurm.model import IfInfeasible, JobKind, ModelError, PerGpu, check_name
 
+MOST_EPOCHS = 1e9
 DEFAULT_GRACE_SHARE = 0.25
 """Grace of `--soft` without one, as a part of the time until the deadline."""
 
 _KIND_OPTIONS = frozenset({"deadline", "soft", "best-effort"})
+_COUNTS = frozenset({"iterations", "epochs"})
 
 
 class Mode(enum.Enum):
@@ -43,6 +45,7 @@ class SubmissionOptions:
 
     Args:
         iterations, global_batch_size: None where the script says them.
+        epochs: instead of iterations; None where they are counted otherwise.
         throughputs: (`[TYPE=]curve`, where it stands).
         time_limit: of `--time`, in whole minutes as Slurm keeps it; `inf` for UNLIMITED and 0, as
             in Slurm; None where it is not given.
@@ -58,6 +61,7 @@ class SubmissionOptions:
     grace: float
     if_infeasible: IfInfeasible
     iterations: int | None
+    epochs: float | None
     global_batch_size: int | None
     throughputs: tuple[tuple[str, str], ...]
     profile: str | None
@@ -191,6 +195,7 @@ def submission_options(
         grace=grace,
         if_infeasible=_if_infeasible(values, kind),
         iterations=values.whole("iterations"),
+        epochs=_epochs(values),
         global_batch_size=values.whole("global-batch-size"),
         throughputs=throughputs,
         profile=profile,
@@ -228,7 +233,7 @@ def _not_overridden(
         replaced |= _KIND_OPTIONS
     if names & {"throughput", "profile"}:
         replaced |= {"throughput", "profile"}
-    for group in LAUNCH_GROUPS:
+    for group in (*LAUNCH_GROUPS, _COUNTS):
         if names & group:
             replaced |= group
     return [option for option in script if option.option.name not in replaced]
@@ -252,6 +257,22 @@ def _kind(values: _Values, now: float, zone: tzinfo) -> tuple[JobKind, float | N
     if grace is None:
         grace = DEFAULT_GRACE_SHARE * (deadline - now)
     return JobKind.SOFT_DEADLINE, deadline, grace
+
+
+def _epochs(values: _Values) -> float | None:
+    if values.has("epochs") and values.has("iterations"):
+        raise UsageError("--epochs and --iterations: give one of them")
+    return values.parsed("epochs", _positive)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < MOST_EPOCHS:
+        raise ValueError(f"{text!r} is not a positive number")
+    return number
 
 
 def _if_infeasible(values: _Values, kind: JobKind) -> IfInfeasible:

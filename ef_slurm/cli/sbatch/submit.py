@@ -27,6 +27,8 @@ from ef_slurm.api.client import (
 )
 from ef_slurm.api.messages import Register, Registered, Until, Withdraw
 from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
+from ef_slurm.cli.common.state_dirs import REQUEST_NAME
+from ef_slurm.cli.sbatch.continuation import remember_command, take_over
 from ef_slurm.cli.sbatch.prepare import Prepared
 from ef_slurm.cli.sbatch.script import COPY_NAME
 from ef_slurm.contract import write_atomic
@@ -37,9 +39,6 @@ from ef_slurm.siteconfig.accounts import Account
 from ef_slurm.slurm.errors import SlurmError, SlurmTimeoutError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import Submission
-
-REQUEST_NAME = "request.json"
-"""The job's request, in its state directory."""
 
 RETRY_SECONDS = 5.0
 """Between two attempts to reach the daemon while a job's end is awaited."""
@@ -163,6 +162,9 @@ def _make_state_dir(prepared: Prepared) -> None:
             copy = prepared.state_dir / COPY_NAME
             copy.write_text(prepared.copy, encoding="utf-8")
             copy.chmod(0o750)
+        remember_command(prepared.words, prepared.state_dir)
+        if prepared.source is not None:
+            take_over(prepared.source, prepared.state_dir)
     except OSError:
         shutil.rmtree(prepared.state_dir, ignore_errors=True)
         raise

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from ef_slurm.cli.common.errors import ExitCode
+from ef_slurm.cli.common.offers import pasted_in_time
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.finishes import format_finish, shown_slack
 from ef_slurm.formats.sentences import gpus, reason_sentence
@@ -22,10 +23,6 @@ from ef_slurm.model import (
     Schedule,
     slack_seconds,
 )
-
-_PASTE_SECONDS = 5.0
-_PASTE_SHARE = 0.02
-_MAX_PASTE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +64,7 @@ class VerdictView:
     @property
     def offer(self) -> float | None:
         """A deadline that is still promised when it is pasted a moment later."""
-        if self.earliest_deadline is None:
-            return None
-        margin = _PASTE_SECONDS + _PASTE_SHARE * max(0.0, self.earliest_deadline - self.at)
-        return math.ceil(self.earliest_deadline + min(margin, _MAX_PASTE_SECONDS))
+        return pasted_in_time(self.earliest_deadline, self.at)
 
     @property
     def exit_code(self) -> ExitCode:

@@ -11,14 +11,17 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.common.state_dirs import bytes_held
 from ef_slurm.cli.common.tone import Tone
 from ef_slurm.formats import printing
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.finishes import finish_for_table, shown_slack
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.sentences import gpus
+from ef_slurm.formats.sizes import format_bytes
 from ef_slurm.formats.times import format_for_table
 from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState, slack_seconds
 
@@ -194,6 +197,13 @@ _STATE_TONES = {
     JobState.CANCELLED: Tone.DIM,
 }
 
+
+def _state_size(job: JobView, _: Look) -> str:
+    """What lies in its state directory, as far as whoever asks may look."""
+    held = bytes_held(Path(job.state_dir))
+    return "-" if held is None else format_bytes(held)
+
+
 COLUMNS = (
     Column("i", "jobid", "JOBID", lambda job, _: str(job.job_id), right=True),
     Column("j", "name", "NAME", lambda job, _: job.name),
@@ -240,6 +250,7 @@ COLUMNS = (
     Column("g", "generation", "STARTS", lambda job, _: str(job.generation), right=True),
     Column("x", "reshapes", "RESHAPES", lambda job, _: str(job.reshapes), right=True),
     Column("Z", "statedir", "STATE_DIR", lambda job, _: job.state_dir),
+    Column("B", "statesize", "STATE_SIZE", _state_size, right=True),
 )
 
 _BY_LETTER = {column.letter: column for column in COLUMNS}

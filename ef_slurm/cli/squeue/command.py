@@ -55,7 +55,7 @@ Formats: %i job id, %j name, %u user, %a account, %P partition, %T state, %k kin
   %b GPUs now, %m GPU type, %E deadline, %e (predicted) finish, %L slack, %p progress,
   %I iterations done, %n iterations, %v iterations/s, %q promise, %V submitted, %S first start,
   %M time since, %D nodes, %N node list, %R node list or reason, %r reason, %g starts,
-  %x reshapes, %Z state directory. %.10i is 10 characters wide, right-aligned.
+  %x reshapes, %Z state directory, %B what it holds. %.10i is 10 characters wide, right-aligned.
 \b
 States: new, waitlisted, admitted, starting, running, stopping, paused, held; rejected,
   completed, failed, cancelled, lost; and Slurm's pending, running, all, PD, R, CD, CA, F.

@@ -90,6 +90,7 @@ def _promised(promise: Promise, zone: tzinfo) -> str:
         PromiseOutcome.KEPT_IN_GRACE: " The promise was kept within its grace.",
         PromiseOutcome.BROKEN: f" The promise was BROKEN{by}.",
         PromiseOutcome.VOID: f" The promise is void{by}.",
+        PromiseOutcome.REPLACED: " Another one has taken its place.",
     }
     return text + ends.get(promise.outcome, "")
 

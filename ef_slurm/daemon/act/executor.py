@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from ef_slurm.contract import Action, LaunchState, Order
 from ef_slurm.daemon.act.steps import (
     CancelOrphan,
+    Extend,
     Hold,
     OrderRelaunch,
     OrderStop,
@@ -85,6 +86,8 @@ def action_of(step: Step) -> IntentAction:
             return IntentAction.RELEASE
         case Resize():
             return IntentAction.SHRINK
+        case Extend():
+            return IntentAction.EXTEND
         case CancelOrphan():
             return IntentAction.CANCEL
 
@@ -95,8 +98,10 @@ def arguments_of(step: Step, status: JobStatus) -> Mapping[str, Json]:
     match step:
         case OrderStop(generation):
             arguments["launch"] = generation
-        case OrderRelaunch(generation, gpus):
-            arguments |= {"launch": generation, "gpus": gpus}
+        case OrderRelaunch(generation, gpus, iterations):
+            arguments |= {"launch": generation, "gpus": gpus, "iterations": iterations}
+        case Extend(seconds):
+            arguments["seconds"] = seconds
         case Update(block) | Release(block) | Resize(block):
             arguments["nodes"] = list(block.nodes)
             arguments["gpus_per_node"] = block.gpus_per_node
@@ -121,6 +126,10 @@ def effect_seen(intent: Intent, status: JobStatus) -> bool:
             return later or job.is_pending
         case IntentAction.SHRINK:
             return later or layout(job) == layout_of(_block(intent))
+        case IntentAction.EXTEND:
+            limit, wanted = job.requested.time_limit, intent.arguments.get("seconds")
+            assert isinstance(wanted, float)
+            return later or limit is None or limit >= wanted
         case IntentAction.ORDER_STOP | IntentAction.ORDER_RELAUNCH:
             wanted = intent.arguments.get("launch")
             order = status.reports.order
@@ -131,6 +140,8 @@ def effect_seen(intent: Intent, status: JobStatus) -> bool:
                 action,
                 intent.arguments.get("gpus"),
             )
+            iterations = intent.arguments.get("iterations")
+            written &= order is not None and iterations in (None, order.iterations)
             return later or written or (launch is not None and launch.generation != wanted)
         case _:
             return False
@@ -250,17 +261,25 @@ class Executor:
             case Hold():
                 self._slurm.hold(slurm_id)
             case OrderStop(generation):
-                order = Order(generation, Action.STOP, self._clock(), "reshape")
+                order = Order(
+                    generation,
+                    Action.STOP,
+                    self._clock(),
+                    "reshape",
+                    iterations=job.ordered_iterations,
+                )
                 return self._order(job, status, order)
-            case OrderRelaunch(generation, gpus):
-                order = Order(generation, Action.RELAUNCH, self._clock(), "go on here", gpus)
+            case OrderRelaunch(generation, gpus, iterations):
+                order = Order(
+                    generation, Action.RELAUNCH, self._clock(), "go on here", gpus, iterations
+                )
                 return self._order(job, status, order)
             case Requeue():
                 self._slurm.requeue(slurm_id)
             case Update(block):
                 shape = Shape(block.nodes, block.gpus_per_node, self._slurm_type(block))
                 left = _time_left(job, self._clock())
-                comment = "" if status.slurm.is_released_by_owner else None
+                comment = "" if status.slurm.is_marked else None
                 update = JobUpdate(shape, left, start_now=True, comment=comment)
                 self._told[job.id] = update
                 return replace(status, slurm=self._slurm.update(slurm_id, update))
@@ -268,6 +287,9 @@ class Executor:
                 self._state_dirs.prepare(job)
                 self._slurm.release(slurm_id)
                 return replace(status, slurm=self._after_release(job, slurm_id))
+            case Extend(seconds):
+                update = JobUpdate(time_limit=seconds)
+                return replace(status, slurm=self._slurm.update(slurm_id, update))
             case Resize(block):
                 return replace(status, slurm=self._slurm.resize(slurm_id, block.nodes))
             case CancelOrphan():
@@ -358,9 +380,12 @@ MIN_RUN_SECONDS = 60.0
 
 
 def _time_left(job: QueueJob, now: float) -> float | None:
-    """What is left of the owner's `--time`: it counts from the first start, Slurm's from each."""
+    """What is left of the owner's `--time`: it counts from the first start, Slurm's from each.
+
+    Without one, the limit that the job has needed since it was changed.
+    """
     if job.request.max_time is None or job.first_started_at is None:
-        return None
+        return job.time_limit
     return max(MIN_RUN_SECONDS, job.first_started_at + job.request.max_time - now)
 
 

@@ -22,6 +22,7 @@ from ef_slurm.contract import Action, Launch, LaunchState
 from ef_slurm.daemon.act.steps import (
     Do,
     Done,
+    Extend,
     Failed,
     Hold,
     Next,
@@ -85,6 +86,8 @@ class Conditions:
         released: when we released it with that shape for its present run; None if we did not.
         in_place: whether it may give up nodes without a requeue.
         active: how many GPUs of its block it is to train on; None for all.
+        iterations: of its whole training, where its owner has changed that; None: as submitted.
+        time_limit: seconds that Slurm is to let its run take; None for what it has.
         hold: the hold that it must be in while it has no GPUs: an operator's, so that its owner
             cannot release it, or the owner's own where the daemon is not an operator.
         holder: who keeps it from starting, while it pends.
@@ -98,6 +101,8 @@ class Conditions:
     released: float | None = None
     in_place: bool = True
     active: int | None = None
+    iterations: int | None = None
+    time_limit: float | None = None
     hold: HoldKind = HoldKind.ADMIN
     holder: Holder = Holder.WE
     wake_seconds: float = 0.0
@@ -120,7 +125,7 @@ def next_step(
     if not job.is_running:
         return start(status, target, conditions, timeouts, now)
     if status.holds(target):
-        return settle(status, target, conditions.active, timeouts, now)
+        return settle(status, target, conditions, timeouts, now)
     if conditions.in_place and shrinks_in_place(job, target):
         return shrink(status, target, conditions, timeouts, now)
     return vacate(status, conditions, timeouts, now)
@@ -159,9 +164,19 @@ def start(
         earliest = earliest_release(status.seen_pending)
         if now < earliest:
             return Wait("the next whole second", earliest)
-    if _first_part(status) != conditions.active:
-        return Do(OrderRelaunch(_last_generation(status), conditions.active))
+    if _first_part(status) != conditions.active or not _told(status, conditions.iterations):
+        return Do(_relaunch(_last_generation(status), conditions))
     return Do(Release(block))
+
+
+def _relaunch(generation: int, conditions: Conditions) -> OrderRelaunch:
+    return OrderRelaunch(generation, conditions.active, conditions.iterations)
+
+
+def _told(status: JobStatus, iterations: int | None) -> bool:
+    """Whether its next launch finds how many iterations its owner wants now."""
+    order = status.reports.order
+    return iterations is None or (order is not None and order.iterations == iterations)
 
 
 def _last_generation(status: JobStatus) -> int:
@@ -208,14 +223,14 @@ def shrink(
 
 
 def settle(
-    status: JobStatus, block: Block, active: int | None, timeouts: Timeouts, now: float
+    status: JobStatus, block: Block, conditions: Conditions, timeouts: Timeouts, now: float
 ) -> Next:
     """The next step of a running job that has what it is to have."""
     launch, relaunch = status.launch, status.relaunching
     if relaunch is not None and now < relaunch.issued_at + timeouts.launch:
         return Wait("it to go on", relaunch.issued_at + timeouts.launch, reports=True)
     if launch is not None and launch.state is LaunchState.WAITING:
-        return Do(OrderRelaunch(launch.generation, active))
+        return Do(_relaunch(launch.generation, conditions))
     stop = status.ordered_to_stop
     if stop is not None:
         # A job that does not obey is not looked after more closely for ever.
@@ -223,29 +238,35 @@ def settle(
         return Wait("it to stop as ordered, to be relaunched where it is", reports=now < until)
     if launch is None or launch.state is not LaunchState.RUNNING:
         return Done()
-    return keep_part(status, launch, block, active, timeouts, now)
+    limit = status.slurm.requested.time_limit
+    if conditions.time_limit is not None and limit is not None and limit < conditions.time_limit:
+        return Do(Extend(conditions.time_limit))
+    return keep_part(status, launch, block, conditions, timeouts, now)
 
 
 def keep_part(
     status: JobStatus,
     launch: Launch,
     block: Block,
-    active: int | None,
+    conditions: Conditions,
     timeouts: Timeouts,
     now: float,
 ) -> Next:
     """The next step of a job that trains where it is to be: on as many GPUs as it is to use?
 
+    And to as many iterations as its owner wants now?
+
     It is not forced: a job that does not go on with that part of its GPUs goes on with what it has.
     """
-    order = status.ordered_to_relaunch
+    order, active = status.ordered_to_relaunch, conditions.active
+    told = _told(status, conditions.iterations)
     if order is None:
         wanted = block.gpus if active is None else active
-        same = status.launched_gpus in (None, wanted)
-        if same or status.declined(active) or not launch.finds_orders:
+        same = status.launched_gpus in (None, wanted) or status.declined(active)
+        if (same and told) or not launch.finds_orders:
             return Done()
-    if order is None or order.gpus != active:
-        return Do(OrderRelaunch(launch.generation, active))
+    if order is None or order.gpus != active or not told:
+        return Do(_relaunch(launch.generation, conditions))
     limit = timeouts.save if status.acknowledged else timeouts.acknowledge
     until = order.issued_at + limit
     return Wait("it to be launched again in place", until, reports=True) if now < until else Done()

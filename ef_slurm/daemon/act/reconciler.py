@@ -13,6 +13,7 @@ from ef_slurm.daemon.act.next_step import Conditions, Timeouts, next_step
 from ef_slurm.daemon.act.steps import (
     Do,
     Done,
+    Extend,
     Failed,
     Hold,
     OrderRelaunch,
@@ -95,6 +96,8 @@ class Reconciler:
         self._requeue_only: set[tuple[int, int]] = set()
         self._not_before: dict[int, float] = {}
         self._leaving: dict[int, tuple[int, float]] = {}
+        self._not_extended: set[int] = set()
+        self._requeued: set[int] = set()
         self._intents: dict[int, Intent] = {}
 
     def reconcile(self, jobs: Iterable[QueueJob]) -> ReconcileResult:
@@ -103,7 +106,8 @@ class Reconciler:
         Raises:
             SlurmUnavailableError: Slurm does not answer; the rest of the round is left out.
         """
-        jobs = [job for job in jobs if job.state is not JobState.HELD]
+        # What is held in Slurm is its holder's; what is held here is kept off its GPUs.
+        jobs = [job for job in jobs if job.state is not JobState.HELD or job.held_here]
         free_gpus = free_gpus_of(
             self._observer.observation, (job.request.slurm_job_id for job in jobs)
         )
@@ -134,17 +138,34 @@ class Reconciler:
                 self._back_off(job, reconciled)
         return reconciled
 
+    def requeue(self, job_id: int) -> None:
+        """Have a job that runs save a checkpoint, put back, and start anew.
+
+        Args:
+            job_id: the queue's. Forgotten by a daemon that dies: the job then goes on where it is.
+        """
+        self._requeued.add(job_id)
+
     def forget(self, job: QueueJob) -> None:
         """The job has ended: nothing of it is on its way any more."""
         self._executor.drop(job, "the job has ended")
         self._updated.pop(job.id, None)
         self._not_before.pop(job.id, None)
         self._leaving.pop(job.id, None)
+        self._not_extended.discard(job.id)
+        self._requeued.discard(job.id)
 
     def _reconcile(
         self, job: QueueJob, status: JobStatus, free_gpus: FreeGpus, reconciled: ReconcileResult
     ) -> None:
         target = None if job.running is None else job.running.block
+        if job.id in self._requeued:
+            if status.slurm.is_running:
+                target = None  # until it is put back
+            else:
+                self._requeued.discard(job.id)
+        if job.state is JobState.HELD and status.slurm.is_final:
+            return
         untouched = True  # by this round: the row and its intent are what they were before it
         to_go_on = status.slurm.is_final  # or it would not be active any more
         read_back = False
@@ -213,6 +234,8 @@ class Reconciler:
             released=self._released(intent, status),
             in_place=_key(job, status.launch) not in self._requeue_only,
             active=None if job.running is None else job.running.active,
+            iterations=job.ordered_iterations,
+            time_limit=None if job.id in self._not_extended else job.time_limit,
             leaving_since=self._leaving_since(job, status, target),
             hold=self._hold,
             holder=holder(slurm.hold, part, self._hold, forgotten=status.forgotten),
@@ -284,6 +307,11 @@ class Reconciler:
                     self._queue.jobs.save(replace(row, running=whole, note=refusal.message))
                 reconciled.until(self._clock())
                 return None
+            case Extend():
+                # Only operators may; its next run has the limit that it needs.
+                self._not_extended.add(job.id)
+                self._save(job, f"its time limit stays until its next start: {refusal.message}")
+                return status
             case Requeue() if status.slurm.is_final:
                 reconciled.dead.append(job)
                 return None

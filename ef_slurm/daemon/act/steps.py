@@ -23,12 +23,16 @@ class OrderStop:
 class OrderRelaunch:
     """Ask the script of launch `generation` to launch again with the nodes that it has.
 
-    If the launch still trains, it checkpoints first. `gpus` is how many GPUs of the allocation the
-    next launch is to run on; None for all.
+    If the launch still trains, it checkpoints first.
+
+    Args:
+        gpus: how many GPUs of the allocation the next launch is to run on; None for all.
+        iterations: of the whole training, where its owner has changed that; None: as submitted.
     """
 
     generation: int
     gpus: int | None = None
+    iterations: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,13 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Extend:
+    """Let the present run take so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Resize:
     """Shrink the running job to the block's nodes."""
 
@@ -62,7 +73,9 @@ class CancelOrphan:
     """Cancel the Slurm job whose row has ended."""
 
 
-Step = Hold | OrderStop | OrderRelaunch | Requeue | Update | Release | Resize | CancelOrphan
+Step = (
+    Hold | OrderStop | OrderRelaunch | Requeue | Update | Release | Resize | Extend | CancelOrphan
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,10 @@ def changes(job: QueueJob, slurm: SlurmJob) -> tuple[str, ...]:
     before, now = dict(job.slurm_settings), dict(slurm.settings)
     if before.get(RELEASE) != now.get(RELEASE):
         return ()
-    # ef-slurm itself lowers it where the owner's --time counts from the first start.
-    ours = {"time limit"} if job.request.max_time is not None and job.first_started_at else set()
+    # ef-slurm itself lowers it where the owner's --time counts from the first start, and raises it
+    # where its owner has changed what the job needs.
+    lowered = job.request.max_time is not None and job.first_started_at
+    ours = {"time limit"} if lowered or job.time_limit is not None else set()
     return tuple(
         f"{name} from {_shown(before[name])} to {_shown(now[name])}"
         for name in sorted((before.keys() & now.keys()) - ours)

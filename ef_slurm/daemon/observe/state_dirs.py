@@ -109,7 +109,8 @@ class FileStateDirs:
         """
         try:
             if job.first_started_at is None or self._ordered(job) is None:
-                self.order(job, Order(0, Action.NONE, job.request.submitted))
+                first = Order(0, Action.NONE, job.request.submitted)
+                self.order(job, replace(first, iterations=job.ordered_iterations))
         except OSError as error:
             _log.warning(
                 "job %d cannot be given orders and will be asked with TERM alone: %s",

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from ef_slurm.contract import LaunchState, Phase
+from ef_slurm.contract import LaunchState, Phase, Progress
+from ef_slurm.daemon.observe.holds import held_here, held_in_slurm, while_held
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.script_numbers import count_training, judged_anew, script_numbers
 from ef_slurm.daemon.observe.settlements import (
@@ -91,7 +92,9 @@ def _going_on(
     lost_nodes: Collection[str],
 ) -> Transition:
     if job.state is JobState.HELD:
-        return _held(job, status)
+        return while_held(job, status)
+    if status.slurm.is_held_by_owner:
+        return held_here(job, "held by its owner (scontrol hold)", now, by_owner=True)
     if status.slurm.is_pending:
         return _pending(job, status, intent, now, ours, lost_nodes)
     if status.slurm.is_running:
@@ -104,7 +107,7 @@ def on_missing(job: QueueJob, reports: JobReports, now: float) -> Transition:
     updated = _iterations(job, reports)
     launch = reports.launch
     if launch is not None and launch.state is LaunchState.FINISHED:
-        return _completed(updated, launch.updated_at)
+        return _completed(updated, launch.updated_at, reports)
     if launch is not None and launch.state is LaunchState.FAILED:
         why = _message(reports) or "its training failed"
         return _given_up(updated, JobState.FAILED, Fault.JOB, why, now)
@@ -235,36 +238,10 @@ def _pending(
     part = our_part(job.state, intent, slurm.restarts)
     who = holder(slurm.hold, part, ours, forgotten=status.forgotten)
     if who in (Holder.OWNER, Holder.OPERATOR):
-        return _held_by(job, who, now)
+        return held_in_slurm(job, who, now)
     if part is OurPart.RAN or (part is OurPart.RELEASED and who is Holder.WE):
         return _put_back(job, status, who, lost_nodes)
     return Transition(job)
-
-
-def _held_by(job: QueueJob, who: Holder, now: float) -> Transition:
-    """Somebody does not want it to run now.
-
-    The owner's hold makes the promise void. An operator's does not: released early enough, the job
-    may still be in time, and else the promise is broken.
-    """
-    why = f"held in Slurm by {who.value}"
-    entries = [AuditEntry(EventKind.USER, f"{why}: it takes no part in plans until it is released")]
-    held = replace(job, running=None, note=f"{why}: scontrol release lets it go on")
-    settled = None
-    if who is Holder.OWNER:
-        settled = settle_given_up(job, Fault.OWNER, why, now)
-    elif job.promise is not PromiseState.NONE:
-        held = replace(held, promise=PromiseState.AT_RISK)
-        entries.append(AuditEntry(EventKind.PROMISE, f"promise at risk: {why}"))
-    return Transition(
-        held,
-        JobState.HELD,
-        why,
-        actor_is_owner=who is Holder.OWNER,
-        entries=tuple(entries),
-        settled=settled,
-        replan=True,
-    )
 
 
 def _put_back(
@@ -296,24 +273,6 @@ def _put_back(
     )
 
 
-def _held(job: QueueJob, status: JobStatus) -> Transition:
-    slurm = status.slurm
-    held = slurm.hold is not HoldKind.NONE and not slurm.is_released_by_owner
-    if slurm.is_pending and held:
-        return Transition(job)
-    unjudged = job.held_from in (JobState.NEW, JobState.WAITLISTED)
-    back = job.held_from if job.held_from is not None and unjudged else job.waiting_state
-    why = "released in Slurm"
-    return Transition(
-        replace(job, note="", reason=None if job.stalled else job.reason),
-        back,
-        why,
-        actor_is_owner=True,
-        entries=(AuditEntry(EventKind.USER, why),),
-        replan=True,
-    )
-
-
 def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
     slurm, launch = status.slurm, status.launch
     at = slurm.end_time if slurm.end_time is not None and slurm.end_time <= now else now
@@ -321,7 +280,7 @@ def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
     unfinished = launch is not None and launch.state is not LaunchState.FINISHED
     match slurm.state:
         case JobBaseState.COMPLETED if not unfinished:
-            return _completed(job, at)
+            return _completed(job, at, status.reports)
         case JobBaseState.CANCELLED:
             return _given_up(job, JobState.CANCELLED, Fault.OWNER, "cancelled in Slurm", at)
         case JobBaseState.TIMEOUT:
@@ -364,23 +323,38 @@ def _without_size(job: QueueJob, why: str) -> QueueJob | None:
     return replace(job, note=words, measuring=replace(measuring, unusable=unusable))
 
 
-def _completed(job: QueueJob, at: float) -> Transition:
+def _completed(job: QueueJob, at: float, reports: JobReports) -> Transition:
+    """Its command has ended well: after all iterations, or before as its script wanted."""
+    whole = job.request.iterations
+    iteration, why, note = float(whole or job.iteration), "training complete", ""
+    settled = settle_completed(job, at)
+    last = _last_word(reports)
+    if last is not None and whole is not None and last.iteration < whole:
+        iteration = float(last.iteration)
+        why = note = last.message or f"finished early at iteration {last.iteration}"
+        if last.phase is not Phase.FINISHED:
+            why = note = (
+                f"its command left its loop at iteration {last.iteration} of {whole}: "
+                "session.stop() ends a training early"
+            )
+            settled = settle_given_up(job, Fault.JOB, why, at)
     done = replace(
         job,
         running=None,
-        iteration=float(job.request.iterations or job.iteration),
+        iteration=iteration,
         measuring=None,
         promise=PromiseState.NONE,
-        note="",
+        note=note,
     )
-    return Transition(
-        done,
-        JobState.COMPLETED,
-        "training complete",
-        settled=settle_completed(job, at),
-        ended_at=at,
-        replan=True,
-    )
+    return Transition(done, JobState.COMPLETED, why, settled=settled, ended_at=at, replan=True)
+
+
+def _last_word(reports: JobReports) -> Progress | None:
+    """What the training of the last launch reported last."""
+    launch, progress = reports.launch, reports.progress
+    if launch is None or progress is None or progress.generation != launch.generation:
+        return None
+    return progress
 
 
 def _given_up(job: QueueJob, to: JobState, fault: Fault, why: str, at: float) -> Transition:

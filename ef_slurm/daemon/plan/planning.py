@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from ef_slurm.daemon.fence import Fence
@@ -47,6 +48,7 @@ from ef_slurm.model import (
     QueueJob,
     QueueLimits,
     ReasonCode,
+    Verdict,
     planner_id,
     queue_id,
 )
@@ -177,11 +179,18 @@ class Planning:
                     return True
         return False
 
-    def _round(self, jobs: tuple[QueueJob, ...], now: float) -> Planned[PlannedRound] | None:
-        """One round of the planner; None if it fails whomever it is asked about."""
+    def _round(
+        self, jobs: tuple[QueueJob, ...], now: float, *, everybody: bool = False
+    ) -> Planned[PlannedRound] | None:
+        """One round of the planner; None if it fails whomever it is asked about.
+
+        Args:
+            everybody: ask all who wait, whatever is known of the round before.
+        """
 
         def ask(some: tuple[Job, ...], cluster: Cluster, policy: Policy) -> PlannedRound:
-            return plan_round(now, some, cluster, policy, self._waiting, self._arrivals)
+            waiting = None if everybody else self._waiting
+            return plan_round(now, some, cluster, policy, waiting, self._arrivals)
 
         return self._plannable.plan(jobs, now, ask)
 
@@ -206,10 +215,69 @@ class Planning:
         if made is not None and _breaks_a_promise(made.answer.plan, jobs):
             # A slot stands beside promises, never in the way of one.
             made = self._round(jobs, now) if self._measuring.revoke() else made
-        self._made_at = now
         if made is None:  # the one before stays in force
+            self._made_at = now
             self.next_change, self.wanted = now + SET_ASIDE_SECONDS, False
             return
+        self._enforce(made, jobs, now)
+
+    def judge_anew(
+        self,
+        job: QueueJob,
+        request: JobRequest,
+        jobs: tuple[QueueJob, ...],
+        now: float,
+        accept: Callable[[Verdict], QueueJob | None],
+    ) -> Verdict | None:
+        """The verdict that a job of the queue would get with another request, as a newcomer.
+
+        Args:
+            job: its row.
+            request: complete.
+            jobs: the rows of all active jobs, its own among them.
+            accept: whether the verdict is taken: its row then, with the request in it, or None to
+                leave all as it is. What it writes is written together with the plan.
+
+        Returns:
+            None where no plan can be made now.
+
+        Raises:
+            ModelError: the request is not one that can be planned.
+            QueueError: the plan cannot be written; all is as it was.
+        """
+        self.look(jobs)
+        asked = replace(
+            job, request=request, state=JobState.NEW, best_effort=False, plan=(), measuring=None
+        )
+        rows = tuple(asked if row.id == job.id else row for row in jobs)
+        made = self._round(rows, now, everybody=True)
+        verdicts = () if made is None else made.answer[0].verdicts
+        verdict = next((one for one in verdicts if one.job_id == planner_id(job.id)), None)
+        if made is None or verdict is None:
+            return None
+        takes = footprints_by_job(rows, made.cluster)[verdict.job_id]
+        verdict = narrow_verdict(verdict, takes)
+        with self._queue.transaction():
+            row = accept(verdict)
+            if row is not None:
+                rows = tuple(row if one.id == job.id else one for one in rows)
+                self._enforce(made, rows, now, anew=frozenset({job.id}))
+        return verdict
+
+    def _enforce(
+        self,
+        made: Planned[PlannedRound],
+        jobs: tuple[QueueJob, ...],
+        now: float,
+        *,
+        anew: frozenset[int] = frozenset(),
+    ) -> None:
+        """Write a plan down.
+
+        Args:
+            anew: queue ids of jobs that were judged although they had a verdict.
+        """
+        self._made_at = now
         (answer, self._waiting, arrivals), planned = made.answer, made.jobs
         self._cluster = made.cluster
         answer = outside(narrowed(answer, footprints_by_job(jobs, made.cluster)))
@@ -224,7 +292,7 @@ class Planning:
         taking_part = {queue_id(job.id) for job in planned}
         wake_seconds = {
             node.name: node.wake_seconds
-            for group in cluster.groups
+            for group in self.look(jobs).groups
             for node in group.nodes
             if node.wake_seconds
         }
@@ -232,7 +300,15 @@ class Planning:
         with self._queue.transaction():
             self._queue.arrivals.replace(self._arrivals, arrivals)
             reallocations = [
-                *record(self._queue, answer, known, overheads, wake_seconds, fence=self._fence)
+                *record(
+                    self._queue,
+                    answer,
+                    known,
+                    overheads,
+                    wake_seconds,
+                    fence=self._fence,
+                    anew=anew,
+                )
             ]
             moved = {reallocation.job_id for reallocation in reallocations}
             for part in self._measuring.parts(known):

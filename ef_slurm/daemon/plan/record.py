@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -92,6 +92,7 @@ def record(
     wake_seconds: Mapping[str, float] = MappingProxyType({}),
     *,
     fence: Fence | None = None,
+    anew: Collection[int] = (),
 ) -> tuple[Reallocation, ...]:
     """Write a plan and what follows from it for each job.
 
@@ -100,6 +101,7 @@ def record(
         overheads: by queue id, as the plan was told.
         wake_seconds: of the nodes that have to be woken.
         fence: around what is written for each job; None: an error undoes the whole plan.
+        anew: queue ids of jobs that were judged although they had a verdict.
 
     Returns:
         The jobs whose block changes.
@@ -120,7 +122,7 @@ def record(
             with around, queue.transaction():
                 verdict, decision = verdicts.get(before.id), decisions.get(before.id)
                 if verdict is not None:
-                    _judge(queue, verdict, plan.now, name_of)
+                    _judge(queue, verdict, plan.now, name_of, anew=before.id in anew)
                 if decision is not None:
                     queue.plans.decide(plan_id, decision)
                 overhead = overheads.get(before.id, before.request.overhead)
@@ -152,11 +154,11 @@ def _with_first_causes(plan: Plan, jobs: Sequence[QueueJob]) -> Plan:
     return replace(plan, decisions=tuple(kept(decision) for decision in plan.decisions))
 
 
-def _judge(queue: Queue, verdict: Verdict, now: float, name_of: NameOf) -> None:
+def _judge(queue: Queue, verdict: Verdict, now: float, name_of: NameOf, *, anew: bool) -> None:
     job = queue.jobs.get(queue_id(verdict.job_id))
     to = _STATE_OF[verdict.outcome]
-    measured = job.measuring is not None and job.state in ACTIVE - {JobState.HELD}
-    if not measured and (job.state is to or job.state not in UNJUDGED):
+    runs_on = job.state in ACTIVE - {JobState.HELD} and (anew or job.measuring is not None)
+    if not runs_on and (job.state is to or job.state not in UNJUDGED):
         return  # still on the waiting list, or withdrawn while the plan was made
     sentence = verdict_sentence(verdict, name_of)
     queue.promises.record(verdict, at=now, explanation=sentence)
@@ -164,7 +166,7 @@ def _judge(queue: Queue, verdict: Verdict, now: float, name_of: NameOf) -> None:
         verdict.outcome is Outcome.BEST_EFFORT and job.request.kind is not JobKind.BEST_EFFORT
     )
     queue.jobs.save(replace(job, best_effort=best_effort, measuring=None))
-    if measured and to is JobState.ADMITTED and job.state not in UNJUDGED:
+    if runs_on and to is JobState.ADMITTED and job.state not in UNJUDGED:
         return  # it runs already, and goes on
     queue.jobs.move(job.id, to, at=now, actor=ACTOR, why=sentence)
 

@@ -20,8 +20,10 @@ from ef_slurm.api.credentials import CredentialError, ReplayGuard
 from ef_slurm.api.identity import Caller, Transport
 from ef_slurm.api.messages import (
     MAX_WAIT_SECONDS,
+    ActOnJob,
     Await,
     Cancel,
+    ChangeJob,
     Failure,
     FailureCode,
     Judge,
@@ -44,7 +46,7 @@ from ef_slurm.daemon.serve.visibility import Viewer
 from ef_slurm.daemon.serve.watch import QueueWatch
 from ef_slurm.daemon.serve.workers import FairWorkers
 from ef_slurm.formats.codec import encode
-from ef_slurm.model import JobDetail
+from ef_slurm.model import JobDetail, QueueJob
 
 NAME = "ef-schedd"
 """What answers call their sender."""
@@ -221,6 +223,10 @@ class Handler:
                 return await self._wait(caller, viewer, asked)
             case Judge():
                 return await self._judge(caller, viewer, asked)
+            case ChangeJob():
+                return await self._change(caller, viewer, asked)
+            case ActOnJob():
+                return await self._act(caller, viewer, asked)
             case Register() | Cancel():
                 workers = self._askers
             case _:
@@ -281,7 +287,7 @@ class Handler:
                     break
                 await asyncio.sleep(min(max(pause, _LATER_SECONDS), max(0.0, end - now())))
 
-    async def _judge(self, caller: Caller, viewer: Viewer, asked: Judge) -> Response:
+    def _charge_for_a_verdict(self, caller: Caller) -> None:
         seconds = self._what_ifs.take(caller.uid, time.monotonic())
         if seconds:
             raise RequestError(
@@ -289,15 +295,49 @@ class Handler:
                 f"more than {self._limits.what_ifs_per_minute:g} what-ifs a minute: try again in "
                 f"{math.ceil(seconds)} s",
             )
+
+    async def _judge(self, caller: Caller, viewer: Viewer, asked: Judge) -> Response:
+        self._charge_for_a_verdict(caller)
         request = await self._work(caller, lambda: self._dispatch().what_if(caller, asked.job))
         scheduler = self._context.scheduler
+        answer, words = await self._scheduled(caller, lambda: scheduler.judge(request))
+        return await self._work(caller, lambda: self._dispatch().judged(viewer, answer, words))
+
+    async def _change(self, caller: Caller, viewer: Viewer, asked: ChangeJob) -> Response:
+        self._charge_for_a_verdict(caller)
+        row = await self._may_change(caller, viewer, asked.job_id)
+        scheduler, change = self._context.scheduler, asked.change
+        changed = await self._scheduled(
+            caller, lambda: scheduler.change(row.id, change, caller.name)
+        )
+        self._context.calls.wake()
+        return await self._work(
+            caller, lambda: self._dispatch().job_changes.changed(viewer, asked.job_id, changed)
+        )
+
+    async def _act(self, caller: Caller, viewer: Viewer, asked: ActOnJob) -> Response:
+        row = await self._may_change(caller, viewer, asked.job_id)
+        scheduler, by_owner = self._context.scheduler, row.request.uid == caller.uid
+        words = await self._scheduled(
+            caller, lambda: scheduler.act(row.id, asked.action, caller.name, by_owner=by_owner)
+        )
+        self._context.calls.wake(refresh=True)
+        return await self._work(
+            caller, lambda: self._dispatch().job_changes.acted(viewer, asked.job_id, words)
+        )
+
+    async def _may_change(self, caller: Caller, viewer: Viewer, job_id: int) -> QueueJob:
+        work = lambda: self._dispatch().job_changes.allowed(caller, viewer, job_id)  # noqa: E731
+        return await self._work(caller, work, self._askers)
+
+    async def _scheduled(self, caller: Caller, work: Callable[[], T]) -> T:
+        """Have something done by the scheduler's thread."""
         try:
-            future = self._context.calls.what_if(caller.uid, lambda: scheduler.judge(request))
+            future = self._context.calls.what_if(caller.uid, work)
         except TooManyCallsError:
             words = "you wait for other what-ifs already: try again"
             raise RequestError(FailureCode.TOO_MANY, words) from None
-        answer, words = await asyncio.wait_for(asyncio.wrap_future(future), VERDICT_SECONDS)
-        return await self._work(caller, lambda: self._dispatch().judged(viewer, answer, words))
+        return await asyncio.wait_for(asyncio.wrap_future(future), VERDICT_SECONDS)
 
     def _dispatch(self) -> Dispatch:
         """This worker's own."""

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from ef_slurm.api.identity import Caller
 from ef_slurm.api.messages import (
     MOST_JOB_IDS,
+    ActOnJob,
     AddRates,
     Await,
     Cancel,
     Cancelled,
+    ChangeJob,
     DeleteRates,
     Explain,
     Failure,
@@ -37,9 +39,11 @@ from ef_slurm.api.messages import (
 )
 from ef_slurm.api.routes import RequestError
 from ef_slurm.daemon.observe.ownership import no_single_job
+from ef_slurm.daemon.plan.changes import NotPossibleError
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.plan.record import train_on
 from ef_slurm.daemon.serve import profile_requests
+from ef_slurm.daemon.serve.job_changes import JobChanges, others_of
 from ef_slurm.daemon.serve.scheduler_calls import JudgingScheduler, SchedulerCalls
 from ef_slurm.daemon.serve.visibility import (
     Viewer,
@@ -52,19 +56,16 @@ from ef_slurm.daemon.serve.visibility import (
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
-    NEWCOMER,
     BatchScript,
     Cluster,
     JobKind,
     JobRequest,
     JobState,
     ModelError,
-    OtherJob,
     QueueJob,
     QueueLimits,
     check_request,
     check_script,
-    queue_id,
 )
 from ef_slurm.planner.what_if import WhatIf
 from ef_slurm.queue import queries
@@ -131,8 +132,8 @@ class Dispatch:
             case Await(job_id):
                 self._visible(viewer, job_id)
                 return masked(self._rows(), viewer, queries.status(self._rows(), job_id))
-            case Judge():
-                raise TypeError("a what-if is the scheduler's to answer")
+            case Judge() | ChangeJob() | ActOnJob():
+                raise TypeError("this is the scheduler's to answer")
             case ListJobs(users, states, job_ids, ended):
                 _bounded(job_ids)
                 listed = queries.list_jobs(
@@ -278,15 +279,14 @@ class Dispatch:
         if isinstance(answer, WouldMeasure):
             return Judged(None, (), words, (), answer.sizes, answer.seconds)
         rows, verdict = self._rows(), answer.verdict
-        others = masked_others(rows, viewer, self._others(verdict.reason.job))
+        others = masked_others(rows, viewer, others_of(rows, verdict.reason))
         verdict = replace(verdict, reason=masked_reason(rows, viewer, verdict.reason))
         return Judged(verdict, answer.schedule, masked_text(rows, viewer, words), others)
 
-    def _others(self, planner_name: str | None) -> tuple[OtherJob, ...]:
-        if planner_name is None or planner_name == NEWCOMER:
-            return ()
-        row = self._rows().jobs.get(queue_id(planner_name))
-        return (OtherJob(row.id, row.request.slurm_job_id, row.request.owner),)
+    @property
+    def job_changes(self) -> JobChanges:
+        """Who may change which job, and what they are told."""
+        return JobChanges(self._rows(), self._context.visibility)
 
     def _cancel(self, viewer: Viewer, job_ids: tuple[int, ...]) -> Cancelled:
         _bounded(job_ids)
@@ -370,6 +370,8 @@ def failure_of(error: Exception) -> Failure | None:
         case queries.UnknownJobError():
             return Failure(FailureCode.UNKNOWN_JOB, str(error))
         case ModelError() | DuplicateJobError() | LimitError():
+            return Failure(FailureCode.BAD_REQUEST, str(error))
+        case NotPossibleError():
             return Failure(FailureCode.BAD_REQUEST, str(error))
         case SlurmError():
             return Failure(FailureCode.SLURM, error.message)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+from ef_slurm.daemon.plan.changes import Changed
 from ef_slurm.daemon.plan.measuring import WouldMeasure
-from ef_slurm.model import Cluster, JobRequest
+from ef_slurm.model import Cluster, JobAction, JobChange, JobRequest
 from ef_slurm.planner.what_if import WhatIf
 
 T = TypeVar("T")
@@ -41,6 +42,14 @@ class JudgingScheduler(Protocol):
 
         Without a throughput curve: how it would be measured before.
         """
+        ...
+
+    def change(self, job_id: int, change: JobChange, actor: str) -> Changed:
+        """Change a job of the queue, if that can be. Its own thread only."""
+        ...
+
+    def act(self, job_id: int, action: JobAction, actor: str, *, by_owner: bool) -> str:
+        """Hold, release or requeue a job; a sentence on it. Its own thread only."""
         ...
 
 

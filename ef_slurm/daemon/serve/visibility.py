@@ -109,6 +109,17 @@ class Visibility:
             self._known[uid] = _Known(viewer, self._clock())
         return viewer
 
+    def is_operator(self, uid: int) -> bool:
+        """Whether a user may act on everybody's jobs, by Slurm's word now."""
+        if uid in (0, os.getuid()):
+            return True
+        settings = self._current_settings()
+        slurm_user = None if settings is None else _UID.search(settings.get("SlurmUser", ""))
+        if slurm_user is not None and int(slurm_user[1]) == uid:
+            return True
+        rights = self._rights(user_name(uid))
+        return rights is not None and rights.level is not AdminLevel.NONE
+
     def _ask(self, uid: int) -> Viewer:
         if uid in (0, os.getuid()):
             return Viewer(uid, sees_all=True)

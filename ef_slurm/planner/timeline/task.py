@@ -205,6 +205,17 @@ class Task:
         """Seconds that a start costs where no node has to be woken."""
         return self.job.overhead.of(ChangeKind.START, gpus)
 
+    def least_overhead(self, gpus: int, gpu_type: str, now: float) -> float:
+        """The least seconds until it trains on so many GPUs, where no node has to be woken."""
+        held = self.current
+        if held is None:
+            return self.start_overhead(gpus)
+        if (held.gpus, held.gpu_type) == (gpus, gpu_type):
+            return max(0.0, self.trains_from - now)
+        cost = self.job.overhead
+        kinds = [ChangeKind.GROW if gpus > held.gpus else ChangeKind.SHRINK, ChangeKind.RESTART]
+        return min(cost.of(kind, gpus) for kind in kinds)
+
     def _own_overhead(self, old: Reservation, gpus: int, gpu_type: str) -> float:
         cost = self.job.overhead
         if old.gpu_type != gpu_type:

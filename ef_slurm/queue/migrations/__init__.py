@@ -19,6 +19,7 @@ from ef_slurm.queue.migrations.fifth import fifth
 from ef_slurm.queue.migrations.first import first
 from ef_slurm.queue.migrations.fourth import fourth
 from ef_slurm.queue.migrations.second import second
+from ef_slurm.queue.migrations.seventh import seventh
 from ef_slurm.queue.migrations.sixth import sixth
 from ef_slurm.queue.migrations.third import third
 
@@ -28,5 +29,13 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x65665351
 """Marks the file as ours (`PRAGMA application_id`)."""
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (first, second, third, fourth, fifth, sixth)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (
+    first,
+    second,
+    third,
+    fourth,
+    fifth,
+    sixth,
+    seventh,
+)
 """The migrations, in order."""

@@ -281,7 +281,8 @@ def test_embedded_sees_the_verdict_as_soon_as_it_is_written(
 
 def test_embedded_lists_and_explains(embedded: QueueClient, queue_path: Path) -> None:
     embedded.ask(Register(REQUEST, SCRIPT))
-    embedded.ask(Register(replace(REQUEST, slurm_job_id=8, owner="user2"), SCRIPT))
+    other = replace(REQUEST, slurm_job_id=8, owner="user2", state_dir="/shared/y")
+    embedded.ask(Register(other, SCRIPT))
     judge(queue_path, Outcome.PROMISED, JobState.ADMITTED)
 
     def ids(request: ListJobs) -> list[int]:
@@ -298,7 +299,7 @@ def test_embedded_lists_and_explains(embedded: QueueClient, queue_path: Path) ->
 
 def test_embedded_cancels_what_slurm_has_cancelled(embedded: QueueClient) -> None:
     embedded.ask(Register(REQUEST, SCRIPT))
-    embedded.ask(Register(replace(REQUEST, slurm_job_id=8), SCRIPT))
+    embedded.ask(Register(replace(REQUEST, slurm_job_id=8, state_dir="/shared/y"), SCRIPT))
     answer = expect(Cancelled, embedded.ask(Cancel((7, 8))))
     assert answer == Cancelled((7,), (NotCancelled(8, "Slurm has not cancelled it"),))
     listed = expect(JobList, embedded.ask(ListJobs(job_ids=(7, 8))))

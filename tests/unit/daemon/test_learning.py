@@ -142,7 +142,11 @@ def test_a_job_that_hangs_gives_its_gpus_back_until_it_is_released(impatient: Wo
     assert world.state(job) is JobState.HELD
     world.training(job).slurm.hold = HoldKind.NONE
     world.run_until(lambda: world.state(job) is JobState.COMPLETED, 50_000.0)
-    assert world.row(job).best_effort
+    # Judged anew when it was released: promised, and in time.
+    assert [one.outcome for one in world.queue.promises.all() if one.job_id == job.id] == [
+        PromiseOutcome.VOID,
+        PromiseOutcome.KEPT,
+    ]
     assert outcome(world, waiting) is PromiseOutcome.KEPT
 
 

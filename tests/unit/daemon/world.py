@@ -152,6 +152,8 @@ class Training:
 
     def _launch(self, at: float, boot_of: Callable[[Training], float]) -> None:
         self.generation += 1
+        if self.order is not None and self.order.iterations is not None:
+            self.iterations = self.order.iterations
         self.launches.append(self.gpus)
         if self.gpus in self.too_small:
             self.generation, self.part = self.generation + 1, None

@@ -59,7 +59,14 @@ case "$*" in
     *) echo "NodeName=x NodeAddr=127.0.0.9 Port=1" ;;
 esac
 """
-SQUEUE = '#!/bin/bash\ncat "$FAKE/nodes"\n'
+SQUEUE = """#!/bin/bash
+case "$*" in
+    *--format=%T*) cat "$FAKE/others" 2>/dev/null && exit
+        echo "slurm_load_jobs error: Invalid job id specified" >&2
+        exit 1 ;;
+esac
+cat "$FAKE/nodes"
+"""
 
 
 @dataclass
@@ -602,3 +609,67 @@ def test_the_first_to_fail_says_why(start: Start, tmp_path: Path) -> None:
     launch = script.until(LaunchState.FAILED)
     assert launch.exit_code == 78
     assert not list(script.state.path.glob(".exit*"))
+
+
+def test_iterations_that_its_owner_has_changed_reach_every_later_launch(
+    start: Start, tmp_path: Path
+) -> None:
+    script = start(
+        'echo "$EF_ITERATIONS" >>told; [ "$EF_GENERATION" = 1 ] && sleep 1 && exit 75; exit 0'
+    )
+    script.until(LaunchState.RUNNING)
+    order = Order(1, Action.RELAUNCH, time.time(), "go on here", iterations=25)
+    script.state.write_order(order)
+    assert script.end() == 0
+    assert (tmp_path / "told").read_text() == "10\n25\n"
+
+
+class TestClaim:
+    """One job at a time writes into a state directory."""
+
+    def test_it_is_the_first_ones(self, start: Start) -> None:
+        script = start("true")
+        assert script.end() == 0
+        assert (script.state.path / "job").read_text() == "12\n"
+
+    def test_its_own_claim_stands_through_requeues(self, start: Start) -> None:
+        assert start("true").end() == 0
+        assert start("true", restart_count=1).end() == 0
+
+    def held(self, tmp_path: Path) -> None:
+        (tmp_path / "st ate's" / "12").mkdir(parents=True)
+        (tmp_path / "st ate's" / "12" / "job").write_text("11\n")
+
+    @pytest.mark.parametrize("state", ["RUNNING", "PENDING"])
+    def test_of_another_job_that_goes_on_it_is_refused(
+        self, start: Start, fake: Path, tmp_path: Path, state: str
+    ) -> None:
+        self.held(tmp_path)
+        (fake / "others").write_text(f"{state}\n")
+        script = start("echo trained >trained")
+        assert script.end() == 78
+        assert not (tmp_path / "trained").exists()
+        assert "job 11 trains in" in script.log.read_text()
+        assert (script.state.path / "job").read_text() == "11\n"
+
+    @pytest.mark.parametrize("known", [True, False])
+    def test_what_an_ended_job_left_is_taken_over(
+        self, start: Start, fake: Path, tmp_path: Path, known: bool
+    ) -> None:
+        self.held(tmp_path)
+        if known:
+            (fake / "others").write_text("")
+        script = start("true")
+        assert script.end() == 0
+        assert (script.state.path / "job").read_text() == "12\n"
+
+    def test_of_two_at_once_one_has_it(self, start: Start, tmp_path: Path) -> None:
+        self.held(tmp_path)
+        script = start("true")
+        end = time.monotonic() + 60
+        while (script.state.path / "job").read_text() != "12\n":
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        (script.state.path / "job").write_text("13\n")
+        assert script.end() == 78
+        assert "job 13 was faster" in script.log.read_text()

@@ -56,7 +56,8 @@ def add(queue: Queue) -> Callable[..., QueueJob]:
     """Put another job into the queue."""
 
     def do(slurm_job_id: int = 100, script: BatchScript = SCRIPT, **changes: object) -> QueueJob:
-        request = replace(REQUEST, slurm_job_id=slurm_job_id, **changes)  # type: ignore[arg-type]
+        own = {"state_dir": f"/shared/jobs/{slurm_job_id}", **changes}
+        request = replace(REQUEST, slurm_job_id=slurm_job_id, **own)  # type: ignore[arg-type]
         return queue.jobs.add(request, script, actor="user1")
 
     return do

@@ -96,7 +96,7 @@ def test_one_slurm_job_is_in_the_queue_once(queue: Queue, add: Add) -> None:
     first = add()
     with pytest.raises(DuplicateJobError, match="100"):
         add()
-    add(cluster="other")
+    add(cluster="other", state_dir="/shared/jobs/other")
     # Slurm recycles the ids of ended jobs.
     move(queue, first, JobState.CANCELLED)
     second = add()
@@ -232,3 +232,19 @@ def test_for_the_planner(queue: Queue, add: Add) -> None:
 
 def test_states_have_one_meaning() -> None:
     assert {JobState.NEW, JobState.HELD} < ACTIVE
+
+
+def test_two_jobs_that_go_on_share_no_state_directory(queue: Queue, add: Add) -> None:
+    first = add(100, state_dir="/shared/jobs/x")
+    with pytest.raises(ModelError, match="as job 100 does"):
+        add(101, state_dir="/shared/jobs/x")
+    add(102, state_dir="/shared/jobs/x", uid=4711, owner="somebody")  # whose it cannot be
+    move(queue, first, JobState.CANCELLED)
+    add(101, state_dir="/shared/jobs/x")
+
+
+def test_a_job_begins_with_what_its_checkpoint_has(add: Add) -> None:
+    job = add(done=1200)
+    assert (job.iteration, job.checkpoint_iteration, job.remaining) == (1200.0, 1200.0, 3800.0)
+    with pytest.raises(ModelError, match="more than the 5000 of its checkpoint"):
+        add(101, done=5000)

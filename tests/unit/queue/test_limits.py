@@ -20,7 +20,8 @@ Add = Callable[..., QueueJob]
 
 
 def add(queue: Queue, number: int, limits: QueueLimits, **changes: object) -> QueueJob:
-    request = replace(REQUEST, slurm_job_id=number, **changes)  # type: ignore[arg-type]
+    own = {"state_dir": f"/shared/jobs/{number}", **changes}
+    request = replace(REQUEST, slurm_job_id=number, **own)  # type: ignore[arg-type]
     return queue.jobs.add(request, SCRIPT, actor="user1", limits=limits)
 
 

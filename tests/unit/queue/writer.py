@@ -28,7 +28,7 @@ def write(queue: Queue, number: int) -> int:
         iterations=10,
         global_batch_size=8,
         curves=(("gpu", ThroughputCurve.of({1: 1.0})),),
-        state_dir="/shared",
+        state_dir=f"/shared/{number}",
     )
     with queue.transaction():
         job = queue.jobs.add(request, BatchScript("#!/bin/sh\n"), actor="user1")

@@ -35,6 +35,7 @@ class DryRun:
         site: str = "",
         script: str = "",
         words: tuple[str, ...] | None = None,
+        base: tuple[str, ...] = BASE,
     ) -> str:
         """What it prints: the batch script, or the error.
 
@@ -43,12 +44,13 @@ class DryRun:
             site: the site's configuration.
             script: directives of the training script.
             words: what is submitted instead of that script.
+            base: options that are always there.
         """
         config = self.directory / "ef-slurm.toml"
         config.write_text(site, encoding="utf-8")
         train = self.directory / "train.py"
         train.write_text(f"{script}\nimport torch\n", encoding="utf-8")
-        arguments = (f"--config={config}", "--dry-run", *BASE, *options)
+        arguments = (f"--config={config}", "--dry-run", *base, *options)
         submitted = (str(train),) if words is None else words
         self.monkeypatch.setattr(sys, "argv", ["ef-sbatch", *arguments, *submitted])
         with pytest.raises(SystemExit) as end:
@@ -171,8 +173,15 @@ REACHED = (
         "apptainer exec",
     ),
 )
-NOT_HERE = {"settings", "sbatch_options", "template"}
+NOT_HERE = {"settings", "sbatch_options", "template", "epochs"}
 """The settings themselves; and what has tests of its own below."""
+
+
+def test_epochs_take_the_place_of_iterations(dry_run: DryRun) -> None:
+    text = dry_run("--epochs=2.5", base=("--deadline=2099-01-01T00:00:00Z",))
+    assert "export EF_EPOCHS=2.5" in text
+    assert "unset EF_ITERATIONS" in text
+    assert "unset EF_EPOCHS" in dry_run()
 
 
 def test_no_field_is_left_that_nobody_can_set() -> None:

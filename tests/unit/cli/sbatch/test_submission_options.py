@@ -47,6 +47,19 @@ def test_best_effort() -> None:
     assert (requested.kind, requested.deadline) == (JobKind.BEST_EFFORT, None)
 
 
+def test_epochs_instead_of_iterations() -> None:
+    requested = request("--deadline=+1h", "--epochs=2.5")
+    assert (requested.epochs, requested.iterations) == (2.5, None)
+    # The command line counts before the script, whichever of the two is there.
+    requested = request("--deadline=+1h", "--iterations=9", script="#!/bin/sh\n#EF --epochs=3\n")
+    assert (requested.epochs, requested.iterations) == (None, 9)
+    with pytest.raises(UsageError, match="--epochs and --iterations"):
+        request("--deadline=+1h", "--epochs=2", "--iterations=9")
+    for wrong in ("0", "-1", "nan", "inf", "many", "1e12"):
+        with pytest.raises(UsageError, match="--epochs"):
+            request("--deadline=+1h", f"--epochs={wrong}")
+
+
 def test_the_key_of_its_speed() -> None:
     requested = request(*BASE, "--model-name=bert", script="#EF --model-name=x --precision=bf16\n")
     assert (requested.model_name, requested.precision) == ("bert", "bf16")

@@ -20,8 +20,9 @@ from ef_slurm.api.messages import (
     Withdraw,
 )
 from ef_slurm.cli.common.errors import CommandError, UsageError
+from ef_slurm.cli.common.state_dirs import REQUEST_NAME
 from ef_slurm.cli.sbatch.prepare import Prepared
-from ef_slurm.cli.sbatch.submit import REQUEST_NAME, Patience, resume, submit
+from ef_slurm.cli.sbatch.submit import Patience, resume, submit
 from ef_slurm.model import (
     JobDetail,
     JobKind,

@@ -89,6 +89,7 @@ RUNNING = {
     "generation": "2",
     "reshapes": "1",
     "statedir": "/shared/x",
+    "statesize": "-",
 }
 
 

@@ -160,7 +160,7 @@ class TestBehindOurBack:
         [
             (JobState.NEW, JobState.NEW),
             (JobState.WAITLISTED, JobState.WAITLISTED),
-            (JobState.RUNNING, JobState.PAUSED),
+            (JobState.RUNNING, JobState.NEW),  # its promise is void: judged anew
         ],
     )
     def test_released_again_it_goes_back(self, before: JobState, after: JobState) -> None:
@@ -168,24 +168,62 @@ class TestBehindOurBack:
         assert transition(held, pending(hold=HoldKind.USER)).to is None
         assert transition(held, pending(hold=HoldKind.NONE)).to is after
 
+    def test_a_promise_that_survived_a_hold_stands(self) -> None:
+        held = row(
+            JobState.HELD,
+            held_from=JobState.RUNNING,
+            first_started_at=NOW - 500,
+            promise=PromiseState.AT_RISK,
+        )
+        assert transition(held, pending(hold=HoldKind.NONE)).to is JobState.PAUSED
+
     def test_an_owners_release_may_come_as_a_comment(self) -> None:
         held = row(JobState.HELD, held_from=JobState.RUNNING, first_started_at=NOW - 500)
         status = pending(hold=HoldKind.USER)
         asked = replace(status.slurm.requested, comment=OWNER_RELEASED)
         result = replace(status, slurm=replace(status.slurm, requested=asked))
-        assert transition(held, result).to is JobState.PAUSED
+        assert transition(held, result).to is JobState.NEW
 
 
 class TestEnds:
     def test_in_time(self) -> None:
         finished = launch(LaunchState.FINISHED)
-        result = transition(row(running=HELD), ended(JobBaseState.COMPLETED, launch=finished))
+        last = progress(Phase.FINISHED, iteration=10_000)
+        status = ended(JobBaseState.COMPLETED, launch=finished, progress=last)
+        result = transition(row(running=HELD), status)
         assert (result.to, outcome(result)) == (JobState.COMPLETED, (PromiseOutcome.KEPT, None))
         assert result.ended_at == NOW - 1.0
         assert result.job.iteration == 10_000
 
+    def test_finished_early_as_its_script_wanted(self) -> None:
+        words = "finished early at iteration 600: good enough"
+        last = progress(Phase.FINISHED, iteration=600, message=words)
+        status = ended(JobBaseState.COMPLETED, launch=launch(LaunchState.FINISHED), progress=last)
+        result = transition(row(running=HELD), status)
+        assert (result.to, outcome(result)) == (JobState.COMPLETED, (PromiseOutcome.KEPT, None))
+        assert (result.job.iteration, result.job.note, result.why) == (600, words, words)
+
+    def test_left_early_without_a_word(self) -> None:
+        """Its exit code is 0, and nobody was promised the rest in vain."""
+        last = progress(Phase.RUNNING, iteration=600)
+        status = ended(JobBaseState.COMPLETED, launch=launch(LaunchState.FINISHED), progress=last)
+        result = transition(row(running=HELD), status)
+        assert (result.to, result.job.iteration) == (JobState.COMPLETED, 600)
+        assert outcome(result) == (PromiseOutcome.VOID, Fault.JOB)
+        assert "left its loop at iteration 600 of 10000" in result.why
+
+    def test_what_reports_nothing_is_believed_by_its_exit_code(self) -> None:
+        finished = launch(LaunchState.FINISHED)
+        status = ended(JobBaseState.COMPLETED, launch=finished, progress=None)
+        result = transition(row(running=HELD), status)
+        assert (result.to, result.job.iteration) == (JobState.COMPLETED, 10_000)
+
     def test_late_and_in_its_grace(self) -> None:
-        finished = ended(JobBaseState.COMPLETED, launch=launch(LaunchState.FINISHED))
+        finished = ended(
+            JobBaseState.COMPLETED,
+            launch=launch(LaunchState.FINISHED),
+            progress=progress(Phase.FINISHED, iteration=10_000),
+        )
         job = row(running=HELD)
         late = replace(job, request=replace(job.request, deadline=NOW - 60.0))
         assert outcome(transition(late, finished)) == (PromiseOutcome.BROKEN, Fault.EF_SLURM)

@@ -39,6 +39,12 @@ class NoScheduler:
     def judge(self, request: object) -> Any:  # noqa: ARG002
         raise AssertionError("nobody calls it here")
 
+    def change(self, *_: object) -> Any:
+        raise AssertionError("nobody calls it here")
+
+    def act(self, *_: object, by_owner: bool) -> Any:  # noqa: ARG002
+        raise AssertionError("nobody calls it here")
+
 
 @dataclass
 class Stub:

@@ -184,7 +184,7 @@ def request(site: Site, **other: object) -> JobRequest:
         "iterations": 1000,
         "global_batch_size": 32,
         "curves": (("gpu", CURVE),),
-        "state_dir": "/nowhere",
+        "state_dir": f"/nowhere/{slurm.job_id}",
         "deadline": time.time() + 3600,
         **other,
     }

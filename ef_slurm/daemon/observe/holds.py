@@ -1,0 +1,111 @@
+"""What a hold does to a job, and its release. Pure.
+
+A job is held in Slurm (`scontrol hold` where that reaches it), or here: by `ef-scontrol hold`, or
+by the mark that the job_submit plugin leaves in place of its owner's `scontrol hold`. Held here, it
+saves a checkpoint, leaves its GPUs, and stays away until somebody asks for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.observe.settlements import settle_given_up
+from ef_slurm.daemon.observe.transition import AuditEntry, Transition
+from ef_slurm.model import (
+    EventKind,
+    Fault,
+    IfInfeasible,
+    JobKind,
+    JobState,
+    PromiseState,
+    QueueJob,
+)
+from ef_slurm.slurm.pending import Holder
+from ef_slurm.slurm.types import HoldKind
+
+UNJUDGED = frozenset({JobState.NEW, JobState.WAITLISTED})
+
+
+def held_in_slurm(job: QueueJob, who: Holder, now: float) -> Transition:
+    """Somebody has held it in Slurm."""
+    why = f"held in Slurm by {who.value}"
+    return _held(job, why, now, by_owner=who is Holder.OWNER, here=False)
+
+
+def held_here(job: QueueJob, why: str, now: float, *, by_owner: bool) -> Transition:
+    """Somebody does not want it to run now, and ef-slurm sees to that.
+
+    Args:
+        why: a sentence that names who it is.
+    """
+    return _held(job, why, now, by_owner=by_owner, here=True)
+
+
+def _held(job: QueueJob, why: str, now: float, *, by_owner: bool, here: bool) -> Transition:
+    """The owner's hold makes the promise void.
+
+    An operator's does not: released early enough, the job may still be in time, and else the
+    promise is broken.
+    """
+    entries = [AuditEntry(EventKind.USER, f"{why}: it takes no part in plans until it is released")]
+    note = f"{why}: ef-scontrol release lets it go on"
+    held = replace(job, running=None, note=note, held_here=here)
+    settled = None
+    if by_owner:
+        settled = settle_given_up(job, Fault.OWNER, why, now)
+        held = replace(held, promise=PromiseState.NONE)
+    elif job.promise is not PromiseState.NONE:
+        held = replace(held, promise=PromiseState.AT_RISK)
+        entries.append(AuditEntry(EventKind.PROMISE, f"promise at risk: {why}"))
+    return Transition(
+        held,
+        JobState.HELD,
+        why,
+        actor_is_owner=by_owner,
+        entries=tuple(entries),
+        settled=settled,
+        replan=True,
+    )
+
+
+def while_held(job: QueueJob, status: JobStatus) -> Transition:
+    """What Slurm's word means for a job that is held."""
+    slurm = status.slurm
+    if slurm.is_released_by_owner and slurm.is_pending:
+        return released(job, "released in Slurm by its owner")
+    if job.held_here or (slurm.is_pending and slurm.hold is not HoldKind.NONE):
+        return Transition(job)
+    return released(job, "released in Slurm")
+
+
+def released(job: QueueJob, why: str) -> Transition:
+    """It may go on.
+
+    A promise that has survived its hold stands. A job that has none is judged anew; once it had
+    been admitted it is not turned away any more, and goes on as best effort at the worst.
+    """
+    free = replace(
+        job, note="", held_here=False, reason=None if job.stalled else job.reason, failed_starts=0
+    )
+    words = why
+    if job.held_from in UNJUDGED:
+        back = job.held_from
+    elif job.request.kind is JobKind.BEST_EFFORT or job.promise is not PromiseState.NONE:
+        back = job.waiting_state
+    else:
+        back = JobState.NEW
+        words = f"{why}: its deadline is judged anew"
+        request = job.request
+        if request.if_infeasible is IfInfeasible.REJECT:
+            request = replace(request, if_infeasible=IfInfeasible.BEST_EFFORT)
+            words += ", and if it cannot be promised it goes on as best effort"
+        free = replace(free, request=request, best_effort=False, plan=(), finish=None)
+    return Transition(
+        free,
+        back,
+        words,
+        actor_is_owner=True,
+        entries=(AuditEntry(EventKind.USER, words),),
+        replan=True,
+    )

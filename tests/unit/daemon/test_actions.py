@@ -1,0 +1,231 @@
+"""Hold, release, requeue and top, as their owner or an operator asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.daemon.plan.changes import NotPossibleError
+from ef_slurm.model import (
+    FINAL,
+    Fault,
+    IfInfeasible,
+    JobAction,
+    JobChange,
+    JobState,
+    PromiseOutcome,
+    PromiseState,
+    QueueJob,
+)
+from ef_slurm.slurm.types import OWNER_HELD, OWNER_RELEASED, HoldKind, JobBaseState
+from tests.unit.daemon.test_changes import outcomes, running, story
+from tests.unit.daemon.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path / "queue.sqlite")
+    yield world
+    world.queue.close()
+
+
+def act(world: World, job: QueueJob, action: JobAction, *, operator: bool = False) -> str:
+    actor = "root" if operator else "user1"
+    return world.scheduler.act(job.id, action, actor, by_owner=not operator)
+
+
+def waiting(world: World) -> QueueJob:
+    world.cluster.occupy("user2", ("n1", "n2", "n3", "n4"), 4, 100.0, world.clock.now)
+    job = world.submit(20_000, deadline=3000.0)
+    world.run_until(lambda: world.state(job) is JobState.ADMITTED)
+    return job
+
+
+def is_off_its_gpus(world: World, job: QueueJob) -> bool:
+    slurm = world.training(job).slurm
+    return slurm.state is JobBaseState.PENDING and slurm.hold is HoldKind.ADMIN
+
+
+def test_a_hold_on_a_running_job_saves_it_and_is_undone(world: World) -> None:
+    job = running(world)
+    world.run(60)
+    assert "saves a checkpoint" in act(world, job, JobAction.HOLD)
+    assert world.state(job) is JobState.HELD
+    world.run_until(lambda: is_off_its_gpus(world, job), 60.0)
+    done = world.training(job).checkpoint
+    assert done > 500
+    assert outcomes(world, job) == [PromiseOutcome.VOID]
+    assert world.queue.promises.all()[0].fault is Fault.OWNER
+    world.run(300)
+    assert is_off_its_gpus(world, job)
+    act(world, job, JobAction.RELEASE)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING)
+    assert outcomes(world, job) == [PromiseOutcome.VOID, PromiseOutcome.OPEN]
+    assert world.training(job).base >= done
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+    assert outcomes(world, job)[-1] is PromiseOutcome.KEPT
+
+
+def test_a_hold_that_is_undone_before_it_is_carried_out(world: World) -> None:
+    job = running(world)
+    act(world, job, JobAction.HOLD)
+    act(world, job, JobAction.RELEASE)
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+    assert outcomes(world, job) == [PromiseOutcome.VOID, PromiseOutcome.KEPT]
+
+
+def test_a_hold_survives_the_daemon(world: World) -> None:
+    job = running(world)
+    act(world, job, JobAction.HOLD)
+    world.restart()
+    world.run_until(lambda: is_off_its_gpus(world, job), 100.0)
+    world.restart()
+    world.run(200)
+    assert world.state(job) is JobState.HELD
+    # Whoever lets it go in Slurm, by hand, does not start it.
+    world.training(job).slurm.hold = HoldKind.NONE
+    world.run(20)
+    assert is_off_its_gpus(world, job)
+
+
+def test_a_job_that_waits_is_held_and_promised_again(world: World) -> None:
+    job = waiting(world)
+    act(world, job, JobAction.HOLD)
+    world.run(300)
+    assert world.state(job) is JobState.HELD
+    act(world, job, JobAction.RELEASE)
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+    assert outcomes(world, job) == [PromiseOutcome.VOID, PromiseOutcome.KEPT]
+
+
+def test_released_too_late_it_goes_on_as_best_effort(world: World) -> None:
+    job = running(world, deadline=520.0)
+    world.run(30)
+    act(world, job, JobAction.HOLD)
+    world.run(600)
+    act(world, job, JobAction.RELEASE)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING)
+    assert world.row(job).best_effort
+    assert outcomes(world, job) == [PromiseOutcome.VOID]
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+
+
+def test_an_operators_hold_leaves_the_promise_at_risk(world: World) -> None:
+    job = running(world)
+    act(world, job, JobAction.HOLD, operator=True)
+    assert world.row(job).promise is PromiseState.AT_RISK
+    world.run(100)
+    assert outcomes(world, job) == [PromiseOutcome.OPEN]
+    act(world, job, JobAction.RELEASE, operator=True)
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+    assert outcomes(world, job) == [PromiseOutcome.KEPT]
+    assert any("held by root" in line for line in story(world, job))
+
+
+def test_a_hold_of_slurms_is_ended_from_here(world: World) -> None:
+    job = running(world)
+    slurm = world.training(job).slurm
+    world.cluster.requeue(slurm, world.clock.now)
+    slurm.hold = HoldKind.USER
+    world.run_until(lambda: world.state(job) is JobState.HELD)
+    act(world, job, JobAction.RELEASE)
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+    assert outcomes(world, job) == [PromiseOutcome.VOID, PromiseOutcome.KEPT]
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_scontrol_hold_and_release_say_so_by_a_comment(world: World, runs: bool) -> None:
+    """What job_submit.lua leaves on the job, which Slurm itself does nothing for."""
+    job = running(world) if runs else waiting(world)
+    slurm = world.training(job).slurm
+    slurm.comment = OWNER_HELD
+    world.run_until(lambda: world.state(job) is JobState.HELD, 60.0)
+    world.run_until(lambda: is_off_its_gpus(world, job), 60.0)
+    world.run(100)
+    slurm.comment = OWNER_RELEASED
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+    assert outcomes(world, job) == [PromiseOutcome.VOID, PromiseOutcome.KEPT]
+    assert slurm.comment == ""
+
+
+def test_the_last_word_counts_whoever_hears_it(world: World) -> None:
+    job = waiting(world)
+    slurm = world.training(job).slurm
+    slurm.comment = OWNER_RELEASED  # long ago, and for nothing
+    world.scheduler._observer.refresh()
+    act(world, job, JobAction.HOLD)
+    world.run(60)
+    assert world.state(job) is JobState.HELD
+    slurm.comment = OWNER_HELD
+    world.scheduler._observer.refresh()
+    act(world, job, JobAction.RELEASE)
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+
+
+def test_a_requeue_saves_and_starts_anew(world: World) -> None:
+    job = running(world)
+    world.run(60)
+    act(world, job, JobAction.REQUEUE)
+    world.run_until(lambda: world.training(job).slurm.restarts == 1, 60.0)
+    assert world.training(job).checkpoint > 500
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+    assert world.training(job).slurm.restarts == 1
+    assert outcomes(world, job) == [PromiseOutcome.KEPT]
+
+
+def test_a_requeue_that_a_dying_daemon_forgets_leaves_the_job_training(world: World) -> None:
+    job = running(world)
+    act(world, job, JobAction.REQUEUE)
+    world.restart()
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+    assert outcomes(world, job) == [PromiseOutcome.KEPT]
+
+
+def test_top_changes_turns_among_ones_own(world: World) -> None:
+    running(world, deadline=520.0)
+    jobs = []
+    for _ in range(3):
+        jobs.append(world.submit(20_000, deadline=600.0, if_infeasible=IfInfeasible.WAIT))
+        world.run(1)
+    world.run_until(lambda: all(world.state(job) is JobState.WAITLISTED for job in jobs), 60.0)
+    first, second, third = jobs
+    turns = [world.row(job).for_planner().submitted for job in jobs]
+    act(world, third, JobAction.TOP)
+    assert [world.row(job).for_planner().submitted for job in (third, first, second)] == turns
+    assert "already" in act(world, third, JobAction.TOP)
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (JobAction.RELEASE, "is admitted, not held"),
+        (JobAction.REQUEUE, "does not run"),
+        (JobAction.TOP, "waiting list only"),
+    ],
+)
+def test_what_means_nothing_to_a_job_is_said(world: World, action: JobAction, words: str) -> None:
+    job = waiting(world)
+    with pytest.raises(NotPossibleError, match=words):
+        act(world, job, action)
+
+
+@pytest.mark.parametrize("action", JobAction)
+def test_nothing_is_done_with_what_has_ended(world: World, action: JobAction) -> None:
+    job = world.submit(500, deadline=3000.0)
+    world.run_until(lambda: world.state(job) in FINAL)
+    with pytest.raises(NotPossibleError, match="--continue"):
+        act(world, job, action)
+
+
+def test_an_advisory_daemon_changes_nothing(world: World) -> None:
+    job = running(world)
+    world.settings = replace(world.settings, advisory=True)
+    world.restart()
+    with pytest.raises(NotPossibleError, match="--advisory"):
+        act(world, job, JobAction.HOLD)
+    with pytest.raises(NotPossibleError, match="--advisory"):
+        world.scheduler.change(job.id, JobChange(best_effort=True), "user1")
+    assert world.state(job) is JobState.RUNNING
