@@ -77,6 +77,11 @@ def stated_throughput(
 
 def known_type(gpu_type: str, types: Sequence[str], where: str) -> str:
     """`gpu_type`, which the site must have."""
+    if "," in gpu_type:
+        raise UsageError(
+            f"{where}: {gpu_type!r}: a job has GPUs of one type at a time; give one, or leave it "
+            "out and say how fast it is on each (--throughput=TYPE=curve, repeated)"
+        )
     if gpu_type not in types:
         raise UsageError(f"{where}: no GPU type {gpu_type!r} here; there is {', '.join(types)}")
     return gpu_type

@@ -38,6 +38,7 @@ def test_curves_by_type() -> None:
         (("1:2",), None, "for which GPUs"),
         (("h100=1:2",), None, "no GPU type 'h100' here; there is a100, t4"),
         (("1:2",), "h100", "--gpu-type: no GPU type 'h100'"),
+        (("1:2",), "a100,t4", "a job has GPUs of one type at a time"),
         (("t4=1:2", "t4=1:3"), None, "two curves for t4"),
         (("t4=1:2",), "a100", "no --throughput for it"),
     ],
