@@ -17,8 +17,8 @@ from mini.settings import DOCKER_DIR, SUITES, UserError, check_space, lock, stat
 PULL_TIMEOUT_SECONDS = 90
 BUILD_SPACE_GIB = 5
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
-# Debian compiles its own packages; importing torch uncompiled takes half a minute. Some of its files
-# are templates that cannot be compiled.
+# Debian compiles its own packages; importing torch uncompiled takes half a minute. Its templates
+# cannot be compiled.
 COMPILE = "RUN python3 -m compileall -qq /usr/local/lib/python3*/dist-packages || true\n"
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
