@@ -94,7 +94,11 @@ def test_limits_are_known_before_anything_is_promised(bench: Bench) -> None:
 
 
 def test_promises_are_kept_beside_a_job_that_limits_do_not_let_start(bench: Bench) -> None:
-    """Somebody's own jobs have used up their QOS; their next one waits, and everybody else runs."""
+    """Somebody's own jobs have used up their QOS; their next one waits, and everybody else runs.
+
+    Beside them one without a promise is ended by its time limit, which takes Slurm a minute.
+    """
+    endless = bench.job(100000, "--best-effort --max-gpus=1 --time=1", EACH)
     other = bench.cluster.sbatch(
         "--partition=batch", "--qos=small", "--gres=gpu:2", "--mem=1000", "--time=1",
         script="sleep 50",
@@ -118,6 +122,11 @@ def test_promises_are_kept_beside_a_job_that_limits_do_not_let_start(bench: Benc
     for job in (waits, free, *licensed):
         assert bench.queue()[job]["promise_outcome"] == "kept", bench.explain(job)
         assert "risk" not in bench.explain(job)
+    ended = bench.wait_state(endless, "failed", "cancelled", "completed", timeout=180)
+    assert ended["state"] == "failed", bench.explain(endless)
+    story = bench.explain(endless)
+    assert "ended by its time limit (--time, 1:00)" in story
+    assert "eleased in Slurm" not in story
 
 
 def test_a_reservation_is_for_those_who_may_use_it(bench: Bench) -> None:
@@ -143,13 +152,3 @@ def test_a_reservation_is_for_those_who_may_use_it(bench: Bench) -> None:
     finally:
         bench.cluster.cancel_all()
         bench.cluster.run(f"scontrol delete reservationname={name}")
-
-
-def test_an_end_by_the_time_limit_is_told_as_that(bench: Bench) -> None:
-    """No promise was given for it; Slurm ends it after a minute."""
-    job = bench.job(100000, "--best-effort --max-gpus=1 --time=1", EACH)
-    ended = bench.wait_state(job, "failed", "cancelled", "completed", timeout=180)
-    assert ended["state"] == "failed", bench.explain(job)
-    story = bench.explain(job)
-    assert "ended by its time limit (--time, 1:00)" in story
-    assert "eleased in Slurm" not in story
