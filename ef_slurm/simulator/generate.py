@@ -6,7 +6,9 @@
 - run time at that size: 60 · 10^U(1, 2.5) s (probability .8) or 60 · 10^U(2.5, 4) s (.2);
 - iterations: run time times the curve at that size, rounded down, at least 1;
 - deadline: submission + U(low, high) times the run time, (0.5, 1.5) by default;
-- best effort: every job with a given probability, instead of a deadline.
+- best effort: every job with a given probability, instead of a deadline;
+- account: of `accounts`, a1, a2, …, the k-th with a probability in proportion to 1/k, from a stream
+  of its own.
 
 The same arguments give the same trace (numpy's PCG64, one stream, in the order above).
 """
@@ -36,6 +38,7 @@ class Recipe:
         seed: of the random numbers.
         slack: deadlines lie uniformly so many run times after the submission.
         best_effort: part of the jobs without a deadline, 0 to 1.
+        accounts: whose the jobs are, so many; 0: it is not said.
 
     Raises:
         SimulatorError: a number out of these bounds.
@@ -46,6 +49,7 @@ class Recipe:
     seed: int = 0
     slack: tuple[float, float] = (0.5, 1.5)
     best_effort: float = 0.0
+    accounts: int = 0
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
@@ -59,6 +63,8 @@ class Recipe:
             raise SimulatorError(
                 f"slack: {low} {high} is not valid: two positive factors, the smaller one first"
             )
+        if self.accounts < 0:
+            raise SimulatorError(f"accounts: {self.accounts} is not valid: 0 or more")
         if not 0 <= self.best_effort <= 1:
             raise SimulatorError(
                 f"best-effort share: {self.best_effort} is not valid: between 0 and 1"
@@ -87,6 +93,8 @@ def generate(recipe: Recipe, tables: ThroughputTables) -> Trace:
     """
     random = np.random.default_rng(recipe.seed)
     templates = sorted(tables)
+    parts = 1.0 / np.arange(1, recipe.accounts + 1)
+    of_accounts = np.random.default_rng([recipe.seed, recipe.accounts])
     submitted = 0.0
     jobs = []
     for number in range(1, recipe.jobs + 1):
@@ -102,6 +110,9 @@ def generate(recipe: Recipe, tables: ThroughputTables) -> Trace:
         seconds = 60 * 10 ** float(random.uniform(2.5, 4) if long else random.uniform(1, 2.5))
         deadline = submitted + float(random.uniform(*recipe.slack)) * seconds
         best_effort = random.random() < recipe.best_effort
+        account = ""
+        if recipe.accounts:
+            account = f"a{1 + int(of_accounts.choice(recipe.accounts, p=parts / parts.sum()))}"
         jobs.append(
             TraceJob(
                 id=str(number),
@@ -113,6 +124,7 @@ def generate(recipe: Recipe, tables: ThroughputTables) -> Trace:
                 deadline=None if best_effort else round(deadline, 3),
                 requested_gpus=gpus,
                 duration=round(seconds, 3),
+                account=account,
             )
         )
     return make_trace(f"generated-{recipe.seed}", jobs)

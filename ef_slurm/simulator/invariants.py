@@ -146,7 +146,7 @@ class Invariants:
             named = job.at_risk or job.promised_at is None
             if job.schedule and not named and deadline is not None:
                 end = job.schedule[-1].end
-                if not is_in_time(end, deadline):
+                if not is_in_time(end, deadline, job.spec.grace):
                     self._fail(now, f"job {job.spec.id} is planned to end {end - deadline} s late")
         held = dict.fromkeys(gpus_up, 0)
         for when, gpu_type, gpus in sorted(steps, key=lambda step: (step[0], step[2])):

@@ -90,8 +90,16 @@ def is_met(job: SimulatedJob) -> bool:
 
 
 def is_broken(job: SimulatedJob) -> bool:
-    """Whether the job was promised its deadline and missed it."""
-    return job.promised_at is not None and job.spec.deadline is not None and not is_met(job)
+    """Whether the job was promised its deadline and missed it, grace included."""
+    return job.promised_at is not None and job.spec.deadline is not None and not is_in_grace(job)
+
+
+def is_in_grace(job: SimulatedJob) -> bool:
+    """Whether a deadline job finished by its deadline or within its grace."""
+    deadline = job.spec.deadline
+    if deadline is None or job.finished is None:
+        return False
+    return is_in_time(job.finished, deadline, job.spec.grace)
 
 
 def at_risk_warnings(jobs: Sequence[SimulatedJob]) -> int:

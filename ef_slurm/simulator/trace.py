@@ -9,7 +9,9 @@ Columns (the second spelling of the published Figure 8(a) trace is read too):
 - `num_gpu`, `duration`: what the user asked for and the seconds it took on that many. Optional;
   only policies with fixed sizes need them;
 - `job_id`: optional, the row's number otherwise;
-- `best_effort`: optional, 1 for a job without a deadline.
+- `best_effort`: optional, 1 for a job without a deadline;
+- `grace`: optional, seconds by which the deadline may be missed; empty or 0: it may not;
+- `account`: optional, whose the job is.
 
 Other columns are ignored. Rows may stand in any order: they are sorted by submission (stably), and
 the number of rows that were out of order is kept for the report. Everything else that is wrong is
@@ -39,6 +41,8 @@ COLUMNS = (
     "num_gpu",
     "duration",
     "best_effort",
+    "grace",
+    "account",
 )
 _SPELLINGS = {"submit_time": "submission_time", "iteration": "num_iteration", "ddl": "deadline"}
 _REQUIRED = ("submission_time", "num_iteration", "model_name", "deadline", "batch_size")
@@ -61,6 +65,8 @@ class TraceJob:
         time_limit: seconds, from a site's accounting; None for none.
         curves: the same as `curve` by GPU type, where the cluster has several; a type that is
             missing cannot run the job.
+        grace: seconds by which a soft deadline may be missed.
+        account: whose it is; "" where the trace does not say.
     """
 
     id: str
@@ -74,6 +80,8 @@ class TraceJob:
     duration: float | None = None
     time_limit: float | None = None
     curves: tuple[tuple[str, ThroughputCurve], ...] = ()
+    grace: float = 0.0
+    account: str = ""
 
     def curve_on(self, gpu_type: str) -> ThroughputCurve | None:
         """Iterations/s on GPUs of a type; None where it cannot run on them."""
@@ -81,8 +89,10 @@ class TraceJob:
 
     @property
     def kind(self) -> JobKind:
-        """Deadline or best effort."""
-        return JobKind.BEST_EFFORT if self.deadline is None else JobKind.DEADLINE
+        """What its deadline means to it."""
+        if self.deadline is None:
+            return JobKind.BEST_EFFORT
+        return JobKind.SOFT_DEADLINE if self.grace else JobKind.DEADLINE
 
     @property
     def key(self) -> tuple[str, int]:
@@ -179,6 +189,7 @@ class _TraceReader:
         batch = self._whole(row, "batch_size")
         curve = self._curve(row, batch)
         deadline = self._deadline(row, submitted)
+        grace = self._grace(row, deadline)
         requested = self._whole(row, "num_gpu") if self._has(row, "num_gpu") else None
         duration = self._number(row, "duration", above=0.0) if self._has(row, "duration") else None
         if len(self._table.problems) > known:
@@ -189,7 +200,17 @@ class _TraceReader:
         assert curve is not None
         model = row.cells[self._names["model_name"]]
         return TraceJob(
-            job_id, submitted, iterations, model, batch, curve, deadline, requested, duration
+            id=job_id,
+            submitted=submitted,
+            iterations=iterations,
+            model=model,
+            batch_size=batch,
+            curve=curve,
+            deadline=deadline,
+            requested_gpus=requested,
+            duration=duration,
+            grace=grace,
+            account=self._cell(row, "account"),
         )
 
     def _id(self, number: int, row: Row) -> str:
@@ -236,6 +257,14 @@ class _TraceReader:
             )
         return deadline
 
+    def _grace(self, row: Row, deadline: float | None) -> float:
+        if not self._has(row, "grace"):
+            return 0.0
+        grace = self._table.number(row, self._names["grace"], low=0.0)
+        if grace and deadline is None:
+            self._table.complain(row.line, self._names["grace"], "there is no deadline to miss")
+        return grace or 0.0
+
     def _has(self, row: Row, column: str) -> bool:
         return bool(self._cell(row, column))
 
@@ -272,6 +301,8 @@ def trace_text(trace: Trace) -> str:
                 "" if job.requested_gpus is None else job.requested_gpus,
                 "" if job.duration is None else f"{job.duration:.10g}",
                 int(job.deadline is None),
+                f"{job.grace:.10g}",
+                job.account,
             )
         )
     return stream.getvalue()

@@ -43,6 +43,14 @@ from ef_slurm.simulator.trace import trace_text
     show_default=True,
     help="Part of the jobs without a deadline, 0 to 1.",
 )
+@click.option(
+    "--accounts",
+    type=click.IntRange(min=0, max=1000),
+    default=0,
+    show_default=True,
+    help="Whose the jobs are: of so many accounts a1, a2, …, the k-th in proportion to 1/k. 0: it "
+    "is not said.",
+)
 @sim_options.TABLES
 @click.option("--models", metavar="NAME,NAME,…", help="Only these models. Default: all tables.")
 @click.option(
@@ -59,6 +67,7 @@ def generate_command(
     seed: int,
     slack: tuple[float, float],
     best_effort: float,
+    accounts: int,
     throughputs: Path | None,
     models: str | None,
     write_throughputs: Path | None,
@@ -76,7 +85,7 @@ def generate_command(
     tables = tables_of(throughputs, 8)
     if models is not None:
         tables = only_models(tables, [name.strip() for name in models.split(",")])
-    trace = generate(Recipe(jobs, mean_interarrival, seed, slack, best_effort), tables)
+    trace = generate(Recipe(jobs, mean_interarrival, seed, slack, best_effort, accounts), tables)
     write_text(trace_file, trace_text(trace))
     if write_throughputs is not None:
         write_tables(tables, write_throughputs)

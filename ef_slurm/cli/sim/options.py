@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import click
 
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.numbers import parse_count
-from ef_slurm.model import Admission, is_power_of_two
+from ef_slurm.model import Admission, Limit, ModelError, Policy, Weight, is_power_of_two
+from ef_slurm.simulator.accounts import parse_share
 from ef_slurm.simulator.cluster import GpuGroup, parse_group
 from ef_slurm.simulator.errors import SimulatorError
 from ef_slurm.simulator.failures import NONE, REPAIR_SECONDS, FailuresOption, parse_failures
@@ -223,6 +224,62 @@ def admission(*, several: bool = False) -> Callable[[Any], Any]:
         "or with a price on GPU time, learned from those who have arrived."
         + (" Repeated to compare them." if several else ""),
     )
+
+
+def account_number(option: str, what: str) -> Callable[[str], tuple[str, float]]:
+    """The type of `--limit` and `--weight`."""
+
+    def parse(text: str) -> tuple[str, float]:
+        try:
+            return parse_share(text, option, what)
+        except SimulatorError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return parse
+
+
+ACCOUNTS = (
+    click.option(
+        "--limit",
+        "limits",
+        type=account_number("--limit", "GPUS"),
+        multiple=True,
+        metavar="ACCOUNT=GPUS",
+        help="The most GPUs that the jobs of an account hold at a time, under elasticflow and "
+        "slurm. Repeated for several.",
+    ),
+    click.option(
+        "--weight",
+        "weights",
+        type=account_number("--weight", "NUMBER"),
+        multiple=True,
+        metavar="ACCOUNT=NUMBER",
+        help="What a promise to an account's jobs counts with --admission most-promises. Repeated "
+        "for several.",
+    ),
+)
+
+
+def planner_policy(
+    admission: str, limits: Sequence[tuple[str, float]], weights: Sequence[tuple[str, float]]
+) -> Policy:
+    """The planner's settings that these options ask for.
+
+    Raises:
+        SimulatorError: a weight or a limit that is none.
+    """
+    for account, gpus in limits:
+        if gpus != int(gpus):
+            raise SimulatorError(f"--limit {account}={gpus:g} is not valid: a whole number of GPUs")
+    try:
+        return Policy(
+            offers=False,
+            admission=Admission(admission),
+            limits=tuple(Limit(int(gpus), account=account) for account, gpus in limits),
+            weights=tuple(Weight(number, account=account) for account, number in weights),
+        )
+    except ModelError as error:
+        raise SimulatorError(f"--weight: {error}") from None
 
 
 def cost(default: str) -> Callable[[Any], Any]:

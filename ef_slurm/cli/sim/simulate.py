@@ -17,7 +17,9 @@ from ef_slurm.cli.sim.shared import (
     tables_name,
     trace_of,
 )
-from ef_slurm.model import Admission, IfInfeasible, Policy
+from ef_slurm.model import Admission, IfInfeasible
+from ef_slurm.simulator import accounts
+from ef_slurm.simulator.accounts import by_account, several_accounts
 from ef_slurm.simulator.cluster import GpuGroup
 from ef_slurm.simulator.failures import FailuresOption
 from ef_slurm.simulator.knowledge import CurvesOption
@@ -26,7 +28,7 @@ from ef_slurm.simulator.policies.registry import ELASTICFLOW, POLICIES
 from ef_slurm.simulator.report.html import compare_page, run_page
 from ef_slurm.simulator.report.png import write_compare_figure, write_run_figure
 from ef_slurm.simulator.report.table import HEADINGS, cells, grid, sheet
-from ef_slurm.simulator.simulate import Request
+from ef_slurm.simulator.simulate import Request, Result
 
 
 @click.command("run")
@@ -37,6 +39,7 @@ from ef_slurm.simulator.simulate import Request
     sim_options.cost("zero"),
     sim_options.if_infeasible("wait", "reject", "best-effort", default="wait"),
     sim_options.admission(),
+    *sim_options.ACCOUNTS,
 )
 @sim_options.together(
     sim_options.CURVES, sim_options.FAILURES, sim_options.CHECK, *sim_options.OUTPUTS
@@ -52,6 +55,8 @@ def run_command(
     overhead: OverheadModel,
     if_infeasible: str,
     admission: str,
+    limits: tuple[tuple[str, float], ...],
+    weights: tuple[tuple[str, float], ...],
     curves: CurvesOption,
     failures: FailuresOption,
     check: bool,
@@ -63,8 +68,8 @@ def run_command(
     """Simulate TRACE under one policy.
 
     TRACE is a CSV file with submission_time, num_iteration, model_name, deadline, batch_size and,
-    for policies with fixed sizes, num_gpu and duration; best_effort (0 or 1) and job_id may be left
-    out.
+    for policies with fixed sizes, num_gpu and duration; best_effort (0 or 1), grace (seconds),
+    account and job_id may be left out.
 
     \b
     Example:
@@ -83,13 +88,14 @@ def run_command(
         policy,
         overhead,
         IfInfeasible(if_infeasible),
-        Policy(offers=False, admission=Admission(admission)),
+        sim_options.planner_policy(admission, limits, weights),
         check=check,
         curves=curves,
         failures=failures,
     )
     (result,) = simulate_with_progress([request], 1)
     outputs.write_text(sheet(result.metrics))
+    _write_accounts(outputs, [result])
     outputs.write_json(result.metrics)
     outputs.write_html(lambda: run_page(result))
     outputs.write_figure(lambda file: write_run_figure(result, file))
@@ -116,6 +122,7 @@ def run_command(
     sim_options.cost("zero"),
     sim_options.if_infeasible("wait", "reject", "best-effort", default="wait"),
     sim_options.admission(several=True),
+    *sim_options.ACCOUNTS,
     sim_options.PROCESSES,
 )
 @sim_options.together(
@@ -132,6 +139,8 @@ def compare_command(
     overhead: OverheadModel,
     if_infeasible: str,
     admission: tuple[str, ...],
+    limits: tuple[tuple[str, float], ...],
+    weights: tuple[tuple[str, float], ...],
     processes: int,
     curves: CurvesOption,
     failures: FailuresOption,
@@ -160,7 +169,7 @@ def compare_command(
             policy,
             overhead,
             infeasible,
-            Policy(offers=False, admission=first),
+            sim_options.planner_policy(first, limits, weights),
             check=check,
             curves=curves,
             failures=failures,
@@ -172,7 +181,13 @@ def compare_command(
         requests = possible_of(requests)
     results = simulate_with_progress(requests, processes)
     outputs.write_text(grid(HEADINGS, [cells(result.metrics) for result in results]))
-    outputs.write_json({"results": [result.metrics for result in results]})
+    _write_accounts(outputs, results)
+    outputs.write_json(
+        {
+            "results": [result.metrics for result in results],
+            "accounts": [one for result in results for one in by_account(result)],
+        }
+    )
     outputs.write_html(lambda: compare_page(results))
     outputs.write_figure(lambda file: write_compare_figure(results, file))
     outputs.add_to_database(
@@ -184,7 +199,13 @@ def compare_command(
     )
 
 
-def _admissions(policy: str, asked: Sequence[str]) -> list[Admission]:
+def _admissions(policy: str, asked: Sequence[str]) -> list[str]:
     """Under which rules of admission a policy is simulated: elasticflow under each, others once."""
-    several = policy == ELASTICFLOW
-    return [Admission(one) for one in dict.fromkeys(asked)] if several else [Admission.FIRST_COME]
+    return list(dict.fromkeys(asked)) if policy == ELASTICFLOW else [Admission.FIRST_COME.value]
+
+
+def _write_accounts(outputs: Outputs, results: Sequence[Result]) -> None:
+    """Who got what, where the trace says whose the jobs are."""
+    if several_accounts(results):
+        rows = [accounts.cells(one) for result in results for one in by_account(result)]
+        outputs.write_text("\n" + grid(accounts.HEADINGS, rows, left=2))

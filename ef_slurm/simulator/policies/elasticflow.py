@@ -48,12 +48,16 @@ class ElasticFlow:
         """See `SchedulingPolicy`."""
         self._cluster = _cluster(self._groups, down)
 
+    def _seen(self, job: SimulatedJob, now: float) -> Job:
+        weight = self._policy.weight(job.spec.account)
+        return as_job(job, now, self._if_infeasible, weight)
+
     def decide(self, now: float, jobs: Sequence[SimulatedJob]) -> Round:
         """See `SchedulingPolicy`."""
-        seen = [as_job(job, now, self._if_infeasible) for job in jobs if job.belief]
+        seen = [self._seen(job, now) for job in jobs if job.belief]
         for job in jobs:
             if job.measurement is not None:
-                plain = as_job(job, now, self._if_infeasible)
+                plain = self._seen(job, now)
                 seen.append(self._slots.ask(plain, job.measurement, now))
         answer, self._waiting, self._arrivals = plan_round(
             now, seen, self._cluster, self._policy, self._waiting, self._arrivals
@@ -95,7 +99,7 @@ def _cluster(groups: Sequence[GpuGroup], down: Mapping[str, float]) -> Cluster:
     )
 
 
-def as_job(job: SimulatedJob, now: float, if_infeasible: IfInfeasible) -> Job:
+def as_job(job: SimulatedJob, now: float, if_infeasible: IfInfeasible, weight: float = 1.0) -> Job:
     """What the planner sees of a simulated job.
 
     A deadline job that runs as best effort, because its deadline could not be promised, is a
@@ -113,6 +117,7 @@ def as_job(job: SimulatedJob, now: float, if_infeasible: IfInfeasible) -> Job:
         growth_curves=() if belief.exact else ((GPU_TYPE, belief.expected),),
         kind=job.spec.kind if promised else JobKind.BEST_EFFORT,
         deadline=job.spec.deadline if promised else None,
+        grace=job.spec.grace if promised else 0.0,
         if_infeasible=if_infeasible,
         standing=job.standing,
         overhead=job.overhead,
@@ -120,6 +125,8 @@ def as_job(job: SimulatedJob, now: float, if_infeasible: IfInfeasible) -> Job:
         plan=job.schedule,
         last_reshape=job.last_reshape,
         reshapes=job.reshapes,
+        account=job.spec.account,
+        weight=weight,
     )
 
 

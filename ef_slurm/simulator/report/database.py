@@ -78,6 +78,8 @@ class JobRow:
         migrations: reshapes that kept the share.
         pauses: how often it had to give everything up.
         gpu_seconds: that it held, overheads included.
+        account: whose it is; "" where the trace does not say.
+        grace: seconds by which its deadline may be missed.
     """
 
     run: int
@@ -97,6 +99,8 @@ class JobRow:
     migrations: int
     pauses: int
     gpu_seconds: float
+    account: str
+    grace: float
 
 
 def prepare_database(file: Path) -> None:
@@ -155,6 +159,8 @@ def _row(run: int, job: SimulatedJob) -> JobRow:
         migrations=job.migrations,
         pauses=job.pauses,
         gpu_seconds=gpu_seconds(job),
+        account=spec.account,
+        grace=spec.grace,
     )
 
 

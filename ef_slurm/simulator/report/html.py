@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import cycle
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from ef_slurm.formats.durations import describe_duration
+from ef_slurm.simulator.accounts import by_account, several_accounts
 from ef_slurm.simulator.cluster import describe
 from ef_slurm.simulator.metrics import Metrics
 from ef_slurm.simulator.report import svg
@@ -113,8 +115,29 @@ def compare_page(results: Sequence[Result]) -> str:
             ),
         ),
     ]
+    if several_accounts(results):
+        sections.append(_accounts_section(results))
     title = f"{results[0].metrics.trace}: {len(results)} policies"
     return page(title, _subtitle(results[0]), shown, [], results, sections)
+
+
+def _accounts_section(results: Sequence[Result]) -> Section:
+    """Who got what, as a picture: a row of bars per account, one bar per policy."""
+    found = [one for result in results for one in by_account(result)]
+    policies = list(dict.fromkeys(one.policy for one in found))
+    colours = dict(zip(policies, cycle(svg.LINE_COLOURS), strict=False))
+    rows: dict[str, list[svg.AccountBar]] = {}
+    for one in found:
+        rows.setdefault(one.account or "(none)", []).append(
+            svg.AccountBar(one.policy, colours[one.policy], one.ratio, one.share)
+        )
+    return Section(
+        "Who got what",
+        "By account, left: deadlines met of those that its jobs have; right: its part of all "
+        "GPU-hours that jobs held.",
+        Markup(svg.account_bars(rows)),  # noqa: S704 - made by svg.py
+        tuple((colour, policy) for policy, colour in colours.items()),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ them alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 from ef_slurm.simulator.report.series import (
     OUTCOME_LABELS,
@@ -154,6 +155,48 @@ def outcomes(bins: OutcomeBins) -> str:
             )
             level += count
     return canvas.done()
+
+
+class AccountBar(NamedTuple):
+    """What one account got under one policy: deadlines met and GPU-hours, as parts of one."""
+
+    policy: str
+    colour: str
+    ratio: float | None
+    share: float
+
+
+def account_bars(rows: Mapping[str, Sequence[AccountBar]]) -> str:
+    """Two columns of horizontal bars, one row per account.
+
+    Args:
+        rows: the bars by account, one per policy.
+    """
+    thick, gap, left, wide = 14, 18, 150, 380
+    height = sum(len(row) * thick + gap for row in rows.values()) + 34
+    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Who got what">']
+    columns = ((left, "deadlines met"), (left + wide + 90, "part of GPU-hours"))
+    for start, title in columns:
+        parts.append(f'<text x="{start}" y="14">{title}</text>')
+    top = 26
+    for account, row in rows.items():
+        middle = top + len(row) * thick / 2 + 4
+        parts.append(
+            f'<text x="{left - 10}" y="{middle:.1f}" text-anchor="end">{escape(account)}</text>'
+        )
+        for bar in row:
+            for (start, title), value in zip(columns, (bar.ratio, bar.share), strict=True):
+                shown = "-" if value is None else f"{value:.1%}"
+                width = wide * (value or 0.0)
+                parts.append(
+                    f'<rect x="{start}" y="{top}" width="{width:.1f}" height="{thick - 2}" '
+                    f'fill="{bar.colour}"><title>{escape(account)}, {escape(bar.policy)}: {title} '
+                    f"{shown}</title></rect>"
+                    f'<text x="{start + width + 5:.1f}" y="{top + thick - 4}">{shown}</text>'
+                )
+            top += thick
+        top += gap
+    return "".join([*parts, "</svg>"])
 
 
 def bars(values: Sequence[tuple[str, float]], title: str) -> str:
