@@ -90,6 +90,8 @@ def test_a_job_is_what_became_of_it(result: Result, tmp_path: Path) -> None:
         "migrations": met.migrations,
         "pauses": met.pauses,
         "gpu_seconds": gpu_seconds(met),
+        "account": "",
+        "grace": 0.0,
     }
     hopeless = row(file, "jobs", "job = 'hopeless'")
     assert (hopeless["outcome"], hopeless["verdict"]) == ("turned away", "rejected")
@@ -260,4 +262,4 @@ def test_the_commands_of_the_document_run(tmp_path: Path, monkeypatch: pytest.Mo
         assert result.exit_code == 0, result.output
         assert len(result.output.splitlines()) >= 2, f"{arguments} finds nothing"
         questions += 1
-    assert (len(commands), questions) == (10, 4)
+    assert (len(commands), questions) == (12, 4)
