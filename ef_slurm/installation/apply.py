@@ -11,8 +11,10 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC
 from pathlib import Path
 
+from ef_slurm.formats.times import format_stamp
 from ef_slurm.installation.steps import (
     InstallationError,
     MakeDirectory,
@@ -105,8 +107,7 @@ def _write(step: WriteFile, clock: Callable[[], float]) -> str:
 
 def _keep(path: Path, found: os.stat_result, now: float) -> str:
     """A copy beside it, under a name that says when; made under another name, as all else is."""
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
-    place = path.with_name(f"{path.name}.before-ef-slurm-{stamp}")
+    place = path.with_name(f"{path.name}.before-ef-slurm-{format_stamp(now, UTC)}")
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
