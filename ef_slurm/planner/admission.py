@@ -92,13 +92,12 @@ class Promises:
                 JointReplan(self._others, order, table.blank()) for order in ORDERS
             )
         others = self._others
-        if lacks_gpu_time(newcomer, others, table, now):
-            return False
         if self._moves is None:
             self._moves = Moves(others, table, now)
         if self._moves.admit(newcomer):
             return self._joined(newcomer, table, rearranged=True)
-        if not jointly:
+        # A count is cheaper than all plans made anew, but not than a look at who could move.
+        if not jointly or lacks_gpu_time(newcomer, others, table, now):
             return False
         for replan_in_order in self._replans:
             fresh = replan_in_order.with_newcomer(newcomer, now)
