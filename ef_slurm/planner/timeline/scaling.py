@@ -16,6 +16,9 @@ from typing import NamedTuple
 from ef_slurm.model import ThroughputCurve
 from ef_slurm.planner.timeline.curve import Envelope, cheapest_mix, envelope
 
+_KEPT = 1 << 15
+"""Curves of which the sizes are kept: more than a cluster has jobs."""
+
 
 class Size(NamedTuple):
     """A useful size of a job: `gpus` of a type run it at `rate` iterations/s."""
@@ -33,7 +36,7 @@ class Scaling(NamedTuple):
     corners: tuple[tuple[float, float], ...]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_KEPT)
 def scaling(
     curves: tuple[tuple[str, ThroughputCurve], ...],
     growth_curves: tuple[tuple[str, ThroughputCurve], ...],
