@@ -29,6 +29,8 @@ from ef_slurm.slurm.interface import Slurm
 
 COMMAND_NAME = "command.json"
 """The words of the command line and where they were typed, in the same place."""
+NEWS_SECONDS = 60.0
+"""How long ef-schedd may take to hear that Slurm ends a job."""
 LEAVING_SECONDS = 150.0
 """How long a job that was ended just now may take to save its last checkpoint."""
 
@@ -66,7 +68,7 @@ def find_source(text: str, client: Client, slurm: Slurm, say: Callable[[str], No
             there is no checkpoint in it.
     """
     if text.isascii() and text.isdecimal():
-        directory = _of_job(int(text), client)
+        directory = _of_job(int(text), client, slurm)
         job_id: int | None = int(text)
     else:
         directory = Path(text).absolute()
@@ -114,8 +116,15 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _of_job(job_id: int, client: Client) -> Path:
-    answer = expect(JobList, client.ask(ListJobs(job_ids=(job_id,))))
+def _of_job(job_id: int, client: Client, slurm: Slurm) -> Path:
+    end = time.monotonic() + NEWS_SECONDS
+    while True:
+        answer = expect(JobList, client.ask(ListJobs(job_ids=(job_id,))))
+        if not any(job.state not in FINAL for job in answer.jobs):
+            break
+        if time.monotonic() >= end or not _is_being_ended(job_id, slurm):
+            break
+        time.sleep(0.5)  # the daemon hears of it with its next look at Slurm
     if not answer.jobs:
         raise UsageError(
             f"--continue={job_id}: ef-slurm's queue has no such job, or not any more: give its "
@@ -125,6 +134,14 @@ def _of_job(job_id: int, client: Client) -> Path:
     if job.state not in FINAL:
         raise _goes_on(job_id, job.state.value)
     return Path(job.state_dir)
+
+
+def _is_being_ended(job_id: int, slurm: Slurm) -> bool:
+    try:
+        job = slurm.job(job_id)
+    except NoSuchJobError:
+        return True
+    return job.is_final or job.may_be_cancelled
 
 
 def _refuse_if_it_goes_on(job_id: int, directory: Path, client: Client) -> None:

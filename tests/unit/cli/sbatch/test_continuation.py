@@ -108,8 +108,13 @@ def request_of(before: Path) -> Register:
 
 @pytest.mark.parametrize("by_directory", [True, False])
 def test_a_job_that_goes_on_is_left_alone(
-    job: Make, before: Path, slurm: MemorySlurm, by_directory: bool
+    job: Make,
+    before: Path,
+    slurm: MemorySlurm,
+    monkeypatch: pytest.MonkeyPatch,
+    by_directory: bool,
 ) -> None:
+    monkeypatch.setattr("ef_slurm.cli.sbatch.continuation.NEWS_SECONDS", 0.0)
     (before / "request.json").write_text(pretty(request_of(before)))
     text = str(before) if by_directory else "12"
     with pytest.raises(UsageError, match="job 12 is running: .*ef-scancel 12"):
