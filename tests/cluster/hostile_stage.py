@@ -211,7 +211,9 @@ class Stage:
     def held(self, *, user: str = ATTACKER) -> int:
         """A held Slurm job in ef-slurm's partition that nobody has registered."""
         script = MARKED.format("sleep 600")
-        return self.sbatch("--hold --partition=ef --gres=gpu:1", script, user=user)
+        # As ef-sbatch submits: a time limit would be in the way of what is registered for it.
+        options = "--hold --partition=ef --gres=gpu:1 --time=UNLIMITED"
+        return self.sbatch(options, script, user=user)
 
     def registration(
         self, slurm_job_id: int, *, user: str = ATTACKER, **job: Any

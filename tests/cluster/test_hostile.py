@@ -278,7 +278,7 @@ def test_its_release_by_its_owner_is_no_start(stage: Stage, waiting: int) -> Non
         ("MinMemoryCPU=500", "memory"),
         ("WorkDir=/tmp", "working directory from"),
         ("ExcNodeList=n4", "excluded nodes from none to 'n4'"),
-        ("TimeLimit=77", "time limit from"),
+        ("TimeLimit=8-00:00:00", "time limit from"),
     ],
 )
 def test_what_was_changed_all_the_same_is_a_new_request(
