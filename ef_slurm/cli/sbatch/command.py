@@ -2,57 +2,45 @@
 
 from __future__ import annotations
 
-import math
-import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
-from dataclasses import replace
+from contextlib import closing
 from pathlib import Path
 
 import click
 
-from ef_slurm.api.client import Client, UnreachableError, expect
-from ef_slurm.api.messages import FindCurves, Judge, Judged, KnownCurves, Ping, Pong
+from ef_slurm.api.client import Client, expect
+from ef_slurm.api.messages import Judge, Judged
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run, warn
-from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
+from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.job_names import name_of
-from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
-from ef_slurm.cli.sbatch.continuation import Source, find_source
-from ef_slurm.cli.sbatch.curves import UNKNOWN, StatedCurves, known_type, remembered
-from ef_slurm.cli.sbatch.expiry import remove_expired
-from ef_slurm.cli.sbatch.given import Given, go_on
+from ef_slurm.cli.sbatch.continuation import Source
+from ef_slurm.cli.sbatch.given import Given
 from ef_slurm.cli.sbatch.help import HELP, USAGE
-from ef_slurm.cli.sbatch.longest_time import longest_time
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
-from ef_slurm.cli.sbatch.per_gpu import per_gpu_choice
-from ef_slurm.cli.sbatch.prepare import Prepared, batch_script, curves_of, prepare, state_dir_name
-from ef_slurm.cli.sbatch.script import COPY_NAME, Script, from_text, from_words, wrapped
-from ef_slurm.cli.sbatch.submission_options import (
-    Mode,
-    OutputOptions,
-    SubmissionOptions,
-    output_options,
-    submission_options,
+from ef_slurm.cli.sbatch.prepare import Prepared, batch_script
+from ef_slurm.cli.sbatch.submission import (
+    Voice,
+    asked_for,
+    hand_in,
+    made_ready,
+    patience_of,
+    with_source,
 )
-from ef_slurm.cli.sbatch.submit import Answer, Patience, await_end, resume, submit
+from ef_slurm.cli.sbatch.submission_options import Mode, OutputOptions, output_options
+from ef_slurm.cli.sbatch.submit import Answer, await_end, resume
 from ef_slurm.cli.sbatch.verdicts import VerdictView
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import FINAL, OBSERVE_SECONDS, UNSPECIFIED, JobRequest, JobState
-from ef_slurm.siteconfig.tables import Serves, SiteConfig
-from ef_slurm.siteconfig.wrong_combinations import nobody_runs, somebody_elses_partition
-from ef_slurm.slurm.guard import is_guarded
+from ef_slurm.model import FINAL, OBSERVE_SECONDS, JobRequest, JobState
+from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.interface import Slurm
 
 PROGRAM = "ef-sbatch"
-
-STARTING_SECONDS = 10.0
-"""For which a daemon of one's own is waited for that does not answer: it may just be starting."""
 
 _WITH_REGISTER = frozenset({"register", "config", "wait", "wait-verdict", "json"})
 
@@ -82,18 +70,15 @@ def _command(words: Sequence[str]) -> ExitCode | int:
             raise UsageError("--register takes everything from its directory: give nothing else")
         with closing(connect(site, lambda: slurm)) as client:
             state_dir = Path(names["register"].value or "")
-            answer = resume(state_dir, client, slurm, _patience(output, site))
+            patience = patience_of(site, output.verdict_timeout, output.wait_verdict)
+            answer = resume(state_dir, client, slurm, patience)
             return _answer_submission(answer, output, client)
-    given, source = Given(parsed, rest, tuple(words)), None
+    given, voice = Given(parsed, rest, tuple(words)), _voice(output)
     if output.mode is Mode.DRY_RUN and "continue" not in names:
-        return _new(given, source, output, site, slurm, None)  # a host without a daemon will do
+        return _new(given, None, output, site, slurm, None, voice)  # without a daemon too
     with closing(connect(site, lambda: slurm)) as client:
-        if "continue" in names:
-            tell = lambda line: None if output.json else say(line, err=True)  # noqa: E731
-            text = names["continue"].value or ""
-            source = find_source(text, client, slurm, tell)
-            given = go_on(given, source)
-        return _new(given, source, output, site, slurm, client)
+        given, source = with_source(given, client, slurm, voice)
+        return _new(given, source, output, site, slurm, client, voice)
 
 
 def _new(
@@ -103,152 +88,28 @@ def _new(
     site: SiteConfig,
     slurm: Slurm,
     client: Client | None,
+    voice: Voice,
 ) -> ExitCode | int:
-    script = _script(given.options, given.rest, source)
-    now, zone = time.time(), local_zone()
-    directives = (*script.options, *given.before)
-    requested = submission_options(given.options, directives, now, zone)
-    name = requested.job_name or script.name
-    state_dir = requested.state_dir or site.jobs.state_root / state_dir_name(name, now, zone)
+    asked = asked_for(given, source, site)
     if output.mode is Mode.DRY_RUN:
-        click.echo(batch_script(requested, script, site, state_dir), nl=False)
+        click.echo(batch_script(asked.requested, asked.script, site, asked.state_dir), nl=False)
         return ExitCode.OK
     assert client is not None
-    pong = _daemon(client)
-    nobody = "" if pong is not None else _nobody(site, slurm)
-    if nobody:
-        warn(PROGRAM, nobody)
-    types = _gpu_types(pong, site, slurm)
-    curves = curves_of(
-        requested, site, types, lambda: _remembered(client, requested, script, types)
-    )
-    if curves.growth and not (output.quiet or output.json):
-        say(f"Speed {curves.source}", err=True)
-    if curves.iterations is not None and not (output.quiet or output.json):
-        say(f"Iterations {curves.iterations}, as your last run's script said", err=True)
-    asked = [requested.gpu_type] if requested.gpu_type else types
-    on_types = [kind for kind, _ in curves.curves] or asked
-    per_gpu = per_gpu_choice(requested, site, slurm, on_types)
-    for note in per_gpu.notes if not output.quiet else ():
-        say(note, err=True)
-    prepared = prepare(
-        requested,
-        script,
-        curves,
-        site,
-        per_gpu,
-        state_dir=state_dir,
-        longest=math.inf
-        if requested.time_limit is not None
-        else longest_time(requested, site, slurm),
-        now=now,
-        environment=os.environ,
-        words=given.words,
-        source=source,
-    )
-    if source is not None and not (output.quiet or output.json):
-        say(f"Goes on from iteration {source.done}, of {source.directory}", err=True)
+    ready = made_ready(asked, source, site, slurm, client, voice)
     if output.mode is Mode.TEST_ONLY:
-        slurm.test(prepared.submission)
-        return _answer_test(prepared, output, client)
-    answer = submit(prepared, client, slurm, _patience(output, site, nobody))
-    if site.jobs.keep_state_days:
-        tell = lambda line: None if output.quiet or output.json else say(line, err=True)  # noqa: E731
-        remove_expired(client, site.jobs, now, tell)
+        slurm.test(ready.prepared.submission)
+        return _answer_test(ready.prepared, output, client)
+    patience = patience_of(site, output.verdict_timeout, output.wait_verdict, ready.nobody)
+    answer = hand_in(ready, site, slurm, client, patience, voice)
     return _answer_submission(answer, output, client)
 
 
-def _script(parsed: Sequence[ParsedOption], rest: Sequence[str], source: Source | None) -> Script:
-    for option in parsed:
-        if option.option.name == "wrap":
-            if rest:
-                raise UsageError(f"--wrap and a script: give one of them, not also {rest[0]!r}")
-            return wrapped(option.value or "")
-    if rest:
-        return from_words(rest)
-    if source is not None and source.words is not None:
-        copy = source.directory / COPY_NAME  # it came on standard input
-        return from_text(copy.read_text(encoding="utf-8"))
-    text = "" if sys.stdin.isatty() else sys.stdin.read()
-    if not text:
-        raise UsageError(f"which script?\n{USAGE}")
-    return from_text(text)
+def _voice(output: OutputOptions) -> Voice:
+    def note(line: str) -> None:
+        if not output.quiet:
+            say(line, err=True)
 
-
-def _daemon(client: Client) -> Pong | None:
-    """Who will judge it; None where nobody answers."""
-    with suppress(UnreachableError):
-        return expect(Pong, client.ask(Ping()))
-    return None
-
-
-def _nobody(site: SiteConfig, slurm: Slurm) -> str:
-    """Why no verdict will come, where no daemon answers; "" where one may come back.
-
-    Raises:
-        UsageError: none can ever come, and nothing was submitted.
-    """
-    if site.daemon.serves is Serves.EVERYONE:
-        return ""
-    if is_guarded(slurm, site.slurm.partition):
-        raise UsageError(somebody_elses_partition(site))
-    return nobody_runs(site)
-
-
-def _gpu_types(pong: Pong | None, site: SiteConfig, slurm: Slurm) -> tuple[str, ...]:
-    """The GPU types that curves may be for: the daemon's, or where it has none yet Slurm's."""
-    types = () if pong is None else pong.gpu_types
-    if not types:
-        nodes = [n for n in slurm.nodes() if site.slurm.partition in n.partitions]
-        found = {gpu.gpu_type or site.nodes.gpu_type for node in nodes for gpu in node.gpus}
-        types = tuple(sorted(found))
-    if not types:
-        raise CommandError(f"no node of the partition {site.slurm.partition!r} has GPUs")
-    return types
-
-
-def _remembered(
-    client: Client, requested: SubmissionOptions, script: Script, types: Sequence[str]
-) -> StatedCurves:
-    """What the profile library knows of the training that the options describe.
-
-    Options that are not given are those that the script of the run before said.
-    """
-    if requested.gpu_type is not None:
-        known_type(requested.gpu_type, types, "--gpu-type")
-    model_name = requested.model_name or script.model_name
-    if not model_name:
-        return UNKNOWN
-    try:
-        wanted = FindCurves(
-            model_name, requested.global_batch_size, requested.precision or UNSPECIFIED
-        )
-        found = expect(KnownCurves, client.ask(wanted))
-    except UnreachableError:
-        return UNKNOWN  # whoever registers it looks again
-    curves = remembered(found.curves, requested.gpu_type, types, local_zone())
-    if not curves.curves:
-        return curves
-    counts = requested.iterations is None and requested.epochs is None
-    return replace(
-        curves,
-        iterations=found.iterations if counts else None,
-        global_batch_size=found.global_batch_size if requested.global_batch_size is None else None,
-    )
-
-
-def _patience(output: OutputOptions, site: SiteConfig, nobody: str = "") -> Patience:
-    """How long to wait; where nobody is there to judge, for one who is just being started."""
-    timeout = output.verdict_timeout
-    measured = math.inf if timeout is None else timeout
-    usual = site.jobs.verdict_wait
-    if nobody:
-        usual = min(usual, STARTING_SECONDS)
-    return Patience(
-        usual if timeout is None else timeout,
-        measured if output.wait_verdict else 0.0,
-        nobody,
-    )
+    return Voice(note, lambda line: warn(PROGRAM, line))
 
 
 def _answer_test(prepared: Prepared, output: OutputOptions, client: Client) -> ExitCode:
@@ -322,11 +183,6 @@ def _measured_first(answer: Answer, output: OutputOptions) -> ExitCode:
 
 def _answer_submission(answer: Answer, output: OutputOptions, client: Client) -> ExitCode | int:
     request = answer.request
-    if answer.warning:
-        warn(PROGRAM, answer.warning)
-    if answer.messages and not output.quiet:
-        for line in answer.messages.splitlines():
-            say(line, err=True)
     verdict_view = _verdict_view(answer)
     if verdict_view is None:
         if answer.status is not None and answer.status.job.state in FINAL:

@@ -1,0 +1,282 @@
+"""From what was given to a job with an answer: the one way of `ef-sbatch` and of Python's `submit`.
+
+Nothing here prints: what a person should know goes through a `Voice`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ef_slurm.api.client import Client, UnreachableError, expect
+from ef_slurm.api.messages import FindCurves, KnownCurves, Ping, Pong
+from ef_slurm.cli.common.errors import CommandError, UsageError
+from ef_slurm.cli.common.options import ParsedOption
+from ef_slurm.cli.sbatch.continuation import Source, find_source
+from ef_slurm.cli.sbatch.curves import UNKNOWN, StatedCurves, known_type, remembered
+from ef_slurm.cli.sbatch.expiry import remove_expired
+from ef_slurm.cli.sbatch.given import Given, go_on
+from ef_slurm.cli.sbatch.help import USAGE
+from ef_slurm.cli.sbatch.longest_time import longest_time
+from ef_slurm.cli.sbatch.per_gpu import per_gpu_choice
+from ef_slurm.cli.sbatch.prepare import Prepared, curves_of, prepare, state_dir_name
+from ef_slurm.cli.sbatch.script import COPY_NAME, Script, from_text, from_words, wrapped
+from ef_slurm.cli.sbatch.submission_options import SubmissionOptions, submission_options
+from ef_slurm.cli.sbatch.submit import Answer, Patience, submit
+from ef_slurm.formats.zone import local_zone
+from ef_slurm.model import UNSPECIFIED
+from ef_slurm.siteconfig.tables import Serves, SiteConfig
+from ef_slurm.siteconfig.wrong_combinations import nobody_runs, somebody_elses_partition
+from ef_slurm.slurm.guard import is_guarded
+from ef_slurm.slurm.interface import Slurm
+
+STARTING_SECONDS = 10.0
+"""For which a daemon of one's own is waited for that does not answer: it may just be starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Where sentences for whoever submits go.
+
+    Args:
+        note: takes what is good to know.
+        warn: takes what must be known.
+    """
+
+    note: Callable[[str], None]
+    warn: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFor:
+    """What was given, read and checked as far as neither Slurm nor the daemon is needed for it.
+
+    Args:
+        state_dir: to be made.
+        words: of the command line.
+        now: the present, UTC epoch seconds.
+    """
+
+    requested: SubmissionOptions
+    script: Script
+    state_dir: Path
+    words: tuple[str, ...]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A submission that can be handed in.
+
+    Args:
+        nobody: why no verdict will come; "" where somebody is there to judge.
+    """
+
+    prepared: Prepared
+    nobody: str
+
+
+def with_source(
+    given: Given, client: Client, slurm: Slurm, voice: Voice
+) -> tuple[Given, Source | None]:
+    """What was given, and with `--continue` what it goes on from and takes over from there.
+
+    Raises:
+        UsageError: as `find_source` and `go_on` do.
+    """
+    texts = [one.value or "" for one in given.options if one.option.name == "continue"]
+    if not texts:
+        return given, None
+    source = find_source(texts[-1], client, slurm, voice.note)
+    return go_on(given, source), source
+
+
+def asked_for(given: Given, source: Source | None, site: SiteConfig) -> AskedFor:
+    """Read script and options.
+
+    Raises:
+        UsageError: one of them is wrong.
+    """
+    script = _script(given.options, given.rest, source)
+    now, zone = time.time(), local_zone()
+    directives = (*script.options, *given.before)
+    requested = submission_options(given.options, directives, now, zone)
+    name = requested.job_name or script.name
+    state_dir = requested.state_dir or site.jobs.state_root / state_dir_name(name, now, zone)
+    return AskedFor(requested, script, state_dir, given.words, now)
+
+
+def made_ready(
+    asked: AskedFor,
+    source: Source | None,
+    site: SiteConfig,
+    slurm: Slurm,
+    client: Client,
+    voice: Voice,
+) -> Ready:
+    """Complete what was asked for with what daemon and Slurm know.
+
+    Raises:
+        UsageError: no daemon can ever judge it, or an option does not fit the site.
+        SlurmError: Slurm does not answer.
+    """
+    requested = asked.requested
+    pong = _daemon(client)
+    nobody = "" if pong is not None else _nobody(site, slurm)
+    if nobody:
+        voice.warn(nobody)
+    types = _gpu_types(pong, site, slurm)
+    curves = curves_of(
+        requested, site, types, lambda: _remembered(client, requested, asked.script, types)
+    )
+    if curves.growth:
+        voice.note(f"Speed {curves.source}")
+    if curves.iterations is not None:
+        voice.note(f"Iterations {curves.iterations}, as your last run's script said")
+    on_types = [kind for kind, _ in curves.curves] or (
+        [requested.gpu_type] if requested.gpu_type else list(types)
+    )
+    per_gpu = per_gpu_choice(requested, site, slurm, on_types)
+    for line in per_gpu.notes:
+        voice.note(line)
+    prepared = prepare(
+        requested,
+        asked.script,
+        curves,
+        site,
+        per_gpu,
+        state_dir=asked.state_dir,
+        longest=math.inf
+        if requested.time_limit is not None
+        else longest_time(requested, site, slurm),
+        now=asked.now,
+        environment=os.environ,
+        words=asked.words,
+        source=source,
+    )
+    if source is not None:
+        voice.note(f"Goes on from iteration {source.done}, of {source.directory}")
+    return Ready(prepared, nobody)
+
+
+def hand_in(
+    ready: Ready, site: SiteConfig, slurm: Slurm, client: Client, patience: Patience, voice: Voice
+) -> Answer:
+    """Submit it, and await the answer.
+
+    Raises:
+        SlurmError, FailureError, OSError: as `submit` does.
+    """
+    answer = submit(ready.prepared, client, slurm, patience)
+    if site.jobs.keep_state_days:
+        remove_expired(client, site.jobs, ready.prepared.request.submitted, voice.note)
+    if answer.warning:
+        voice.warn(answer.warning)
+    for line in answer.messages.splitlines():
+        voice.note(line)
+    return answer
+
+
+def patience_of(
+    site: SiteConfig, verdict_timeout: float | None, wait_verdict: bool, nobody: str = ""
+) -> Patience:
+    """How long to wait; where nobody is there to judge, for one who is just being started.
+
+    Args:
+        verdict_timeout: of the caller, seconds; None for the site's.
+        wait_verdict: whether to wait for what has to be measured first.
+    """
+    measured = math.inf if verdict_timeout is None else verdict_timeout
+    usual = site.jobs.verdict_wait
+    if nobody:
+        usual = min(usual, STARTING_SECONDS)
+    return Patience(
+        usual if verdict_timeout is None else verdict_timeout,
+        measured if wait_verdict else 0.0,
+        nobody,
+    )
+
+
+def _script(parsed: Sequence[ParsedOption], rest: Sequence[str], source: Source | None) -> Script:
+    for option in parsed:
+        if option.option.name == "wrap":
+            if rest:
+                raise UsageError(f"--wrap and a script: give one of them, not also {rest[0]!r}")
+            return wrapped(option.value or "")
+    if rest:
+        return from_words(rest)
+    if source is not None and source.words is not None:
+        copy = source.directory / COPY_NAME  # it came on standard input
+        return from_text(copy.read_text(encoding="utf-8"))
+    text = "" if sys.stdin.isatty() else sys.stdin.read()
+    if not text:
+        raise UsageError(f"which script?\n{USAGE}")
+    return from_text(text)
+
+
+def _daemon(client: Client) -> Pong | None:
+    """Who will judge it; None where nobody answers."""
+    with suppress(UnreachableError):
+        return expect(Pong, client.ask(Ping()))
+    return None
+
+
+def _nobody(site: SiteConfig, slurm: Slurm) -> str:
+    """Why no verdict will come, where no daemon answers; "" where one may come back.
+
+    Raises:
+        UsageError: none can ever come, and nothing was submitted.
+    """
+    if site.daemon.serves is Serves.EVERYONE:
+        return ""
+    if is_guarded(slurm, site.slurm.partition):
+        raise UsageError(somebody_elses_partition(site))
+    return nobody_runs(site)
+
+
+def _gpu_types(pong: Pong | None, site: SiteConfig, slurm: Slurm) -> tuple[str, ...]:
+    """The GPU types that curves may be for: the daemon's, or where it has none yet Slurm's."""
+    types = () if pong is None else pong.gpu_types
+    if not types:
+        nodes = [n for n in slurm.nodes() if site.slurm.partition in n.partitions]
+        found = {gpu.gpu_type or site.nodes.gpu_type for node in nodes for gpu in node.gpus}
+        types = tuple(sorted(found))
+    if not types:
+        raise CommandError(f"no node of the partition {site.slurm.partition!r} has GPUs")
+    return types
+
+
+def _remembered(
+    client: Client, requested: SubmissionOptions, script: Script, types: Sequence[str]
+) -> StatedCurves:
+    """What the profile library knows of the training that the options describe.
+
+    Options that are not given are those that the script of the run before said.
+    """
+    if requested.gpu_type is not None:
+        known_type(requested.gpu_type, types, "--gpu-type")
+    model_name = requested.model_name or script.model_name
+    if not model_name:
+        return UNKNOWN
+    try:
+        wanted = FindCurves(
+            model_name, requested.global_batch_size, requested.precision or UNSPECIFIED
+        )
+        found = expect(KnownCurves, client.ask(wanted))
+    except UnreachableError:
+        return UNKNOWN  # whoever registers it looks again
+    curves = remembered(found.curves, requested.gpu_type, types, local_zone())
+    if not curves.curves:
+        return curves
+    counts = requested.iterations is None and requested.epochs is None
+    return replace(
+        curves,
+        iterations=found.iterations if counts else None,
+        global_batch_size=found.global_batch_size if requested.global_batch_size is None else None,
+    )
