@@ -31,16 +31,28 @@ class Option:
         name: the long one, without `--`.
         short: its letter; "" for none.
         takes: whether a value follows.
+        metavar: what the value is called in help and manual.
+        help: what it does, with its default, if that is ours to say.
     """
 
     name: str
     short: str = ""
     takes: Takes = Takes.VALUE
+    metavar: str = "VALUE"
+    help: str = ""
 
     @property
     def flag(self) -> str:
         """As it is written: `--name`."""
         return f"--{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class OptionGroup:
+    """Options that belong together, under a heading of help and manual."""
+
+    title: str
+    options: tuple[Option, ...]
 
 
 @dataclass(frozen=True, slots=True)

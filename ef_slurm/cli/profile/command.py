@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,10 +24,13 @@ from ef_slurm.api.messages import (
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
+from ef_slurm.cli.common.grouped import TableCommand
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.profile.drawing import curve_lines, rate_lines
 from ef_slurm.cli.profile.figure import check_figure_file, write_figure
+from ef_slurm.cli.profile.run_help import ABOUT, EPILOG, OPERANDS
+from ef_slurm.cli.profile.run_options import RUN_GROUPS
 from ef_slurm.cli.profile.tables import rates_of, table_of
 from ef_slurm.formats.errors import FormatError
 from ef_slurm.formats.throughput import read_table
@@ -86,17 +89,13 @@ def _command() -> None:
     """
 
 
-@_command.command(
-    "run",
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-)
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def run_subcommand(words: tuple[str, ...]) -> ExitCode:
-    """Measure a training at several sizes: ef-profile run [OPTIONS] SCRIPT [ARGUMENT...]."""
+def _run(words: Sequence[str]) -> ExitCode:
     from ef_slurm.cli.profile.run import run_command  # the others need nothing of ef-sbatch's
 
     return run_command(words)
+
+
+_command.add_command(TableCommand("run", _run, RUN_GROUPS, OPERANDS, about=ABOUT, epilog=EPILOG))
 
 
 @_command.command("list")

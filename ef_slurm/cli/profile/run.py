@@ -43,41 +43,6 @@ from ef_slurm.slurm.interface import Slurm
 
 PROGRAM = "ef-profile"
 
-HELP = """\
-Usage: ef-profile run [OPTIONS] SCRIPT [ARGUMENT...]
-
-Measure how fast a training goes on several numbers of GPUs, and remember it for you. The training
-runs as a best-effort job, on GPUs that no promise needs: on the largest number first, then in the
-same allocation on parts of it. When all is measured the job is cancelled and its checkpoints are
-removed.
-
-What to measure
-  --gpus=N[,N...]          powers of two (default: 1, 2, 4, ... up to one whole node)
-  --seconds-per-size=N     of training at each, at least (default: 30)
-  --global-batch-size=B    unless the script says it
-  --model-name=NAME        under which it is remembered (default: the script's name)
-  --precision=WORD         of its numbers, for example bf16 (default: unspecified)
-  --gpu-type=TYPE          GPUs of this type
-What it may cost
-  --max-time=T             from its start: 90s, 10m, 1h (default: 10m); then what is known counts
-  --max-gpu-time=T         the same times the GPUs of the largest size (default: no more than that)
-Output
-  --json                   the result as JSON on standard output
-  --config=FILE            configuration file
-How the command is started: --venv, --module, --conda-env, --container-image, --env, --account,
-  --output and the others of ef-sbatch that do not say when, where or on how many GPUs
-
-Examples:
-  ef-profile run train.py --lr 0.1
-  ef-profile run --gpus=1,2,4,8 --max-time=15m --precision=bf16 train.py --lr 0.1
-  ef-profile run --gpus=8,16 --max-gpu-time=2h --json train.py > curve.json
-
-Ctrl-C cancels the job; what was measured before is kept.
-
-Exit codes: 0 all sizes are measured, 1 none is (Slurm refused, or the training failed), 2 usage,
-  3 some sizes are not measured, 4 ef-schedd cannot be reached, 5 not allowed, 130 Ctrl-C.
-"""
-
 
 @dataclass(slots=True)
 class _Result:
@@ -103,10 +68,6 @@ class _Result:
 def run_command(words: Sequence[str]) -> ExitCode:
     """`ef-profile run`."""
     options = run_options(words)
-    if options.help:
-        for line in HELP.splitlines():
-            say(line)
-        return ExitCode.OK
     script = _script(options)
     site = configuration(options.config)
     slurm = slurm_of(site)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.common.options import Option, Options, ParsedOption, Takes
-from ef_slurm.cli.sbatch.options import LAUNCH, PASSED
+from ef_slurm.cli.common.options import Option, OptionGroup, Options, ParsedOption, Takes
+from ef_slurm.cli.sbatch import own_options
+from ef_slurm.cli.sbatch.options import GROUPS, PASSED
 from ef_slurm.cli.sbatch.script import Script
 from ef_slurm.formats.durations import (
     format_duration,
@@ -31,36 +32,54 @@ SLACK_SECONDS = 60.0
 
 _WHERE = "ef-profile run"
 
-_OWN = (
-    Option("gpus"),
-    Option("max-time"),
-    Option("max-gpu-time"),
-    Option("seconds-per-size"),
-    Option("help", "h", Takes.NOTHING),
+_COST = (
+    Option(
+        "max-time",
+        metavar="T",
+        help="From its start: 90s, 10m, 1h (default: 10m); then what is known counts.",
+    ),
+    Option(
+        "max-gpu-time",
+        metavar="T",
+        help="The same times the GPUs of the largest size (default: no more than that).",
+    ),
 )
-
-_OF_A_SUBMISSION = (
-    *LAUNCH,
-    *PASSED,
-    Option("iterations"),
-    Option("global-batch-size"),
-    Option("model-name"),
-    Option("precision"),
-    Option("gpu-type"),
-    Option("max-batch-per-gpu"),
-    Option("state-dir"),
-    Option("job-name", "J"),
-    Option("cpus-per-gpu"),
-    Option("config"),
-    Option("json", takes=Takes.NOTHING),
-    Option("wrap"),
+_MEASURED = (
+    Option(
+        "gpus", metavar="N[,N...]", help="Powers of two (default: 1, 2, 4, ... up to a whole node)."
+    ),
+    Option("seconds-per-size", metavar="N", help="Of training at each, at least (default: 30)."),
 )
+_KNOWN = {option.name: option for each in GROUPS for option in each.options}
 
-RUN_OPTIONS = (*_OWN, *_OF_A_SUBMISSION)
-"""What may stand before the script."""
+
+def _of_a_submission(*names: str) -> tuple[Option, ...]:
+    return tuple(_KNOWN[name] for name in names)
+
+
+RUN_GROUPS = (
+    OptionGroup(
+        "What to measure",
+        (
+            *_MEASURED,
+            *_of_a_submission("iterations", "global-batch-size", "max-batch-per-gpu"),
+            *_of_a_submission("model-name", "precision", "gpu-type", "state-dir"),
+        ),
+    ),
+    OptionGroup("What it may cost", _COST),
+    OptionGroup("What is shown", (Option("json", "", Takes.NOTHING, help="The result as JSON."),)),
+    own_options.LAUNCH,
+    OptionGroup(
+        "As in ef-sbatch", _of_a_submission("job-name", "cpus-per-gpu", "wrap", "config", "help")
+    ),
+    OptionGroup("Options of sbatch's that pass through, see sbatch(1)", PASSED),
+)
+"""What may stand before the script, under the headings of help and manual."""
+
+RUN_OPTIONS = tuple(option for each in RUN_GROUPS for option in each.options)
 
 _OPTIONS = Options(RUN_OPTIONS)
-_OWN_NAMES = frozenset(option.name for option in _OWN)
+_OWN_NAMES = frozenset(option.name for option in (*_MEASURED, *_COST))
 
 _OF_A_PROMISE = frozenset({"if-infeasible", "max-gpus", "verdict-timeout"})
 """Options of `#EF` lines that say nothing about a job that is only measured."""
@@ -77,7 +96,6 @@ class RunOptions:
         seconds_per_size: of training at each size, at least.
         submission: the options of the submission.
         words: the script and its arguments.
-        help: whether only help is wanted.
     """
 
     sizes: tuple[int, ...]
@@ -86,7 +104,6 @@ class RunOptions:
     seconds_per_size: float
     submission: tuple[ParsedOption, ...]
     words: tuple[str, ...]
-    help: bool = False
 
     @property
     def limit(self) -> float:
@@ -134,7 +151,6 @@ def run_options(words: Sequence[str]) -> RunOptions:
         seconds_per_size=_number(own, "seconds-per-size", parse_seconds, SECONDS_PER_SIZE),
         submission=tuple(option for option in parsed if option.option.name not in _OWN_NAMES),
         words=tuple(rest),
-        help="help" in own,
     )
 
 

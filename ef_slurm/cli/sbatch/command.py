@@ -13,16 +13,17 @@ import click
 from ef_slurm.api.client import Client, expect
 from ef_slurm.api.messages import Judge, Judged
 from ef_slurm.cli.common.connect import connect, slurm_of
-from ef_slurm.cli.common.entry import complain, configuration, run, warn
+from ef_slurm.cli.common.entry import complain, configuration, run_click, warn
 from ef_slurm.cli.common.errors import ExitCode, UsageError
+from ef_slurm.cli.common.grouped import TableCommand
 from ef_slurm.cli.common.job_names import name_of
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
 from ef_slurm.cli.sbatch.continuation import Source
 from ef_slurm.cli.sbatch.given import Given
-from ef_slurm.cli.sbatch.help import HELP, USAGE
-from ef_slurm.cli.sbatch.options import ALL_OPTIONS
+from ef_slurm.cli.sbatch.help import ABOUT, EPILOG, OPERANDS, USAGE
+from ef_slurm.cli.sbatch.options import ALL_OPTIONS, GROUPS
 from ef_slurm.cli.sbatch.prepare import Prepared, batch_script
 from ef_slurm.cli.sbatch.submission import (
     Voice,
@@ -47,15 +48,17 @@ _WITH_REGISTER = frozenset({"register", "config", "wait", "wait-verdict", "json"
 
 def main() -> None:
     """The command."""
-    run(PROGRAM, lambda: _command(sys.argv[1:]))
+    run_click(PROGRAM, click_command())
+
+
+def click_command() -> click.Command:
+    """The command as click knows it."""
+    return TableCommand(PROGRAM, _command, GROUPS, OPERANDS, about=ABOUT, epilog=EPILOG)
 
 
 def _command(words: Sequence[str]) -> ExitCode | int:
     parsed, rest = ALL_OPTIONS.parse(words, "command line")
     names = {option.option.name: option for option in parsed}
-    if "help" in names:
-        click.echo(HELP)
-        return ExitCode.OK
     if "usage" in names:
         click.echo(USAGE)
         return ExitCode.OK

@@ -10,72 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ef_slurm.cli.common.options import Option, Options, Takes
+from ef_slurm.cli.common.options import Option, OptionGroup, Options, Takes
+from ef_slurm.cli.sbatch import own_options
 
-_NOTHING, _VALUE, _OPTIONAL = Takes.NOTHING, Takes.VALUE, Takes.OPTIONAL
+_NOTHING, _OPTIONAL = Takes.NOTHING, Takes.OPTIONAL
 
-LAUNCH = (
-    Option("python"),
-    Option("module"),
-    Option("conda-env"),
-    Option("venv"),
-    Option("container-image"),
-    Option("container-mounts"),
-    Option("env"),
-    Option("srun-options"),
-    Option("torchrun-options"),
-    Option("checkpoint-interval"),
-    Option("keep-checkpoints"),
-    Option("stop-signal"),
-)
+LAUNCH = own_options.LAUNCH.options
 """How the command is started; `launch_options` says what each one sets."""
 
 LAUNCH_GROUPS = (frozenset({"conda-env", "venv", "container-image"}), frozenset({"module"}))
 """Of these the command line replaces all of a group that the script or the site has."""
 
-OWN = (
-    *LAUNCH,
-    Option("deadline"),
-    Option("iterations"),
-    Option("epochs"),
-    Option("global-batch-size"),
-    Option("throughput"),
-    Option("profile"),
-    Option("model-name"),
-    Option("precision"),
-    Option("soft", takes=_OPTIONAL),
-    Option("best-effort", takes=_NOTHING),
-    Option("if-infeasible"),
-    Option("max-gpus"),
-    Option("gpu-type"),
-    Option("overhead"),
-    Option("max-batch-per-gpu"),
-    Option("state-dir"),
-    Option("continue"),
-    Option("config"),
-    Option("dry-run", takes=_NOTHING),
-    Option("json", takes=_NOTHING),
-    Option("verdict-timeout"),
-    Option("wait-verdict", takes=_NOTHING),
-    Option("register"),
-)
+OWN = tuple(option for group in own_options.OWN_GROUPS for option in group.options)
 """ef-slurm's own options; an `#EF` line may hold any of them but those in `NOT_IN_SCRIPTS`."""
 
-ANSWERED = (
-    Option("help", "h", _NOTHING),
-    Option("version", "V", _NOTHING),
-    Option("usage", takes=_NOTHING),
-    Option("parsable", takes=_NOTHING),
-    Option("quiet", "Q", _NOTHING),
-    Option("test-only", takes=_NOTHING),
-    Option("wait", "W", _NOTHING),
-    Option("wrap"),
-    Option("time", "t"),
-    Option("job-name", "J"),
-    Option("partition", "p"),
-    Option("cpus-per-gpu"),
-    Option("requeue", takes=_NOTHING),
-)
+ANSWERED = own_options.AS_SBATCH.options
 """sbatch's options that ef-sbatch understands and acts upon."""
 
 PASSED = (
@@ -226,6 +175,13 @@ EF_OPTIONS = Options(OWN)
 
 ALL_OPTIONS = Options((*OWN, *ANSWERED, *PASSED, *(option for option, _ in REFUSED.values())))
 """What the command line may hold."""
+
+GROUPS = (
+    *own_options.OWN_GROUPS,
+    own_options.AS_SBATCH,
+    OptionGroup("Options of sbatch's that pass through, see sbatch(1)", PASSED),
+)
+"""All that a submission may have, under the headings of help and manual."""
 
 PASSED_NAMES = frozenset(option.name for option in PASSED)
 LAUNCH_NAMES = frozenset(option.name for option in LAUNCH)

@@ -16,6 +16,7 @@ ROOT = Path(next(iter(ef_slurm.cli.__path__)))
 # (colours, the screen of --watch, scripts and files).
 OWN_PRINTING = {
     "common/entry.py": {"complain", "warn"},
+    "common/grouped.py": {"parse_args"},
     "common/output.py": {"say", "say_json"},
     "common/version.py": {"show"},
     "profile/command.py": {"export_command"},

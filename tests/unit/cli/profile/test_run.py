@@ -246,7 +246,7 @@ def test_wrong_options_submit_nothing(world: World, options: tuple[str, ...], sa
 
 def test_help_has_examples_and_exit_codes() -> None:
     result = CliRunner().invoke(command._command, ["run", "--help"], standalone_mode=False)
-    assert result.return_value is ExitCode.OK
+    assert result.exit_code == 0
     for word in ("Examples:", "Exit codes:", "--max-gpu-time", "--seconds-per-size"):
         assert word in result.stdout
     listed = CliRunner().invoke(command._command, ["--help"], standalone_mode=False)
