@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 
 from ef_slurm.formats.numbers import parse_count, parse_number
 
@@ -35,6 +36,7 @@ _UNITS = {
     "min": 60,
     "minute": 60,
     "h": 3600,
+    "hr": 3600,
     "hour": 3600,
     "d": 86400,
     "day": 86400,
@@ -93,8 +95,29 @@ def parse_time_limit(text: str) -> float | None:
     return None if text.strip().upper() in _NOT_SET else parse_duration(text)
 
 
+def parse_limit(text: str) -> float:
+    """Seconds in one of Slurm's forms or in counts with units; `inf` for UNLIMITED.
+
+    Raises:
+        DurationError: in none of these forms.
+
+    >>> parse_limit("3h"), parse_limit("1-0"), parse_limit("UNLIMITED")
+    (10800.0, 86400.0, inf)
+    """
+    try:
+        return parse_duration(text)
+    except DurationError as error:
+        try:
+            seconds = parse_counts(text.strip().removeprefix("+"))
+        except DurationError:
+            raise DurationError(f"{error}, or 90s, 30m, 1h30m, 2d") from None
+    if seconds > _LONGEST:
+        raise DurationError(f"{text!r} is longer than Slurm can keep")
+    return seconds
+
+
 def parse_finite_duration(text: str) -> float:
-    """Seconds in one of Slurm's forms or in counts with units; UNLIMITED is refused.
+    """The same; UNLIMITED is refused.
 
     Raises:
         DurationError: in none of these forms, or endless.
@@ -102,15 +125,7 @@ def parse_finite_duration(text: str) -> float:
     >>> parse_finite_duration("1h30m"), parse_finite_duration("0:30"), parse_finite_duration("10")
     (5400.0, 30.0, 600.0)
     """
-    try:
-        seconds = parse_duration(text)
-    except DurationError as error:
-        try:
-            seconds = parse_counts(text.strip().removeprefix("+"))
-        except DurationError:
-            raise DurationError(f"{error}, or 90s, 30m, 1h30m, 2d") from None
-        if seconds > _LONGEST:
-            raise DurationError(f"{text!r} is longer than Slurm can keep") from None
+    seconds = parse_limit(text)
     if math.isinf(seconds):
         raise DurationError(f"{text!r}: it must end")
     return seconds
@@ -146,15 +161,18 @@ def parse_counts(text: str, *, bare: bool = False) -> float:
 
 
 def parse_seconds(text: str, *, least: float = 0.0, most: float = math.inf) -> float:
-    """A plain number of seconds, fractions allowed.
+    """A plain number of seconds, fractions allowed, or counts with units.
 
     Raises:
-        DurationError: not a finite number, or not from `least` to `most`.
+        DurationError: neither, or not from `least` to `most`.
 
-    >>> parse_seconds("0.5")
-    0.5
+    >>> parse_seconds("0.5"), parse_seconds("2min")
+    (0.5, 120.0)
     """
     seconds = parse_number(text)
+    if seconds is None:
+        with suppress(DurationError):
+            seconds = parse_counts(text.strip())
     if seconds is None or not least <= seconds <= most:
         most_text = "or more" if math.isinf(most) else f"to {most:g}"
         raise DurationError(f"{text!r} is not a number of seconds, {least:g} {most_text}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ef_slurm.formats.when_forms import help_lines
+
 OPERANDS = "SCRIPT [ARGUMENT...]"
 USAGE = f"Usage: ef-sbatch --deadline=WHEN [OPTIONS] {OPERANDS}"
 
@@ -25,7 +27,11 @@ are refused. Limits of partition, QOS and account, and licences, are counted bef
 promised.
 """
 
-EPILOG = """\
+EPILOG = (
+    "\b\nTimes:\n"
+    + "\n".join(help_lines())
+    + """
+
 \b
 Examples:
   ef-sbatch --deadline=18:00 train.py --lr 0.1
@@ -59,3 +65,4 @@ Exit codes:
   5  not allowed
   With --wait: the job's own exit code, once it was promised.
 """
+)

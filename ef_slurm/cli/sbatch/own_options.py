@@ -25,8 +25,8 @@ WHEN = OptionGroup(
         _option(
             "deadline",
             "WHEN",
-            "When it must be finished: +6h, 18:00, tomorrow, 12/24, now+2hours, 2026-12-24T12:00"
-            " (local time), 2026-12-24T12:00:00+01:00.",
+            "When it must be finished: 6h, 18:00, tomorrow 9am, friday, 12/24, 2026-12-24T12:00"
+            " (local time), and more: see Times below.",
         ),
     ),
 )

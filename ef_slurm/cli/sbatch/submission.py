@@ -143,7 +143,7 @@ def made_ready(
         [requested.gpu_type] if requested.gpu_type else list(types)
     )
     per_gpu = per_gpu_choice(requested, site, slurm, on_types)
-    for line in per_gpu.notes:
+    for line in (*requested.notes, *per_gpu.notes):
         voice.note(line)
     prepared = prepare(
         requested,

@@ -8,19 +8,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
+from typing import TypeVar
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.sbatch.options import LAUNCH_GROUPS, LAUNCH_NAMES, PASSED_NAMES, REFUSED
 from ef_slurm.formats.durations import (
-    parse_duration,
     parse_finite_duration,
+    parse_limit,
     parse_seconds,
     whole_minutes,
 )
 from ef_slurm.formats.memory import parse_memory
 from ef_slurm.formats.numbers import parse_count
-from ef_slurm.formats.times import parse_instant
+from ef_slurm.formats.when import When, read_when
 from ef_slurm.model import IfInfeasible, JobKind, ModelError, PerGpu, check_name
 
 MOST_EPOCHS = 1e9
@@ -54,6 +55,7 @@ class SubmissionOptions:
         in_script: those of `#SBATCH` lines.
         launch: how the command is to be started, over the site's settings: options of the script
             and of the command line, what counts most last.
+        notes: how values were read that people may have meant otherwise.
     """
 
     kind: JobKind
@@ -86,6 +88,7 @@ class SubmissionOptions:
     on_command_line: tuple[str, ...]
     in_script: tuple[str, ...]
     launch: tuple[ParsedOption, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,9 @@ class OutputOptions:
     wait_verdict: bool = False
     verdict_timeout: float | None = None
     config: Path | None = None
+
+
+T = TypeVar("T")
 
 
 class _Values:
@@ -118,7 +124,7 @@ class _Values:
         option = self._last.get(name)
         return None if option is None else option.value
 
-    def parsed(self, name: str, parse: Callable[[str], float]) -> float | None:
+    def parsed(self, name: str, parse: Callable[[str], T]) -> T | None:
         option = self._last.get(name)
         if option is None or option.value is None:
             return None
@@ -184,7 +190,8 @@ def submission_options(
         if refused is not None:
             raise UsageError(f"{option.where}: {option.option.flag}: {refused[1]}")
     values = _Values((*_not_overridden(script, command_line), *command_line))
-    kind, deadline, grace = _kind(values, now, zone)
+    when = values.parsed("deadline", lambda text: read_when(text, now, zone))
+    kind, deadline, grace = _kind(values, when, now)
     throughputs, profile = _curve(values)
     state_dir = values.text("state-dir")
     if state_dir is not None and not Path(state_dir).is_absolute():
@@ -220,6 +227,7 @@ def submission_options(
         on_command_line=_passed(command_line),
         in_script=_passed(script),
         launch=tuple(option for option in values.all if option.option.name in LAUNCH_NAMES),
+        notes=() if when is None else tuple(f"--deadline: {note}" for note in when.notes),
     )
 
 
@@ -239,18 +247,18 @@ def _not_overridden(
     return [option for option in script if option.option.name not in replaced]
 
 
-def _kind(values: _Values, now: float, zone: tzinfo) -> tuple[JobKind, float | None, float]:
+def _kind(values: _Values, when: When | None, now: float) -> tuple[JobKind, float | None, float]:
     if values.has("best-effort"):
         for name in ("deadline", "soft"):
             if values.has(name):
                 raise UsageError(f"--best-effort and --{name}: give one of them")
         return JobKind.BEST_EFFORT, None, 0.0
-    deadline = values.parsed("deadline", lambda text: parse_instant(text, now, zone))
-    if deadline is None:
+    if when is None:
         raise UsageError(
-            "when must it be finished? Give --deadline=WHEN (for example +6h, 18:00, "
+            "when must it be finished? Give --deadline=WHEN (for example 6h, 18:00, "
             "2026-12-24T12:00), or --best-effort"
         )
+    deadline = when.instant
     if not values.has("soft"):
         return JobKind.DEADLINE, deadline, 0.0
     grace = values.parsed("soft", parse_finite_duration)
@@ -317,7 +325,7 @@ def _passed(options: Sequence[ParsedOption]) -> tuple[str, ...]:
 
 def _time_limit(text: str) -> float:
     """Seconds of a limit as sbatch takes it."""
-    return whole_minutes(parse_duration(text)) or math.inf
+    return whole_minutes(parse_limit(text)) or math.inf
 
 
 def _whole(text: str) -> int:

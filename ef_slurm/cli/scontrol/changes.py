@@ -9,7 +9,8 @@ from typing import TypeVar
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.job_names import parse_job_ids
 from ef_slurm.formats.numbers import parse_count
-from ef_slurm.formats.times import InstantError, parse_instant
+from ef_slurm.formats.times import InstantError
+from ef_slurm.formats.when import read_when
 from ef_slurm.model import JobChange
 
 T = TypeVar("T")
@@ -29,12 +30,15 @@ ELSEWHERE: Mapping[str, str] = {
 
 
 def parse_update(
-    words: Sequence[str], now: float, zone: tzinfo
+    words: Sequence[str], now: float, zone: tzinfo, tell: Callable[[str], None]
 ) -> tuple[tuple[int, ...], JobChange]:
     """The jobs and the change of the words after `update`.
 
     Jobs come as in scontrol: `1234`, `1234,1235`, `jobid=1234`. Keys may be in any case, with or
     without `-` and `_`.
+
+    Args:
+        tell: hears how a value was read that people may have meant otherwise.
 
     Raises:
         UsageError: a word that is neither, a key twice, a wrong value, or no job or no change.
@@ -58,7 +62,7 @@ def parse_update(
     if not values:
         raise UsageError(f"what is to change? Give {'=, '.join(KEYS)}=")
     change = JobChange(
-        deadline=_value(values, "deadline", lambda text: parse_instant(text, now, zone)),
+        deadline=_value(values, "deadline", lambda text: _moment(text, now, zone, tell)),
         iterations=_value(values, "iterations", _count),
         max_gpus=_value(values, "max_gpus", _most),
         best_effort=_value(values, "best_effort", _yes_or_no),
@@ -83,6 +87,13 @@ def _value(values: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T
         return parse(text)
     except (InstantError, ValueError) as error:
         raise UsageError(f"{name}={text}: {error}") from None
+
+
+def _moment(text: str, now: float, zone: tzinfo, tell: Callable[[str], None]) -> float:
+    when = read_when(text, now, zone)
+    for note in when.notes:
+        tell(f"deadline={text}: {note}")
+    return when.instant
 
 
 def _count(text: str) -> int:

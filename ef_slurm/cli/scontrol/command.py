@@ -30,7 +30,7 @@ from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.scontrol.changes import parse_update
 from ef_slurm.cli.scontrol.purge import purge
 from ef_slurm.cli.scontrol.records import record_lines
-from ef_slurm.cli.squeue.listing import job_as_json
+from ef_slurm.cli.squeue.command import job_as_json
 from ef_slurm.formats.codec import to_plain
 from ef_slurm.formats.times import format_iso
 from ef_slurm.formats.zone import local_zone
@@ -75,7 +75,7 @@ def _command() -> None:
     epilog="""
 \b
 Keys:
-  deadline=WHEN      as in ef-sbatch: +2h, 18:00, 2026-12-24T12:00
+  deadline=WHEN      as in ef-sbatch: 2h, 18:00, 2026-12-24T12:00
   iterations=N       of the whole training; a job that runs is launched again where it is
   max_gpus=N         the largest share; 0 for any
   best_effort=yes    gives the deadline up; best_effort=no asks for its promise again
@@ -99,7 +99,8 @@ def update(words: tuple[str, ...], quiet: bool, as_json: bool, config: Path | No
     cannot be promised nothing is changed, and the answer names the earliest deadline that can be.
     """
     zone = local_zone()
-    job_ids, change = parse_update(words, time.time(), zone)
+    tell = lambda line: None if quiet or as_json else say(line, err=True)  # noqa: E731
+    job_ids, change = parse_update(words, time.time(), zone, tell)
 
     def one(client: Client, job_id: int) -> tuple[ExitCode, dict[str, Any]]:
         answer = expect(JobChanged, client.ask(ChangeJob(job_id, change)))

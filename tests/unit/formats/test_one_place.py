@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[3] / "ef_slurm"
-PLACES = {PACKAGE / "formats" / "durations.py", PACKAGE / "formats" / "times.py"}
+PLACES = {PACKAGE / "formats" / f"{name}.py" for name in ("durations", "times", "wall_clock")}
 # What runs inside the job imports nothing of ours.
 ALONE = {*(PACKAGE / "contract").rglob("*.py"), *(PACKAGE / "training").rglob("*.py")}
 CONVERSIONS = {"fromisoformat", "isoformat", "fromtimestamp", "strptime", "strftime"}

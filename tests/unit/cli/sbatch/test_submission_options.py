@@ -101,7 +101,7 @@ def test_time_limits_are_slurms_whole_minutes(text: str, seconds: float) -> None
     assert request(*BASE, f"--time={text}").time_limit == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "1h", "-5", "1:2:3:4"])
+@pytest.mark.parametrize("text", ["", "soon", "1h30", "-5", "1:2:3:4"])
 def test_what_sbatch_does_not_take_is_no_time_limit(text: str) -> None:
     with pytest.raises(UsageError, match="--time"):
         request(*BASE, f"--time={text}")

@@ -14,7 +14,7 @@ NOW = 1_700_000_000.0
 
 
 def parsed(*words: str) -> tuple[tuple[int, ...], JobChange]:
-    return parse_update(words, NOW, ZONE)
+    return parse_update(words, NOW, ZONE, print)
 
 
 @pytest.mark.parametrize(
