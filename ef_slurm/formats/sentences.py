@@ -45,6 +45,16 @@ def jobs_worth(worth: float | None) -> str:
     return f"{worth:.1f} typical jobs" if worth < 9.95 else f"{worth:,.0f} typical jobs"
 
 
+def begin_words(begin: float | None, why: str = "") -> str:
+    """That something may not start yet, with Slurm's word for it.
+
+    Args:
+        begin: from when on it may.
+        why: what keeps it until then; "" for its owner's wish.
+    """
+    return f"BeginTime: it may not start before {instant(begin)}" + (f" ({why})" if why else "")
+
+
 def reason_sentence(reason: Reason, name_of: NameOf) -> str:
     """Why a job has the share that it has."""
     other = "another job" if reason.job is None else f"job {name_of(reason.job)}"
@@ -67,6 +77,8 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
             return f"pauses: the promise to {other} needs its GPUs"
         case ReasonCode.WAITS:
             return f"waits for GPUs{until}"
+        case ReasonCode.BEGIN:
+            return begin_words(reason.until, reason.limit)
         case ReasonCode.LIMITED if reason.gpu_hours is not None:
             return (
                 f"the promises to its owner or account would take {reason.gpu_hours:.1f} GPU-hours "

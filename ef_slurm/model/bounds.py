@@ -98,6 +98,10 @@ def _check_times(request: JobRequest, now: float) -> None:
     check_number("submission time", request.submitted, 0.0, now + DAY)
     if request.deadline is not None:
         check_number("deadline", request.deadline, 0.0, now + LONGEST_WAIT)
+    if request.begin is not None:
+        check_number("begin", request.begin, 0.0, now + LONGEST_WAIT)
+        if request.deadline is not None and request.begin >= request.deadline:
+            raise ModelError("begin", request.begin, f"before the deadline {request.deadline:.10g}")
     check_number("grace", request.grace, 0.0, LONGEST_WAIT)
     if request.max_time is not None:
         check_number("time limit", request.max_time, 1.0, LONGEST_WAIT)

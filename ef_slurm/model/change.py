@@ -21,12 +21,14 @@ class JobChange:
         max_gpus: the largest share; 0 for any.
         best_effort: True gives the deadline up; False asks again for the promise of a job that
             runs as best effort because its deadline could not be promised.
+        begin: before when it may not start, UTC epoch seconds; 0 for at once.
     """
 
     deadline: float | None = None
     iterations: int | None = None
     max_gpus: int | None = None
     best_effort: bool | None = None
+    begin: float | None = None
 
 
 class ChangeOutcome(enum.Enum):
@@ -54,7 +56,9 @@ def changed(job: QueueJob, change: JobChange) -> JobRequest:
     """
     if change == JobChange():
         raise ModelError(
-            "change", "nothing", "deadline=, iterations=, max_gpus= or best_effort= with a value"
+            "change",
+            "nothing",
+            "deadline=, iterations=, max_gpus=, best_effort= or begin= with a value",
         )
     request = _other_kind(job, change)
     if change.iterations is not None:
@@ -66,6 +70,10 @@ def changed(job: QueueJob, change: JobChange) -> JobRequest:
         request = replace(request, iterations=change.iterations, assumed=False)
     if change.max_gpus is not None:
         request = replace(request, max_gpus=change.max_gpus or None)
+    if change.begin is not None:
+        if job.first_started_at is not None or job.running is not None:
+            raise ModelError("begin", change.begin, "nothing: it has begun")
+        request = replace(request, begin=change.begin or None)
     return request
 
 
@@ -93,9 +101,11 @@ def is_looser(before: JobRequest, after: JobRequest) -> bool:
     wider = after.max_gpus is None or (
         before.max_gpus is not None and after.max_gpus >= before.max_gpus
     )
+    sooner = after.begin is None or (before.begin is not None and after.begin <= before.begin)
     return (
         fewer
         and wider
+        and sooner
         and after.deadline + after.grace >= before.deadline + before.grace
         and after.deadline >= before.deadline
     )

@@ -73,6 +73,8 @@ class Job:
         charges: what it uses of the policy's budgets.
         weight: what a promise to it counts, where promises compete; infinite: it does not compete.
         bars: nodes that it may not use, at any size or from some size on.
+        begin: before when it may not start, seconds; of a job that holds GPUs it says nothing.
+            `begin_by` says in words what it is that keeps it until then; "" for its owner's wish.
     """
 
     id: str
@@ -99,6 +101,8 @@ class Job:
     longest_by: str = ""
     charges: tuple[Charge, ...] = ()
     weight: float = 1.0
+    begin: float = -math.inf
+    begin_by: str = ""
 
     def __post_init__(self) -> None:
         check_finite("submission time", self.submitted, wanted="seconds since the epoch")
@@ -131,5 +135,7 @@ class Job:
             raise ModelError("charges", budgets, "one for a budget")
         if not self.weight > 0:
             raise ModelError("weight", self.weight, "a positive number")
+        if math.isnan(self.begin) or self.begin == math.inf:
+            raise ModelError("begin", self.begin, "a time")
         if not self.longest > 0:
             raise ModelError("time limit", self.longest, "more than 0 seconds")

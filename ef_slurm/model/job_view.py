@@ -33,6 +33,7 @@ class JobView:
         schedule: its plan in hand.
         note: the last thing that its owner should know.
         measuring: how far its speed is measured, before it is judged; None when it is not.
+        begin: before when it may not start; None for at once.
     """
 
     job_id: int
@@ -71,6 +72,7 @@ class JobView:
     # Fields added since the protocol's version last rose: older daemons do not send them.
     promise_fault: Fault | None = None
     measuring: Measuring | None = None
+    begin: float | None = None
 
 
 def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) -> JobView:
@@ -104,6 +106,7 @@ def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) 
         promise_outcome=None if promise is None else promise.outcome,
         promise_fault=None if promise is None else promise.fault,
         measuring=job.measuring,
+        begin=request.begin,
         finish=job.finish,
         started=job.first_started_at,
         ended=job.ended_at,

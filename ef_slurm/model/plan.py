@@ -38,6 +38,7 @@ class ReasonCode(enum.Enum):
     MIGRATED = "migrated"  # same share, other block, so that `job` fits
     PAUSED = "paused"  # because `job`'s promise needs its GPUs
     WAITS = "waits"  # for GPUs, until `until`
+    BEGIN = "begin"  # may not begin before `until`; `limit` says why, "" for its owner's wish
     LIMITED = "limited"  # a limit, of `gpus` or of promised GPU-hours; `limit` says which
     REJECTED = "rejected"  # the cluster is promised until `until`
     PRICED = "priced"  # the GPU time that it asks for is worth more than it: `worth` promises

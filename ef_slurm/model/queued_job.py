@@ -104,6 +104,11 @@ class QueueJob:
         """Whether it has stopped training, and is to hold no GPUs until its owner releases it."""
         return self.reason is not None and self.reason.code is ReasonCode.STALLED
 
+    def waits_to_begin(self, now: float) -> bool:
+        """Whether it may not start yet."""
+        begin = self.request.begin
+        return begin is not None and begin > now and self.running is None
+
     @property
     def share(self) -> int:
         """GPUs held."""
@@ -164,6 +169,7 @@ class QueueJob:
             account=request.account,
             max_gpus=most,
             growth_curves=request.growth_curves,
+            begin=-math.inf if request.begin is None else request.begin,
         )
 
 

@@ -40,6 +40,7 @@ class JobRequest:
             Slurm's words; of others Slurm's own word counts likewise, and this is not kept.
         done: iterations that it has when it is submitted, in checkpoints that it goes on from. The
             row's `iteration` begins with it; it is not kept here.
+        begin: before when it may not start, UTC epoch seconds; None for at once.
         assumed: whether iterations and global batch size are those of the training's run before:
             the script has the last word on them.
     """
@@ -72,6 +73,7 @@ class JobRequest:
     per_gpu: PerGpu = field(default_factory=PerGpu)
     asked: tuple[tuple[str, str], ...] = ()
     done: int = 0
+    begin: float | None = None
 
     @property
     def complete(self) -> bool:

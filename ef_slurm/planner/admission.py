@@ -116,9 +116,10 @@ class Promises:
 
 def feasible_alone(task: Task, now: float, deadline: float) -> bool:
     """Whether a job would finish by `deadline` with an empty cluster to itself."""
+    begin = task.earliest(now)
     return any(
-        now + task.least_overhead(size.gpus, size.gpu_type, now) + task.job.iterations / size.rate
-        <= min(deadline, now + task.longest) + EDGE_SECONDS
+        begin + task.least_overhead(size.gpus, size.gpu_type, now) + task.job.iterations / size.rate
+        <= min(deadline, begin + task.longest) + EDGE_SECONDS
         for size in task.sizes
     )
 

@@ -47,7 +47,7 @@ _Entry = tuple[float, Order, int, str, str]
 
 def allocate(tasks: Iterable[Task], table: ReservationTable, now: float, policy: Policy) -> None:
     """Improve the plans in `table` with what is free, best return first."""
-    by_id = {task.id: task for task in tasks}
+    by_id = {task.id: task for task in tasks if task.earliest(now) <= now}
     for task in by_id.values():
         _step_back(task, table, now, policy)
     # On a full cluster nobody can grow: the common case under load.

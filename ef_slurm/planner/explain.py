@@ -50,7 +50,7 @@ def _decision(task: Task, table: ReservationTable, now: float) -> Decision:
     # What rounding has left without any length is not worth telling.
     schedule = tuple(one for one in table.plans[task.id] if one.start < one.end)
     promise = _promise(task, finish)
-    reason = _reason(task, here, table)
+    reason = _reason(task, here, table, now)
     if promise is PromiseState.AT_RISK:
         code = ReasonCode.BEHIND if task.behind else ReasonCode.LOST_CAPACITY
         reason = _closed(task) or Reason(code, gpus=0 if here is None else here.gpus)
@@ -76,11 +76,14 @@ def _closed(task: Task) -> Reason | None:
     return Reason(ReasonCode.LIMITED, gpus=0, limit=task.job.max_gpus_by)
 
 
-def _reason(task: Task, here: Reservation | None, table: ReservationTable) -> Reason:
+def _reason(task: Task, here: Reservation | None, table: ReservationTable, now: float) -> Reason:
     current = task.current
     if here is None:
         plan = table.plans[task.id]
         until = plan[0].start if plan else None
+        if current is None and task.earliest(now) > now and not _closed(task):
+            begin = task.job.begin
+            return Reason(ReasonCode.BEGIN, until=begin, limit=task.job.begin_by)
         if current is None:
             return _closed(task) or Reason(ReasonCode.WAITS, until=until)
         return Reason(ReasonCode.PAUSED, job=_taker(task, current, table), until=until)

@@ -25,7 +25,7 @@ hands every job's last `Decision.schedule` back as `Job.plan` and what the job h
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ef_slurm.model import (
@@ -163,7 +163,7 @@ def plan_round(
         now,
         decisions([*promised, *best_effort], table, now),
         verdicts,
-        _next_change(table, cluster, now),
+        _next_change(table, cluster, tasks.values(), now),
     )
     plans = {task.id: table.plans[task.id] for task in promised}
     # A limit may let somebody in who was refused for it as time goes by: that is always looked at.
@@ -363,14 +363,17 @@ def _verdict(
     return Verdict(task.id, Outcome.REJECTED, reason, earliest_deadline=offer)
 
 
-def _next_change(table: ReservationTable, cluster: Cluster, now: float) -> float:
-    """The next moment at which some plan changes a share, or known capacity comes or goes."""
+def _next_change(
+    table: ReservationTable, cluster: Cluster, tasks: Iterable[Task], now: float
+) -> float:
+    """The next moment of a change: of a share, of known capacity, or of who may begin."""
     moments = [
         reservation.start
         for schedule in table.plans.values()
         for reservation in schedule
         if reservation.start > now
     ]
+    moments += [begin for begin in (task.earliest(now) for task in tasks) if begin > now]
     for group in cluster.groups:
         for node in group.nodes:
             for outage in node.outages:

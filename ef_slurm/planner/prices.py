@@ -155,14 +155,14 @@ class Market:
         """The deadline from which on a job has no price to pay."""
         size = max(task.sizes, key=lambda size: size.rate)
         run = task.start_overhead(size.gpus) + task.job.iterations / size.rate
-        return self._now + run + self._longest_wait
+        return task.earliest(self._now) + run + self._longest_wait
 
     def _worth(self, task: Task, deadline: float) -> float:
         """What its GPU time is worth with that deadline; 0 where it cannot be done by then."""
         prices = self._prices
         if prices is None or not task.sizes or deadline >= self._free_from(task):
             return 0.0
-        window = deadline - self._now
+        window = deadline - task.earliest(self._now)
         gpu_seconds = _least(task, window)
         if math.isinf(gpu_seconds):
             return 0.0
@@ -200,7 +200,7 @@ def noted(arrivals: Arrivals, tasks: Iterable[Task], policy: Policy) -> Arrivals
     known = {one.job_id: one for one in arrivals}
     new: dict[str, Arrival] = {}
     for task in tasks:
-        window = task.deadline - task.job.submitted
+        window = task.deadline - max(task.job.submitted, task.job.begin)
         before = known.get(task.id)
         competes = task.promised and task.job.weight < math.inf
         if not competes or task.job.standing is Standing.ADMITTED or window <= 0:

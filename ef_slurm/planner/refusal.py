@@ -35,6 +35,9 @@ def why_never(
         return Reason(ReasonCode.TIME_LIMIT, limit=job.longest_by)
     free = replace(job, max_gpus=None, longest=math.inf)
     if not feasible_alone(make_task(free, spaces), now, task.deadline):
+        at_once = replace(free, begin=-math.inf)
+        if feasible_alone(make_task(at_once, spaces), now, task.deadline):
+            return Reason(ReasonCode.BEGIN, until=job.begin, limit=job.begin_by)
         # One that has run already may have a deadline that is its limit's.
         started = bool(job.longest_by) and math.isinf(job.longest)
         code = ReasonCode.TIME_LIMIT if started else ReasonCode.TOO_LARGE

@@ -71,6 +71,8 @@ class Moves:
         leaves it as it was in any case.
         """
         now = self._now
+        if newcomer.earliest(now) > now:
+            return False
         for size in newcomer.sizes:
             # Placement is the expensive part: a count rules most sizes out on a full cluster.
             if self._free[size.gpu_type] < size.gpus:

@@ -49,8 +49,9 @@ def least_share(
         if plan is not None:
             return plan
     iterations = task.job.iterations
+    begin = task.earliest(now)
     fast_enough = [
-        size for size in task.sizes if now + iterations / size.rate <= deadline + EDGE_SECONDS
+        size for size in task.sizes if begin + iterations / size.rate <= deadline + EDGE_SECONDS
     ]
     # A plan of two reservations may use slower sizes too, but not only such.
     if not fast_enough:
@@ -94,7 +95,7 @@ def from_now(
     run = task.job.iterations / rate
     deadline = min(deadline, now + task.longest)
     timetable = table.timetables[gpu_type]
-    if now + run > deadline + EDGE_SECONDS or timetable.full_now(gpus):
+    if now + run > deadline + EDGE_SECONDS or timetable.full_now(gpus) or task.earliest(now) > now:
         return None
     current = task.current
     present: tuple[int, int] | None = None
@@ -163,11 +164,16 @@ def from_later(
     gpus, rate, gpu_type = size
     timetable = table.timetables[gpu_type]
     seconds = task.overhead(None, gpus, gpu_type) + task.job.iterations / rate
+    begin = task.earliest(now)
+    if begin > now:
+        gap = _at_begin(task, table, begin, seconds, size, deadline)
+        if gap is not None:
+            return gap
     if timetable.not_before(gpus) + seconds > deadline + EDGE_SECONDS:
         return None
     if seconds > task.longest + EDGE_SECONDS:
         return None
-    after = now
+    after = begin
     while after + seconds <= deadline + EDGE_SECONDS:
         found = timetable.find_later(gpus, seconds, after, task.barred.get(gpu_type))
         if found is None:
@@ -186,6 +192,25 @@ def from_later(
     return None
 
 
+def _at_begin(
+    task: Task,
+    table: ReservationTable,
+    begin: float,
+    seconds: float,
+    size: Size,
+    deadline: float,
+) -> Reservation | None:
+    """One block from the moment at which the job may begin, a gap between others' plans too."""
+    gpus, _, gpu_type = size
+    end = begin + seconds
+    if end > min(deadline, begin + task.longest) + EDGE_SECONDS:
+        return None
+    if not table.limits.allow(task, begin, end, gpus, gpu_type):
+        return None
+    found = table.timetables[gpu_type].find_at(gpus, begin, end, task.barred.get(gpu_type))
+    return None if found is None else Reservation(begin, end, gpus, gpu_type, found)
+
+
 def in_two(task: Task, table: ReservationTable, now: float, deadline: float) -> Schedule | None:
     """A first block for now and a second one to finish on; both changes paid for.
 
@@ -194,6 +219,8 @@ def in_two(task: Task, table: ReservationTable, now: float, deadline: float) -> 
     """
     best: Schedule | None = None
     best_cost = math.inf
+    if task.earliest(now) > now:
+        return None
     deadline = min(deadline, now + task.longest)
     openings = [_opening(task, table, now, size) for size in task.sizes]
     firsts = [opening for opening in openings if opening is not None]

@@ -136,7 +136,9 @@ def questions(
     for job in jobs:
         before = None if waiting is None else waiting.refused.get(job.id)
         if before is not None and _asks_the_same(job, before.job):
-            known[job.id] = replace(before, owed=max(change, before.owed))
+            begun = before.asked < job.begin <= now  # what is free now is searched more closely
+            since = Change.FREED if begun else change
+            known[job.id] = replace(before, owed=max(since, before.owed))
         elif job.standing is Standing.WAITLISTED:
             known[job.id] = Refused(job, -math.inf, Change.FREED)
     new = [job.id for job in jobs if job.id not in known]
@@ -184,4 +186,5 @@ def _asks_the_same(job: Job, before: Job) -> bool:
         and job.max_gpus == before.max_gpus
         and job.bars == before.bars
         and job.overhead == before.overhead
+        and job.begin == before.begin
     )

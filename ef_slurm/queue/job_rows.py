@@ -51,6 +51,7 @@ def request_columns(request: JobRequest) -> dict[str, Any]:
         "precision": request.precision,
         "gpu_types": codec.dump_strings(request.gpu_types),
         "assumed": int(request.assumed),
+        "begin_at": request.begin,
     }
 
 
@@ -160,6 +161,7 @@ def _request(row: Row) -> JobRequest:
         precision=row["precision"],
         gpu_types=codec.load_strings(row["gpu_types"]),
         assumed=bool(row["assumed"]),
+        begin=row["begin_at"],
     )
 
 

@@ -436,7 +436,16 @@ _COMPLETED = (
 )
 """Columns of the request that may be written later."""
 
-_CHANGED = ("kind", "deadline", "grace", "if_infeasible", "iterations", "max_gpus", "assumed")
+_CHANGED = (
+    "kind",
+    "deadline",
+    "grace",
+    "if_infeasible",
+    "iterations",
+    "max_gpus",
+    "assumed",
+    "begin_at",
+)
 """Those that its owner may change."""
 
 

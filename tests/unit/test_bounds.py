@@ -58,6 +58,8 @@ def test_honest_jobs_pass() -> None:
     [
         *(("deadline", {"deadline": value}) for value in (*STRANGE, 0.0, -0.0, NOW - 1)),
         ("deadline", {"deadline": NOW + LONGEST_WAIT + 1}),
+        *(("begin", {"begin": value}) for value in (*STRANGE, NOW + LONGEST_WAIT + 1)),
+        ("begin", {"begin": REQUEST.deadline}),
         *(
             ("grace", {"grace": value, "kind": JobKind.SOFT_DEADLINE})
             for value in (*STRANGE, LONGEST_WAIT + 1)

@@ -22,7 +22,7 @@ without an option is a comment.
 
 sbatch's options --account, --qos, --output, --error, --chdir, --export, --mem-per-gpu,
 --reservation, --licenses and others pass through. Those that say how many GPUs, which nodes or when
-(--nodes, --gres, --gpus, --ntasks, --nodelist, --begin, --hold, ...) are ef-slurm's to decide and
+(--nodes, --gres, --gpus, --ntasks, --nodelist, --hold, ...) are ef-slurm's to decide and
 are refused. Limits of partition, QOS and account, and licences, are counted before anything is
 promised.
 """

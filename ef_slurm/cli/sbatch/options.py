@@ -123,7 +123,6 @@ REFUSED: Mapping[str, tuple[Option, str]] = MappingProxyType(
             (Option("threads-per-core"), _CPUS),
             (Option("extra-node-info", "B"), _CPUS),
             (Option("mem"), "memory per node changes with the GPUs; use --mem-per-gpu=SIZE"),
-            (Option("begin", "b"), _WHEN),
             (Option("hold", "H", _NOTHING), _WHEN + "; every job is held until its plan starts it"),
             (Option("priority"), _WHEN),
             (Option("time-min"), "give --time=LIMIT as the upper bound, or leave it to ef-slurm"),

@@ -209,6 +209,13 @@ AS_SBATCH = OptionGroup(
             " (default: the partition's): what it would end is not promised.",
         ),
         Option(
+            "begin",
+            "b",
+            metavar="WHEN",
+            help="Not to be started before: as --deadline, but a day alone means its start"
+            " (default: at once). The deadline is judged with it.",
+        ),
+        Option(
             "partition",
             "p",
             metavar="NAME",

@@ -158,6 +158,7 @@ def prepare(
         per_gpu=per_gpu.per_gpu,
         assumed=curves.iterations is not None or curves.global_batch_size is not None,
         done=0 if source is None else source.done,
+        begin=requested.begin,
     )
     reservation = _reservation(requested, config, environment)
     limit = _limit(requested, request, longest, now)

@@ -21,7 +21,8 @@ from ef_slurm.formats.durations import (
 )
 from ef_slurm.formats.memory import parse_memory
 from ef_slurm.formats.numbers import parse_count
-from ef_slurm.formats.when import When, read_when
+from ef_slurm.formats.times import format_instant
+from ef_slurm.formats.when import When, parse_begin, read_when
 from ef_slurm.model import IfInfeasible, JobKind, ModelError, PerGpu, check_name
 
 MOST_EPOCHS = 1e9
@@ -50,6 +51,7 @@ class SubmissionOptions:
         throughputs: (`[TYPE=]curve`, where it stands).
         time_limit: of `--time`, in whole minutes as Slurm keeps it; `inf` for UNLIMITED and 0, as
             in Slurm; None where it is not given.
+        begin: before when it may not start; None for at once.
         account, qos, reservation, licenses, directory: of sbatch's options, which get them too.
         on_command_line: sbatch's options of the command line, to be passed on.
         in_script: those of `#SBATCH` lines.
@@ -77,6 +79,7 @@ class SubmissionOptions:
     job_name: str | None
     partition: str | None
     time_limit: float | None
+    begin: float | None
     account: str | None
     qos: str | None
     reservation: str | None
@@ -192,6 +195,12 @@ def submission_options(
     values = _Values((*_not_overridden(script, command_line), *command_line))
     when = values.parsed("deadline", lambda text: read_when(text, now, zone))
     kind, deadline, grace = _kind(values, when, now)
+    begin = values.parsed("begin", lambda text: parse_begin(text, now, zone))
+    if begin is not None and deadline is not None and begin >= deadline:
+        raise UsageError(
+            f"--begin={values.text('begin')} is {format_instant(begin, zone)}: not before the "
+            f"deadline {format_instant(deadline, zone)}"
+        )
     throughputs, profile = _curve(values)
     state_dir = values.text("state-dir")
     if state_dir is not None and not Path(state_dir).is_absolute():
@@ -216,6 +225,7 @@ def submission_options(
         job_name=values.text("job-name"),
         partition=values.text("partition"),
         time_limit=values.parsed("time", _time_limit),
+        begin=begin,
         account=values.text("account"),
         qos=values.text("qos"),
         reservation=values.text("reservation"),

@@ -86,11 +86,13 @@ def lines(shown: VerdictView, zone: tzinfo, naming: Callable[[str], str]) -> Ite
         case Outcome.WAITLISTED:
             yield f"Waitlisted: {_why(shown, naming)}"
             yield f"  deadline   {_deadline(shown.request, zone)}"
+            yield from _begin(shown.request, zone)
             yield "  It is judged again whenever GPUs come free."
             yield from _offer(shown, zone)
         case Outcome.REJECTED:
             yield f"Not promised: {_why(shown, naming)}"
             yield f"  deadline   {_deadline(shown.request, zone)}"
+            yield from _begin(shown.request, zone)
             yield from _offer(shown, zone)
             yield "  Or wait for GPUs with --if-infeasible=wait, or run with --best-effort."
 
@@ -116,6 +118,7 @@ def as_json(shown: VerdictView) -> dict[str, object]:
         "outcome": shown.outcome,
         "reason": shown.reason,
         "deadline": shown.request.deadline,
+        "begin": shown.request.begin,
         "grace": shown.request.grace,
         "share": shown.share,
         "start": shown.start,
@@ -154,6 +157,7 @@ def measuring_lines(
             f"{describe_duration(seconds)} on {on} {noun}, then answered"
         )
     yield f"  deadline   {_deadline(request, zone)}"
+    yield from _begin(request, zone)
     yield "  It trains beside the promises to others; on a full cluster it waits for its turn."
     match request.if_infeasible:
         case _ if request.kind is JobKind.BEST_EFFORT:
@@ -176,6 +180,7 @@ def measuring_json(
         "outcome": None,
         "reason": None,
         "deadline": request.deadline,
+        "begin": request.begin,
         "grace": request.grace,
         "share": 0,
         "start": None,
@@ -203,7 +208,13 @@ def _promised(shown: VerdictView, zone: tzinfo) -> Iterator[str]:
     yield from _times(shown, zone)
 
 
+def _begin(request: JobRequest, zone: tzinfo) -> Iterator[str]:
+    if request.begin is not None:
+        yield f"  begins     not before {format_instant(request.begin, zone)}"
+
+
 def _times(shown: VerdictView, zone: tzinfo) -> Iterator[str]:
+    yield from _begin(shown.request, zone)
     if shown.start is not None:
         soon = shown.start - shown.at
         when = f"in {describe_duration(soon)}" if soon >= 1 else "now"

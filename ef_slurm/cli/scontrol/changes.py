@@ -10,14 +10,14 @@ from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.job_names import parse_job_ids
 from ef_slurm.formats.numbers import parse_count
 from ef_slurm.formats.times import InstantError
-from ef_slurm.formats.when import read_when
+from ef_slurm.formats.when import parse_begin, read_when
 from ef_slurm.model import JobChange
 
 T = TypeVar("T")
 
 _YES = frozenset({"yes", "true", "1"})
 _NO = frozenset({"no", "false", "0"})
-KEYS = ("deadline", "iterations", "max_gpus", "best_effort")
+KEYS = ("deadline", "iterations", "max_gpus", "best_effort", "begin")
 ELSEWHERE: Mapping[str, str] = {
     "timelimit": "ef-slurm sets it: give deadline=WHEN, which Slurm's time limit follows",
     "numnodes": "ef-slurm chooses nodes and GPUs: bound them with max_gpus=N",
@@ -53,7 +53,7 @@ def parse_update(
         elif plain in ("jobid", "job"):
             jobs.append(value)
         else:
-            name = _known(plain, key)
+            name = _known("begin" if plain in ("starttime", "begintime") else plain, key)
             if name in values:
                 raise UsageError(f"{word}: {name}= is there twice")
             values[name] = value
@@ -66,6 +66,7 @@ def parse_update(
         iterations=_value(values, "iterations", _count),
         max_gpus=_value(values, "max_gpus", _most),
         best_effort=_value(values, "best_effort", _yes_or_no),
+        begin=_value(values, "begin", lambda text: parse_begin(text, now, zone) or 0.0),
     )
     return parse_job_ids(jobs), change
 

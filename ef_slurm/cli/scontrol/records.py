@@ -52,6 +52,7 @@ def _groups(job: JobView, zone: tzinfo) -> list[list[tuple[str, str]]]:
         ],
         [
             ("SubmitTime", time(job.submitted)),
+            ("BeginTime", time(job.begin)),
             ("StartTime", time(job.started)),
             ("Finish", time(job.finish)),
             ("EndTime", time(job.ended)),

@@ -20,7 +20,7 @@ from ef_slurm.formats import printing
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.finishes import finish_for_table, shown_slack
 from ef_slurm.formats.hostlist import compress
-from ef_slurm.formats.sentences import gpus
+from ef_slurm.formats.sentences import begin_words, gpus
 from ef_slurm.formats.sizes import format_bytes
 from ef_slurm.formats.times import format_for_table
 from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState, slack_seconds
@@ -168,6 +168,8 @@ def _where(job: JobView, look: Look) -> str:
     if job.state in FINAL:
         return f"({job.note})" if job.note else ""
     if job.measuring is not None:
+        if job.begin is not None and job.begin > look.now:
+            return f"({begin_words(job.begin)})"
         return f"({measuring_words(job)})"
     return f"({look.reason(job)})"
 

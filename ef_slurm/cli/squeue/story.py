@@ -68,8 +68,10 @@ def _request(job: JobView, zone: tzinfo) -> str:
     work = "as many iterations as its script has"
     if job.iterations is not None:
         work = f"{job.iterations} iterations"
+    if job.begin is not None:
+        work += f", not before {format_instant(job.begin, zone)},"
     if job.deadline is None:
-        return f"{work}, best effort"
+        return f"{work.rstrip(',')}, best effort"
     due = f"{work} by {format_instant(job.deadline, zone)}"
     if job.requested_kind is JobKind.SOFT_DEADLINE:
         due += f" (at most {describe_duration(job.grace)} later)"

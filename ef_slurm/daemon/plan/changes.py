@@ -235,6 +235,9 @@ def _difference(before: JobRequest, after: JobRequest) -> str:
     if before.deadline != after.deadline:
         there, here = _instant(before.deadline), _instant(after.deadline)
         words.append(f"deadline from {there} to {here}")
+    if before.begin != after.begin:
+        there, here = _instant(before.begin), _instant(after.begin)
+        words.append(f"begin from {there} to {here}")
     for name in ("iterations", "max_gpus"):
         there, here = getattr(before, name), getattr(after, name)
         if there != here:

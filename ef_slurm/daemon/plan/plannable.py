@@ -243,6 +243,8 @@ class Plannable:
         measuring = job.measuring
         if not takes_part(job) or measuring is None or not is_measured(job):
             return ()
+        if job.waits_to_begin(now):
+            return ()
         per_node = {group.gpu_type: group.gpus_per_node for group in cluster.groups}
         if measuring.gpu_type not in per_node:
             return ()

@@ -283,7 +283,9 @@ class Planning:
         answer = outside(narrowed(answer, footprints_by_job(jobs, made.cluster)))
         answer = self._with_refusals(self._measuring.record(answer), jobs, now)
         opening = self._estimates.closures.next_opening(now)
-        self.next_change, self.wanted = min(answer.next_change, opening), False
+        # The planner knows nothing of those that are to be measured later.
+        begins = [job.request.begin or now for job in jobs if job.waits_to_begin(now)]
+        self.next_change, self.wanted = min(answer.next_change, opening, *begins), False
         if self._advisory:
             advise(answer, self._advice, jobs)
             self._advice, self._arrivals = answer, arrivals

@@ -96,6 +96,10 @@ class Task:
         fastest = self.corners[-1][0]
         return self.deadline - self.job.iterations / fastest if fastest > 0 else -math.inf
 
+    def earliest(self, now: float) -> float:
+        """When it may hold GPUs at the earliest: now, or when its job may begin."""
+        return now if self.current is not None else max(now, self.job.begin)
+
     def give_up_deadline(self) -> None:
         """Run as best effort from here on."""
         self.deadline = self.soft_deadline = self.longest = math.inf
@@ -329,12 +333,14 @@ def replayed(task: Task, schedule: Schedule, now: float) -> tuple[Schedule, floa
     """What is left of a schedule from `now` on, and when it finishes the job.
 
     Progress may differ from what the schedule foresaw: its last reservation ends when the remaining
-    iterations are done, sooner or later. Every change of block is paid for.
+    iterations are done, sooner or later. Every change of block is paid for. Whoever may begin only
+    later than was planned starts then.
 
     Returns:
         (schedule, finish); ((), infinity) for an empty one.
     """
     left = task.job.iterations
+    now = task.earliest(now)
     before, trains = task.current, task.trains_from
     kept: list[Reservation] = []
     todo = [reservation for reservation in schedule if reservation.end > now]

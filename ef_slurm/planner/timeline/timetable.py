@@ -10,8 +10,8 @@ paid for.
 
 Two numbers per GPU answer the planner's questions fast: until when it is free if it is free now
 (`until`), and from when it is free for good (`since`). What lies between, a gap between two
-reservations, is not searched. An outage that is known in advance (maintenance) is an exception: the
-time before it is used.
+reservations, is searched only for jobs that may not begin before some later moment. An outage that
+is known in advance (maintenance) is an exception: the time before it is used.
 
 >>> from ef_slurm.model import Cluster
 >>> group = Cluster.uniform(nodes=2, gpus_per_node=4).group("gpu")
@@ -30,6 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from copy import copy
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -365,3 +366,35 @@ class Timetable:
         if start > after and self._closes is None and barred is None:
             self._least_since[level] = start
         return (start, best << level) if start < math.inf else None
+
+    def find_at(
+        self, gpus: int, start: float, end: float, barred: BarredBlocks | None = None
+    ) -> int | None:
+        """The first GPU of a block that is free from one later moment to another; None for none.
+
+        Gaps between two reservations are searched. Of all blocks it is the one that leaves the
+        largest free ones whole.
+        """
+        level = gpus.bit_length() - 1
+        if level > self._top:
+            return None
+        low, high = start + EDGE_SECONDS, end - EDGE_SECONDS
+        free = self._base_since <= low
+        if self._closes is not None and self._reopens is not None:
+            free &= (high <= self._closes) | (low >= self._reopens)
+        for booking in chain.from_iterable(self._of.values()):
+            other = booking.reservation
+            if other.start < high and low < other.end:
+                free[other.first_gpu : other.first_gpu + other.gpus] = False
+        fit = free.reshape(-1, gpus).all(axis=1)
+        if barred is not None:
+            fit &= ~barred.at(level)
+        while fit.any() and level < self._top:
+            larger = fit.reshape(-1, 2).all(axis=1)
+            lone = fit & ~np.repeat(larger, 2)
+            if lone.any():
+                fit = lone
+                break
+            fit = larger
+            level += 1
+        return int(np.argmax(fit)) << level if fit.any() else None

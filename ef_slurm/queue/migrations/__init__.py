@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ef_slurm.queue.migrations.eighth import eighth
 from ef_slurm.queue.migrations.fifth import fifth
 from ef_slurm.queue.migrations.first import first
 from ef_slurm.queue.migrations.fourth import fourth
@@ -37,5 +38,6 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     fifth,
     sixth,
     seventh,
+    eighth,
 )
 """The migrations, in order."""

@@ -346,8 +346,9 @@ class World:
         max_time: float | None = None,
         time_limit: float = math.inf,
         asked: Mapping[str, str] = MappingProxyType({}),
+        begin: float | None = None,
     ) -> QueueJob:
-        """`ef-sbatch`: a held job and its row. `deadline` is in seconds from now.
+        """`ef-sbatch`: a held job and its row. `deadline` and `begin` are in seconds from now.
 
         Without `known` it comes without its curve; without `told` its script, and nobody else, says
         how many iterations there are. `max_time` is the owner's --time, `time_limit` Slurm's where
@@ -388,6 +389,7 @@ class World:
                 if_infeasible=if_infeasible,
                 overhead=self.overhead,
                 max_time=max_time,
+                begin=None if begin is None else now + begin,
                 partition="ef",
             ),
             BatchScript("#!/bin/bash\n"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
@@ -129,6 +130,7 @@ class JobDraft:
     owner: str
     max_gpus: int | None
     bars: tuple[Bar, ...]
+    waits: float = 0.0  # seconds from its submission until it may begin
 
     def submitted_at(self, now: float, job_id: str) -> Job:
         """The job that this becomes when it is submitted at `now`."""
@@ -147,6 +149,7 @@ class JobDraft:
             owner=self.owner,
             max_gpus=self.max_gpus,
             bars=self.bars,
+            begin=now + self.waits if self.waits else -math.inf,
         )
 
 
@@ -175,6 +178,7 @@ def drafts(draw: st.DrawFn, types: tuple[str, ...] = (GPU,)) -> JobDraft:
         owner=draw(st.sampled_from(["ann", "bob"])),
         max_gpus=draw(st.sampled_from([None, None, 1, 4, 0])),
         bars=tuple(draw(bars)) if draw(st.integers(0, 3)) == 3 else (),
+        waits=draw(st.sampled_from([0.0, 0.0, 0.0, 5.0, 0.3 * seconds, 2.0 * seconds])),
     )
 
 

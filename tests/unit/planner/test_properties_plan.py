@@ -44,6 +44,8 @@ def check_reason(decision: Decision, job: Job, known: set[str]) -> None:
         assert reason.code in (ReasonCode.LOST_CAPACITY, ReasonCode.BEHIND), decision
     else:
         assert reason.code in expected_codes(held, decision.block), decision
+    if reason.code is ReasonCode.BEGIN:
+        assert reason.until == job.begin, decision
     if reason.gpus is not None and decision.block is not None:
         assert reason.gpus == decision.gpus, decision
 
@@ -51,7 +53,8 @@ def check_reason(decision: Decision, job: Job, known: set[str]) -> None:
 def expected_codes(held: Block | None, block: Block | None) -> set[ReasonCode]:
     """What may have happened between two blocks."""
     if block is None:
-        return {ReasonCode.WAITS, ReasonCode.LIMITED} if held is None else {ReasonCode.PAUSED}
+        waits = {ReasonCode.WAITS, ReasonCode.LIMITED, ReasonCode.BEGIN}
+        return waits if held is None else {ReasonCode.PAUSED}
     if held is None:
         return {ReasonCode.STARTED}
     if change_kind(held, block) is None:  # other GPUs of its node too

@@ -288,6 +288,8 @@ def _check_decision(decision: Decision, job: Job, cluster: Cluster, now: float) 
         width *= cluster.group(reservation.gpu_type).gpus_per_node
         assert reservation.first_gpu + reservation.gpus <= width, text
         assert may_use(job, block_of(reservation, cluster)), text
+    if job.running is None:
+        assert all(one.start >= max(now, job.begin) for one in decision.schedule), text
     present = [s for s in decision.schedule if s.start <= now]
     if decision.block is None:
         assert not present, text

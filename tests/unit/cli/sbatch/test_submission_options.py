@@ -36,6 +36,42 @@ def test_a_deadline_job() -> None:
     assert requested.throughputs == (("1:2.0", "command line: --throughput"),)
 
 
+@pytest.mark.parametrize(
+    ("text", "begin"),
+    [
+        ("now+10", NOW + 10),
+        ("now+1hour", NOW + 3600),
+        ("23:00", NOW + 2800),
+        ("2023-11-15", NOW + 6400),
+        ("tomorrow", NOW + 6400),
+        ("today", None),
+        ("now", None),
+        ("2020-01-01T00:00:00", None),
+    ],
+)
+def test_begin(text: str, begin: float | None) -> None:
+    assert request("--deadline=+2d", *BASE[1:], f"--begin={text}").begin == begin
+    assert request("--deadline=+2d", *BASE[1:], "-b", text).begin == begin
+    script = f"#!/bin/sh\n#SBATCH --begin={text}\n"
+    requested = request("--deadline=+2d", *BASE[1:], script=script)
+    assert requested.begin == begin
+    assert not any("begin" in word for word in (*requested.in_script, *requested.on_command_line))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("xyz", "--begin: 'xyz' is no point in time"),
+        ("now+2hours", "--begin=now\\+2hours is .*: not before the deadline"),
+        ("now+1hour", "not before the deadline"),
+        ("", "--begin: an empty text"),
+    ],
+)
+def test_a_wrong_begin(text: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        request(*BASE, f"--begin={text}")
+
+
 @pytest.mark.parametrize(("option", "grace"), [("--soft", 900.0), ("--soft=10m", 600.0)])
 def test_soft(option: str, grace: float) -> None:
     requested = request(*BASE, option)

@@ -56,6 +56,7 @@ PROMISED = VerdictView(
     ),
     at=NOW,
 )
+LATER = replace(PROMISED, request=replace(REQUEST, begin=NOW + 60))
 REFUSED = replace(
     PROMISED,
     outcome=Outcome.REJECTED,
@@ -194,3 +195,12 @@ def test_json_has_the_same_keys_before_and_after_it_is_measured() -> None:
     assert before.keys() == as_json(PROMISED).keys()
     assert (before["outcome"], before["measured_on"]) == (None, (1, 4))
     assert json.loads(pretty(before))["measuring"]["wanted"] == [4, 1]
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_before_when_it_may_not_begin_is_always_told(outcome: Outcome) -> None:
+    shown = replace(LATER, outcome=outcome)
+    told = [line for line in lines(shown, UTC, str) if "begins" in line]
+    assert told == ["  begins     not before 2023-11-14 22:14:20 UTC"]
+    assert as_json(shown)["begin"] == NOW + 60
+    assert told[0] in list(measuring_lines(shown.request, (1,), 60.0, UTC))

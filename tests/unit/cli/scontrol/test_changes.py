@@ -27,6 +27,8 @@ def parsed(*words: str) -> tuple[tuple[int, ...], JobChange]:
         (("12", "max_gpus=none"), (12,), JobChange(max_gpus=0)),
         (("12", "best_effort=YES"), (12,), JobChange(best_effort=True)),
         (("best_effort=no", "12"), (12,), JobChange(best_effort=False)),
+        (("12", "begin=now+1hour"), (12,), JobChange(begin=NOW + 3600)),
+        (("12", "StartTime=now"), (12,), JobChange(begin=0.0)),
     ],
 )
 def test_the_words_of_an_update(words: tuple[str, ...], jobs: object, change: JobChange) -> None:

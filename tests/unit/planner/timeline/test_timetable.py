@@ -46,6 +46,50 @@ def test_a_block_is_free_between_two_plans() -> None:
     assert not timetable.is_free(at(50.0, 81.0, 0, 2))
 
 
+def test_a_gap_between_two_plans_is_found_by_its_moment() -> None:
+    timetable = table()
+    timetable.put("a", at(0.0, 50.0, 0, 8))
+    timetable.put("b", at(80.0, 90.0, 0, 4))
+    assert timetable.find_at(4, 50.0, 80.0) in (0, 4)
+    assert timetable.find_at(4, 50.0, 81.0) == 4
+    assert timetable.find_at(8, 50.0, 80.0) == 0
+    assert timetable.find_at(8, 50.0, 81.0) is None
+    assert timetable.find_at(1, 49.0, 80.0) is None
+    assert timetable.find_at(16, 100.0, 110.0) is None
+
+
+def test_a_gap_is_searched_around_outages() -> None:
+    timetable = with_outage(Outage(0.0, 60.0), Outage(100.0, 200.0))
+    assert timetable.find_at(8, 50.0, 70.0) is None
+    assert timetable.find_at(8, 60.0, 100.0) == 0
+    assert timetable.find_at(8, 60.0, 110.0) is None
+    assert timetable.find_at(4, 60.0, 110.0) == 4
+    assert timetable.find_at(8, 200.0, 900.0) == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_found_at_a_moment_is_free_and_nothing_free_is_missed(seed: int) -> None:
+    rng = random.Random(seed)
+    timetable = with_outage(
+        Outage(float(rng.randrange(40)), float(rng.randrange(41, 90))), nodes=rng.choice([2, 3])
+    )
+    for number in range(12):
+        start, gpus = float(rng.randrange(100)), rng.choice([1, 2, 4])
+        one = at(start, start + rng.randrange(1, 60), rng.randrange(12 // gpus) * gpus, gpus)
+        if timetable.is_free(one):
+            timetable.put(str(number), one)
+    for _ in range(40):
+        start, gpus = float(rng.randrange(1, 150)), rng.choice([1, 2, 4, 8])
+        end = start + rng.randrange(1, 60)
+        found = timetable.find_at(gpus, start, end)
+        free = [
+            first
+            for first in range(0, timetable.width, gpus)
+            if timetable.is_free(at(start, end, first, gpus))
+        ]
+        assert (found in free) if free else (found is None)
+
+
 def test_what_starts_now_may_not_overlap_by_a_rounding() -> None:
     timetable = table()
     timetable.put("a", at(0.0, EDGE_SECONDS / 2, 0, 2))
