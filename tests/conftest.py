@@ -20,6 +20,14 @@ settings.register_profile(
 settings.load_profile("untimed")
 
 
+def pytest_configure() -> None:
+    """Where `MINISLURM_NAME` names several clusters, each process of pytest-xdist takes one."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None and "MINISLURM_NAME" in os.environ:
+        names = os.environ["MINISLURM_NAME"].split(",")
+        os.environ["MINISLURM_NAME"] = names[int(worker.removeprefix("gw")) % len(names)]
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """A property runs the same lines hundreds of times, at three times the cost when they are
     measured: coverage is that of the examples."""

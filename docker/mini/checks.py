@@ -4,8 +4,9 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from mini.settings import CHECKOUT, Cluster
 
 NO_TESTS = 5
 SLOWEST = "--durations=15"
+WHOLE_MACHINE = "whole_machine"
+AT_ONCE = 2
+"""Clusters that share the tests: most of these wait for Slurm more than they compute."""
 MAX_PROCESSES = 8
 """Of pytest at once; more gain nothing, since a few tests take a tenth of the time each."""
 
@@ -116,14 +120,35 @@ def has_cluster_tests(python: Path, arguments: list[str]) -> bool:
 
 
 def cluster_tests(python: Path, wanted: Cluster, arguments: list[str]) -> int:
+    """Chosen tests plainly; all of them on two clusters, then those that need the whole machine."""
+    with cluster_up(wanted) as name:
+        if arguments or (os.cpu_count() or 1) < AT_ONCE:
+            return on_clusters(python, [name], "cluster", arguments)
+        with cluster_up(replace(wanted, name=f"{wanted.name}-2")) as second:
+            # A file's tests stay together, and so do those that share a cluster with variants.
+            divided = ["--numprocesses", str(AT_ONCE), "--dist", "loadgroup"]
+            marker = f"cluster and not {WHOLE_MACHINE}"
+            shared = on_clusters(python, [name, second], marker, divided)
+        alone = on_clusters(python, [name], f"cluster and {WHOLE_MACHINE}", [])
+    return shared or alone
+
+
+def on_clusters(python: Path, names: list[str], marker: str, arguments: list[str]) -> int:
+    """Run cluster tests on clusters that are up, one for each process of pytest."""
+    command = pytest_command(python, marker, [SLOWEST, *arguments])
+    return show(command, {"MINISLURM_NAME": ",".join(names)})
+
+
+@contextmanager
+def cluster_up(wanted: Cluster) -> Iterator[str]:
+    """The name of a cluster that is up, and is taken down at the end."""
     cluster = lifecycle.up(wanted)
     try:
-        command = pytest_command(python, "cluster", [SLOWEST, *arguments])
-        return show(command, {"MINISLURM_NAME": cluster.name})
+        yield cluster.name
     finally:
-        ended = time.monotonic()
+        began = time.monotonic()
         lifecycle.down(cluster)
-        say(f"{cluster.name} is down after {time.monotonic() - ended:.1f} s")
+        say(f"{cluster.name} is down after {time.monotonic() - began:.1f} s")
 
 
 def pytest_command(python: Path, marker: str, arguments: list[str]) -> list[str]:

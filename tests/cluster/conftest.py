@@ -12,8 +12,17 @@ import pytest
 from mini.client import MiniSlurm, minislurm
 
 UP_TIMEOUT_SECONDS = 900
+VARIANT_CLUSTERS = frozenset({"tight_cluster", "typed_cluster"})
 TIGHT = ("memory", "powersave", "limits")
 TYPED = ("mixed-gpus", "mig-names")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of a file go to one process, and so do all that share a cluster with variants."""
+    for item in items:
+        shares = VARIANT_CLUSTERS.intersection(getattr(item, "fixturenames", ()))
+        group = "variants" if shares else str(item.path.relative_to(item.config.rootpath))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _named(name: str) -> MiniSlurm:

@@ -17,7 +17,7 @@ from mini.client import MiniSlurm
 
 from tests.cluster.daemon_bench import Bench
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.whole_machine]
 
 LONG = bool(os.environ.get("EF_LONG"))
 KILLS = 50 if LONG else 6

@@ -17,7 +17,7 @@ from tests.cluster.training_jobs import (
     training_request,
 )
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.whole_machine]
 
 CASES = [("adamw", 4), ("sgd", None), ("adamw", None), ("sgd", 4)]
 """Optimizer; most samples in one forward pass, None for no accumulation."""

@@ -21,7 +21,7 @@ from tests.cluster.training_jobs import (
     training_request,
 )
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.whole_machine]
 
 INTERVAL = 2.0
 """Seconds between periodic checkpoints."""
