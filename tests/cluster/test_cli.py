@@ -469,9 +469,10 @@ def test_a_persons_own_daemon_needs_no_administrator(people: People) -> None:
         assert "is in the queue and stays held" in done.stderr
         job_id = int(done.stdout.split()[-1])
         people.type("setsid nohup ef-schedd run >own.log 2>&1 </dev/null & echo $! > own.pid")
+        only_asked = f"ef-sbatch --test-only {FAR} {COMMAND}"
+        wait_until("the daemon", lambda: people.type(only_asked).returncode == 0)
         assert people.type(f"ef-sbatch --wait {FAR} {COMMAND}").returncode == 0
         wait_until("the first", lambda: people.queue()[job_id]["state"] == "completed")
-        assert people.type(f"ef-sbatch --test-only {FAR} {COMMAND}").returncode == 0
     finally:
         people.type("kill $(cat own.pid); rm -rf /tmp/own-queue")
         people.site.prepare()
