@@ -295,6 +295,8 @@ def test_wait_returns_the_jobs_exit_code(people: People) -> None:
         (f"ef-sbatch {FAR} --config=/no.toml {COMMAND}", 2, "/no.toml"),
         ("ef-squeue --explain 999999", 1, "job 999999 is not in ef-slurm's queue"),
         ("ef-squeue --format=%y", 2, "%y is not known"),
+        ("ef-squeue -j 999999", 1, "999999: no such job in ef-slurm's queue"),
+        ("ef-squeue -u no-such-user", 1, "'no-such-user': no such user"),
         ("ef-scancel 999999", 1, "999999: no such job"),
         ("ef-scancel", 2, "which jobs?"),
         ("ef-scancel x", 2, "'x' is no job id"),
@@ -325,6 +327,11 @@ def test_squeue(people: People) -> None:
     assert set(people.queue("-u user2")) == {theirs}
     assert set(people.queue(f"-j {mine}")) == {mine}
     assert set(people.queue("-t completed,failed -u nobody")) == set()
+    assert set(people.queue("-p ef -n b -A acct1,acct2")) == {theirs}
+    assert list(people.queue("-S -jobid")) == sorted((mine, theirs), reverse=True)
+    narrow = people.type("COLUMNS=80 script -qec ef-squeue /dev/null").stdout
+    assert "PROMISE" in narrow
+    assert f"{mine} " in narrow
     shown = people.type("ef-squeue -h -o '%i|%j|%u'").stdout.split()
     assert sorted(shown) == sorted([f"{mine}|a|user1", f"{theirs}|b|user2"])
     told = people.type(f"ef-squeue --explain {mine}").stdout

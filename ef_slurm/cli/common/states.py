@@ -36,8 +36,11 @@ _SLURM_WORDS: Mapping[str, tuple[JobState, ...]] = MappingProxyType(
 )
 
 
-def parse_states(texts: tuple[str, ...]) -> tuple[JobState, ...]:
+def parse_states(texts: tuple[str, ...], where: str = "--states") -> tuple[JobState, ...]:
     """The states of comma-separated words, in any case.
+
+    Args:
+        where: what the words are of, for errors.
 
     >>> [state.value for state in parse_states(("paused,cd",))]
     ['paused', 'completed']
@@ -52,6 +55,6 @@ def parse_states(texts: tuple[str, ...]) -> tuple[JobState, ...]:
             states = tuple(state for state in JobState if state.value.upper() == word.upper())
         if not states:
             known = ", ".join(state.value for state in JobState)
-            raise UsageError(f"--states: {word!r} is no state; there is {known}, and Slurm's words")
+            raise UsageError(f"{where}: {word!r} is no state; there is {known}, and Slurm's words")
         found.update(dict.fromkeys(states))
     return tuple(found)

@@ -30,7 +30,7 @@ from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.scontrol.changes import parse_update
 from ef_slurm.cli.scontrol.purge import purge
 from ef_slurm.cli.scontrol.records import record_lines
-from ef_slurm.cli.squeue.command import job_as_json
+from ef_slurm.cli.squeue.listing import job_as_json
 from ef_slurm.formats.codec import to_plain
 from ef_slurm.formats.times import format_iso
 from ef_slurm.formats.zone import local_zone

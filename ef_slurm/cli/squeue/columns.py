@@ -1,22 +1,19 @@
-"""The columns of ef-squeue, and how a table of them is written.
+"""The columns of ef-squeue: what each is called, says of a job, and is sorted by.
 
-Columns are chosen as squeue's are: `%` letters with widths (`-o "%.8i %j"`) or names
-(`-O jobid,name:20`). Where squeue has the same letter or name, it means the same.
+Where squeue has the same name for a column, it means the same.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
+from typing import Any
 
-from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.state_dirs import bytes_held
 from ef_slurm.cli.common.tone import Tone
-from ef_slurm.formats import printing
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.finishes import finish_for_table, shown_slack
 from ef_slurm.formats.hostlist import compress
@@ -26,9 +23,6 @@ from ef_slurm.formats.times import format_for_table
 from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState, slack_seconds
 
 BAR_CELLS = 10
-
-WIDEST = 40
-"""Characters that a column takes of a terminal at most, unless its width is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +44,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: how it is asked for, its heading, and its text for a job."""
+    """One column: how it is asked for, its heading, and its text for a job.
+
+    Args:
+        key: what jobs are sorted by, None for last; where there is none, the text.
+    """
 
     letter: str
     name: str
@@ -58,16 +56,14 @@ class Column:
     text: Callable[[JobView, Look], str]
     tone: Callable[[JobView], Tone] = lambda _: Tone.PLAIN
     right: bool = False
+    key: Callable[[JobView, Look], Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A column in a layout; `width` None fits the widest text."""
-
-    column: Column
-    width: int | None = None
-    right: bool | None = None
-    gap: str = " "
+def begins(job: JobView) -> float | None:
+    """When it first started, or starts by its plan; None where that is not known."""
+    if job.started is not None or job.state in FINAL:
+        return job.started
+    return job.schedule[0].start if job.schedule else None
 
 
 def slack(job: JobView, now: float) -> float | None:
@@ -156,9 +152,7 @@ def _slack(job: JobView, look: Look) -> str:
 
 
 def _elapsed(job: JobView, look: Look) -> str:
-    if job.started is None:
-        return "0:00"
-    return format_duration((look.now if job.ended is None else job.ended) - job.started)
+    return format_duration(_seconds(job, look))
 
 
 def _where(job: JobView, look: Look) -> str:
@@ -206,8 +200,52 @@ def _state_size(job: JobView, _: Look) -> str:
     return "-" if held is None else format_bytes(held)
 
 
+def _seconds(job: JobView, look: Look) -> float:
+    if job.started is None:
+        return 0.0
+    return (look.now if job.ended is None else job.ended) - job.started
+
+
+def _compact(job: JobView, _: Look) -> str:
+    """Its state as squeue's %t has it, as near as there is one."""
+    if job.measuring is not None and job.state is not JobState.HELD:
+        return "ME"
+    return _COMPACT[job.state]
+
+
+_COMPACT = {
+    JobState.NEW: "NW",
+    JobState.WAITLISTED: "WL",
+    JobState.ADMITTED: "PD",
+    JobState.STARTING: "CF",
+    JobState.RUNNING: "R",
+    JobState.STOPPING: "CG",
+    JobState.PAUSED: "S",
+    JobState.HELD: "HD",
+    JobState.REJECTED: "RJ",
+    JobState.COMPLETED: "CD",
+    JobState.FAILED: "F",
+    JobState.CANCELLED: "CA",
+    JobState.LOST: "LO",
+}
+
+
+def _state_tone(job: JobView) -> Tone:
+    return Tone.WARN if job.measuring else _STATE_TONES.get(job.state, Tone.PLAIN)
+
+
+_ORDER = {state: place for place, state in enumerate(JobState)}
+
+
 COLUMNS = (
-    Column("i", "jobid", "JOBID", lambda job, _: str(job.job_id), right=True),
+    Column(
+        "i",
+        "jobid",
+        "JOBID",
+        lambda job, _: str(job.job_id),
+        right=True,
+        key=lambda job, _: job.job_id,
+    ),
     Column("j", "name", "NAME", lambda job, _: job.name),
     Column("u", "username", "USER", lambda job, _: job.owner),
     Column("a", "account", "ACCOUNT", lambda job, _: job.account or "-"),
@@ -217,23 +255,74 @@ COLUMNS = (
         "state",
         "STATE",
         lambda job, _: state_word(job),
-        lambda job: Tone.WARN if job.measuring else _STATE_TONES.get(job.state, Tone.PLAIN),
+        _state_tone,
+        key=lambda job, _: _ORDER[job.state],
+    ),
+    Column(
+        "t",
+        "statecompact",
+        "ST",
+        _compact,
+        _state_tone,
+        key=lambda job, _: _ORDER[job.state],
     ),
     Column("k", "kind", "KIND", lambda job, _: job.kind.value),
-    Column("b", "gpus", "GPUS", lambda job, _: str(job.share), right=True),
+    Column(
+        "b",
+        "gpus",
+        "GPUS",
+        lambda job, _: str(job.share),
+        right=True,
+        key=lambda job, _: job.share,
+    ),
     Column("m", "gputype", "GPU_TYPE", lambda job, _: job.gpu_type or "-"),
-    Column("E", "deadline", "DEADLINE", lambda job, look: _time(job.deadline, look)),
-    Column("e", "endtime", "FINISH", _finish),
-    Column("L", "slack", "SLACK", _slack, _promise_tone, right=True),
-    Column("p", "progress", "PROGRESS", _progress),
-    Column("I", "iteration", "ITERATION", lambda job, _: f"{job.iteration:.0f}", right=True),
-    Column("n", "iterations", "ITERATIONS", _iterations, right=True),
+    Column(
+        "E",
+        "deadline",
+        "DEADLINE",
+        lambda job, look: _time(job.deadline, look),
+        key=lambda job, _: job.deadline,
+    ),
+    Column(
+        "e",
+        "endtime",
+        "FINISH",
+        _finish,
+        key=lambda job, _: job.ended if job.state in FINAL else job.finish,
+    ),
+    Column(
+        "L",
+        "slack",
+        "SLACK",
+        _slack,
+        _promise_tone,
+        right=True,
+        key=lambda job, look: slack(job, look.now),
+    ),
+    Column("p", "progress", "PROGRESS", _progress, key=lambda job, _: done(job)),
+    Column(
+        "I",
+        "iteration",
+        "ITERATION",
+        lambda job, _: f"{job.iteration:.0f}",
+        right=True,
+        key=lambda job, _: job.iteration,
+    ),
+    Column(
+        "n",
+        "iterations",
+        "ITERATIONS",
+        _iterations,
+        right=True,
+        key=lambda job, _: job.iterations,
+    ),
     Column(
         "v",
         "rate",
         "ITER/S",
         lambda job, _: "-" if job.rate is None else f"{job.rate:.3g}",
         right=True,
+        key=lambda job, _: job.rate,
     ),
     Column("q", "promise", "PROMISE", lambda job, _: promise_word(job), _promise_tone),
     Column(
@@ -242,118 +331,55 @@ COLUMNS = (
         "FAULT",
         lambda job, _: "-" if job.promise_fault is None else job.promise_fault.value,
     ),
-    Column("V", "submittime", "SUBMIT_TIME", lambda job, look: _time(job.submitted, look)),
-    Column("S", "starttime", "START_TIME", lambda job, look: _time(job.started, look)),
-    Column("M", "timeused", "TIME", _elapsed, right=True),
-    Column("D", "numnodes", "NODES", lambda job, _: str(len(job.nodes)), right=True),
+    Column(
+        "V",
+        "submittime",
+        "SUBMIT_TIME",
+        lambda job, look: _time(job.submitted, look),
+        key=lambda job, _: job.submitted,
+    ),
+    Column(
+        "S",
+        "starttime",
+        "START_TIME",
+        lambda job, look: _time(begins(job), look),
+        key=lambda job, _: begins(job),
+    ),
+    Column("M", "timeused", "TIME", _elapsed, right=True, key=_seconds),
+    Column(
+        "D",
+        "numnodes",
+        "NODES",
+        lambda job, _: str(len(job.nodes)),
+        right=True,
+        key=lambda job, _: len(job.nodes),
+    ),
     Column("N", "nodelist", "NODELIST", lambda job, _: compress(job.nodes) if job.nodes else ""),
     Column("R", "reasonlist", "NODELIST(REASON)", _where),
     Column("r", "reason", "REASON", lambda job, look: look.reason(job)),
-    Column("g", "generation", "STARTS", lambda job, _: str(job.generation), right=True),
-    Column("x", "reshapes", "RESHAPES", lambda job, _: str(job.reshapes), right=True),
+    Column(
+        "g",
+        "generation",
+        "STARTS",
+        lambda job, _: str(job.generation),
+        right=True,
+        key=lambda job, _: job.generation,
+    ),
+    Column(
+        "x",
+        "reshapes",
+        "RESHAPES",
+        lambda job, _: str(job.reshapes),
+        right=True,
+        key=lambda job, _: job.reshapes,
+    ),
     Column("Z", "statedir", "STATE_DIR", lambda job, _: job.state_dir),
-    Column("B", "statesize", "STATE_SIZE", _state_size, right=True),
+    Column(
+        "B",
+        "statesize",
+        "STATE_SIZE",
+        _state_size,
+        right=True,
+        key=lambda job, _: bytes_held(Path(job.state_dir)),
+    ),
 )
-
-_BY_LETTER = {column.letter: column for column in COLUMNS}
-_BY_NAME = {column.name: column for column in COLUMNS}
-
-DEFAULT_FORMAT = "%i %j %u %T %b %p %E %e %L %q %R"
-
-
-def parse_letters(text: str) -> list[Cell]:
-    """The layout of `%[[.]WIDTH]LETTER` fields with text between them (squeue(1), --format).
-
-    Raises:
-        UsageError: an unknown letter, or no field at all.
-    """
-    cells: list[Cell] = []
-    for dot, width, letter, gap in re.findall(r"%(\.?)(\d*)([A-Za-z])([^%]*)", text):
-        column = _BY_LETTER.get(letter)
-        if column is None:
-            known = ", ".join(f"%{c.letter} {c.name}" for c in COLUMNS)
-            raise UsageError(f"--format: %{letter} is not known; there is {known}")
-        cells.append(Cell(column, int(width) if width else None, True if dot else None, gap or " "))
-    if not cells:
-        raise UsageError(f"--format={text}: no %LETTER in it; the default is {DEFAULT_FORMAT!r}")
-    return cells
-
-
-def parse_names(text: str) -> list[Cell]:
-    """The layout of `name[:[.]width]` fields (squeue(1), --Format).
-
-    Raises:
-        UsageError: an unknown name or a width that is no number.
-    """
-    cells = []
-    for field in text.split(","):
-        name, _, width = field.strip().lower().partition(":")
-        column = _BY_NAME.get(name)
-        if column is None:
-            known = ", ".join(column.name for column in COLUMNS)
-            raise UsageError(f"--Format: {name!r} is not known; there is {known}")
-        digits = width.removeprefix(".")
-        if width and not digits.isdecimal():
-            raise UsageError(f"--Format: {field.strip()!r}: the width is no number")
-        right = True if width.startswith(".") else None
-        cells.append(Cell(column, int(digits) if digits else None, right))
-    return cells
-
-
-Paint = Callable[[str, Tone], str]
-
-
-def table(
-    jobs: Sequence[JobView],
-    cells: Sequence[Cell],
-    look: Look,
-    *,
-    heading: bool,
-    paint: Paint,
-    width: int | None = None,
-) -> Iterable[str]:
-    """The lines of the table, cut to `width` characters (None: never)."""
-    rows = [[_shown(cell, job, look) for cell in cells] for job in jobs]
-    heads = [(cell.column.heading, Tone.PLAIN) for cell in cells]
-    widths = []
-    for number, cell in enumerate(cells):
-        texts = [row[number][0] for row in rows] + ([heads[number][0]] if heading else [])
-        fitting = max(map(printing.width, texts), default=0)
-        # On a terminal nobody's name pushes the other columns out of sight.
-        most = fitting if width is None or number == len(cells) - 1 else WIDEST
-        widths.append(min(fitting, most) if cell.width is None else cell.width)
-    for row in [heads, *rows] if heading else rows:
-        yield _line(row, cells, widths, paint, width)
-
-
-def _shown(cell: Cell, job: JobView, look: Look) -> tuple[str, Tone]:
-    """A cell's text and tone. Whatever a row holds, it spoils no more than its own cell."""
-    try:
-        return printing.printable(cell.column.text(job, look)), cell.column.tone(job)
-    except Exception:  # a value that nothing can show
-        return "?", Tone.PLAIN
-
-
-def _line(
-    row: Sequence[tuple[str, Tone]],
-    cells: Sequence[Cell],
-    widths: Sequence[int],
-    paint: Paint,
-    limit: int | None,
-) -> str:
-    line, used = "", 0
-    last = len(cells) - 1
-    for number, ((text, tone), cell, size) in enumerate(zip(row, cells, widths, strict=True)):
-        right = cell.column.right if cell.right is None else cell.right
-        padded = printing.cut(text, size)
-        blank = " " * (size - printing.width(padded))
-        if right:
-            padded = blank + padded
-        elif number < last:
-            padded += blank
-        if limit is not None and used + printing.width(padded) > limit:
-            padded = printing.cut(padded, max(0, limit - used - 1)) + "…" if used < limit else ""
-        gap = cell.gap if number < last else cell.gap.rstrip()
-        line += paint(padded, tone) + gap
-        used += printing.width(padded) + len(gap)
-    return line.rstrip()

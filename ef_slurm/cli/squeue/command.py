@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 import getpass
-import shutil
-import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import tzinfo
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ef_slurm.api.client import Client, expect
-from ef_slurm.api.messages import Explain, ListJobs
+from ef_slurm.api.messages import Explain
 from ef_slurm.cli.common.connect import connect, slurm_of
-from ef_slurm.cli.common.entry import configuration, paint, run_click
+from ef_slurm.cli.common.entry import configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
-from ef_slurm.cli.common.job_names import name_of, parse_job_ids
+from ef_slurm.cli.common.grouped import GroupedCommand, group
+from ef_slurm.cli.common.job_names import parse_job_ids
 from ef_slurm.cli.common.output import say, say_json
-from ef_slurm.cli.common.states import parse_states
 from ef_slurm.cli.common.version import version_option
-from ef_slurm.cli.squeue.columns import (
+from ef_slurm.cli.squeue.choice import (
+    Choice,
+    only_waiting,
+    parse_choice_of_states,
+    parse_nodes,
+    parse_sort,
+    parse_users,
+)
+from ef_slurm.cli.squeue.layouts import (
     DEFAULT_FORMAT,
-    MEASURING,
-    Cell,
-    Look,
+    LONG_FORMAT,
+    START_FORMAT,
+    Layout,
+    named,
     parse_letters,
     parse_names,
-    slack,
-    table,
 )
+from ef_slurm.cli.squeue.listing import View, job_as_json, list_jobs, refresh
 from ef_slurm.cli.squeue.story import lines
-from ef_slurm.formats.codec import pretty, to_plain
 from ef_slurm.formats.durations import DurationError, parse_seconds
-from ef_slurm.formats.sentences import reason_sentence
-from ef_slurm.formats.times import format_instant
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import JobList, JobState, JobView, Story
+from ef_slurm.model import Story
 
 PROGRAM = "ef-squeue"
 
@@ -48,150 +51,222 @@ Examples:
   ef-squeue                        what is in the queue
   ef-squeue --me --watch           my jobs, refreshed every two seconds
   ef-squeue --explain 1234         the story of job 1234 in sentences
+  ef-squeue -A nlp -t pending -S deadline
+  ef-squeue -S -slack -t running   who has most time left, first
   ef-squeue -t all -o "%i %j %E %L %q"
   ef-squeue --json | jq '.jobs[] | {job_id, finish, slack}'
 \b
-Formats: %i job id, %j name, %u user, %a account, %P partition, %T state, %k kind,
-  %b GPUs now, %m GPU type, %E deadline, %e (predicted) finish, %L slack, %p progress,
-  %I iterations done, %n iterations, %v iterations/s, %q promise, %V submitted, %S first start,
-  %M time since, %D nodes, %N node list, %R node list or reason, %r reason, %g starts,
-  %x reshapes, %Z state directory, %B what it holds. %.10i is 10 characters wide, right-aligned.
+Formats: %i job id, %j name, %u user, %a account, %P partition, %T state, %t the same in letters,
+  %k kind, %b GPUs now, %m GPU type, %E deadline, %e (predicted) finish, %L slack, %p progress,
+  %I iterations done, %n iterations, %v iterations/s, %q promise, %f whose fault, %V submitted,
+  %S first start or, by the plan, the start to come, %M time since, %D nodes, %N node list,
+  %R node list or reason, %r reason, %g starts, %x reshapes, %Z state directory, %B what it holds.
+  %.10i is 10 characters wide, right-aligned.
 \b
 States: new, waitlisted, admitted, starting, running, stopping, paused, held; rejected,
-  completed, failed, cancelled, lost; and Slurm's pending, running, all, PD, R, CD, CA, F.
+  completed, failed, cancelled, lost; and Slurm's pending, running, all, PD, R, CD, CA, F; and
+  measuring.
 \b
-Exit codes: 0 done, 1 Slurm or a job that is not known, 2 usage, 4 ef-schedd cannot be reached,
-  5 not allowed.
+Exit codes: 0 done, 1 Slurm, or a job, user or partition that is not known, 2 usage, 4 ef-schedd
+  cannot be reached, 5 not allowed.
 """
 
+_WHICH = group("Which jobs")
+_SHOWN = group("What is shown")
+_STORY = group("One job")
 
-@click.command(epilog=EXAMPLES)
-@click.option("-u", "--user", "users", multiple=True, metavar="NAME,…", help="Jobs of these users.")
-@click.option("--me", is_flag=True, help="My jobs.")
-@click.option("-j", "--jobs", "ids", multiple=True, metavar="ID,…", help="These jobs, also ended.")
-@click.option(
-    "-t", "--states", multiple=True, metavar="STATE,…", help='In these states; "all" for all.'
+
+@click.command(cls=GroupedCommand, epilog=EXAMPLES)
+@_WHICH(
+    "-u",
+    "--user",
+    "users",
+    multiple=True,
+    metavar="NAME,…",
+    envvar="EF_SQUEUE_USERS",
+    help="Jobs of these users, by name or uid.",
 )
-@click.option("-a", "--all", "everything", is_flag=True, help="Also jobs that ended.")
-@click.option("-o", "--format", "letters", metavar="FORMAT", help="Columns, as squeue's -o.")
-@click.option("-O", "--Format", "names", metavar="FIELD,…", help="Columns by name, as squeue's -O.")
-@click.option("-h", "--noheader", is_flag=True, help="No heading.")
-@click.option("--json", "as_json", is_flag=True, help="JSON: times are epoch seconds.")
-@click.option("--explain", metavar="JOB", help="What was promised and done, and why.")
-@click.option("-v", "--verbose", is_flag=True, help="With --explain: also every action on Slurm.")
-@click.option(
-    "-i",
+@_WHICH("--me", is_flag=True, help="My jobs.")
+@_WHICH("-j", "--jobs", "ids", multiple=True, metavar="ID,…", help="These jobs, also ended.")
+@_WHICH(
+    "-t",
+    "--states",
+    multiple=True,
+    metavar="STATE,…",
+    envvar="EF_SQUEUE_STATES",
+    help='In these states; "all" for all.',
+)
+@_WHICH("-a", "--all", "everything", is_flag=True, help="Also jobs that ended.")
+@_WHICH(
+    "-A",
+    "--account",
+    "accounts",
+    multiple=True,
+    metavar="NAME,…",
+    envvar="EF_SQUEUE_ACCOUNT",
+    help="Jobs of these accounts.",
+)
+@_WHICH(
+    "-p",
+    "--partition",
+    "partitions",
+    multiple=True,
+    metavar="NAME,…",
+    envvar="EF_SQUEUE_PARTITION",
+    help="Jobs in these partitions.",
+)
+@_WHICH(
+    "-n",
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME,…",
+    envvar="EF_SQUEUE_NAMES",
+    help="Jobs of these names.",
+)
+@_WHICH(
+    "-w",
+    "--nodelist",
+    "nodes",
+    metavar="HOSTLIST",
+    help="Jobs on one of these nodes, for example n[01-04].",
+)
+@_WHICH("--start", is_flag=True, help="Jobs that wait, by when the plan starts them.")
+@_SHOWN(
+    "-o",
+    "--format",
+    "letters",
+    metavar="FORMAT",
+    envvar="EF_SQUEUE_FORMAT",
+    show_default=DEFAULT_FORMAT,
+    help="Columns, as squeue's -o; on a narrow terminal some of the default ones give way.",
+)
+@_SHOWN(
+    "-O",
+    "--Format",
+    "fields",
+    metavar="FIELD,…",
+    envvar="EF_SQUEUE_FORMAT2",
+    help="Columns by name, as squeue's -O.",
+)
+@_SHOWN("-l", "--long", is_flag=True, help="More columns.")
+@_SHOWN(
+    "-S",
+    "--sort",
+    metavar="COLUMN,…",
+    envvar="EF_SQUEUE_SORT",
+    show_default="job id",
+    help="In the order of these columns, by letter or name; -COLUMN for the largest first.",
+)
+@_SHOWN("-h", "--noheader", is_flag=True, help="No heading.")
+@_SHOWN("--json", "as_json", is_flag=True, help="JSON: times are epoch seconds.")
+@_SHOWN("-i", "--iterate", metavar="SECONDS", help="Show it again every so many seconds.")
+@_SHOWN(
     "--watch",
-    "--iterate",
-    "interval",
     is_flag=False,
     flag_value="2",
     metavar="[SECONDS]",
-    help="Refresh every so many seconds (2).",
+    help="The same, every 2 seconds.",
 )
+@_STORY("--explain", metavar="JOB", help="What was promised and done, and why.")
+@_STORY("-v", "--verbose", is_flag=True, help="With --explain: also every action on Slurm.")
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file.")
 @version_option(PROGRAM)
+@click.pass_context
 def _command(
+    context: click.Context,
     users: tuple[str, ...],
     me: bool,
     ids: tuple[str, ...],
     states: tuple[str, ...],
     everything: bool,
+    accounts: tuple[str, ...],
+    partitions: tuple[str, ...],
+    names: tuple[str, ...],
+    nodes: str | None,
+    start: bool,
     letters: str | None,
-    names: str | None,
+    fields: str | None,
+    long: bool,
+    sort: str | None,
     noheader: bool,
     as_json: bool,
+    iterate: str | None,
+    watch: str | None,
     explain: str | None,
     verbose: bool,
-    interval: str | None,
     config: Path | None,
 ) -> ExitCode:
     """Show the deadline jobs in the queue: share, progress, deadline, slack and promise."""
-    if letters is not None and names is not None:
-        raise UsageError("--format and --Format are two ways to say the same: give one")
-    owners = tuple(name for text in users for name in text.split(",") if name)
-    states, measuring = _without_measuring(states)
+    if iterate is not None and watch is not None:
+        raise UsageError("--iterate and --watch: give one of them")
+    chosen_states, measuring = parse_choice_of_states(_words(states), _where(context, "states"))
+    owners = parse_users(_words(users))
+    job_ids = tuple(dict.fromkeys(parse_job_ids(ids)))
+    choice = Choice(
+        users=owners | ({getpass.getuser()} if me else frozenset()),
+        job_ids=job_ids,
+        states=chosen_states,
+        measuring=measuring,
+        ended=everything,
+        accounts=frozenset(_words(accounts)),
+        partitions=frozenset(_words(partitions)),
+        names=frozenset(_words(names)),
+        nodes=frozenset() if nodes is None else parse_nodes(nodes),
+    )
+    default_sort = "starttime" if start else "jobid"
     view = View(
-        request=ListJobs(
-            users=(*owners, getpass.getuser()) if me else owners,
-            # Being measured is no state of its own: picked from all of them.
-            states=() if measuring else parse_states(states),
-            job_ids=parse_job_ids(ids),
-            all=everything,
-        ),
-        cells=tuple(parse_names(names) if names else parse_letters(letters or DEFAULT_FORMAT)),
+        choice=only_waiting(choice) if start else choice,
+        layout=_layout(context, letters, fields, LONG_FORMAT if long else None, start=start),
+        order=parse_sort(default_sort if sort is None else sort, _where(context, "sort")),
         heading=not noheader,
         as_json=as_json,
-        measuring=measuring,
-        or_in=parse_states(states) if measuring else (),
     )
     site = configuration(config)
     with closing(connect(site, lambda: slurm_of(site))) as client:
         if explain is not None:
             (job_id,) = parse_job_ids((explain,))
             return _explain(client, job_id, as_json=as_json, everything=verbose)
-        if interval is None:
-            click.echo(_shown(client, view))
-            return ExitCode.OK
-        return _watch(client, view, _seconds(interval))
+        if iterate is not None:
+            return refresh(client, view, site.slurm.partition, _seconds("--iterate", iterate))
+        if watch is not None:
+            return refresh(client, view, site.slurm.partition, _seconds("--watch", watch))
+        return list_jobs(client, view, site.slurm.partition)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """What to ask for, and how to show it.
-
-    Args:
-        measuring: only jobs that are measured before they are judged, or are in one of `or_in`.
-    """
-
-    request: ListJobs
-    cells: tuple[Cell, ...]
-    heading: bool
-    as_json: bool
-    measuring: bool = False
-    or_in: tuple[JobState, ...] = ()
-
-    def shows(self, job: JobView) -> bool:
-        """Whether the job was asked for."""
-        return not self.measuring or job.measuring is not None or job.state in self.or_in
+def _words(texts: Sequence[str]) -> tuple[str, ...]:
+    """Comma-separated words."""
+    return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
 
 
-def _shown(client: Client, view: View) -> str:
-    answer = expect(JobList, client.ask(view.request))
-    answer = replace(answer, jobs=tuple(job for job in answer.jobs if view.shows(job)))
-    if view.as_json:
-        jobs = [job_as_json(job, answer.now) for job in answer.jobs]
-        return pretty({"now": answer.now, "jobs": jobs})
-    on_terminal = sys.stdout.isatty()
-    naming = name_of(answer.others)
-
-    def reason(job: JobView) -> str:
-        if job.note and job.reason is None:
-            return job.note
-        return job.state.value if job.reason is None else reason_sentence(job.reason, naming)
-
-    look = Look(answer.now, local_zone(), on_terminal, reason)
-    width = shutil.get_terminal_size().columns if on_terminal else None
-    rows = table(answer.jobs, view.cells, look, heading=view.heading, paint=paint, width=width)
-    return "\n".join(rows)
+def _where(context: click.Context, name: str) -> str:
+    """What a value comes from, for errors: the option, or the variable."""
+    (option,) = (one for one in context.command.params if one.name == name)
+    if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
+        return str(option.envvar)
+    return option.opts[-1]
 
 
-def _watch(client: Client, view: View, seconds: float) -> ExitCode:
-    zone: tzinfo = local_zone()
-    try:
-        while True:
-            text = _shown(client, view)
-            if sys.stdout.isatty():
-                # Home, then clear to the end: no flicker, unlike clearing first.
-                lines = "".join(f"{line}\x1b[K\n" for line in text.splitlines())
-                stamp = format_instant(time.time(), zone)
-                click.echo(f"\x1b[H{stamp}  (Ctrl-C ends)\x1b[K\n{lines}\x1b[J", nl=False)
-            else:
-                click.echo(text + "\n")
-            sys.stdout.flush()
-            time.sleep(seconds)
-    except KeyboardInterrupt:
-        return ExitCode.OK
+def _layout(
+    context: click.Context,
+    letters: str | None,
+    fields: str | None,
+    long: str | None,
+    *,
+    start: bool,
+) -> Layout:
+    """The columns. What the command line says counts before the environment."""
+    typed = {
+        name: context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        for name in ("letters", "fields")
+    }
+    if all(typed.values()):
+        raise UsageError("--format and --Format are two ways to say the same: give one")
+    if letters is not None and (typed["letters"] or not (typed["fields"] or long or start)):
+        return Layout(tuple(parse_letters(letters, _where(context, "letters"))))
+    if fields is not None and (typed["fields"] or not (long or start)):
+        return Layout(tuple(parse_names(fields, _where(context, "fields"))))
+    return named(START_FORMAT if start else long or DEFAULT_FORMAT)
 
 
 def _explain(client: Client, job_id: int, *, as_json: bool, everything: bool) -> ExitCode:
@@ -210,23 +285,11 @@ def _explain(client: Client, job_id: int, *, as_json: bool, everything: bool) ->
     return ExitCode.OK
 
 
-def job_as_json(job: JobView, now: float) -> dict[str, object]:
-    """A job for programs: what the view holds, and the slack in seconds."""
-    return {**to_plain(job), "slack": slack(job, now)}
-
-
-def _without_measuring(texts: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
-    """The words of `--states` without MEASURING, and whether it was among them."""
-    words = [word.strip() for text in texts for word in text.split(",")]
-    states = tuple(word for word in words if word.upper() != MEASURING)
-    return states, len(states) < len(words)
-
-
-def _seconds(text: str) -> float:
+def _seconds(option: str, text: str) -> float:
     try:
         return parse_seconds(text, least=0.1, most=86400.0)
     except DurationError as error:
-        raise UsageError(f"--watch: {error}") from None
+        raise UsageError(f"{option}: {error}") from None
 
 
 def main() -> None:

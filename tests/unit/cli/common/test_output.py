@@ -24,7 +24,7 @@ OWN_PRINTING = {
     "schedd/command.py": {"_check", "told"},
     "schedd/installing.py": {"_indented"},
     "sim/outputs.py": {"write_text"},
-    "squeue/command.py": {"_command", "_watch"},
+    "squeue/listing.py": {"list_jobs", "refresh"},
 }
 
 

@@ -7,22 +7,21 @@ from typing import Any
 import click
 import pytest
 
-from ef_slurm.api.messages import ListJobs
 from ef_slurm.cli.common.entry import paint
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.states import parse_states
 from ef_slurm.cli.common.tone import Tone
-from ef_slurm.cli.squeue.columns import (
-    COLUMNS,
+from ef_slurm.cli.squeue.columns import COLUMNS, Look, begins, promise_word, slack
+from ef_slurm.cli.squeue.layouts import (
     DEFAULT_FORMAT,
-    Look,
+    LONG_FORMAT,
+    START_FORMAT,
+    Layout,
+    named,
     parse_letters,
     parse_names,
-    promise_word,
-    slack,
-    table,
 )
-from ef_slurm.cli.squeue.command import View, _without_measuring
+from ef_slurm.cli.squeue.table import table
 from ef_slurm.model import Fault, JobState, JobView, Measuring, PromiseOutcome, PromiseState
 
 NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
@@ -34,9 +33,8 @@ def look(*, bars: bool = False) -> Look:
 
 
 def show(jobs: list[JobView], layout: str, *, bars: bool = False, width: int | None = None) -> str:
-    rows = table(
-        jobs, parse_letters(layout), look(bars=bars), heading=True, paint=paint, width=width
-    )
+    cells = Layout(tuple(parse_letters(layout)))
+    rows = table(jobs, cells, look(bars=bars), heading=True, paint=paint, width=width)
     return click.unstyle("\n".join(rows))
 
 
@@ -67,6 +65,7 @@ RUNNING = {
     "account": "nlp",
     "partition": "ef",
     "state": "RUNNING",
+    "statecompact": "R",
     "kind": "deadline",
     "gpus": "8",
     "gputype": "gpu",
@@ -110,6 +109,7 @@ def test_columns_of_a_job_that_has_ended(job: Make) -> None:
     )
     assert cells(ended) == RUNNING | {
         "state": "FAILED",
+        "statecompact": "F",
         "gpus": "0",
         "endtime": "22:03:20",
         "slack": "-",
@@ -139,6 +139,7 @@ def test_columns_of_a_job_of_which_little_is_known(job: Make) -> None:
     )
     assert cells(bare) == RUNNING | {
         "state": "NEW",
+        "statecompact": "NW",
         "account": "-",
         "partition": "-",
         "gputype": "-",
@@ -148,7 +149,7 @@ def test_columns_of_a_job_of_which_little_is_known(job: Make) -> None:
         "slack": "-",
         "rate": "-",
         "promise": "-",
-        "starttime": "-",
+        "starttime": "22:13:20",
         "timeused": "0:00",
         "numnodes": "0",
         "nodelist": "",
@@ -244,14 +245,14 @@ def test_the_promise_in_a_word(job: Make) -> None:
     assert promise_word(job(state=JobState.CANCELLED, promise_outcome=None)) == "-"
 
 
-@pytest.mark.parametrize("text", ["%y", "plain", ""])
+@pytest.mark.parametrize("text", ["%y", "plain", "", "%i %", "%5", "100%%", "% i"])
 def test_wrong_letters(text: str) -> None:
     with pytest.raises(UsageError, match="--format"):
         parse_letters(text)
 
 
 def test_names(job: Make) -> None:
-    cells = parse_names("JobID:.8,name:3,deadline")
+    cells = Layout(tuple(parse_names("JobID:.8,name:3,deadline")))
     rows = list(table([job()], cells, look(), heading=False, paint=paint))
     assert click.unstyle(rows[0]) == "    1234 ber 11-15T00:13"
 
@@ -339,11 +340,53 @@ def test_a_job_that_is_measured(job: Make) -> None:
     ]
 
 
-def test_jobs_that_are_measured_can_be_asked_for(job: Make) -> None:
-    states, measuring = _without_measuring(("measuring,pd",))
-    assert (states, measuring) == (("pd",), True)
-    view = View(ListJobs(), (), True, False, measuring, parse_states(states))
-    assert view.shows(job(measuring=MEASURED))
-    assert view.shows(job(state=JobState.PAUSED))
-    assert not view.shows(job())
-    assert View(ListJobs(), (), True, False).shows(job())
+@pytest.mark.parametrize("width", range(60, 201, 7))
+def test_promise_and_nodes_are_in_sight_on_narrow_terminals(job: Make, width: int) -> None:
+    jobs = [
+        job(name="a-rather-long-name-of-a-job", owner="maximilian", promise=PromiseState.AT_RISK),
+        job(job_id=1_234_567, nodes=("gpu-a100-08", "gpu-a100-09", "gpu-a100-10")),
+        job(job_id=9, state=JobState.WAITLISTED, share=0, nodes=(), finish=None),
+        job(job_id=8, state=JobState.COMPLETED, ended=NOW, share=0, nodes=()),
+    ]
+    for layout in (DEFAULT_FORMAT, LONG_FORMAT, START_FORMAT):
+        rows = table(jobs, named(layout), look(bars=True), heading=True, paint=paint, width=width)
+        lines = click.unstyle("\n".join(rows)).splitlines()
+        assert all(len(line) <= width for line in lines)
+        assert "PROMISE" in lines[0]
+        assert "NODELIST(REASON" in lines[0]
+        assert "AT-RISK" in lines[1]
+        assert "SAFE" in lines[2]
+        assert lines[2].endswith("gpu-a100-[08-10]")
+        assert "1234567" in lines[2]
+
+
+def test_a_wide_terminal_shows_all_of_the_default_columns(job: Make) -> None:
+    def heading(width: int) -> str:
+        rows = table(
+            [job()], named(DEFAULT_FORMAT), look(bars=True), heading=True, paint=paint, width=width
+        )
+        return click.unstyle(next(iter(rows)))
+
+    assert heading(200).split() == [cell.column.heading for cell in named(DEFAULT_FORMAT).cells]
+    assert "FINISH" not in heading(80)
+    assert "█" in show([job()], DEFAULT_FORMAT, bars=True, width=200)
+
+
+def test_chosen_columns_do_not_give_way(job: Make) -> None:
+    shown = show([job()], DEFAULT_FORMAT, bars=True, width=80).splitlines()[0]
+    assert {"PROGRESS", "DEADLINE", "FINISH"} <= set(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "at"),
+    [
+        ({}, NOW - 1800),
+        ({"started": None}, NOW),
+        ({"started": None, "schedule": ()}, None),
+        ({"started": None, "state": JobState.CANCELLED}, None),
+    ],
+)
+def test_the_start_is_the_planned_one_until_there_is_one(
+    job: Make, changes: dict[str, Any], at: float | None
+) -> None:
+    assert begins(job(**changes)) == at
