@@ -13,6 +13,8 @@ from ef_slurm.model import (
     UNSPECIFIED,
     BatchScript,
     ChangeOutcome,
+    HistoryMark,
+    HistoryPage,
     JobAction,
     JobChange,
     JobDetail,
@@ -152,6 +154,30 @@ class ListJobs:
     states: tuple[JobState, ...] = ()
     job_ids: tuple[int, ...] = ()
     all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListHistory:
+    """Jobs that ended at `since` or later and before `until` (None: until now).
+
+    One answer is a bounded part of them; `HistoryPage.next` says how to ask for the rest.
+
+    Args:
+        users, accounts: of these only; empty: everybody's.
+        after, after_row: the `HistoryMark` of the answer before; None for the beginning.
+    """
+
+    since: float
+    until: float | None = None
+    users: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    after: float | None = None
+    after_row: int = 0
+
+    @property
+    def mark(self) -> HistoryMark | None:
+        """From where to go on."""
+        return None if self.after is None else HistoryMark(self.after, self.after_row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +370,7 @@ Request: TypeAlias = (
     | Await
     | Judge
     | ListJobs
+    | ListHistory
     | Explain
     | Cancel
     | Withdraw
@@ -361,6 +388,7 @@ Response: TypeAlias = (
     | JobDetail
     | Judged
     | JobList
+    | HistoryPage
     | Story
     | Cancelled
     | Withdrawn

@@ -21,7 +21,7 @@ from ef_slurm.api import messages
 from ef_slurm.api.messages import Failure, FailureCode, Request
 from ef_slurm.formats.codec import DecodeError, decode, encode, from_plain, to_plain
 from ef_slurm.formats.record_types import type_hints
-from ef_slurm.model import JobDetail, JobList, Story
+from ef_slurm.model import HistoryPage, JobDetail, JobList, Story
 
 PREFIX = "/v1"
 """Of every path. It changes when old and new requests cannot be told apart any more."""
@@ -87,6 +87,21 @@ ROUTES: tuple[Route, ...] = (
         messages.ListJobs,
         JobList,
         {"user": "users", "state": "states", "id": "job_ids", "all": "all"},
+    ),
+    Route(
+        "list-history",
+        "GET",
+        "/history",
+        messages.ListHistory,
+        HistoryPage,
+        {
+            "since": "since",
+            "until": "until",
+            "user": "users",
+            "account": "accounts",
+            "after": "after",
+            "after_row": "after_row",
+        },
     ),
     Route("register", "POST", "/jobs", messages.Register, messages.Registered, created=True),
     Route(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, tzinfo
 
 _EPOCH = re.compile(r"\d{1,12}", re.A)
 _SLURM_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}", re.A)
+_ZONED = re.compile(r"\d{4}-\d{2}-\d{2}[T ].*(?:Z|[+-]\d{2}:?\d{2})", re.I | re.A)
 _UNKNOWN = frozenset({"", "unknown", "none", "n/a", "(null)"})
 
 _LAST_YEAR = 2999
@@ -30,6 +31,20 @@ def parse_epoch(text: str) -> float | None:
     """
     stripped = text.strip()
     return float(stripped) if _EPOCH.fullmatch(stripped) else None
+
+
+def parse_zoned(text: str) -> float | None:
+    """UTC epoch seconds of an ISO 8601 time with its zone; None where it is none.
+
+    >>> parse_zoned("1970-01-01T01:00:00+01:00"), parse_zoned("1970-01-01T01:00:00")
+    (0.0, None)
+    """
+    if not _ZONED.fullmatch(text.strip()):
+        return None
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def parse_slurm_time(text: str, zone: tzinfo) -> float | None:
@@ -130,6 +145,24 @@ def format_day(instant: float, zone: tzinfo) -> str:
     'Thursday 1970-01-01 (UTC)'
     """
     return _shown(instant, "%A %Y-%m-%d (%Z)", zone)
+
+
+def format_minute(instant: float, zone: tzinfo) -> str:
+    """In a table of days gone by, rounded down to the minute.
+
+    >>> format_minute(90000.5, UTC)
+    '1970-01-02T01:00'
+    """
+    return _shown(instant, "%Y-%m-%dT%H:%M", zone)
+
+
+def format_month(instant: float, zone: tzinfo) -> str:
+    """A month.
+
+    >>> format_month(0.0, UTC)
+    '1970-01'
+    """
+    return _shown(instant, "%Y-%m", zone)
 
 
 def format_time_of_day(instant: float, zone: tzinfo) -> str:

@@ -20,6 +20,7 @@ from ef_slurm.model.curve import ThroughputCurve, check_steps
 from ef_slurm.model.deadline import TOLERANCE_SECONDS, is_in_time, slack_seconds
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.event import ACTOR, Event, EventKind, Json
+from ef_slurm.model.history import EndedJob, HistoryMark, HistoryPage
 from ef_slurm.model.intent import Intent, IntentAction, IntentState
 from ef_slurm.model.job import NEWCOMER, IfInfeasible, Job, JobKind, Standing
 from ef_slurm.model.job_state import ACTIVE, FINAL, JobState, standing
@@ -110,9 +111,12 @@ __all__ = [
     "Cluster",
     "ContainerRuntime",
     "Decision",
+    "EndedJob",
     "Event",
     "EventKind",
     "Fault",
+    "HistoryMark",
+    "HistoryPage",
     "IfInfeasible",
     "Intent",
     "IntentAction",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable
 
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
+    HistoryMark,
+    HistoryPage,
     JobDetail,
     JobList,
     JobState,
@@ -122,6 +125,31 @@ def list_jobs(
         jobs = [job for job in jobs if job.state in states]
     views = tuple(_view(queue, job) for job in sorted(jobs, key=lambda j: j.request.slurm_job_id))
     return JobList(now, views, _others(queue, views))
+
+
+def history(
+    queue: Queue,
+    now: float,
+    *,
+    since: float,
+    until: float | None,
+    after: HistoryMark | None = None,
+    users: Collection[str] = (),
+    accounts: Collection[str] = (),
+    uid: int | None = None,
+    visible: Callable[[int, str], bool] = lambda *_: True,
+) -> HistoryPage:
+    """A part of the record of jobs that have ended, as `History.page` has it."""
+    return queue.history.page(
+        now,
+        since=since,
+        until=math.inf if until is None else until,
+        after=after,
+        users=users,
+        accounts=accounts,
+        uid=uid,
+        visible=visible,
+    )
 
 
 def _view(queue: Queue, job: QueueJob) -> JobView:

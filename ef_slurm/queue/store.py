@@ -8,6 +8,7 @@ from pathlib import Path
 from ef_slurm.queue.arrivals import ArrivalTable
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.events import Events
+from ef_slurm.queue.history import History
 from ef_slurm.queue.intents import Intents
 from ef_slurm.queue.jobs import Jobs
 from ef_slurm.queue.owner import Owner
@@ -35,6 +36,7 @@ class Queue:
         self.profiles = Profiles(database)
         self.arrivals = ArrivalTable(database)
         self.retention = Retention(database)
+        self.history = History(database)
 
     @classmethod
     def open(

@@ -350,6 +350,11 @@ def test_scancel_as_scancel(people: People) -> None:
     assert people.queue()[theirs]["state"] != "cancelled"
     assert people.type("ef-scancel --me", user="user2").returncode == 0
     wait_until("theirs", lambda: people.queue()[theirs]["state"] == "cancelled")
+    ended = people.type("ef-squeue --history -h --since today").stdout
+    assert {f"{mine}", f"{theirs}"} <= {line.split()[0] for line in ended.splitlines()}
+    assert "VOID(owner)" in ended
+    counted = people.type("ef-squeue --history --by user,month -u user2").stdout
+    assert counted.splitlines()[1].startswith("user2 ")
 
 
 def test_without_the_daemon_the_job_stays_held_and_goes_on_later(people: People) -> None:

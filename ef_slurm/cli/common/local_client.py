@@ -16,6 +16,7 @@ from ef_slurm.api.messages import (
     Explain,
     Failure,
     FailureCode,
+    ListHistory,
     ListJobs,
     NotCancelled,
     Ping,
@@ -81,6 +82,16 @@ class QueueClient:
                     states=states,
                     job_ids=job_ids,
                     ended=ended,
+                )
+            case ListHistory(since, until, users, accounts):
+                return queries.history(
+                    self._queue(),
+                    time.time(),
+                    since=since,
+                    until=until,
+                    after=request.mark,
+                    users=users,
+                    accounts=accounts,
                 )
             case Explain(job_id):
                 return queries.story(self._queue(), job_id)

@@ -16,6 +16,8 @@ from ef_slurm.cli.squeue.layouts import column_named, known_columns
 from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.model import ACTIVE, FINAL, JobList, JobState, JobView
 
+PROGRAM = "ef-squeue"
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -100,13 +102,16 @@ def _problems(choice: Choice, every: Sequence[JobView], partition: str) -> Itera
     for job_id in choice.job_ids:
         if job_id not in known:
             yield f"{job_id}: no such job in ef-slurm's queue"
-    owners = {job.owner for job in every}
-    for user in sorted(choice.users - owners):
-        if not _is_user(user):
-            yield f"{user!r}: no such user"
+    for user in unknown_users(choice.users - {job.owner for job in every}):
+        yield f"{user!r}: no such user"
     partitions = {job.partition for job in every} | {partition}
     for name in sorted(choice.partitions - partitions):
         yield f"{name!r}: ef-slurm schedules partition {partition} and no job is in another"
+
+
+def unknown_users(names: Iterable[str]) -> list[str]:
+    """Those of the names that this host does not know."""
+    return sorted(name for name in names if not _is_user(name))
 
 
 def _is_user(name: str) -> bool:

@@ -6,6 +6,7 @@ import getpass
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import tzinfo
 from pathlib import Path
 
 import click
@@ -21,6 +22,7 @@ from ef_slurm.cli.common.job_names import parse_job_ids
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.squeue.choice import (
+    PROGRAM,
     Choice,
     only_waiting,
     parse_choice_of_states,
@@ -28,6 +30,7 @@ from ef_slurm.cli.squeue.choice import (
     parse_sort,
     parse_users,
 )
+from ef_slurm.cli.squeue.history import DEFAULT_SINCE, Record, show_history
 from ef_slurm.cli.squeue.layouts import (
     DEFAULT_FORMAT,
     LONG_FORMAT,
@@ -39,11 +42,12 @@ from ef_slurm.cli.squeue.layouts import (
 )
 from ef_slurm.cli.squeue.listing import View, job_as_json, list_jobs, refresh
 from ef_slurm.cli.squeue.story import lines
+from ef_slurm.cli.squeue.sums import parse_by
 from ef_slurm.formats.durations import DurationError, parse_seconds
+from ef_slurm.formats.past import parse_past
+from ef_slurm.formats.times import InstantError
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import Story
-
-PROGRAM = "ef-squeue"
 
 EXAMPLES = """
 \b
@@ -54,6 +58,8 @@ Examples:
   ef-squeue -A nlp -t pending -S deadline
   ef-squeue -S -slack -t running   who has most time left, first
   ef-squeue -t all -o "%i %j %E %L %q"
+  ef-squeue --history --me --since 7d
+  ef-squeue --history --since 2026-01 --by user,month
   ef-squeue --json | jq '.jobs[] | {job_id, finish, slack}'
 \b
 Formats: %i job id, %j name, %u user, %a account, %P partition, %T state, %t the same in letters,
@@ -74,6 +80,7 @@ Exit codes: 0 done, 1 Slurm, or a job, user or partition that is not known, 2 us
 _WHICH = group("Which jobs")
 _SHOWN = group("What is shown")
 _STORY = group("One job")
+_HISTORY = group("Jobs that have ended")
 
 
 @click.command(cls=GroupedCommand, epilog=EXAMPLES)
@@ -168,6 +175,20 @@ _STORY = group("One job")
     metavar="[SECONDS]",
     help="The same, every 2 seconds.",
 )
+@_HISTORY("--history", is_flag=True, help="The record of jobs that have ended, as sacct's.")
+@_HISTORY(
+    "--since",
+    metavar="TIME",
+    show_default=DEFAULT_SINCE,
+    help="Ended from then on: 7d (ago), yesterday, 2026-11, 2026-11-26T14:30.",
+)
+@_HISTORY("--until", metavar="TIME", show_default="now", help="Ended before then; a day is whole.")
+@_HISTORY(
+    "--by",
+    multiple=True,
+    metavar="user|account|month,…",
+    help="Numbers of jobs, and of promises kept and broken, for each.",
+)
 @_STORY("--explain", metavar="JOB", help="What was promised and done, and why.")
 @_STORY("-v", "--verbose", is_flag=True, help="With --explain: also every action on Slurm.")
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file.")
@@ -193,6 +214,10 @@ def _command(
     as_json: bool,
     iterate: str | None,
     watch: str | None,
+    history: bool,
+    since: str | None,
+    until: str | None,
+    by: tuple[str, ...],
     explain: str | None,
     verbose: bool,
     config: Path | None,
@@ -222,8 +247,11 @@ def _command(
         heading=not noheader,
         as_json=as_json,
     )
+    record = _record(history, since, until, by)
     site = configuration(config)
     with closing(connect(site, lambda: slurm_of(site))) as client:
+        if record is not None:
+            return show_history(client, choice, record, heading=not noheader, as_json=as_json)
         if explain is not None:
             (job_id,) = parse_job_ids((explain,))
             return _explain(client, job_id, as_json=as_json, everything=verbose)
@@ -232,6 +260,30 @@ def _command(
         if watch is not None:
             return refresh(client, view, site.slurm.partition, _seconds("--watch", watch))
         return list_jobs(client, view, site.slurm.partition)
+
+
+def _record(
+    history: bool, since: str | None, until: str | None, by: tuple[str, ...]
+) -> Record | None:
+    """Which part of the record is asked for; None for none."""
+    if not history:
+        for name, given in (("--since", since), ("--until", until), ("--by", by)):
+            if given:
+                raise UsageError(f"{name} goes with --history")
+        return None
+    now, zone = time.time(), local_zone()
+    begin = _moment("--since", since or DEFAULT_SINCE, now, zone, end=False)
+    stop = None if until is None else _moment("--until", until, now, zone, end=True)
+    if stop is not None and stop <= begin:
+        raise UsageError("--until is not later than --since")
+    return Record(begin, stop, parse_by(by))
+
+
+def _moment(option: str, text: str, now: float, zone: tzinfo, *, end: bool) -> float:
+    try:
+        return parse_past(text, now, zone, end=end)
+    except InstantError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def _words(texts: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from ef_slurm.api.client import Client
 from ef_slurm.cli.common.entry import complain, paint
 from ef_slurm.cli.common.errors import ExitCode
 from ef_slurm.cli.common.job_names import name_of
-from ef_slurm.cli.squeue.choice import Choice, Found, SortKey, find, in_order
+from ef_slurm.cli.squeue.choice import PROGRAM, Choice, Found, SortKey, find, in_order
 from ef_slurm.cli.squeue.columns import Look, slack
 from ef_slurm.cli.squeue.layouts import Layout
 from ef_slurm.cli.squeue.table import table
@@ -23,8 +23,6 @@ from ef_slurm.formats.sentences import reason_sentence
 from ef_slurm.formats.times import format_instant
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import JobList, JobView
-
-_PROGRAM = "ef-squeue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ def list_jobs(client: Client, view: View, partition: str) -> ExitCode:
     click.echo(shown(found, view))
     sys.stdout.flush()
     for problem in found.problems:
-        complain(_PROGRAM, problem)
+        complain(PROGRAM, problem)
     return ExitCode.SLURM if found.problems else ExitCode.OK
 
 

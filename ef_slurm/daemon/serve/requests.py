@@ -23,6 +23,7 @@ from ef_slurm.api.messages import (
     FindCurves,
     Judge,
     Judged,
+    ListHistory,
     ListJobs,
     ListRates,
     NotCancelled,
@@ -49,6 +50,7 @@ from ef_slurm.daemon.serve.visibility import (
     Viewer,
     Visibility,
     masked,
+    masked_history,
     masked_others,
     masked_reason,
     masked_text,
@@ -146,6 +148,19 @@ class Dispatch:
                     visible=viewer.sees,
                 )
                 return masked(self._rows(), viewer, listed)
+            case ListHistory(since, until, users, accounts):
+                page = queries.history(
+                    self._rows(),
+                    time.time(),
+                    since=since,
+                    until=until,
+                    after=request.mark,
+                    users=users,
+                    accounts=accounts,
+                    uid=viewer.only_uid,
+                    visible=viewer.may_see,
+                )
+                return masked_history(self._rows(), viewer, page)
             case Explain(job_id):
                 self._visible(viewer, job_id)
                 return masked(self._rows(), viewer, queries.story(self._rows(), job_id))

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from ef_slurm.api.identity import user_name
 from ef_slurm.model import (
+    HistoryPage,
     JobDetail,
     JobList,
     JobView,
@@ -58,8 +59,16 @@ class Viewer:
 
     def sees(self, job: QueueJob) -> bool:
         """Whether a job is theirs to see."""
-        request = job.request
-        return self.sees_all or request.uid == self.uid or request.account in self.accounts
+        return self.may_see(job.request.uid, job.request.account)
+
+    @property
+    def only_uid(self) -> int | None:
+        """The one user whose jobs they see; None where there are more."""
+        return None if self.sees_all or self.accounts else self.uid
+
+    def may_see(self, uid: int, account: str) -> bool:
+        """Whether jobs of a user in an account are theirs to see."""
+        return self.sees_all or uid == self.uid or account in self.accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +182,14 @@ def masked(queue: Queue, viewer: Viewer, answer: A) -> A:
                 for event in answer.events
             )
             return replace(answer, job=job, events=events, others=others)
+
+
+def masked_history(queue: Queue, viewer: Viewer, page: HistoryPage) -> HistoryPage:
+    """Ended jobs that the viewer sees, without what their notes say of those they do not."""
+    if viewer.sees_all:
+        return page
+    jobs = (replace(job, note=masked_text(queue, viewer, job.note)) for job in page.jobs)
+    return replace(page, jobs=tuple(jobs))
 
 
 def masked_text(queue: Queue, viewer: Viewer, text: str) -> str:

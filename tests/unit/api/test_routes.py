@@ -15,6 +15,7 @@ from ef_slurm.api.messages import (
     FailureCode,
     FindCurves,
     Judge,
+    ListHistory,
     ListJobs,
     ListRates,
     Ping,
@@ -32,6 +33,12 @@ RATE = MeasuredRate(ProfileKey("bert", 64, "bf16", "a100"), 1, 1, 10.0, 30.0, "m
 REQUESTS: tuple[tuple[Request, str], ...] = (
     (Ping(), "GET /v1/ping"),
     (ListJobs(), "GET /v1/jobs"),
+    (ListHistory(1.5), "GET /v1/history?since=1.5"),
+    (
+        ListHistory(0.0, 1e9, ("a",), ("b", "c"), 1700000000.125, 7),
+        "GET /v1/history?since=0.0&until=1000000000.0&user=a&account=b&account=c"
+        "&after=1700000000.125&after_row=7",
+    ),
     (
         ListJobs(("a", "b&c"), (JobState.NEW, JobState.HELD), (1, 2), True),
         "GET /v1/jobs?user=a&user=b%26c&state=new&state=held&id=1&id=2&all=true",

@@ -12,7 +12,16 @@ from typing import cast
 import pytest
 
 from ef_slurm.api.identity import Caller, Transport
-from ef_slurm.api.messages import Await, Cancel, Explain, ListJobs, Request, TrainOn, Withdraw
+from ef_slurm.api.messages import (
+    Await,
+    Cancel,
+    Explain,
+    ListHistory,
+    ListJobs,
+    Request,
+    TrainOn,
+    Withdraw,
+)
 from ef_slurm.daemon.serve.requests import Dispatch, ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.visibility import (
@@ -27,6 +36,7 @@ from ef_slurm.model import (
     ACTOR,
     Event,
     EventKind,
+    HistoryPage,
     JobDetail,
     JobList,
     JobState,
@@ -228,6 +238,25 @@ def test_lists_have_what_one_may_see(world: World) -> None:
     assert world.ids(BOB, ListJobs(job_ids=(7, 8, 9))) == [8]
     assert world.ids(BOB, ListJobs(users=("alice",))) == []
     assert world.ids(DAVE, ListJobs(), accounts=frozenset({"physics"})) == [7, 9]
+
+
+def test_the_record_has_what_one_may_see(world: World) -> None:
+    for row in world.queue.jobs.all():
+        world.queue.jobs.move(row.id, JobState.CANCELLED, at=time.time(), actor=ACTOR, why="test")
+
+    def seen(uid: int, **other: object) -> dict[int, str]:
+        answer = world.ask(uid, ListHistory(0.0), **other)
+        assert isinstance(answer, HistoryPage)
+        return {job.job_id: job.note for job in answer.jobs}
+
+    assert seen(ALICE) == {7: "job 7 pauses: the promise to another job needs its GPUs"}
+    assert seen(BOB) == {8: ""}
+    assert seen(DAVE) == {}
+    assert seen(DAVE, accounts=frozenset({"physics"})).keys() == {7, 9}
+    caller = Caller(DAVE, DAVE, Transport.UNIX)
+    answer = world.dispatch.answer(caller, Viewer(DAVE, sees_all=True), ListHistory(0.0))
+    assert isinstance(answer, HistoryPage)
+    assert [job.job_id for job in answer.jobs] == [7, 8, 9]
 
 
 def test_whoever_sees_all_is_told_all(world: World) -> None:
