@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from ef_slurm.contract import LaunchState
 from ef_slurm.daemon.act.actions import JobActions
+from ef_slurm.daemon.act.comments import Comments
 from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.orphans import Orphans
 from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
@@ -91,6 +92,7 @@ class Scheduler:
         executor = Executor(slurm, queue, state_dirs, clock, self._observer.slurm_type)
         self._orphans = Orphans(executor, self._observer, queue, clock, self._fence)
         self._strangers = Strangers(slurm, self._observer, queue, clock, settings.scope.partitions)
+        self._comments = Comments(slurm, self._observer, clock, self._fence)
         self._ended_at = clock()
         self._resubmitter = Resubmitter(
             slurm, queue, self._observer, clock, self._fence, settings.uid
@@ -193,9 +195,9 @@ class Scheduler:
                 self._refresh_wanted |= self._strangers.stop(
                     {job.request.slurm_job_id for job in jobs}
                 )
-                orphan = self._orphans.cancel()
-                if orphan is not None:
-                    self._reconciled.until(orphan)
+                for wake in (self._orphans.cancel(), self._comments.write(jobs)):
+                    if wake is not None:
+                        self._reconciled.until(wake)
         except SlurmError as error:
             self._slurm_is_silent(error)
             return self._settings.retry_interval

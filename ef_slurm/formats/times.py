@@ -103,6 +103,15 @@ def format_iso(instant: float, zone: tzinfo) -> str:
     )
 
 
+def format_host_iso(instant: float) -> str:
+    """The same in the time zone of this process."""
+    return (
+        datetime.fromtimestamp(max(min(instant, _LATEST), _EARLIEST))
+        .astimezone()
+        .isoformat(timespec="seconds")
+    )
+
+
 def format_stamp(instant: float, zone: tzinfo) -> str:
     """For the name of a file.
 

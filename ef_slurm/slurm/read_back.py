@@ -58,6 +58,7 @@ def differences_of(update: JobUpdate, job: SlurmJob) -> list[str]:
         # 22.05 tells no limit of a pending job that has none.
         seen = math.inf if requested.time_limit is None else requested.time_limit
         pairs.append(("time limit in seconds", seen, wanted))
-    if update.comment is not None:
+    if update.comment is not None and job.is_marked:
+        # What a comment says beside that starts nothing, and a site may change it.
         pairs.append(("comment", requested.comment, update.comment))
     return [f"{what} is {seen}, not {wanted}" for what, seen, wanted in pairs if seen != wanted]

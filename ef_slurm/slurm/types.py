@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ef_slurm.formats.gres import GpuCount
+from ef_slurm.slurm.comments import our_comment
 from ef_slurm.slurm.site_types import PowerTimes, SlurmReservation
 
 
@@ -66,7 +67,8 @@ class SignalTarget(enum.Enum):
 
 
 OWNER_RELEASED = "ef-slurm: released by its owner"
-"""The comment that `job_submit.lua` puts on a job in place of its owner's `scontrol release`."""
+"""What `job_submit.lua` puts into a job's comment, in place of ours (`slurm.comments`), when its
+owner uses `scontrol release`."""
 OWNER_HELD = "ef-slurm: held by its owner"
 """The one in place of `scontrol hold`, which Slurm takes for nothing new on a job that is held, and
 for nothing at all on one that runs."""
@@ -171,12 +173,12 @@ class SlurmJob:
     @property
     def is_released_by_owner(self) -> bool:
         """Whether its owner has asked for it to go on; only ef-slurm's own release starts it."""
-        return self.requested.comment == OWNER_RELEASED
+        return our_comment(self.requested.comment) == OWNER_RELEASED
 
     @property
     def is_held_by_owner(self) -> bool:
         """Whether its owner has asked for it not to run; ef-slurm sees to that."""
-        return self.requested.comment == OWNER_HELD
+        return our_comment(self.requested.comment) == OWNER_HELD
 
     @property
     def is_marked(self) -> bool:

@@ -75,6 +75,19 @@ for _, name in ipairs(OPERATORS) do
     end
 end
 
+-- A comment with a mark in place of what ef-slurm had written behind the owner's words.
+local function marked(comment, mark)
+    local words = comment or ""
+    local own = string.match(words, "^(.*); ef%-slurm: .*$")
+    if own == nil and string.sub(words, 1, 10) ~= "ef-slurm: " then
+        own = words
+    end
+    if own == nil or own == "" then
+        return mark
+    end
+    return own .. "; " .. mark
+end
+
 local function given(value)
     return value ~= nil and value ~= "" and not NOT_GIVEN[value]
 end
@@ -141,13 +154,13 @@ function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
     local pending = job_rec.job_state == nil or job_rec.job_state % 256 == 0
     if job_desc.priority == INFINITE and pending then -- scontrol release
         job_desc.priority = slurm.NO_VAL
-        job_desc.comment = RELEASED
+        job_desc.comment = marked(job_rec.comment, RELEASED)
         slurm.log_user("job %s is started by ef-slurm, which is told: see ef-squeue --explain %s",
             job_rec.job_id, job_rec.job_id)
         return slurm.SUCCESS
     end
     if job_desc.priority == 0 then -- scontrol hold
-        job_desc.comment = HELD
+        job_desc.comment = marked(job_rec.comment, HELD)
         if not pending then
             job_desc.priority = slurm.NO_VAL
         end

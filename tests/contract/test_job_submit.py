@@ -5,8 +5,9 @@ from typing import Protocol
 
 import pytest
 
+from ef_slurm.slurm.comments import compose, new_words
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import HoldKind, JobUpdate, Shape, SlurmJob
+from ef_slurm.slurm.types import OWNER_HELD, OWNER_RELEASED, HoldKind, JobUpdate, Shape, SlurmJob
 
 pytestmark = pytest.mark.cluster
 
@@ -111,8 +112,11 @@ def test_an_owners_release_is_a_word_to_the_daemon(run: Run, command_site: Site)
     job_id = int(text)
     operator = command_site.of("ef-slurm")
     assert not operator.job(job_id).is_released_by_owner
+    comment = compose("run 3 = a, b; 'c'", new_words(1_900_000_000.0, 0.0))
+    assert operator.update(job_id, JobUpdate(comment=comment)).requested.comment == comment
     assert run("user1", "scontrol", "release", text)[0] == 0
     job = operator.job(job_id)
+    assert job.requested.comment == f"run 3 = a, b; 'c'; {OWNER_RELEASED}"
     assert job.is_pending
     assert job.hold is not HoldKind.NONE
     assert job.is_released_by_owner
@@ -127,6 +131,7 @@ def test_an_owners_release_is_a_word_to_the_daemon(run: Run, command_site: Site)
     job = operator.job(job_id)
     assert job.is_running
     assert job.is_held_by_owner
+    assert job.requested.comment == OWNER_HELD
 
 
 def test_an_owner_may_hold_and_cancel(run: Run, command_site: Site) -> None:

@@ -137,7 +137,6 @@ REFUSED: Mapping[str, tuple[Option, str]] = MappingProxyType(
             (Option("no-requeue", takes=_NOTHING), "ef-slurm moves jobs by requeueing them"),
             (Option("signal"), "ef-slurm's training library stops and saves by itself"),
             (Option("open-mode"), "logs are always appended to, over all restarts"),
-            (Option("comment"), "ef-slurm needs it for a mark of its own; use --job-name"),
             (Option("extra"), "ef-slurm keeps it for itself; use --job-name"),
             (Option("uid"), "submit as that user"),
             (Option("gid"), "submit as that group (sg, newgrp)"),

@@ -226,6 +226,11 @@ AS_SBATCH = OptionGroup(
             "N",
             "Without it and --mem-per-gpu a job gets a GPU's share of its node, at every size.",
         ),
+        _option(
+            "comment",
+            "WORDS",
+            "Kept in Slurm's comment, before what ef-slurm writes there: deadline and promise.",
+        ),
         _option("wrap", "COMMAND", "A shell command instead of a script."),
         _flag("requeue", "Always the case: ef-slurm moves jobs by requeueing them."),
         _flag("usage", "Show the usage line and exit."),

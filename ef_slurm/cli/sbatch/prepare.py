@@ -27,6 +27,7 @@ from ef_slurm.formats.times import format_stamp
 from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
 from ef_slurm.model import UNSPECIFIED, JobRequest, ModelError, Overhead, time_needed
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
+from ef_slurm.slurm.comments import compose, new_words
 from ef_slurm.slurm.types import Submission
 
 
@@ -168,6 +169,7 @@ def prepare(
         f"--partition={partition}",
         *((f"--reservation={reservation}",) if reservation else ()),
         f"--time={format_duration(limit)}",
+        f"--comment={compose(requested.comment, new_words(request.deadline, request.grace))}",
         *per_gpu.options,
         *requested.on_command_line,
     )

@@ -24,6 +24,7 @@ from ef_slurm.formats.numbers import parse_count
 from ef_slurm.formats.times import format_instant
 from ef_slurm.formats.when import When, parse_begin, read_when
 from ef_slurm.model import IfInfeasible, JobKind, ModelError, PerGpu, check_name
+from ef_slurm.slurm.comments import check_words
 
 MOST_EPOCHS = 1e9
 DEFAULT_GRACE_SHARE = 0.25
@@ -57,6 +58,7 @@ class SubmissionOptions:
         in_script: those of `#SBATCH` lines.
         launch: how the command is to be started, over the site's settings: options of the script
             and of the command line, what counts most last.
+        comment: the owner's words in Slurm's.
         notes: how values were read that people may have meant otherwise.
     """
 
@@ -85,6 +87,7 @@ class SubmissionOptions:
     reservation: str | None
     licenses: str | None
     directory: str | None
+    comment: str
     cpus_per_gpu: int | None
     memory_per_gpu: float | None
     memory_per_cpu: float | None
@@ -231,6 +234,7 @@ def submission_options(
         reservation=values.text("reservation"),
         licenses=values.text("licenses"),
         directory=values.text("chdir"),
+        comment=values.parsed("comment", _comment) or "",
         cpus_per_gpu=values.whole("cpus-per-gpu"),
         memory_per_gpu=values.parsed("mem-per-gpu", parse_memory),
         memory_per_cpu=values.parsed("mem-per-cpu", parse_memory),
@@ -336,6 +340,11 @@ def _passed(options: Sequence[ParsedOption]) -> tuple[str, ...]:
 def _time_limit(text: str) -> float:
     """Seconds of a limit as sbatch takes it."""
     return whole_minutes(parse_limit(text)) or math.inf
+
+
+def _comment(text: str) -> str:
+    check_words(text)
+    return text
 
 
 def _whole(text: str) -> int:

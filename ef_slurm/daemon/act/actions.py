@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from ef_slurm.daemon.act.comments import comment_of
 from ef_slurm.daemon.act.reconciler import Reconciler
 from ef_slurm.daemon.observe.holds import held_here, released
 from ef_slurm.daemon.observe.observer import Observer
@@ -91,7 +92,7 @@ class JobActions:
         status = self._observer.status(job)
         if status is not None and status.slurm.is_marked:
             with suppress(SlurmError):  # read again at the next look
-                update = JobUpdate(comment="")
+                update = JobUpdate(comment=comment_of(job, status, self._clock()))
                 self._observer.update(self._slurm.update(status.slurm.job_id, update))
 
     def _top(self, job: QueueJob, name: str, actor: str) -> tuple[Transition, str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ef_slurm.contract import Action, LaunchState, Order
+from ef_slurm.daemon.act.comments import comment_of
 from ef_slurm.daemon.act.steps import (
     CancelOrphan,
     Extend,
@@ -279,7 +280,8 @@ class Executor:
             case Update(block):
                 shape = Shape(block.nodes, block.gpus_per_node, self._slurm_type(block))
                 left = _time_left(job, self._clock())
-                comment = "" if status.slurm.is_marked else None
+                wanted = comment_of(job, status, self._clock())
+                comment = None if wanted == status.slurm.requested.comment else wanted
                 update = JobUpdate(shape, left, start_now=True, comment=comment)
                 self._told[job.id] = update
                 return replace(status, slurm=self._slurm.update(slurm_id, update))
