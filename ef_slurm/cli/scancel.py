@@ -10,6 +10,7 @@ import click
 
 from ef_slurm.api.client import Client, FailureError, UnreachableError, expect
 from ef_slurm.api.messages import MOST_JOB_IDS, Cancel, Cancelled, ListJobs
+from ef_slurm.cli.common.cancelling import cancel_in_slurm
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
@@ -19,7 +20,7 @@ from ef_slurm.cli.common.states import parse_states
 from ef_slurm.cli.common.version import version_option
 from ef_slurm.model import FINAL, JobList
 from ef_slurm.queue.errors import QueueMissingError
-from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, SlurmError
+from ef_slurm.slurm.errors import NotPermittedError, SlurmError
 from ef_slurm.slurm.interface import Slurm
 
 PROGRAM = "ef-scancel"
@@ -114,9 +115,7 @@ def _chosen(client: Client, wanted: ListJobs, name: str | None) -> _Chosen:
 
 def _cancel(slurm: Slurm, job_id: int, *, verbose: bool) -> ExitCode:
     try:
-        slurm.cancel(job_id)
-    except NoSuchJobError:
-        pass  # purged: only the queue still has it
+        cancel_in_slurm(slurm, job_id)
     except NotPermittedError as error:
         complain(PROGRAM, f"{job_id}: {error.message}")
         return ExitCode.DENIED

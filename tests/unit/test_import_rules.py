@@ -13,7 +13,7 @@ MODEL = {"model", "contract"}
 BASE = MODEL | {"formats"}
 SERVICES = {"planner", "slurm", "queue", "launch", "siteconfig", "api"}
 ROOMS: Mapping[str, set[str]] = {
-    "": set(),
+    "": {"python"},
     "model": set(),
     "contract": set(),
     "resources": set(),
@@ -30,6 +30,7 @@ ROOMS: Mapping[str, set[str]] = {
     "training": {"contract"},
     "daemon": BASE | SERVICES | {"profiling"},
     "cli": BASE | SERVICES | {"resources", "simulator", "profiling", "daemon", "installation"},
+    "python": BASE | {"slurm", "siteconfig", "api", "cli"},
 }
 
 # The same inside rooms that have rooms: main → scheduler → serve, act → plan → observe.

@@ -31,7 +31,7 @@ from ef_slurm.cli.sbatch.submission import (
     hand_in,
     made_ready,
     patience_of,
-    with_source,
+    source_of,
 )
 from ef_slurm.cli.sbatch.submission_options import Mode, OutputOptions, output_options
 from ef_slurm.cli.sbatch.submit import Answer, await_end, resume
@@ -80,7 +80,7 @@ def _command(words: Sequence[str]) -> ExitCode | int:
     if output.mode is Mode.DRY_RUN and "continue" not in names:
         return _new(given, None, output, site, slurm, None, voice)  # without a daemon too
     with closing(connect(site, lambda: slurm)) as client:
-        given, source = with_source(given, client, slurm, voice)
+        source = source_of(given, client, slurm, voice)
         return _new(given, source, output, site, slurm, client, voice)
 
 
@@ -186,7 +186,7 @@ def _measured_first(answer: Answer, output: OutputOptions) -> ExitCode:
 
 def _answer_submission(answer: Answer, output: OutputOptions, client: Client) -> ExitCode | int:
     request = answer.request
-    verdict_view = _verdict_view(answer)
+    verdict_view = verdicts.of_answer(answer)
     if verdict_view is None:
         if answer.status is not None and answer.status.job.state in FINAL:
             return _ended_without(answer, output)
@@ -220,22 +220,6 @@ def _ended_without(answer: Answer, output: OutputOptions) -> ExitCode:
     note = f": {job.note}" if job.note else ""
     complain(PROGRAM, f"job {job.job_id} {job.state.value} before it was judged{note}")
     return ExitCode.INFEASIBLE
-
-
-def _verdict_view(answer: Answer) -> VerdictView | None:
-    if answer.status is None or answer.status.job.verdict is None:
-        return None
-    verdict = answer.status.job.verdict
-    return VerdictView(
-        answer.request,
-        verdict.outcome,
-        verdict.reason,
-        verdict.share,
-        verdict.finish,
-        verdict.earliest_deadline,
-        answer.status.job.schedule,
-        verdict.at,
-    )
 
 
 def _print_verdict(verdict_view: VerdictView, answer: Answer, output: OutputOptions) -> None:

@@ -39,7 +39,7 @@ class Prepared:
         submission: what sbatch gets.
         request: the queue's row, still without a Slurm job.
         state_dir: to be made.
-        copy: the text of a batch script to be put there.
+        copy: the name and text of a script to be put there; None for none.
         read_by: the user who must be able to read what the job reports; "" for its owner.
         words: of the command line.
         source: the checkpoints that it begins with; None for none.
@@ -48,7 +48,7 @@ class Prepared:
     submission: Submission
     request: JobRequest
     state_dir: Path
-    copy: str | None
+    copy: tuple[str, str] | None
     read_by: str = ""
     words: tuple[str, ...] = ()
     source: Source | None = None
@@ -176,7 +176,8 @@ def prepare(
     submission = Submission(text, options, (), str(Path.cwd()), scrubbed)
     service = config.daemon.serves is Serves.EVERYONE
     read_by = config.daemon.user if service else ""
-    return Prepared(submission, request, state_dir, script.text, read_by, words, source)
+    copy = None if script.text is None else (script.copy_name, script.text)
+    return Prepared(submission, request, state_dir, copy, read_by, words, source)
 
 
 def batch_script(

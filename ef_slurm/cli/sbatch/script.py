@@ -17,6 +17,8 @@ from ef_slurm.model import LONGEST_NAME
 
 COPY_NAME = "script"
 """What a batch script is called in the job's state directory."""
+PYTHON_COPY_NAME = "script.py"
+"""The same of a training script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Script:
             where the words do not tell what is trained.
         words: the command; for a batch script only its arguments.
         torchrun: whether it is a Python script that torchrun starts, one rank per GPU.
-        text: of a batch script, which is copied as sbatch does; None for what runs in place.
+        text: of a script that is copied, as sbatch does; None for what runs in place.
         options: of its directives.
     """
 
@@ -40,9 +42,14 @@ class Script:
     options: tuple[ParsedOption, ...] = ()
     model_name: str = ""
 
+    @property
+    def copy_name(self) -> str:
+        """What its copy is called in the job's state directory."""
+        return PYTHON_COPY_NAME if self.torchrun else COPY_NAME
+
     def command(self, state_dir: Path) -> tuple[str, ...]:
         """What the job runs."""
-        return self.words if self.text is None else (str(state_dir / COPY_NAME), *self.words)
+        return self.words if self.text is None else (str(state_dir / self.copy_name), *self.words)
 
 
 def wrapped(command: str) -> Script:
@@ -60,6 +67,20 @@ def from_text(text: str, name: str = "sbatch") -> Script:
     """
     _check_batch_script(text, "standard input")
     return Script(name, (), torchrun=False, text=text, options=directives(text, "standard input"))
+
+
+def from_copy(state_dir: Path) -> Script:
+    """The script of a job before that was no file: its copy.
+
+    Raises:
+        OSError: it cannot be read.
+        UsageError: as `from_text` does.
+    """
+    python = state_dir / PYTHON_COPY_NAME
+    if python.exists():
+        text = python.read_text(encoding="utf-8")
+        return Script("script", (), torchrun=True, text=text)
+    return from_text((state_dir / COPY_NAME).read_text(encoding="utf-8"))
 
 
 def from_words(words: Sequence[str]) -> Script:

@@ -26,7 +26,7 @@ from ef_slurm.cli.sbatch.help import USAGE
 from ef_slurm.cli.sbatch.longest_time import longest_time
 from ef_slurm.cli.sbatch.per_gpu import per_gpu_choice
 from ef_slurm.cli.sbatch.prepare import Prepared, curves_of, prepare, state_dir_name
-from ef_slurm.cli.sbatch.script import COPY_NAME, Script, from_text, from_words, wrapped
+from ef_slurm.cli.sbatch.script import Script, from_copy, from_text, from_words, wrapped
 from ef_slurm.cli.sbatch.submission_options import SubmissionOptions, submission_options
 from ef_slurm.cli.sbatch.submit import Answer, Patience, submit
 from ef_slurm.formats.zone import local_zone
@@ -82,28 +82,30 @@ class Ready:
     nobody: str
 
 
-def with_source(
-    given: Given, client: Client, slurm: Slurm, voice: Voice
-) -> tuple[Given, Source | None]:
-    """What was given, and with `--continue` what it goes on from and takes over from there.
+def source_of(given: Given, client: Client, slurm: Slurm, voice: Voice) -> Source | None:
+    """What `--continue` names; None without it.
 
     Raises:
-        UsageError: as `find_source` and `go_on` do.
+        UsageError: as `find_source` does.
     """
     texts = [one.value or "" for one in given.options if one.option.name == "continue"]
-    if not texts:
-        return given, None
-    source = find_source(texts[-1], client, slurm, voice.note)
-    return go_on(given, source), source
+    return find_source(texts[-1], client, slurm, voice.note) if texts else None
 
 
-def asked_for(given: Given, source: Source | None, site: SiteConfig) -> AskedFor:
-    """Read script and options.
+def asked_for(
+    given: Given, source: Source | None, site: SiteConfig, script: Script | None = None
+) -> AskedFor:
+    """Read script and options; with a source, what is not given is as it was there.
+
+    Args:
+        script: where it is no file that was given.
 
     Raises:
         UsageError: one of them is wrong.
     """
-    script = _script(given.options, given.rest, source)
+    if script is None:
+        given = given if source is None else go_on(given, source)
+        script = _script(given.options, given.rest, source)
     now, zone = time.time(), local_zone()
     directives = (*script.options, *given.before)
     requested = submission_options(given.options, directives, now, zone)
@@ -212,8 +214,7 @@ def _script(parsed: Sequence[ParsedOption], rest: Sequence[str], source: Source 
     if rest:
         return from_words(rest)
     if source is not None and source.words is not None:
-        copy = source.directory / COPY_NAME  # it came on standard input
-        return from_text(copy.read_text(encoding="utf-8"))
+        return from_copy(source.directory)
     text = "" if sys.stdin.isatty() else sys.stdin.read()
     if not text:
         raise UsageError(f"which script?\n{USAGE}")

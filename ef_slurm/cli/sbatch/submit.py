@@ -11,6 +11,7 @@ held, and `resume` goes on from what was written down.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -30,7 +31,6 @@ from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
 from ef_slurm.cli.common.state_dirs import REQUEST_NAME
 from ef_slurm.cli.sbatch.continuation import remember_command, take_over
 from ef_slurm.cli.sbatch.prepare import Prepared
-from ef_slurm.cli.sbatch.script import COPY_NAME
 from ef_slurm.contract import write_atomic
 from ef_slurm.formats.codec import DecodeError, decode, pretty
 from ef_slurm.model import FINAL, BatchScript, JobDetail, JobRequest, Outcome
@@ -159,8 +159,9 @@ def _make_state_dir(prepared: Prepared) -> None:
                 "would be continued; give a new one"
             ) from None
         if prepared.copy is not None:
-            copy = prepared.state_dir / COPY_NAME
-            copy.write_text(prepared.copy, encoding="utf-8")
+            name, text = prepared.copy
+            copy = prepared.state_dir / name
+            copy.write_text(text, encoding="utf-8")
             copy.chmod(0o750)
         remember_command(prepared.words, prepared.state_dir)
         if prepared.source is not None:
@@ -258,10 +259,18 @@ def _undo(request: JobRequest, slurm: Slurm) -> None:
     shutil.rmtree(request.state_dir, ignore_errors=True)
 
 
-def await_end(client: Client, job_id: int) -> JobDetail:
-    """The job when it has ended, however long that takes and however often the daemon restarts."""
+def await_end(client: Client, job_id: int, seconds: float = math.inf) -> JobDetail:
+    """The job when it has ended, however often the daemon restarts; after `seconds` as it then is.
+
+    Raises:
+        UnreachableError: the daemon is not there when the time is up.
+    """
+    end = time.monotonic() + seconds
     while True:
+        left = max(0.0, end - time.monotonic())
         try:
-            return await_status(client, job_id, Until.END, float("inf"))
+            return await_status(client, job_id, Until.END, left)
         except UnreachableError:
+            if left <= RETRY_SECONDS:
+                raise
             time.sleep(RETRY_SECONDS)

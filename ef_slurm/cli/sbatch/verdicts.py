@@ -9,6 +9,7 @@ from datetime import tzinfo
 
 from ef_slurm.cli.common.errors import ExitCode
 from ef_slurm.cli.common.offers import pasted_in_time
+from ef_slurm.cli.sbatch.submit import Answer
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.finishes import format_finish, shown_slack
 from ef_slurm.formats.sentences import gpus, reason_sentence
@@ -70,6 +71,23 @@ class VerdictView:
     def exit_code(self) -> ExitCode:
         """How ef-sbatch ends."""
         return ExitCode.INFEASIBLE if self.outcome is Outcome.REJECTED else ExitCode.OK
+
+
+def of_answer(answer: Answer) -> VerdictView | None:
+    """The verdict that a submission got; None without one."""
+    if answer.status is None or answer.status.job.verdict is None:
+        return None
+    verdict = answer.status.job.verdict
+    return VerdictView(
+        answer.request,
+        verdict.outcome,
+        verdict.reason,
+        verdict.share,
+        verdict.finish,
+        verdict.earliest_deadline,
+        answer.status.job.schedule,
+        verdict.at,
+    )
 
 
 def lines(shown: VerdictView, zone: tzinfo, naming: Callable[[str], str]) -> Iterator[str]:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from typing import TypeVar
 
+from ef_slurm.api.messages import JobChanged
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.job_names import parse_job_ids
+from ef_slurm.cli.common.offers import pasted_in_time
 from ef_slurm.formats.numbers import parse_count
 from ef_slurm.formats.times import InstantError
 from ef_slurm.formats.when import parse_begin, read_when
@@ -69,6 +71,12 @@ def parse_update(
         begin=_value(values, "begin", lambda text: parse_begin(text, now, zone) or 0.0),
     )
     return parse_job_ids(jobs), change
+
+
+def offer_of(answer: JobChanged) -> float | None:
+    """The deadline, UTC epoch seconds, that can be promised instead; None without one."""
+    earliest = None if answer.verdict is None else answer.verdict.earliest_deadline
+    return pasted_in_time(earliest, answer.at)
 
 
 def _known(plain: str, key: str) -> str:

@@ -24,10 +24,9 @@ from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run_click, to_command_error
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.job_names import parse_job_ids
-from ef_slurm.cli.common.offers import pasted_in_time
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.version import version_option
-from ef_slurm.cli.scontrol.changes import parse_update
+from ef_slurm.cli.scontrol.changes import offer_of, parse_update
 from ef_slurm.cli.scontrol.purge import purge
 from ef_slurm.cli.scontrol.records import record_lines
 from ef_slurm.cli.squeue.listing import job_as_json
@@ -111,14 +110,9 @@ def update(words: tuple[str, ...], quiet: bool, as_json: bool, config: Path | No
                 say(line, err=refused)
         code = ExitCode.INFEASIBLE if refused else ExitCode.OK
         plain: dict[str, Any] = to_plain(answer)
-        return code, {**plain, "offer": _offer(answer)}
+        return code, {**plain, "offer": offer_of(answer)}
 
     return _each(job_ids, config, one, as_json=as_json)
-
-
-def _offer(answer: JobChanged) -> float | None:
-    earliest = None if answer.verdict is None else answer.verdict.earliest_deadline
-    return pasted_in_time(earliest, answer.at)
 
 
 def _changed_lines(answer: JobChanged, zone: tzinfo) -> list[str]:
@@ -126,7 +120,7 @@ def _changed_lines(answer: JobChanged, zone: tzinfo) -> list[str]:
     match answer.outcome:
         case ChangeOutcome.REFUSED:
             lines = [f"{name}: {answer.explanation}; nothing was changed"]
-            offer = _offer(answer)
+            offer = offer_of(answer)
             if offer is not None:
                 lines += [
                     "  The earliest deadline that can be promised now:",

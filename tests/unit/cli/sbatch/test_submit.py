@@ -102,7 +102,7 @@ class World:
                 deadline=NOW + 100,
             ),
             tmp_path / "jobs" / "x",
-            "#!/bin/sh\ntrue\n",
+            ("script", "#!/bin/sh\ntrue\n"),
         )
 
     def jobs(self) -> list[JobBaseState]:
