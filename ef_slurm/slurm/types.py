@@ -239,7 +239,7 @@ class SlurmNode:
     """One node, with the CPUs and the MiB that jobs may have (0: not known).
 
     CPUs are given out by whole cores, of `threads_per_core` each. `state` holds words of Slurm
-    (IDLE, MIXED, ALLOCATED, DRAIN, NOT_RESPONDING, …).
+    (IDLE, MIXED, ALLOCATED, DRAIN, NOT_RESPONDING, …). `features` are those that it has now.
     """
 
     name: str
@@ -250,6 +250,7 @@ class SlurmNode:
     cpus: int = 0
     memory: float = 0.0
     threads_per_core: int = 1
+    features: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:

@@ -19,7 +19,8 @@ from ef_slurm import contract
 from ef_slurm.api.messages import FailureCode
 from ef_slurm.api.routes import PREFIX, ROUTES
 from ef_slurm.cli.profile.run_options import RUN_OPTIONS
-from ef_slurm.cli.sbatch.options import ANSWERED, OWN, PASSED, REFUSED
+from ef_slurm.cli.sbatch.options import OWN
+from ef_slurm.cli.sbatch.sbatch_table import SBATCH
 from ef_slurm.contract import Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.model import ChangeKind, Fault, IntentState, JobState, PromiseOutcome, PromiseState
 from ef_slurm.queue.store import Queue
@@ -38,7 +39,7 @@ COMMANDS = (
     *("ef-sbatch", "ef-squeue", "ef-scancel", "ef-scontrol"),
     *("ef-schedd", "ef-sim", "ef-profile"),
 )
-SBATCH_OPTIONS = (*OWN, *ANSWERED, *PASSED, *(option for option, _ in REFUSED.values()))
+SBATCH_OPTIONS = (*OWN, *(one.option for one in SBATCH))
 
 by_document = pytest.mark.parametrize("path", PRESENT, ids=lambda path: path.name)
 

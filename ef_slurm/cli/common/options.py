@@ -8,11 +8,13 @@ optional value takes it only after `=` (or stuck to the short name).
 
 from __future__ import annotations
 
+import difflib
 import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.common.problems import Problems
 
 
 class Takes(enum.Enum):
@@ -74,6 +76,10 @@ class ParsedOption:
         return self.option.flag if self.value is None else f"{self.option.flag}={self.value}"
 
 
+_LONGEST_NAME = 40
+"""Characters of a wrong name that are compared with the right ones."""
+
+
 class Options:
     """The options that a command knows."""
 
@@ -82,22 +88,32 @@ class Options:
         self._by_name: Mapping[str, Option] = {option.name: option for option in options}
         self._by_short: Mapping[str, Option] = {o.short: o for o in options if o.short}
 
-    def parse(self, words: Sequence[str], where: str) -> tuple[list[ParsedOption], list[str]]:
+    def parse(
+        self, words: Sequence[str], where: str, problems: Problems | None = None
+    ) -> tuple[list[ParsedOption], list[str]]:
         """The options at the start of `words`, and the rest from the first word that is none.
 
+        Args:
+            problems: takes what is wrong, and the options that can be read are returned.
+
         Raises:
-            UsageError: unknown or ambiguous option, value missing, or value where none belongs.
+            UsageError: unknown or ambiguous options, values missing, or values where none belong;
+                all of them. Not with `problems`.
         """
         parsed: list[ParsedOption] = []
+        found = Problems() if problems is None else problems
         rest = list(words)
         while rest and rest[0].startswith("-") and rest[0] != "-":
             word = rest.pop(0)
             if word == "--":
                 break
-            if word.startswith("--"):
-                parsed.append(self._long(word, rest, where))
-            else:
-                parsed.extend(self._short(word, rest, where))
+            with found.collecting():
+                if word.startswith("--"):
+                    parsed.append(self._long(word, rest, where))
+                else:
+                    parsed.extend(self._short(word, rest, where))
+        if problems is None:
+            found.tell()
         return parsed, rest
 
     def _long(self, word: str, rest: list[str], where: str) -> ParsedOption:
@@ -119,7 +135,9 @@ class Options:
             return exact
         candidates = [option for key, option in self._by_name.items() if key.startswith(name)]
         if not name or not candidates:
-            raise UsageError(f"{where}: there is no option --{name}")
+            near = difflib.get_close_matches(name[:_LONGEST_NAME], self._by_name, 1, 0.75)
+            meant = f"; did you mean --{near[0]}?" if near else ""
+            raise UsageError(f"{where}: there is no option --{name}{meant}")
         if len(candidates) > 1:
             names = ", ".join(sorted(option.flag for option in candidates))
             raise UsageError(f"{where}: --{name} could be any of {names}")

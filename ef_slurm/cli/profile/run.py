@@ -22,13 +22,16 @@ from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration
 from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
 from ef_slurm.cli.common.output import say, say_json
+from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.profile.drawing import curve_lines
 from ef_slurm.cli.profile.run_display import RunDisplay, result_line
 from ef_slurm.cli.profile.run_options import RunOptions, run_options, submitted_as
 from ef_slurm.cli.profile.size_run import SizeResult, SizeRun, order_of, read_reports
 from ef_slurm.cli.sbatch.curves import UNKNOWN
+from ef_slurm.cli.sbatch.environment import environment_options, of_sbatch
+from ef_slurm.cli.sbatch.node_choice import node_choice
 from ef_slurm.cli.sbatch.per_gpu import per_gpu_choice
-from ef_slurm.cli.sbatch.prepare import Prepared, curves_of, prepare, state_dir_name
+from ef_slurm.cli.sbatch.prepare import Prepared, check_site, curves_of, prepare, state_dir_name
 from ef_slurm.cli.sbatch.script import Script, from_words, wrapped
 from ef_slurm.cli.sbatch.submission_options import submission_options
 from ef_slurm.cli.sbatch.submit import Answer, Patience, submit
@@ -127,17 +130,25 @@ def _prepare(
 ) -> Prepared:
     parsed, script = submitted_as(options, script)
     now, zone = time.time(), local_zone()
-    requested = submission_options(parsed, script.options, now, zone)
+    problems = Problems()
+    environment = of_sbatch(environment_options(os.environ, problems))
+    requested = submission_options(
+        parsed, script.options, now, zone, environment=environment, problems=problems
+    )
+    check_site(requested, site, problems)
     if not (requested.model_name or script.model_name):
-        raise UsageError("under which name is it to be remembered? Give --model-name=NAME")
+        problems.add("under which name is it to be remembered? Give --model-name=NAME")
     name = requested.job_name or script.name
     types = expect(Pong, client.ask(Ping())).gpu_types
     if not types:
         raise CommandError("ef-schedd has seen no GPUs yet: try again", ExitCode.NO_ANSWER)
     curves = curves_of(requested, site, types, lambda: UNKNOWN)
     asked = [requested.gpu_type] if requested.gpu_type else types
-    per_gpu = per_gpu_choice(requested, site, slurm, asked)
-    for note in per_gpu.notes:
+    all_nodes = slurm.nodes()
+    nodes = node_choice(requested, site.slurm.partition, all_nodes, problems)
+    problems.tell()
+    per_gpu = per_gpu_choice(requested, site, slurm, asked, nodes.of(all_nodes))
+    for note in (*requested.notes, *nodes.notes, *per_gpu.notes):
         say(note, err=True)
     return prepare(
         requested,
@@ -145,6 +156,7 @@ def _prepare(
         curves,
         site,
         per_gpu,
+        nodes,
         state_dir=requested.state_dir or site.jobs.state_root / state_dir_name(name, now, zone),
         longest=math.inf,
         now=now,

@@ -10,7 +10,7 @@ from pathlib import Path
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import Option, OptionGroup, Options, ParsedOption, Takes
 from ef_slurm.cli.sbatch import own_options
-from ef_slurm.cli.sbatch.options import GROUPS, PASSED
+from ef_slurm.cli.sbatch.options import FOR_NODES_AND_GPUS, GROUPS, PASSED
 from ef_slurm.cli.sbatch.script import Script
 from ef_slurm.formats.durations import (
     format_duration,
@@ -18,7 +18,7 @@ from ef_slurm.formats.durations import (
     parse_seconds,
     whole_minutes,
 )
-from ef_slurm.formats.numbers import parse_count
+from ef_slurm.formats.numbers import parse_amount, parse_count
 from ef_slurm.model import is_power_of_two
 
 ITERATIONS = 10_000_000
@@ -70,7 +70,8 @@ RUN_GROUPS = (
     OptionGroup("What is shown", (Option("json", "", Takes.NOTHING, help="The result as JSON."),)),
     own_options.LAUNCH,
     OptionGroup(
-        "As in ef-sbatch", _of_a_submission("job-name", "cpus-per-gpu", "wrap", "config", "help")
+        "As in ef-sbatch",
+        (*FOR_NODES_AND_GPUS, *_of_a_submission("job-name", "wrap", "config", "help")),
     ),
     OptionGroup("Options of sbatch's that pass through, see sbatch(1)", PASSED),
 )
@@ -181,7 +182,10 @@ def submitted_as(options: RunOptions, script: Script) -> tuple[list[ParsedOption
 
 def _iterations(options: RunOptions) -> int:
     given = [one.value for one in options.submission if one.option.name == "iterations"]
-    return parse_count(given[-1] or "") or ITERATIONS if given else ITERATIONS
+    try:
+        return parse_amount(given[-1] or "") if given else ITERATIONS
+    except ValueError:
+        return ITERATIONS  # what is wrong with it is told with the rest
 
 
 def _sizes(option: ParsedOption | None) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,14 +19,17 @@ from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.grouped import TableCommand
 from ef_slurm.cli.common.job_names import name_of
 from ef_slurm.cli.common.output import say, say_json
+from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
 from ef_slurm.cli.sbatch.continuation import Source
-from ef_slurm.cli.sbatch.given import Given
+from ef_slurm.cli.sbatch.environment import environment_options
+from ef_slurm.cli.sbatch.given import Given, read_words
 from ef_slurm.cli.sbatch.help import ABOUT, EPILOG, OPERANDS, USAGE
-from ef_slurm.cli.sbatch.options import ALL_OPTIONS, GROUPS
+from ef_slurm.cli.sbatch.options import GROUPS
 from ef_slurm.cli.sbatch.prepare import Prepared, batch_script
 from ef_slurm.cli.sbatch.submission import (
+    AskedFor,
     Voice,
     asked_for,
     hand_in,
@@ -57,7 +61,8 @@ def click_command() -> click.Command:
 
 
 def _command(words: Sequence[str]) -> ExitCode | int:
-    parsed, rest = ALL_OPTIONS.parse(words, "command line")
+    problems = Problems()
+    parsed, rest = read_words(words, problems)
     names = {option.option.name: option for option in parsed}
     if "usage" in names:
         click.echo(USAGE)
@@ -65,10 +70,12 @@ def _command(words: Sequence[str]) -> ExitCode | int:
     if "version" in names:
         click.echo(f"{PROGRAM} {own_version()}")
         return ExitCode.OK
-    output = output_options(parsed)
+    environment = environment_options(os.environ, problems)
+    output = output_options((*environment, *parsed), problems)
     site = configuration(output.config)
     slurm = slurm_of(site)
     if "register" in names:
+        problems.tell()
         if rest or names.keys() - _WITH_REGISTER:
             raise UsageError("--register takes everything from its directory: give nothing else")
         with closing(connect(site, lambda: slurm)) as client:
@@ -78,26 +85,31 @@ def _command(words: Sequence[str]) -> ExitCode | int:
             return _answer_submission(answer, output, client)
     given, voice = Given(parsed, rest, tuple(words)), _voice(output)
     if output.mode is Mode.DRY_RUN and "continue" not in names:
-        return _new(given, None, output, site, slurm, None, voice)  # without a daemon too
+        _print_script(asked_for(given, None, site, problems=problems), site)  # without a daemon too
+        return ExitCode.OK
     with closing(connect(site, lambda: slurm)) as client:
         source = source_of(given, client, slurm, voice)
-        return _new(given, source, output, site, slurm, client, voice)
+        asked = asked_for(given, source, site, problems=problems)
+        if output.mode is Mode.DRY_RUN:
+            _print_script(asked, site)
+            return ExitCode.OK
+        return _new(asked, source, output, site, slurm, client, voice)
+
+
+def _print_script(asked: AskedFor, site: SiteConfig) -> None:
+    asked.problems.tell()
+    click.echo(batch_script(asked.requested, asked.script, site, asked.state_dir), nl=False)
 
 
 def _new(
-    given: Given,
+    asked: AskedFor,
     source: Source | None,
     output: OutputOptions,
     site: SiteConfig,
     slurm: Slurm,
-    client: Client | None,
+    client: Client,
     voice: Voice,
 ) -> ExitCode | int:
-    asked = asked_for(given, source, site)
-    if output.mode is Mode.DRY_RUN:
-        click.echo(batch_script(asked.requested, asked.script, site, asked.state_dir), nl=False)
-        return ExitCode.OK
-    assert client is not None
     ready = made_ready(asked, source, site, slurm, client, voice)
     if output.mode is Mode.TEST_ONLY:
         slurm.test(ready.prepared.submission)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import ParsedOption
+from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.continuation import Source
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS, NOT_IN_SCRIPTS
 
@@ -33,6 +35,24 @@ class Given:
     rest: Sequence[str]
     words: tuple[str, ...]
     before: tuple[ParsedOption, ...] = ()
+
+
+def read_words(words: Sequence[str], problems: Problems) -> tuple[list[ParsedOption], list[str]]:
+    """The options of a command line, and the script with its arguments.
+
+    What follows on an option that there is none of may be its value: then the options go on behind.
+
+    Args:
+        problems: takes what is wrong.
+    """
+    parsed, rest = ALL_OPTIONS.parse(words, "command line", problems)
+    while problems and rest and not Path(rest[0]).exists():
+        behind = next((at for at, word in enumerate(rest) if word.startswith("-")), None)
+        if behind is None:
+            break
+        more, rest = ALL_OPTIONS.parse(rest[behind:], "command line", problems)
+        parsed += more
+    return parsed, rest
 
 
 def go_on(given: Given, source: Source) -> Given:

@@ -17,9 +17,10 @@ from typing import Any
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import ParsedOption
+from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.options import LAUNCH_GROUPS
 from ef_slurm.formats.durations import parse_finite_duration
-from ef_slurm.formats.numbers import parse_count
+from ef_slurm.formats.numbers import parse_amount
 from ef_slurm.model import LaunchSettings, ModelError, StopSignal
 
 
@@ -64,10 +65,10 @@ def _set_variable(old: Mapping[str, str], text: str) -> Mapping[str, str]:
 
 
 def _number(_old: int, text: str) -> int:
-    number = parse_count(text)
-    if number is None:
-        raise ValueError("a whole number of 1 or more")
-    return number
+    try:
+        return parse_amount(text)
+    except ValueError:
+        raise ValueError("a whole number of 1 or more") from None
 
 
 def _span(_old: float, text: str) -> float:
@@ -117,8 +118,10 @@ def launch_settings(options: Sequence[ParsedOption], site: LaunchSettings) -> La
         site: the site's.
 
     Raises:
-        UsageError: a wrong value; the text says where it stands and what would be valid.
+        UsageError: wrong values, all of them; the text says where each stands and what would be
+            valid.
     """
+    problems = Problems()
     names = {option.option.name for option in options}
     settings = site
     for group in LAUNCH_GROUPS:
@@ -127,11 +130,13 @@ def launch_settings(options: Sequence[ParsedOption], site: LaunchSettings) -> La
             settings = replace(settings, **{field: _EMPTY[field] for field in fields})
     for option in options:
         if option.option.name in LAUNCH_OPTIONS:
-            settings = _changed(settings, option)
+            with problems.collecting():
+                settings = _changed(settings, option)
     if "container-mounts" in names and not settings.container_image:
-        raise UsageError(
+        problems.add(
             "--container-mounts means nothing without a container; give --container-image=IMAGE"
         )
+    problems.tell()
     return settings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,12 +24,14 @@ class PerGpuChoice:
 
     Args:
         per_gpu: in all, as its owner and the site have it.
-        options: sbatch's options for what its owner did not say.
+        options: of sbatch, that say so.
+        max_gpus: the largest size that the nodes allow that its owner bounds; None for no bound.
         notes: for the owner: which sizes there are none of.
     """
 
     per_gpu: PerGpu
     options: tuple[str, ...] = ()
+    max_gpus: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -41,12 +44,17 @@ class NodesOfType:
 
 
 def per_gpu_choice(
-    requested: SubmissionOptions, site: SiteConfig, slurm: Slurm, types: Sequence[str]
+    requested: SubmissionOptions,
+    site: SiteConfig,
+    slurm: Slurm,
+    types: Sequence[str],
+    nodes: Sequence[SlurmNode] | None = None,
 ) -> PerGpuChoice:
     """What the job asks for with each GPU, by what Slurm says of the nodes and of its defaults.
 
     Args:
         types: of GPUs that it may run on.
+        nodes: that it may have; None for all.
 
     Raises:
         UsageError: no node has so much.
@@ -59,7 +67,9 @@ def per_gpu_choice(
     return choose_per_gpu(
         requested,
         site.jobs,
-        nodes_by_type(slurm.nodes(), partition, site.nodes.gpu_type, types),
+        nodes_by_type(
+            slurm.nodes() if nodes is None else nodes, partition, site.nodes.gpu_type, types
+        ),
         default=PerGpu(
             next((one.cpus for one in own if one.cpus), everywhere.cpus),
             next((one.memory for one in own if one.memory), everywhere.memory),
@@ -106,22 +116,40 @@ def choose_per_gpu(
     Raises:
         UsageError: no node has so much.
     """
-    asked = per_gpu_of(requested)
+    asked, said = per_gpu_of(requested), requested.with_gpu
     nodes = {node.name: node for kind in kinds for node, _ in kind.nodes}.values()
     fair = fair_share(nodes, memory_counts=memory_counts)
     cpus, memory, options = asked.cpus, asked.memory, []
-    if requested.cpus_per_gpu is None:
+    if said.cpus is None:
         cpus = _by_rule(jobs.cpus_per_gpu, default.cpus, _cores(fair.cpus, requested, nodes))
-        if cpus:
-            options.append(f"--cpus-per-gpu={cpus:.0f}")
-    if requested.memory_per_gpu is None and requested.memory_per_cpu is None and memory_counts:
+    if cpus:
+        options.append(f"--cpus-per-gpu={cpus:.0f}")
+    if said.memory_per_cpu is not None:
+        memory = said.memory_per_cpu * max(1.0, cpus)
+        options.append(f"--mem-per-cpu={math.ceil(said.memory_per_cpu)}M")
+    elif said.memory is not None:
+        options.append(f"--mem-per-gpu={math.ceil(said.memory)}M")
+    elif memory_counts:
         memory = _by_rule(jobs.memory_per_gpu, default.memory, fair.memory)
         if memory:
             options.append(f"--mem-per-gpu={memory:.0f}M")
-    elif requested.memory_per_cpu is not None and requested.memory_per_gpu is None:
-        memory = requested.memory_per_cpu * max(1.0, cpus)
     per_gpu = PerGpu(cpus, memory if memory_counts else 0.0)
-    return PerGpuChoice(per_gpu, tuple(options), tuple(_notes(per_gpu, kinds)))
+    notes = list(_notes(per_gpu, kinds))
+    most = _most_on_nodes(requested, per_gpu, kinds)
+    if most is not None and (requested.max_gpus is None or most < requested.max_gpus):
+        notes.append(f"{requested.size.nodes_said}: at most {gpus(most)}")
+    return PerGpuChoice(per_gpu, tuple(options), most, tuple(notes))
+
+
+def _most_on_nodes(
+    requested: SubmissionOptions, asked: PerGpu, kinds: Sequence[NodesOfType]
+) -> int | None:
+    """The largest size on so many nodes as its owner allows, whichever type of GPUs it gets."""
+    nodes = requested.size.max_nodes
+    if nodes is None:
+        return None
+    sizes = [most for kind in kinds if (most := _most(asked, kind))]
+    return nodes * min(sizes) if sizes else None
 
 
 def _by_rule(rule: int | PerGpuRule, default: float, fair: float) -> float:
@@ -150,10 +178,7 @@ def _notes(asked: PerGpu, kinds: Sequence[NodesOfType]) -> Iterator[str]:
     """
     most = {kind.gpu_type: _most(asked, kind) for kind in kinds}
     if kinds and not any(most.values()):
-        cpus = max(node.cpus for kind in kinds for node, _ in kind.nodes)
-        memory = max(node.memory for kind in kinds for node, _ in kind.nodes)
-        have = _amounts(PerGpu(cpus, memory if asked.memory else 0.0))
-        raise UsageError(f"no node has {_amounts(asked)} for one GPU: the largest has {have}")
+        raise UsageError(_too_much(asked, [node for kind in kinds for node, _ in kind.nodes]))
     for kind in kinds:
         whole, size = _most(PerGpu(), kind), most[kind.gpu_type]
         tight = PerGpu(
@@ -165,6 +190,27 @@ def _notes(asked: PerGpu, kinds: Sequence[NodesOfType]) -> Iterator[str]:
             yield f"No GPU{where} has {_amounts(asked)} on its node"
         elif size < whole:
             yield f"At most {gpus(size)}{where} of a node with {_amounts(tight)} each"
+
+
+def _too_much(asked: PerGpu, nodes: Sequence[SlurmNode]) -> str:
+    """What no node gives to one GPU, and the largest that fits."""
+    most = PerGpu(max(node.cpus for node in nodes), max(node.memory for node in nodes))
+    lacking = PerGpu(
+        asked.cpus if asked.cpus > most.cpus else 0.0,
+        asked.memory if asked.memory > most.memory else 0.0,
+    )
+    if lacking == PerGpu():  # each is there, but not on one node
+        return f"no node has {_amounts(asked)} together for one GPU"
+    have = PerGpu(
+        most.cpus if lacking.cpus else 0.0,
+        most.memory if lacking.memory else 0.0,
+    )
+    flags = [flag for flag, one in (("cpus", lacking.cpus), ("mem", lacking.memory)) if one]
+    largest = " ".join(
+        f"--cpus-per-gpu={have.cpus:.0f}" if flag == "cpus" else f"--mem-per-gpu={have.memory:.0f}M"
+        for flag in flags
+    )
+    return f"no node has {_amounts(lacking)} for one GPU: the largest that fits is {largest}"
 
 
 def _most(asked: PerGpu, kind: NodesOfType) -> int:

@@ -14,10 +14,12 @@ from math import inf
 from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.continuation import Source
 from ef_slurm.cli.sbatch.curves import StatedCurves, read_profile, stated_throughput
+from ef_slurm.cli.sbatch.environment import scrubbed
 from ef_slurm.cli.sbatch.launch_options import launch_settings
-from ef_slurm.cli.sbatch.options import SCRUBBED_VARIABLES
+from ef_slurm.cli.sbatch.node_choice import NodeChoice
 from ef_slurm.cli.sbatch.per_gpu import PerGpuChoice
 from ef_slurm.cli.sbatch.script import Script
 from ef_slurm.cli.sbatch.submission_options import SubmissionOptions
@@ -99,6 +101,7 @@ def prepare(
     curves: StatedCurves,
     config: SiteConfig,
     per_gpu: PerGpuChoice,
+    nodes: NodeChoice,
     *,
     state_dir: Path,
     longest: float,
@@ -111,24 +114,18 @@ def prepare(
 
     Args:
         per_gpu: what comes with each GPU.
+        nodes: which it may have.
         longest: the partition's time limit, seconds, `inf` for none.
         environment: this process's own.
         words: of the command line.
         source: what it goes on from.
 
     Raises:
-        UsageError: the partition is not ef-slurm's, or a value does not fit into a batch script.
+        UsageError: a value does not fit into a batch script, or the reservation is not the site's.
     """
-    _check_directory(requested)
     name = requested.job_name or script.name
     partition = config.slurm.partition
-    if requested.partition not in (None, partition):
-        raise UsageError(
-            f"--partition={requested.partition}: ef-slurm schedules the partition {partition!r}; "
-            "leave the option out, or use sbatch there"
-        )
     text = batch_script(requested, script, config, state_dir)
-    scrubbed = {k: v for k, v in environment.items() if k not in SCRUBBED_VARIABLES}
     request = JobRequest(
         slurm_job_id=0,
         owner=getpass.getuser(),
@@ -148,22 +145,22 @@ def prepare(
         overhead=config.overhead
         if requested.overhead is None
         else Overhead.constant(requested.overhead),
-        max_gpus=requested.max_gpus,
+        max_gpus=_least(requested.max_gpus, per_gpu.max_gpus),
         max_time=None if requested.time_limit in (None, inf) else requested.time_limit,
         cluster=config.slurm.cluster,
         partition=partition,
         model_name=requested.model_name or script.model_name,
         precision=requested.precision or UNSPECIFIED,
         gpu_types=() if requested.gpu_type is None else (requested.gpu_type,),
-        account=requested.account or environment.get("SBATCH_ACCOUNT", ""),
+        account=requested.account or "",
         per_gpu=per_gpu.per_gpu,
         assumed=curves.iterations is not None or curves.global_batch_size is not None,
         done=0 if source is None else source.done,
         begin=requested.begin,
     )
-    reservation = _reservation(requested, config, environment)
+    reservation = _reservation(requested, config)
     limit = _limit(requested, request, longest, now)
-    asked = _asked(requested, limit, reservation, environment)
+    asked = _asked(requested, limit, reservation, nodes)
     request = replace(request, asked=asked)
     options = (
         f"--partition={partition}",
@@ -171,9 +168,10 @@ def prepare(
         f"--time={format_duration(limit)}",
         f"--comment={compose(requested.comment, new_words(request.deadline, request.grace))}",
         *per_gpu.options,
+        *nodes.options,
         *requested.on_command_line,
     )
-    submission = Submission(text, options, (), str(Path.cwd()), scrubbed)
+    submission = Submission(text, options, (), str(Path.cwd()), scrubbed(environment))
     service = config.daemon.serves is Serves.EVERYONE
     read_by = config.daemon.user if service else ""
     copy = None if script.text is None else (script.copy_name, script.text)
@@ -200,7 +198,7 @@ def batch_script(
             torchrun=script.torchrun,
             job_name=requested.job_name or script.name,
             deadline=requested.deadline,
-            cpus_per_gpu=requested.cpus_per_gpu,
+            cpus_per_gpu=requested.with_gpu.cpus,
             sbatch_options=requested.in_script,
             max_batch_per_gpu=requested.max_batch_per_gpu,
             settings=settings,
@@ -217,6 +215,24 @@ _PLACES = {"command": "the command", "sbatch_options": "#SBATCH"}
 """Where what is no option of its own comes from."""
 
 
+def _least(*bounds: int | None) -> int | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def check_site(requested: SubmissionOptions, config: SiteConfig, problems: Problems) -> None:
+    """Note what does not fit the site, as far as its configuration tells."""
+    with problems.collecting():
+        _check_directory(requested)
+    with problems.collecting():
+        _reservation(requested, config)
+    partition = config.slurm.partition
+    if requested.partition not in (None, partition):
+        problems.add(
+            f"--partition={requested.partition}: ef-slurm schedules the partition {partition!r}; "
+            "leave the option out, or use sbatch there"
+        )
+
+
 def _limit(requested: SubmissionOptions, request: JobRequest, longest: float, now: float) -> float:
     """Slurm's limit in seconds: the user's, or one that no plan can need, within the site's."""
     if requested.time_limit is not None:
@@ -225,27 +241,26 @@ def _limit(requested: SubmissionOptions, request: JobRequest, longest: float, no
 
 
 def _asked(
-    requested: SubmissionOptions, limit: float, reservation: str, environment: Mapping[str, str]
+    requested: SubmissionOptions, limit: float, reservation: str, nodes: NodeChoice
 ) -> tuple[tuple[str, str], ...]:
     """What Slurm is asked for, in the words in which it tells that of a job."""
     words = {
-        "QOS": requested.qos or environment.get("SBATCH_QOS", ""),
+        "QOS": requested.qos or "",
         "reservation": reservation,
         "licenses": requested.licenses or "",
         "time limit": "unlimited" if limit == inf else f"{limit / 60:.0f}",
+        **dict(nodes.asked),
     }
     return tuple(sorted((name, word) for name, word in words.items() if word))
 
 
-def _reservation(
-    requested: SubmissionOptions, config: SiteConfig, environment: Mapping[str, str]
-) -> str:
+def _reservation(requested: SubmissionOptions, config: SiteConfig) -> str:
     """The reservation that the job is to be in: the site's, or the user's; "" for none.
 
     Raises:
         UsageError: the user wants another one than the site's, or one of several.
     """
-    given = requested.reservation or environment.get("SBATCH_RESERVATION", "")
+    given = requested.reservation or ""
     ours = config.slurm.reservation
     if "," in given:
         raise UsageError(f"--reservation={given}: give one: ef-slurm plans with its nodes")

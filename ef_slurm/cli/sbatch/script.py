@@ -11,7 +11,9 @@ from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import Options, ParsedOption
-from ef_slurm.cli.sbatch.options import EF_OPTIONS, NOT_IN_SCRIPTS, SLURM_OPTIONS
+from ef_slurm.cli.common.problems import Problems
+from ef_slurm.cli.sbatch.options import EF_OPTIONS, NOT_IN_SCRIPTS, OURS_INSTEAD, SLURM_OPTIONS
+from ef_slurm.formats.printing import shortened
 from ef_slurm.launch import is_python
 from ef_slurm.model import LONGEST_NAME
 
@@ -59,18 +61,25 @@ def wrapped(command: str) -> Script:
     return Script("wrap", ("/bin/sh", "-c", command), torchrun=False)
 
 
-def from_text(text: str, name: str = "sbatch") -> Script:
+def from_text(text: str, problems: Problems | None = None, name: str = "sbatch") -> Script:
     """A batch script that came on standard input.
 
+    Args:
+        problems: takes what is wrong with its directives.
+
     Raises:
-        UsageError: it is none, or a directive is wrong.
+        UsageError: it is none; without `problems` also where a directive is wrong.
     """
     _check_batch_script(text, "standard input")
-    return Script(name, (), torchrun=False, text=text, options=directives(text, "standard input"))
+    options = directives(text, "standard input", problems=problems)
+    return Script(name, (), torchrun=False, text=text, options=options)
 
 
-def from_copy(state_dir: Path) -> Script:
+def from_copy(state_dir: Path, problems: Problems | None = None) -> Script:
     """The script of a job before that was no file: its copy.
+
+    Args:
+        problems: takes what is wrong with its directives.
 
     Raises:
         OSError: it cannot be read.
@@ -80,16 +89,21 @@ def from_copy(state_dir: Path) -> Script:
     if python.exists():
         text = python.read_text(encoding="utf-8")
         return Script("script", (), torchrun=True, text=text)
-    return from_text((state_dir / COPY_NAME).read_text(encoding="utf-8"))
+    return from_text((state_dir / COPY_NAME).read_text(encoding="utf-8"), problems)
 
 
-def from_words(words: Sequence[str]) -> Script:
+def from_words(words: Sequence[str], problems: Problems | None = None) -> Script:
     """The script and its arguments as they stood on the command line.
 
+    Args:
+        problems: takes what is wrong with its directives.
+
     Raises:
-        UsageError: no such file, no script, or a directive is wrong.
+        UsageError: no such file, or no script; without `problems` also where a directive is wrong.
     """
     named, *arguments = words
+    if named == ":":
+        raise UsageError(f"{named!r}: {_HETEROGENEOUS}")
     path = Path(named)
     if not path.exists() and "/" not in named:
         found = shutil.which(named)
@@ -108,7 +122,8 @@ def from_words(words: Sequence[str]) -> Script:
         )
     text = content.decode("utf-8", "replace")
     python = is_python(named)
-    options, model_name = directives(text, named, python=python), _model_name(named)
+    options = directives(text, named, python=python, problems=problems)
+    model_name = _model_name(named)
     if python:
         return Script(
             path.name,
@@ -158,29 +173,39 @@ _NOT_A_SCRIPT = (
 )
 
 
-def directives(text: str, name: str, *, python: bool = False) -> tuple[ParsedOption, ...]:
+def directives(
+    text: str, name: str, *, python: bool = False, problems: Problems | None = None
+) -> tuple[ParsedOption, ...]:
     """The options of `#SBATCH` and `#EF` lines, which end where the first command stands.
 
     An `#EF` line without an option is a comment, as is every one behind the first command of a
     Python script.
 
+    Args:
+        problems: takes what is wrong, and the options that can be read are returned.
+
     Raises:
-        UsageError: an option that is wrong there, or an `#EF` line of a shell script that comes too
-            late.
+        UsageError: options that are wrong there, or an `#EF` line of a shell script that comes too
+            late; all of them. Not with `problems`.
     """
+    found = Problems() if problems is None else problems
     options: list[ParsedOption] = []
     commands = False
     # Not splitlines: what it takes for the end of a line, no shell and no Python does.
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         where = f"{name}:{number}"
         if line.startswith("#SBATCH") and not commands:
-            options += _directive(line, "#SBATCH", SLURM_OPTIONS, where)
+            with found.collecting():
+                options += _directive(line, "#SBATCH", SLURM_OPTIONS, where, found)
         elif _EF_LINE.match(line) and not (commands and python):
             if commands:
-                raise UsageError(f"{where}: an #EF line must stand before the first command")
-            options += _directive(line, "#EF", EF_OPTIONS, where)
+                found.add(f"{where}: an #EF line must stand before the first command")
+            with found.collecting():
+                options += _directive(line, "#EF", EF_OPTIONS, where, found)
         elif line.strip() and not line.lstrip().startswith("#"):
             commands = True
+    if problems is None:
+        found.tell()
     return tuple(options)
 
 
@@ -188,7 +213,9 @@ _EF_LINE = re.compile(r"#EF\s+['\"]?--?[A-Za-z]")
 """`#EF` and an option; what else begins so is a comment."""
 
 
-def _directive(line: str, mark: str, options: Options, where: str) -> list[ParsedOption]:
+def _directive(
+    line: str, mark: str, options: Options, where: str, problems: Problems
+) -> list[ParsedOption]:
     text = line.removeprefix(mark)
     try:
         # sbatch begins a comment at any # that is not quoted; a shell only where a word begins, and
@@ -197,14 +224,29 @@ def _directive(line: str, mark: str, options: Options, where: str) -> list[Parse
             text = _without_comment(text)
         words = shlex.split(text, comments=mark != "#EF")
     except ValueError as error:
-        raise UsageError(f"{where}: {line.strip()}: {error}") from None
-    parsed, rest = options.parse(words, where)
-    if rest:
-        raise UsageError(f"{where}: {rest[0]!r} is no option of {mark}")
+        raise UsageError(f"{where}: {shortened(line.strip(), _SHOWN)}: {error}") from None
+    parsed, rest = options.parse(words, where, problems)
+    if rest and rest[0] in ("hetjob", "packjob"):
+        problems.add(f"{where}: {rest[0]}: {_HETEROGENEOUS}")
+    elif rest:
+        problems.add(f"{where}: {shortened(rest[0], _SHOWN)!r} is no option of {mark}")
+    kept = []
     for option in parsed:
-        if option.option.name in NOT_IN_SCRIPTS:
-            raise UsageError(f"{where}: {option.option.flag} belongs on the command line")
-    return parsed
+        name, flag = option.option.name, option.option.flag
+        if name in NOT_IN_SCRIPTS:
+            problems.add(f"{where}: {flag} belongs on the command line")
+        elif mark == "#SBATCH" and name in OURS_INSTEAD:
+            problems.add(f"{where}: {flag}: {OURS_INSTEAD[name]}")
+        else:
+            kept.append(option)
+    return kept
+
+
+_SHOWN = 200
+"""Characters of a wrong line."""
+_HETEROGENEOUS = (
+    "ef-slurm promises no heterogeneous jobs; submit each of its parts by itself, or with sbatch"
+)
 
 
 def _without_comment(text: str) -> str:

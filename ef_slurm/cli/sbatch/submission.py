@@ -14,25 +14,36 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ef_slurm.api.client import Client, UnreachableError, expect
+from ef_slurm.api.client import Client, FailureError, UnreachableError, expect
 from ef_slurm.api.messages import FindCurves, KnownCurves, Ping, Pong
 from ef_slurm.cli.common.errors import CommandError, UsageError
 from ef_slurm.cli.common.options import ParsedOption
+from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.continuation import Source, find_source
 from ef_slurm.cli.sbatch.curves import UNKNOWN, StatedCurves, known_type, remembered
+from ef_slurm.cli.sbatch.environment import environment_options
 from ef_slurm.cli.sbatch.expiry import remove_expired
 from ef_slurm.cli.sbatch.given import Given, go_on
 from ef_slurm.cli.sbatch.help import USAGE
 from ef_slurm.cli.sbatch.longest_time import longest_time
-from ef_slurm.cli.sbatch.per_gpu import per_gpu_choice
-from ef_slurm.cli.sbatch.prepare import Prepared, curves_of, prepare, state_dir_name
+from ef_slurm.cli.sbatch.node_choice import node_choice
+from ef_slurm.cli.sbatch.per_gpu import PerGpuChoice, per_gpu_choice
+from ef_slurm.cli.sbatch.prepare import (
+    Prepared,
+    batch_script,
+    check_site,
+    curves_of,
+    prepare,
+    state_dir_name,
+)
 from ef_slurm.cli.sbatch.script import Script, from_copy, from_text, from_words, wrapped
 from ef_slurm.cli.sbatch.submission_options import SubmissionOptions, submission_options
 from ef_slurm.cli.sbatch.submit import Answer, Patience, submit
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import UNSPECIFIED
+from ef_slurm.model import UNSPECIFIED, PerGpu
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.siteconfig.wrong_combinations import nobody_runs, somebody_elses_partition
+from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.guard import is_guarded
 from ef_slurm.slurm.interface import Slurm
 
@@ -59,8 +70,9 @@ class AskedFor:
 
     Args:
         state_dir: to be made.
-        words: of the command line.
+        words: of the command line, and of the environment.
         now: the present, UTC epoch seconds.
+        problems: what is wrong so far; with any, the rest is only good for finding more.
     """
 
     requested: SubmissionOptions
@@ -68,6 +80,7 @@ class AskedFor:
     state_dir: Path
     words: tuple[str, ...]
     now: float
+    problems: Problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +106,37 @@ def source_of(given: Given, client: Client, slurm: Slurm, voice: Voice) -> Sourc
 
 
 def asked_for(
-    given: Given, source: Source | None, site: SiteConfig, script: Script | None = None
+    given: Given,
+    source: Source | None,
+    site: SiteConfig,
+    script: Script | None = None,
+    problems: Problems | None = None,
 ) -> AskedFor:
-    """Read script and options; with a source, what is not given is as it was there.
+    """Read script, options and environment; with a source, what is not given is as it was there.
 
     Args:
         script: where it is no file that was given.
-
-    Raises:
-        UsageError: one of them is wrong.
+        problems: what is wrong already.
     """
+    found = Problems() if problems is None else problems
+    environment = environment_options(os.environ, found)
     if script is None:
         given = given if source is None else go_on(given, source)
-        script = _script(given.options, given.rest, source)
+        script = wrapped("true")
+        with found.collecting():
+            script = _script(given.options, given.rest, source, found)
     now, zone = time.time(), local_zone()
     directives = (*script.options, *given.before)
-    requested = submission_options(given.options, directives, now, zone)
+    requested = submission_options(
+        given.options, directives, now, zone, environment=environment, problems=found
+    )
+    check_site(requested, site, found)
     name = requested.job_name or script.name
     state_dir = requested.state_dir or site.jobs.state_root / state_dir_name(name, now, zone)
-    return AskedFor(requested, script, state_dir, given.words, now)
+    with found.collecting():
+        batch_script(requested, script, site, state_dir)
+    words = (*(option.text for option in environment), *given.words)
+    return AskedFor(requested, script, state_dir, words, now, found)
 
 
 def made_ready(
@@ -125,34 +150,58 @@ def made_ready(
     """Complete what was asked for with what daemon and Slurm know.
 
     Raises:
-        UsageError: no daemon can ever judge it, or an option does not fit the site.
+        UsageError: everything that is wrong with what was asked for; or no daemon can ever judge
+            it, or an option does not fit the site.
         SlurmError: Slurm does not answer.
     """
-    requested = asked.requested
+    problems = asked.problems
+    try:
+        return _made_ready(asked, source, site, slurm, client, voice)
+    except (CommandError, SlurmError, UnreachableError, FailureError) as error:
+        if not problems:
+            raise
+        if isinstance(error, UsageError):
+            problems.add(str(error))
+        problems.tell()  # what its owner can mend counts more than who does not answer
+        raise
+
+
+def _made_ready(
+    asked: AskedFor,
+    source: Source | None,
+    site: SiteConfig,
+    slurm: Slurm,
+    client: Client,
+    voice: Voice,
+) -> Ready:
+    requested, problems = asked.requested, asked.problems
     pong = _daemon(client)
     nobody = "" if pong is not None else _nobody(site, slurm)
-    if nobody:
-        voice.warn(nobody)
     types = _gpu_types(pong, site, slurm)
-    curves = curves_of(
-        requested, site, types, lambda: _remembered(client, requested, asked.script, types)
-    )
-    if curves.growth:
-        voice.note(f"Speed {curves.source}")
-    if curves.iterations is not None:
-        voice.note(f"Iterations {curves.iterations}, as your last run's script said")
+    curves = UNKNOWN
+    with problems.collecting():
+        if requested.gpu_type is not None:
+            known_type(requested.gpu_type, types, "--gpu-type")
+        curves = curves_of(
+            requested, site, types, lambda: _remembered(client, requested, asked.script, types)
+        )
     on_types = [kind for kind, _ in curves.curves] or (
         [requested.gpu_type] if requested.gpu_type else list(types)
     )
-    per_gpu = per_gpu_choice(requested, site, slurm, on_types)
-    for line in (*requested.notes, *per_gpu.notes):
-        voice.note(line)
+    all_nodes = slurm.nodes()
+    nodes = node_choice(requested, site.slurm.partition, all_nodes, problems)
+    per_gpu = PerGpuChoice(PerGpu())
+    with problems.collecting():
+        per_gpu = per_gpu_choice(requested, site, slurm, on_types, nodes.of(all_nodes))
+    problems.tell()
+    _tell(nobody, curves, (*requested.notes, *nodes.notes, *per_gpu.notes), voice)
     prepared = prepare(
         requested,
         asked.script,
         curves,
         site,
         per_gpu,
+        nodes,
         state_dir=asked.state_dir,
         longest=math.inf
         if requested.time_limit is not None
@@ -165,6 +214,17 @@ def made_ready(
     if source is not None:
         voice.note(f"Goes on from iteration {source.done}, of {source.directory}")
     return Ready(prepared, nobody)
+
+
+def _tell(nobody: str, curves: StatedCurves, notes: Sequence[str], voice: Voice) -> None:
+    if nobody:
+        voice.warn(nobody)
+    if curves.growth:
+        voice.note(f"Speed {curves.source}")
+    if curves.iterations is not None:
+        voice.note(f"Iterations {curves.iterations}, as your last run's script said")
+    for line in notes:
+        voice.note(line)
 
 
 def hand_in(
@@ -205,20 +265,25 @@ def patience_of(
     )
 
 
-def _script(parsed: Sequence[ParsedOption], rest: Sequence[str], source: Source | None) -> Script:
+def _script(
+    parsed: Sequence[ParsedOption],
+    rest: Sequence[str],
+    source: Source | None,
+    problems: Problems,
+) -> Script:
     for option in parsed:
         if option.option.name == "wrap":
             if rest:
                 raise UsageError(f"--wrap and a script: give one of them, not also {rest[0]!r}")
             return wrapped(option.value or "")
     if rest:
-        return from_words(rest)
+        return from_words(rest, problems)
     if source is not None and source.words is not None:
-        return from_copy(source.directory)
+        return from_copy(source.directory, problems)
     text = "" if sys.stdin.isatty() else sys.stdin.read()
     if not text:
         raise UsageError(f"which script?\n{USAGE}")
-    return from_text(text)
+    return from_text(text, problems)
 
 
 def _daemon(client: Client) -> Pong | None:
@@ -260,8 +325,6 @@ def _remembered(
 
     Options that are not given are those that the script of the run before said.
     """
-    if requested.gpu_type is not None:
-        known_type(requested.gpu_type, types, "--gpu-type")
     model_name = requested.model_name or script.model_name
     if not model_name:
         return UNKNOWN

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
-from typing import TypeVar
 
-from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import ParsedOption
-from ef_slurm.cli.sbatch.options import LAUNCH_GROUPS, LAUNCH_NAMES, PASSED_NAMES, REFUSED
+from ef_slurm.cli.common.problems import Problems
+from ef_slurm.cli.sbatch.options import LAUNCH_NAMES, PASSED_NAMES, REFUSED, TREATED
+from ef_slurm.cli.sbatch.sbatch_table import Handling
+from ef_slurm.cli.sbatch.size_options import PerGpuOptions, Size, per_gpu_options, size_of
+from ef_slurm.cli.sbatch.values import Values, layered
 from ef_slurm.formats.durations import (
     parse_finite_duration,
     parse_limit,
     parse_seconds,
     whole_minutes,
 )
-from ef_slurm.formats.memory import parse_memory
-from ef_slurm.formats.numbers import parse_count
+from ef_slurm.formats.numbers import parse_amount, parse_number
 from ef_slurm.formats.times import format_instant
 from ef_slurm.formats.when import When, parse_begin, read_when
 from ef_slurm.model import IfInfeasible, JobKind, ModelError, PerGpu, check_name
@@ -29,9 +31,6 @@ from ef_slurm.slurm.comments import check_words
 MOST_EPOCHS = 1e9
 DEFAULT_GRACE_SHARE = 0.25
 """Grace of `--soft` without one, as a part of the time until the deadline."""
-
-_KIND_OPTIONS = frozenset({"deadline", "soft", "best-effort"})
-_COUNTS = frozenset({"iterations", "epochs"})
 
 
 class Mode(enum.Enum):
@@ -54,12 +53,15 @@ class SubmissionOptions:
             in Slurm; None where it is not given.
         begin: before when it may not start; None for at once.
         account, qos, reservation, licenses, directory: of sbatch's options, which get them too.
-        on_command_line: sbatch's options of the command line, to be passed on.
+        constraint, exclude, nodelist, nodefile: which nodes it may have.
+        size: how many GPUs and nodes at most, by sbatch's options or by ours.
+        with_gpu: what is to come with each GPU.
+        on_command_line: sbatch's options of command line and environment, to be passed on.
         in_script: those of `#SBATCH` lines.
         launch: how the command is to be started, over the site's settings: options of the script
             and of the command line, what counts most last.
         comment: the owner's words in Slurm's.
-        notes: how values were read that people may have meant otherwise.
+        notes: for the owner: what was made of some options.
     """
 
     kind: JobKind
@@ -74,7 +76,6 @@ class SubmissionOptions:
     model_name: str | None
     precision: str | None
     gpu_type: str | None
-    max_gpus: int | None
     overhead: float | None
     max_batch_per_gpu: int | None
     state_dir: Path | None
@@ -88,13 +89,21 @@ class SubmissionOptions:
     licenses: str | None
     directory: str | None
     comment: str
-    cpus_per_gpu: int | None
-    memory_per_gpu: float | None
-    memory_per_cpu: float | None
+    constraint: str | None
+    exclude: str | None
+    nodelist: str | None
+    nodefile: str | None
+    size: Size
+    with_gpu: PerGpuOptions
     on_command_line: tuple[str, ...]
     in_script: tuple[str, ...]
     launch: tuple[ParsedOption, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def max_gpus(self) -> int | None:
+        """At most so many GPUs; None for as many as ef-slurm chooses."""
+        return self.size.max_gpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,56 +120,32 @@ class OutputOptions:
     config: Path | None = None
 
 
-T = TypeVar("T")
+def output_options(
+    command_line: Sequence[ParsedOption], problems: Problems | None = None
+) -> OutputOptions:
+    """The behaviour that the command line, and below it the environment, ask for.
 
-
-class _Values:
-    """The last value of each option."""
-
-    def __init__(self, options: Iterable[ParsedOption]) -> None:
-        self._last: dict[str, ParsedOption] = {}
-        self.all = tuple(options)
-        for option in self.all:
-            self._last[option.option.name] = option
-
-    def has(self, name: str) -> bool:
-        return name in self._last
-
-    def text(self, name: str) -> str | None:
-        option = self._last.get(name)
-        return None if option is None else option.value
-
-    def parsed(self, name: str, parse: Callable[[str], T]) -> T | None:
-        option = self._last.get(name)
-        if option is None or option.value is None:
-            return None
-        try:
-            return parse(option.value)
-        except ValueError as error:
-            raise UsageError(f"{option.where}: {option.option.flag}: {error}") from None
-
-    def whole(self, name: str) -> int | None:
-        number = self.parsed(name, _whole)
-        return None if number is None else int(number)
-
-
-def output_options(command_line: Sequence[ParsedOption]) -> OutputOptions:
-    """The behaviour that the command line asks for.
+    Args:
+        problems: takes what is wrong.
 
     Raises:
-        UsageError: options that exclude each other, or a wrong value.
+        UsageError: options that exclude each other, or a wrong value. Not with `problems`.
     """
-    values = _Values(command_line)
+    found = Problems() if problems is None else problems
+    values = Values(command_line, found)
     if values.has("test-only") and values.has("dry-run"):
-        raise UsageError("--test-only and --dry-run: give one of them")
+        found.add("--test-only and --dry-run: give one of them")
     if values.has("json") and values.has("parsable"):
-        raise UsageError("--json and --parsable: give one of them")
+        found.add("--json and --parsable: give one of them")
     mode = Mode.SUBMIT
     if values.has("test-only"):
         mode = Mode.TEST_ONLY
     elif values.has("dry-run"):
         mode = Mode.DRY_RUN
     config = values.text("config")
+    timeout = values.parsed("verdict-timeout", parse_seconds)
+    if problems is None:
+        found.tell()
     return OutputOptions(
         mode=mode,
         json=values.has("json"),
@@ -168,51 +153,84 @@ def output_options(command_line: Sequence[ParsedOption]) -> OutputOptions:
         quiet=values.has("quiet"),
         wait=values.has("wait"),
         wait_verdict=values.has("wait-verdict") or values.has("wait"),
-        verdict_timeout=values.parsed("verdict-timeout", parse_seconds),
+        verdict_timeout=timeout,
         config=None if config is None else Path(config),
     )
 
 
 def per_gpu_of(requested: SubmissionOptions) -> PerGpu:
     """The CPUs and the memory that are asked for with each GPU."""
-    cpus = float(requested.cpus_per_gpu or 0)
-    memory = requested.memory_per_gpu
-    if memory is None and requested.memory_per_cpu is not None:
-        memory = requested.memory_per_cpu * max(1.0, cpus)
+    asked = requested.with_gpu
+    cpus = float(asked.cpus or 0)
+    memory = asked.memory
+    if memory is None and asked.memory_per_cpu is not None:
+        memory = asked.memory_per_cpu * max(1.0, cpus)
     return PerGpu(cpus, memory or 0.0)
 
 
 def submission_options(
-    command_line: Sequence[ParsedOption], script: Sequence[ParsedOption], now: float, zone: tzinfo
+    command_line: Sequence[ParsedOption],
+    script: Sequence[ParsedOption],
+    now: float,
+    zone: tzinfo,
+    *,
+    environment: Sequence[ParsedOption] = (),
+    problems: Problems | None = None,
 ) -> SubmissionOptions:
-    """The submission that the options ask for; those of the command line win.
+    """The submission that the options ask for.
+
+    Args:
+        command_line, environment, script: as they were read; the first counts most.
+        problems: takes all that is wrong; what cannot be used then counts as not given.
 
     Raises:
-        UsageError: an option of sbatch that ef-slurm owns, a wrong or missing value, or options
-            that exclude each other; the text says where it stands.
+        UsageError: options of sbatch that ef-slurm owns, wrong or missing values, or options
+            that exclude each other; the text says where each stands. Not with `problems`.
     """
+    found = Problems() if problems is None else problems
     for option in (*script, *command_line):
         refused = REFUSED.get(option.option.name)
         if refused is not None:
-            raise UsageError(f"{option.where}: {option.option.flag}: {refused[1]}")
-    values = _Values((*_not_overridden(script, command_line), *command_line))
+            found.add(f"{option.where}: {option.option.flag}: {refused}")
+    below, middle, above = layered([script, environment, command_line])
+    values = Values((*below, *middle, *above), found)
+    requested = _typed(values, (*middle, *above), below, now, zone)
+    if problems is None:
+        found.tell()
+    return requested
+
+
+def _typed(
+    values: Values,
+    given: Sequence[ParsedOption],
+    script: Sequence[ParsedOption],
+    now: float,
+    zone: tzinfo,
+) -> SubmissionOptions:
     when = values.parsed("deadline", lambda text: read_when(text, now, zone))
     kind, deadline, grace = _kind(values, when, now)
     begin = values.parsed("begin", lambda text: parse_begin(text, now, zone))
     if begin is not None and deadline is not None and begin >= deadline:
-        raise UsageError(
+        values.problems.add(
             f"--begin={values.text('begin')} is {format_instant(begin, zone)}: not before the "
             f"deadline {format_instant(deadline, zone)}"
         )
     throughputs, profile = _curve(values)
     state_dir = values.text("state-dir")
     if state_dir is not None and not Path(state_dir).is_absolute():
-        raise UsageError(f"--state-dir={state_dir}: expected an absolute path")
+        values.problems.add(f"--state-dir={state_dir}: expected an absolute path")
+    size, with_gpu = size_of(values), per_gpu_options(values)
+    gpu_type = values.text("gpu-type")
+    if gpu_type is not None and size.gpu_type not in (None, gpu_type):
+        values.problems.add(f"--gpu-type={gpu_type}, and GPUs of type {size.gpu_type}: give one")
+    if values.text("open-mode") not in (None, "a", "append"):
+        values.wrong("open-mode", "logs are always appended to, over all restarts: use append")
+    values.parsed("signal", _signal)
     return SubmissionOptions(
         kind=kind,
         deadline=deadline,
         grace=grace,
-        if_infeasible=_if_infeasible(values, kind),
+        if_infeasible=_if_infeasible(values),
         iterations=values.whole("iterations"),
         epochs=_epochs(values),
         global_batch_size=values.whole("global-batch-size"),
@@ -220,8 +238,7 @@ def submission_options(
         profile=profile,
         model_name=_name(values, "model-name"),
         precision=_name(values, "precision"),
-        gpu_type=values.text("gpu-type"),
-        max_gpus=values.whole("max-gpus"),
+        gpu_type=size.gpu_type if gpu_type is None else gpu_type,
         overhead=values.parsed("overhead", parse_seconds),
         max_batch_per_gpu=values.whole("max-batch-per-gpu"),
         state_dir=None if state_dir is None else Path(state_dir),
@@ -235,43 +252,60 @@ def submission_options(
         licenses=values.text("licenses"),
         directory=values.text("chdir"),
         comment=values.parsed("comment", _comment) or "",
-        cpus_per_gpu=values.whole("cpus-per-gpu"),
-        memory_per_gpu=values.parsed("mem-per-gpu", parse_memory),
-        memory_per_cpu=values.parsed("mem-per-cpu", parse_memory),
-        on_command_line=_passed(command_line),
+        constraint=values.text("constraint"),
+        exclude=values.text("exclude"),
+        nodelist=values.text("nodelist"),
+        nodefile=values.text("nodefile"),
+        size=size,
+        with_gpu=with_gpu,
+        on_command_line=_passed(given),
         in_script=_passed(script),
         launch=tuple(option for option in values.all if option.option.name in LAUNCH_NAMES),
-        notes=() if when is None else tuple(f"--deadline: {note}" for note in when.notes),
+        notes=(*_read_as(when), *_without_effect(values), *size.notes, *with_gpu.notes),
     )
 
 
-def _not_overridden(
-    script: Sequence[ParsedOption], command_line: Sequence[ParsedOption]
-) -> list[ParsedOption]:
-    """The script's options but those that the command line replaces as a group."""
-    names = {option.option.name for option in command_line}
-    replaced: set[str] = set()
-    if names & {"deadline", "best-effort"}:
-        replaced |= _KIND_OPTIONS
-    if names & {"throughput", "profile"}:
-        replaced |= {"throughput", "profile"}
-    for group in (*LAUNCH_GROUPS, _COUNTS):
-        if names & group:
-            replaced |= group
-    return [option for option in script if option.option.name not in replaced]
+def _without_effect(values: Values) -> Iterator[str]:
+    """A note for each option that is accepted and means nothing here."""
+    for option in values.all:
+        name = option.option.name
+        # A variable may be there for all of a site's jobs: it ends nothing.
+        ignored = name in REFUSED and option.where.startswith("$")
+        if ignored or (name in TREATED and TREATED[name].handling is Handling.DROPPED):
+            yield f"{option.where}: {option.option.flag} has no effect: {TREATED[name].words}"
 
 
-def _kind(values: _Values, when: When | None, now: float) -> tuple[JobKind, float | None, float]:
+_SIGNAL = re.compile(
+    r"(?:[RB]{1,2}:)?(?:SIG)?([A-Z]{2,6}[12]?|\d{1,2})(?:@(\d{1,5}))?", re.A | re.I
+)
+
+
+def _signal(text: str) -> None:
+    """Check a signal before the end as sbatch does, so that it is told with the rest."""
+    found = _SIGNAL.fullmatch(text)
+    if found is None or int(found[2] or 0) > 65535:
+        raise ValueError(
+            f"{text!r} is not [B:]SIGNAL[@SECONDS]: a signal's name or number, and 0 to 65535"
+        )
+
+
+def _read_as(when: When | None) -> tuple[str, ...]:
+    return () if when is None else tuple(f"--deadline: {note}" for note in when.notes)
+
+
+def _kind(values: Values, when: When | None, now: float) -> tuple[JobKind, float | None, float]:
     if values.has("best-effort"):
         for name in ("deadline", "soft"):
             if values.has(name):
-                raise UsageError(f"--best-effort and --{name}: give one of them")
+                values.problems.add(f"--best-effort and --{name}: give one of them")
         return JobKind.BEST_EFFORT, None, 0.0
     if when is None:
-        raise UsageError(
-            "when must it be finished? Give --deadline=WHEN (for example 6h, 18:00, "
-            "2026-12-24T12:00), or --best-effort"
-        )
+        if not values.has("deadline"):
+            values.problems.add(
+                "when must it be finished? Give --deadline=WHEN (for example 6h, 18:00, "
+                "2026-12-24T12:00), or --best-effort"
+            )
+        return JobKind.BEST_EFFORT, None, 0.0
     deadline = when.instant
     if not values.has("soft"):
         return JobKind.DEADLINE, deadline, 0.0
@@ -281,35 +315,34 @@ def _kind(values: _Values, when: When | None, now: float) -> tuple[JobKind, floa
     return JobKind.SOFT_DEADLINE, deadline, grace
 
 
-def _epochs(values: _Values) -> float | None:
+def _epochs(values: Values) -> float | None:
     if values.has("epochs") and values.has("iterations"):
-        raise UsageError("--epochs and --iterations: give one of them")
+        values.problems.add("--epochs and --iterations: give one of them")
     return values.parsed("epochs", _positive)
 
 
 def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = parse_number(text)
+    if number is None:
+        number = float(parse_amount(text))
     if not 0 < number < MOST_EPOCHS:
         raise ValueError(f"{text!r} is not a positive number")
     return number
 
 
-def _if_infeasible(values: _Values, kind: JobKind) -> IfInfeasible:
+def _if_infeasible(values: Values) -> IfInfeasible:
     text = values.text("if-infeasible")
     if text is None:
         return IfInfeasible.REJECT
     choices = {choice.value: choice for choice in IfInfeasible}
     if text not in choices:
-        raise UsageError(f"--if-infeasible={text}: expected one of {', '.join(choices)}")
-    if kind is JobKind.BEST_EFFORT:
-        raise UsageError("--if-infeasible means nothing for a --best-effort job; leave it out")
-    return choices[text]
+        values.wrong("if-infeasible", f"{text!r}: expected one of {', '.join(choices)}")
+    elif values.has("best-effort"):
+        values.problems.add("--if-infeasible means nothing for a --best-effort job; leave it out")
+    return choices.get(text, IfInfeasible.REJECT)
 
 
-def _curve(values: _Values) -> tuple[tuple[tuple[str, str], ...], str | None]:
+def _curve(values: Values) -> tuple[tuple[tuple[str, str], ...], str | None]:
     texts = tuple(
         (option.value or "", f"{option.where}: --throughput")
         for option in values.all
@@ -317,19 +350,20 @@ def _curve(values: _Values) -> tuple[tuple[tuple[str, str], ...], str | None]:
     )
     profile = values.text("profile")
     if texts and profile is not None:
-        raise UsageError(
+        values.problems.add(
             "--throughput, --profile: give one of them, or none for what was measured before"
         )
     return texts, profile
 
 
-def _name(values: _Values, option: str) -> str | None:
+def _name(values: Values, option: str) -> str | None:
     text = values.text(option)
     if text is not None:
         try:
             check_name(option, text)
         except ModelError as error:
-            raise UsageError(f"--{option}={text}: expected {error.wanted}") from None
+            values.problems.add(f"--{option}={text}: expected {error.wanted}")
+            return None
     return text
 
 
@@ -345,10 +379,3 @@ def _time_limit(text: str) -> float:
 def _comment(text: str) -> str:
     check_words(text)
     return text
-
-
-def _whole(text: str) -> int:
-    number = parse_count(text)
-    if not number:
-        raise ValueError(f"{text!r} is not a whole number of 1 or more")
-    return number

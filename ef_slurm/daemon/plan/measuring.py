@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.site_limits import SiteLimits
+from ef_slurm.daemon.plan.allowed_nodes import AllowedNodes
 from ef_slurm.daemon.plan.measured_rows import (
     believed,
     group_of,
@@ -56,6 +57,8 @@ from ef_slurm.model import (
     planner_id,
 )
 from ef_slurm.planner.measuring import Measurement, MeasuringSlots
+from ef_slurm.planner.timeline.barred import BarredBlocks
+from ef_slurm.planner.timeline.gpu_index import GpuIndexSpace
 from ef_slurm.planner.timeline.limits import LimitBook
 from ef_slurm.profiling.library import known_rates
 from ef_slurm.profiling.measuring import Bound, Need, wanted
@@ -97,6 +100,7 @@ class MeasuringJobs:
         limits: what one user and one account may have.
         fence: around what is done for each job.
         site_limits: Slurm's limits, as far as these users' jobs are concerned.
+        allowed: which nodes jobs are not to run on.
     """
 
     def __init__(
@@ -107,9 +111,11 @@ class MeasuringJobs:
         limits: QueueLimits,
         fence: Fence,
         site_limits: Callable[[Iterable[str]], SiteLimits],
+        allowed: AllowedNodes,
     ) -> None:
         self._fence = fence
         self._site_limits = site_limits
+        self._allowed = allowed
         self._queue = queue
         self._estimates = estimates
         self._policy = policy
@@ -273,6 +279,7 @@ class MeasuringJobs:
             request.max_gpus,
             request.global_batch_size,  # a rank has a sample at least
             None if closed is None else closed.max_gpus,
+            self._largest_block(job, group),
             LimitBook(policy.limits).most(seen),
         )
         largest = min(one for one in most if one is not None)
@@ -284,6 +291,12 @@ class MeasuringJobs:
         limits = self._site_limits([request.owner]).of(asker_of(request, job.slurm_settings))
         # Where Slurm forbids all of them, it says so of the smallest.
         return allowed_sizes(fine, limits, job.slurm_settings, group) or fine[:1]
+
+    def _largest_block(self, job: QueueJob, group: NodeGroup) -> int | None:
+        """GPUs of the largest block on nodes that it may have; None where it may have all."""
+        bars = self._allowed.bars(job.slurm_settings)
+        barred = BarredBlocks.of(GpuIndexSpace(group), bars) if bars else None
+        return None if barred is None else max(1, barred.largest)
 
     def _rates(
         self, job: QueueJob, group: NodeGroup, sizes: Collection[int], now: float

@@ -14,6 +14,7 @@ from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.plan.allowed_nodes import AllowedNodes
 from ef_slurm.daemon.plan.culprits import Planned, plan_without_culprits
 from ef_slurm.daemon.plan.footprints import footprints_by_job, widened
 from ef_slurm.daemon.plan.measured_rows import is_measured, stand_in
@@ -74,6 +75,7 @@ class Plannable:
         scope: where they may be scheduled.
         limits: what one user and one account may have.
         fence: around what is done for each job.
+        allowed: which nodes jobs are not to run on.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Plannable:
         policy: Policy,
         limits: QueueLimits,
         fence: Fence,
+        allowed: AllowedNodes,
     ) -> None:
         self._observer = observer
         self._estimates = estimates
@@ -94,6 +97,7 @@ class Plannable:
         self._limits = limits
         self._fence = fence
         self._set_aside: dict[int, float] = {}
+        self._allowed = allowed
 
     def of(self, jobs: tuple[QueueJob, ...], now: float) -> tuple[QueueJob, ...]:
         """Those of the jobs that are not set aside."""
@@ -140,7 +144,7 @@ class Plannable:
         site = self._observer.limits([request.owner])
         asker = asker_of(request, settings)
         limits = site.of(asker)
-        job = capped(fit(job, cluster), self._limits)
+        job = self._allowed.restricted(capped(fit(job, cluster), self._limits), settings)
         job = bounded(job, limits, settings, cluster, site.licenses)
         status = None if row is None else self._observer.status(row)
         job = timed(job, request, limits, asker.time_limit, row, status)
@@ -156,6 +160,7 @@ class Plannable:
         site = self._observer.limits([job.request.owner])
         limits = site.of(asker_of(job.request, job.slurm_settings))
         asked = bounded(asked, limits, job.slurm_settings, cluster, site.licenses)
+        asked = self._allowed.restricted(asked, job.slurm_settings)
         return self._reserved(asked, job.slurm_settings, cluster)
 
     def newcomer(self, job: Job, request: JobRequest, inputs: Inputs) -> tuple[Job, Cluster]:

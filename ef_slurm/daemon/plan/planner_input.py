@@ -12,13 +12,11 @@ from ef_slurm.daemon.observe.closures import Closed
 from ef_slurm.daemon.observe.estimates import Estimates, calibrated_types
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.plan.reservations import reservation_of
-from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.model import (
     ACTIVE,
     DEFAULT_ACCOUNT_HOURS,
     DEFAULT_USER_HOURS,
     MOST_ITERATIONS,
-    Bar,
     Cluster,
     Job,
     JobRequest,
@@ -30,7 +28,6 @@ from ef_slurm.model import (
     QueueJob,
     QueueLimits,
     Running,
-    SlurmSettings,
     newcomer,
 )
 from ef_slurm.slurm.per_gpu import per_gpu_of
@@ -187,19 +184,8 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
     )
     seen = replace(job, request=request, running=running_now(job, status, now))
     planned = seen.for_planner(iterations=remaining(job, status, now))
-    excluded = excluded_nodes(job.slurm_settings)
-    if excluded:
-        planned = replace(planned, bars=(*planned.bars, Bar(excluded)))
     closed = estimates.closures.of(job.id, now)
     return planned if closed is None else without_closed(planned, closed)
-
-
-def excluded_nodes(settings: SlurmSettings) -> frozenset[str]:
-    """The nodes that the job, as Slurm has it, is not to run on."""
-    try:
-        return frozenset(expand(dict(settings).get("excluded nodes", "")))
-    except HostlistError:
-        return frozenset()  # Slurm keeps it from them, whatever they are
 
 
 def without_closed(job: Job, closed: Closed) -> Job:

@@ -13,6 +13,7 @@ from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.reserved import is_inside
 from ef_slurm.daemon.plan.advice import advise
+from ef_slurm.daemon.plan.allowed_nodes import AllowedNodes
 from ef_slurm.daemon.plan.culprits import Planned
 from ef_slurm.daemon.plan.footprints import (
     footprints_by_job,
@@ -97,9 +98,12 @@ class Planning:
         self._keep_plans = keep_plans
         self._advisory = advisory
         self._fence = fence
-        self._measuring = MeasuringJobs(queue, estimates, policy, limits, fence, observer.limits)
+        allowed = AllowedNodes(lambda: observer.observation.nodes)
+        self._measuring = MeasuringJobs(
+            queue, estimates, policy, limits, fence, observer.limits, allowed
+        )
         self._plannable = Plannable(
-            observer, estimates, self._measuring, scope, policy, limits, fence
+            observer, estimates, self._measuring, scope, policy, limits, fence, allowed
         )
         self._cluster: Cluster | None = None
         self._seen: Cluster | None = None

@@ -57,6 +57,7 @@ def parse_nodes(text: str) -> tuple[SlurmNode, ...]:
             cpus=int(record.get("CPUEfctv", record.get("CPUTot", "0"))),
             memory=_memory(record),
             threads_per_core=max(1, int(record.get("ThreadsPerCore", "1"))),
+            features=_names(record.get("ActiveFeatures", "")),
         )
         for record in _records(text, "NodeName", "No nodes")
     )

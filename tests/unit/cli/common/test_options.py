@@ -4,7 +4,9 @@ import pytest
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import Option, Options, Takes
-from ef_slurm.cli.sbatch.options import ALL_OPTIONS, ANSWERED, OWN, PASSED, REFUSED
+from ef_slurm.cli.common.problems import Problems
+from ef_slurm.cli.sbatch.options import ALL_OPTIONS, OURS_INSTEAD, OWN
+from ef_slurm.cli.sbatch.sbatch_table import SBATCH
 
 OPTIONS = Options(
     (
@@ -78,14 +80,33 @@ def test_given_option_as_one_word() -> None:
 
 
 def test_no_option_is_in_two_tables() -> None:
-    names = [option.name for table in (OWN, ANSWERED, PASSED) for option in table] + list(REFUSED)
-    assert sorted(names) == sorted(set(names))
-    shorts = [
-        option.short
-        for option in (*OWN, *ANSWERED, *PASSED, *(option for option, _ in REFUSED.values()))
-        if option.short
-    ]
+    names = [option.name for option in (*OWN, *(one.option for one in SBATCH))]
+    assert {name for name in names if names.count(name) > 1} == set(OURS_INSTEAD)
+    shorts = [one.option.short for one in SBATCH if one.option.short]
     assert sorted(shorts) == sorted(set(shorts))
+
+
+def test_all_that_is_wrong_is_told_and_the_rest_is_read() -> None:
+    problems = Problems()
+    given, rest = OPTIONS.parse(
+        ("--verbos=1", "-z", "--nothing", "--account=a", "x"), "here", problems
+    )
+    assert ([option.text for option in given], rest) == (["--account=a"], ["x"])
+    with pytest.raises(UsageError) as error:
+        problems.tell()
+    assert str(error.value).splitlines() == [
+        "here: --verbose takes no value, but has '1'",
+        "here: there is no option -z",
+        "here: there is no option --nothing",
+    ]
+
+
+def test_a_name_that_is_nearly_right() -> None:
+    with pytest.raises(UsageError, match="there is no option --acount; did you mean --account?"):
+        OPTIONS.parse(("--acount=a",), "here")
+    with pytest.raises(UsageError, match="there is no option --aaa") as error:
+        OPTIONS.parse((f"--{'a' * 1_000_000}",), "here")
+    assert len(str(error.value)) < 2000
 
 
 def test_profile_is_ours_not_sbatchs() -> None:

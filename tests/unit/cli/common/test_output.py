@@ -20,7 +20,7 @@ OWN_PRINTING = {
     "common/output.py": {"say", "say_json"},
     "common/version.py": {"show"},
     "profile/command.py": {"export_command"},
-    "sbatch/command.py": {"_command", "_new"},
+    "sbatch/command.py": {"_command", "_print_script"},
     "schedd/command.py": {"_check", "told"},
     "schedd/installing.py": {"_indented"},
     "sim/outputs.py": {"write_text"},

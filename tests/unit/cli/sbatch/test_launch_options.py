@@ -331,7 +331,7 @@ def test_paths_of_a_virtual_environment_are_those_of_the_submission(
         ("--srun-options='", '--srun-options: "\'" is not valid: options, quoted as the shell'),
         ("--torchrun-options=--nproc_per_node=2", "ef-slurm gives --nproc-per-node itself"),
         ("--torchrun-options=-m", "'-m' is not valid"),
-        ("--keep-checkpoints=0", "--keep-checkpoints: 0 is not valid: 1 or more"),
+        ("--keep-checkpoints=0", "--keep-checkpoints: '0' is not valid: a whole number of 1"),
         ("--keep-checkpoints=x", "--keep-checkpoints: 'x' is not valid: a whole number"),
         ("--checkpoint-interval=0", "--checkpoint-interval: 0.0 is not valid: seconds, 1 or more"),
         ("--checkpoint-interval=often", "--checkpoint-interval: 'often' is not valid"),
@@ -350,7 +350,7 @@ def test_errors_name_option_value_and_what_is_valid(
 
 def test_an_error_in_a_directive_names_the_line(dry_run: DryRun) -> None:
     error = dry_run(script="#EF --keep-checkpoints=0")
-    assert f"{dry_run.directory}/train.py:1: --keep-checkpoints: 0 is not valid" in error
+    assert f"{dry_run.directory}/train.py:1: --keep-checkpoints: '0' is not valid" in error
 
 
 def test_an_error_of_the_site_names_file_and_key(dry_run: DryRun) -> None:

@@ -81,11 +81,35 @@ def test_one_thread_of_each_core_is_half_as_many_cpus() -> None:
 
 
 def test_the_owners_word_counts_first() -> None:
-    assert chosen("--cpus-per-gpu=4").options == ("--mem-per-gpu=62500M",)
+    assert chosen("--cpus-per-gpu=4").options == ("--cpus-per-gpu=4", "--mem-per-gpu=62500M")
     assert chosen("--cpus-per-gpu=4").per_gpu == PerGpu(4, 62_500)
-    assert chosen("--mem-per-gpu=10G").options == ("--cpus-per-gpu=16",)
-    assert chosen("--mem-per-cpu=1000").options == ("--cpus-per-gpu=16",)
+    assert chosen("--mem-per-gpu=10G").options == ("--cpus-per-gpu=16", "--mem-per-gpu=10240M")
+    assert chosen("--mem-per-cpu=1000").options == ("--cpus-per-gpu=16", "--mem-per-cpu=1000M")
     assert chosen("--mem-per-cpu=1000").per_gpu == PerGpu(16, 16_000)
+
+
+def test_sbatchs_other_words_for_it_are_per_gpu() -> None:
+    script = ("--gres=gpu:4", "--nodes=2", "--cpus-per-task=32", "--mem=100G")
+    assert chosen(*script).options == ("--cpus-per-gpu=8", "--mem-per-gpu=25600M")
+    assert chosen("--mem=0").options == ("--cpus-per-gpu=16", "--mem-per-gpu=62500M")
+    with pytest.raises(
+        UsageError,
+        match="no node has 65 CPUs for one GPU: the largest that fits is --cpus-per-gpu=64",
+    ):
+        chosen("--cpus-per-task=65")
+
+
+def test_a_bound_of_nodes_is_one_of_gpus() -> None:
+    assert chosen("--nodes=2").max_gpus == 8
+    assert chosen("--nodes=2").notes == ("--nodes=2: at most 8 GPUs",)
+    # Two GPUs of a node have so many CPUs.
+    assert chosen("--nodes=2", "--cpus-per-gpu=32").max_gpus == 4
+    # What the other options bound closer is not told again.
+    assert chosen("--nodes=1", "--gpus=2").notes == ()
+    assert chosen("--nodes=1", "--max-gpus=8").max_gpus is None
+    # Whichever type it gets.
+    both = (A100, replace(OLD, gpus=(GpuCount("3090", 2),)))
+    assert chosen("--nodes=2", nodes=both).max_gpus == 4
 
 
 def test_then_the_sites_keys_and_slurms_defaults() -> None:
@@ -116,8 +140,8 @@ def test_it_is_told_by_type() -> None:
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("--cpus-per-gpu=65", "no node has 65 CPUs and 62500 MiB for one GPU: the largest has 64"),
-        ("--mem-per-gpu=245G", "no node has 16 CPUs and 250880 MiB for one GPU"),
+        ("--cpus-per-gpu=65", "no node has 65 CPUs for one GPU: the largest .* --cpus-per-gpu=64$"),
+        ("--mem-per-gpu=245G", "no node has 250880 MiB .* --mem-per-gpu=250000M$"),
     ],
 )
 def test_what_no_node_has_is_an_error(word: str, told: str) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.curves import StatedCurves
+from ef_slurm.cli.sbatch.environment import environment_options
+from ef_slurm.cli.sbatch.node_choice import NodeChoice
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
 from ef_slurm.cli.sbatch.per_gpu import PerGpuChoice
-from ef_slurm.cli.sbatch.prepare import Prepared, prepare
+from ef_slurm.cli.sbatch.prepare import Prepared, check_site, prepare
 from ef_slurm.cli.sbatch.script import wrapped
 from ef_slurm.cli.sbatch.submission_options import submission_options
 from ef_slurm.model import Overhead, PerGpu, ThroughputCurve
@@ -33,14 +36,21 @@ def prepared(
     longest: float = inf,
     environment: Mapping[str, str] | None = None,
     per_gpu: PerGpuChoice | None = None,
+    nodes: NodeChoice | None = None,
 ) -> Prepared:
     given, _ = ALL_OPTIONS.parse(words, "command line")
+    problems = Problems()
+    variables = environment_options(environment or {}, problems)
+    requested = submission_options(given, (), NOW, UTC, environment=variables, problems=problems)
+    check_site(requested, site, problems)
+    problems.tell()
     return prepare(
-        submission_options(given, (), NOW, UTC),
+        requested,
         wrapped("true"),
         CURVES,
         site,
         per_gpu or PerGpuChoice(PerGpu()),
+        nodes or NodeChoice(),
         state_dir=Path("/shared/x"),
         longest=longest,
         now=NOW,
@@ -139,9 +149,28 @@ def test_another_partition_is_not_ours() -> None:
 def test_what_would_change_the_shape_is_kept_from_sbatch() -> None:
     shape = ("GPUS", "GRES", "GPUS_PER_NODE", "GPUS_PER_TASK", "GPUS_PER_SOCKET", "TRES_PER_TASK")
     environment = {f"SBATCH_{name}": "4" for name in (*shape, "NTASKS_PER_NODE", "EXCLUSIVE")}
+    environment["SBATCH_GRES"] = "gpu:4"
     environment |= {"SLURM_HINT": "x", "SBATCH_ACCOUNT": "nlp", "HOME": "/home/a"}
+    environment |= {"SBATCH_PROFILE": "task", "SBATCH_DEBUG": "1", "EF_SBATCH_SOFT": "1h"}
     submission = prepared(*HOURS_2, environment=environment).submission
-    assert submission.environment == {"SBATCH_ACCOUNT": "nlp", "HOME": "/home/a"}
+    left = {"SBATCH_PROFILE": "task", "SBATCH_DEBUG": "1", "HOME": "/home/a"}
+    assert submission.environment == left
+    # Written out: whoever submits the job again has another environment.
+    assert {"--account=nlp", "--hint=x"} <= set(submission.options)
+
+
+def test_which_nodes_it_may_have_is_told_slurm_and_the_queue() -> None:
+    asked = (("excluded nodes", "n3"), ("features", "ib"))
+    choice = NodeChoice(frozenset({"n1"}), ("--constraint=ib", "--exclude=n3"), asked)
+    made = prepared(*HOURS_2, "--qos=high", nodes=choice)
+    assert made.submission.options[-3:] == (*choice.options, "--qos=high")
+    assert set(asked) < set(made.request.asked)
+
+
+def test_the_least_bound_of_its_size_counts() -> None:
+    choice = PerGpuChoice(PerGpu(), max_gpus=8)
+    assert prepared(*HOURS_2, per_gpu=choice).request.max_gpus == 8
+    assert prepared(*HOURS_2, "--gpus=4", per_gpu=choice).request.max_gpus == 4
 
 
 def test_the_row_of_the_queue() -> None:

@@ -91,7 +91,10 @@ def test_missing_and_unreadable(tmp_path: Path) -> None:
     [
         ("#EF --nope=1\n", "job:1: there is no option --nope"),
         ("#EF --gres=gpu:1\n", "job:1: there is no option --gres"),
-        ("#SBATCH --deadline=+1h\n", "job:1: there is no option --deadline"),
+        (
+            "#SBATCH --deadline=+1h\n",
+            "job:1: --deadline: write it on an #EF line: sbatch's own would have Slurm end the job",
+        ),
         ("#EF --iterations=1 extra\n", "job:1: 'extra' is no option of #EF"),
         ("#EF --iterations='1\n", "job:1: #EF --iterations='1: No closing quotation"),
         ("#EF --json\n", "job:1: --json belongs on the command line"),

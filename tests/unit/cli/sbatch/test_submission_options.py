@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.cli.common.errors import ExitCode, UsageError
-from ef_slurm.cli.sbatch.options import ALL_OPTIONS, REFUSED
+from ef_slurm.cli.sbatch.options import ALL_OPTIONS, REFUSED, TREATED
 from ef_slurm.cli.sbatch.script import directives
 from ef_slurm.cli.sbatch.submission_options import (
     Mode,
@@ -113,7 +113,11 @@ def test_the_rest() -> None:
     assert requested.if_infeasible is IfInfeasible.WAIT
     assert (requested.max_gpus, requested.overhead, requested.gpu_type) == (8, 12.5, "a100")
     assert requested.state_dir == Path("/shared/x")
-    assert (requested.job_name, requested.time_limit, requested.cpus_per_gpu) == ("bert", 7200.0, 4)
+    assert (requested.job_name, requested.time_limit, requested.with_gpu.cpus) == (
+        "bert",
+        7200.0,
+        4,
+    )
     assert (requested.max_batch_per_gpu, requested.on_command_line) == (16, ("--account=acct",))
 
 
@@ -178,7 +182,7 @@ def test_a_profile_on_the_command_line_replaces_the_scripts_curve() -> None:
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_owned_options_are_refused_with_what_to_use(name: str) -> None:
-    option, sentence = REFUSED[name]
+    option, sentence = TREATED[name].option, REFUSED[name]
     word = option.flag if option.takes.value == "nothing" else f"{option.flag}=1"
     with pytest.raises(UsageError) as error:
         request(*BASE, word)
@@ -187,8 +191,8 @@ def test_owned_options_are_refused_with_what_to_use(name: str) -> None:
 
 
 def test_owned_options_in_a_script_name_the_line() -> None:
-    with pytest.raises(UsageError, match=r"^job.sh:2: --nodes: ef-slurm chooses the nodes"):
-        request(*BASE, script="#!/bin/sh\n#SBATCH -N 4\n")
+    with pytest.raises(UsageError, match=r"^job.sh:2: --contiguous: ef-slurm chooses the nodes"):
+        request(*BASE, script="#!/bin/sh\n#SBATCH --contiguous\n")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +203,8 @@ def test_owned_options_in_a_script_name_the_line() -> None:
         (("--deadline=2001-01-01", *BASE[1:]), "not in the future"),
         ((*BASE, "--best-effort"), "--best-effort and --deadline: give one of them"),
         ((*BASE, "--iterations=0"), "'0' is not a whole number of 1 or more"),
-        ((*BASE, "--iterations=1e3"), "'1e3' is not a whole number"),
+        ((*BASE, "--iterations=1e-3"), "'1e-3' is not a whole number"),
+        ((*BASE, "--iterations=1.5"), "'1.5' is not a whole number of 1 or more"),
         ((*BASE, "--iterations=-5"), "'-5' is not a whole number"),
         ((*BASE, "--max-gpus=0"), "--max-gpus: '0' is not a whole number"),
         ((*BASE, "--overhead=nan"), "'nan' is not a number of seconds"),
