@@ -2,13 +2,14 @@
 
 In comes a model, an optimizer and data; out come iterations that are this rank's part of a global
 batch, checkpoints and reports (`ef_slurm.contract`). Begin with `session`, the interface for a
-plain loop; `init` joins torchrun's process group. `lightning` and `huggingface` are adapters for
-other people's loops. All three stand on `run` (one launch: restore, stop, end); below it `watch`
-agrees on where to stop, `saver` and `checkpoint` save, `restore` goes on from there, `batches` says
-which samples whose are. `ranks` is how the ranks talk, `values` what a checkpoint can hold.
+plain loop; `init` joins torchrun's process group, `wrap` shares a model with the other ranks.
+`lightning` and `huggingface` are adapters for other people's loops. All three stand on `run` (one
+launch: restore, stop, end); below it `watch` agrees on where to stop, `saver` and `checkpoint`
+save, `restore` goes on from there, `batches` says which samples whose are. `ranks` is how the ranks
+talk, `values` what a checkpoint can hold.
 """
 
 from ef_slurm.training.run import Unusable
-from ef_slurm.training.session import Session, Step, init, session
+from ef_slurm.training.session import Session, Step, init, session, wrap
 
-__all__ = ["Session", "Step", "Unusable", "init", "session"]
+__all__ = ["Session", "Step", "Unusable", "init", "session", "wrap"]

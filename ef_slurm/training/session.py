@@ -115,6 +115,11 @@ class Session:
         return self._run.iterations
 
     @property
+    def first(self) -> bool:
+        """Whether this is the rank that prints and writes for all."""
+        return self._run.ranks.first
+
+    @property
     def epoch(self) -> int:
         """The epoch that the next iteration begins in, from 0."""
         if isinstance(self._data, Stream):
@@ -361,6 +366,21 @@ def session(
         # torch warns of it unless the optimizer has made one.
         optimizer._opt_called = True  # type: ignore[attr-defined]
     return made
+
+
+def wrap(model: torch.nn.Module, **options: Any) -> torch.nn.Module:
+    """The model in `DistributedDataParallel` if there are ranks to share it with, else as it is.
+
+    Args:
+        model: on this rank's device (`init`).
+        options: of `DistributedDataParallel`.
+    """
+    if not dist.is_initialized():
+        return model
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        options.setdefault("device_ids", [device])
+    return torch.nn.parallel.DistributedDataParallel(model, **options)
 
 
 def init() -> torch.device:
