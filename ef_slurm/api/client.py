@@ -96,7 +96,7 @@ def reached(status: JobDetail, until: Until) -> bool:
     """Whether a job has what an `Await` waits for."""
     if status.job.state in FINAL:
         return True
-    if until is Until.MEASURING and status.job.measuring is not None:
+    if until is Until.MEASURING and (status.job.measuring is not None or status.job.set_apart):
         return True
     return until is not Until.END and status.job.verdict is not None
 

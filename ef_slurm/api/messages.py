@@ -13,6 +13,7 @@ from ef_slurm.model import (
     UNSPECIFIED,
     BatchScript,
     ChangeOutcome,
+    Gate,
     HistoryMark,
     HistoryPage,
     JobAction,
@@ -43,7 +44,7 @@ class Until(enum.Enum):
     """What an `Await` waits for."""
 
     VERDICT = "verdict"
-    MEASURING = "measuring"  # a verdict, or that it is measured before one can be given
+    MEASURING = "measuring"  # a verdict, or that it is measured, or waits, before it is given one
     END = "end"
 
 
@@ -129,6 +130,7 @@ class Judged:
         verdict: None where nobody knows yet how fast it trains: it would be measured first.
         measured_on: the sizes, in GPUs, in this order.
         measured_for: seconds of training that this takes.
+        waits: what it waits for before it can be judged at all; None for nothing.
     """
 
     verdict: Verdict | None
@@ -137,6 +139,7 @@ class Judged:
     others: tuple[OtherJob, ...] = ()
     measured_on: tuple[int, ...] = ()
     measured_for: float = 0.0
+    waits: Gate | None = None
 
 
 @dataclass(frozen=True, slots=True)

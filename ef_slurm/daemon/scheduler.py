@@ -30,9 +30,11 @@ from ef_slurm.daemon.observe.settlements import due_at
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.daemon.observe.transition import Transition
 from ef_slurm.daemon.plan.changes import Changed, Changes, NotPossibleError
+from ef_slurm.daemon.plan.dependencies import Dependencies, WouldWait
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.plan.planning import Planning
 from ef_slurm.daemon.settings import Settings
+from ef_slurm.formats.sentences import gate_words
 from ef_slurm.model import (
     ACTIVE,
     ACTOR,
@@ -40,6 +42,7 @@ from ef_slurm.model import (
     Cluster,
     Event,
     EventKind,
+    GateState,
     JobAction,
     JobChange,
     JobRequest,
@@ -135,6 +138,7 @@ class Scheduler:
             advisory=settings.advisory,
             fence=self._fence,
         )
+        self._dependencies = Dependencies(queue, self._observer, slurm, clock, self._fence)
         self._actions = JobActions(queue, self._observer, self._reconciler, slurm, clock)
         self._changes = Changes(
             queue, self._planning, self._observer, slurm, settings.scope.partitions, clock
@@ -185,6 +189,8 @@ class Scheduler:
             return self._settings.idle_interval
         try:
             jobs = self._ingest(jobs)
+            jobs, news = self._dependencies.review(jobs)
+            self._planning.wanted |= news
             if self._planning.is_due(jobs, self._clock()):
                 self._planning.make(jobs, self._clock())
                 jobs = self._queue.jobs.all(ACTIVE)
@@ -209,7 +215,7 @@ class Scheduler:
         """Something has changed in Slurm: ask it again as soon as `query_interval` allows."""
         self._refresh_wanted = True
 
-    def judge(self, request: JobRequest) -> tuple[WhatIf | WouldMeasure, str]:
+    def judge(self, request: JobRequest) -> tuple[WhatIf | WouldMeasure | WouldWait, str]:
         """The verdict that this request would get now, also in words. Writes nothing.
 
         Without a throughput curve it would get none yet: then how it would be measured.
@@ -222,6 +228,11 @@ class Scheduler:
         refreshed_at = self._observer.refreshed_at
         if refreshed_at is None or now - refreshed_at >= self._settings.idle_interval:
             self._observer.refresh()
+        if request.dependency.conditions:
+            gate = self._dependencies.of_request(request)
+            if gate.state in (GateState.UNKNOWN, GateState.NEVER):
+                return WouldWait(gate), gate_words(gate)
+            request = self._dependencies.bounded(request, gate)
         return self._planning.judge(request, self._queue.jobs.all(ACTIVE), now)
 
     def change(self, job_id: int, change: JobChange, actor: str) -> Changed:
@@ -301,7 +312,9 @@ class Scheduler:
             return False
         if self._refresh_wanted or self._planning.wanted:
             return True
-        busy = self._reconciled.transit or any(job.state in ON_ITS_WAY for job in jobs)
+        busy = self._reconciled.transit or any(
+            job.state in ON_ITS_WAY and not job.set_apart for job in jobs
+        )
         if not jobs and not busy and now - self._ended_at > WATCH_SECONDS:
             # Curves are checked against the GPU types that were last seen.
             return since >= max(EMPTY_LOOK_SECONDS, self._settings.idle_interval)
@@ -309,7 +322,8 @@ class Scheduler:
 
     def _has_news(self, job: QueueJob, now: float) -> bool:
         """Whether Slurm is to be asked because of it."""
-        return job.state is JobState.NEW or self._leaves(job) or self._is_overdue(job, now)
+        fresh = job.state is JobState.NEW and not job.set_apart
+        return fresh or self._leaves(job) or self._is_overdue(job, now)
 
     def _leaves(self, job: QueueJob) -> bool:
         """Whether the job says that its run ends, and Slurm has not said so yet."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from ef_slurm.formats.times import format_host_instant
-from ef_slurm.model import FOREVER, Outcome, Reason, ReasonCode, Verdict
+from ef_slurm.model import FOREVER, Gate, GateState, Outcome, Reason, ReasonCode, Verdict
 
 NameOf = Callable[[str], str]
 """Planner's id of a job → what people call it (Slurm's id)."""
@@ -52,7 +52,16 @@ def begin_words(begin: float | None, why: str = "") -> str:
         begin: from when on it may.
         why: what keeps it until then; "" for its owner's wish.
     """
-    return f"BeginTime: it may not start before {instant(begin)}" + (f" ({why})" if why else "")
+    if why:
+        return f"Dependency: it may not start before {instant(begin)}: it {why}"
+    return f"BeginTime: it may not start before {instant(begin)}"
+
+
+def gate_words(gate: Gate) -> str:
+    """What a job waits for, with Slurm's word for it."""
+    if gate.state is GateState.NEVER:
+        return f"DependencyNeverSatisfied: {gate.words}"
+    return f"Dependency: {gate.words}"
 
 
 def reason_sentence(reason: Reason, name_of: NameOf) -> str:
@@ -77,6 +86,8 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
             return f"pauses: the promise to {other} needs its GPUs"
         case ReasonCode.WAITS:
             return f"waits for GPUs{until}"
+        case ReasonCode.DEPENDENCY:
+            return f"Dependency: it {reason.limit or 'waits for another job'}: nobody can say when"
         case ReasonCode.BEGIN:
             return begin_words(reason.until, reason.limit)
         case ReasonCode.LIMITED if reason.gpu_hours is not None:

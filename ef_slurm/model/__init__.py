@@ -18,6 +18,7 @@ from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
 from ef_slurm.model.curve import ThroughputCurve, check_steps
 from ef_slurm.model.deadline import TOLERANCE_SECONDS, is_in_time, slack_seconds
+from ef_slurm.model.dependency import Condition, Dependency, DependencyKind, Gate, GateState
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.event import ACTOR, Event, EventKind, Json
 from ef_slurm.model.history import EndedJob, HistoryMark, HistoryPage
@@ -109,12 +110,17 @@ __all__ = [
     "ChangeOutcome",
     "Charge",
     "Cluster",
+    "Condition",
     "ContainerRuntime",
     "Decision",
+    "Dependency",
+    "DependencyKind",
     "EndedJob",
     "Event",
     "EventKind",
     "Fault",
+    "Gate",
+    "GateState",
     "HistoryMark",
     "HistoryPage",
     "IfInfeasible",

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ef_slurm.model.curve import ThroughputCurve
+from ef_slurm.model.dependency import DependencyKind
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.launch import check_text
 from ef_slurm.model.profile import FASTEST, MOST_SAMPLES, SLOWEST, check_name
@@ -29,6 +30,9 @@ MOST_ITERATIONS = 10**15
 """Iterations: exact as a float, with their sums."""
 MOST_GPUS = 1 << 20
 MOST_GPU_TYPES = 32
+MOST_CONDITIONS = 100
+"""Of a dependency."""
+MOST_MINUTES = 60 * 24 * 3660
 MOST_ASKED = 16
 """Fields that are asked of Slurm."""
 LONGEST_TITLE = 1024
@@ -98,6 +102,15 @@ def _check_times(request: JobRequest, now: float) -> None:
     check_number("submission time", request.submitted, 0.0, now + DAY)
     if request.deadline is not None:
         check_number("deadline", request.deadline, 0.0, now + LONGEST_WAIT)
+    if len(request.dependency.conditions) > MOST_CONDITIONS:
+        most = f"{MOST_CONDITIONS} conditions at most"
+        raise ModelError("dependency", len(request.dependency.conditions), most)
+    for condition in request.dependency.conditions:
+        if (condition.job_id is None) is not (condition.kind is DependencyKind.SINGLETON):
+            raise ModelError("dependency", condition.kind.value, "a job, but for a singleton none")
+        if condition.job_id is not None:
+            check_integer("dependency", condition.job_id, 1, LARGEST_ID)
+        check_integer("minutes of a dependency", condition.minutes, 0, MOST_MINUTES)
     if request.begin is not None:
         check_number("begin", request.begin, 0.0, now + LONGEST_WAIT)
         if request.deadline is not None and request.begin >= request.deadline:

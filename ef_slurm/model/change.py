@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
+from ef_slurm.model.dependency import Dependency
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.job import JobKind
 from ef_slurm.model.queued_job import QueueJob
@@ -22,6 +23,7 @@ class JobChange:
         best_effort: True gives the deadline up; False asks again for the promise of a job that
             runs as best effort because its deadline could not be promised.
         begin: before when it may not start, UTC epoch seconds; 0 for at once.
+        dependency: what has to be so before it may start; one without conditions for nothing.
     """
 
     deadline: float | None = None
@@ -29,6 +31,7 @@ class JobChange:
     max_gpus: int | None = None
     best_effort: bool | None = None
     begin: float | None = None
+    dependency: Dependency | None = None
 
 
 class ChangeOutcome(enum.Enum):
@@ -58,7 +61,7 @@ def changed(job: QueueJob, change: JobChange) -> JobRequest:
         raise ModelError(
             "change",
             "nothing",
-            "deadline=, iterations=, max_gpus=, best_effort= or begin= with a value",
+            "deadline=, iterations=, max_gpus=, best_effort=, begin= or dependency= with a value",
         )
     request = _other_kind(job, change)
     if change.iterations is not None:
@@ -74,6 +77,11 @@ def changed(job: QueueJob, change: JobChange) -> JobRequest:
         if job.first_started_at is not None or job.running is not None:
             raise ModelError("begin", change.begin, "nothing: it has begun")
         request = replace(request, begin=change.begin or None)
+    if change.dependency is not None:
+        if job.first_started_at is not None or job.running is not None:
+            raise ModelError("dependency", "another one", "nothing: it has begun")
+        kill = request.dependency.kill
+        request = replace(request, dependency=replace(change.dependency, kill=kill))
     return request
 
 
@@ -106,6 +114,7 @@ def is_looser(before: JobRequest, after: JobRequest) -> bool:
         fewer
         and wider
         and sooner
+        and after.dependency in (Dependency(kill=after.dependency.kill), before.dependency)
         and after.deadline + after.grace >= before.deadline + before.grace
         and after.deadline >= before.deadline
     )

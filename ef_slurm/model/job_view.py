@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ef_slurm.model.dependency import Dependency, Gate, GateState
 from ef_slurm.model.event import Event
 from ef_slurm.model.job import IfInfeasible, JobKind
 from ef_slurm.model.job_state import JobState
@@ -34,6 +35,7 @@ class JobView:
         note: the last thing that its owner should know.
         measuring: how far its speed is measured, before it is judged; None when it is not.
         begin: before when it may not start; None for at once.
+        dependency: what has to be so before it may start, and `gate` what has come of that.
     """
 
     job_id: int
@@ -73,6 +75,14 @@ class JobView:
     promise_fault: Fault | None = None
     measuring: Measuring | None = None
     begin: float | None = None
+    dependency: Dependency = field(default_factory=Dependency)
+    gate: Gate | None = None
+
+    @property
+    def set_apart(self) -> bool:
+        """Whether it is not judged before what it waits for has come."""
+        waits = self.gate is not None and self.gate.state in (GateState.UNKNOWN, GateState.NEVER)
+        return waits and self.verdict is None
 
 
 def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) -> JobView:
@@ -107,6 +117,8 @@ def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) 
         promise_fault=None if promise is None else promise.fault,
         measuring=job.measuring,
         begin=request.begin,
+        dependency=request.dependency,
+        gate=job.gate,
         finish=job.finish,
         started=job.first_started_at,
         ended=job.ended_at,

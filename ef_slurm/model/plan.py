@@ -38,6 +38,7 @@ class ReasonCode(enum.Enum):
     MIGRATED = "migrated"  # same share, other block, so that `job` fits
     PAUSED = "paused"  # because `job`'s promise needs its GPUs
     WAITS = "waits"  # for GPUs, until `until`
+    DEPENDENCY = "dependency"  # at risk since nobody can say when what it waits for has come
     BEGIN = "begin"  # may not begin before `until`; `limit` says why, "" for its owner's wish
     LIMITED = "limited"  # a limit, of `gpus` or of promised GPU-hours; `limit` says which
     REJECTED = "rejected"  # the cluster is promised until `until`

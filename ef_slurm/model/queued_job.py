@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from ef_slurm.model.dependency import Gate, GateState
 from ef_slurm.model.job import NEWCOMER, Job, JobKind, Standing
 from ef_slurm.model.job_state import JobState, standing
 from ef_slurm.model.measuring import Measuring
@@ -64,6 +65,7 @@ class QueueJob:
             submitted; its batch script knows only the number of then.
         time_limit: seconds that Slurm is to let a run take, since its owner has changed what it
             needs; None for the limit that it was submitted with.
+        gate: what has come of its dependency; None until that was looked at.
         turn: when it counts as submitted on the waiting list, where its owner has changed that.
     """
 
@@ -98,6 +100,32 @@ class QueueJob:
     ordered_iterations: int | None = None
     time_limit: float | None = None
     turn: float | None = None
+    gate: Gate | None = None
+
+    @property
+    def depends(self) -> bool:
+        """Whether it may not start yet for another job's sake."""
+        passed = self.gate is not None and self.gate.state is GateState.OPEN
+        return bool(self.request.dependency.conditions) and not passed
+
+    @property
+    def set_apart(self) -> bool:
+        """Whether nothing can be planned for it, since nobody can say when it may start.
+
+        What it was promised counts on: while that stands it stays in plans.
+        """
+        if not self.depends:
+            return False
+        if self.gate is None or self.gate.state is GateState.NEVER:
+            return True
+        return self.gate.state is GateState.UNKNOWN and self.promise is PromiseState.NONE
+
+    @property
+    def begin(self) -> float:
+        """Before when it may not start, as far as that is known; minus infinity for at once."""
+        own = -math.inf if self.request.begin is None else self.request.begin
+        gate = self.gate if self.depends else None
+        return own if gate is None or gate.begin is None else max(own, gate.begin)
 
     @property
     def stalled(self) -> bool:
@@ -106,8 +134,7 @@ class QueueJob:
 
     def waits_to_begin(self, now: float) -> bool:
         """Whether it may not start yet."""
-        begin = self.request.begin
-        return begin is not None and begin > now and self.running is None
+        return self.begin > now and self.running is None
 
     @property
     def share(self) -> int:
@@ -169,7 +196,8 @@ class QueueJob:
             account=request.account,
             max_gpus=most,
             growth_curves=request.growth_curves,
-            begin=-math.inf if request.begin is None else request.begin,
+            begin=self.begin,
+            begin_by=self.gate.words if self.depends and self.gate is not None else "",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ef_slurm.model.curve import ThroughputCurve
+from ef_slurm.model.dependency import Dependency
 from ef_slurm.model.job import IfInfeasible, JobKind
 from ef_slurm.model.overhead import Overhead
 from ef_slurm.model.per_gpu import PerGpu
@@ -41,6 +42,7 @@ class JobRequest:
         done: iterations that it has when it is submitted, in checkpoints that it goes on from. The
             row's `iteration` begins with it; it is not kept here.
         begin: before when it may not start, UTC epoch seconds; None for at once.
+        dependency: what has to be so before it may start.
         assumed: whether iterations and global batch size are those of the training's run before:
             the script has the last word on them.
     """
@@ -74,6 +76,7 @@ class JobRequest:
     asked: tuple[tuple[str, str], ...] = ()
     done: int = 0
     begin: float | None = None
+    dependency: Dependency = field(default_factory=Dependency)
 
     @property
     def complete(self) -> bool:

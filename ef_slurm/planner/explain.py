@@ -53,7 +53,8 @@ def _decision(task: Task, table: ReservationTable, now: float) -> Decision:
     reason = _reason(task, here, table, now)
     if promise is PromiseState.AT_RISK:
         code = ReasonCode.BEHIND if task.behind else ReasonCode.LOST_CAPACITY
-        reason = _closed(task) or Reason(code, gpus=0 if here is None else here.gpus)
+        if reason.code is not ReasonCode.BEGIN:
+            reason = _closed(task) or Reason(code, gpus=0 if here is None else here.gpus)
     predicted = finish if finish < math.inf else None
     return Decision(task.id, block, schedule, predicted, promise, reason)
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from ef_slurm.formats.codec import decode, encode
 from ef_slurm.model import (
     Block,
+    Dependency,
+    Gate,
     Json,
     Measuring,
     Overhead,
@@ -97,6 +99,26 @@ def dump_measuring(measuring: Measuring | None) -> str | None:
 def load_measuring(text: str | None) -> Measuring | None:
     """The inverse of `dump_measuring`."""
     return None if text is None else decode(Measuring, text)
+
+
+def dump_dependency(dependency: Dependency) -> str | None:
+    """What a job waits for; None for nothing."""
+    return dump(dependency) if dependency.conditions else None
+
+
+def load_dependency(text: str | None) -> Dependency:
+    """The inverse of `dump_dependency`."""
+    return Dependency() if text is None else decode(Dependency, text)
+
+
+def dump_gate(gate: Gate | None) -> str | None:
+    """What has come of that, or None."""
+    return None if gate is None else dump(gate)
+
+
+def load_gate(text: str | None) -> Gate | None:
+    """The inverse of `dump_gate`."""
+    return None if text is None else decode(Gate, text)
 
 
 class _Row(NamedTuple):

@@ -52,6 +52,7 @@ def request_columns(request: JobRequest) -> dict[str, Any]:
         "gpu_types": codec.dump_strings(request.gpu_types),
         "assumed": int(request.assumed),
         "begin_at": request.begin,
+        "dependency": codec.dump_dependency(request.dependency),
     }
 
 
@@ -131,6 +132,7 @@ _CHANGING: Mapping[str, Callable[[Any], Any]] = {
     "ordered_iterations": _as_it_is,
     "time_limit": _as_it_is,
     "turn": _as_it_is,
+    "gate": codec.dump_gate,
 }
 
 
@@ -162,6 +164,7 @@ def _request(row: Row) -> JobRequest:
         gpu_types=codec.load_strings(row["gpu_types"]),
         assumed=bool(row["assumed"]),
         begin=row["begin_at"],
+        dependency=codec.load_dependency(row["dependency"]),
     )
 
 
@@ -214,4 +217,5 @@ def to_job(row: Row) -> QueueJob:
         ordered_iterations=row["ordered_iterations"],
         time_limit=row["time_limit"],
         turn=row["turn"],
+        gate=codec.load_gate(row["gate"]),
     )

@@ -12,6 +12,7 @@ from ef_slurm.model import (
     ACTIVE,
     FINAL,
     BatchScript,
+    Condition,
     Event,
     EventKind,
     JobRequest,
@@ -87,6 +88,7 @@ class Jobs:
             if other is not None:
                 wanted = f"one in which no other job goes on, as job {other} does"
                 raise ModelError("state directory", request.state_dir, wanted)
+            request = self.with_rows(request)
             columns = job_rows.request_columns(request)
             columns["iteration"] = columns["checkpoint_iteration"] = float(request.done)
             columns["slurm_settings"] = job_rows.settings_column(settings)
@@ -103,6 +105,21 @@ class Jobs:
                 )
             )
             return self.get(job_id)
+
+    def with_rows(self, request: JobRequest) -> JobRequest:
+        """The request, in which the jobs that it waits for have their own ids of the queue."""
+        dependency = request.dependency
+        if not dependency.conditions:
+            return request
+
+        def found(condition: Condition) -> Condition:
+            if condition.job_id is None:
+                return condition
+            row = self.of_slurm(condition.job_id, request.cluster)
+            return replace(condition, row=None if row is None else row.id)
+
+        conditions = tuple(found(condition) for condition in dependency.conditions)
+        return replace(request, dependency=replace(dependency, conditions=conditions))
 
     def _in_directory(self, request: JobRequest) -> int | None:
         """The Slurm job of the same owner that goes on in the same state directory."""
@@ -363,7 +380,7 @@ class Jobs:
             NoSuchRowError: there is none of that id.
         """
         check_request(request, request.submitted)
-        return self._rewrite(job_id, request, _CHANGED)
+        return self._rewrite(job_id, self.with_rows(request), _CHANGED)
 
     def last_told(self, uid: int, model_name: str, precision: str) -> QueueJob | None:
         """The owner's latest job of a training whose script told iterations and batch size."""
@@ -445,6 +462,7 @@ _CHANGED = (
     "max_gpus",
     "assumed",
     "begin_at",
+    "dependency",
 )
 """Those that its owner may change."""
 

@@ -160,7 +160,13 @@ def _would_measure(prepared: Prepared, judged: Judged, output: OutputOptions) ->
     """`--test-only` of a training of which nobody knows how fast it is."""
     request = prepared.request
     if output.json:
-        say_json(verdicts.measuring_json(request, judged.measured_on, None))
+        plain = verdicts.measuring_json(request, judged.measured_on, None)
+        say_json({**plain, "waits": judged.waits})
+        return ExitCode.OK
+    if judged.waits is not None:
+        for line in verdicts.waiting_lines(request, judged.waits, local_zone()):
+            say(line)
+        say("Nothing was submitted (--test-only).")
         return ExitCode.OK
     for line in verdicts.measuring_lines(
         request, judged.measured_on, judged.measured_for, local_zone()
@@ -196,6 +202,26 @@ def _measured_first(answer: Answer, output: OutputOptions) -> ExitCode:
     return ExitCode.OK
 
 
+def _waits_first(answer: Answer, output: OutputOptions) -> ExitCode:
+    """Submitted; nobody can say yet when what it waits for has come."""
+    assert answer.status is not None
+    job = answer.status.job
+    assert job.gate is not None
+    if output.json:
+        say_json({**verdicts.measuring_json(answer.request, (), None), "waits": job.gate})
+    else:
+        say(_first_line(answer.request, output))
+    if answer.problem:
+        sys.stdout.flush()
+        complain(PROGRAM, f"{answer.problem}: it still waits, and is judged without you")
+        return ExitCode.NO_ANSWER
+    if not output.quiet and not output.json:
+        for line in verdicts.waiting_lines(answer.request, job.gate, local_zone()):
+            say(line, err=output.parsable)
+        say(f"  See ef-squeue --explain {job.job_id}", err=output.parsable)
+    return ExitCode.OK
+
+
 def _answer_submission(answer: Answer, output: OutputOptions, client: Client) -> ExitCode | int:
     request = answer.request
     verdict_view = verdicts.of_answer(answer)
@@ -204,6 +230,8 @@ def _answer_submission(answer: Answer, output: OutputOptions, client: Client) ->
             return _ended_without(answer, output)
         if answer.status is not None and answer.status.job.measuring is not None:
             return _measured_first(answer, output)
+        if answer.status is not None and answer.status.job.set_apart:
+            return _waits_first(answer, output)
         return _held(answer, output)
     _print_verdict(verdict_view, answer, output)
     if verdict_view.exit_code is not ExitCode.OK or not output.wait:

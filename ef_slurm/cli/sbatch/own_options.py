@@ -216,6 +216,19 @@ AS_SBATCH = OptionGroup(
             " (default: at once). The deadline is judged with it.",
         ),
         Option(
+            "dependency",
+            "d",
+            metavar="WORDS",
+            help="What to wait for: after:JOB[+MINUTES], afterany:JOB, afterok:JOB, afternotok:JOB"
+            " (more as :JOB:JOB), singleton; all of them with , or one with ? between them. Judged"
+            " at once where those have promises, and when they have ended otherwise.",
+        ),
+        Option(
+            "kill-on-invalid-dep",
+            metavar="yes|no",
+            help="Cancel it once what it waits for can never be (default: as the site has it).",
+        ),
+        Option(
             "partition",
             "p",
             metavar="NAME",

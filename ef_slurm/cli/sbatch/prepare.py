@@ -157,6 +157,7 @@ def prepare(
         assumed=curves.iterations is not None or curves.global_batch_size is not None,
         done=0 if source is None else source.done,
         begin=requested.begin,
+        dependency=requested.dependency,
     )
     reservation = _reservation(requested, config)
     limit = _limit(requested, request, longest, now)

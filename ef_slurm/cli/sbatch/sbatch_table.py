@@ -151,11 +151,11 @@ SBATCH: tuple[SbatchOption, ...] = (
     ),
     _refused("deadline", "", "write it on an #EF line: sbatch's own would have Slurm end the job"),
     _passed("delay-boot", "", "SBATCH_DELAY_BOOT"),
-    _refused(
+    _read(
         "dependency",
         "d",
-        "ef-slurm cannot promise a job that waits for another; "
-        "submit it when the other is done (ef-sbatch --wait)",
+        "judged at once where the others have promises, else when they have ended; no aftercorr",
+        "SBATCH_DEPENDENCY",
     ),
     _dropped("distribution", "m", f"{_TASKS}: nothing to distribute", "SBATCH_DISTRIBUTION"),
     _passed("error", "e", "SBATCH_ERROR"),
@@ -190,7 +190,7 @@ SBATCH: tuple[SbatchOption, ...] = (
     ),
     _passed("input", "i", "SBATCH_INPUT"),
     _read("job-name", "J", "", "SBATCH_JOB_NAME"),
-    _passed("kill-on-invalid-dep"),
+    _read("kill-on-invalid-dep", "", "cancelled once what it waits for can never be"),
     _passed("licenses", "L", words="counted before anything is promised"),
     _passed("mail-type"),
     _passed("mail-user"),

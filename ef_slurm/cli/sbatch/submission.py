@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ef_slurm.api.client import Client, FailureError, UnreachableError, expect
-from ef_slurm.api.messages import FindCurves, KnownCurves, Ping, Pong
+from ef_slurm.api.messages import FindCurves, KnownCurves, ListJobs, Ping, Pong
 from ef_slurm.cli.common.errors import CommandError, UsageError
 from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.common.problems import Problems
@@ -40,10 +40,10 @@ from ef_slurm.cli.sbatch.script import Script, from_copy, from_text, from_words,
 from ef_slurm.cli.sbatch.submission_options import SubmissionOptions, submission_options
 from ef_slurm.cli.sbatch.submit import Answer, Patience, submit
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import UNSPECIFIED, PerGpu
+from ef_slurm.model import UNSPECIFIED, Dependency, JobList, PerGpu
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.siteconfig.wrong_combinations import nobody_runs, somebody_elses_partition
-from ef_slurm.slurm.errors import SlurmError
+from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
 from ef_slurm.slurm.guard import is_guarded
 from ef_slurm.slurm.interface import Slurm
 
@@ -175,6 +175,8 @@ def _made_ready(
     voice: Voice,
 ) -> Ready:
     requested, problems = asked.requested, asked.problems
+    with problems.collecting():
+        _check_predecessors(requested.dependency, client, slurm)
     pong = _daemon(client)
     nobody = "" if pong is not None else _nobody(site, slurm)
     types = _gpu_types(pong, site, slurm)
@@ -284,6 +286,28 @@ def _script(
     if not text:
         raise UsageError(f"which script?\n{USAGE}")
     return from_text(text, problems)
+
+
+def _check_predecessors(dependency: Dependency, client: Client, slurm: Slurm) -> None:
+    """Refuse to wait for what is no job, before anything is submitted.
+
+    Raises:
+        UsageError: neither ef-slurm nor Slurm knows one of the jobs.
+    """
+    named = {one.job_id for one in dependency.conditions if one.job_id is not None}
+    if not named:
+        return
+    with suppress(UnreachableError):
+        listed = expect(JobList, client.ask(ListJobs(job_ids=tuple(sorted(named)))))
+        named -= {job.job_id for job in listed.jobs}
+    for job_id in sorted(named):
+        try:
+            slurm.job(job_id)
+        except NoSuchJobError:
+            raise UsageError(
+                f"--dependency: job {job_id} is not known: neither ef-slurm nor Slurm has it "
+                "(any more)"
+            ) from None
 
 
 def _daemon(client: Client) -> Pong | None:

@@ -6,7 +6,7 @@ import enum
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ef_slurm.cli.sbatch.options import LAUNCH_NAMES, PASSED_NAMES, REFUSED, TRE
 from ef_slurm.cli.sbatch.sbatch_table import Handling
 from ef_slurm.cli.sbatch.size_options import PerGpuOptions, Size, per_gpu_options, size_of
 from ef_slurm.cli.sbatch.values import Values, layered
+from ef_slurm.formats.dependencies import parse_dependency
 from ef_slurm.formats.durations import (
     parse_finite_duration,
     parse_limit,
@@ -25,7 +26,7 @@ from ef_slurm.formats.durations import (
 from ef_slurm.formats.numbers import parse_amount, parse_number
 from ef_slurm.formats.times import format_instant
 from ef_slurm.formats.when import When, parse_begin, read_when
-from ef_slurm.model import IfInfeasible, JobKind, ModelError, PerGpu, check_name
+from ef_slurm.model import Dependency, IfInfeasible, JobKind, ModelError, PerGpu, check_name
 from ef_slurm.slurm.comments import check_words
 
 MOST_EPOCHS = 1e9
@@ -52,6 +53,7 @@ class SubmissionOptions:
         time_limit: of `--time`, in whole minutes as Slurm keeps it; `inf` for UNLIMITED and 0, as
             in Slurm; None where it is not given.
         begin: before when it may not start; None for at once.
+        dependency: what has to be so before.
         account, qos, reservation, licenses, directory: of sbatch's options, which get them too.
         constraint, exclude, nodelist, nodefile: which nodes it may have.
         size: how many GPUs and nodes at most, by sbatch's options or by ours.
@@ -83,6 +85,7 @@ class SubmissionOptions:
     partition: str | None
     time_limit: float | None
     begin: float | None
+    dependency: Dependency
     account: str | None
     qos: str | None
     reservation: str | None
@@ -246,6 +249,7 @@ def _typed(
         partition=values.text("partition"),
         time_limit=values.parsed("time", _time_limit),
         begin=begin,
+        dependency=_dependency(values),
         account=values.text("account"),
         qos=values.text("qos"),
         reservation=values.text("reservation"),
@@ -340,6 +344,16 @@ def _if_infeasible(values: Values) -> IfInfeasible:
     elif values.has("best-effort"):
         values.problems.add("--if-infeasible means nothing for a --best-effort job; leave it out")
     return choices.get(text, IfInfeasible.REJECT)
+
+
+def _dependency(values: Values) -> Dependency:
+    dependency = values.parsed("dependency", parse_dependency) or Dependency()
+    text = values.text("kill-on-invalid-dep")
+    if text is None:
+        return dependency
+    if text.lower() not in ("yes", "no"):
+        values.wrong("kill-on-invalid-dep", f"{text!r}: expected yes or no")
+    return replace(dependency, kill=text.lower() == "yes")
 
 
 def _curve(values: Values) -> tuple[tuple[tuple[str, str], ...], str | None]:

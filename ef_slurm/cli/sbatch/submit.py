@@ -209,7 +209,8 @@ def _register(registration: Register, client: Client, slurm: Slurm, patience: Pa
             client.ask(Withdraw(request.slurm_job_id))
         raise
     answer = Answer(request, status)
-    if answer.outcome is None and status.job.measuring is None and status.job.state not in FINAL:
+    unknown = answer.outcome is None and status.job.state not in FINAL
+    if unknown and status.job.measuring is None and not status.job.set_apart:
         late = f"no verdict within {patience.verdict:.0f} s: is ef-schedd running?"
         problem = patience.nobody or late
         return replace(answer, problem=problem)
@@ -224,7 +225,9 @@ def _measured(answer: Answer, client: Client, slurm: Slurm, seconds: float) -> A
     What is measured is taken: it trains, whoever waits for it. Its directory stays whatever the
     answer is, for the checkpoints in it.
     """
-    if seconds <= 0 or answer.status is None or answer.status.job.measuring is None:
+    if seconds <= 0 or answer.status is None:
+        return answer
+    if answer.status.job.measuring is None and not answer.status.job.set_apart:
         return answer
     request = answer.request
     end = time.monotonic() + seconds

@@ -10,11 +10,14 @@ from datetime import tzinfo
 from ef_slurm.cli.common.errors import ExitCode
 from ef_slurm.cli.common.offers import pasted_in_time
 from ef_slurm.cli.sbatch.submit import Answer
+from ef_slurm.formats.dependencies import format_dependency
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.finishes import format_finish, shown_slack
-from ef_slurm.formats.sentences import gpus, reason_sentence
+from ef_slurm.formats.sentences import gate_words, gpus, reason_sentence
 from ef_slurm.formats.times import format_instant, format_iso
 from ef_slurm.model import (
+    Gate,
+    GateState,
     IfInfeasible,
     JobKind,
     JobRequest,
@@ -214,6 +217,17 @@ def measuring_json(
     }
 
 
+def waiting_lines(request: JobRequest, gate: Gate, zone: tzinfo) -> Iterator[str]:
+    """What becomes of a job that cannot be judged before what it waits for has come."""
+    yield f"Not judged yet: {gate_words(gate)}"
+    yield f"  deadline   {_deadline(request, zone)}"
+    yield from _begin(request, zone)
+    if gate.state is GateState.NEVER:
+        yield "  It never starts; ef-scontrol update JOB dependency= lets it go on."
+    else:
+        yield "  Nobody can say when that is: it is judged then, or as soon as that is promised."
+
+
 def _promised(shown: VerdictView, zone: tzinfo) -> Iterator[str]:
     soft = shown.request.kind is JobKind.SOFT_DEADLINE
     late = shown.slack is not None and shown.slack < 0
@@ -227,6 +241,8 @@ def _promised(shown: VerdictView, zone: tzinfo) -> Iterator[str]:
 
 
 def _begin(request: JobRequest, zone: tzinfo) -> Iterator[str]:
+    if request.dependency.conditions:
+        yield f"  waits for  {format_dependency(request.dependency)}"
     if request.begin is not None:
         yield f"  begins     not before {format_instant(request.begin, zone)}"
 

@@ -10,6 +10,7 @@ from ef_slurm.api.messages import JobChanged
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.job_names import parse_job_ids
 from ef_slurm.cli.common.offers import pasted_in_time
+from ef_slurm.formats.dependencies import parse_dependency
 from ef_slurm.formats.numbers import parse_count
 from ef_slurm.formats.times import InstantError
 from ef_slurm.formats.when import parse_begin, read_when
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 _YES = frozenset({"yes", "true", "1"})
 _NO = frozenset({"no", "false", "0"})
-KEYS = ("deadline", "iterations", "max_gpus", "best_effort", "begin")
+KEYS = ("deadline", "iterations", "max_gpus", "best_effort", "begin", "dependency")
 ELSEWHERE: Mapping[str, str] = {
     "timelimit": "ef-slurm sets it: give deadline=WHEN, which Slurm's time limit follows",
     "numnodes": "ef-slurm chooses nodes and GPUs: bound them with max_gpus=N",
@@ -69,6 +70,7 @@ def parse_update(
         max_gpus=_value(values, "max_gpus", _most),
         best_effort=_value(values, "best_effort", _yes_or_no),
         begin=_value(values, "begin", lambda text: parse_begin(text, now, zone) or 0.0),
+        dependency=_value(values, "dependency", parse_dependency),
     )
     return parse_job_ids(jobs), change
 

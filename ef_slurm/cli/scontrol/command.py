@@ -79,6 +79,7 @@ Keys:
   max_gpus=N         the largest share; 0 for any
   best_effort=yes    gives the deadline up; best_effort=no asks for its promise again
   begin=WHEN         before when it may not start, while it has not; begin=now for at once
+  dependency=WORDS   as --dependency, while it has no verdict; dependency= for none
 \b
 Examples:
   ef-scontrol update 1234 deadline=tomorrow

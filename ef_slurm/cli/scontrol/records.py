@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import tzinfo
 
 from ef_slurm.cli.squeue.columns import promise_word
+from ef_slurm.formats.dependencies import format_dependency
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.times import format_iso
@@ -53,6 +54,7 @@ def _groups(job: JobView, zone: tzinfo) -> list[list[tuple[str, str]]]:
         [
             ("SubmitTime", time(job.submitted)),
             ("BeginTime", time(job.begin)),
+            ("Dependency", format_dependency(job.dependency) or NONE),
             ("StartTime", time(job.started)),
             ("Finish", time(job.finish)),
             ("EndTime", time(job.ended)),

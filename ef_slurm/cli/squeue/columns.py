@@ -17,10 +17,18 @@ from ef_slurm.cli.common.tone import Tone
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.finishes import finish_for_table, shown_slack
 from ef_slurm.formats.hostlist import compress
-from ef_slurm.formats.sentences import begin_words, gpus
+from ef_slurm.formats.sentences import begin_words, gate_words, gpus
 from ef_slurm.formats.sizes import format_bytes
 from ef_slurm.formats.times import format_for_table
-from ef_slurm.model import FINAL, JobState, JobView, PromiseOutcome, PromiseState, slack_seconds
+from ef_slurm.model import (
+    FINAL,
+    GateState,
+    JobState,
+    JobView,
+    PromiseOutcome,
+    PromiseState,
+    slack_seconds,
+)
 
 BAR_CELLS = 10
 
@@ -161,6 +169,8 @@ def _where(job: JobView, look: Look) -> str:
         return f"{compress(job.nodes)} ({words})" if words else compress(job.nodes)
     if job.state in FINAL:
         return f"({job.note})" if job.note else ""
+    if job.gate is not None and job.gate.state in (GateState.UNKNOWN, GateState.NEVER):
+        return f"({gate_words(job.gate)})"
     if job.measuring is not None:
         if job.begin is not None and job.begin > look.now:
             return f"({begin_words(job.begin)})"

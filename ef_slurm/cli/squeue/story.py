@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from datetime import tzinfo
 
 from ef_slurm.cli.squeue.columns import done, promise_word, slack, state_word
+from ef_slurm.formats.dependencies import format_dependency
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.finishes import format_finish, shown_slack
 from ef_slurm.formats.hostlist import compress
-from ef_slurm.formats.sentences import gpus
+from ef_slurm.formats.sentences import gate_words, gpus
 from ef_slurm.formats.times import format_day, format_instant, format_time_of_day
 from ef_slurm.model import (
     FINAL,
     Event,
     EventKind,
     Fault,
+    GateState,
     JobKind,
     JobState,
     JobView,
@@ -70,6 +72,8 @@ def _request(job: JobView, zone: tzinfo) -> str:
         work = f"{job.iterations} iterations"
     if job.begin is not None:
         work += f", not before {format_instant(job.begin, zone)},"
+    if job.dependency.conditions:
+        work += f", with --dependency={format_dependency(job.dependency)},"
     if job.deadline is None:
         return f"{work.rstrip(',')}, best effort"
     due = f"{work} by {format_instant(job.deadline, zone)}"
@@ -114,6 +118,8 @@ def _present(job: JobView, now: float, zone: tzinfo) -> str:
         text += f", in {describe_duration(max(0.0, job.finish - now))}"
     if job.promise_outcome is PromiseOutcome.OPEN:
         text += f"; promise {promise_word(job).lower()}"
+    if job.gate is not None and job.gate.state is not GateState.OPEN:
+        text += f" ({gate_words(job.gate)})"
     if job.note and (job.state is JobState.HELD or job.share):
         text += f" ({job.note})"
     return text + "."

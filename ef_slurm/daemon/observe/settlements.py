@@ -123,4 +123,6 @@ def _fault(job: QueueJob) -> Fault:
     code = None if job.reason is None else job.reason.code
     if code is ReasonCode.BEHIND:
         return Fault.JOB
+    if code in (ReasonCode.BEGIN, ReasonCode.DEPENDENCY):
+        return Fault.OWNER  # what it was to wait for came too late
     return Fault.CLUSTER if code in _FAULTS_OF_CLUSTER else Fault.EF_SLURM

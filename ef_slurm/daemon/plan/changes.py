@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.planning import Planning
+from ef_slurm.formats.dependencies import format_dependency
 from ef_slurm.formats.durations import whole_minutes
 from ef_slurm.formats.sentences import instant, verdict_sentence
 from ef_slurm.model import (
@@ -23,6 +25,7 @@ from ef_slurm.model import (
     Event,
     EventKind,
     Fault,
+    GateState,
     IfInfeasible,
     JobChange,
     JobKind,
@@ -41,6 +44,7 @@ from ef_slurm.model import (
     planner_id,
     time_needed,
 )
+from ef_slurm.queue.errors import NoSuchRowError
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.interface import Slurm
 
@@ -115,7 +119,11 @@ class Changes:
         if not said and not wants_back:
             return Changed(ChangeOutcome.DONE, "nothing to change: it is so already")
         why = f"changed by {actor}: {said or 'its deadline is wanted again'}"
+        if change.dependency is not None:
+            self._check_circle(job, request)
         asked = self._asked(job, request, now)
+        if change.dependency is not None and self._waits_anew(job):
+            return self._let_wait(asked, actor, why, now)
         if job.state in (JobState.NEW, JobState.HELD) or job.measuring is not None:
             self._write(job, asked, actor, why, now)
             when = "released" if job.state is JobState.HELD else "judged"
@@ -124,6 +132,11 @@ class Changes:
             raise NotPossibleError("nobody knows yet how long it takes: try again in a minute")
         if request.kind is JobKind.BEST_EFFORT:
             return self._give_up(job, asked, actor, why, now)
+        if change.dependency is not None and request.dependency.conditions:
+            raise NotPossibleError(
+                "it has its verdict: a dependency can be taken away now (dependency=), but not "
+                "given; submit it anew with --dependency"
+            )
         promise = self._queue.promises.of(job.id)
         promised = promise is not None and promise.outcome is PromiseOutcome.OPEN
         if promised and is_looser(job.request, request):
@@ -138,9 +151,43 @@ class Changes:
         self._write(job, asked, actor, why, now)
         return Changed(ChangeOutcome.DONE, said)
 
+    def _waits_anew(self, job: QueueJob) -> bool:
+        """Whether a job waits, with no promise that another dependency could break."""
+        never = job.gate is not None and job.gate.state is GateState.NEVER
+        return never or job.state in (JobState.NEW, JobState.WAITLISTED)
+
+    def _let_wait(self, asked: QueueJob, actor: str, why: str, now: float) -> Changed:
+        """It is judged once more, as far as its new dependency lets it."""
+        with self._queue.transaction():
+            row = self._write(asked, replace(asked, gate=None, note=""), actor, why, now)
+            if row.state is JobState.ADMITTED and row.kind is not JobKind.BEST_EFFORT:
+                self._queue.jobs.move(row.id, JobState.NEW, at=now, actor=actor, why=why)
+        return Changed(ChangeOutcome.TO_BE_JUDGED, f"{why.partition(': ')[2]}; it is judged anew")
+
+    def _check_circle(self, job: QueueJob, request: JobRequest) -> None:
+        """Refuse a dependency that leads back to the job itself.
+
+        Raises:
+            ModelError: it does.
+        """
+        todo = [self._queue.jobs.with_rows(request)]
+        seen: set[int] = set()
+        while todo:
+            for condition in todo.pop().dependency.conditions:
+                if condition.row == job.id:
+                    name = f"job {job.request.slurm_job_id}"
+                    wanted = f"jobs that do not wait for {name} themselves"
+                    raise ModelError("dependency", format_dependency(request.dependency), wanted)
+                if condition.row is not None and condition.row not in seen:
+                    seen.add(condition.row)
+                    with suppress(NoSuchRowError):
+                        todo.append(self._queue.jobs.get(condition.row).request)
+
     def _asked(self, job: QueueJob, request: JobRequest, now: float) -> QueueJob:
         """The row with the request, and with what follows from it for its run."""
         ordered, running = job.ordered_iterations, job.running
+        if request.dependency != job.request.dependency:
+            job = replace(job, gate=None)
         if request.iterations != job.request.iterations:
             ordered = request.iterations
             if running is not None and job.first_started_at is not None:
@@ -238,6 +285,9 @@ def _difference(before: JobRequest, after: JobRequest) -> str:
     if before.begin != after.begin:
         there, here = _instant(before.begin), _instant(after.begin)
         words.append(f"begin from {there} to {here}")
+    if before.dependency.conditions != after.dependency.conditions:
+        there, here = (format_dependency(one.dependency) or "none" for one in (before, after))
+        words.append(f"dependency from {there} to {here}")
     for name in ("iterations", "max_gpus"):
         there, here = getattr(before, name), getattr(after, name)
         if there != here:

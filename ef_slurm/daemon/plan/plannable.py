@@ -100,8 +100,10 @@ class Plannable:
         self._allowed = allowed
 
     def of(self, jobs: tuple[QueueJob, ...], now: float) -> tuple[QueueJob, ...]:
-        """Those of the jobs that are not set aside."""
-        return tuple(job for job in jobs if self._set_aside.get(job.id, now) <= now)
+        """Those of the jobs that are not set aside, and that a plan can be made for at all."""
+        return tuple(
+            job for job in jobs if self._set_aside.get(job.id, now) <= now and not job.set_apart
+        )
 
     def forget_all_but(self, jobs: tuple[QueueJob, ...]) -> None:
         """All other jobs have ended."""

@@ -36,6 +36,9 @@ from ef_slurm.slurm.types import Observation
 IN_PLAN = ACTIVE - {JobState.HELD}
 """States of the jobs that take part in plans."""
 
+SLIP_SECONDS = 60.0
+"""Seconds for which a job stays away that waits for what nobody can say, or for what is late."""
+
 SILENCE_SECONDS = 60.0
 """Seconds for which a running job is taken to go on as it last reported."""
 
@@ -91,7 +94,7 @@ def planner_jobs(
 
 def takes_part(job: QueueJob) -> bool:
     """Whether it is in plans."""
-    return job.state in IN_PLAN and not job.stalled
+    return job.state in IN_PLAN and not job.stalled and not job.set_apart
 
 
 def runs_on(job: QueueJob, cluster: Cluster) -> bool:
@@ -184,6 +187,10 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
     )
     seen = replace(job, request=request, running=running_now(job, status, now))
     planned = seen.for_planner(iterations=remaining(job, status, now))
+    if job.depends:
+        # However late it is what this one waits for: it has not come yet.
+        soonest = planned.begin if planned.begin > now else now + SLIP_SECONDS
+        planned = replace(planned, begin=soonest)
     closed = estimates.closures.of(job.id, now)
     return planned if closed is None else without_closed(planned, closed)
 

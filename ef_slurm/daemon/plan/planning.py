@@ -39,6 +39,7 @@ from ef_slurm.model import (
     FOREVER,
     Cluster,
     Decision,
+    GateState,
     Job,
     JobRequest,
     JobState,
@@ -205,6 +206,7 @@ class Planning:
             QueueError: it cannot be written; the plan before stays in force.
         """
         cluster = self.look(jobs)
+        jobs = tuple(job for job in jobs if not job.set_apart)
         jobs = self._turn_away(jobs, cluster, now)
         for job in jobs:
             with self._fence.around(job, "planned"):
@@ -288,7 +290,7 @@ class Planning:
         answer = self._with_refusals(self._measuring.record(answer), jobs, now)
         opening = self._estimates.closures.next_opening(now)
         # The planner knows nothing of those that are to be measured later.
-        begins = [job.request.begin or now for job in jobs if job.waits_to_begin(now)]
+        begins = [job.begin for job in jobs if job.waits_to_begin(now)]
         self.next_change, self.wanted = min(answer.next_change, opening, *begins), False
         if self._advisory:
             advise(answer, self._advice, jobs)
@@ -348,7 +350,10 @@ class Planning:
             if job is None or decision.promise is PromiseState.NONE:
                 return decision
             reason = decision.reason
-            if self._estimates.closures.of(job.id, now) is not None:
+            if job.depends and (job.gate is None or job.gate.state is GateState.UNKNOWN):
+                words = "" if job.gate is None else job.gate.words
+                reason, code = replace(reason, limit=words), ReasonCode.DEPENDENCY
+            elif self._estimates.closures.of(job.id, now) is not None:
                 code = ReasonCode.REFUSED
             elif reason.code is ReasonCode.BEHIND and job.first_started_at is None:
                 code = ReasonCode.NOT_STARTED  # what has never run is not slow

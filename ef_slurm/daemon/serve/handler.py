@@ -298,15 +298,23 @@ class Handler:
 
     async def _judge(self, caller: Caller, viewer: Viewer, asked: Judge) -> Response:
         self._charge_for_a_verdict(caller)
-        request = await self._work(caller, lambda: self._dispatch().what_if(caller, asked.job))
+        workers = self._askers if asked.job.dependency.conditions else self._readers
+        request = await self._work(
+            caller, lambda: self._dispatch().what_if(caller, viewer, asked.job), workers
+        )
         scheduler = self._context.scheduler
         answer, words = await self._scheduled(caller, lambda: scheduler.judge(request))
         return await self._work(caller, lambda: self._dispatch().judged(viewer, answer, words))
 
     async def _change(self, caller: Caller, viewer: Viewer, asked: ChangeJob) -> Response:
         self._charge_for_a_verdict(caller)
-        row = await self._may_change(caller, viewer, asked.job_id)
         scheduler, change = self._context.scheduler, asked.change
+        row = await self._may_change(caller, viewer, asked.job_id)
+        await self._work(
+            caller,
+            lambda: self._dispatch().check_waiting(viewer, asked.job_id, change),
+            self._askers,
+        )
         changed = await self._scheduled(
             caller, lambda: scheduler.change(row.id, change, caller.name)
         )

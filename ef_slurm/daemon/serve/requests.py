@@ -41,10 +41,12 @@ from ef_slurm.api.messages import (
 from ef_slurm.api.routes import RequestError
 from ef_slurm.daemon.observe.ownership import no_single_job
 from ef_slurm.daemon.plan.changes import NotPossibleError
+from ef_slurm.daemon.plan.dependencies import WouldWait
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.plan.record import train_on
 from ef_slurm.daemon.serve import profile_requests
 from ef_slurm.daemon.serve.job_changes import JobChanges, others_of
+from ef_slurm.daemon.serve.predecessors import check_dependency
 from ef_slurm.daemon.serve.scheduler_calls import JudgingScheduler, SchedulerCalls
 from ef_slurm.daemon.serve.visibility import (
     Viewer,
@@ -60,6 +62,7 @@ from ef_slurm.model import (
     FINAL,
     BatchScript,
     Cluster,
+    JobChange,
     JobKind,
     JobRequest,
     JobState,
@@ -239,6 +242,7 @@ class Dispatch:
                 f"ef-slurm schedules {partition}",
             )
         queue, cluster = self._rows(), self._context.cluster
+        check_dependency(queue, self._context.slurm, viewer, job.dependency, slurm.job_id)
         known = queue.jobs.of_slurm(slurm.job_id, cluster)
         if known is not None and known.state in ACTIVE and known.request.uid == caller.uid:
             return Registered(slurm.job_id, created=False)
@@ -273,7 +277,7 @@ class Dispatch:
             return job.max_gpus
         return most if job.max_gpus is None else min(most, job.max_gpus)
 
-    def what_if(self, caller: Caller, job: JobRequest) -> JobRequest:
+    def what_if(self, caller: Caller, viewer: Viewer, job: JobRequest) -> JobRequest:
         """What the scheduler is to judge.
 
         Raises:
@@ -287,10 +291,25 @@ class Dispatch:
             max_gpus=self._max_gpus(job),
         )
         check_request(request, request.submitted)
+        check_dependency(self._rows(), self._context.slurm, viewer, request.dependency, 0)
         return request
 
-    def judged(self, viewer: Viewer, answer: WhatIf | WouldMeasure, words: str) -> Judged:
+    def check_waiting(self, viewer: Viewer, job_id: int, change: JobChange) -> None:
+        """Refuse to let a job wait for one that whoever asks may not know of.
+
+        Raises:
+            ModelError: the change asks for that.
+        """
+        if change.dependency is not None:
+            slurm = self._context.slurm
+            check_dependency(self._rows(), slurm, viewer, change.dependency, job_id)
+
+    def judged(
+        self, viewer: Viewer, answer: WhatIf | WouldMeasure | WouldWait, words: str
+    ) -> Judged:
         """The scheduler's answer for whoever asked."""
+        if isinstance(answer, WouldWait):
+            return Judged(None, (), words, waits=answer.gate)
         if isinstance(answer, WouldMeasure):
             return Judged(None, (), words, (), answer.sizes, answer.seconds)
         rows, verdict = self._rows(), answer.verdict

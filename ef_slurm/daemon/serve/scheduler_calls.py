@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 from ef_slurm.daemon.plan.changes import Changed
+from ef_slurm.daemon.plan.dependencies import WouldWait
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.model import Cluster, JobAction, JobChange, JobRequest
 from ef_slurm.planner.what_if import WhatIf
@@ -37,10 +38,11 @@ class JudgingScheduler(Protocol):
         """What was last seen; None before the first look. Any thread may ask."""
         ...
 
-    def judge(self, request: JobRequest) -> tuple[WhatIf | WouldMeasure, str]:
+    def judge(self, request: JobRequest) -> tuple[WhatIf | WouldMeasure | WouldWait, str]:
         """The verdict that this request would get now, also in words. Its own thread only.
 
-        Without a throughput curve: how it would be measured before.
+        Without a throughput curve: how it would be measured before; with a dependency of which
+        nobody can say when it is met: what it would wait for.
         """
         ...
 

@@ -228,7 +228,10 @@ def _masked_view(queue: Queue, viewer: Viewer, seen: JobView) -> JobView:
         )
     if reason is not None:
         reason = masked_reason(queue, viewer, reason)
-    return replace(seen, note=note, verdict=verdict, reason=reason)
+    gate = seen.gate
+    if gate is not None:
+        gate = replace(gate, words=masked_text(queue, viewer, gate.words))
+    return replace(seen, note=note, verdict=verdict, reason=reason, gate=gate)
 
 
 def _sees(queue: Queue, viewer: Viewer, row: int) -> bool:

@@ -19,6 +19,7 @@ from ef_slurm.queue.migrations.eighth import eighth
 from ef_slurm.queue.migrations.fifth import fifth
 from ef_slurm.queue.migrations.first import first
 from ef_slurm.queue.migrations.fourth import fourth
+from ef_slurm.queue.migrations.ninth import ninth
 from ef_slurm.queue.migrations.second import second
 from ef_slurm.queue.migrations.seventh import seventh
 from ef_slurm.queue.migrations.sixth import sixth
@@ -39,5 +40,6 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     sixth,
     seventh,
     eighth,
+    ninth,
 )
 """The migrations, in order."""

@@ -14,6 +14,7 @@ from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.settings import Settings
+from ef_slurm.formats.dependencies import parse_dependency
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
@@ -347,15 +348,17 @@ class World:
         time_limit: float = math.inf,
         asked: Mapping[str, str] = MappingProxyType({}),
         begin: float | None = None,
+        after: str = "",
+        name: str = "train",
     ) -> QueueJob:
         """`ef-sbatch`: a held job and its row. `deadline` and `begin` are in seconds from now.
 
         Without `known` it comes without its curve; without `told` its script, and nobody else, says
         how many iterations there are. `max_time` is the owner's --time, `time_limit` Slurm's where
-        there is none; `asked` is what else it asks Slurm for.
+        there is none; `asked` is what else it asks Slurm for. `after` is its --dependency.
         """
         now = self.clock.now
-        slurm = self.cluster.add_job("user1", "train", now=now)
+        slurm = self.cluster.add_job("user1", name, now=now)
         slurm.time_limit = time_limit if max_time is None else max_time
         limit = slurm.time_limit / 60
         slurm.settings["time limit"] = "unlimited" if math.isinf(limit) else f"{limit:.0f}"
@@ -376,7 +379,7 @@ class World:
                 slurm_job_id=slurm.job_id,
                 owner="user1",
                 uid=0,
-                name="train",
+                name=name,
                 submitted=now,
                 kind=kind,
                 iterations=iterations if told else None,
@@ -390,6 +393,7 @@ class World:
                 overhead=self.overhead,
                 max_time=max_time,
                 begin=None if begin is None else now + begin,
+                dependency=parse_dependency(after),
                 partition="ef",
             ),
             BatchScript("#!/bin/bash\n"),

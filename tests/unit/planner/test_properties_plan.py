@@ -41,7 +41,8 @@ def check_reason(decision: Decision, job: Job, known: set[str]) -> None:
     held = None if job.running is None else job.running.block
     assert reason.job is None or reason.job in known - {job.id}, decision
     if decision.promise is PromiseState.AT_RISK:
-        assert reason.code in (ReasonCode.LOST_CAPACITY, ReasonCode.BEHIND), decision
+        late = (ReasonCode.LOST_CAPACITY, ReasonCode.BEHIND, ReasonCode.BEGIN)
+        assert reason.code in late, decision
     else:
         assert reason.code in expected_codes(held, decision.block), decision
     if reason.code is ReasonCode.BEGIN:
