@@ -11,6 +11,7 @@ import click
 from ef_slurm.api.client import Client, FailureError, UnreachableError, expect
 from ef_slurm.api.messages import MOST_JOB_IDS, Cancel, Cancelled, ListJobs
 from ef_slurm.cli.common.cancelling import cancel_in_slurm
+from ef_slurm.cli.common.completing import complete_jobs, complete_states
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
@@ -40,11 +41,19 @@ Exit codes: 0 done, 1 Slurm or a job that is not known, 2 usage, 4 ef-schedd can
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("ids", nargs=-1, metavar="[JOB_ID[,JOB_ID...]...]")
+@click.argument("ids", nargs=-1, metavar="[JOB_ID[,JOB_ID...]...]", shell_complete=complete_jobs)
 @click.option("-u", "--user", metavar="NAME", help="Jobs of this user.")
 @click.option("--me", is_flag=True, help="My jobs.")
 @click.option("-n", "--name", "--jobname", metavar="NAME", help="Jobs of this name.")
-@click.option("-t", "--state", "states", multiple=True, metavar="STATE", help="In this state.")
+@click.option(
+    "-t",
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    help="In this state.",
+    shell_complete=complete_states,
+)
 @click.option("-i", "--interactive", is_flag=True, help="Ask for each job.")
 @click.option("-Q", "--quiet", is_flag=True, help="Say nothing of jobs that ended already.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is done.")

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from ef_slurm.cli.manual.files import completions
+from ef_slurm.cli.manual.pages import PAGES, Page
+
 TOP = Path(__file__).parents[2]
 RELEASE = TOP / "docker" / "release"
 DEBIAN = RELEASE / "debian"
@@ -71,6 +74,28 @@ def test_every_command_is_in_one_package() -> None:
     installed = [Path(line).name for lines in lists.values() for line in lines if "usr/bin" in line]
     assert sorted(installed) == sorted(PROJECT["scripts"])
     assert lists.keys() == stanzas().keys() - {""}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.program)
+def test_manual_and_completion_are_in_the_package_of_their_command(page: Page) -> None:
+    (lines,) = (
+        lines
+        for lines in (path.read_text().split() for path in DEBIAN.glob("*.install"))
+        if f"usr/bin/{page.program}" in lines
+    )
+    zsh = "usr/share/zsh/vendor-completions"
+    for name in (f"man/man{page.section}/{page.name}", *(name for name, _ in completions(page))):
+        assert f"usr/share/{name}".replace("usr/share/zsh/site-functions", zsh) in lines
+
+
+def test_what_makes_the_manuals_is_there() -> None:
+    """The commands' packages, but for those that help needs not."""
+    hook = (RELEASE / "hatch_build.py").read_text()
+    (left_out,) = re.findall(r"^NOT_FOR_HELP = \((.*)\)", hook, flags=re.M)
+    needed = set(debian([*PROJECT["dependencies"], *EXTRAS["simulator"]]))
+    needed -= {f"python3-{name}" for name in re.findall(r"[\w-]+", left_out)} | ELSEWHERE.keys()
+    needed -= set(ELSEWHERE.values())
+    assert needed <= set((RELEASE / "packages.txt").read_text().splitlines())
 
 
 def test_it_is_built_with_what_builds_the_wheel() -> None:

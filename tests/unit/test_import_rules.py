@@ -88,6 +88,7 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         **{command: {"common"} for command in ("sbatch", "scancel", "schedd", "sim", "squeue")},
         "scontrol": {"common", "squeue"},
         "profile": {"common", "sbatch"},  # `ef-profile run` submits as ef-sbatch does
+        "manual": {"common", "sbatch"},  # and loads each command by its name
     },
     "slurm": {
         "": set(),

@@ -154,6 +154,34 @@ def test_every_installed_command_works_anywhere(
     assert "usage:" in helped.stdout.lower()
 
 
+@pytest.mark.parametrize("command", sorted(PROJECT["scripts"]))
+def test_every_installed_command_has_manual_and_completion(installed: Path, command: str) -> None:
+    (page,) = (installed / "share" / "man").glob(f"man*/{command}.*")
+    assert f"ef\\-slurm {PROJECT['version']}" in page.read_text()
+    for place in ("bash-completion/completions/{}", "zsh/site-functions/_{}",
+                  "fish/vendor_completions.d/{}.fish"):  # fmt: skip
+        assert command in (installed / "share" / place.format(command)).read_text()
+
+
+def test_an_installed_command_completes(installed: Path, tmp_path: Path) -> None:
+    """In the shell itself: what the Tab key would offer."""
+    script = installed / "share" / "bash-completion" / "completions" / "ef-sbatch"
+    typed = (
+        f"source {script}; COMP_WORDS=(ef-sbatch --if-inf); COMP_CWORD=1;"
+        " $(complete -p ef-sbatch | grep -o '_[a-z_]*completion') ef-sbatch; echo ${COMPREPLY[@]}"
+    )
+    environment = {
+        "PATH": f"{installed}/bin:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(
+        ["bash", "-c", typed], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.split() == ["--if-infeasible"], done.stderr
+
+
 def test_an_installed_ef_sbatch_renders_the_shipped_template(
     installed: Path, tmp_path: Path
 ) -> None:

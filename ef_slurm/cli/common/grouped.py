@@ -7,13 +7,15 @@ made of what click then knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from ef_slurm.cli.common.completing import Complete
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.options import Option, OptionGroup, Options, Takes
 
@@ -65,7 +67,7 @@ class GroupedCommand(click.Command):
 class TableOption(GroupedOption):
     """An option of a table, written as sbatch's manual does: `-J, --job-name=NAME`."""
 
-    def __init__(self, option: Option, title: str) -> None:
+    def __init__(self, option: Option, title: str, complete: Complete | None = None) -> None:
         names = [f"-{option.short}"] if option.short else []
         is_flag = option.takes is Takes.NOTHING
         optional: dict[str, Any] = (
@@ -78,6 +80,7 @@ class TableOption(GroupedOption):
             **(optional or {"is_flag": is_flag}),
             **({} if is_flag else {"metavar": option.metavar}),
             **({"type": click.Path()} if option.metavar in ("FILE", "DIR") else {}),
+            shell_complete=complete,
         )
         self._of = option
 
@@ -106,6 +109,7 @@ class TableCommand(GroupedCommand):
         body: what it does with its words.
         groups: the options under their headings.
         operands: what stands after the options, for the usage line.
+        complete: what completes the values of options, by name.
     """
 
     def __init__(
@@ -117,6 +121,7 @@ class TableCommand(GroupedCommand):
         *,
         about: str,
         epilog: str,
+        complete: Mapping[str, Complete] = MappingProxyType({}),
     ) -> None:
         groups = tuple(groups)
         self._options = Options(option for each in groups for option in each.options)
@@ -124,7 +129,11 @@ class TableCommand(GroupedCommand):
             name,
             callback=body,
             params=[
-                *(TableOption(option, each.title) for each in groups for option in each.options),
+                *(
+                    TableOption(option, each.title, complete.get(option.name))
+                    for each in groups
+                    for option in each.options
+                ),
                 click.Argument(["words"], nargs=-1, metavar=operands, type=click.Path()),
             ],
             add_help_option=False,
@@ -135,6 +144,8 @@ class TableCommand(GroupedCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Leave the words to the body, but for `--help`."""
+        if ctx.resilient_parsing:  # for completion: click learns what options look like
+            super().parse_args(ctx, [])
         ctx.params, ctx.obj = {"words": tuple(args)}, []
         with suppress(UsageError):  # which the body tells
             options, ctx.obj = self._options.parse(args, "command line")

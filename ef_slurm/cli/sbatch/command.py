@@ -22,6 +22,7 @@ from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
+from ef_slurm.cli.sbatch.completing import COMPLETE
 from ef_slurm.cli.sbatch.continuation import Source
 from ef_slurm.cli.sbatch.environment import environment_options
 from ef_slurm.cli.sbatch.given import Given, read_words
@@ -57,7 +58,9 @@ def main() -> None:
 
 def click_command() -> click.Command:
     """The command as click knows it."""
-    return TableCommand(PROGRAM, _command, GROUPS, OPERANDS, about=ABOUT, epilog=EPILOG)
+    return TableCommand(
+        PROGRAM, _command, GROUPS, OPERANDS, about=ABOUT, epilog=EPILOG, complete=COMPLETE
+    )
 
 
 def _command(words: Sequence[str]) -> ExitCode | int:

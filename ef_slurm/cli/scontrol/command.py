@@ -20,6 +20,7 @@ from ef_slurm.api.messages import (
     JobChanged,
     ListJobs,
 )
+from ef_slurm.cli.common.completing import complete_all_jobs, complete_jobs
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run_click, to_command_error
 from ef_slurm.cli.common.errors import ExitCode, UsageError
@@ -89,7 +90,13 @@ Exit codes: 0 done, 1 an unknown job, 2 usage, 3 it cannot be promised and nothi
   4 ef-schedd cannot be reached, 5 not allowed.
 """
 )
-@click.argument("words", nargs=-1, required=True, metavar="JOB[,JOB...] KEY=VALUE...")
+@click.argument(
+    "words",
+    nargs=-1,
+    required=True,
+    metavar="JOB[,JOB...] KEY=VALUE...",
+    shell_complete=complete_jobs,
+)
 @_QUIET
 @_JSON
 @_CONFIG
@@ -145,9 +152,9 @@ def _action(action: JobAction, words: str, example: str) -> None:
         return _each(parse_job_ids(ids), config, one, as_json=as_json)
 
     body.__doc__ = words
-    command = click.argument("ids", nargs=-1, required=True, metavar="JOB[,JOB...]...")(
-        _QUIET(_JSON(_CONFIG(body)))
-    )
+    command = click.argument(
+        "ids", nargs=-1, required=True, metavar="JOB[,JOB...]...", shell_complete=complete_jobs
+    )(_QUIET(_JSON(_CONFIG(body))))
     examples = f"""
 \b
 Examples:
@@ -203,7 +210,9 @@ Exit codes: 0 done, 1 a job that is not known, 2 usage, 4 ef-schedd cannot be re
   5 not allowed.
 """
 )
-@click.argument("words", nargs=-1, metavar="[job] [JOB[,JOB...]...]")
+@click.argument(
+    "words", nargs=-1, metavar="[job] [JOB[,JOB...]...]", shell_complete=complete_all_jobs
+)
 @click.option("-o", "--oneliner", is_flag=True, help="One line for each job.")
 @_JSON
 @_CONFIG

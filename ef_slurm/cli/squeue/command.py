@@ -14,6 +14,13 @@ from click.core import ParameterSource
 
 from ef_slurm.api.client import Client, expect
 from ef_slurm.api.messages import Explain
+from ef_slurm.cli.common.completing import (
+    complete_accounts,
+    complete_all_jobs,
+    complete_partitions,
+    complete_states,
+    words_of,
+)
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
@@ -30,6 +37,7 @@ from ef_slurm.cli.squeue.choice import (
     parse_sort,
     parse_users,
 )
+from ef_slurm.cli.squeue.columns import COLUMNS
 from ef_slurm.cli.squeue.history import DEFAULT_SINCE, Record, show_history
 from ef_slurm.cli.squeue.layouts import (
     DEFAULT_FORMAT,
@@ -42,7 +50,7 @@ from ef_slurm.cli.squeue.layouts import (
 )
 from ef_slurm.cli.squeue.listing import View, job_as_json, list_jobs, refresh
 from ef_slurm.cli.squeue.story import lines
-from ef_slurm.cli.squeue.sums import parse_by
+from ef_slurm.cli.squeue.sums import By, parse_by
 from ef_slurm.formats.durations import DurationError, parse_seconds
 from ef_slurm.formats.past import parse_past
 from ef_slurm.formats.times import InstantError
@@ -94,13 +102,22 @@ _HISTORY = group("Jobs that have ended")
     help="Jobs of these users, by name or uid.",
 )
 @_WHICH("--me", is_flag=True, help="My jobs.")
-@_WHICH("-j", "--jobs", "ids", multiple=True, metavar="ID,…", help="These jobs, also ended.")
+@_WHICH(
+    "-j",
+    "--jobs",
+    "ids",
+    multiple=True,
+    metavar="ID,…",
+    help="These jobs, also ended.",
+    shell_complete=complete_all_jobs,
+)
 @_WHICH(
     "-t",
     "--states",
     multiple=True,
     metavar="STATE,…",
     envvar="EF_SQUEUE_STATES",
+    shell_complete=complete_states,
     help='In these states; "all" for all.',
 )
 @_WHICH("-a", "--all", "everything", is_flag=True, help="Also jobs that ended.")
@@ -111,6 +128,7 @@ _HISTORY = group("Jobs that have ended")
     multiple=True,
     metavar="NAME,…",
     envvar="EF_SQUEUE_ACCOUNT",
+    shell_complete=complete_accounts,
     help="Jobs of these accounts.",
 )
 @_WHICH(
@@ -120,6 +138,7 @@ _HISTORY = group("Jobs that have ended")
     multiple=True,
     metavar="NAME,…",
     envvar="EF_SQUEUE_PARTITION",
+    shell_complete=complete_partitions,
     help="Jobs in these partitions.",
 )
 @_WHICH(
@@ -154,6 +173,7 @@ _HISTORY = group("Jobs that have ended")
     "fields",
     metavar="FIELD,…",
     envvar="EF_SQUEUE_FORMAT2",
+    shell_complete=words_of(column.name for column in COLUMNS),
     help="Columns by name, as squeue's -O.",
 )
 @_SHOWN("-l", "--long", is_flag=True, help="More columns.")
@@ -162,6 +182,7 @@ _HISTORY = group("Jobs that have ended")
     "--sort",
     metavar="COLUMN,…",
     envvar="EF_SQUEUE_SORT",
+    shell_complete=words_of(column.name for column in COLUMNS),
     show_default="job id",
     help="In the order of these columns, by letter or name; -COLUMN for the largest first.",
 )
@@ -187,9 +208,15 @@ _HISTORY = group("Jobs that have ended")
     "--by",
     multiple=True,
     metavar="user|account|month,…",
+    shell_complete=words_of(one.value for one in By),
     help="Numbers of jobs, and of promises kept and broken, for each.",
 )
-@_STORY("--explain", metavar="JOB", help="What was promised and done, and why.")
+@_STORY(
+    "--explain",
+    metavar="JOB",
+    shell_complete=complete_all_jobs,
+    help="What was promised and done, and why.",
+)
 @_STORY("-v", "--verbose", is_flag=True, help="With --explain: also every action on Slurm.")
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file.")
 @version_option(PROGRAM)
