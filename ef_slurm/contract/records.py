@@ -88,6 +88,10 @@ class Progress:
         iteration: iterations done, over all launches.
         started_at: when the session of this launch was made.
         first_iteration_at: when the first iteration of this launch ended.
+        process_started_at: when rank 0 was started, or forked: what its launcher does is before it,
+            the script's imports and the process group between it and `started_at`.
+        last_iteration_at: at the end: when the last iteration of this launch ended. Training stood
+            still from there to the `first_iteration_at` of the next launch.
         iterations_per_second: over about the last ten seconds of training, checkpoints included;
             None before the second iteration.
         checkpoint_iteration: of the newest durable checkpoint; None when there is none.
@@ -123,6 +127,8 @@ class Progress:
     software: str = ""
     script_iterations: int | None = None
     script_global_batch_size: int | None = None
+    process_started_at: float | None = None
+    last_iteration_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 
 from ef_slurm.contract import FIRST_PORT, MAX_FAILURES, PORTS, VERSION, Exit
+from ef_slurm.launch.program import fork_server_program
 from ef_slurm.launch.request import LaunchRequest
 from ef_slurm.model import LaunchSettings
 from ef_slurm.resources import SITE, find, template_dirs, templates_dir
@@ -130,6 +131,7 @@ def context(request: LaunchRequest, site: Path = SITE) -> dict[str, Any]:
     if not request.settings.container_image:
         values["container_runtime"] = None
     values.update(
+        fork_server_program=_quoted(fork_server_program(site)),
         torchrun_program=_quoted(find("templates/torchrun.py", site).read_text(encoding="utf-8")),
         version=VERSION,
         first_port=FIRST_PORT,

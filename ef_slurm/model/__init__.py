@@ -34,7 +34,13 @@ from ef_slurm.model.job_view import (
     named_queue_ids,
     view,
 )
-from ef_slurm.model.launch import ContainerRuntime, LaunchSettings, StopSignal, check_text
+from ef_slurm.model.launch import (
+    ContainerRuntime,
+    Launcher,
+    LaunchSettings,
+    StopSignal,
+    check_text,
+)
 from ef_slurm.model.measuring import OBSERVE_SECONDS, Measuring
 from ef_slurm.model.overhead import (
     ChangeKind,
@@ -139,6 +145,7 @@ __all__ = [
     "Json",
     "KnownCurve",
     "LaunchSettings",
+    "Launcher",
     "Limit",
     "MeasuredRate",
     "Measuring",

@@ -35,13 +35,24 @@ class StopSignal(enum.Enum):
     ALRM = "ALRM"
 
 
+class Launcher(enum.Enum):
+    """What starts the ranks of a Python script on a node."""
+
+    FORKSERVER = "forkserver"  # one process imports torch for all of them
+    TORCHRUN = "torchrun"
+
+
 @dataclass(frozen=True, slots=True)
 class LaunchSettings:
     """[launch]: how a job's command is started, and with what around it.
 
     Args:
         template: the site's own template of the batch script; None for the shipped one.
-        python: the interpreter that runs torchrun, found in the job's environment.
+        launcher: what starts the ranks of a Python script. A fork server leaves it to torchrun
+            where it cannot.
+        preload: modules that the fork server imports before the ranks are forked, beside torch and
+            what it has learned from the launch before.
+        python: the interpreter that runs the launcher, found in the job's environment.
         modules: environment modules to load, after `module purge`.
         conda_env: name or path of a conda environment to activate; "" for none.
         venv: directory of a Python virtual environment to activate.
@@ -64,6 +75,8 @@ class LaunchSettings:
     """
 
     template: Path | None = None
+    launcher: Launcher = Launcher.FORKSERVER
+    preload: tuple[str, ...] = ()
     python: str = "python3"
     modules: tuple[str, ...] = ()
     conda_env: str = ""
@@ -88,6 +101,9 @@ class LaunchSettings:
             check_text(name, str(getattr(self, name) or ""))
         for module in self.modules:
             _check_module(module)
+        for module in self.preload:
+            if not all(part.isidentifier() for part in module.split(".")):
+                raise ModelError("preload", module, "names of Python modules, such as torch.optim")
         for mount in self.container_mounts:
             _check_mount(mount)
         for variable, value in self.environment.items():

@@ -1,11 +1,13 @@
 """What rank 0 tells the daemon, and when."""
 
 import logging
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ef_slurm.contract import Phase, Progress, StateDir
@@ -16,6 +18,16 @@ REPORT_SECONDS = 1.0
 """Seconds between two periodic reports."""
 WINDOW_SECONDS = 10.0
 """Seconds over which iterations per second are averaged."""
+
+
+def process_started_at() -> float | None:
+    """When this process was started or forked, UTC epoch seconds; None where that is not told."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
 
 
 class Reporter:
@@ -55,6 +67,7 @@ class Reporter:
             script_iterations=script_iterations,
             script_global_batch_size=script_global_batch_size,
             software=software,
+            process_started_at=process_started_at(),
         )
         self._written_at = 0.0
         self._samples: deque[tuple[float, int]] = deque()

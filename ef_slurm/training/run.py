@@ -114,6 +114,7 @@ class Run:
         self._seed = seed
         self._saved_iteration: int | None = None
         self._first_iteration_at: float | None = None
+        self._last_iteration_at: float | None = None
         self._meeting = Meeting(0)
         self._signature: dict[str, str] = {}
         self._saver: Saver | None = None
@@ -191,8 +192,9 @@ class Run:
             TimeoutError: the other ranks do not agree.
         """
         self.iteration += 1
+        self._last_iteration_at = time.time()
         if self._first_iteration_at is None:
-            self._first_iteration_at = time.time()
+            self._first_iteration_at = self._last_iteration_at
         if self.over:
             return
         request = self._meeting.arrive(self.iteration)
@@ -437,6 +439,7 @@ class Run:
             phase,
             iteration=self.iteration,
             first_iteration_at=self._first_iteration_at,
+            last_iteration_at=self._last_iteration_at,
             exit_code=int(code),
             message=message,
         )

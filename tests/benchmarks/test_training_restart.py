@@ -7,11 +7,13 @@ import os
 import shlex
 import statistics
 import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from mini.client import MiniSlurm
 
+from ef_slurm.model import Launcher, LaunchSettings
 from tests.cluster.training_jobs import TrainingJob, new_job, training_request
 
 pytestmark = pytest.mark.cluster
@@ -19,10 +21,10 @@ ROUNDS = 5
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> TrainingJob:
+def cluster() -> MiniSlurm:
     cluster = MiniSlurm.named(os.environ.get("MINISLURM_NAME", "minislurm"))
     assert cluster is not None, "no mini-Slurm is up"
-    return new_job(cluster, tmp_path.name)
+    return cluster
 
 
 def starts(job: TrainingJob) -> list[dict[str, float]]:
@@ -30,36 +32,38 @@ def starts(job: TrainingJob) -> list[dict[str, float]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def print_table(title: str, rows: list[dict[str, float]]) -> None:
-    print(f"\n{title} (median of {len(rows)}, seconds; load {os.getloadavg()[0]:.1f})")
-    for name in rows[0]:
-        print(f"  {name:<42}{statistics.median(row[name] for row in rows):6.2f}")
+def print_table(title: str, columns: dict[str, list[dict[str, float]]]) -> None:
+    """Medians, one column for each launcher, and the first over the second."""
+    rounds = min(map(len, columns.values()))
+    print(f"\n{title} (median of {rounds}, seconds; load {os.getloadavg()[0]:.1f})")
+    print(f"  {'':<34}" + "".join(f"{name:>12}" for name in columns) + f"{'ratio':>8}")
+    for stage in next(iter(columns.values()))[0]:
+        medians = [statistics.median(row[stage] for row in rows) for rows in columns.values()]
+        text = "".join(f"{median:12.2f}" for median in medians)
+        print(f"  {stage:<34}{text}{medians[0] / max(medians[1], 0.01):8.1f}")
 
 
-@pytest.mark.parametrize(("nodes", "gpus"), [(1, 2), (2, 1)])
-def test_stop_and_start(job: TrainingJob, nodes: int, gpus: int) -> None:
-    job.submit(
-        training_request(
-            job,
-            *("--times", f"{job.directory}/times", "--sleep", "0.01"),
-            nodes=nodes,
-            gpus_per_node=gpus,
-            iterations=10**6,
-        )
-    )
-    stopping, starting = [], []
-    for generation in range(1, ROUNDS + 1):
+@dataclass
+class Measured:
+    """One job that is stopped and started again in its allocation, and what that took."""
+
+    job: TrainingJob
+    stopping: list[dict[str, float]] = field(default_factory=list)
+    starting: list[dict[str, float]] = field(default_factory=list)
+
+    def round(self, generation: int) -> None:
+        job = self.job
         job.wait_for_generation(generation)
         time.sleep(2)
         launch, instants = job.read("launch.json"), starts(job)[-1]
-        if generation > 1:
-            starting.append(
+        if generation > 1:  # the first launch of all reads torch from the disk, and learns
+            began, joined = instants["began"], instants["joined"]
+            self.starting.append(
                 {
-                    "srun, agent: its python, torch, rendezvous": instants["began"]
-                    - launch["started_at"],
-                    "import of torch in the ranks": instants["imported"] - instants["began"],
-                    "process group": instants["joined"] - instants["imported"],
-                    "model, DDP, optimizer, data": instants["built"] - instants["joined"],
+                    "srun, launcher, up to the script": began - launch["started_at"],
+                    "the script's imports": instants["imported"] - began,
+                    "process group": joined - instants["imported"],
+                    "model, DDP, optimizer, data": instants["built"] - joined,
                     "session: restore": instants["restored"] - instants["built"],
                     "first iteration": instants["iterated"] - instants["restored"],
                     "all": instants["iterated"] - launch["started_at"],
@@ -69,15 +73,39 @@ def test_stop_and_start(job: TrainingJob, nodes: int, gpus: int) -> None:
         progress = job.stop()
         waiting = job.read("launch.json")["updated_at"]
         saved = progress["save_seconds"]
-        stopping.append(
+        self.stopping.append(
             {
                 "order seen, iteration agreed": progress["updated_at"] - saved - ordered,
                 "checkpoint": saved,
-                "exit of the processes, srun, batch script": waiting - progress["updated_at"],
+                "exit of processes, srun, script": waiting - progress["updated_at"],
                 "all": waiting - ordered,
             }
         )
-        job.order("relaunch")
-    print_table(f"stop, {nodes} x {gpus}: order to all processes gone", stopping)
-    print_table(f"start, {nodes} x {gpus}: launch to first iteration", starting)
-    job.run("scancel", str(job.job_id))
+
+
+@pytest.mark.parametrize(("nodes", "gpus"), [(1, 2), (2, 1), (2, 4)])
+def test_stop_and_start(cluster: MiniSlurm, tmp_path: Path, nodes: int, gpus: int) -> None:
+    """Both launchers in turn, so that both have the same machine."""
+    measured: dict[str, Measured] = {}
+    for launcher in (Launcher.TORCHRUN, Launcher.FORKSERVER):
+        job = new_job(cluster, f"{tmp_path.name}-{launcher.value}")
+        times = f"{job.directory}/times"
+        settings = LaunchSettings(launcher=launcher, decision_wait=10_000)
+        request = training_request(
+            job, "--times", times, "--sleep", "0.01", nodes=nodes, gpus_per_node=gpus
+        )
+        job.submit(replace(request, iterations=10**6, settings=settings))
+        measured[launcher.value] = Measured(job)
+        measured[launcher.value].round(1)
+    for generation in range(2, ROUNDS + 2):
+        for one in measured.values():
+            one.job.order("relaunch")
+            one.round(generation)
+    for one in measured.values():
+        one.job.run("scancel", str(one.job.job_id))
+    shape = f"{nodes} x {gpus}"
+    for title, rows in (
+        (f"stop, {shape}: order to all processes gone", "stopping"),
+        (f"start, {shape}: launch to first iteration", "starting"),
+    ):
+        print_table(title, {name: getattr(one, rows) for name, one in measured.items()})

@@ -2,7 +2,8 @@
 
 The order that counts: the command line, then the script's `#EF` lines, then the site's
 configuration, then what is built in. A single value is replaced; variables of the environment are
-replaced one by one; mounts and options of srun and torchrun come behind the site's; modules, and
+replaced one by one; mounts, modules to preload, options of srun and torchrun come behind the
+site's; environment modules, and
 where Python comes from, are replaced as a whole.
 """
 
@@ -21,7 +22,7 @@ from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.options import LAUNCH_GROUPS
 from ef_slurm.formats.durations import parse_finite_duration
 from ef_slurm.formats.numbers import parse_amount
-from ef_slurm.model import LaunchSettings, ModelError, StopSignal
+from ef_slurm.model import Launcher, LaunchSettings, ModelError, StopSignal
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,17 @@ def _signal(_old: StopSignal, text: str) -> StopSignal:
     return valid[name]
 
 
+def _launcher(_old: Launcher, text: str) -> Launcher:
+    valid = {launcher.value: launcher for launcher in Launcher}
+    if text not in valid:
+        raise ValueError("one of " + ", ".join(valid))
+    return valid[text]
+
+
 LAUNCH_OPTIONS: Mapping[str, LaunchOption] = MappingProxyType(
     {
+        "launcher": LaunchOption("launcher", _launcher),
+        "preload": LaunchOption("preload", _add_names),
         "python": LaunchOption("python", _replace),
         "module": LaunchOption("modules", _add_names),
         "conda-env": LaunchOption("conda_env", _replace),

@@ -140,7 +140,18 @@ LAUNCH = OptionGroup(
             "NAME=VALUE",
             "A variable of the command, over modules and the site's; repeatable.",
         ),
-        _option("python", "COMMAND", "The interpreter that runs torchrun."),
+        _option(
+            "launcher",
+            "NAME",
+            "What starts the ranks of a Python script: forkserver, which imports torch once per"
+            " node and leaves it to torchrun where it cannot; or torchrun.",
+        ),
+        _option(
+            "preload",
+            "MODULE[,MODULE...]",
+            "What the fork server imports beside torch and what it has learned; repeatable.",
+        ),
+        _option("python", "COMMAND", "The interpreter that runs the launcher."),
         _option(
             "torchrun-options",
             "WORDS",

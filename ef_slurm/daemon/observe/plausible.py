@@ -39,8 +39,10 @@ def _launch(launch: Launch, now: float) -> Launch:
 
 def _progress(progress: Progress, iterations: int | None, now: float) -> Progress:
     first, checkpoint = progress.first_iteration_at, progress.checkpoint_iteration
+    process, last = progress.process_started_at, progress.last_iteration_at
     most = MOST_ITERATIONS if iterations is None else iterations
-    latest = max(progress.updated_at, progress.started_at, first or 0.0)
+    times = (progress.updated_at, progress.started_at, first, process, last)
+    latest = max(moment or 0.0 for moment in times)
     if latest <= now and max(progress.iteration, checkpoint or 0) <= most:
         return progress
     return replace(
@@ -50,4 +52,6 @@ def _progress(progress: Progress, iterations: int | None, now: float) -> Progres
         started_at=min(progress.started_at, now),
         updated_at=min(progress.updated_at, now),
         first_iteration_at=None if first is None else min(first, now),
+        process_started_at=None if process is None else min(process, now),
+        last_iteration_at=None if last is None else min(last, now),
     )

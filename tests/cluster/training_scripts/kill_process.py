@@ -22,6 +22,13 @@ def environment(process: Path) -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
 
 
+def parent(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def await_save(checkpoints: Path) -> None:
     """Return when a checkpoint has been begun; after half a minute in any case."""
     end = time.monotonic() + 30
@@ -32,18 +39,25 @@ def await_save(checkpoints: Path) -> None:
 
 def main() -> int:
     job, kind, order = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    found = []
+    ranks, agents = [], []
     for process in sorted(Path("/proc").glob("[0-9]*")):
         variables = environment(process)
         if variables.get("SLURM_JOB_ID") != job or "SLURM_PROCID" not in variables:
             continue
-        here = variables.get("SLURMD_NODENAME") == os.environ.get("NODE")
+        if variables.get("SLURMD_NODENAME") != os.environ.get("NODE"):
+            continue
         command = (process / "cmdline").read_bytes()
-        is_rank = "LOCAL_RANK" in variables
-        is_python = b"python" in command.split(b"\0")[0]
-        is_agent = is_python and not is_rank and b"--master_port" in command
-        if here and (is_rank if kind == "rank" else is_agent):
-            found.append(int(process.name))
+        if b"python" not in command.split(b"\0")[0]:
+            continue
+        if b"--master_port" in command and "LOCAL_RANK" not in variables:
+            agents.append(int(process.name))
+        else:
+            ranks.append(process)
+    if kind == "rank":
+        # What a forked rank was given later does not show in its environment.
+        found = [int(rank.name) for rank in ranks if parent(rank) in agents]
+    else:
+        found = agents
     if not found:
         return 1
     victim = found[order % len(found)]

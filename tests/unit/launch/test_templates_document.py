@@ -42,6 +42,6 @@ def test_the_example_makes_a_script(tmp_path: Path) -> None:
     script = render(replace(REQUEST, settings=LaunchSettings(template=template)))
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     assert "\n#SBATCH --licenses=scratch:1\n" in script
-    assert script.index("\nexport NCCL_SOCKET_IFNAME=ib0\n") < script.index("\nef_torchrun=")
+    assert script.index("\nexport NCCL_SOCKET_IFNAME=ib0\n") < script.index("\nef_program=")
     assert "    echo \"trains\" 'train it.py' \"in\" '/shared/my job'\n}" in script
     assert 'ef_epilogue() {\n    :\n    rm -rf "$TMPDIR"\n}' in script

@@ -123,6 +123,14 @@ def test_stopped_and_continued_equals_uninterrupted(tmp_path: Path) -> None:
     assert progress.phase is Phase.STOPPED
     assert progress.exit_code == Exit.STOPPED
     assert progress.stop_iteration == progress.checkpoint_iteration == progress.iteration
+    times = [
+        progress.process_started_at,
+        progress.started_at,
+        progress.first_iteration_at,
+        progress.last_iteration_at,
+        progress.updated_at,
+    ]
+    assert times == sorted(times, key=lambda time: time or 0.0)
     (tmp_path / "order.json").unlink()
     losses = train(tmp_path)
     assert losses == pytest.approx(fixed[progress.iteration :], rel=1e-6)

@@ -230,6 +230,8 @@ def test_what_lies_in_the_future_is_now_and_nobody_trains_beyond_the_end() -> No
             started_at=1e9,
             updated_at=1e9,
             first_iteration_at=1e9,
+            process_started_at=1e9,
+            last_iteration_at=1e9,
         ),
     )
     found = plausible(told, 10_000, NOW)
@@ -240,8 +242,10 @@ def test_what_lies_in_the_future_is_now_and_nobody_trains_beyond_the_end() -> No
         found.progress.started_at,
         found.progress.updated_at,
         found.progress.first_iteration_at,
+        found.progress.process_started_at,
+        found.progress.last_iteration_at,
     )
-    assert times == (NOW, NOW, NOW)
+    assert times == (NOW,) * 5
     assert (found.progress.iteration, found.progress.checkpoint_iteration) == (10_000, 10_000)
     honest = JobReports(launch(), progress())
     assert plausible(honest, 10_000, NOW) is honest

@@ -1,0 +1,108 @@
+"""Who failed first is named, the others end with it, and nobody outlives the server."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.forkserver.launching import Launched, Launching, fake_torch
+from tests.unit.training.test_ranks import alive
+
+SLEEPS = """
+    import torch, os, pathlib, sys, time
+    pathlib.Path(sys.argv[1], os.environ["RANK"]).write_text(f"{os.getpid()} {os.getppid()}")
+    time.sleep(300)
+"""
+
+
+def test_the_first_that_fails_is_named(tmp_path: Path) -> None:
+    launching = Launching(tmp_path, ranks=3)
+    script = launching.script(
+        """
+        import os, time, sys
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        @record
+        def main():
+            if os.environ["RANK"] == "1":
+                raise ValueError("no such data")
+            time.sleep(300)
+
+        main()
+        """
+    )
+    began = time.monotonic()
+    code, _, errors = launching.run(script)
+    assert code == 1
+    assert "ef-slurm: rank 1 failed first, exit code 1: ValueError: no such data\n" in errors
+    assert time.monotonic() - began < 60
+
+
+def running(launched: Launched, directory: Path, ranks: int) -> list[tuple[int, int]]:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        texts = [path.read_text().split() for path in directory.iterdir()]
+        found = [(int(text[0]), int(text[1])) for text in texts if len(text) == 2]
+        if len(found) == ranks:
+            return found
+        time.sleep(0.05)
+    launched.process.kill()
+    raise AssertionError(launched.end())
+
+
+def gone(pids: list[int]) -> bool:
+    end = time.monotonic() + 30
+    while any(alive(pid) for pid in pids) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(alive(pid) for pid in pids)
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("victim", ["server", "rank", "store"])
+def test_nobody_outlives_a_kill(tmp_path: Path, victim: str) -> None:
+    launching = Launching(tmp_path, variables=fake_torch(tmp_path))
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    launched = launching.begin(launching.script(SLEEPS), str(pids))
+    found = running(launched, pids, 2)
+    server = launched.process.pid
+    assert {parent for _, parent in found} == {server}
+    ranks = [pid for pid, _ in found]
+    family = children(server)
+    (store,) = set(family) - set(ranks)
+    os.kill({"server": server, "rank": ranks[1], "store": store}[victim], signal.SIGKILL)
+    code, _, errors = launched.end()
+    assert gone(family)
+    if victim == "server":
+        assert code == -signal.SIGKILL
+    else:
+        assert code == 128 + signal.SIGKILL
+        first = "rank" if victim == "rank" else "the store of the ranks has ended"
+        assert f"ef-slurm: {first}" in errors
+        assert "signal 9" in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_the_ranks_and_is_the_end(tmp_path: Path, number: signal.Signals) -> None:
+    launching = Launching(tmp_path, variables=fake_torch(tmp_path))
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    saves = SLEEPS.replace(
+        "time.sleep(300)",
+        "import signal\n"
+        "    def save(*_): time.sleep(1); print('saved'); sys.exit(0)\n"
+        f"    signal.signal({int(number)}, save)\n"
+        "    pathlib.Path(sys.argv[1], 'ready' + os.environ['RANK']).write_text(f'0 0')\n"
+        "    time.sleep(300)",
+    )
+    launched = launching.begin(launching.script(saves), str(pids))
+    running(launched, pids, 4)
+    launched.process.send_signal(number)
+    code, out, _ = launched.end()
+    assert code == 128 + number
+    assert out == "saved\nsaved\n"
