@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.settlements import settle_given_up
-from ef_slurm.daemon.plan.gates import Came, Other, gate_of
+from ef_slurm.daemon.plan.gates import gate_of
+from ef_slurm.daemon.plan.waited_for import WaitedFor
 from ef_slurm.formats.sentences import instant
 from ef_slurm.model import (
     ACTIVE,
     ACTOR,
-    Condition,
-    DependencyKind,
     Event,
     EventKind,
     Fault,
     Gate,
     GateState,
-    JobKind,
     JobRequest,
     JobState,
-    PromiseOutcome,
     PromiseState,
     QueueJob,
 )
-from ef_slurm.queue.errors import NoSuchRowError
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import JobBaseState, SlurmJob
 
-_ENDED = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.REJECTED})
 _SLIP_SECONDS = 1.0
 """By less than this no begin is told anew."""
 
@@ -60,6 +54,7 @@ class Dependencies:
         self._slurm = slurm
         self._clock = clock
         self._fence = fence
+        self._waited_for = WaitedFor(queue, observer)
 
     def review(self, jobs: tuple[QueueJob, ...]) -> tuple[tuple[QueueJob, ...], bool]:
         """The rows with what has come of their dependencies, and whether anything has.
@@ -68,23 +63,28 @@ class Dependencies:
         """
         seen: list[QueueJob] = []
         changed = False
+        self._waited_for.look(jobs)
         for job in jobs:
             after = job
             if job.depends:
                 with self._fence.around(job, "looked at for what it waits for"):
                     after = self._reviewed(job)
-            changed |= after is not job
+            if after is not job:
+                changed = True
+                self._waited_for.changed(after)
             if after.state in ACTIVE:
                 seen.append(after)
         return tuple(seen), changed
 
     def of_request(self, request: JobRequest) -> Gate:
         """What would come of a dependency that nobody has submitted yet."""
+        known = WaitedFor(self._queue, self._observer)
+        known.look(self._queue.jobs.all())
         dependency = request.dependency
         with_rows = self._queue.jobs.with_rows(request).dependency
         return gate_of(
             replace(dependency, conditions=with_rows.conditions),
-            lambda condition: self._others(condition, request, None),
+            lambda condition: known.others(condition, request, None),
             self._clock(),
         )
 
@@ -97,7 +97,7 @@ class Dependencies:
         now = self._clock()
         gate = gate_of(
             job.request.dependency,
-            lambda condition: self._others(condition, job.request, job),
+            lambda condition: self._waited_for.others(condition, job.request, job),
             now,
             job.gate,
         )
@@ -146,70 +146,6 @@ class Dependencies:
     def _is_killed(self, job: QueueJob) -> bool:
         own = job.request.dependency.kill
         return _site_kills(self._slurm.configuration().settings) if own is None else own
-
-    def _others(
-        self, condition: Condition, request: JobRequest, job: QueueJob | None
-    ) -> Sequence[Other]:
-        if condition.kind is DependencyKind.SINGLETON:
-            return list(self._namesakes(request, job))
-        assert condition.job_id is not None
-        name = f"job {condition.job_id}"
-        if condition.row is not None:
-            try:
-                return (self._row(self._queue.jobs.get(condition.row)),)
-            except NoSuchRowError:
-                return (Other(name, Came.GONE),)
-        slurm = self._observer.observation.jobs.get(condition.job_id)
-        if slurm is None:
-            slurm = self._observer.fetch(condition.job_id)
-        return (Other(name, Came.GONE) if slurm is None else _foreign(slurm),)
-
-    def _namesakes(self, request: JobRequest, job: QueueJob | None) -> Iterable[Other]:
-        """The owner's earlier jobs of the same name that go on."""
-        rows = self._queue.jobs.all(uid=request.uid)
-        for row in rows:
-            if row.request.name == request.name and (job is None or row.id < job.id):
-                yield self._row(row)
-        ours = {row.request.slurm_job_id for row in rows}
-        own = request.slurm_job_id or float("inf")
-        for slurm in self._observer.observation.jobs.values():
-            mine = slurm.uid == request.uid and slurm.name == request.name
-            if mine and slurm.job_id < own and slurm.job_id not in ours and not slurm.is_final:
-                yield _foreign(slurm)
-
-    def _row(self, row: QueueJob) -> Other:
-        name, began = f"job {row.request.slurm_job_id}", row.first_started_at
-        if row.state is JobState.COMPLETED:
-            return Other(name, Came.COMPLETE, began, row.ended_at)
-        if row.state in _ENDED:
-            return Other(name, Came.ENDED, began, row.ended_at)
-        came = Came.WAITS if began is None else Came.BEGAN
-        return Other(name, came, began, None, self._due(row))
-
-    def _due(self, row: QueueJob) -> float | None:
-        """When a job will have ended, by its promise; None without one that counts."""
-        request = row.request
-        unsure = row.state in (JobState.HELD, JobState.LOST) or row.kind is JobKind.BEST_EFFORT
-        if request.deadline is None or unsure or row.promise is PromiseState.NONE:
-            return None
-        promise = self._queue.promises.of(row.id)
-        if promise is None or promise.outcome is not PromiseOutcome.OPEN:
-            return None
-        due = request.deadline + request.grace
-        if row.promise is not PromiseState.AT_RISK:
-            return due
-        return None if row.finish is None else max(due, row.finish)
-
-
-def _foreign(slurm: SlurmJob) -> Other:
-    """A job that is not ef-slurm's: nobody has promised when it ends."""
-    name = f"job {slurm.job_id}"
-    if slurm.is_final:
-        well = slurm.state is JobBaseState.COMPLETED and not slurm.exit_code
-        return Other(name, Came.COMPLETE if well else Came.ENDED, slurm.start_time, slurm.end_time)
-    if slurm.is_running or slurm.holds_nodes or slurm.restarts:
-        return Other(name, Came.BEGAN, slurm.start_time)
-    return Other(name, Came.WAITS)
 
 
 def _site_kills(settings: Mapping[str, str]) -> bool:
