@@ -21,7 +21,7 @@ _SEPARATOR = "; "
 MOST_WORDS = 500
 """Characters of an owner's words that are kept."""
 
-_OWNERS_MARK = re.compile(r"ef-slurm\s*:", re.I)
+_OWNERS_MARK = re.compile(r"ef-slurm[\s:]*:", re.I)
 _OURS = re.compile(rf"(?:^|{_SEPARATOR})(?={MARK})")
 
 

@@ -22,8 +22,9 @@ from tests.unit.daemon.make import slurm_job
 HOSTILE = st.text(max_size=80) | st.lists(
     st.sampled_from(
         [
-            *("; ", "ef-slurm: ", "EF-SLURM:", "released by its owner", "held by its owner", "|"),
-            *("deadline 2099-01-01T00:00:00+00:00 promised", "\n", "\x00", "\u2028", " ", "run 3"),
+            *("; ", "ef-slurm: ", "EF-SLURM:", ":", "released by its owner", "|"),
+            *("held by its owner", " "),
+            *("deadline 2099-01-01T00:00:00+00:00 promised", "\n", "\x00", "\u2028", "run 3"),
         ]
     ),
     max_size=8,
