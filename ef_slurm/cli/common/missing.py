@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-EXTRAS: Mapping[str, str] = {"ef-schedd": "daemon", "ef-sim": "simulator"}
+EXTRAS: Mapping[str, str] = {"ef-schedd": "daemon", "ef-sim": "simulator", "ef-squeue": "view"}
 """Which part of the package a command needs beside what all commands need (pyproject.toml)."""
 
 

@@ -51,6 +51,7 @@ from ef_slurm.cli.squeue.layouts import (
 from ef_slurm.cli.squeue.listing import View, job_as_json, list_jobs, refresh
 from ef_slurm.cli.squeue.story import lines
 from ef_slurm.cli.squeue.sums import By, parse_by
+from ef_slurm.cli.squeue.watching import watch_jobs
 from ef_slurm.formats.durations import DurationError, parse_seconds
 from ef_slurm.formats.past import parse_past
 from ef_slurm.formats.times import InstantError
@@ -61,7 +62,8 @@ EXAMPLES = """
 \b
 Examples:
   ef-squeue                        what is in the queue
-  ef-squeue --me --watch           my jobs, refreshed every two seconds
+  ef-squeue --me --watch           my jobs on the whole screen: / filter, s sort, l log, q quit
+  ef-squeue --me -i 10             the same as a plain table, every ten seconds
   ef-squeue --explain 1234         the story of job 1234 in sentences
   ef-squeue -A nlp -t pending -S deadline
   ef-squeue -S -slack -t running   who has most time left, first
@@ -194,7 +196,8 @@ _HISTORY = group("Jobs that have ended")
     is_flag=False,
     flag_value="2",
     metavar="[SECONDS]",
-    help="The same, every 2 seconds.",
+    help="A full-screen view with filter, order, story and log, every 2 seconds (needs"
+    " ef-slurm[view]; a plain table without).",
 )
 @_HISTORY("--history", is_flag=True, help="The record of jobs that have ended, as sacct's.")
 @_HISTORY(
@@ -285,7 +288,7 @@ def _command(
         if iterate is not None:
             return refresh(client, view, site.slurm.partition, _seconds("--iterate", iterate))
         if watch is not None:
-            return refresh(client, view, site.slurm.partition, _seconds("--watch", watch))
+            return watch_jobs(site, client, view, _seconds("--watch", watch))
         return list_jobs(client, view, site.slurm.partition)
 
 

@@ -61,6 +61,19 @@ class _Texts:
         return max((printing.width(text) for text, _ in found), default=0)
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A table that fits, column by column.
+
+    Args:
+        columns: the texts of each, from its heading down where there is one.
+    """
+
+    cells: tuple[Cell, ...]
+    widths: Sequence[int]
+    columns: Sequence[Sequence[_Text]]
+
+
 def table(
     jobs: Sequence[JobView],
     layout: Layout,
@@ -70,7 +83,16 @@ def table(
     paint: Paint,
     width: int | None = None,
 ) -> Iterable[str]:
-    """The lines of the table, cut to `width` characters (None: never).
+    """The lines of the table, cut to `width` characters (None: never)."""
+    found = fitted(jobs, layout, look, heading=heading, width=width)
+    for row in zip(*found.columns, strict=True):
+        yield _line(row, found.cells, found.widths, paint, width)
+
+
+def fitted(
+    jobs: Sequence[JobView], layout: Layout, look: Look, *, heading: bool, width: int | None
+) -> Fitted:
+    """The columns of a table for a terminal of so many characters (None: any).
 
     Promise and nodes are in sight at 80 characters: in a layout that nobody has chosen, the
     progress bar, the predicted finish and others give way, in this order.
@@ -87,8 +109,7 @@ def table(
             if sum(widths[:-1]) + gaps + min(widths[-1], max(nodes, _REASON_CELLS)) <= width:
                 break
     columns = [texts.of(cell.column, bars=chosen.bars) for cell in chosen.cells]
-    for row in zip(*columns, strict=True):
-        yield _line(row, chosen.cells, widths, paint, width)
+    return Fitted(chosen.cells, widths, columns)
 
 
 def _attempts(first: _Attempt) -> Iterator[_Attempt]:

@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 from ef_slurm.formats.durations import format_minutes
 from ef_slurm.formats.hostlist import compress
@@ -22,6 +23,7 @@ from ef_slurm.slurm.commands.listing import (
     parse_partitions,
     parse_reservations,
 )
+from ef_slurm.slurm.commands.output_file import output_file
 from ef_slurm.slurm.commands.runner import Result, Runner
 from ef_slurm.slurm.errors import (
     NoSuchJobError,
@@ -220,6 +222,10 @@ class CommandSlurm:
         except RefusedError:
             if not self.job(job_id).is_final:
                 raise
+
+    def output_file(self, job_id: int) -> Path | None:
+        """Where a job writes its standard output; None where Slurm does not tell."""
+        return output_file(self._ask("scontrol", "--oneliner", "show", "job", str(job_id)), job_id)
 
     def _ask(self, *command: str) -> str:
         return self._runner.query(command).stdout
