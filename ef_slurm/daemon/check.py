@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ef_slurm.api.client import Client
 from ef_slurm.api.munge import Munge, MungeCommand, MungeError
+from ef_slurm.daemon.check_notify import check_notify
 from ef_slurm.daemon.check_service import (
     check_address,
     check_daemon,
@@ -65,6 +66,7 @@ def check(config: SiteConfig, connect: Callable[[], Client]) -> tuple[Finding, .
         *check_state_root(config),
         check_order_root(config),
         *check_launch(config),
+        check_notify(config, None if settings is None else settings.settings, user),
         *(check_munge(MungeCommand()) if config.daemon.host else ()),
         *check_address(config),
         *check_daemon(config, connect, now),

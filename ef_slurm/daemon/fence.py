@@ -123,4 +123,10 @@ class Fence:
         row = self._queue.jobs.get(job.id)
         promised = row.promise is not PromiseState.NONE
         promise = PromiseState.AT_RISK if promised else PromiseState.NONE
+        if promised and row.promise is not promise:
+            change = {"from": row.promise.value, "to": promise.value}
+            message = f"promise at risk: {why}"
+            self._queue.events.log(
+                Event(self._clock(), EventKind.PROMISE, ACTOR, message, job.id, change)
+            )
         self._queue.jobs.save(replace(row, note=why, promise=promise))

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from ef_slurm.api.munge import MungeCommand
+from ef_slurm.daemon.act.channels import channel_of
+from ef_slurm.daemon.act.sender import Sender
 from ef_slurm.daemon.observe.order_files import OrderFiles
 from ef_slurm.daemon.observe.state_dirs import FileStateDirs
 from ef_slurm.daemon.scheduler import Scheduler
@@ -66,7 +68,13 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
     with DaemonLock(path), Queue.open(path) as queue:
         settings = settings_of(config, advisory=advisory)
         state_dirs = FileStateDirs(OrderFiles(config.order_root))
-        scheduler = Scheduler(settings, slurm, queue, state_dirs, time.time)
+        sender, channel = None, channel_of(config.notify, slurm)
+        if channel is None:
+            queue.notices.set_cursor(None)  # whoever is told later is not told the past
+        elif not (advisory or once):
+            sender = Sender(lambda: Queue.open(path, create=False), channel, time.time)
+        tell = None if sender is None else sender.wake
+        scheduler = Scheduler(settings, slurm, queue, state_dirs, time.time, tell)
         started = time.time()
         _announce(queue, started, version, advisory)
         try:
@@ -104,9 +112,13 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
                 limits=serve_limits_of(config),
             ) as server:
                 notifier.ready()
+                if sender is not None:
+                    sender.start()
                 _loop(scheduler, queue, calls, lambda: notifier.alive() if server.serves else None)
         finally:
             notifier.stopping()
+            if sender is not None:
+                sender.stop()
             with contextlib.suppress(QueueError):
                 _log_daemon_event(queue, "stopped")
                 queue.owner.stopped(at=time.time())

@@ -15,6 +15,7 @@ from ef_slurm.contract import LaunchState
 from ef_slurm.daemon.act.actions import JobActions
 from ef_slurm.daemon.act.comments import Comments
 from ef_slurm.daemon.act.executor import Executor
+from ef_slurm.daemon.act.notices import Notices
 from ef_slurm.daemon.act.orphans import Orphans
 from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
 from ef_slurm.daemon.act.resubmit import Resubmitter
@@ -83,8 +84,12 @@ class Scheduler:
         queue: Queue,
         state_dirs: StateDirs,
         clock: Callable[[], float],
+        tell: Callable[[], None] | None = None,
     ) -> None:
+        """`tell` is called when there is something to tell owners; None where nobody tells."""
         self._settings = settings
+        self._tell = tell
+        self._notices = None if tell is None else Notices(queue)
         self._queue = queue
         self._clock = clock
         self._state_dirs = state_dirs
@@ -207,6 +212,7 @@ class Scheduler:
         except SlurmError as error:
             self._slurm_is_silent(error)
             return self._settings.retry_interval
+        self._make_notices()
         self._forget_old()
         self._ticked_at = self._clock()
         return self._delay()
@@ -431,6 +437,10 @@ class Scheduler:
             self._complaints.forget(job.id)
         self._planning.wanted |= transition.replan
         return row
+
+    def _make_notices(self) -> None:
+        if self._notices is not None and self._tell is not None and self._notices.make():
+            self._tell()
 
     def _forget_old(self) -> None:
         """One piece of what has ended too long ago."""

@@ -42,6 +42,13 @@ from ef_slurm.model.launch import (
     check_text,
 )
 from ef_slurm.model.measuring import OBSERVE_SECONDS, Measuring
+from ef_slurm.model.notice import (
+    Notice,
+    NoticeKind,
+    NoticeState,
+    check_mail_user,
+    is_address,
+)
 from ef_slurm.model.overhead import (
     ChangeKind,
     Overhead,
@@ -152,6 +159,9 @@ __all__ = [
     "ModelError",
     "Node",
     "NodeGroup",
+    "Notice",
+    "NoticeKind",
+    "NoticeState",
     "OtherJob",
     "Outage",
     "Outcome",
@@ -185,6 +195,7 @@ __all__ = [
     "active_part",
     "change_kind",
     "changed",
+    "check_mail_user",
     "check_name",
     "check_request",
     "check_script",
@@ -192,6 +203,7 @@ __all__ = [
     "check_text",
     "classify_change",
     "footprint",
+    "is_address",
     "is_in_time",
     "is_looser",
     "is_power_of_two",

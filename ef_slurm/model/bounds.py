@@ -15,6 +15,7 @@ from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.dependency import DependencyKind
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.launch import check_text
+from ef_slurm.model.notice import NoticeKind, check_mail_user
 from ef_slurm.model.profile import FASTEST, MOST_SAMPLES, SLOWEST, check_name
 from ef_slurm.model.queued_job import newcomer
 from ef_slurm.model.request import BatchScript, JobRequest
@@ -63,6 +64,10 @@ def check_request(request: JobRequest, now: float) -> None:
     for name in ("owner", "name", "account", "partition", "cluster"):
         _check_title(name, getattr(request, name))
     check_path("state directory", request.state_dir)
+    if len(request.mail_types) > len(NoticeKind):
+        raise ModelError("mail types", len(request.mail_types), f"{len(NoticeKind)} at most")
+    if request.mail_user:
+        check_mail_user(request.mail_user)
     _check_title("source of the throughput curve", request.curve_source, LONGEST_PATH + 64)
     if len(request.asked) > MOST_ASKED:
         raise ModelError("asked of Slurm", len(request.asked), f"{MOST_ASKED} fields at most")

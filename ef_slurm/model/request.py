@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.dependency import Dependency
 from ef_slurm.model.job import IfInfeasible, JobKind
+from ef_slurm.model.notice import NoticeKind
 from ef_slurm.model.overhead import Overhead
 from ef_slurm.model.per_gpu import PerGpu
 from ef_slurm.model.profile import UNSPECIFIED, check_name
@@ -43,6 +44,8 @@ class JobRequest:
             row's `iteration` begins with it; it is not kept here.
         begin: before when it may not start, UTC epoch seconds; None for at once.
         dependency: what has to be so before it may start.
+        mail_types: what somebody is to be told of it; `mail_user` whom (users, mail addresses, with
+            commas), "" for its owner.
         assumed: whether iterations and global batch size are those of the training's run before:
             the script has the last word on them.
     """
@@ -77,6 +80,8 @@ class JobRequest:
     done: int = 0
     begin: float | None = None
     dependency: Dependency = field(default_factory=Dependency)
+    mail_types: tuple[NoticeKind, ...] = ()
+    mail_user: str = ""
 
     @property
     def complete(self) -> bool:

@@ -15,6 +15,7 @@ from ef_slurm.model import (
     JobKind,
     JobRequest,
     JobState,
+    NoticeKind,
     PromiseState,
     QueueJob,
     Reason,
@@ -53,6 +54,8 @@ def request_columns(request: JobRequest) -> dict[str, Any]:
         "assumed": int(request.assumed),
         "begin_at": request.begin,
         "dependency": codec.dump_dependency(request.dependency),
+        "mail_types": codec.dump_strings(kind.value for kind in request.mail_types),
+        "mail_user": request.mail_user,
     }
 
 
@@ -165,6 +168,8 @@ def _request(row: Row) -> JobRequest:
         assumed=bool(row["assumed"]),
         begin=row["begin_at"],
         dependency=codec.load_dependency(row["dependency"]),
+        mail_types=tuple(map(NoticeKind, codec.load_strings(row["mail_types"]))),
+        mail_user=row["mail_user"],
     )
 
 

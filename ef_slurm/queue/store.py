@@ -11,6 +11,7 @@ from ef_slurm.queue.events import Events
 from ef_slurm.queue.history import History
 from ef_slurm.queue.intents import Intents
 from ef_slurm.queue.jobs import Jobs
+from ef_slurm.queue.notices import Notices
 from ef_slurm.queue.owner import Owner
 from ef_slurm.queue.plans import Plans
 from ef_slurm.queue.profiles import Profiles
@@ -32,6 +33,7 @@ class Queue:
         self.promises = Promises(database, self.events, self.jobs)
         self.plans = Plans(database)
         self.intents = Intents(database, self.events)
+        self.notices = Notices(database)
         self.owner = Owner(database)
         self.profiles = Profiles(database)
         self.arrivals = ArrivalTable(database)

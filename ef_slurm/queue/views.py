@@ -118,6 +118,14 @@ GROUP BY day
 ORDER BY day
 """
 
+_NOTICE_RECORD = """
+SELECT
+    jobs.slurm_job_id, jobs.owner, notices.kind, datetime(notices.at, 'unixepoch') AS at,
+    notices.state, notices.tries, notices.message, notices.error
+FROM notices JOIN jobs ON jobs.id = notices.job_id
+ORDER BY notices.id
+"""
+
 VIEWS: Mapping[str, str] = {
     name: sql.strip()
     for name, sql in (
@@ -126,6 +134,7 @@ VIEWS: Mapping[str, str] = {
         ("promise_record", _PROMISE_RECORD),
         ("share_history", _SHARE_HISTORY),
         ("day_summary", _DAY_SUMMARY),
+        ("notice_record", _NOTICE_RECORD),
     )
 }
 """Name → SELECT, each after those that it reads."""

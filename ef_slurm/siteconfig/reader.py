@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from ef_slurm.formats.codec import DecodeError, from_plain
 from ef_slurm.siteconfig.errors import SiteConfigError
-from ef_slurm.siteconfig.tables import Serves, SiteConfig, Tables
+from ef_slurm.siteconfig.tables import NotifyBy, Serves, SiteConfig, Tables
 
 _AT_LEAST: Mapping[str, float] = {
     "slurm.timeout": 1.0,
@@ -38,6 +38,7 @@ _AT_LEAST: Mapping[str, float] = {
     "timers.acknowledge": 1.0,
     "timers.stop": 1.0,
     "timers.start": 1.0,
+    "notify.timeout": 1.0,
     "limits.jobs": 0,
     "limits.jobs_per_user": 0,
     "limits.jobs_per_account": 0,
@@ -68,6 +69,7 @@ _AT_MOST: Mapping[str, float] = {
     "timers.acknowledge": _YEAR,
     "timers.stop": _YEAR,
     "timers.start": _YEAR,
+    "notify.timeout": 600.0,
 }
 _NOT_EMPTY = frozenset({"slurm.partition", "nodes.gpu_type", "daemon.user"})
 
@@ -170,6 +172,16 @@ def _absolute(key: str, given: Path) -> Path:
 
 
 def _check_together(path: Path, config: Tables) -> None:
+    notify = config.notify
+    if notify.by is NotifyBy.COMMAND and not notify.command:
+        example = 'command = ["/usr/local/sbin/ef-notify"]'
+        raise SiteConfigError(path, "notify.command", f'with by = "command" write {example}')
+    if notify.command and not notify.command[0].startswith("/"):
+        told = f"expected an absolute path first, got {notify.command[0]!r}"
+        raise SiteConfigError(path, "notify.command", told)
+    if notify.by is NotifyBy.WEBHOOK and notify.webhook is None:
+        example = 'webhook = "/etc/ef-slurm/webhook"'
+        raise SiteConfigError(path, "notify.webhook", f'with by = "webhook" write {example}')
     slower = (
         ("timers.idle_tick", config.timers.idle_tick, "timers.tick", config.timers.tick),
         ("timers.tick", config.timers.tick, "slurm.query_interval", config.slurm.query_interval),

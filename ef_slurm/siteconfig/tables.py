@@ -164,6 +164,31 @@ class ProfilesTable:
     keep_days: float = 180.0
 
 
+class NotifyBy(enum.Enum):
+    """How a job's owner is told what `--mail-type` asks for."""
+
+    MAIL = "mail"  # slurm.conf's MailProg
+    COMMAND = "command"
+    WEBHOOK = "webhook"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyTable:
+    """[notify]: who tells a job's owner what becomes of it.
+
+    Args:
+        command: with its arguments; gets a notice as JSON on standard input.
+        webhook: the file whose first line is the web address that gets it as JSON.
+        timeout: seconds for one notice.
+    """
+
+    by: NotifyBy = NotifyBy.MAIL
+    command: tuple[str, ...] = ()
+    webhook: Path | None = None
+    timeout: float = 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class TimersTable:
     """[timers]: how patient the daemon is.
@@ -212,6 +237,7 @@ class Tables:
         default_factory=lambda: Overhead(start=30.0, reshape=30.0, shrink=20.0)
     )
     timers: TimersTable = field(default_factory=TimersTable)
+    notify: NotifyTable = field(default_factory=NotifyTable)
     limits: QueueLimits = field(default_factory=QueueLimits)
 
 

@@ -13,6 +13,7 @@ from ef_slurm.model import (
     JobKind,
     JobRequest,
     ModelError,
+    NoticeKind,
     Overhead,
     ThroughputCurve,
     check_request,
@@ -73,6 +74,11 @@ def test_honest_jobs_pass() -> None:
         *(("uid", {"uid": n}) for n in (-1, 2**32, 2**64)),
         *(("name", {"name": text}) for text in ("x" * 1025, "a\0b")),
         ("owner", {"owner": ""}),
+        *(
+            ("mail user", {"mail_user": text})
+            for text in ("-oQ/tmp", "a b", "ann\nBcc: x", "ann,-v", "a,b,c,d,e,f", "x" * 9999)
+        ),
+        ("mail types", {"mail_types": (NoticeKind.END,) * 99}),
         ("owner", {"owner": "x" * 5000}),
         ("account", {"account": "x" * 5000}),
         *(

@@ -255,6 +255,14 @@ AS_SBATCH = OptionGroup(
             "WORDS",
             "Kept in Slurm's comment, before what ef-slurm writes there: deadline and promise.",
         ),
+        _option(
+            "mail-type",
+            "TYPE[,TYPE...]",
+            "What to tell: PROMISED, AT_RISK, LATE and KEPT of its deadline; BEGIN, END, FAIL and"
+            " REQUEUE of the job, not of each change of its GPUs; ALL of these; NONE. Slurm's"
+            " TIME_LIMIT, TIME_LIMIT_90 and others go to sbatch.",
+        ),
+        _option("mail-user", "USER[,...]", "Whom: users or mail addresses (default: its owner)."),
         _option("wrap", "COMMAND", "A shell command instead of a script."),
         _flag("requeue", "Always the case: ef-slurm moves jobs by requeueing them."),
         _flag("usage", "Show the usage line and exit."),

@@ -19,6 +19,7 @@ from ef_slurm.cli.sbatch.continuation import Source
 from ef_slurm.cli.sbatch.curves import StatedCurves, read_profile, stated_throughput
 from ef_slurm.cli.sbatch.environment import scrubbed
 from ef_slurm.cli.sbatch.launch_options import launch_settings
+from ef_slurm.cli.sbatch.mail_options import sbatch_options
 from ef_slurm.cli.sbatch.node_choice import NodeChoice
 from ef_slurm.cli.sbatch.per_gpu import PerGpuChoice
 from ef_slurm.cli.sbatch.script import Script
@@ -157,6 +158,8 @@ def prepare(
         assumed=curves.iterations is not None or curves.global_batch_size is not None,
         done=0 if source is None else source.done,
         begin=requested.begin,
+        mail_types=requested.mail_types,
+        mail_user=requested.mail_user,
         dependency=requested.dependency,
     )
     reservation = _reservation(requested, config)
@@ -168,6 +171,7 @@ def prepare(
         *((f"--reservation={reservation}",) if reservation else ()),
         f"--time={format_duration(limit)}",
         f"--comment={compose(requested.comment, new_words(request.deadline, request.grace))}",
+        *sbatch_options(requested.slurm_mail, requested.mail_user),
         *per_gpu.options,
         *nodes.options,
         *requested.on_command_line,

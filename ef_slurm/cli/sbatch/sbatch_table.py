@@ -192,8 +192,8 @@ SBATCH: tuple[SbatchOption, ...] = (
     _read("job-name", "J", "", "SBATCH_JOB_NAME"),
     _read("kill-on-invalid-dep", "", "cancelled once what it waits for can never be"),
     _passed("licenses", "L", words="counted before anything is promised"),
-    _passed("mail-type"),
-    _passed("mail-user"),
+    _read("mail-type", "", "about the job, not about each change of its GPUs; also of its promise"),
+    _read("mail-user", ""),
     _passed("mcs-label"),
     _read(
         "mem",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.common.problems import Problems
+from ef_slurm.cli.sbatch.mail_options import parse_mail_types, parse_mail_user
 from ef_slurm.cli.sbatch.options import LAUNCH_NAMES, PASSED_NAMES, REFUSED, TREATED
 from ef_slurm.cli.sbatch.sbatch_table import Handling
 from ef_slurm.cli.sbatch.size_options import PerGpuOptions, Size, per_gpu_options, size_of
@@ -26,7 +27,15 @@ from ef_slurm.formats.durations import (
 from ef_slurm.formats.numbers import parse_amount, parse_number
 from ef_slurm.formats.times import format_instant
 from ef_slurm.formats.when import When, parse_begin, read_when
-from ef_slurm.model import Dependency, IfInfeasible, JobKind, ModelError, PerGpu, check_name
+from ef_slurm.model import (
+    Dependency,
+    IfInfeasible,
+    JobKind,
+    ModelError,
+    NoticeKind,
+    PerGpu,
+    check_name,
+)
 from ef_slurm.slurm.comments import check_words
 
 MOST_EPOCHS = 1e9
@@ -63,6 +72,7 @@ class SubmissionOptions:
         launch: how the command is to be started, over the site's settings: options of the script
             and of the command line, what counts most last.
         comment: the owner's words in Slurm's.
+        mail_types: what ef-slurm is to tell; `slurm_mail` what Slurm is.
         notes: for the owner: what was made of some options.
     """
 
@@ -92,6 +102,9 @@ class SubmissionOptions:
     licenses: str | None
     directory: str | None
     comment: str
+    mail_types: tuple[NoticeKind, ...]
+    mail_user: str
+    slurm_mail: tuple[str, ...]
     constraint: str | None
     exclude: str | None
     nodelist: str | None
@@ -219,6 +232,7 @@ def _typed(
             f"deadline {format_instant(deadline, zone)}"
         )
     throughputs, profile = _curve(values)
+    mail_types, slurm_mail = values.parsed("mail-type", parse_mail_types) or ((), ())
     state_dir = values.text("state-dir")
     if state_dir is not None and not Path(state_dir).is_absolute():
         values.problems.add(f"--state-dir={state_dir}: expected an absolute path")
@@ -256,6 +270,9 @@ def _typed(
         licenses=values.text("licenses"),
         directory=values.text("chdir"),
         comment=values.parsed("comment", _comment) or "",
+        mail_types=mail_types,
+        mail_user=values.parsed("mail-user", parse_mail_user) or "",
+        slurm_mail=slurm_mail,
         constraint=values.text("constraint"),
         exclude=values.text("exclude"),
         nodelist=values.text("nodelist"),

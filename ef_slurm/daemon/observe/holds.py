@@ -57,7 +57,8 @@ def _held(job: QueueJob, why: str, now: float, *, by_owner: bool, here: bool) ->
         held = replace(held, promise=PromiseState.NONE)
     elif job.promise is not PromiseState.NONE:
         held = replace(held, promise=PromiseState.AT_RISK)
-        entries.append(AuditEntry(EventKind.PROMISE, f"promise at risk: {why}"))
+        change = {"from": job.promise.value, "to": PromiseState.AT_RISK.value}
+        entries.append(AuditEntry(EventKind.PROMISE, f"promise at risk: {why}", change))
     return Transition(
         held,
         JobState.HELD,

@@ -23,6 +23,7 @@ from ef_slurm.queue.migrations.ninth import ninth
 from ef_slurm.queue.migrations.second import second
 from ef_slurm.queue.migrations.seventh import seventh
 from ef_slurm.queue.migrations.sixth import sixth
+from ef_slurm.queue.migrations.tenth import tenth
 from ef_slurm.queue.migrations.third import third
 
 if TYPE_CHECKING:
@@ -41,5 +42,6 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     seventh,
     eighth,
     ninth,
+    tenth,
 )
 """The migrations, in order."""

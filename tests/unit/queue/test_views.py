@@ -20,6 +20,7 @@ from ef_slurm.model import (
     Fault,
     JobState,
     Json,
+    NoticeKind,
     PromiseOutcome,
     Settlement,
 )
@@ -40,6 +41,8 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(VERSION_1.read_text(encoding="utf-8"))
     with Queue.open(path) as queue:
+        told = "promise kept: training complete"
+        queue.notices.add(1, NoticeKind.KEPT, event_id=1, at=START, wait=0.0, message=told)
         yield queue
 
 
@@ -100,6 +103,11 @@ def test_shares_over_time(queue: Queue) -> None:
         [5, 2, 2.0],
     ]
     assert found[3]["until"] == found[4]["since"] == "1970-01-12 14:50:00.000"
+
+
+def test_what_was_told(queue: Queue) -> None:
+    (found,) = rows(queue, "SELECT * FROM notice_record")
+    assert picked(found, "slurm_job_id", "kind", "state", "tries") == [1, "kept", "open", 0]
 
 
 def test_a_days_summary(queue: Queue) -> None:

@@ -26,7 +26,17 @@ def test_the_example_lists_the_defaults() -> None:
 def test_the_example_leaves_no_key_out() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     tables = SiteConfig()
-    for table in ("slurm", "nodes", "queue", "daemon", "jobs", "launch", "timers", "limits"):
+    for table in (
+        "slurm",
+        "nodes",
+        "queue",
+        "daemon",
+        "jobs",
+        "launch",
+        "timers",
+        "notify",
+        "limits",
+    ):
         for key in type(getattr(tables, table)).__slots__:
             assert f"\n{key} = " in text, f"[{table}] {key}"
     for key in (*type(tables.policy).__slots__, *type(tables.overhead).__slots__):
