@@ -7,11 +7,13 @@ The well-kept libraries for this are GPL (python-hostlist) or read site files an
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Sequence
 
 MOST = 100_000
-"""Names that one list may expand to: more is a mistake in it."""
+"""Names that one list may expand to, repeated ones counted: more is a mistake in it, or somebody
+who wants whoever reads it to have no time for others."""
 
 
 class HostlistError(ValueError):
@@ -36,11 +38,13 @@ def expand(text: str) -> tuple[str, ...]:
     if text.strip() in ("", "(null)", "None", "None assigned"):
         return ()
     names: dict[str, None] = {}
+    left = MOST
     for part in _split(text):
-        for name in _expand_one(part, text):
-            names[name] = None
-            if len(names) > MOST:
-                raise HostlistError(f"host list {text!r}: more than {MOST} names")
+        choices = _choices(part, text)
+        left -= math.prod(map(len, choices))
+        if left < 0:
+            raise _too_many(text)
+        names.update(dict.fromkeys(map("".join, itertools.product(*choices))))
     return tuple(names)
 
 
@@ -85,13 +89,17 @@ def _split(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def _expand_one(part: str, text: str) -> Iterable[str]:
-    pieces = re.split(r"\[(.*?)\]", part)
-    # Odd pieces are the insides of brackets.
-    choices = [
-        _numbers(piece, text) if place % 2 else [piece] for place, piece in enumerate(pieces)
-    ]
-    return ("".join(choice) for choice in itertools.product(*choices))
+def _choices(part: str, text: str) -> list[list[str]]:
+    """What may stand in each place of a part: what is outside brackets, and what these count."""
+    choices: list[list[str]] = []
+    count = 1
+    for place, piece in enumerate(re.split(r"\[(.*?)\]", part)):
+        # Odd pieces are the insides of brackets.
+        choices.append(_numbers(piece, text) if place % 2 else [piece])
+        count *= len(choices[-1])
+        if count > MOST:
+            raise _too_many(text)
+    return choices
 
 
 def _numbers(inside: str, text: str) -> list[str]:
@@ -100,14 +108,18 @@ def _numbers(inside: str, text: str) -> list[str]:
         match = re.fullmatch(r"(\d{1,18})(?:-(\d{0,18}))?", span, flags=re.ASCII)
         if match is None:
             raise HostlistError(f"host list {text!r}: {span!r} is no number and no range")
-        first, last = match[1], match[2] or match[1]
-        if int(last) < int(first):
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
             raise HostlistError(f"host list {text!r}: the range {span!r} runs backwards")
-        if int(last) - int(first) >= MOST:
-            raise HostlistError(f"host list {text!r}: more than {MOST} names")
-        width = len(first)
-        numbers.extend(f"{number:0{width}d}" for number in range(int(first), int(last) + 1))
+        if len(numbers) + last - first >= MOST:
+            raise _too_many(text)
+        width = len(match[1])
+        numbers.extend(f"{number:0{width}d}" for number in range(first, last + 1))
     return numbers
+
+
+def _too_many(text: str) -> HostlistError:
+    return HostlistError(f"host list {text[:200]!r}: more than {MOST} names")
 
 
 def _fold(prefix: str, numbers: Sequence[str]) -> str:

@@ -36,6 +36,8 @@ MOST_CONDITIONS = 100
 MOST_MINUTES = 60 * 24 * 3660
 MOST_ASKED = 16
 """Fields that are asked of Slurm."""
+LONGEST_ASKED = 1 << 16
+"""Characters of one: a list of all nodes but some, each with a name of its own."""
 LONGEST_TITLE = 1024
 """Characters of a name that Slurm has given: a job's, a user's, an account's."""
 LONGEST_PATH = 4096
@@ -73,7 +75,7 @@ def check_request(request: JobRequest, now: float) -> None:
         raise ModelError("asked of Slurm", len(request.asked), f"{MOST_ASKED} fields at most")
     for name, word in request.asked:
         _check_title("asked of Slurm", name)
-        _check_title(name, word)
+        _check_title(name, word, LONGEST_ASKED)
     if request.iterations is not None:
         check_integer("iterations", request.iterations, 1, MOST_ITERATIONS)
     check_integer("iterations done", request.done, 0, MOST_ITERATIONS)

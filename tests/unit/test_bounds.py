@@ -21,6 +21,7 @@ from ef_slurm.model import (
 )
 from ef_slurm.model.bounds import (
     LARGEST_ID,
+    LONGEST_ASKED,
     LONGEST_SCRIPT,
     LONGEST_WAIT,
     MOST_ITERATIONS,
@@ -50,6 +51,9 @@ def test_honest_jobs_pass() -> None:
     check_request(replace(REQUEST, deadline=NOW + LONGEST_WAIT, name="学習 run 1"), NOW)
     check_request(replace(REQUEST, kind=JobKind.SOFT_DEADLINE, grace=60.0), NOW)
     check_request(replace(REQUEST, kind=JobKind.BEST_EFFORT, deadline=None, max_time=60.0), NOW)
+    # A node list of a large cluster whose names have little in common.
+    nodes = ",".join(f"rack{number}-gpu{number:04d}-a" for number in range(2500))
+    check_request(replace(REQUEST, asked=(("excluded nodes", nodes),)), NOW)
     check_script(SCRIPT)
     check_script(BatchScript("#!/bin/sh\n" + "x" * (LONGEST_SCRIPT - 10)))
 
@@ -73,6 +77,9 @@ def test_honest_jobs_pass() -> None:
         *(("Slurm job", {"slurm_job_id": n}) for n in (-1, LARGEST_ID + 1, 2**63)),
         *(("uid", {"uid": n}) for n in (-1, 2**32, 2**64)),
         *(("name", {"name": text}) for text in ("x" * 1025, "a\0b")),
+        ("licenses", {"asked": (("licenses", "x" * (LONGEST_ASKED + 1)),)}),
+        ("asked of Slurm", {"asked": (("x" * 1025, "x"),)}),
+        ("asked of Slurm", {"asked": (("x", "x"),) * 17}),
         ("owner", {"owner": ""}),
         *(
             ("mail user", {"mail_user": text})

@@ -52,8 +52,14 @@ def test_expand(text: str, names: tuple[str, ...]) -> None:
         "n[1-999999]",
         "n[-1]",
         "n[1-60000],m[1-60000]",
+        # Few names, which would be written out for ever.
+        "n" + "[1,1]" * 40,
+        "n" + "[1-90000]" * 10_000,
+        "n[" + ",".join(["1-90000"] * 100) + "]",
+        ",".join(["n[1-90000]"] * 100),
     ],
 )
+@pytest.mark.timeout(10)
 def test_what_is_no_host_list(text: str) -> None:
     with pytest.raises(HostlistError, match="host list"):
         expand(text)
