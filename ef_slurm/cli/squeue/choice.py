@@ -81,11 +81,24 @@ class Found:
     problems: tuple[str, ...] = ()
 
 
-def find(client: Client, choice: Choice, partition: str) -> Found:
-    """The jobs that were asked for.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What there is beside jobs and users.
 
     Args:
         partition: the one that ef-slurm schedules.
+        nodes: asks for the names of all nodes; None where Slurm does not tell.
+    """
+
+    partition: str
+    nodes: Callable[[], frozenset[str] | None] = lambda: None
+
+
+def find(client: Client, choice: Choice, known: Known) -> Found:
+    """The jobs that were asked for.
+
+    Args:
+        known: against which names are checked that no job has.
 
     Raises:
         UnreachableError, FailureError: as `Client.ask` does.
@@ -94,19 +107,24 @@ def find(client: Client, choice: Choice, partition: str) -> Found:
     every = tuple(job for answer in answers for job in answer.jobs)
     others = tuple(dict.fromkeys(other for answer in answers for other in answer.others))
     jobs = JobList(answers[-1].now, tuple(job for job in every if choice.takes(job)), others)
-    return Found(jobs, tuple(_problems(choice, every, partition)))
+    return Found(jobs, tuple(_problems(choice, every, known)))
 
 
-def _problems(choice: Choice, every: Sequence[JobView], partition: str) -> Iterable[str]:
-    known = {job.job_id for job in every}
+def _problems(choice: Choice, every: Sequence[JobView], known: Known) -> Iterable[str]:
+    ids = {job.job_id for job in every}
     for job_id in choice.job_ids:
-        if job_id not in known:
+        if job_id not in ids:
             yield f"{job_id}: no such job in ef-slurm's queue"
     for user in unknown_users(choice.users - {job.owner for job in every}):
         yield f"{user!r}: no such user"
-    partitions = {job.partition for job in every} | {partition}
+    partitions = {job.partition for job in every} | {known.partition}
     for name in sorted(choice.partitions - partitions):
-        yield f"{name!r}: ef-slurm schedules partition {partition} and no job is in another"
+        yield f"{name!r}: ef-slurm schedules partition {known.partition} and no job is in this one"
+    unseen = choice.nodes.difference(*(job.nodes for job in every))
+    nodes = known.nodes() if unseen else None
+    if nodes is not None:
+        for name in sorted(unseen - nodes):
+            yield f"{name!r}: no such node"
 
 
 def unknown_users(names: Iterable[str]) -> list[str]:

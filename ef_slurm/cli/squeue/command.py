@@ -31,6 +31,7 @@ from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.squeue.choice import (
     PROGRAM,
     Choice,
+    Known,
     only_waiting,
     parse_choice_of_states,
     parse_nodes,
@@ -38,6 +39,7 @@ from ef_slurm.cli.squeue.choice import (
     parse_users,
 )
 from ef_slurm.cli.squeue.columns import COLUMNS
+from ef_slurm.cli.squeue.help import EXAMPLES
 from ef_slurm.cli.squeue.history import DEFAULT_SINCE, Record, show_history
 from ef_slurm.cli.squeue.layouts import (
     DEFAULT_FORMAT,
@@ -57,35 +59,8 @@ from ef_slurm.formats.past import parse_past
 from ef_slurm.formats.times import InstantError
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import Story
-
-EXAMPLES = """
-\b
-Examples:
-  ef-squeue                        what is in the queue
-  ef-squeue --me --watch           my jobs on the whole screen: / filter, s sort, l log, q quit
-  ef-squeue --me -i 10             the same as a plain table, every ten seconds
-  ef-squeue --explain 1234         the story of job 1234 in sentences
-  ef-squeue -A nlp -t pending -S deadline
-  ef-squeue -S -slack -t running   who has most time left, first
-  ef-squeue -t all -o "%i %j %E %L %q"
-  ef-squeue --history --me --since 7d
-  ef-squeue --history --since 2026-01 --by user,month
-  ef-squeue --json | jq '.jobs[] | {job_id, finish, slack}'
-\b
-Formats: %i job id, %j name, %u user, %a account, %P partition, %T state, %t the same in letters,
-  %k kind, %b GPUs now, %m GPU type, %E deadline, %e (predicted) finish, %L slack, %p progress,
-  %I iterations done, %n iterations, %v iterations/s, %q promise, %f whose fault, %V submitted,
-  %S first start or, by the plan, the start to come, %M time since, %D nodes, %N node list,
-  %R node list or reason, %r reason, %g starts, %x reshapes, %Z state directory, %B what it holds.
-  %.10i is 10 characters wide, right-aligned.
-\b
-States: new, waitlisted, admitted, starting, running, stopping, paused, held; rejected,
-  completed, failed, cancelled, lost; and Slurm's pending, running, all, PD, R, CD, CA, F; and
-  measuring.
-\b
-Exit codes: 0 done, 1 Slurm, or a job, user or partition that is not known, 2 usage, 4 ef-schedd
-  cannot be reached, 5 not allowed.
-"""
+from ef_slurm.siteconfig.tables import SiteConfig
+from ef_slurm.slurm.errors import SlurmError
 
 _WHICH = group("Which jobs")
 _SHOWN = group("What is shown")
@@ -277,8 +252,9 @@ def _command(
         heading=not noheader,
         as_json=as_json,
     )
-    record = _record(history, since, until, by)
+    record = _record(context, history, since, until, by)
     site = configuration(config)
+    known = Known(site.slurm.partition, lambda: _all_nodes(site))
     with closing(connect(site, lambda: slurm_of(site))) as client:
         if record is not None:
             return show_history(client, choice, record, heading=not noheader, as_json=as_json)
@@ -286,14 +262,32 @@ def _command(
             (job_id,) = parse_job_ids((explain,))
             return _explain(client, job_id, as_json=as_json, everything=verbose)
         if iterate is not None:
-            return refresh(client, view, site.slurm.partition, _seconds("--iterate", iterate))
+            return refresh(client, view, known, _seconds("--iterate", iterate))
         if watch is not None:
-            return watch_jobs(site, client, view, _seconds("--watch", watch))
-        return list_jobs(client, view, site.slurm.partition)
+            return watch_jobs(site, client, view, known, _seconds("--watch", watch))
+        return list_jobs(client, view, known)
+
+
+_NOT_OF_THE_RECORD = (
+    "nodes",
+    "start",
+    "letters",
+    "fields",
+    "long",
+    "sort",
+    "iterate",
+    "watch",
+    "explain",
+)
+"""Options that say nothing about jobs that have ended, or about their record's columns."""
 
 
 def _record(
-    history: bool, since: str | None, until: str | None, by: tuple[str, ...]
+    context: click.Context,
+    history: bool,
+    since: str | None,
+    until: str | None,
+    by: tuple[str, ...],
 ) -> Record | None:
     """Which part of the record is asked for; None for none."""
     if not history:
@@ -301,12 +295,22 @@ def _record(
             if given:
                 raise UsageError(f"{name} goes with --history")
         return None
+    for name in _NOT_OF_THE_RECORD:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{_where(context, name)} does not go with --history")
     now, zone = time.time(), local_zone()
     begin = _moment("--since", since or DEFAULT_SINCE, now, zone, end=False)
     stop = None if until is None else _moment("--until", until, now, zone, end=True)
     if stop is not None and stop <= begin:
         raise UsageError("--until is not later than --since")
     return Record(begin, stop, parse_by(by))
+
+
+def _all_nodes(site: SiteConfig) -> frozenset[str] | None:
+    try:
+        return frozenset(node.name for node in slurm_of(site).nodes())
+    except (SlurmError, OSError):
+        return None
 
 
 def _moment(option: str, text: str, now: float, zone: tzinfo, *, end: bool) -> float:
@@ -318,7 +322,13 @@ def _moment(option: str, text: str, now: float, zone: tzinfo, *, end: bool) -> f
 
 def _words(texts: Sequence[str]) -> tuple[str, ...]:
     """Comma-separated words."""
-    return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
+    words = tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
+    if texts and not words:
+        # Of a variable that is empty: nothing is meant by it, and least of all everybody.
+        raise UsageError(
+            "an option that picks jobs was given nothing: give a name, or leave it out"
+        )
+    return words
 
 
 def _where(context: click.Context, name: str) -> str:

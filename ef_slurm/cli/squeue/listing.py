@@ -14,7 +14,7 @@ from ef_slurm.api.client import Client
 from ef_slurm.cli.common.entry import complain, paint
 from ef_slurm.cli.common.errors import ExitCode
 from ef_slurm.cli.common.job_names import name_of
-from ef_slurm.cli.squeue.choice import PROGRAM, Choice, Found, SortKey, find, in_order
+from ef_slurm.cli.squeue.choice import PROGRAM, Choice, Found, Known, SortKey, find, in_order
 from ef_slurm.cli.squeue.columns import Look, slack
 from ef_slurm.cli.squeue.layouts import Layout
 from ef_slurm.cli.squeue.table import table
@@ -36,9 +36,9 @@ class View:
     as_json: bool
 
 
-def list_jobs(client: Client, view: View, partition: str) -> ExitCode:
+def list_jobs(client: Client, view: View, known: Known) -> ExitCode:
     """Show the queue, and complain of what is not there."""
-    found = find(client, view.choice, partition)
+    found = find(client, view.choice, known)
     click.echo(shown(found, view))
     sys.stdout.flush()
     for problem in found.problems:
@@ -46,12 +46,12 @@ def list_jobs(client: Client, view: View, partition: str) -> ExitCode:
     return ExitCode.SLURM if found.problems else ExitCode.OK
 
 
-def refresh(client: Client, view: View, partition: str, seconds: float) -> ExitCode:
+def refresh(client: Client, view: View, known: Known, seconds: float) -> ExitCode:
     """Show the queue every so many seconds, until Ctrl-C."""
     zone: tzinfo = local_zone()
     try:
         while True:
-            text = shown(find(client, view.choice, partition), view)
+            text = shown(find(client, view.choice, known), view)
             if sys.stdout.isatty():
                 # Home, then clear to the end: no flicker, unlike clearing first.
                 lines = "".join(f"{line}\x1b[K\n" for line in text.splitlines())

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from ef_slurm.api.client import Client, expect
 from ef_slurm.api.messages import Explain
-from ef_slurm.cli.squeue.choice import Choice, Found, find
+from ef_slurm.cli.squeue.choice import Choice, Found, Known, find
 from ef_slurm.cli.squeue.view.log_tail import LogError, read_tail
 from ef_slurm.model import Story
 
@@ -54,12 +54,12 @@ class DaemonSource:
         self,
         connect: Callable[[], Client],
         choice: Choice,
-        partition: str,
+        known: Known,
         output_file: Callable[[int], Path | None],
     ) -> None:
         self._connect = connect
         self._choice = choice
-        self._partition = partition
+        self._known = known
         self._output_file = output_file
         self._asking = ThreadPoolExecutor(1, "ask")
         # Logs lie on file systems that may hang: the queue is not waited for then.
@@ -84,7 +84,7 @@ class DaemonSource:
 
     def jobs(self) -> Future[Found]:
         """As `Source` says."""
-        return self._asking.submit(lambda: find(self._connected(), self._choice, self._partition))
+        return self._asking.submit(lambda: find(self._connected(), self._choice, self._known))
 
     def story(self, job_id: int) -> Future[Story]:
         """As `Source` says."""

@@ -65,6 +65,7 @@ def queue(job: Make) -> Queue:
 def run(queue: Queue, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     monkeypatch.setattr(command, "connect", lambda *_: queue)
     monkeypatch.setattr(command, "configuration", lambda _: SiteConfig())
+    monkeypatch.setattr(command, "_all_nodes", lambda _: frozenset({"n1", "n2", "n3", "n4"}))
     for name in ("FORMAT", "FORMAT2", "SORT", "STATES", "USERS", "ACCOUNT", "PARTITION", "NAMES"):
         monkeypatch.delenv(f"EF_SQUEUE_{name}", raising=False)
 
@@ -99,7 +100,7 @@ def ids(shown: tuple[int, str, str]) -> list[int]:
         ("--name=c", []),
         ("-w n2", [1]),
         ("-w n[2-3]", [1, 2]),
-        ("-w n9", []),
+        ("-w n4", []),
         ("-u alice", [1, 4]),
         ("-t paused,F", [3, 4]),
         ("-j 3,1 -t pd", [3]),
@@ -144,6 +145,8 @@ def test_me_and_users_by_uid(run: Run, queue: Queue, job: Make) -> None:
         ("-O nope", 2, "--Format: 'nope' is not known"),
         ("-O jobid -o %i", 2, "give one"),
         ("-w n[", 2, "--nodelist: "),
+        ("-w n[3-5]", 1, "'n5': no such node"),
+        ("-u ,", 2, "was given nothing"),
         ("-i x", 2, "--iterate: "),
         ("-i 0", 2, "--iterate: "),
         ("-i 1 --watch", 2, "give one of them"),

@@ -177,6 +177,8 @@ def test_nobody_is_left_out_of_a_sum() -> None:
         ("--since 2999", 2, "--since: '2999' is 2999-01-01"),
         ("--since 3d --until 5d", 2, "--until is not later than --since"),
         ("--by week", 2, "--by: 'week' is not known; there is user, account, month"),
+        ("-o %i", 2, "--format does not go with --history"),
+        ("--watch", 2, "--watch does not go with --history"),
         ("-t running", 2, "jobs that have ended"),
         ("-t gone", 2, "'gone' is no state"),
         ("-j 1,9", 1, "9: has not ended in this time"),

@@ -21,7 +21,7 @@ from ef_slurm.api.client import UnreachableError
 from ef_slurm.api.messages import Explain, Request, Response
 from ef_slurm.cli.common.errors import ExitCode
 from ef_slurm.cli.squeue import watching
-from ef_slurm.cli.squeue.choice import Choice, Found, parse_sort
+from ef_slurm.cli.squeue.choice import Choice, Found, Known, parse_sort
 from ef_slurm.cli.squeue.layouts import DEFAULT_FORMAT, named
 from ef_slurm.cli.squeue.listing import View, look_at
 from ef_slurm.cli.squeue.view.app import QueueApp
@@ -351,7 +351,7 @@ class Client:
 def test_one_thread_asks_the_daemon(job: Make, tmp_path: Path) -> None:
     client, log = Client(job()), tmp_path / "log"
     log.write_text("epoch 1\n")
-    source = DaemonSource(lambda: client, Choice(), "ef", lambda _: log)
+    source = DaemonSource(lambda: client, Choice(), Known("ef"), lambda _: log)
     assert [one.job_id for one in source.jobs().result().jobs.jobs] == [1234]
     assert source.story(1234).result().job.name == "bert"
     assert source.log(1234).result() == Log(log, ["epoch 1"])
@@ -364,7 +364,7 @@ def test_one_thread_asks_the_daemon(job: Make, tmp_path: Path) -> None:
 
 
 def test_a_job_of_which_slurm_does_not_tell_where_it_writes(job: Make) -> None:
-    source = DaemonSource(lambda: Client(job()), Choice(), "ef", lambda _: None)
+    source = DaemonSource(lambda: Client(job()), Choice(), Known("ef"), lambda _: None)
     assert source.log(1).result() == Log(None, (), "Slurm does not tell where this job writes")
     source.close()
 
@@ -378,7 +378,7 @@ def test_without_textual_there_is_a_plain_table(
 ) -> None:
     shown: list[float] = []
 
-    def refreshed(_client: object, _view: object, _partition: str, seconds: float) -> ExitCode:
+    def refreshed(_client: object, _view: object, _known: object, seconds: float) -> ExitCode:
         shown.append(seconds)
         return ExitCode.OK
 
@@ -388,7 +388,7 @@ def test_without_textual_there_is_a_plain_table(
     monkeypatch.delitem(sys.modules, "ef_slurm.cli.squeue.view.app")
     monkeypatch.setitem(sys.modules, "textual", None)
     view = View(Choice(), named(DEFAULT_FORMAT), (), True, False)
-    assert watching.watch_jobs(SiteConfig(), Client(job()), view, 7.0) is ExitCode.OK
+    assert watching.watch_jobs(SiteConfig(), Client(job()), view, Known("ef"), 7.0) is ExitCode.OK
     assert shown == [7.0]
     told = capsys.readouterr().err
     assert ("install ef-slurm[view]; here is a plain table" in told) is terminal
