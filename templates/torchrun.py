@@ -78,6 +78,16 @@ def let_workers_die_with_the_agent() -> None:
     handler._popen = popen
 
 
+def outlive_signals() -> None:
+    """`--signal` sends one to all processes of the step: it is for the workers, not for the agent.
+
+    They have none of these handlers: a program starts with the defaults.
+    """
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda *_: None)
+
+
 def main() -> NoReturn:
     # Most of the time that Python needs to end is a last search for garbage among torch's objects.
     atexit.register(gc.freeze)
@@ -86,6 +96,7 @@ def main() -> NoReturn:
     if Std.from_str("0") is None:
         find_no_redirection()
     let_workers_die_with_the_agent()
+    outlive_signals()
     try:
         torchrun.run(torchrun.parse_args(sys.argv[1:]))
     except ChildFailedError as error:

@@ -108,6 +108,10 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
             return f"it would be ended before it is done: {reason.limit or 'its time limit'}"
         case ReasonCode.REJECTED:
             return f"the cluster is promised to others{until}"
+        case ReasonCode.RESTRICTED if reason.until is None:
+            return "not even all nodes that it may have finish it by its deadline"
+        case ReasonCode.RESTRICTED:
+            return f"the nodes that it may have are promised to others{until}"
         case ReasonCode.PRICED:
             return (
                 "the cluster could carry it, but the GPU time that it asks for is worth as much as "

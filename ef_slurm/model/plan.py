@@ -42,6 +42,7 @@ class ReasonCode(enum.Enum):
     BEGIN = "begin"  # may not begin before `until`; `limit` says why, "" for its owner's wish
     LIMITED = "limited"  # a limit, of `gpus` or of promised GPU-hours; `limit` says which
     REJECTED = "rejected"  # the cluster is promised until `until`
+    RESTRICTED = "restricted"  # its nodes alone do not do, or (`until`) are promised to others
     PRICED = "priced"  # the GPU time that it asks for is worth more than it: `worth` promises
     UNAVAILABLE = "unavailable"  # `gpus` are there; the rest is drained, down or somebody else's
     TIME_LIMIT = "time-limit"  # `limit` would end it before it is done
@@ -73,6 +74,19 @@ class Reason:
     gpu_hours_limit: float | None = None
     limit: str = ""
     worth: float | None = None
+
+    @property
+    def is_for_good(self) -> bool:
+        """Whether no waiting helps a newcomer: an empty cluster would not do either."""
+        match self.code:
+            case ReasonCode.TOO_LARGE | ReasonCode.TIME_LIMIT | ReasonCode.BEGIN:
+                return True
+            case ReasonCode.RESTRICTED:
+                return self.until is None
+            case ReasonCode.LIMITED:
+                return self.gpus is not None and self.gpu_hours is None
+            case _:
+                return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -359,7 +359,10 @@ def _verdict(
     if task.job.if_infeasible is IfInfeasible.WAIT:
         reason = beyond or Reason(ReasonCode.WAITS)
         return Verdict(task.id, Outcome.WAITLISTED, reason, earliest_deadline=offer)
-    reason = beyond or Reason(ReasonCode.REJECTED, until=offer)
+    full = Reason(ReasonCode.REJECTED, until=offer)
+    if task.job.bars:
+        full = Reason(ReasonCode.RESTRICTED, until=FOREVER if offer is None else offer)
+    reason = beyond or full
     return Verdict(task.id, Outcome.REJECTED, reason, earliest_deadline=offer)
 
 

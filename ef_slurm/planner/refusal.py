@@ -38,6 +38,9 @@ def why_never(
         at_once = replace(free, begin=-math.inf)
         if feasible_alone(make_task(at_once, spaces), now, task.deadline):
             return Reason(ReasonCode.BEGIN, until=job.begin, limit=job.begin_by)
+        anywhere = replace(free, bars=())
+        if job.bars and feasible_alone(make_task(anywhere, spaces), now, task.deadline):
+            return Reason(ReasonCode.RESTRICTED)
         # One that has run already may have a deadline that is its limit's.
         started = bool(job.longest_by) and math.isinf(job.longest)
         code = ReasonCode.TIME_LIMIT if started else ReasonCode.TOO_LARGE

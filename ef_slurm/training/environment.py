@@ -29,7 +29,7 @@ def environment(
         ContractError: a variable does not hold what it must, or the script says two things.
     """
     found = JobEnvironment.read(os.environ)
-    said = {name: value for name, value in overrides.items() if value is not None}
+    said = {name: _counted(value) for name, value in overrides.items() if value is not None}
     if found.epochs is not None and found.iterations is None:
         if not samples:
             raise ContractError(
@@ -57,6 +57,11 @@ def environment(
         script_iterations=said.get("iterations"),
         script_global_batch_size=said.get("global_batch_size"),
     )
+
+
+def _counted(value: Any) -> Any:
+    """A count that is written as 1e4, which Python has as a float."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def targets(environment: JobEnvironment) -> tuple[int, int]:

@@ -17,6 +17,9 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1  # see prctl(2)
+FOR_RANKS = frozenset({signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM})
+"""What sbatch's `--signal` sends to all processes of the step is for the ranks, not for the server:
+it has them blocked."""
 _TORCH_SEED = 67280421310721
 """With it older versions of torch begin in every process; newer ones draw one."""
 
@@ -70,7 +73,7 @@ def become_rank(environment: Mapping[str, str], handlers: Mapping[int, Any]) -> 
     os.setsid()
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers.keys())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*handlers.keys(), *FOR_RANKS})
     thread: Any = threading.main_thread()
     thread._set_native_id()
     os.environ.clear()

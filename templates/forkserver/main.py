@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ def main(program: str, torchrun: str) -> NoReturn:
         program: this program's text, to begin anew with.
         torchrun: the text of what starts the ranks where this cannot.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, child.FOR_RANKS)
     words = sys.argv[1:]
     os.environ.update(threads_per_rank(os.environ, Launch.parse(words).ranks))
     Server(program, torchrun, words).run()
@@ -190,6 +192,7 @@ class Server:
             os.environ[SECRET] = self._secret
         sys.stdout.flush()
         sys.stderr.flush()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, child.FOR_RANKS)
         os.execv(sys.executable, [sys.executable, "-u", "-c", program, *words])  # noqa: S606
 
     def _end(self, code: int) -> NoReturn:

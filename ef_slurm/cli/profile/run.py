@@ -28,7 +28,11 @@ from ef_slurm.cli.profile.run_display import RunDisplay, result_line
 from ef_slurm.cli.profile.run_options import RunOptions, run_options, submitted_as
 from ef_slurm.cli.profile.size_run import SizeResult, SizeRun, order_of, read_reports
 from ef_slurm.cli.sbatch.curves import UNKNOWN
-from ef_slurm.cli.sbatch.environment import environment_options, of_sbatch
+from ef_slurm.cli.sbatch.environment import (
+    environment_options,
+    of_sbatch,
+    without_partition,
+)
 from ef_slurm.cli.sbatch.node_choice import node_choice
 from ef_slurm.cli.sbatch.per_gpu import per_gpu_choice
 from ef_slurm.cli.sbatch.prepare import Prepared, check_site, curves_of, prepare, state_dir_name
@@ -131,7 +135,9 @@ def _prepare(
     parsed, script = submitted_as(options, script)
     now, zone = time.time(), local_zone()
     problems = Problems()
-    environment = of_sbatch(environment_options(os.environ, problems))
+    environment, foreign = without_partition(
+        of_sbatch(environment_options(os.environ, problems)), site.slurm.partition
+    )
     requested = submission_options(
         parsed, script.options, now, zone, environment=environment, problems=problems
     )
@@ -148,7 +154,7 @@ def _prepare(
     nodes = node_choice(requested, site.slurm.partition, all_nodes, problems)
     problems.tell()
     per_gpu = per_gpu_choice(requested, site, slurm, asked, nodes.of(all_nodes))
-    for note in (*requested.notes, *nodes.notes, *per_gpu.notes):
+    for note in (*foreign, *requested.notes, *nodes.notes, *per_gpu.notes):
         say(note, err=True)
     return prepare(
         requested,

@@ -48,6 +48,25 @@ def of_sbatch(options: Sequence[ParsedOption]) -> tuple[ParsedOption, ...]:
     return tuple(option for option in options if not option.where.startswith(f"${PREFIX}"))
 
 
+def without_partition(
+    options: Sequence[ParsedOption], partition: str
+) -> tuple[tuple[ParsedOption, ...], tuple[str, ...]]:
+    """The options without a partition that is not ef-slurm's, and a note of it.
+
+    Whoever has a variable for all of their jobs means the others.
+    """
+    foreign = [
+        option
+        for option in options
+        if option.option.name == "partition" and option.value != partition
+    ]
+    notes = tuple(
+        f"{option.where}={option.value}: has no effect: ef-slurm schedules {partition!r}"
+        for option in foreign
+    )
+    return tuple(option for option in options if option not in foreign), notes
+
+
 def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for sbatch, without what has been read here."""
     return {

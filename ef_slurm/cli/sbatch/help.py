@@ -16,15 +16,16 @@ number of GPUs, and changes it while the job runs.
 SCRIPT is a Python training script (started with torchrun, one rank per GPU), or a batch script with
 #SBATCH and #EF lines (run once per node, with the EF_* variables), or any command.
 
-ef-slurm's own options may stand on #EF lines too. The command line counts before the script, and
-the script before the site. #EF lines, like #SBATCH lines, count up to the first command; one
-without an option is a comment.
+ef-slurm's own options may stand on #EF lines too, and in variables (EF_SBATCH_DEADLINE=18:00). The
+command line counts before the environment, then the script, then the site. #EF lines, like #SBATCH
+lines, count up to the first command; one without an option is a comment. Counts may be written
+20000, 20_000, 20k or 2e4.
 
-sbatch's options --account, --qos, --output, --error, --chdir, --export, --mem-per-gpu,
---reservation, --licenses and others pass through. Those that say how many GPUs, which nodes or when
-(--nodes, --gres, --gpus, --ntasks, --nodelist, --hold, ...) are ef-slurm's to decide and
-are refused. Limits of partition, QOS and account, and licences, are counted before anything is
-promised.
+sbatch's options --account, --qos, --output, --error, --chdir, --export, --reservation, --licenses
+and others pass through. Those that say how many GPUs and nodes (--gpus, --gres, --nodes, --ntasks)
+are upper bounds, those that say which nodes (--constraint, --exclude, --nodelist) restrictions, and
+CPUs and memory are kept per GPU. The rest is refused with what to write instead. Limits of
+partition, QOS and account, and licences, are counted before anything is promised.
 """
 
 EPILOG = (

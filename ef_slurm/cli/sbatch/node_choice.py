@@ -15,6 +15,7 @@ from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.submission_options import SubmissionOptions
 from ef_slurm.formats.hostlist import HostlistError, compress, expand
+from ef_slurm.model.bounds import LONGEST_ASKED
 from ef_slurm.slurm.features import Features, FeaturesError, parse_features
 from ef_slurm.slurm.types import SlurmNode
 
@@ -91,6 +92,11 @@ def node_choice(
         notes.append(f"{flag}: none but {some}; ef-slurm chooses which of them")
     if excluded:
         words = compress(sorted(excluded))
+        if len(words) > LONGEST_ASKED:
+            problems.add(
+                f"the nodes that the job is not to have are a list of {len(words)} characters, and "
+                f"{LONGEST_ASKED} is the most: say with --constraint which it may have"
+            )
         options.append(f"--exclude={words}")
         asked.append(("excluded nodes", words))
     if not options:

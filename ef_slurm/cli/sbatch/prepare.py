@@ -28,7 +28,14 @@ from ef_slurm.contract import order_file
 from ef_slurm.formats.durations import format_duration, whole_minutes
 from ef_slurm.formats.times import format_stamp
 from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
-from ef_slurm.model import UNSPECIFIED, JobRequest, ModelError, Overhead, time_needed
+from ef_slurm.model import (
+    UNSPECIFIED,
+    JobRequest,
+    ModelError,
+    Overhead,
+    StopSignal,
+    time_needed,
+)
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.slurm.comments import compose, new_words
 from ef_slurm.slurm.types import Submission
@@ -230,11 +237,26 @@ def check_site(requested: SubmissionOptions, config: SiteConfig, problems: Probl
         _check_directory(requested)
     with problems.collecting():
         _reservation(requested, config)
+    with problems.collecting():
+        _check_signal(requested, launch_settings(requested.launch, config.launch).stop_signal)
     partition = config.slurm.partition
     if requested.partition not in (None, partition):
         problems.add(
             f"--partition={requested.partition}: ef-slurm schedules the partition {partition!r}; "
             "leave the option out, or use sbatch there"
+        )
+
+
+def _check_signal(requested: SubmissionOptions, ours: StopSignal) -> None:
+    """Refuse a signal before the end that means something else to the job.
+
+    Raises:
+        UsageError: says which would do.
+    """
+    if requested.signal == ours.value:
+        raise UsageError(
+            f"--signal: {ours.value} makes the job look at its orders, and no script gets it: use "
+            "USR1, or another --stop-signal"
         )
 
 

@@ -111,6 +111,7 @@ _TASKS = "ef-slurm starts one torchrun per node and one rank per GPU"
 _WHEN = "ef-slurm decides when the job starts; give --deadline=WHEN"
 _ONE = "ef-slurm promises one job at a time; call ef-sbatch once per run"
 _WHOLE = "Slurm would give the job all GPUs of its nodes at every size; leave it out"
+_TO_SRUN = "and to srun, for the ranks"
 _ALONE = "a promise counts on GPUs that are the job's alone; leave it out"
 
 SBATCH: tuple[SbatchOption, ...] = (
@@ -142,7 +143,7 @@ SBATCH: tuple[SbatchOption, ...] = (
     _refused("contiguous", "", _WITHIN, takes=_NOTHING),
     _refused("core-spec", "S", _WHOLE, "SBATCH_CORE_SPEC"),
     _refused("cores-per-socket", "", _CPUS),
-    _passed("cpu-freq"),
+    _passed("cpu-freq", words=_TO_SRUN),
     _read("cpus-per-gpu", "", "CPUs with each GPU, at every size", "SBATCH_CPUS_PER_GPU"),
     _read(
         "cpus-per-task",
@@ -174,8 +175,8 @@ SBATCH: tuple[SbatchOption, ...] = (
     _refused("extra-node-info", "B", _CPUS),
     _passed("get-user-env", "", "SBATCH_GET_USER_ENV", takes=_OPTIONAL),
     _refused("gid", "", "submit as that group (sg, newgrp)"),
-    _passed("gpu-bind", "", "SBATCH_GPU_BIND"),
-    _passed("gpu-freq", "", "SBATCH_GPU_FREQ"),
+    _dropped("gpu-bind", "", f"{_TASKS}, which takes its own", "SBATCH_GPU_BIND"),
+    _passed("gpu-freq", "", "SBATCH_GPU_FREQ", words=_TO_SRUN),
     _bound("gpus", "G", "at most so many; of a type as with --gpu-type", "SBATCH_GPUS"),
     _bound("gpus-per-node", "", "times --nodes (1 without)", "SBATCH_GPUS_PER_NODE"),
     _refused("gpus-per-socket", "", _SHARE),
@@ -188,7 +189,7 @@ SBATCH: tuple[SbatchOption, ...] = (
     _dropped(
         "ignore-pbs", "", "ef-sbatch reads no #PBS lines", "SBATCH_IGNORE_PBS", takes=_NOTHING
     ),
-    _passed("input", "i", "SBATCH_INPUT"),
+    _dropped("input", "i", "of many ranks none reads standard input", "SBATCH_INPUT"),
     _read("job-name", "J", "", "SBATCH_JOB_NAME"),
     _read("kill-on-invalid-dep", "", "cancelled once what it waits for can never be"),
     _passed("licenses", "L", words="counted before anything is promised"),
@@ -201,7 +202,7 @@ SBATCH: tuple[SbatchOption, ...] = (
         "per GPU; divided where the script has GPUs per node; 0 is each GPU's share of the node",
         "SBATCH_MEM_PER_NODE",
     ),
-    _passed("mem-bind", "", "SBATCH_MEM_BIND"),
+    _passed("mem-bind", "", "SBATCH_MEM_BIND", words=_TO_SRUN),
     _read("mem-per-cpu", "", "memory with each CPU of a GPU", "SBATCH_MEM_PER_CPU"),
     _read("mem-per-gpu", "", "memory with each GPU, at every size", "SBATCH_MEM_PER_GPU"),
     _refused("mincpus", "", _CPUS),
@@ -285,7 +286,7 @@ SBATCH: tuple[SbatchOption, ...] = (
         "SBATCH_TIMELIMIT",
     ),
     _refused("time-min", "", "give --time=LIMIT as the upper bound, or leave it to ef-slurm"),
-    _passed("tmp"),
+    _passed("tmp", words="nodes with less are Slurm's to refuse, and closed to the job then"),
     _refused("tres-bind", "", _SHARE, "SBATCH_TRES_BIND"),
     _refused("tres-per-task", "", _SHARE, "SBATCH_TRES_PER_TASK"),
     _refused("uid", "", "submit as that user"),

@@ -21,7 +21,7 @@ from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.continuation import Source, find_source
 from ef_slurm.cli.sbatch.curves import UNKNOWN, StatedCurves, known_type, remembered
-from ef_slurm.cli.sbatch.environment import environment_options
+from ef_slurm.cli.sbatch.environment import environment_options, without_partition
 from ef_slurm.cli.sbatch.expiry import remove_expired
 from ef_slurm.cli.sbatch.given import Given, go_on
 from ef_slurm.cli.sbatch.help import USAGE
@@ -119,7 +119,9 @@ def asked_for(
         problems: what is wrong already.
     """
     found = Problems() if problems is None else problems
-    environment = environment_options(os.environ, found)
+    environment, notes = without_partition(
+        environment_options(os.environ, found), site.slurm.partition
+    )
     if script is None:
         given = given if source is None else go_on(given, source)
         script = wrapped("true")
@@ -130,6 +132,7 @@ def asked_for(
     requested = submission_options(
         given.options, directives, now, zone, environment=environment, problems=found
     )
+    requested = replace(requested, notes=(*notes, *requested.notes))
     check_site(requested, site, found)
     name = requested.job_name or script.name
     state_dir = requested.state_dir or site.jobs.state_root / state_dir_name(name, now, zone)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import enum
 import math
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from pathlib import Path
+from signal import Signals
 
-from ef_slurm.cli.common.options import ParsedOption
+from ef_slurm.cli.common.options import Option, ParsedOption
 from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.mail_options import parse_mail_types, parse_mail_user
 from ef_slurm.cli.sbatch.options import LAUNCH_NAMES, PASSED_NAMES, REFUSED, TREATED
@@ -64,6 +66,7 @@ class SubmissionOptions:
         begin: before when it may not start; None for at once.
         dependency: what has to be so before.
         account, qos, reservation, licenses, directory: of sbatch's options, which get them too.
+        signal: what Slurm sends before the end of the time limit, by name.
         constraint, exclude, nodelist, nodefile: which nodes it may have.
         size: how many GPUs and nodes at most, by sbatch's options or by ours.
         with_gpu: what is to come with each GPU.
@@ -105,6 +108,7 @@ class SubmissionOptions:
     mail_types: tuple[NoticeKind, ...]
     mail_user: str
     slurm_mail: tuple[str, ...]
+    signal: str | None
     constraint: str | None
     exclude: str | None
     nodelist: str | None
@@ -242,7 +246,6 @@ def _typed(
         values.problems.add(f"--gpu-type={gpu_type}, and GPUs of type {size.gpu_type}: give one")
     if values.text("open-mode") not in (None, "a", "append"):
         values.wrong("open-mode", "logs are always appended to, over all restarts: use append")
-    values.parsed("signal", _signal)
     return SubmissionOptions(
         kind=kind,
         deadline=deadline,
@@ -273,6 +276,7 @@ def _typed(
         mail_types=mail_types,
         mail_user=values.parsed("mail-user", parse_mail_user) or "",
         slurm_mail=slurm_mail,
+        signal=values.parsed("signal", _signal),
         constraint=values.text("constraint"),
         exclude=values.text("exclude"),
         nodelist=values.text("nodelist"),
@@ -281,9 +285,21 @@ def _typed(
         with_gpu=with_gpu,
         on_command_line=_passed(given),
         in_script=_passed(script),
-        launch=tuple(option for option in values.all if option.option.name in LAUNCH_NAMES),
+        launch=(
+            *(option for option in values.all if option.option.name in LAUNCH_NAMES),
+            *_for_srun(values),
+        ),
         notes=(*_read_as(when), *_without_effect(values), *size.notes, *with_gpu.notes),
     )
+
+
+FOR_SRUN = ("cpu-freq", "gpu-freq", "mem-bind")
+"""Of sbatch's options those that sbatch tells srun of by variables, which no launch has."""
+
+
+def _for_srun(values: Values) -> Iterator[ParsedOption]:
+    for option in values.given(*FOR_SRUN):
+        yield replace(option, option=Option("srun-options"), value=shlex.quote(option.text))
 
 
 def _without_effect(values: Values) -> Iterator[str]:
@@ -296,18 +312,25 @@ def _without_effect(values: Values) -> Iterator[str]:
             yield f"{option.where}: {option.option.flag} has no effect: {TREATED[name].words}"
 
 
-_SIGNAL = re.compile(
-    r"(?:[RB]{1,2}:)?(?:SIG)?([A-Z]{2,6}[12]?|\d{1,2})(?:@(\d{1,5}))?", re.A | re.I
-)
+_SIGNAL = re.compile(r"([RB]{1,2}:)?(?:SIG)?([A-Z]{2,6}[12]?|\d{1,2})(?:@(\d{1,5}))?", re.A | re.I)
 
 
-def _signal(text: str) -> None:
-    """Check a signal before the end as sbatch does, so that it is told with the rest."""
+def _signal(text: str) -> str:
+    """The name of a signal before the end, which is checked as sbatch does.
+
+    >>> _signal("B:USR1@60"), _signal("10"), _signal("sigterm@0")
+    ('USR1', 'USR1', 'TERM')
+    """
     found = _SIGNAL.fullmatch(text)
-    if found is None or int(found[2] or 0) > 65535:
+    if found is None or int(found[3] or 0) > 65535:
         raise ValueError(
             f"{text!r} is not [B:]SIGNAL[@SECONDS]: a signal's name or number, and 0 to 65535"
         )
+    name = found[2].upper()
+    if name.isdecimal():
+        known = {signal.value: signal.name for signal in Signals}
+        name = known.get(int(name), name).removeprefix("SIG")
+    return name
 
 
 def _read_as(when: When | None) -> tuple[str, ...]:

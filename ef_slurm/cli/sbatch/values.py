@@ -68,9 +68,13 @@ class Values:
         option = self._last.get(name)
         return None if option is None else option.value
 
+    def given(self, *names: str) -> tuple[ParsedOption, ...]:
+        """Those of the names that are given."""
+        return tuple(self._last[name] for name in names if name in self._last)
+
     def said(self, *names: str) -> str:
         """Those that are given, as they were written: `--nodes=2 --gres=gpu:4`."""
-        return " ".join(self._last[name].text for name in names if name in self._last)
+        return " ".join(option.text for option in self.given(*names))
 
     def parsed(self, name: str, parse: Callable[[str], Value]) -> Value | None:
         """Its value, read."""

@@ -115,7 +115,10 @@ def lines(shown: VerdictView, zone: tzinfo, naming: Callable[[str], str]) -> Ite
             yield f"  deadline   {_deadline(shown.request, zone)}"
             yield from _begin(shown.request, zone)
             yield from _offer(shown, zone)
-            yield "  Or wait for GPUs with --if-infeasible=wait, or run with --best-effort."
+            wait = (
+                "" if shown.reason.is_for_good else "wait for GPUs with --if-infeasible=wait, or "
+            )
+            yield f"  Or {wait}run with --best-effort."
 
 
 def plan_lines(schedule: Schedule, zone: tzinfo) -> Iterator[str]:

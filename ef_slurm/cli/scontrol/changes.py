@@ -11,7 +11,7 @@ from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.job_names import parse_job_ids
 from ef_slurm.cli.common.offers import pasted_in_time
 from ef_slurm.formats.dependencies import parse_dependency
-from ef_slurm.formats.numbers import parse_count
+from ef_slurm.formats.numbers import parse_amount
 from ef_slurm.formats.times import InstantError
 from ef_slurm.formats.when import parse_begin, read_when
 from ef_slurm.model import JobChange
@@ -66,7 +66,7 @@ def parse_update(
         raise UsageError(f"what is to change? Give {'=, '.join(KEYS)}=")
     change = JobChange(
         deadline=_value(values, "deadline", lambda text: _moment(text, now, zone, tell)),
-        iterations=_value(values, "iterations", _count),
+        iterations=_value(values, "iterations", parse_amount),
         max_gpus=_value(values, "max_gpus", _most),
         best_effort=_value(values, "best_effort", _yes_or_no),
         begin=_value(values, "begin", lambda text: parse_begin(text, now, zone) or 0.0),
@@ -107,15 +107,8 @@ def _moment(text: str, now: float, zone: tzinfo, tell: Callable[[str], None]) ->
     return when.instant
 
 
-def _count(text: str) -> int:
-    number = parse_count(text)
-    if not number:
-        raise ValueError("expected a whole number of 1 or more")
-    return number
-
-
 def _most(text: str) -> int:
-    return 0 if text.lower() in ("0", "none", "unlimited") else _count(text)
+    return 0 if text.lower() in ("0", "none", "unlimited") else parse_amount(text)
 
 
 def _yes_or_no(text: str) -> bool:

@@ -106,3 +106,29 @@ def test_a_signal_reaches_the_ranks_and_is_the_end(tmp_path: Path, number: signa
     code, out, _ = launched.end()
     assert code == 128 + number
     assert out == "saved\nsaved\n"
+
+
+def test_what_slurm_sends_to_all_before_the_end_is_for_the_ranks(tmp_path: Path) -> None:
+    """sbatch's `--signal`: server and store outlive it, and a rank has its own handler called."""
+    launching = Launching(tmp_path, variables=fake_torch(tmp_path))
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    script = launching.script(
+        """
+        import os, pathlib, signal, sys, time
+        import torch
+        warned = []
+        signal.signal(signal.SIGUSR1, lambda *_: warned.append(1))
+        pathlib.Path(sys.argv[1], os.environ["RANK"]).write_text(f"{os.getpid()} {os.getppid()}")
+        while not warned:
+            time.sleep(0.05)
+        """
+    )
+    launched = launching.begin(script, str(pids))
+    ranks = [pid for pid, _ in running(launched, pids, 2)]
+    server = launched.process.pid
+    for pid in (server, *children(server)):
+        os.kill(pid, signal.SIGUSR1)
+    code, _, errors = launched.end()
+    assert code == 0, errors
+    assert gone(ranks)

@@ -126,7 +126,11 @@ def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
     running: list[Script] = []
 
     def begin(
-        command: str, restart_count: int | None = None, cpus: int = 0, **options: object
+        command: str,
+        restart_count: int | None = None,
+        cpus: int = 0,
+        node: str = "n2",
+        **options: object,
     ) -> Script:
         values: dict[str, object] = {
             "command": ("/bin/bash", "-c", command, "it's", "ü b"),
@@ -147,7 +151,7 @@ def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
             "SLURM_GPUS_ON_NODE": "2",
             "SLURM_NTASKS": "64",
             "SBATCH_PARTITION": "foreign",
-            "SLURMD_NODENAME": "n2",
+            "SLURMD_NODENAME": node,
         }
         if cpus:
             environment["SLURM_CPUS_ON_NODE"] = str(cpus)
@@ -472,6 +476,46 @@ def test_stop_signal_harms_nobody(start: Start, tmp_path: Path, name: StopSignal
     os.killpg(script.process.pid, number)
     os.kill(int((tmp_path / "task").read_text()), number)
     assert script.end() == 0
+
+
+@pytest.mark.parametrize("name", ["USR1", "HUP", "INT", "QUIT", "ALRM"])
+def test_a_signal_before_the_end_is_the_commands(start: Start, tmp_path: Path, name: str) -> None:
+    """Sent to all processes (`--signal=USR1`) and to the batch shell alone (`--signal=B:USR1`)."""
+    child = "import time, pathlib; pathlib.Path('ready').touch(); time.sleep(60)"
+    script = start(
+        f'trap "echo got >>told" {name}; python3 -c "{child}" & pid=$!; '
+        "until [ -e enough ]; do wait $pid; sleep 0.05; done; kill $pid || echo gone >lost",
+        node="n1",
+    )
+    script.until(LaunchState.RUNNING)
+    await_file(tmp_path / "ready")
+    number = getattr(signal, f"SIG{name}")
+    os.kill(script.process.pid, number)
+    await_file(tmp_path / "told")
+    (tmp_path / "enough").touch()
+    assert script.end() == 0
+    assert (tmp_path / "told").read_text() == "got\n"
+    assert not (tmp_path / "lost").exists(), "the training got it too"
+    assert not list(script.state.path.glob(".shell*"))
+    assert script.until(LaunchState.FINISHED).generation == 1
+
+
+def test_what_every_process_of_the_step_gets_ends_none_of_ours(
+    start: Start, tmp_path: Path
+) -> None:
+    script = start(
+        'trap "touch told" USR1; echo "$PPID" >shell; mv shell ready; '
+        "until [ -e told ]; do sleep 0.05; done",
+        node="n1",
+    )
+    await_file(tmp_path / "ready")
+    # The command's own shell, and the one of ours that started it.
+    shell = int((tmp_path / "ready").read_text())
+    children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+    for process in (shell, *map(int, children)):
+        os.kill(process, signal.SIGUSR1)
+    assert script.end() == 0
+    assert script.until(LaunchState.FINISHED).generation == 1
 
 
 # Tools that read variables which nobody set, as conda's and module's own scripts do.

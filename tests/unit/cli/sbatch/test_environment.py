@@ -6,7 +6,12 @@ import pytest
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.problems import Problems
-from ef_slurm.cli.sbatch.environment import environment_options, of_sbatch, scrubbed
+from ef_slurm.cli.sbatch.environment import (
+    environment_options,
+    of_sbatch,
+    scrubbed,
+    without_partition,
+)
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
 from ef_slurm.cli.sbatch.script import directives
 from ef_slurm.cli.sbatch.submission_options import SubmissionOptions, submission_options
@@ -81,6 +86,15 @@ def test_what_sbatch_alone_refuses_in_words_is_only_told_of_a_variable() -> None
     found = requested({"SBATCH_EXCLUSIVE": "user"}, "--best-effort")
     (note,) = found.notes
     assert note.startswith("$SBATCH_EXCLUSIVE: --exclusive has no effect: ")
+
+
+def test_a_partition_for_all_other_jobs_is_told_and_ignored() -> None:
+    problems = Problems()
+    given = environment_options({"SBATCH_PARTITION": "batch", "SBATCH_QOS": "q"}, problems)
+    kept, (note,) = without_partition(given, "ef")
+    assert [option.text for option in kept] == ["--qos=q"]
+    assert note.startswith("$SBATCH_PARTITION=batch: has no effect: ")
+    assert without_partition(given, "batch") == (given, ())
 
 
 def test_what_is_only_one_calls_is_not_read() -> None:

@@ -71,6 +71,16 @@ def test_restrictions(words: list[str], allowed: str, options: list[str]) -> Non
     ][::-1]
 
 
+def test_a_list_that_is_too_long_to_be_told() -> None:
+    """Names without numbers in a row: nothing of them can be folded."""
+    many = tuple(node(f"{'x' * 60}{number}y") for number in range(2000))
+    given, _ = ALL_OPTIONS.parse(["--best-effort", f"-w{many[0].name}"], "command line")
+    problems = Problems()
+    node_choice(submission_options(given, (), 0.0, UTC), "ef", many, problems)
+    with pytest.raises(UsageError, match="say with --constraint which it may have"):
+        problems.tell()
+
+
 def test_what_was_made_of_a_list_is_told() -> None:
     assert choice("-w", "n[1-2]").notes == (
         "--nodelist: none but n[1-2]; ef-slurm chooses which of them",

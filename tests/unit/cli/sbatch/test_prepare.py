@@ -140,6 +140,14 @@ def test_a_working_directory_has_to_be_one(tmp_path: Path) -> None:
             prepared(*HOURS_2, f"--chdir={place}")
 
 
+def test_a_signal_that_the_job_gets_for_its_orders_is_not_the_scripts() -> None:
+    assert prepared(*HOURS_2, "--signal=B:USR1@60").submission.options[-1] == "--signal=B:USR1@60"
+    for word in ("USR2", "12@60", "B:SIGUSR2"):
+        with pytest.raises(UsageError, match="USR2 makes the job look at its orders"):
+            prepared(*HOURS_2, f"--signal={word}")
+    assert prepared(*HOURS_2, "--signal=USR2", "--stop-signal=URG")
+
+
 def test_another_partition_is_not_ours() -> None:
     assert prepared(*HOURS_2, "--partition=ef").request.partition == "ef"
     with pytest.raises(UsageError, match="schedules the partition 'ef'"):

@@ -190,6 +190,43 @@ def test_owned_options_are_refused_with_what_to_use(name: str) -> None:
     assert error.value.code is ExitCode.USAGE
 
 
+def test_what_sbatch_tells_srun_by_variables_is_told_it() -> None:
+    requested = request(
+        *BASE, "--cpu-freq=low", "--mem-bind=local;x", script="#SBATCH --cpu-freq=high"
+    )
+    assert [(one.option.name, one.value) for one in requested.launch] == [
+        ("srun-options", "--cpu-freq=low"),
+        ("srun-options", "'--mem-bind=local;x'"),
+    ]
+    assert "--cpu-freq=low" in requested.on_command_line
+
+
+def test_what_means_nothing_here_is_told() -> None:
+    notes = request(*BASE, "--gpu-bind=single:1", "-m", "block", "--ignore-pbs").notes
+    assert [note.partition(" has no effect: ")[0] for note in notes] == [
+        "command line: --gpu-bind",
+        "command line: --distribution",
+        "command line: --ignore-pbs",
+    ]
+
+
+@pytest.mark.parametrize("text", ["USR1", "usr1@30", "SIGUSR2@0", "10@65535", "R:TERM", "B:1"])
+def test_a_signal_before_the_end(text: str) -> None:
+    assert request(*BASE, f"--signal={text}").on_command_line == (f"--signal={text}",)
+
+
+@pytest.mark.parametrize("text", ["", "USR1@", "USR1@65536", "@30", "X:USR1", "USR1;x"])
+def test_what_is_no_signal(text: str) -> None:
+    with pytest.raises(UsageError, match="command line: --signal: "):
+        request(*BASE, f"--signal={text}")
+
+
+def test_logs_are_appended_to() -> None:
+    request(*BASE, "--open-mode=append")
+    with pytest.raises(UsageError, match="always appended to"):
+        request(*BASE, "--open-mode=truncate")
+
+
 def test_owned_options_in_a_script_name_the_line() -> None:
     with pytest.raises(UsageError, match=r"^job.sh:2: --contiguous: ef-slurm chooses the nodes"):
         request(*BASE, script="#!/bin/sh\n#SBATCH --contiguous\n")

@@ -204,3 +204,30 @@ def test_before_when_it_may_not_begin_is_always_told(outcome: Outcome) -> None:
     assert told == ["  begins     not before 2023-11-14 22:14:20 UTC"]
     assert as_json(shown)["begin"] == NOW + 60
     assert told[0] in list(measuring_lines(shown.request, (1,), 60.0, UTC))
+
+
+@pytest.mark.parametrize(
+    ("reason", "helps"),
+    [
+        (Reason(ReasonCode.REJECTED, until=NOW + 100), True),
+        (Reason(ReasonCode.RESTRICTED, until=NOW + 100), True),
+        (Reason(ReasonCode.LIMITED, limit="GrpTRES=gres/gpu=4 of QOS small"), True),
+        (Reason(ReasonCode.LIMITED, gpu_hours=9.0, gpu_hours_limit=5.0), True),
+        (Reason(ReasonCode.TOO_LARGE), False),
+        (Reason(ReasonCode.RESTRICTED), False),
+        (Reason(ReasonCode.TIME_LIMIT, limit="--time=1:00"), False),
+        (Reason(ReasonCode.LIMITED, gpus=2), False),
+        (Reason(ReasonCode.BEGIN, until=NOW + 100), False),
+    ],
+)
+def test_waiting_is_advised_only_where_it_can_help(reason: Reason, helps: bool) -> None:
+    told = text(replace(REFUSED, reason=reason))
+    assert ("--if-infeasible=wait" in told) is helps
+    assert "run with --best-effort" in told
+
+
+def test_a_job_that_is_kept_to_some_nodes_is_told_so() -> None:
+    told = text(replace(REFUSED, reason=Reason(ReasonCode.RESTRICTED, until=NOW + 100)))
+    assert "Not promised: the nodes that it may have are promised to others until " in told
+    told = text(replace(REFUSED, reason=Reason(ReasonCode.RESTRICTED)))
+    assert "not even all nodes that it may have finish it by its deadline" in told
