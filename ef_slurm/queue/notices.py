@@ -90,13 +90,20 @@ class Notices:
         row = self._database.one("SELECT min(not_before) FROM notices WHERE state = 'open'")
         return None if row is None or row[0] is None else float(row[0])
 
-    def claim(self, now: float) -> Notice | None:
-        """The next one that is due, from now on on its way; None for none. On disk on return."""
+    def claim(self, now: float, *, after: int = -1) -> Notice | None:
+        """The next one that is due, from now on on its way; None for none. On disk on return.
+
+        One of each owner in turn: whoever has many holds up nobody else's.
+
+        Args:
+            after: the owner, by uid, who had the last turn.
+        """
         with self._database.transaction():
             row = self._database.one(
-                "SELECT * FROM notices WHERE state = 'open' AND not_before <= ?"
-                " ORDER BY not_before, id LIMIT 1",
-                (now,),
+                "SELECT notices.* FROM notices JOIN jobs ON jobs.id = notices.job_id"
+                " WHERE notices.state = 'open' AND not_before <= ?"
+                " ORDER BY jobs.uid <= ?, jobs.uid, not_before, notices.id LIMIT 1",
+                (now, after),
             )
             if row is None:
                 return None

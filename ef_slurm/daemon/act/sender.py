@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ef_slurm.daemon.act.channels import Channel, DeliveryError, Letter
+from ef_slurm.formats.named_jobs import without_jobs
 from ef_slurm.formats.printing import printable, shortened
 from ef_slurm.formats.times import format_host_instant, format_host_iso
 from ef_slurm.model import ACTOR, Event, EventKind, Notice, NoticeKind, QueueJob, is_address
@@ -70,6 +72,20 @@ def letter_of(notice: Notice, job: QueueJob) -> Letter:
     return Letter(to, request.owner, subject, lines, fields)
 
 
+def _for_its_owner(queue: Queue, notice: Notice, job: QueueJob) -> Notice:
+    """The notice without the numbers of other people's jobs.
+
+    It goes to any address, by way of other people's servers: those who may see them have
+    `ef-squeue --explain`.
+    """
+
+    def is_theirs(job_id: int) -> bool:
+        other = queue.jobs.of_slurm(job_id)
+        return other is not None and other.request.uid == job.request.uid
+
+    return replace(notice, message=without_jobs(notice.message, is_theirs))
+
+
 def _line(text: str, most: int) -> str:
     return shortened(printable(text), most)
 
@@ -86,6 +102,7 @@ class Sender:
         self._open_queue = open_queue
         self._channel = channel
         self._clock = clock
+        self._served = -1
         self._woken = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
@@ -129,12 +146,13 @@ class Sender:
 
     def send_one(self, queue: Queue) -> bool:
         """Send the next one that is due; False for none."""
-        notice = queue.notices.claim(self._clock())
+        notice = queue.notices.claim(self._clock(), after=self._served)
         if notice is None:
             return False
         try:
             job = queue.jobs.get(notice.job_id)
-            self._channel.send(letter_of(notice, job))
+            self._served = job.request.uid
+            self._channel.send(letter_of(_for_its_owner(queue, notice, job), job))
         except NoSuchRowError:
             return True  # forgotten with its job
         except DeliveryError as error:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ef_slurm.api.identity import user_name
+from ef_slurm.formats.named_jobs import without_jobs
 from ef_slurm.model import (
     HistoryPage,
     JobDetail,
@@ -39,7 +40,6 @@ STALE_SECONDS = 600.0
 """How old it may be while it is."""
 _MOST_KNOWN = 10_000
 _PRIVATE = frozenset({"jobs", "all"})
-_OTHER_JOB = re.compile(r"(?<!Slurm )\bjob (\d+)\b")
 _UID = re.compile(r"\((\d+)\)")
 
 A = TypeVar("A", JobDetail, JobList, Story)
@@ -197,11 +197,11 @@ def masked_text(queue: Queue, viewer: Viewer, text: str) -> str:
     if viewer.sees_all:
         return text
 
-    def name(match: re.Match[str]) -> str:
-        job = queue.jobs.of_slurm(int(match[1])) if len(match[1]) < 19 else None
-        return match[0] if job is not None and viewer.sees(job) else "another job"
+    def is_seen(job_id: int) -> bool:
+        job = queue.jobs.of_slurm(job_id)
+        return job is not None and viewer.sees(job)
 
-    return _OTHER_JOB.sub(name, text)
+    return without_jobs(text, is_seen)
 
 
 def masked_reason(queue: Queue, viewer: Viewer, reason: Reason) -> Reason:

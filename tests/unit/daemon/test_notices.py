@@ -301,3 +301,41 @@ def test_an_owner_is_named_and_addresses_are_those_given(world: Telling) -> None
     (letter,) = post.letters
     assert (letter.to, letter.owner) == ((), job.request.owner)
     assert replace(letter, to=("ann",)).fields["owner"] == "user1"
+
+
+def owned(world: Telling, uid: int, *messages: str) -> QueueJob:
+    """A job of somebody, with something to tell of it."""
+    job = world.submit(2_000, deadline=1000.0)
+    with world.queue._database.transaction():
+        world.queue._database.execute(
+            "UPDATE jobs SET uid = ?, revision = revision + 1 WHERE id = ?", (uid, job.id)
+        )
+    for message in messages:
+        number = sum(world.queue.notices.counts().values())
+        assert world.queue.notices.add(
+            job.id, NoticeKind.END, event_id=number, at=0.0, wait=0.0, message=message
+        )
+    return world.queue.jobs.get(job.id)
+
+
+def test_each_owner_has_a_turn_whoever_has_much_to_be_told(world: Telling) -> None:
+    post = Post()
+    many = [owned(world, 1000, *("x",) * 5) for _ in range(4)]
+    few = [owned(world, 2000, "x"), owned(world, 1500, "x", "x")]
+    deliver(world, post)
+    uid_of = {job.request.slurm_job_id: job.request.uid for job in (*many, *few)}
+    order = [uid_of[letter.fields["job_id"]] for letter in post.letters]
+    assert order[:6] == [1000, 1500, 2000, 1000, 1500, 1000]
+    assert len(order) == 23
+
+
+def test_other_peoples_jobs_have_no_number_in_what_leaves(world: Telling) -> None:
+    post = Post()
+    own, other = owned(world, 1000), owned(world, 2000)
+    theirs, strangers = own.request.slurm_job_id, other.request.slurm_job_id
+    owned(world, 1000, f"waits for job {strangers} and job {theirs}, not job 4711")
+    deliver(world, post)
+    (letter,) = post.letters
+    expected = f"waits for another job and job {theirs}, not another job"
+    assert letter.fields["message"] == expected
+    assert expected in letter.lines[1]
