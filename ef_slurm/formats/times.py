@@ -6,7 +6,7 @@ What people write has `formats.when`. Pure: `now` and the zone come from the cal
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 _EPOCH = re.compile(r"\d{1,12}", re.A)
 _SLURM_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}", re.A)
@@ -110,6 +110,16 @@ def format_host_iso(instant: float) -> str:
         .astimezone()
         .isoformat(timespec="seconds")
     )
+
+
+def to_datetime(instant: float, zone: tzinfo) -> datetime:
+    """For programs, with its offset from UTC: a zone that is read from a file cannot be pickled.
+
+    >>> to_datetime(0.0, UTC)
+    datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    moment = datetime.fromtimestamp(instant, zone)
+    return moment.replace(tzinfo=timezone(moment.utcoffset() or timedelta()))
 
 
 def format_stamp(instant: float, zone: tzinfo) -> str:

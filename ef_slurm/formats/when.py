@@ -24,6 +24,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
@@ -40,7 +41,7 @@ _FROM_NOW = re.compile(r"(now)?\s*(?:([+-])\s*)?(.*)", re.I | re.A | re.S)
 _IN = re.compile(r"in\s+(?:an?\s+(?=[a-z]))?", re.I | re.A)
 _COUNTS = re.compile(r"\d+(?:\.\d+)?\s*[a-z]", re.I | re.A)
 _THREE_FIELDS = re.compile(r"\d+-\d+(?::\d+){0,2}|\d+:\d+:\d+", re.A)
-_HOURS = re.compile(r"(1[3-9]|2[0-4])\s*h", re.I | re.A)
+_HOURS = re.compile(r"(1[3-9]|2[0-3])\s*h|([01]\d|2[0-3])([0-5]\d)\s*h", re.I | re.A)
 
 
 class DayMeans(enum.Enum):
@@ -65,6 +66,7 @@ def read_when(
     *,
     day: DayMeans = DayMeans.END,
     past: bool = False,
+    hints: bool = True,
 ) -> When:
     """The moment that `text` means.
 
@@ -74,6 +76,7 @@ def read_when(
         zone: what local times are local to, usually a `zoneinfo.ZoneInfo`.
         day: what a day alone means.
         past: whether a moment that is over will do (sbatch's --begin).
+        hints: whether the error is to say what may have been meant.
 
     Raises:
         InstantError: in none of the forms, no such day or time, or over. The text says what would
@@ -88,7 +91,7 @@ def read_when(
     try:
         when = _when(text.strip(), now, zone, day)
     except UnreadableError as error:
-        raise InstantError(_complaint(text.strip(), error, now, zone)) from None
+        raise InstantError(_complaint(text.strip(), error, now, zone, hints=hints)) from None
     except OverflowError as error:
         # Near the calendar's ends a zone's offset leads out of it.
         raise InstantError(f"{text!r} is no point in time: {error}") from None
@@ -113,8 +116,13 @@ def parse_begin(text: str, now: float, zone: tzinfo) -> float | None:
     return None if instant <= now else instant
 
 
-def _complaint(text: str, error: UnreadableError, now: float, zone: tzinfo) -> str:
-    found = hint(text, now, zone)
+def _complaint(text: str, error: UnreadableError, now: float, zone: tzinfo, *, hints: bool) -> str:
+    def is_valid(other: str) -> bool:
+        with suppress(InstantError):
+            return bool(read_when(other, now, zone, hints=False))
+        return False
+
+    found = hint(text, now, zone, is_valid) if hints else None
     if found is not None:
         return f"{text!r}: {found}"
     if not text:
@@ -134,9 +142,9 @@ def _when(text: str, now: float, zone: tzinfo, means: DayMeans) -> When:
         hours = _HOURS.fullmatch(text)
         if hours is None:
             return When(now + seconds)
-        note = (
-            f"{text} is read as {hours[1]} hours from now; for the time of day give {hours[1]}:00"
-        )
+        clock = f"{hours[1] or hours[2]}:{hours[3] or '00'}"
+        length = text.rstrip("hH ")
+        note = f"{text} is read as {length} hours from now; for the time of day give {clock}"
         return When(now + seconds, (note,))
     spec = read_spec(text)
     here = spec.zone or zone
@@ -225,6 +233,8 @@ def _days(spec: Spec, present: date) -> Iterator[date]:
 def _moments(spec: Spec, day: date, zone: tzinfo, means: DayMeans) -> OnWall:
     """When that day, or its time of day, is."""
     if spec.clock is None:
+        if spec.zone_name:
+            raise UnreadableError(f"{spec.zone_name} is neither a day nor a time of day")
         instant = end_of(day, zone) if means is DayMeans.END else start_of(day, zone)
         return OnWall((instant,), ("",))
     if spec.midnight and spec.names_a_day and means is DayMeans.END:

@@ -15,11 +15,15 @@ from ef_slurm.formats.wall_clock import today
 from ef_slurm.formats.when_text import MONTHS, NAMED_DAYS, NAMED_TIMES, WEEKDAYS
 
 _FLAGS = re.I | re.A
-_DAY_PIECE = re.compile(r"(?<![\d:])(\d{1,2})([./\-])(\d{1,2})\2(\d{4}|\d{2})(?![\d:])", _FLAGS)
+_DAY_PIECE = re.compile(
+    r"(?<![\d:])(\d{1,2})([./\-])(\d{1,2})(?:\2(\d{4}|\d{2})|\.?\s+(20\d{2}))(?![\d:])", _FLAGS
+)
 _NO_YEAR = re.compile(r"(?<![\d:.])(\d{1,2})([./])(\d{1,2})\2?(?![\d./])", _FLAGS)
 _YEAR_FIRST = re.compile(r"(?<!\d)(\d{4})([/._])(\d{1,2})\2(\d{1,2})(?!\d)", _FLAGS)
 _EIGHT = re.compile(r"(\d{4})(\d{2})(\d{2})(?:[T ]?(\d{2}):?(\d{2})(?::?(\d{2}))?)?(Z?)", _FLAGS)
-_DIGITS_CLOCK = re.compile(r"(\d{1,2})[.h]?(\d{2})(?:[.]?(\d{2}))?\s*(?:h|hrs?|uhr)?", _FLAGS)
+_DIGITS_CLOCK = re.compile(
+    r"(\d{1,2})(?:\.|\s*h\s*)?(\d{2})(?:[.]?(\d{2}))?\s*(?:h|hrs?|uhr)?", _FLAGS
+)
 _OCLOCK = re.compile(r"(\d{1,2})(?:[:.](\d{2}))?\s*(?:h|hrs?|hours|uhr|o'?clock)", _FLAGS)
 _CLOCK_PIECE = re.compile(r"(?<![\d:.])(\d{1,2})[.h](\d{2})(?![\d.:])", _FLAGS)
 _BARE = re.compile(r"\d+(?:\.\d+)?", _FLAGS)
@@ -47,13 +51,20 @@ class Hint:
         )
 
 
-def hint(text: str, now: float, zone: tzinfo) -> Hint | None:
-    """What could be meant by a text that is no moment; None where nobody knows."""
+def hint(text: str, now: float, zone: tzinfo, is_valid: Callable[[str], bool]) -> Hint | None:
+    """What could be meant by a text that is no moment; None where nobody knows.
+
+    Args:
+        is_valid: whether a text is one: only such are named.
+    """
     present = today(now, zone)
     for guess in _GUESSES:
         found = guess(text, present)
-        if found is not None:
-            return found
+        if found is None:
+            continue
+        give = tuple(one for one in found.give if is_valid(one.partition(" (")[0]))
+        if give:
+            return Hint(found.why, give)
     return None
 
 
@@ -76,7 +87,7 @@ def _phrases(text: str, present: date) -> Hint | None:
         return Hint("which day of it", (f"{last} (this one's last)", f"{start}", "30d"))
     if words in ("next year", "this year", "eoy", "end of year", "end of the year"):
         return Hint("which day of it", (f"{present.year}-12-31", f"{present.year + 1}-01-01"))
-    if words in ("eod", "end of day", "end of the day", "tonight", "this evening", "today evening"):
+    if words in _ENDS_OF_DAY:
         return Hint("give the day for its end, or a time", ("today", "18:00", "22:00"))
     if words in ("day after tomorrow", "overmorrow"):
         return Hint("name it", (f"{present + timedelta(days=2)}",))
@@ -94,6 +105,59 @@ def _phrases(text: str, present: date) -> Hint | None:
 
 
 _WEEK = timedelta(days=6)
+_ENDS_OF_DAY = frozenset(
+    {
+        *("eod", "end of day", "end of the day", "tonight", "this evening", "today evening"),
+        *("eob", "cob", "close of business", "end of business"),
+    }
+)
+_FIGURES = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+_SUBSTITUTES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, _FLAGS), substitute)
+    for pattern, substitute in (
+        (r"^(?:until|till|til|before|not? later than|(?:the )?end of) ", ""),
+        (r"\btonight\b", "today"),
+        (r"(?<=\d)_(?=\d)", " "),
+        (r"(?<=\d)/(?=[a-z])|(?<=[a-z])/(?=\d)", " "),
+        (r"\b(\d{1,2})[.,](\d{2})\s*([ap])\.?m?\.?(?![a-z])", r"\1:\2\3m"),
+        (r"\b(\d{1,2}(?::\d{2})?)\s*([ap])(?![a-z.])", r"\1\2m"),
+        (r"(?<=[a-z]),? and (?=\d)|(?<=[a-z]),\s*(?=\d)", " "),
+        (r"(@\d{7,12})\.\d+", r"\1"),
+        (r"\b(\d{1,2}):(\d)(?![\d:])", r"\1:0\2"),
+        (r"^(\d{1,2}),(\d{2})$", r"\1:\2"),
+        *((rf"\b{word}\b(?= [a-z])", str(n)) for n, word in enumerate(_FIGURES, 1)),
+    )
+)
+_LAST_DIGITS = re.compile(r"(?<=[\sT-])(\d{1,2})(\d{2})?$", _FLAGS)
+_FIRST_DIGITS = re.compile(r"^(\d{1,2})(\d{2})?(?=\s+[a-z])", _FLAGS)
+
+
+def _other_words(text: str, present: date) -> Hint | None:
+    """The same with words, and signs, that are known here."""
+    changed = " ".join(text.split())
+    for pattern, substitute in _SUBSTITUTES:
+        changed = pattern.sub(substitute, changed)
+    next_day = _NEXT_DAY.search(changed)
+    if next_day is not None and next_day[0] != changed:
+        named = _phrases(next_day[0], present)
+        assert named is not None
+        before, after = changed[: next_day.start()], changed[next_day.end() :]
+        return Hint(named.why, tuple(f"{before}{day}{after}" for day in named.give))
+    return Hint("in words that are known here", (changed,)) if changed != text else None
+
+
+def _digits_beside_a_day(text: str, _present: date) -> Hint | None:
+    """`tomorrow 1830`, `2026-12-24T18`, `friday at 6`: a time of day without its colon."""
+    for pattern in (_LAST_DIGITS, _FIRST_DIGITS):
+        match = pattern.search(text)
+        if match is None or ":" in text or re.fullmatch(r"20[2-9]\d", match[0]):
+            continue
+        hour, minute = int(match[1]), match[2] or "00"
+        hours = [hour] if match[2] or not 1 <= hour <= 11 else [hour, hour + 12]
+        before, after = text[: match.start()], text[match.end() :]
+        clocks = tuple(f"{before}{one:02}:{minute}{after}" for one in hours)
+        return Hint("a time of day has a colon", clocks)
+    return None
 
 
 def _days_in_other_order(text: str, present: date) -> Hint | None:
@@ -104,7 +168,8 @@ def _days_in_other_order(text: str, present: date) -> Hint | None:
         return _iso(text, match, found, "write the day as YYYY-MM-DD")
     match = _DAY_PIECE.search(text)
     if match is not None:
-        year = int(match[4]) + (2000 if len(match[4]) == 2 else 0)
+        digits = match[4] or match[5]
+        year = int(digits) + (2000 if len(digits) == 2 else 0)
         found = _dates(year, int(match[3]), int(match[1]))
         why = "write the day as YYYY-MM-DD" if len(found) < 2 else "day or month first"
         return _iso(text, match, found, why)
@@ -158,7 +223,10 @@ def _eight_digits(text: str, _present: date) -> Hint | None:
 def _digits_clock(text: str, _present: date) -> Hint | None:
     match = _OCLOCK.fullmatch(text)
     if match is not None and int(match[1]) < 24:
-        return Hint("a time of day", (f"{int(match[1]):02}:{match[2] or '00'}",))
+        clock = f"{int(match[1]):02}:{match[2] or '00'}"
+        if match[2] and text.lower().endswith("h"):
+            return Hint("a time of day, or a length of time", (clock, f"{match[1]}h{match[2]}m"))
+        return Hint("a time of day", (clock,))
     match = _DIGITS_CLOCK.fullmatch(text)
     if match is None:
         return None
@@ -203,7 +271,9 @@ def _bare_number(text: str, _present: date) -> Hint | None:
 
 def _lengths(text: str, _present: date) -> Hint | None:
     if _LENGTH.fullmatch(text) and not text.startswith("-"):
-        return Hint("a length of time", (f"+{text}",))
+        if ":" in text:
+            return Hint("a length of time", (f"+{text}",))
+        return Hint("a day, or a length of time", (text.replace("-", "/"), f"+{text}"))
     match = _COLON_LENGTH.fullmatch(text)
     if match is not None:
         return Hint(
@@ -239,6 +309,8 @@ _GUESSES: tuple[Callable[[str, date], Hint | None], ...] = (
     _clock_with_point,
     _bare_number,
     _lengths,
+    _other_words,
+    _digits_beside_a_day,
     _spelling,
 )
 

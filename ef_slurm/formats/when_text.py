@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, time, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 NAMED_TIMES: Mapping[str, time] = {
     "midnight": time(0),
@@ -58,12 +58,12 @@ _NTH = r"(\d{1,2})(?:st|nd|rd|th)?(?![\d:a-z])"
 _YEAR = r"(?:[\s,\-]+(\d{4})(?![\d:]))?"
 _DAY_MONTH = re.compile(rf"(\d{{1,2}})(?:st|nd|rd|th|\.)?[\s\-]*(?:of\s+)?{_MONTH}{_YEAR}", _FLAGS)
 _MONTH_DAY = re.compile(rf"{_MONTH}[\s\-]*{_NTH}{_YEAR}", _FLAGS)
-_LATE_YEAR = re.compile(r"(\d{4})(?!\d)", _FLAGS)
+_LATE_YEAR = re.compile(r"(2\d{3})(?!\d)", _FLAGS)
 _OFFSET = re.compile(
     r"\s*(?:(?:UTC|GMT)\s*([+-])(\d{1,2})|([+-])(\d{2}))(?::?(\d{2}))?(?![\d:./a-z])", _FLAGS
 )
 _ZONE = re.compile(r"[a-z]+(?:/[a-z0-9_+\-]+)+|[a-z]{1,5}(?![a-z])", _FLAGS)
-_T = re.compile(r"T(?=.)", _FLAGS)
+_T = re.compile(rf"T(?=\d|{_WORD.pattern})", _FLAGS)
 _UTC_NAMES = frozenset({"UTC", "GMT", "Z"})
 
 
@@ -125,6 +125,7 @@ class _Reader:
     found: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     otherwise: str = ""
+    by_name: bool = False  # the month is a word, and its year may come late
 
     def read(self) -> Spec:
         while self.place < len(self.text):
@@ -206,9 +207,10 @@ class _Reader:
             match = self._match(pattern)
             if match is not None:
                 number = _MONTH_WORDS[match[month].lower()]
+                self.by_name = True
                 return self._take_day(match, number, int(match[day]), _number(match[3]))
         late = self._match(_LATE_YEAR)  # as date(1) has it: Thu Nov 26 18:00:00 UTC 2026
-        if late is not None and "day" in self.found and "year" not in self.found:
+        if late is not None and self.by_name and "year" not in self.found:
             known = self.found.pop("day")
             assert isinstance(known, date)
             return self._take_day(late, known.month, known.day, int(late[1]))
@@ -269,15 +271,20 @@ class _Reader:
         if match[0].upper() in _UTC_NAMES:
             return self._take(match, zone=UTC)
         if "/" in match[0]:
-            try:
-                return self._take(match, zone=ZoneInfo(match[0]))
-            except (ZoneInfoNotFoundError, OSError, ValueError):
-                raise UnreadableError(
-                    f"{match[0]} is no zone of the tz database on this host"
-                ) from None
+            return self._take(match, zone=_zone_called(match[0]))
         if len(match[0]) < 3 or "zone_name" in self.found:
             return False
         return self._take(match, zone_name=match[0].upper())
+
+
+def _zone_called(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        for known in available_timezones():
+            if known.lower() == name.lower():
+                return ZoneInfo(known)
+    raise UnreadableError(f"{name} is no zone of the tz database on this host")
 
 
 def _number(text: str | None) -> int | None:

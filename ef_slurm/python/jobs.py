@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import configuration
 from ef_slurm.cli.sbatch.submit import await_end
 from ef_slurm.cli.scontrol.changes import offer_of, parse_update
+from ef_slurm.formats.times import to_datetime
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import (
     FINAL,
@@ -49,10 +50,7 @@ def local_time(at: float | None) -> datetime | None:
     """UTC epoch seconds as a point in local time; None, and what never comes, stay None."""
     if at is None or math.isinf(at):
         return None
-    moment = datetime.fromtimestamp(at, local_zone())
-    offset = moment.utcoffset()
-    assert offset is not None
-    return moment.replace(tzinfo=timezone(offset))  # the zone of a file cannot be pickled
+    return to_datetime(at, local_zone())
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def _text(name: str, value: object) -> str:
         case os.PathLike():
             return str(os.fspath(value))
         case datetime():
-            return value.astimezone().isoformat(timespec="seconds")
+            return f"@{round(value.timestamp())}"
         case timedelta():
             seconds = round(value.total_seconds())
             return f"+{seconds}s" if name == "deadline" else f"{seconds}s"
