@@ -47,7 +47,9 @@ def read_words(words: Sequence[str], problems: Problems) -> tuple[list[ParsedOpt
     """
     parsed, rest = ALL_OPTIONS.parse(words, "command line", problems)
     while problems and rest and not Path(rest[0]).exists():
-        behind = next((at for at, word in enumerate(rest) if word.startswith("-")), None)
+        # "-" alone is a file.
+        options = (at for at, word in enumerate(rest) if word.startswith("-") and word != "-")
+        behind = next(options, None)
         if behind is None:
             break
         more, rest = ALL_OPTIONS.parse(rest[behind:], "command line", problems)
