@@ -74,6 +74,7 @@ class Comments:
         self._written = 0
         self._wake: float | None = None
         self._not_before: dict[int, float] = {}
+        self._right: dict[int, tuple[str, float | None, float, str]] = {}
 
     def write(self, jobs: Iterable[QueueJob]) -> float | None:
         """Write what differs.
@@ -90,17 +91,23 @@ class Comments:
             known.add(job.id)
             with self._fence.around(job, "told to Slurm"):
                 self._look_at(job)
-        for job_id in self._not_before.keys() - known:
-            del self._not_before[job_id]
+        for of_jobs in (self._not_before, self._right):
+            for job_id in of_jobs.keys() - known:
+                del of_jobs[job_id]
         return self._wake
 
     def _look_at(self, job: QueueJob) -> None:
         status = self._observer.status(job)
         if status is None or not _may_be_written(job, status):
             return
-        now = self._clock()
+        now, comment, request = self._clock(), status.slurm.requested.comment, job.request
+        # Of most jobs nothing is new: their comment is not put together again in every tick.
+        said = (comment, request.deadline, request.grace, _state(job, now))
+        if self._right.get(job.id) == said:
+            return
         wanted = comment_of(job, status, now)
-        if wanted == status.slurm.requested.comment:
+        if wanted == comment:
+            self._right[job.id] = said
             return
         later = max(now, self._not_before.get(job.id, now))
         if later > now or self._written >= MOST_IN_A_TICK:
