@@ -231,6 +231,13 @@ def _value_of(column: Column, look: Look) -> Callable[[JobView], Any]:
 
 
 def only_waiting(choice: Choice) -> Choice:
-    """`--start`: jobs that have not ended and train on nothing now."""
-    waiting = (choice.states or ACTIVE) - {JobState.RUNNING, JobState.STARTING, JobState.STOPPING}
-    return replace(choice, states=frozenset(waiting - FINAL))
+    """`--start`: jobs that have not ended and train on nothing now.
+
+    Raises:
+        UsageError: no job in one of the chosen states is such a job.
+    """
+    training = {JobState.RUNNING, JobState.STARTING, JobState.STOPPING}
+    waiting = (choice.states or ACTIVE) - training - FINAL
+    if not waiting:
+        raise UsageError("--start shows jobs that wait: give other --states, or none")
+    return replace(choice, states=frozenset(waiting))
