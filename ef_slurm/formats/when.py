@@ -103,8 +103,17 @@ def read_when(
     return when
 
 
+def read_begin(text: str, now: float, zone: tzinfo) -> When:
+    """From when on something may begin: a day alone means its start, and what is over will do.
+
+    Raises:
+        InstantError: as of `read_when`.
+    """
+    return read_when(text, now, zone, day=DayMeans.START, past=True)
+
+
 def parse_begin(text: str, now: float, zone: tzinfo) -> float | None:
-    """From when on something may begin; None for at once, which a moment that is over means.
+    """The moment alone of `read_begin`; None for at once, which one that is over means.
 
     Raises:
         InstantError: as of `read_when`.
@@ -112,7 +121,7 @@ def parse_begin(text: str, now: float, zone: tzinfo) -> float | None:
     >>> parse_begin("now+90", 0.0, UTC), parse_begin("today", 86500.0, UTC)
     (90.0, None)
     """
-    instant = read_when(text, now, zone, day=DayMeans.START, past=True).instant
+    instant = read_begin(text, now, zone).instant
     return None if instant <= now else instant
 
 

@@ -28,7 +28,7 @@ from ef_slurm.formats.durations import (
 )
 from ef_slurm.formats.numbers import parse_amount, parse_number
 from ef_slurm.formats.times import format_instant
-from ef_slurm.formats.when import When, parse_begin, read_when
+from ef_slurm.formats.when import When, read_begin, read_when
 from ef_slurm.model import (
     Dependency,
     IfInfeasible,
@@ -229,7 +229,8 @@ def _typed(
 ) -> SubmissionOptions:
     when = values.parsed("deadline", lambda text: read_when(text, now, zone))
     kind, deadline, grace = _kind(values, when, now)
-    begin = values.parsed("begin", lambda text: parse_begin(text, now, zone))
+    began = values.parsed("begin", lambda text: read_begin(text, now, zone))
+    begin = None if began is None or began.instant <= now else began.instant
     if begin is not None and deadline is not None and begin >= deadline:
         values.problems.add(
             f"--begin={values.text('begin')} is {format_instant(begin, zone)}: not before the "
@@ -289,7 +290,13 @@ def _typed(
             *(option for option in values.all if option.option.name in LAUNCH_NAMES),
             *_for_srun(values),
         ),
-        notes=(*_read_as(when), *_without_effect(values), *size.notes, *with_gpu.notes),
+        notes=(
+            *_read_as("deadline", when),
+            *_read_as("begin", began),
+            *_without_effect(values),
+            *size.notes,
+            *with_gpu.notes,
+        ),
     )
 
 
@@ -333,8 +340,8 @@ def _signal(text: str) -> str:
     return name
 
 
-def _read_as(when: When | None) -> tuple[str, ...]:
-    return () if when is None else tuple(f"--deadline: {note}" for note in when.notes)
+def _read_as(name: str, when: When | None) -> tuple[str, ...]:
+    return () if when is None else tuple(f"--{name}: {note}" for note in when.notes)
 
 
 def _kind(values: Values, when: When | None, now: float) -> tuple[JobKind, float | None, float]:

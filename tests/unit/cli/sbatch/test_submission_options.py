@@ -36,6 +36,14 @@ def test_a_deadline_job() -> None:
     assert requested.throughputs == (("1:2.0", "command line: --throughput"),)
 
 
+def test_how_a_time_was_read_is_told_where_another_may_be_meant() -> None:
+    notes = request("--deadline=18h", *BASE[1:], "--begin=13h").notes
+    assert [note.partition(" is read as ")[0] for note in notes] == [
+        "--deadline: 18h",
+        "--begin: 13h",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "begin"),
     [
