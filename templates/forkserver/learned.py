@@ -83,7 +83,7 @@ def installed_modules() -> dict[str, str]:
         place = getattr(spec, "origin", None)
         if spec is None or spec.name != name or not isinstance(place, str):
             continue
-        if is_installed(place):
+        if is_installed(place) or name.partition(".")[0] == "ef_slurm":
             found[name] = place
     return found
 

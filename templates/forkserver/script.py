@@ -8,7 +8,7 @@ to be done before the server's, or torchrun has to start the ranks.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _CHANGES = frozenset({"setdefault", "update", "pop", "popitem", "clear"})
@@ -21,14 +21,21 @@ class Step:
 
     Args:
         module: imported by its full name; "" for a variable.
+        unless_attribute: it may be no module, but a name in the one that it is said to be in.
         name, value: of the variable.
         only_if_unset: it is a default.
     """
 
     module: str = ""
+    unless_attribute: bool = False
     name: str = ""
     value: str = ""
     only_if_unset: bool = False
+
+    def is_missing(self, modules: Mapping[str, object]) -> bool:
+        """Whether the module that it is said to be in is imported, and has no such name yet."""
+        parent, _, name = self.module.rpartition(".")
+        return parent in modules and not hasattr(modules[parent], name)
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def read(source: bytes, name: str) -> Beginning:
         if imported:
             has_torch = has_torch or any(_is_torch(module) for module in imported)
             if not blind:
-                steps += [Step(module=module) for module in imported]
+                steps += _steps(node)
             continue
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
@@ -86,6 +93,15 @@ def _obstacle(name: str, line: int) -> str:
 
 def _is_torch(module: str) -> bool:
     return module.partition(".")[0] == "torch"
+
+
+def _steps(node: ast.AST) -> Iterator[Step]:
+    for module in _imports(node):
+        yield Step(module=module)
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if alias.name != "*" and module != "__future__":
+                    yield Step(module=f"{module}.{alias.name}", unless_attribute=True)
 
 
 def _imports_torch(tree: ast.AST) -> bool:

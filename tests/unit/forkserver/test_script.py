@@ -9,11 +9,17 @@ from forkserver.script import Beginning, Step, read
     [
         ("import torch", (Step("torch"),)),
         ("import torch.nn as nn, json", (Step("torch.nn"), Step("json"))),
-        ("from torch.optim import AdamW\nfrom . import x", (Step("torch.optim"),)),
+        (
+            "from torch.optim import AdamW\nfrom . import x\nfrom torch import *",
+            (Step("torch.optim"), Step("torch.optim.AdamW", True), Step("torch")),
+        ),
         ("'''doc'''\nfrom __future__ import annotations", (Step("__future__"),)),
         (
             "import os\nos.environ['A'] = 'b'\nfrom os import environ\nenviron['C'] = 'd'",
-            (Step("os"), Step(name="A", value="b"), Step("os"), Step(name="C", value="d")),
+            (
+                *(Step("os"), Step(name="A", value="b")),
+                *(Step("os"), Step("os.environ", True), Step(name="C", value="d")),
+            ),
         ),
         (
             "os.environ.setdefault('A', 'b')\nimport torch",
