@@ -111,10 +111,12 @@ class Server:
         except preload.NotForkableError as error:
             if error.package.partition(".")[0] == "torch" and "." not in error.package:
                 return str(error)
-            if len(launch.left) >= MOST_TRIES:
-                return f"{error}, and so do {', '.join(launch.left)}"
-            say(f"node {launch.node}: {error}: it is left to the ranks")
-            self._begin_anew(error.package)
+            if preload.ALL in launch.left:
+                return str(error)
+            package = preload.ALL if len(launch.left) >= MOST_TRIES else error.package
+            what = "all but torch" if package == preload.ALL else "it"
+            say(f"node {launch.node}: {error}: {what} is left to the ranks")
+            self._begin_anew(package)
         except Exception as error:
             return f"torch cannot be imported: {type(error).__name__}: {error}"
         if not preload.cuda_is_untouched():

@@ -18,6 +18,8 @@ from forkserver import learned, script
 from forkserver.launch import of_a_rank
 
 _HARMLESS = frozenset({"null", "zero", "full", "random", "urandom", "tty", "console"})
+ALL = "*"
+"""For a package: all but torch."""
 _NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
 """With it torch looks for GPUs without touching them."""
 
@@ -115,14 +117,15 @@ class Preloader:
         package = name.partition(".")[0]
         if name in sys.modules or package in self._left or name in self._left:
             return
+        if ALL in self._left and package != "torch":
+            return
         self._reads.clear()
         try:
             importlib.import_module(name)
         except Exception:
-            # The script will see the error itself, if it gets there.
+            # The script will see the error itself, if it gets there. What it has left is looked at.
             if needed:
                 raise
-            return
         torch: Any = sys.modules.get("torch")
         if torch is not None and self._torch_seed is None:
             self._torch_seed = int(torch.initial_seed())

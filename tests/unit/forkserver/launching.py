@@ -48,6 +48,12 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, **own, **changes}
 
 
+def launcher(ranks: int) -> list[str]:
+    """What a batch script starts a Python script of one node with, up to the script."""
+    words = [sys.executable, "-u", "-c", program("forkserver"), f"--nproc_per_node={ranks}"]
+    return [*words, f"--master_port={free_ports()}"]
+
+
 @dataclass
 class Launched:
     """A launch of one node that runs."""

@@ -100,6 +100,20 @@ def test_a_package_is_left_to_the_ranks(tmp_path: Path, case: str) -> None:
         assert errors.count(f"odd {why} when it is imported: it is left") == (launch == 1)
 
 
+def test_many_such_packages_are_no_reason_for_many_tries(tmp_path: Path) -> None:
+    variables = {**fake_torch(tmp_path), "EF_STATE_DIR": str(tmp_path)}
+    names = [f"odd{number}" for number in range(9)]
+    for name in names:
+        package(tmp_path, name, "import os\nrank = os.environ['RANK']")
+    for launch in (1, 2):
+        launching = Launching(tmp_path, ranks=1, variables=variables)
+        code, _, errors = launching.run(launching.script(f"import {', '.join(names)}"))
+        assert code == 0, errors
+        assert errors.count("left to the ranks") == (5 if launch == 1 else 0)
+        assert errors.count("all but torch is left to the ranks") == (launch == 1)
+        assert "ranks are forked" in errors
+
+
 def test_what_an_import_sets_stays_and_what_the_script_sets_first_is_seen(tmp_path: Path) -> None:
     variables = {**fake_torch(tmp_path), "KEPT": "1"}
     package(

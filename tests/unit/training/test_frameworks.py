@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.contract import Action, Order, Phase, StateDir
-from ef_slurm.resources import templates_dir
+from tests.unit.forkserver.launching import launcher
 
 SCRIPT = Path(__file__).parent / "framework_script.py"
 ITERATIONS = 40
@@ -22,10 +22,7 @@ NEEDS = {"lightning": "lightning", "huggingface": "transformers"}
 def start(
     framework: str, world: int, record: Path, state: StateDir, generation: int, sleep: float
 ) -> "subprocess.Popen[bytes]":
-    words = [sys.executable]
-    if world > 1:
-        words += [str(templates_dir() / "torchrun.py"), "--standalone"]
-        words += [f"--nproc_per_node={world}", "--monitor_interval=0.1"]
+    words = launcher(world) if world > 1 else [sys.executable]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("EF_", "SLURM_"))}
     return subprocess.Popen(
         [*words, str(SCRIPT), framework, str(record)],

@@ -1,4 +1,4 @@
-"""Several processes under torchrun on this host: DDP and FSDP, stopped and continued elsewhere."""
+"""Several ranks on this host: DDP and FSDP, stopped and continued elsewhere."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 
 from ef_slurm.contract import Action, Order, Phase, StateDir
 from ef_slurm.resources import templates_dir
+from tests.unit.forkserver.launching import launcher
 
 SCRIPT = Path(__file__).parents[2] / "cluster" / "training_scripts" / "chars.py"
 ITERATIONS = 60
@@ -22,10 +23,7 @@ if not Path("/usr/share/common-licenses/GPL-3").is_file():
 
 
 def command(world: int, record: Path, *arguments: str) -> list[str]:
-    words = [sys.executable]
-    if world:
-        words += [str(templates_dir() / "torchrun.py"), "--standalone"]
-        words += [f"--nproc_per_node={world}", "--monitor_interval=0.1"]
+    words = launcher(world) if world else [sys.executable]
     words += [str(SCRIPT), "--iterations", str(ITERATIONS), "--batch", str(BATCH)]
     return [*words, "--samples", "100", "--record", str(record), *arguments]
 
