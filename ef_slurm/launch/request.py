@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ef_slurm.model import LaunchSettings, ModelError, check_text
+from ef_slurm.model import ContainerRuntime, LaunchSettings, ModelError, check_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class LaunchRequest:
         global_batch_size: samples per iteration over all ranks; None: likewise.
         torchrun: start the command through torchrun, one process per GPU; False: once per node, as
             it is.
+        own_steps: run the command once, on the first node, as sbatch does, because it starts its
+            own steps with srun; torchrun's scripts do not.
         job_name: as Slurm shows it.
         deadline: UTC epoch seconds; None for a best-effort job.
         cpus_per_gpu: CPUs that come with each GPU; None for the partition's default.
@@ -39,6 +41,7 @@ class LaunchRequest:
     iterations: int | None
     global_batch_size: int | None
     torchrun: bool = True
+    own_steps: bool = False
     job_name: str | None = None
     deadline: float | None = None
     epochs: float | None = None
@@ -59,6 +62,13 @@ class LaunchRequest:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise ModelError(name, number, "1 or more")
+        if self.own_steps and self.torchrun:
+            raise ModelError("own_steps", True, "torchrun starts the ranks: leave it out")
+        if self.own_steps and self.settings.container_runtime is ContainerRuntime.PYXIS:
+            image = self.settings.container_image
+            if image:
+                wanted = "none: a script that starts its own steps names it on its srun lines"
+                raise ModelError("container_image", image, wanted)
         for option in self.sbatch_options:
             if not option.startswith("-"):
                 raise ModelError("sbatch_options", option, "it does not begin with -")

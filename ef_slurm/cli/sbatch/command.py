@@ -14,7 +14,7 @@ import click
 from ef_slurm.api.client import Client, expect
 from ef_slurm.api.messages import Judge, Judged
 from ef_slurm.cli.common.connect import connect, slurm_of
-from ef_slurm.cli.common.entry import complain, configuration, run_click, warn
+from ef_slurm.cli.common.entry import complain, configuration, run_click, to_command_error, warn
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.grouped import TableCommand
 from ef_slurm.cli.common.job_names import name_of
@@ -27,6 +27,7 @@ from ef_slurm.cli.sbatch.continuation import Source
 from ef_slurm.cli.sbatch.environment import environment_options
 from ef_slurm.cli.sbatch.given import Given, read_words
 from ef_slurm.cli.sbatch.help import ABOUT, EPILOG, OPERANDS, USAGE
+from ef_slurm.cli.sbatch.in_place import is_in_place, take_or_leave
 from ef_slurm.cli.sbatch.options import GROUPS
 from ef_slurm.cli.sbatch.prepare import Prepared, batch_script
 from ef_slurm.cli.sbatch.submission import (
@@ -43,6 +44,7 @@ from ef_slurm.cli.sbatch.submit import Answer, await_end, resume
 from ef_slurm.cli.sbatch.verdicts import VerdictView
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import FINAL, OBSERVE_SECONDS, JobRequest, JobState
+from ef_slurm.siteconfig.errors import SiteConfigError
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.interface import Slurm
 
@@ -52,7 +54,15 @@ _WITH_REGISTER = frozenset({"register", "config", "wait", "wait-verdict", "json"
 
 
 def main() -> None:
-    """The command."""
+    """The command; under the name `sbatch` only for jobs of ef-slurm's."""
+    if is_in_place(sys.argv[0]):
+        try:
+            take_or_leave(sys.argv[0], sys.argv[1:])
+        except (SiteConfigError, OSError) as error:
+            told = to_command_error(error)
+            assert told is not None
+            complain(PROGRAM, str(told))
+            sys.exit(told.code)
     run_click(PROGRAM, click_command())
 
 

@@ -14,7 +14,8 @@ ef-slurm promises that it is finished by then (or says which deadline it can pro
 number of GPUs, and changes it while the job runs.
 
 SCRIPT is a Python training script (started with torchrun, one rank per GPU), or a batch script with
-#SBATCH and #EF lines (run once per node, with the EF_* variables), or any command.
+#SBATCH and #EF lines (run once per node, with the EF_* variables, or once in all if it calls srun),
+or any command.
 
 ef-slurm's own options may stand on #EF lines too, and in variables (EF_SBATCH_DEADLINE=18:00). The
 command line counts before the environment, then the script, then the site. #EF lines, like #SBATCH

@@ -105,6 +105,12 @@ PROMISE = OptionGroup(
             "Samples that fit into one GPU's memory (default: the global batch size).",
         ),
         _option(
+            "script-on",
+            "WHERE",
+            "Where a batch script or a command runs: on each node of the job, or once, on the"
+            " first, as with sbatch (default: first if it calls srun, else each).",
+        ),
+        _option(
             "state-dir",
             "DIR",
             "Where checkpoints and progress go: new, absolute, on a shared file system (default: a"

@@ -208,6 +208,8 @@ def batch_script(
             epochs=requested.epochs,
             global_batch_size=requested.global_batch_size,
             torchrun=script.torchrun,
+            own_steps=not script.torchrun
+            and (script.calls_srun if requested.on_first_node is None else requested.on_first_node),
             job_name=requested.job_name or script.name,
             deadline=requested.deadline,
             cpus_per_gpu=requested.with_gpu.cpus,

@@ -45,6 +45,12 @@ class Script:
     model_name: str = ""
 
     @property
+    def calls_srun(self) -> bool:
+        """Whether it starts steps of its own, as far as its text tells."""
+        texts = self.words if self.text is None else (self.text,)
+        return not self.torchrun and any(_SRUN.search(text) for text in texts)
+
+    @property
     def copy_name(self) -> str:
         """What its copy is called in the job's state directory."""
         return PYTHON_COPY_NAME if self.torchrun else COPY_NAME
@@ -52,6 +58,14 @@ class Script:
     def command(self, state_dir: Path) -> tuple[str, ...]:
         """What the job runs."""
         return self.words if self.text is None else (str(state_dir / self.copy_name), *self.words)
+
+
+_SRUN = re.compile(
+    r"""(?:^|[;&|({`]|\b(?:do|then|else|if|while|exec|time)\s)[ \t]*  # where a command begins
+        (?:\w+=\S*[ \t]+)*  # variables of it
+        (?:\S*/)?srun\s""",
+    re.MULTILINE | re.VERBOSE,
+)
 
 
 def wrapped(command: str) -> Script:

@@ -67,6 +67,8 @@ class SubmissionOptions:
         dependency: what has to be so before.
         account, qos, reservation, licenses, directory: of sbatch's options, which get them too.
         signal: what Slurm sends before the end of the time limit, by name.
+        on_first_node: whether what is no training script runs once, on the first node; None: if it
+            calls srun.
         constraint, exclude, nodelist, nodefile: which nodes it may have.
         size: how many GPUs and nodes at most, by sbatch's options or by ours.
         with_gpu: what is to come with each GPU.
@@ -93,6 +95,7 @@ class SubmissionOptions:
     gpu_type: str | None
     overhead: float | None
     max_batch_per_gpu: int | None
+    on_first_node: bool | None
     state_dir: Path | None
     job_name: str | None
     partition: str | None
@@ -262,6 +265,7 @@ def _typed(
         gpu_type=size.gpu_type if gpu_type is None else gpu_type,
         overhead=values.parsed("overhead", parse_seconds),
         max_batch_per_gpu=values.whole("max-batch-per-gpu"),
+        on_first_node=values.parsed("script-on", _on_first_node),
         state_dir=None if state_dir is None else Path(state_dir),
         job_name=values.text("job-name"),
         partition=values.text("partition"),
@@ -430,6 +434,12 @@ def _name(values: Values, option: str) -> str | None:
 
 def _passed(options: Sequence[ParsedOption]) -> tuple[str, ...]:
     return tuple(option.text for option in options if option.option.name in PASSED_NAMES)
+
+
+def _on_first_node(text: str) -> bool:
+    if text not in ("first", "each"):
+        raise ValueError(f"{text!r} is not first or each")
+    return text == "first"
 
 
 def _time_limit(text: str) -> float:

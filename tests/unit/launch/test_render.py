@@ -60,6 +60,7 @@ CASES = {
         ),
     ),
     "any_command": replace(PLAIN, command=("./solver", "-n", "3"), torchrun=False),
+    "own_steps": replace(PLAIN, command=("./steps.sh",), torchrun=False, own_steps=True),
     "venv": replace(
         PLAIN,
         settings=LaunchSettings(venv=Path("/home/me/my venv"), launcher=Launcher.TORCHRUN),

@@ -187,7 +187,7 @@ REACHED = (
         "apptainer exec",
     ),
 )
-NOT_HERE = {"settings", "sbatch_options", "template", "epochs"}
+NOT_HERE = {"settings", "sbatch_options", "template", "epochs", "own_steps"}
 """The settings themselves; and what has tests of its own below."""
 
 
@@ -196,6 +196,15 @@ def test_epochs_take_the_place_of_iterations(dry_run: DryRun) -> None:
     assert "export EF_EPOCHS=2.5" in text
     assert "unset EF_ITERATIONS" in text
     assert "unset EF_EPOCHS" in dry_run()
+
+
+def test_where_a_command_runs(dry_run: DryRun) -> None:
+    each, once = "    ef_become_srun ", "    ef_become_command bash"
+    assert each in dry_run("--wrap=true", words=())
+    assert once in dry_run("--wrap=srun true", words=())
+    assert once in dry_run("--script-on=first", "--wrap=true", words=())
+    assert each in dry_run("--script-on=each", "--wrap=srun true", words=())
+    assert each in dry_run("--script-on=first")  # a training script's ranks are torchrun's
 
 
 def test_no_field_is_left_that_nobody_can_set() -> None:
