@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
 from ef_slurm.api.client import Client, expect
@@ -42,6 +44,41 @@ class Source(Protocol):
         ...
 
 
+class _Worker:
+    """One thread that does one thing after the other, and that nobody waits for at the end.
+
+    An executor's threads are joined when the interpreter ends, however long they hang.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Have it done."""
+        future: Future[T] = Future()
+
+        def do() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # nobody waits for it any more
+            try:
+                future.set_result(work())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._work.put(do)
+        return future
+
+    def end(self) -> None:
+        """Do what was submitted, and no more."""
+        self._work.put(None)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
+
 class DaemonSource:
     """Asks the daemon, in one thread of its own: a connection, or an open queue, belongs to one.
 
@@ -61,17 +98,17 @@ class DaemonSource:
         self._choice = choice
         self._known = known
         self._output_file = output_file
-        self._asking = ThreadPoolExecutor(1, "ask")
+        self._asking = _Worker("ask")
         # Logs lie on file systems that may hang: the queue is not waited for then.
-        self._reading = ThreadPoolExecutor(1, "log")
+        self._reading = _Worker("log")
         self._client: Client | None = None
         self._paths: dict[int, Path] = {}
 
     def close(self) -> None:
-        """Ask nothing more. What hangs is left behind."""
+        """Ask nothing more. What hangs is left behind when the process ends."""
         self._asking.submit(self._close)
-        self._asking.shutdown(wait=False)
-        self._reading.shutdown(wait=False, cancel_futures=True)
+        for worker in (self._asking, self._reading):
+            worker.end()
 
     def _close(self) -> None:
         if self._client is not None:

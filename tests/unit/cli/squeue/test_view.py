@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -358,9 +359,22 @@ def test_one_thread_asks_the_daemon(job: Make, tmp_path: Path) -> None:
     log.unlink()
     assert "No such file" in source.log(1234).result().problem
     source.close()
-    source._asking.shutdown(wait=True)
+    source._asking.thread.join(30.0)
     assert len(client.threads) == 1
     assert threading.get_ident() not in client.threads
+
+
+def test_a_file_system_that_hangs_keeps_nobody_at_the_end() -> None:
+    program = (
+        "import time\n"
+        "from ef_slurm.cli.squeue.choice import Choice, Known\n"
+        "from ef_slurm.cli.squeue.view.source import DaemonSource\n"
+        "hang = lambda *_: time.sleep(600)\n"
+        "source = DaemonSource(hang, Choice(), Known(''), hang)\n"
+        "asked = source.log(1), source.jobs()\n"
+        "source.close()\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=True).returncode == 0
 
 
 def test_a_job_of_which_slurm_does_not_tell_where_it_writes(job: Make) -> None:
