@@ -56,6 +56,7 @@ def test_a_promise(world: World) -> None:
         datetime.now(UTC).replace(microsecond=0) + IN_AN_HOUR,
         round(time.time()) + 3600,
     ],
+    ids=["local", "utc", "epoch"],
 )
 def test_deadlines_in_pythons_words(world: World, deadline: datetime | int) -> None:
     job = ef_slurm.submit("train.py", deadline=deadline, **NUMBERS)
