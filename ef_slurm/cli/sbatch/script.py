@@ -62,8 +62,8 @@ class Script:
 
 _SRUN = re.compile(
     r"""(?:^|[;&|({`]|\b(?:do|then|else|if|while|exec|time)\s)[ \t]*  # where a command begins
-        (?:\w+=\S*[ \t]+)*  # variables of it
-        (?:\S*/)?srun\s""",
+        (?:\w{1,99}=\S{0,999}[ \t]+){0,99}  # variables of it
+        (?:\S{0,999}/)?srun\s""",  # bounds: data in a script may be one long line
     re.MULTILINE | re.VERBOSE,
 )
 

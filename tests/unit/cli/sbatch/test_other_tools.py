@@ -90,3 +90,9 @@ def test_scripts_that_start_their_own_steps(tmp_path: Path, text: str, calls: bo
 def test_a_training_script_never_does(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("srun x\n")
     assert not from_words([str(tmp_path / "train.py")]).calls_srun
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("part", ['{"a":1},', ";a=b", ";", "/", "a=b "])
+def test_data_in_a_script_is_looked_through_at_once(part: str) -> None:
+    assert not wrapped(part * (100_000 // len(part))).calls_srun
