@@ -67,7 +67,13 @@ class GroupedCommand(click.Command):
 class TableOption(GroupedOption):
     """An option of a table, written as sbatch's manual does: `-J, --job-name=NAME`."""
 
-    def __init__(self, option: Option, title: str, complete: Complete | None = None) -> None:
+    def __init__(
+        self,
+        option: Option,
+        title: str,
+        complete: Complete | None = None,
+        variables: Sequence[str] = (),
+    ) -> None:
         names = [f"-{option.short}"] if option.short else []
         is_flag = option.takes is Takes.NOTHING
         optional: dict[str, Any] = (
@@ -81,6 +87,7 @@ class TableOption(GroupedOption):
             **({} if is_flag else {"metavar": option.metavar}),
             **({"type": click.Path()} if option.metavar in ("FILE", "DIR") else {}),
             shell_complete=complete,
+            envvar=list(variables) or None,
         )
         self._of = option
 
@@ -110,6 +117,7 @@ class TableCommand(GroupedCommand):
         groups: the options under their headings.
         operands: what stands after the options, for the usage line.
         complete: what completes the values of options, by name.
+        variables: of the environment, that the body reads where an option is not given, by name.
     """
 
     def __init__(
@@ -122,6 +130,7 @@ class TableCommand(GroupedCommand):
         about: str,
         epilog: str,
         complete: Mapping[str, Complete] = MappingProxyType({}),
+        variables: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         groups = tuple(groups)
         self._options = Options(option for each in groups for option in each.options)
@@ -130,7 +139,12 @@ class TableCommand(GroupedCommand):
             callback=body,
             params=[
                 *(
-                    TableOption(option, each.title, complete.get(option.name))
+                    TableOption(
+                        option,
+                        each.title,
+                        complete.get(option.name),
+                        variables.get(option.name, ()),
+                    )
                     for each in groups
                     for option in each.options
                 ),

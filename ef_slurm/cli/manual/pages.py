@@ -97,7 +97,6 @@ PAGES: tuple[Page, ...] = (
         variables=(
             *VARIABLES,
             TIME_ZONE,
-            ("SBATCH_ACCOUNT, SBATCH_QOS, …", "As for sbatch(1), but for what ef-slurm decides."),
         ),
         files=(*CONFIGURATION, STATE_DIRECTORY),
         see_also=("sbatch(1)",),

@@ -177,7 +177,7 @@ def _environment(page: Page, command: click.Command, context: click.Context) -> 
     for option in (one for each in commands for one in each.params):
         if isinstance(option, click.Option) and option.envvar:
             names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar)
-            text = f"Stands for {option.opts[0]} where that is not given."
+            text = f"Stands for {option.opts[-1]} where that is not given."
             yield from roff.tagged(roff.bold(", ".join(names)), text)
     for name, text in page.variables:
         yield from roff.tagged(roff.bold(name), text)

@@ -33,6 +33,7 @@ from ef_slurm.cli.profile.run_help import ABOUT, EPILOG, OPERANDS
 from ef_slurm.cli.profile.run_options import RUN_GROUPS
 from ef_slurm.cli.profile.tables import rates_of, table_of
 from ef_slurm.cli.sbatch.completing import COMPLETE
+from ef_slurm.cli.sbatch.environment import variables_of
 from ef_slurm.formats.errors import FormatError
 from ef_slurm.formats.throughput import read_table
 from ef_slurm.formats.zone import local_zone
@@ -97,7 +98,16 @@ def _run(words: Sequence[str]) -> ExitCode:
 
 
 _command.add_command(
-    TableCommand("run", _run, RUN_GROUPS, OPERANDS, about=ABOUT, epilog=EPILOG, complete=COMPLETE)
+    TableCommand(
+        "run",
+        _run,
+        RUN_GROUPS,
+        OPERANDS,
+        about=ABOUT,
+        epilog=EPILOG,
+        complete=COMPLETE,
+        variables=variables_of(ours=False),
+    )
 )
 
 

@@ -24,7 +24,7 @@ from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
 from ef_slurm.cli.sbatch.completing import COMPLETE
 from ef_slurm.cli.sbatch.continuation import Source
-from ef_slurm.cli.sbatch.environment import environment_options
+from ef_slurm.cli.sbatch.environment import environment_options, variables_of
 from ef_slurm.cli.sbatch.given import Given, read_words
 from ef_slurm.cli.sbatch.help import ABOUT, EPILOG, OPERANDS, USAGE
 from ef_slurm.cli.sbatch.in_place import is_in_place, take_or_leave
@@ -69,7 +69,14 @@ def main() -> None:
 def click_command() -> click.Command:
     """The command as click knows it."""
     return TableCommand(
-        PROGRAM, _command, GROUPS, OPERANDS, about=ABOUT, epilog=EPILOG, complete=COMPLETE
+        PROGRAM,
+        _command,
+        GROUPS,
+        OPERANDS,
+        about=ABOUT,
+        epilog=EPILOG,
+        complete=COMPLETE,
+        variables=variables_of(),
     )
 
 

@@ -25,6 +25,15 @@ _OURS: Mapping[str, Option] = {
 }
 _SBATCHS: Mapping[str, Option] = {name: one.option for one in SBATCH for name in one.variables}
 
+
+def variables_of(*, ours: bool = True) -> Mapping[str, tuple[str, ...]]:
+    """The variables that are read for each option, by its name; with or without `EF_SBATCH_…`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for variable, option in ({**_OURS, **_SBATCHS} if ours else _SBATCHS).items():
+        found[option.name] = (*found.get(option.name, ()), variable)
+    return found
+
+
 _SCRUBBED = frozenset(_SBATCHS) | {
     "SBATCH_WAIT4SWITCH",
     *(

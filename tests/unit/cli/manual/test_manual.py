@@ -92,8 +92,15 @@ def test_variables_that_stand_for_options_are_named(page: Page) -> None:
     environment = text(page).partition(".SH ENVIRONMENT")[2].partition("\n.SH ")[0]
     for command, _ in commands(page):
         for parameter in command.params:
-            if parameter.envvar:
-                assert plain(roff.escaped(str(parameter.envvar))) in plain(environment)
+            names = parameter.envvar or ()
+            for name in [names] if isinstance(names, str) else names:
+                assert plain(roff.escaped(name)) in plain(environment)
+
+
+def test_variables_of_a_submission_are_named() -> None:
+    words = plain(text_of("ef-sbatch")).replace(",", " ").split()
+    assert {"EF_SBATCH_DEADLINE", "SBATCH_ACCOUNT"} <= set(words)
+    assert "EF_SBATCH_DEADLINE" not in plain(text_of("ef-profile"))
 
 
 @by_page
