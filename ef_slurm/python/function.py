@@ -10,12 +10,16 @@ import ast
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from keyword import iskeyword
 from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.sbatch.script import Script
+from ef_slurm.formats.printing import shortened
 from ef_slurm.python.options import WHERE
 
+_SHOWN = 200
+"""Characters of an argument in an error."""
 _TEXT = """\
 #!/usr/bin/env python3
 # What {where} made of {module}.{name}.
@@ -44,6 +48,12 @@ def script_of(function: Callable[..., object], arguments: Sequence[object]) -> S
         keywords = {**function.keywords, **keywords}
         function = function.func
     name, module, root = _place(function)
+    for word in (*module.split("."), *keywords):
+        if not word.isidentifier() or iskeyword(word):
+            raise UsageError(
+                f"{WHERE}: {word!r} is no name in Python, so no script can import {module}.{name} "
+                "and call it: give names of letters, digits and _"
+            )
     told = [_literal(one) for one in arguments]
     told += [f"{key}={_literal(one)}" for key, one in keywords.items()]
     # What is installed is the job's own Python's to find.
@@ -77,14 +87,15 @@ def _place(function: Callable[..., object]) -> tuple[str, str, Path]:
 
 
 def _literal(value: object) -> str:
-    text = repr(value)
+    text = f"a {type(value).__name__}"
     try:
+        text = repr(value)
         same = ast.literal_eval(text) == value
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         same = False
     if not same:
         raise UsageError(
-            f"{WHERE}: the argument {text} cannot be written into a script: give numbers, texts, "
-            "and lists, tuples and dicts of them"
+            f"{WHERE}: the argument {shortened(text, _SHOWN)} cannot be written into a script: "
+            "give numbers, texts, and lists, tuples and dicts of them"
         )
     return text

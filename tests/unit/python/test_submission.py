@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,14 @@ def inner() -> None:
     """Of a test's module, whose file exists."""
 
 
+def of_a_file_with_a_dash() -> None:
+    """As if `my-train.py` had been run."""
+
+
+of_a_file_with_a_dash.__module__ = "my-train"
+sys.modules["my-train"] = sys.modules[__name__]
+
+
 @pytest.mark.parametrize(
     ("function", "arguments", "told"),
     [
@@ -165,6 +173,10 @@ def inner() -> None:
         (print, (), "lies in no file"),
         (inner, (object(),), "cannot be written into a script"),
         (inner, (float("nan"),), "cannot be written into a script"),
+        (inner, (reduce(lambda one, _: [one], range(9000), [1]),), "a list cannot be written"),
+        (partial(inner, **{"learning rate": 1}), (), "'learning rate' is no name in Python"),
+        (partial(inner, **{"lambda": 1}), (), "'lambda' is no name in Python"),
+        (of_a_file_with_a_dash, (), "'my-train' is no name in Python"),
     ],
 )
 def test_functions_that_cannot_be_scripts(
