@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,10 @@ def of_a_file_with_a_dash() -> None:
     """As if `my-train.py` had been run."""
 
 
+NESTED: list[Any] = []
+for _ in range(9000):
+    NESTED = [NESTED]
+
 of_a_file_with_a_dash.__module__ = "my-train"
 sys.modules["my-train"] = sys.modules[__name__]
 
@@ -173,7 +177,7 @@ sys.modules["my-train"] = sys.modules[__name__]
         (print, (), "lies in no file"),
         (inner, (object(),), "cannot be written into a script"),
         (inner, (float("nan"),), "cannot be written into a script"),
-        (inner, (reduce(lambda one, _: [one], range(9000), [1]),), "a list cannot be written"),
+        (inner, (NESTED,), "a list cannot be written"),
         (partial(inner, **{"learning rate": 1}), (), "'learning rate' is no name in Python"),
         (partial(inner, **{"lambda": 1}), (), "'lambda' is no name in Python"),
         (of_a_file_with_a_dash, (), "'my-train' is no name in Python"),
