@@ -15,6 +15,7 @@ from ef_slurm.cli.common.job_names import name_of
 from ef_slurm.cli.sbatch import verdicts
 from ef_slurm.cli.sbatch.given import Given
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
+from ef_slurm.cli.sbatch.output_options import output_options
 from ef_slurm.cli.sbatch.script import Script
 from ef_slurm.cli.sbatch.submission import (
     Voice,
@@ -24,7 +25,6 @@ from ef_slurm.cli.sbatch.submission import (
     patience_of,
     source_of,
 )
-from ef_slurm.cli.sbatch.submission_options import output_options
 from ef_slurm.cli.sbatch.submit import Answer
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import FINAL, JobState, Outcome

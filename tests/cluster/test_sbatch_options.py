@@ -16,6 +16,9 @@ ORDINARY = """#!/bin/bash
 #SBATCH --nodes=1 --ntasks-per-node=1 --gres=gpu:2
 #SBATCH --cpus-per-task=8 --mem=4G
 #SBATCH --constraint=ib --exclude=n1 --open-mode=append
+#SBATCH --cpu-freq=low --gpu-freq=low --mem-bind=local --nice=10 --export=ALL --propagate=NONE
+#SBATCH --acctg-freq=30 --delay-boot=1 --tmp=1 --wait-all-nodes=0 --gres-flags=enforce-binding
+#SBATCH --distribution=block --gpu-bind=single:1 --ntasks-per-core=1 --ignore-pbs
 #EF --deadline=+20m --iterations=0.2k --global-batch-size=32
 exec "$@"
 """
@@ -89,6 +92,7 @@ def ordinary(people: People) -> None:
         "--nodes=1 --gres=gpu:2: at most 2 GPUs; --max-gpus=N sets another bound",
         "--cpus-per-task=8 --nodes=1 --gres=gpu:2 --ntasks-per-node=1: 4 CPUs with each GPU",
         "--mem=4G --nodes=1 --gres=gpu:2 --ntasks-per-node=1: 2048 MiB with each GPU",
+        "/tmp/ordinary.sh:8: --ignore-pbs has no effect: ef-sbatch reads no #PBS lines",
     ):
         assert note in done.stderr.splitlines()
     job = int(done.stdout.splitlines()[0].split()[-1])

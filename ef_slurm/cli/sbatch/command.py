@@ -29,6 +29,7 @@ from ef_slurm.cli.sbatch.given import Given, read_words
 from ef_slurm.cli.sbatch.help import ABOUT, EPILOG, OPERANDS, USAGE
 from ef_slurm.cli.sbatch.in_place import is_in_place, take_or_leave
 from ef_slurm.cli.sbatch.options import GROUPS
+from ef_slurm.cli.sbatch.output_options import Mode, OutputOptions, output_options
 from ef_slurm.cli.sbatch.prepare import Prepared, batch_script
 from ef_slurm.cli.sbatch.submission import (
     AskedFor,
@@ -39,7 +40,6 @@ from ef_slurm.cli.sbatch.submission import (
     patience_of,
     source_of,
 )
-from ef_slurm.cli.sbatch.submission_options import Mode, OutputOptions, output_options
 from ef_slurm.cli.sbatch.submit import Answer, await_end, resume
 from ef_slurm.cli.sbatch.verdicts import VerdictView
 from ef_slurm.formats.zone import local_zone

@@ -8,11 +8,10 @@ import pytest
 
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS, REFUSED, TREATED
+from ef_slurm.cli.sbatch.output_options import Mode, output_options
 from ef_slurm.cli.sbatch.script import directives
 from ef_slurm.cli.sbatch.submission_options import (
-    Mode,
     SubmissionOptions,
-    output_options,
     per_gpu_of,
     submission_options,
 )
