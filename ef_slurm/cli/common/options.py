@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -102,9 +103,9 @@ class Options:
         """
         parsed: list[ParsedOption] = []
         found = Problems() if problems is None else problems
-        rest = list(words)
+        rest = deque(words)
         while rest and rest[0].startswith("-") and rest[0] != "-":
-            word = rest.pop(0)
+            word = rest.popleft()
             if word == "--":
                 break
             with found.collecting():
@@ -114,9 +115,9 @@ class Options:
                     parsed.extend(self._short(word, rest, where))
         if problems is None:
             found.tell()
-        return parsed, rest
+        return parsed, list(rest)
 
-    def _long(self, word: str, rest: list[str], where: str) -> ParsedOption:
+    def _long(self, word: str, rest: deque[str], where: str) -> ParsedOption:
         name, equals, stuck = word[2:].partition("=")
         option = self._find(name, where)
         if option.takes is Takes.NOTHING:
@@ -143,7 +144,7 @@ class Options:
             raise UsageError(f"{where}: --{name} could be any of {names}")
         return candidates[0]
 
-    def _short(self, word: str, rest: list[str], where: str) -> Iterable[ParsedOption]:
+    def _short(self, word: str, rest: deque[str], where: str) -> Iterable[ParsedOption]:
         letters = word[1:]
         while letters:
             letter, letters = letters[0], letters[1:]
@@ -161,7 +162,7 @@ class Options:
             return
 
 
-def _next(flag: str, rest: list[str], where: str) -> str:
+def _next(flag: str, rest: deque[str], where: str) -> str:
     if not rest:
         raise UsageError(f"{where}: {flag} needs a value")
-    return rest.pop(0)
+    return rest.popleft()

@@ -230,6 +230,8 @@ _EF_LINE = re.compile(r"#EF\s+['\"]?--?[A-Za-z]")
 def _directive(
     line: str, mark: str, options: Options, where: str, problems: Problems
 ) -> list[ParsedOption]:
+    if len(line) > LONGEST_DIRECTIVE:
+        raise UsageError(f"{where}: {len(line)} characters: {LONGEST_DIRECTIVE} at most")
     text = line.removeprefix(mark)
     try:
         # sbatch begins a comment at any # that is not quoted; a shell only where a word begins, and
@@ -256,6 +258,8 @@ def _directive(
     return kept
 
 
+LONGEST_DIRECTIVE = 1 << 16
+"""Characters of a line with options."""
 _SHOWN = 200
 """Characters of a wrong line."""
 _HETEROGENEOUS = (

@@ -149,3 +149,17 @@ def test_a_python_script_may_have_dos_line_breaks(tmp_path: Path) -> None:
     path = tmp_path / "train.py"
     path.write_bytes(b"#EF --iterations=3\r\nprint(1)\r\n")
     assert from_words([str(path)]).options[0].value == "3"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "#SBATCH --comment=" + "a" * 10_000_000,
+        "#SBATCH " + "--requeue " * 500_000,
+        "#EF --env='A=" + "b" * 10_000_000,
+    ],
+)
+def test_a_line_of_any_length_is_refused_at_once(line: str) -> None:
+    with pytest.raises(UsageError, match="job:2: [0-9]* characters: 65536 at most") as error:
+        directives(f"#!/bin/sh\n{line}\n", "job")
+    assert len(str(error.value)) < 200
