@@ -239,7 +239,8 @@ class SlurmNode:
     """One node, with the CPUs and the MiB that jobs may have (0: not known).
 
     CPUs are given out by whole cores, of `threads_per_core` each. `state` holds words of Slurm
-    (IDLE, MIXED, ALLOCATED, DRAIN, NOT_RESPONDING, …). `features` are those that it has now.
+    (IDLE, MIXED, ALLOCATED, DRAIN, NOT_RESPONDING, …). `features` are those that it has now,
+    `temporary_disk` the MiB that Slurm counts for `--tmp`.
     """
 
     name: str
@@ -251,6 +252,7 @@ class SlurmNode:
     memory: float = 0.0
     threads_per_core: int = 1
     features: tuple[str, ...] = ()
+    temporary_disk: float = 0.0
 
     @property
     def usable(self) -> bool:

@@ -17,7 +17,7 @@ ORDINARY = """#!/bin/bash
 #SBATCH --cpus-per-task=8 --mem=4G
 #SBATCH --constraint=ib --exclude=n1 --open-mode=append
 #SBATCH --cpu-freq=low --gpu-freq=low --mem-bind=local --nice=10 --export=ALL --propagate=NONE
-#SBATCH --acctg-freq=30 --delay-boot=1 --tmp=1 --wait-all-nodes=0 --gres-flags=enforce-binding
+#SBATCH --acctg-freq=30 --delay-boot=1 --wait-all-nodes=0 --gres-flags=enforce-binding
 #SBATCH --distribution=block --gpu-bind=single:1 --ntasks-per-core=1 --ignore-pbs
 #EF --deadline=+20m --iterations=0.2k --global-batch-size=32
 exec "$@"
@@ -156,6 +156,11 @@ def test_what_is_wrong_is_told_at_once(people: People) -> None:
         "--gpu-type",
     ):
         assert any(words in line for line in told), done.stderr
+    small = people.type(f"ef-sbatch --tmp=1 {LONG} {COMMAND}")
+    assert (small.returncode, "--tmp=1M (the most that a node has is 0M)" in small.stderr) == (
+        2,
+        True,
+    )
     for option in ("--account=nobodys", "--qos=none"):
         bad = people.type(f"ef-sbatch --test-only {option} {LONG} {COMMAND}")
         assert bad.returncode == 1, bad.stdout

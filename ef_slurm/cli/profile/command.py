@@ -22,6 +22,7 @@ from ef_slurm.api.messages import (
     Request,
 )
 from ef_slurm.cli.common.connect import connect, slurm_of
+from ef_slurm.cli.common.counts import COUNT
 from ef_slurm.cli.common.entry import configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.grouped import TableCommand
@@ -59,12 +60,10 @@ Exit codes: 0 done, 1 a file cannot be read or written, 2 usage, or nothing is k
 R = TypeVar("R")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_BATCH = click.option(
-    "--global-batch-size", type=click.IntRange(min=1), metavar="B", help="Of this one only."
-)
+_BATCH = click.option("--global-batch-size", type=COUNT, metavar="B", help="Of this one only.")
 _NEEDED_BATCH = click.option(
     "--global-batch-size",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="B",
     required=True,
     help="Samples per iteration over all GPUs.",

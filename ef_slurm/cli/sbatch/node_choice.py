@@ -7,6 +7,7 @@ which nodes the job gets. So Slurm is told which nodes the job may not have: all
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from ef_slurm.slurm.types import SlurmNode
 LARGEST_FILE = 1 << 20
 """Bytes of a file with nodes."""
 
+TEMPORARY_DISK = "temporary disk per node"
+"""What Slurm's field of `--tmp` is called in `SlurmJob.settings`."""
 _SHOWN = 20
 """Names in an error."""
 
@@ -77,6 +80,10 @@ def node_choice(
             else:  # which of such Slurm honours differs from version to version
                 excluded |= without
                 notes.append(f"--constraint={wanted}: kept from all nodes that have it not now")
+    disk = requested.temporary_disk
+    if disk is not None:
+        asked.append((TEMPORARY_DISK, f"{math.ceil(disk)}"))
+        gone |= {one.name for one in here if one.temporary_disk < math.ceil(disk)}
     within, flag = None, "--nodefile" if requested.nodelist is None else "--nodelist"
     with problems.collecting():
         within = _within(requested, known)
@@ -99,7 +106,7 @@ def node_choice(
             )
         options.append(f"--exclude={words}")
         asked.append(("excluded nodes", words))
-    if not options:
+    if not asked:
         return NodeChoice()
     allowed = frozenset(node.name for node in here) - gone - excluded
     if not allowed and not problems:
@@ -108,6 +115,9 @@ def node_choice(
             for name in ("constraint", "exclude", "nodelist", "nodefile")
             if (text := getattr(requested, name)) is not None
         ]
+        if disk is not None:
+            largest = max((one.temporary_disk for one in here), default=0.0)
+            given.append(f"--tmp={math.ceil(disk)}M (the most that a node has is {largest:.0f}M)")
         problems.add(f"{' '.join(given)}: no node with GPUs of the partition {partition} is left")
     return NodeChoice(allowed, tuple(options), tuple(asked), tuple(notes))
 

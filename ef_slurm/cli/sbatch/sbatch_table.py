@@ -286,7 +286,7 @@ SBATCH: tuple[SbatchOption, ...] = (
         "SBATCH_TIMELIMIT",
     ),
     _refused("time-min", "", "give --time=LIMIT as the upper bound, or leave it to ef-slurm"),
-    _passed("tmp", words="nodes with less are Slurm's to refuse, and closed to the job then"),
+    _passed("tmp", words="and a restriction: nodes with less are none of the job's"),
     _refused("tres-bind", "", _SHARE, "SBATCH_TRES_BIND"),
     _refused("tres-per-task", "", _SHARE, "SBATCH_TRES_PER_TASK"),
     _refused("uid", "", "submit as that user"),

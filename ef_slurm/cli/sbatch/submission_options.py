@@ -25,6 +25,7 @@ from ef_slurm.formats.durations import (
     parse_seconds,
     whole_minutes,
 )
+from ef_slurm.formats.memory import parse_memory
 from ef_slurm.formats.numbers import parse_amount, parse_number
 from ef_slurm.formats.times import format_instant
 from ef_slurm.formats.when import When, read_begin, read_when
@@ -60,6 +61,7 @@ class SubmissionOptions:
         signal: what Slurm sends before the end of the time limit, by name.
         on_first_node: whether what is no training script runs once, on the first node; None: if it
             calls srun.
+        temporary_disk: MiB that a node must have of it.
         constraint, exclude, nodelist, nodefile: which nodes it may have.
         size: how many GPUs and nodes at most, by sbatch's options or by ours.
         with_gpu: what is to come with each GPU.
@@ -103,6 +105,7 @@ class SubmissionOptions:
     mail_user: str
     slurm_mail: tuple[str, ...]
     signal: str | None
+    temporary_disk: float | None
     constraint: str | None
     exclude: str | None
     nodelist: str | None
@@ -221,6 +224,7 @@ def _typed(
         mail_user=values.parsed("mail-user", parse_mail_user) or "",
         slurm_mail=slurm_mail,
         signal=values.parsed("signal", _signal),
+        temporary_disk=values.parsed("tmp", parse_memory),
         constraint=values.text("constraint"),
         exclude=values.text("exclude"),
         nodelist=values.text("nodelist"),

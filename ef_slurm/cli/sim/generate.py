@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ef_slurm.cli.common.counts import COUNT
 from ef_slurm.cli.common.output import say
 from ef_slurm.cli.sim import options as sim_options
 from ef_slurm.cli.sim.outputs import is_stdout, write_text
@@ -17,7 +18,7 @@ from ef_slurm.simulator.trace import trace_text
 
 @click.command("generate")
 @click.argument("trace_file", metavar="TRACE", type=sim_options.FILE)
-@click.option("--jobs", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option("--jobs", type=COUNT, default=200, show_default=True)
 @click.option(
     "--mean-interarrival",
     type=float,

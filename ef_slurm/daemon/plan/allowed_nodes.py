@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ef_slurm.formats.hostlist import HostlistError, expand
+from ef_slurm.formats.numbers import parse_count
 from ef_slurm.model import Bar, Job, SlurmSettings
 from ef_slurm.slurm.features import FeaturesError, parse_features
 from ef_slurm.slurm.types import SlurmNode
@@ -44,8 +45,18 @@ class AllowedNodes:
             self._excluded.clear()
         words = dict(settings)
         excluded = self._named(words.get("excluded nodes", ""))
-        found = (excluded, self._lacking(words.get("features", "")))
+        found = (
+            excluded,
+            self._lacking(words.get("features", "")),
+            self._too_small(words.get("temporary disk per node", "")),
+        )
         return tuple(Bar(nodes) for nodes in found if nodes)
+
+    def _too_small(self, text: str) -> frozenset[str]:
+        wanted = parse_count(text)
+        if not wanted:
+            return frozenset()
+        return frozenset(node.name for node in self._nodes if node.temporary_disk < wanted)
 
     def _named(self, text: str) -> frozenset[str]:
         if text and text not in self._excluded:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from ef_slurm.formats.durations import DurationError, parse_setting, parse_time_limit
 from ef_slurm.formats.gres import GpuCount, GresError, gpus_of, parse_gres
 from ef_slurm.formats.hostlist import HostlistError, expand
+from ef_slurm.formats.numbers import parse_count
 from ef_slurm.formats.times import parse_epoch
 from ef_slurm.slurm.errors import UnexpectedOutputError
 from ef_slurm.slurm.site_types import (
@@ -58,6 +59,7 @@ def parse_nodes(text: str) -> tuple[SlurmNode, ...]:
             memory=_memory(record),
             threads_per_core=max(1, int(record.get("ThreadsPerCore", "1"))),
             features=_names(record.get("ActiveFeatures", "")),
+            temporary_disk=float(parse_count(record.get("TmpDisk", "")) or 0),
         )
         for record in _records(text, "NodeName", "No nodes")
     )

@@ -1,5 +1,6 @@
 """Which nodes a job may have: told Slurm in words that it keeps through every change of size."""
 
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 
@@ -79,6 +80,16 @@ def test_a_list_that_is_too_long_to_be_told() -> None:
     node_choice(submission_options(given, (), 0.0, UTC), "ef", many, problems)
     with pytest.raises(UsageError, match="say with --constraint which it may have"):
         problems.tell()
+
+
+def test_temporary_disk_is_a_restriction_too() -> None:
+    with pytest.raises(UsageError, match=r"--tmp=2048M \(the most that a node has is 0M\)"):
+        choice("--tmp=2G")
+    given, _ = ALL_OPTIONS.parse(["--best-effort", "--tmp=2G"], "command line")
+    nodes = (NODES[0], replace(NODES[1], temporary_disk=4096.0))
+    found = node_choice(submission_options(given, (), 0.0, UTC), "ef", nodes, Problems())
+    assert found.allowed == frozenset({"n2"})
+    assert (found.options, found.asked) == ((), (("temporary disk per node", "2048"),))
 
 
 def test_what_was_made_of_a_list_is_told() -> None:

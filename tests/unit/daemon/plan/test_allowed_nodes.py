@@ -1,5 +1,7 @@
 """Holes for one job alone, by what Slurm says that it asks for."""
 
+from dataclasses import replace
+
 from ef_slurm.daemon.plan.allowed_nodes import AllowedNodes
 from ef_slurm.model import Bar
 from ef_slurm.slurm.types import SlurmNode
@@ -19,6 +21,14 @@ def test_excluded_nodes_and_missing_features() -> None:
 
 
 NODES = nodes("ib")
+
+
+def test_nodes_with_too_little_temporary_disk() -> None:
+    small, large = NODES[0], replace(NODES[1], temporary_disk=5000.0)
+    allowed = AllowedNodes(lambda: found)
+    found = (small, large)
+    assert allowed.bars((("temporary disk per node", "4000"),)) == (Bar(frozenset({"n1"})),)
+    assert allowed.bars((("temporary disk per node", ""),)) == ()
 
 
 def test_what_cannot_be_planned_with_is_slurms_to_honour() -> None:
