@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import BashComplete, CompletionItem
 
 from ef_slurm.api.client import Client, expect
 from ef_slurm.api.messages import ListHistory, ListJobs, Ping, Pong
@@ -26,6 +26,16 @@ PATIENCE_SECONDS = 1.0
 """For which the Tab key waits."""
 RECENT_SECONDS = 7 * 24 * 3600.0
 """How long ago a job may have ended to be offered."""
+
+
+class SplitAtEquals(BashComplete):
+    """In bash, for which `--option=value` is three words: click counts on two."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """The words before the one to complete, and that one."""
+        words, incomplete = super().get_completion_args()
+        return [word for word in words if word != "="], incomplete
+
 
 Words = Sequence[tuple[str, str]]
 """Words with what is told of each."""

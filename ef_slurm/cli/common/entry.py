@@ -78,6 +78,12 @@ def run(program: str, body: Callable[[], ExitCode | int]) -> NoReturn:
 
 def run_click(program: str, command: click.Command) -> NoReturn:
     """`run` for a click command, whose own errors look and end as the others do."""
+    if f"_{program.replace('-', '_').upper()}_COMPLETE" in os.environ:
+        from click.shell_completion import add_completion_class
+
+        from ef_slurm.cli.common.completing import SplitAtEquals
+
+        add_completion_class(SplitAtEquals)
 
     def body() -> ExitCode | int:
         try:

@@ -86,6 +86,25 @@ def test_what_is_offered(command: click.Command, words: list[str], expected: lis
     assert offered(command, *words) == expected
 
 
+@pytest.mark.parametrize(
+    ("words", "place", "expected"),
+    [
+        ("--if-infeasible = w", 3, ["wait"]),
+        ("--if-infeasible =", 2, ["best-effort", "reject", "wait"]),
+        ("--if-infeasible w", 2, ["wait"]),
+        ("--deadline = +6h --if-infeasible = b", 6, ["best-effort"]),
+    ],
+)
+def test_bash_parts_words_at_equals_signs(
+    monkeypatch: pytest.MonkeyPatch, words: str, place: int, expected: list[str]
+) -> None:
+    monkeypatch.setenv("COMP_WORDS", "\n".join(["ef-sbatch", *words.split()]))
+    monkeypatch.setenv("COMP_CWORD", str(place))
+    bash = completing.SplitAtEquals(click_command(), {}, "ef-sbatch", "X")
+    found = bash.get_completions(*bash.get_completion_args())
+    assert sorted(item.value for item in found) == expected
+
+
 def test_the_tab_key_waits_no_longer_than_it_may(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
