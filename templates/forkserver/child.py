@@ -143,11 +143,28 @@ def _end_by_interrupt() -> NoReturn:
 
 
 def rename_process(words: Sequence[str]) -> None:
-    """Let `ps` show the script: the words that this process was started with are written over."""
+    """Let `ps` show these words: those that this process was started with are written over."""
     with suppress(Exception):
-        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
-            fields = file.read().rpartition(b")")[2].split()
-        begin, end = int(fields[45]), int(fields[46])
+        begin, end = _memory(45)
         text = b"\0".join(os.fsencode(word) for word in words)[: end - begin - 1]
         if begin and end > begin:
             ctypes.memmove(begin, text.ljust(end - begin, b"\0"), end - begin)
+
+
+def take_variable(name: str) -> str:
+    """A variable's value, which nobody finds in the environment any more, `/proc` included."""
+    value = os.environ.pop(name, "")
+    with suppress(Exception):
+        begin, end = _memory(47)
+        at = b"\0" + ctypes.string_at(begin, end - begin)
+        found = at.find(b"\0" + os.fsencode(name) + b"=")
+        if found >= 0:
+            ctypes.memset(begin + found, 0, at.index(b"\0", found + 1) - found - 1)
+    return value
+
+
+def _memory(field: int) -> tuple[int, int]:
+    """Where words or environment lie that this process was started with; see proc(5)."""
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+        fields = file.read().rpartition(b")")[2].split()
+    return int(fields[field]), int(fields[field + 1])

@@ -15,6 +15,8 @@ from forkserver.launch import OWN, SECRET, Launch, state_dir, threads_per_rank
 from forkserver.ranks import Failure, Ranks, on_exit, say
 from forkserver.store import Store, open_store
 
+TITLE = "ef-slurm: fork server"
+"""As what `ps` shows it."""
 MOST_TRIES = 4
 """How often a node begins anew without a package that no fork survives."""
 
@@ -40,8 +42,8 @@ class Server:
         self._torchrun = torchrun
         self._words = words
         self._launch = Launch.parse(words)
+        self._secret = child.take_variable(SECRET)
         self._environment = dict(os.environ)
-        self._secret = self._environment.pop(SECRET, "")
         self._known = learned.Learned()
         self._preloaded = preload.Preloaded()
         self._began = time.monotonic()
@@ -52,6 +54,7 @@ class Server:
 
     def run(self) -> NoReturn:
         launch = self._launch
+        child.rename_process([TITLE, launch.script])
         obstacle = launch.obstacle or self._import()
         module = sys.modules["__main__"]
         try:
@@ -75,7 +78,11 @@ class Server:
                 if mine is not None:
                     mine.close()
 
-        local_rank = ranks.fork(environments, close)
+        try:
+            local_rank = ranks.fork(environments, close)
+        except OSError as error:  # the ranks that are there already end with this process
+            say(f"node {launch.node}: no rank can be forked: {error.strerror}")
+            self._end(1)
         if local_rank is not None:
             child.draw_anew(self._preloaded.torch_seed)
             if launch.rank(local_rank) == 0:

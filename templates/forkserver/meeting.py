@@ -8,6 +8,7 @@ ranks of the node have ended, so that the store outlives them all.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import json
@@ -80,7 +81,16 @@ def listen(port: int) -> socket.socket:
 
 
 def _listen(port: int) -> socket.socket:
-    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    if socket.has_dualstack_ipv6():
+        try:
+            return _server(port, socket.AF_INET6)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise
+    return _server(port, socket.AF_INET)  # IPv6 is switched off
+
+
+def _server(port: int, family: socket.AddressFamily) -> socket.socket:
     return socket.create_server(
         ("", port), family=family, backlog=1024, dualstack_ipv6=family is socket.AF_INET6
     )

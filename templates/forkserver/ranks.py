@@ -86,7 +86,8 @@ class Ranks:
         Returns:
             In a rank its number on this node; None in the server.
         """
-        self._reports = tempfile.mkdtemp(prefix="ef-ranks-")
+        with suppress(OSError):  # a full disk is no reason not to train
+            self._reports = tempfile.mkdtemp(prefix="ef-ranks-")
         server = os.getpid()
         for local_rank, environment in enumerate(environments):
             pid = os.fork()
@@ -94,7 +95,8 @@ class Ranks:
                 child.die_with(server)
                 close()
                 report = {"TORCHELASTIC_ERROR_FILE": self._report(local_rank)}
-                child.become_rank({**environment, **report}, self.handlers)
+                more = report if self._reports else {}
+                child.become_rank({**environment, **more}, self.handlers)
                 return local_rank
             self._running[pid] = local_rank
         return None
@@ -123,7 +125,8 @@ class Ranks:
                 failure = failed
                 deadline = time.monotonic() + TERM_SECONDS
                 self._signal(signal.SIGTERM)
-        shutil.rmtree(self._reports, ignore_errors=True)
+        if self._reports:
+            shutil.rmtree(self._reports, ignore_errors=True)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
         if failure is not None:
             return failure
@@ -174,4 +177,8 @@ def on_exit(action: Callable[[], None]) -> None:
     """Do something when this rank ends as programs end."""
     import atexit
 
-    atexit.register(action)
+    def act() -> None:
+        with suppress(Exception):  # nothing that the script is to hear of
+            action()
+
+    atexit.register(act)

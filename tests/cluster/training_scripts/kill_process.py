@@ -47,11 +47,11 @@ def main() -> int:
         if variables.get("SLURMD_NODENAME") != os.environ.get("NODE"):
             continue
         command = (process / "cmdline").read_bytes()
-        if b"python" not in command.split(b"\0")[0]:
-            continue
-        if b"--master_port" in command and "LOCAL_RANK" not in variables:
+        program = command.split(b"\0")[0]
+        is_agent = b"python" in program and b"--master_port" in command
+        if program == b"ef-slurm: fork server" or (is_agent and "LOCAL_RANK" not in variables):
             agents.append(int(process.name))
-        else:
+        elif b"python" in program:
             ranks.append(process)
     if kind == "rank":
         # What a forked rank was given later does not show in its environment.

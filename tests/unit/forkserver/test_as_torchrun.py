@@ -83,10 +83,13 @@ def test_random_states_differ_between_ranks(tmp_path: Path) -> None:
 def test_no_rank_knows_the_secret(tmp_path: Path) -> None:
     text = """
         import json, os
-        print(json.dumps({"rank": int(os.environ["RANK"]), "seen": sorted(os.environ)}))
+        began = open("/proc/self/environ").read() + open(f"/proc/{os.getppid()}/environ").read()
+        seen = [*os.environ, *(entry.partition("=")[0] for entry in began.split(chr(0)))]
+        print(json.dumps({"rank": int(os.environ["RANK"]), "seen": seen}))
     """
     seen = Launching(tmp_path, ranks=1, variables=fake_torch(tmp_path)).says(text, rank=0)["seen"]
     assert "EF_LAUNCH_SECRET" not in seen
+    assert "PYTHONPATH" in seen
     assert "EF_LAUNCH_SECRET" in environment()
 
 

@@ -73,6 +73,7 @@ def test_nobody_outlives_a_kill(tmp_path: Path, victim: str) -> None:
     server = launched.process.pid
     assert {parent for _, parent in found} == {server}
     ranks = [pid for pid, _ in found]
+    assert Path(f"/proc/{server}/cmdline").read_bytes().startswith(b"ef-slurm: fork server\0/")
     family = children(server)
     (store,) = set(family) - set(ranks)
     os.kill({"server": server, "rank": ranks[1], "store": store}[victim], signal.SIGKILL)
