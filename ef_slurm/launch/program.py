@@ -1,5 +1,11 @@
-"""The fork server as one text, for `python -c`: its files one behind the other."""
+"""The fork server as one text, for `python -c`: its files, compressed.
 
+The text stands in every batch script, which Slurm and the queue keep for each job.
+"""
+
+import base64
+import json
+import zlib
 from pathlib import Path
 
 from ef_slurm.resources import SITE, find
@@ -11,20 +17,21 @@ _MODULES = (
 """In the order of their imports."""
 
 _BEGIN = """\
-# The fork server of ef-slurm: templates/forkserver/*.py, then templates/torchrun.py.
-import sys, types
-sources = []
+# The fork server of ef-slurm: templates/forkserver/*.py, and templates/torchrun.py for where no
+# fork can do. ef_slurm/launch/program.py makes this text of them.
+import base64, json, linecache, sys, types, zlib
+packed = '''
 """
-_END = r"""
-import linecache
-torchrun = sources.pop()
+_END = r"""'''
+sources = json.loads(zlib.decompress(base64.b64decode(packed)))
+torchrun = sources.pop("torchrun")
 if sys.version_info < (3, 9):
     sys.argv[1:] = [word for word in sys.argv[1:] if not word.startswith(("--preload=", "--left="))]
     exec(compile(torchrun, "<torchrun>", "exec"))
 with open("/proc/self/cmdline", "rb") as file:
     words = file.read().decode().split("\0")
 text = words[words.index("-c") + 1]
-for name, source in sources:
+for name, source in sources.items():
     file = "<" + name + ">"
     module = sys.modules[name] = types.ModuleType(name)
     module.__path__ = []
@@ -45,17 +52,18 @@ def fork_server_program(site: Path = SITE) -> str:
     Raises:
         FileNotFoundError: the installation is incomplete.
     """
-    parts = [_BEGIN]
+    packed = zlib.compress(json.dumps(sources(site)).encode(), 9)
+    return _BEGIN + base64.encodebytes(packed).decode() + _END
+
+
+def sources(site: Path = SITE) -> dict[str, str]:
+    """What the program is made of: full name of each module, and "torchrun", -> text."""
+    found = {}
     for name in _MODULES:
         full = "forkserver" if name == "__init__" else f"forkserver.{name}"
-        parts.append(f"sources.append(({full!r}, {_literal(f'forkserver/{name}.py', site)}))\n")
-    parts.append(f"sources.append({_literal('torchrun.py', site)})\n")
-    return "".join(parts) + _END
+        found[full] = _read(f"forkserver/{name}.py", site)
+    return {**found, "torchrun": _read("torchrun.py", site)}
 
 
-def _literal(name: str, site: Path) -> str:
-    """The text of a file as Python's raw text: it stays readable in the batch script."""
-    text = find(f"templates/{name}", site).read_text(encoding="utf-8")
-    if "'''" in text or not text.endswith("\n"):
-        raise ValueError(f"templates/{name}: three ' in a row, or no line break at its end")
-    return f"r'''{text}'''"
+def _read(name: str, site: Path) -> str:
+    return find(f"templates/{name}", site).read_text(encoding="utf-8")
