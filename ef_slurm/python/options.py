@@ -18,6 +18,7 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "wait": "call job.wait()",
         "register": "run ef-sbatch --register=DIR",
         "continue": "give continue_from=",
+        "array": "call it once for each job, or run ef-sbatch --array",
         "dry_run": "run ef-sbatch --dry-run",
         "test_only": "run ef-sbatch --test-only",
         **dict.fromkeys(("help", "usage", "version"), "run ef-sbatch"),

@@ -259,3 +259,19 @@ def test_snakemake(people: People, tools: str) -> None:
     ended = people.cluster.run(interrupted, user="user1", on="login", timeout=240, check=False)
     assert ended.returncode != 0
     wait_until("its job is cancelled", lambda: people.queue("") == {}, timeout=60)
+
+
+@pytest.mark.skipif(not os.environ.get("EF_LONG"), reason="a minute of torch: EF_LONG=1")
+def test_the_examples_train(people: People) -> None:
+    """docs/examples, as their owner submits them: two GPUs each, at once."""
+    jobs = {}
+    for name in ("nanogpt", "image_classification", "mingpt_ddp"):
+        options = f"--deadline=+20m --throughput=1:1,2:2 --max-gpus=2 --output={name}.log"
+        done = people.type(f"ef-sbatch --parsable {options} CHECKOUT/docs/examples/{name}.py")
+        assert done.returncode == 0, done.stderr
+        jobs[name] = int(done.stdout)
+    wait_until("all have ended", lambda: not people.queue(""), timeout=300)
+    for name, job in jobs.items():
+        log = people.cluster.output(f"cat ~/{name}.log", user="user1")
+        assert people.queue()[job]["state"] == "completed", log
+        assert log.count("final: ") == 1, log

@@ -110,6 +110,7 @@ def test_nobody_answers(world: World) -> None:
         ({"deadline": "+1h", "no_such": 1}, r"submit\(\): there is no option --no-such"),
         ({"deadline": "+1h", "wait": True}, r"job\.wait\(\)"),
         ({"deadline": "+1h", "dry_run": True}, "ef-sbatch --dry-run"),
+        ({"deadline": "+1h", "array": "0-3"}, "ef-sbatch --array"),
         ({"deadline": "+1h", "max_gpus": 0}, "--max-gpus"),
         ({"deadline": object()}, "deadline="),
         ({"deadline": "yesteryear"}, "yesteryear"),
