@@ -19,8 +19,8 @@ long = pytest.mark.skipif(
 )
 
 PACKAGES = (
-    *("submitit", "hydra-core", "hydra-submitit-launcher"),
-    *("snakemake", "snakemake-executor-plugin-slurm"),
+    *("submitit==1.5.4", "hydra-core==1.3.8", "hydra-submitit-launcher==1.2.0"),
+    *("snakemake==9.27.1", "snakemake-executor-plugin-slurm==2.8.0"),
 )
 SMALL = "EF_SBATCH_DEADLINE=+20m EF_SBATCH_ITERATIONS=1 EF_SBATCH_GLOBAL_BATCH_SIZE=1"
 # As docs/tools.md says: ef-sbatch under sbatch's name, before Slurm's in PATH.
@@ -63,11 +63,11 @@ def tools(running_cluster: MiniSlurm) -> str:
 def fetch(version: str, place: Path) -> None:
     """Install the packages for a release of Python that is not this one."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    wheels = place.with_suffix(".wheels")
+    wheels = place.with_name(f"{place.name}.wheels")
     subprocess.run([*pip, "wheel", "--wheel-dir", str(wheels), *PACKAGES], check=True)
     names = [file.name.split("-")[:2] for file in wheels.glob("*.whl")]
     platforms = [f"--platform={glibc}_x86_64" for glibc in ("manylinux2014", "manylinux_2_28")]
-    new = place.with_suffix(".new")
+    new = place.with_name(f"{place.name}.new")
     subprocess.run(
         [
             *(*pip, "install", "--no-deps", "--target", str(new), "--only-binary=:all:"),

@@ -141,7 +141,7 @@ def _prepare(
     requested = submission_options(
         parsed, script.options, now, zone, environment=environment, problems=problems
     )
-    check_site(requested, site, problems)
+    check_site(requested, script, site, problems)
     if not (requested.model_name or script.model_name):
         problems.add("under which name is it to be remembered? Give --model-name=NAME")
     name = requested.job_name or script.name

@@ -31,6 +31,7 @@ from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
 from ef_slurm.model import (
     UNSPECIFIED,
     JobRequest,
+    LaunchSettings,
     ModelError,
     Overhead,
     StopSignal,
@@ -198,7 +199,7 @@ def batch_script(
     Raises:
         UsageError: a value does not fit into a batch script, or the site's template is wrong.
     """
-    settings = launch_settings(requested.launch, config.launch)
+    settings = _settings(requested, script, config)
     try:
         request = LaunchRequest(
             command=script.command(state_dir),
@@ -208,8 +209,7 @@ def batch_script(
             epochs=requested.epochs,
             global_batch_size=requested.global_batch_size,
             torchrun=script.torchrun,
-            own_steps=not script.torchrun
-            and (script.calls_srun if requested.on_first_node is None else requested.on_first_node),
+            own_steps=_own_steps(requested, script),
             job_name=requested.job_name or script.name,
             deadline=requested.deadline,
             cpus_per_gpu=requested.with_gpu.cpus,
@@ -233,14 +233,31 @@ def _least(*bounds: int | None) -> int | None:
     return min((bound for bound in bounds if bound is not None), default=None)
 
 
-def check_site(requested: SubmissionOptions, config: SiteConfig, problems: Problems) -> None:
+def _own_steps(requested: SubmissionOptions, script: Script) -> bool:
+    if script.torchrun:
+        return False
+    return script.calls_srun if requested.on_first_node is None else requested.on_first_node
+
+
+def _settings(requested: SubmissionOptions, script: Script, config: SiteConfig) -> LaunchSettings:
+    settings = launch_settings(requested.launch, config.launch)
+    said = any(option.option.name == "stop-signal" for option in requested.launch)
+    if _own_steps(requested, script) and not said:
+        # Its steps begin without ef-slurm's care: a signal that ends nobody by itself.
+        return replace(settings, stop_signal=StopSignal.URG)
+    return settings
+
+
+def check_site(
+    requested: SubmissionOptions, script: Script, config: SiteConfig, problems: Problems
+) -> None:
     """Note what does not fit the site, as far as its configuration tells."""
     with problems.collecting():
         _check_directory(requested)
     with problems.collecting():
         _reservation(requested, config)
     with problems.collecting():
-        _check_signal(requested, launch_settings(requested.launch, config.launch).stop_signal)
+        _check_signal(requested, _settings(requested, script, config).stop_signal)
     partition = config.slurm.partition
     if requested.partition not in (None, partition):
         problems.add(

@@ -133,7 +133,7 @@ def asked_for(
         given.options, directives, now, zone, environment=environment, problems=found
     )
     requested = replace(requested, notes=(*notes, *requested.notes))
-    check_site(requested, site, found)
+    check_site(requested, script, site, found)
     name = requested.job_name or script.name
     state_dir = requested.state_dir or site.jobs.state_root / state_dir_name(name, now, zone)
     with found.collecting():

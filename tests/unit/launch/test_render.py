@@ -60,7 +60,13 @@ CASES = {
         ),
     ),
     "any_command": replace(PLAIN, command=("./solver", "-n", "3"), torchrun=False),
-    "own_steps": replace(PLAIN, command=("./steps.sh",), torchrun=False, own_steps=True),
+    "own_steps": replace(
+        PLAIN,
+        command=("./steps.sh",),
+        torchrun=False,
+        own_steps=True,
+        settings=LaunchSettings(stop_signal=StopSignal.URG),
+    ),
     "venv": replace(
         PLAIN,
         settings=LaunchSettings(venv=Path("/home/me/my venv"), launcher=Launcher.TORCHRUN),

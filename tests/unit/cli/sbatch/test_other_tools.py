@@ -14,9 +14,13 @@ import pytest
 
 from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.environment import environment_options
+from ef_slurm.cli.sbatch.given import Given
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
+from ef_slurm.cli.sbatch.prepare import batch_script
 from ef_slurm.cli.sbatch.script import Script, from_text, from_words, wrapped
+from ef_slurm.cli.sbatch.submission import asked_for
 from ef_slurm.cli.sbatch.submission_options import SubmissionOptions, submission_options
+from ef_slurm.siteconfig.tables import SiteConfig
 
 SCRIPTS = Path(__file__).parent / "other_tools"
 SNAKEMAKE = (
@@ -45,6 +49,17 @@ def test_submitit() -> None:
     assert "--signal=USR2@90" in found.in_script
     assert "--wckey=submitit" in found.in_script
     assert script.calls_srun
+
+
+def test_the_signal_that_submitit_wants_reaches_its_function() -> None:
+    """USR2 is ef-slurm's own elsewhere; a script that starts its own steps is told otherwise."""
+    words = ("--deadline=+6h", "--iterations=1", str(SCRIPTS / "submitit.sh"))
+    parsed, rest = ALL_OPTIONS.parse(words, "command line")
+    found = asked_for(Given(parsed, rest, words), None, SiteConfig())
+    found.problems.tell()
+    text = batch_script(found.requested, found.script, SiteConfig(), found.state_dir)
+    assert "export EF_STOP_SIGNAL=URG" in text
+    assert "#SBATCH --signal=USR2@90" in text
 
 
 def test_submitit_with_lines_of_its_own() -> None:

@@ -42,7 +42,7 @@ def prepared(
     problems = Problems()
     variables = environment_options(environment or {}, problems)
     requested = submission_options(given, (), NOW, UTC, environment=variables, problems=problems)
-    check_site(requested, site, problems)
+    check_site(requested, wrapped("true"), site, problems)
     problems.tell()
     return prepare(
         requested,
