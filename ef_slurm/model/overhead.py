@@ -126,7 +126,7 @@ class Overhead:
         """What a change of a kind to `gpus` GPUs costs; nothing for no change."""
         if kind is None:
             return 0.0
-        cost: float = getattr(self, overhead_field(kind))
+        cost: float = getattr(self, _FIELDS[kind])
         if self.per_doubling:
             cost += self.per_doubling * math.log2(gpus)
         return cost
@@ -138,10 +138,14 @@ def overhead_field(kind: ChangeKind) -> str:
     >>> [overhead_field(kind) for kind in ChangeKind]
     ['start', 'reshape', 'shrink', 'shrink', 'reshape', 'reshape']
     """
-    match kind:
-        case ChangeKind.START:
-            return "start"
-        case ChangeKind.SHRINK | ChangeKind.RELAUNCH:
-            return "shrink"
-        case ChangeKind.GROW | ChangeKind.MOVE | ChangeKind.RESTART:
-            return "reshape"
+    return _FIELDS[kind]
+
+
+_FIELDS = {
+    ChangeKind.START: "start",
+    ChangeKind.SHRINK: "shrink",
+    ChangeKind.RELAUNCH: "shrink",
+    ChangeKind.GROW: "reshape",
+    ChangeKind.MOVE: "reshape",
+    ChangeKind.RESTART: "reshape",
+}

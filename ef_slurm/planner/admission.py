@@ -187,7 +187,7 @@ class Trial:
                 return False
             self._counted = deadline
         return self._moves.admit(trial, only_ask=True) or any(
-            replan.with_newcomer(trial, now) is not None for replan in self._replans
+            replan.fits(trial, now) for replan in self._replans
         )
 
 

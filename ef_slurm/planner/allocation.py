@@ -49,7 +49,9 @@ def allocate(tasks: Iterable[Task], table: ReservationTable, now: float, policy:
     """Improve the plans in `table` with what is free, best return first."""
     by_id = {task.id: task for task in tasks if task.earliest(now) <= now}
     for task in by_id.values():
-        _step_back(task, table, now, policy)
+        here = table.now_on(task, now)
+        if here is not None and task.is_beyond_peak(here):
+            _step_back(task, here, table, now, policy)
     # On a full cluster nobody can grow: the common case under load.
     if not _anything_free(table, now):
         return
@@ -67,15 +69,12 @@ def allocate(tasks: Iterable[Task], table: ReservationTable, now: float, policy:
             heapq.heappush(heap, entry)
 
 
-def _step_back(task: Task, table: ReservationTable, now: float, policy: Policy) -> None:
+def _step_back(
+    task: Task, here: Reservation, table: ReservationTable, now: float, policy: Policy
+) -> None:
     """Go back to the peak where a smaller size trains as fast as the present one."""
-    here = table.now_on(task, now)
-    known = None if here is None else task.envelopes.get(here.gpu_type)
-    if here is None or known is None:
-        return
-    if not task.is_beyond_peak(here):
-        return
-    peak = max((gpus for gpus, _ in known.sizes if gpus <= here.gpus), default=here.gpus)
+    sizes = task.envelopes[here.gpu_type].sizes
+    peak = max((gpus for gpus, _ in sizes if gpus <= here.gpus), default=here.gpus)
     if peak == here.gpus or task.rate_at(peak, here.gpu_type) <= 0.0:
         return
     size = Size(peak, task.rate_at(peak, here.gpu_type), here.gpu_type)
@@ -102,10 +101,9 @@ def _steps(task: Task, table: ReservationTable, now: float) -> list[_Entry]:
         if here is not None and here.gpu_type != gpu_type:
             continue  # to change the type is no step up: returns of two types do not compare
         gpus = here.gpus if here is not None else 0
-        step = curve.above(gpus)
+        step = curve.step(gpus)
         if step is not None:
-            value = curve.marginal_return(gpus, step[0])
-            entries.append((-value, task.order, step[0], gpu_type, task.id))
+            entries.append((-step[1], task.order, step[0], gpu_type, task.id))
     return entries
 
 
@@ -114,11 +112,17 @@ def _better(
 ) -> tuple[Schedule, float] | None:
     """A complete plan that begins now on `gpus` GPUs or, if that does not pay, on more of them."""
     here = table.now_on(task, now)
+    old, finish = table.plans[task.id], table.finishes[task.id]
+    timetable, iterations = table.timetables[gpu_type], task.job.iterations
+    if here is not None and finish < math.inf:
+        # On a busy cluster nobody who runs finds a larger block that is free for long enough.
+        until = timetable.most_until(gpus, old)
+        if until < now + iterations / task.corners[-1][0] - EDGE_SECONDS:
+            return None
     # Only a job that would stay where it is pays for growing; any other pays for its change anyway.
-    settled = here is not None and table.stays(task, now)
+    settled = here is not None and task.stays(here)
     if settled and now - task.job.last_reshape < policy.min_reshape_interval:
         return None
-    old, finish = table.plans[task.id], table.finishes[task.id]
     expected_finish = _expected_finish(task, old, finish, now)
     for larger, expected_rate in task.envelopes[gpu_type].sizes:
         # Whether it pays is asked of the expected rates; the plan itself counts on promised ones.
@@ -126,11 +130,12 @@ def _better(
         if larger < gpus or size.rate <= 0.0:
             continue
         move = task.overhead(task.current, larger, gpu_type)
-        end = now + move + task.job.iterations / expected_rate
+        end = now + move + iterations / expected_rate
         saved, remaining = expected_finish - end, expected_finish - now
         if not _pays(saved, move if settled else 0.0, remaining, policy):
             continue
-        if not table.timetables[gpu_type].may_be_free_now(larger, here):
+        until = timetable.most_until(larger, old)
+        if until <= now or _too_short(task, now, size, old, finish, until, policy):
             return None
         # Its own GPUs are free to it while it looks for more.
         table.remove(task)
@@ -145,6 +150,35 @@ def _better(
         table.put(task, old, finish)
         return found
     return None
+
+
+def _too_short(
+    task: Task,
+    now: float,
+    size: Size,
+    old: Schedule,
+    finish: float,
+    until: float,
+    policy: Policy,
+) -> bool:
+    """Whether a block that is free until `until` at the most is of no use; a first, cheap look."""
+    iterations = task.job.iterations
+    if finish == math.inf or until >= now + iterations / size.rate - EDGE_SECONDS:
+        return False
+    # It will not do to the end. Whoever is to start later may use it until then.
+    until = min(until, old[0].start)
+    if until <= now + EDGE_SECONDS:
+        return True
+    if len(old) > 1:
+        return False
+    usual, larger = task.rate(old[0]), size.rate
+    least_finish = old[0].start + (iterations - (until - now) * larger) / usual
+    saved = finish - least_finish
+    if task.job.growth_curves:
+        known = task.envelopes[size.gpu_type]
+        usual, larger = _expected_rate(task, old[0]), known.rate(size.gpus)
+        saved = (until - now) * (larger / usual - 1.0) if usual > 0 else 0.0
+    return not _pays(saved + EDGE_SECONDS, 0.0, finish - now, policy)
 
 
 def _expected_finish(task: Task, plan: Schedule, finish: float, now: float) -> float:

@@ -125,6 +125,7 @@ class JointReplan:
         self._keys = [order(task) for task in self._others]
         self._blank = blank
         self._kept: dict[int, ReservationTable] = {}  # the one used last comes last
+        self._answers: dict[tuple[str, int, Schedule], bool] = {}
         self._stuck = len(others)  # whose turn it is when planning fails without the newcomer
 
     def with_newcomer(self, newcomer: Task, now: float) -> ReservationTable | None:
@@ -137,7 +138,27 @@ class JointReplan:
         plan = _least_share_in_grace(newcomer, before, now)
         if plan is None and newcomer.deadline < math.inf:
             return None
-        return replan((newcomer, *self._others[turn:]), before.copy(), now)
+        return self._after(turn, before, newcomer, plan or (), now)
+
+    def fits(self, newcomer: Task, now: float) -> bool:
+        """Whether `with_newcomer` would find a table; asked of one newcomer many times."""
+        turn = bisect(self._keys, self._order(newcomer))
+        before = self._before(turn, now)
+        plan = None if before is None else _least_share_in_grace(newcomer, before, now)
+        if before is None or plan is None:
+            return False
+        # Whatever deadline has led to it: with the same plan the others fare the same.
+        key = newcomer.id, turn, plan
+        if key not in self._answers:
+            self._answers[key] = self._after(turn, before, newcomer, plan, now) is not None
+        return self._answers[key]
+
+    def _after(
+        self, turn: int, before: ReservationTable, newcomer: Task, plan: Schedule, now: float
+    ) -> ReservationTable | None:
+        table = before.copy()
+        table.put(newcomer, plan, plan[-1].end if plan else math.inf)
+        return replan(self._others[turn:], table, now)
 
     def _before(self, turn: int, now: float) -> ReservationTable | None:
         """The table of the first `turn` jobs; None when they do not fit themselves."""

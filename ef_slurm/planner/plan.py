@@ -291,8 +291,10 @@ def _committed_schedule(task: Task) -> Schedule:
     A plan on GPUs of a type that the cluster no longer has is none.
     """
     plan = task.job.plan
-    if any(reservation.gpu_type not in task.spaces for reservation in plan):
-        plan = ()
+    for reservation in plan:
+        if reservation.gpu_type not in task.spaces:
+            plan = ()
+            break
     if not plan and task.current is not None:
         return (task.current,)
     return plan

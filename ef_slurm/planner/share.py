@@ -43,24 +43,32 @@ def least_share(
 
     No node is woken where one that is up will do.
     """
-    awake = task.awake()
-    if awake is not None:
-        plan = least_share(awake, table, now, deadline)
+    if task.wakes:
+        awake = task.awake()
+        plan = None if awake is None else least_share(awake, table, now, deadline)
         if plan is not None:
             return plan
-    iterations = task.job.iterations
     begin = task.earliest(now)
-    fast_enough = [
-        size for size in task.sizes if begin + iterations / size.rate <= deadline + EDGE_SECONDS
-    ]
+    latest_end = deadline + EDGE_SECONDS
+    fast_enough = [trial for trial in task.trials if begin + trial[2] <= latest_end]
     # A plan of two reservations may use slower sizes too, but not only such.
     if not fast_enough:
         return None
-    for size in fast_enough:
+    # What the tables know without a search rules most sizes out on a full cluster.
+    timetables = table.timetables
+    held = task.current is not None
+    for size, level, run, change, _ in fast_enough if begin <= now else ():
+        until = timetables[size.gpu_type].latest_until[level]
+        latest = now + change + run
+        if until <= now or (not held and (latest > latest_end or latest - EDGE_SECONDS > until)):
+            continue
         reservation = from_now(task, table, now, size, deadline)
         if reservation is not None:
             return (reservation,)
-    for size in fast_enough:
+    for size, level, run, _, start in fast_enough:
+        not_before = timetables[size.gpu_type].earliest_since[level]
+        if begin <= now and not_before + (start + run) > latest_end:
+            continue
         later = from_later(task, table, now, size, deadline)
         if later is not None:
             return (later,)

@@ -20,7 +20,8 @@ work gained, counted in the work that one GPU does alone, per GPU added (section
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
@@ -34,10 +35,21 @@ class Envelope:
     Args:
         sizes: (GPUs, iterations/s), strictly increasing in both.
         unit: iterations/s of one GPU; where one GPU cannot run, the smallest size's rate per GPU.
+
+    `steps` has, for every useful size and for 0, the next one and the marginal return of that step
+    up; None at the peak.
     """
 
     sizes: tuple[tuple[int, float], ...]
     unit: float
+    steps: Mapping[int, tuple[int, float] | None] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        sizes = (0, *(gpus for gpus, _ in self.sizes))
+        steps: dict[int, tuple[int, float] | None] = {sizes[-1]: None}
+        for low, high in pairwise(sizes):
+            steps[low] = high, self.marginal_return(low, high)
+        object.__setattr__(self, "steps", steps)
 
     def rate(self, gpus: int) -> float:
         """Iterations/s on `gpus` GPUs, of which only a useful size is put to work; 0 if none."""
@@ -48,12 +60,12 @@ class Envelope:
             best = rate
         return best
 
-    def above(self, gpus: int) -> tuple[int, float] | None:
-        """The next useful (size, rate) above `gpus`, or None at the peak."""
-        for size, rate in self.sizes:
-            if size > gpus:
-                return size, rate
-        return None
+    def step(self, gpus: int) -> tuple[int, float] | None:
+        """The next useful size above `gpus`, and what the step is worth; None at the peak."""
+        if gpus in self.steps:
+            return self.steps[gpus]
+        above = next((size for size, _ in self.sizes if size > gpus), None)
+        return None if above is None else (above, self.marginal_return(gpus, above))
 
     def marginal_return(self, low: int, high: int) -> float:
         """Single-GPU-equivalent work gained per GPU added from `low` (0: none) to `high` GPUs."""

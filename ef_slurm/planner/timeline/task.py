@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 from ef_slurm.model import (
     Bar,
@@ -42,11 +43,30 @@ Order = tuple[float, float, str]
 """What tasks are sorted by: (deadline, submission, id)."""
 
 
+class SizeTrial(NamedTuple):
+    """What a size would take, wherever the block is.
+
+    Args:
+        size: the size.
+        level: its logarithm.
+        run: seconds of training.
+        change: the most seconds that the change from what the job holds now can cost.
+        start: the most seconds that a start can cost.
+    """
+
+    size: Size
+    level: int
+    run: float
+    change: float
+    start: float
+
+
 @dataclass(eq=False, slots=True)
 class Task:
     """One job within one plan.
 
     Args:
+        id: the job's id.
         job: as the caller gave it.
         deadline: by when it must be finished, grace included; infinite for best effort.
         soft_deadline: by when it should be finished, grace not included.
@@ -60,11 +80,12 @@ class Task:
         promised: whether it has, or asks for, a deadline to keep. It stays true for a job at risk,
             whose `deadline` is then its planned finish.
         behind: whether its plan in hand is too late by its own slow progress.
-        wakes: whether it may wake nodes. Where it may not, they are barred.
+        wakes: whether it may have to wake nodes. Where it may not, they are barred.
         longest: the most seconds from its first start to its finish, for one that has a promise to
             keep and does not run yet; infinite else.
     """
 
+    id: str
     job: Job
     deadline: float
     soft_deadline: float
@@ -79,16 +100,26 @@ class Task:
     behind: bool = False
     wakes: bool = True
     longest: float = math.inf
-
-    @property
-    def id(self) -> str:
-        """The job's id."""
-        return self.job.id
+    _trials: tuple[SizeTrial, ...] | None = field(default=None, init=False, repr=False)
 
     @property
     def order(self) -> Order:
         """Deadline order; equal deadlines by arrival, then by id."""
-        return (self.deadline, self.job.submitted, self.job.id)
+        return (self.deadline, self.job.submitted, self.id)
+
+    @property
+    def trials(self) -> tuple[SizeTrial, ...]:
+        """Its sizes and what each of them would take; every plan asks for them."""
+        if self._trials is None:
+            left, held = self.job.iterations, self.current
+            found = []
+            for size in self.sizes:
+                gpus, rate, gpu_type = size
+                start = self.overhead(None, gpus, gpu_type)
+                change = start if held is None else self.overhead(held, gpus, gpu_type)
+                found.append(SizeTrial(size, gpus.bit_length() - 1, left / rate, change, start))
+            self._trials = tuple(found)
+        return self._trials
 
     @property
     def latest_start(self) -> float:
@@ -119,6 +150,8 @@ class Task:
     def after(self, plan: Schedule, now: float) -> Task:
         """The task as it will be once `plan` is carried out at `now`."""
         here = plan[0] if plan and plan[0].start <= now else None
+        if here is self.current or (here and self.current and here.same_block(self.current)):
+            return self
         if here is None:
             return replace(self, current=None, trains_from=-math.inf)
         trains = self.trains(now, here.gpus, here.gpu_type, here.first_gpu)
@@ -136,15 +169,15 @@ class Task:
         """
         for kind, curve in self.job.curves:
             if kind == gpu_type:
-                for size, rate in curve.points:
-                    if size == gpus:
-                        return rate
+                for point in curve.points:
+                    if point[0] == gpus:
+                        return point[1]
         return 0.0
 
     def is_beyond_peak(self, reservation: Reservation) -> bool:
         """Whether some smaller size is expected to train as fast as this one."""
         known = self.envelopes.get(reservation.gpu_type)
-        return known is not None and all(gpus != reservation.gpus for gpus, _ in known.sizes)
+        return known is not None and reservation.gpus not in known.steps
 
     def change(
         self, old: Reservation | None, gpus: int, gpu_type: str, first_gpu: int
@@ -181,7 +214,7 @@ class Task:
 
     def awake(self) -> Task | None:
         """The task that wakes no node; None where none is asleep."""
-        if not self.wakes or not any(self.spaces[kind].asleep for kind in self.envelopes):
+        if not self.wakes:
             return None
         asleep = {kind: self.spaces[kind].asleep for kind in self.envelopes}
         barred = dict(self.barred)
@@ -295,6 +328,7 @@ def make_task(
             current = Reservation(job.running.since, math.inf, block.gpus, block.gpu_type, first)
             trains_from = job.running.trains_from
     return Task(
+        id=job.id,
         job=job,
         deadline=deadline,
         soft_deadline=soft_deadline,
@@ -306,6 +340,7 @@ def make_task(
         spaces=spaces,
         barred=barred,
         promised=deadline < math.inf,
+        wakes=any(spaces[kind].asleep for kind in scales.envelopes),
         longest=_longest(job, promised=deadline < math.inf),
     )
 
@@ -342,6 +377,11 @@ def replayed(task: Task, schedule: Schedule, now: float) -> tuple[Schedule, floa
     left = task.job.iterations
     now = task.earliest(now)
     before, trains = task.current, task.trains_from
+    if before is not None and len(schedule) == 1 and schedule[0].same_block(before):
+        rate = task.rate(before)
+        if rate > 0 and schedule[0].start <= now:  # the common case: it stays to the end
+            end = max(now, trains) + left / rate
+            return (schedule[0].over(now, end),), end
     kept: list[Reservation] = []
     todo = [reservation for reservation in schedule if reservation.end > now]
     if not todo and schedule:

@@ -56,6 +56,10 @@ class Booking(NamedTuple):
 class Timetable:
     """The GPUs of one type over time. Times are seconds, GPUs are indices (`GpuIndexSpace`).
 
+    `latest_until` and `earliest_since` are bounds, by level: no block of 2**level GPUs is free for
+    longer from now on, or for good sooner. Entering reservations keeps them true; taking one away
+    does not. They let most searches on a full cluster end before they begin.
+
     Arrays hold one value per GPU, padded to a multiple of the largest block with GPUs that are
     never free.
     """
@@ -82,9 +86,11 @@ class Timetable:
         self._read_outages(group, until, since, list(plans))
         self._base_until = until.copy()
         self._base_since = since.copy()
-        self._until = BlockLevels(until, self._top, least=True)
-        self._since = BlockLevels(since, self._top, least=False)
-        self._buckets: list[list[Booking]] = [[] for _ in range(0, padded, _BUCKET_GPUS)]
+        self._until = BlockLevels(until, least=True)
+        self._since = BlockLevels(since, least=False)
+        # Most tables are only ever added to: bookings are sorted by place when that is asked for.
+        self._buckets: list[list[Booking]] = []
+        self._unsorted: list[Booking] = []
         self._of: dict[str, tuple[Booking, ...]] = {}
         self._forget_bounds()
 
@@ -95,6 +101,8 @@ class Timetable:
         closes = np.full(len(until), math.inf)
         reopens = np.full(len(until), -math.inf)
         for index, node in enumerate(group.nodes):
+            if not node.outages:
+                continue
             for outage, gpus in assign_outages(node, index * self.per_node, self.per_node, plans):
                 if outage.end <= self.now:
                     continue
@@ -112,9 +120,10 @@ class Timetable:
     def blank(self) -> Timetable:
         """The same GPUs and outages with nobody on them."""
         twin = copy(self)
-        twin._until = BlockLevels(self._base_until.copy(), self._top, least=True)
-        twin._since = BlockLevels(self._base_since.copy(), self._top, least=False)
-        twin._buckets = [[] for _ in self._buckets]
+        twin._until = BlockLevels(self._base_until.copy(), least=True)
+        twin._since = BlockLevels(self._base_since.copy(), least=False)
+        twin._buckets = []
+        twin._unsorted = []
         twin._of = {}
         twin._forget_bounds()
         return twin
@@ -124,30 +133,28 @@ class Timetable:
         twin = copy(self)
         twin._until, twin._since = self._until.copy(), self._since.copy()
         twin._buckets = [bucket.copy() for bucket in self._buckets]
+        twin._unsorted = self._unsorted.copy()
         twin._of = self._of.copy()
-        twin._most_until = self._most_until.copy()
-        twin._least_since = self._least_since.copy()
+        twin.latest_until = self.latest_until.copy()
+        twin.earliest_since = self.earliest_since.copy()
         return twin
 
     def _forget_bounds(self) -> None:
-        """No block is free for longer, or for good sooner, than these bounds, by level.
-
-        Entering reservations keeps them true; taking one away does not. They let most searches on a
-        full cluster end before they begin.
-        """
-        self._most_until = [math.inf] * (self._top + 1)
-        self._least_since = [-math.inf] * (self._top + 1)
+        """Nothing is known by now of what is free for how long."""
+        self.latest_until = [math.inf] * (self._top + 1)
+        self.earliest_since = [-math.inf] * (self._top + 1)
 
     def put(self, job_id: str, reservation: Reservation) -> None:
         """Enter a reservation. The caller has made sure that it is free."""
         booking = Booking(job_id, reservation)
         first, last = reservation.first_gpu, reservation.first_gpu + reservation.gpus
-        for bucket in self._buckets[first // _BUCKET_GPUS : (last - 1) // _BUCKET_GPUS + 1]:
-            bucket.append(booking)
-        self._of[job_id] = (*self._of.get(job_id, ()), booking)
-        self._mark(reservation, first, last)
-        self._until.touch(first, last)
-        self._since.touch(first, last)
+        self._unsorted.append(booking)
+        before = self._of.get(job_id)
+        self._of[job_id] = (booking,) if before is None else (*before, booking)
+        level = (last - first).bit_length() - 1
+        start = -math.inf if reservation.start <= self.now else reservation.start
+        self._until.tighten(first, level, start)
+        self._since.tighten(first, level, reservation.end)
 
     def _mark(self, reservation: Reservation, low: int, high: int) -> None:
         """Lower `until` and raise `since` of GPUs `low` to `high - 1`."""
@@ -161,9 +168,22 @@ class Timetable:
             np.minimum(until, start, out=until)
             np.maximum(since, reservation.end, out=since)
 
+    def _sort_in(self) -> list[list[Booking]]:
+        """The bookings by place."""
+        if not self._buckets:
+            self._buckets = [[] for _ in range(0, len(self._base_until), _BUCKET_GPUS)]
+        for booking in self._unsorted:
+            first, last = booking.reservation.first_gpu, booking.reservation.gpus - 1
+            last += first
+            for bucket in self._buckets[first // _BUCKET_GPUS : last // _BUCKET_GPUS + 1]:
+                bucket.append(booking)
+        self._unsorted = []
+        return self._buckets
+
     def remove(self, job_id: str) -> None:
         """Take away all that a job holds; nothing when it holds nothing."""
         self._forget_bounds()
+        buckets = self._sort_in()
         for booking in self._of.pop(job_id, ()):
             first = booking.reservation.first_gpu
             last = first + booking.reservation.gpus
@@ -171,7 +191,7 @@ class Timetable:
             self._until.arrays[0][first:last] = self._base_until[first:last]
             self._since.arrays[0][first:last] = self._base_since[first:last]
             others: dict[int, Reservation] = {}
-            for bucket in self._buckets[first // _BUCKET_GPUS : (last - 1) // _BUCKET_GPUS + 1]:
+            for bucket in buckets[first // _BUCKET_GPUS : (last - 1) // _BUCKET_GPUS + 1]:
                 bucket.remove(booking)
                 others.update((id(other), other.reservation) for other in bucket)
             for other in others.values():
@@ -185,7 +205,7 @@ class Timetable:
     def on(self, first_gpu: int, gpus: int) -> Iterator[Booking]:
         """The bookings that touch a block, in no particular order, some perhaps twice."""
         last = first_gpu + gpus
-        for bucket in self._buckets[first_gpu // _BUCKET_GPUS : (last - 1) // _BUCKET_GPUS + 1]:
+        for bucket in self._sort_in()[first_gpu // _BUCKET_GPUS : (last - 1) // _BUCKET_GPUS + 1]:
             for booking in bucket:
                 other = booking.reservation
                 if other.first_gpu < last and first_gpu < other.first_gpu + other.gpus:
@@ -193,15 +213,11 @@ class Timetable:
 
     def free_until(self, first_gpu: int, gpus: int) -> float:
         """Until when a block is free from now on; minus infinity when it is not free now."""
-        if gpus == 1:
-            return float(self._until.arrays[0][first_gpu])
-        return float(self._until.arrays[0][first_gpu : first_gpu + gpus].min())
+        return self._until.over(first_gpu, gpus)
 
     def free_since(self, first_gpu: int, gpus: int) -> float:
         """From when a block is free for good."""
-        if gpus == 1:
-            return float(self._since.arrays[0][first_gpu])
-        return float(self._since.arrays[0][first_gpu : first_gpu + gpus].max())
+        return self._since.over(first_gpu, gpus)
 
     def is_free(self, wanted: Reservation) -> bool:
         """Whether nobody holds any GPU of a block at its time.
@@ -261,11 +277,11 @@ class Timetable:
         if level > self._top:
             return None
         bound = until - EDGE_SECONDS
-        if bound > self._most_until[level]:
+        if bound > self.latest_until[level]:
             return None
         fit = self._fit(level, bound, without, barred)
         if not fit.any():
-            self._most_until[level] = float(self._until.at(level).max())
+            self.latest_until[level] = float(self._until.at(level).max())
             return None
         # Climb as long as every block that fits is part of a larger one that fits as well: a lone
         # one, whose buddy is taken, is what nobody larger could use.
@@ -309,35 +325,50 @@ class Timetable:
         best = int(np.argmax(values))
         until = float(values[best])
         if barred is None:
-            self._most_until[level] = until
+            self.latest_until[level] = until
         return until, best << level
 
-    def may_be_free_now(self, gpus: int, own: Reservation | None) -> bool:
-        """Whether a block could be found that is free at this moment; a first, cheap look.
+    def most_until(self, gpus: int, own: Iterable[Reservation]) -> float:
+        """A time beyond which no block of a size is free from now on; a first, cheap look.
 
         Args:
             gpus: its size.
-            own: what a job holds now that would give it up for the block; None for nothing.
+            own: what a job would give up for the block.
+
+        Returns:
+            Minus infinity where none is free now; infinity where only a search could tell.
         """
-        if not self.full_now(gpus) and self.longest_now(gpus)[0] > self.now:
-            return True
-        if own is None or own.gpu_type != self.gpu_type or gpus >> self._top > 1:
-            return False
-        # The block around its own, if others leave the rest of it free.
-        first, last = own.first_gpu // gpus * gpus, own.first_gpu + own.gpus
+        level = gpus.bit_length() - 1
+        if level > self._top:
+            return -math.inf
+        bound = self.latest_until[level]
+        if bound == math.inf:
+            bound = self.longest_now(gpus)[0]
         until = self._until.arrays[0]
-        around = (until[first : own.first_gpu], until[last : first + gpus])
-        return not any((part <= self.now).any() for part in around if part.size)
+        for one in own:
+            if one.gpu_type != self.gpu_type:
+                continue
+            first, last = one.first_gpu, one.first_gpu + one.gpus
+            if one.start > self.now:
+                # Where others are now, it makes no difference what is planned for later.
+                if (until[first:last] > self.now).any():
+                    return math.inf
+            elif gpus <= one.gpus or all(
+                self._until.at(step)[(first >> step) ^ 1] > self.now
+                for step in range(one.gpus.bit_length() - 1, level)
+            ):
+                return math.inf
+        return bound
 
     def full_now(self, gpus: int) -> bool:
         """Whether it is known, without a search, that no block of a size is free now."""
         level = gpus.bit_length() - 1
-        return level > self._top or self._most_until[level] <= self.now
+        return level > self._top or self.latest_until[level] <= self.now
 
     def not_before(self, gpus: int) -> float:
         """A time, known without a search, before which `find_later` finds nothing."""
         level = gpus.bit_length() - 1
-        return math.inf if level > self._top else self._least_since[level]
+        return math.inf if level > self._top else self.earliest_since[level]
 
     def find_later(
         self, gpus: int, seconds: float, after: float, barred: BarredBlocks | None = None
@@ -353,7 +384,15 @@ class Timetable:
         level = gpus.bit_length() - 1
         if level > self._top:
             return None
-        starts = np.maximum(self._since.at(level), after)
+        since = self._since.at(level)
+        if self._closes is None and barred is None:
+            best = int(since.argmin())
+            start = float(since[best])
+            if start <= after:
+                return after, int((since <= after).argmax()) << level
+            self.earliest_since[level] = start
+            return (start, best << level) if start < math.inf else None
+        starts = np.maximum(since, after)
         if self._closes is not None and self._reopens is not None:
             # One row per block: it ends before the first outage on it, or starts after the last.
             closes = self._closes.reshape(-1, gpus).min(axis=1)
@@ -363,8 +402,6 @@ class Timetable:
             starts = np.where(barred.at(level), math.inf, starts)
         best = int(np.argmin(starts))
         start = float(starts[best])
-        if start > after and self._closes is None and barred is None:
-            self._least_since[level] = start
         return (start, best << level) if start < math.inf else None
 
     def find_at(

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from ef_slurm.model import (
     Admission,
+    Arrival,
+    Arrivals,
     Bar,
     Cluster,
     IfInfeasible,
@@ -183,6 +185,18 @@ def drafts(draw: st.DrawFn, types: tuple[str, ...] = (GPU,)) -> JobDraft:
 
 
 @st.composite
+def pasts(draw: st.DrawFn, now: float = 0.0) -> Arrivals:
+    """Who has arrived before `now`: too few for a price of GPU time, or enough for a high one."""
+    count = draw(st.sampled_from([0, 0, 4, 8]))
+    window = float(draw(st.sampled_from([100, 1000])))
+    seconds = float(draw(st.sampled_from([10, 300, 5000])))
+    return tuple(
+        Arrival(f"p{number}", now - window * (count - number) / count, window, seconds)
+        for number in range(count)
+    )
+
+
+@st.composite
 def lives(
     draw: st.DrawFn,
     *,
@@ -194,6 +208,7 @@ def lives(
     """A cluster on which some jobs have arrived and some time has passed."""
     cluster = draw(clusters(max_types=max_types, horizon=horizon))
     world = World(cluster, policy or draw(policies()))
+    world.arrivals = draw(pasts())
     types = tuple(group.gpu_type for group in cluster.groups)
     for number in range(draw(st.integers(max_jobs // 2, max_jobs))):
         world.submit(draw(drafts(types)).submitted_at(world.now, f"j{number}"))

@@ -15,8 +15,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from ef_slurm.model import Cluster, Limit, NodeGroup, Policy
-from tests.unit.planner.strategies import JobDraft, clusters, drafts, policies
+from ef_slurm.model import Arrivals, Cluster, Limit, NodeGroup, Policy
+from tests.unit.planner.strategies import JobDraft, clusters, drafts, pasts, policies
 from tests.unit.planner.world import World
 
 
@@ -28,11 +28,14 @@ class PromisesHold(RuleBasedStateMachine):
         self.world = World(Cluster.uniform(1, 1))
         self.count = 0
 
-    @initialize(cluster=clusters(max_types=1), policy=policies(), limit=st.integers(0, 9))
-    def begin(self, cluster: Cluster, policy: Policy, limit: int) -> None:
+    @initialize(
+        cluster=clusters(max_types=1), policy=policies(), limit=st.integers(0, 9), past=pasts()
+    )
+    def begin(self, cluster: Cluster, policy: Policy, limit: int, past: Arrivals) -> None:
         if limit >= 8:
             policy = with_limit(policy, limit)
         self.world = World(cluster, policy)
+        self.world.arrivals = past
 
     def _submit(self, *wanted: JobDraft) -> None:
         jobs = []
