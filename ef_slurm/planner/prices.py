@@ -55,6 +55,7 @@ from ef_slurm.model import (
     Standing,
 )
 from ef_slurm.planner.timeline.curve import least_gpu_time
+from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
 from ef_slurm.planner.timeline.task import Task
 
 USABLE = 0.95
@@ -140,9 +141,13 @@ class Market:
             task: the job; its own deadline is the earliest answer.
             resolution: seconds to which the answer is exact.
         """
-        if self.too_dear(task) is None:
+        if not task.sizes:
             return task.deadline
-        low, high = task.deadline, self._free_from(task)
+        # What cannot be done by its own deadline costs nothing there: what counts is what it costs
+        # as soon as it can be done.
+        low, high = max(task.deadline, self._possible_from(task)), self._free_from(task)
+        if self._worth(task, low) <= _counts(task):
+            return task.deadline
         while high - low > resolution:
             middle = (low + high) / 2
             if self._worth(task, middle) <= _counts(task):
@@ -150,6 +155,11 @@ class Market:
             else:
                 low = middle
         return high
+
+    def _possible_from(self, task: Task) -> float:
+        """The deadline from which on some GPU time would do."""
+        seconds = task.start_overhead(1) + task.job.iterations / task.corners[-1][0]
+        return task.earliest(self._now) + seconds * (1 + 1e-9) + EDGE_SECONDS
 
     def _free_from(self, task: Task) -> float:
         """The deadline from which on a job has no price to pay."""

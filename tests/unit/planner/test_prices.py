@@ -158,6 +158,16 @@ def test_who_would_rather_run_without_a_promise_does() -> None:
     assert world.jobs["large"].kind is JobKind.BEST_EFFORT
 
 
+def test_the_offer_to_a_job_that_no_cluster_could_do_in_time_has_its_price_too() -> None:
+    world = crowd()
+    asked = large(world)
+    verdict = verdict_on(replace(asked, deadline=world.now + 0.5), world)
+    assert verdict.reason.code is ReasonCode.TOO_LARGE
+    offer = verdict.earliest_deadline
+    assert offer is not None
+    assert verdict_on(replace(asked, id="taken", deadline=offer), world).outcome is Outcome.PROMISED
+
+
 def test_few_arrivals_say_nothing() -> None:
     world = crowd(each=1.0, count=LEAST_ARRIVALS - 1)
     world.advance(world.now + 100.0)

@@ -44,6 +44,8 @@ def improvements(
     job = world.jobs[decision.job_id]
     if job.running is not None and job.running.since == world.now:
         return
+    if job.begin > world.now:
+        return
     if world.now - job.last_reshape < world.policy.min_reshape_interval:
         return
     if job.kind is JobKind.BEST_EFFORT and not world.policy.best_effort_grows:
