@@ -178,10 +178,12 @@ SBATCH: tuple[SbatchOption, ...] = (
     _dropped("gpu-bind", "", f"{_TASKS}, which takes its own", "SBATCH_GPU_BIND"),
     _passed("gpu-freq", "", "SBATCH_GPU_FREQ", words=_TO_SRUN),
     _bound("gpus", "G", "at most so many; of a type as with --gpu-type", "SBATCH_GPUS"),
-    _bound("gpus-per-node", "", "times --nodes (1 without)", "SBATCH_GPUS_PER_NODE"),
+    _bound(
+        "gpus-per-node", "", "at most so many, times --nodes (1 without)", "SBATCH_GPUS_PER_NODE"
+    ),
     _refused("gpus-per-socket", "", _SHARE),
-    _bound("gpus-per-task", "", "times the tasks, where they are said", "SBATCH_GPUS_PER_TASK"),
-    _bound("gres", "", "gpu:N and gpu:TYPE:N as --gpus-per-node; nothing but GPUs", "SBATCH_GRES"),
+    _bound("gpus-per-task", "", "at most so many, times the tasks", "SBATCH_GPUS_PER_TASK"),
+    _bound("gres", "", "as --gpus-per-node; nothing but GPUs", "SBATCH_GRES"),
     _passed("gres-flags", "", "SBATCH_GRES_FLAGS"),
     _read("help", "h", takes=_NOTHING),
     _passed("hint", "", "SBATCH_HINT SLURM_HINT"),
@@ -228,7 +230,11 @@ SBATCH: tuple[SbatchOption, ...] = (
     _bound("ntasks", "n", "a rank is a task: at most so many GPUs, where nothing else says them"),
     _dropped("ntasks-per-core", "", _TASKS),
     _bound("ntasks-per-gpu", "", "1 only: one rank per GPU"),
-    _bound("ntasks-per-node", "", "times --nodes (1 without), where nothing else says the GPUs"),
+    _bound(
+        "ntasks-per-node",
+        "",
+        "at most so many GPUs, times --nodes (1 without), where nothing else says them",
+    ),
     _dropped("ntasks-per-socket", "", _TASKS),
     _passed("oom-kill-step", takes=_OPTIONAL),
     _read("open-mode", "", "append only: one log over all restarts", "SBATCH_OPEN_MODE"),
