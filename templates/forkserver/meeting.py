@@ -28,6 +28,7 @@ LEAVING_SECONDS = 300.0
 """For which the first node waits for the ranks of the others, as torchrun does."""
 _LINE = 65536
 _PATIENCE = 10.0
+_GREETING_SECONDS = 2.0
 _STRANGERS = 64
 
 
@@ -270,6 +271,8 @@ def _attend(
 ) -> tuple[Agreed, socket.socket]:
     connection = socket.create_connection((address, port), timeout=_PATIENCE)
     try:
+        # The first node speaks first, and at once; somebody else may listen here and be silent.
+        connection.settimeout(_GREETING_SECONDS)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         stream = connection.makefile("rb")
         nonce = stream.readline(_LINE).decode().strip()

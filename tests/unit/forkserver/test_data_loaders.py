@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.unit.forkserver.launching import Launching
 
 SCRIPT = """
@@ -21,29 +19,27 @@ SCRIPT = """
 
     if __name__ == "__main__":
         torch.distributed.init_process_group("gloo")
-        rows = [
-            row
-            for batch in DataLoader(
-                Squares(), batch_size=2, num_workers=2, multiprocessing_context=sys.argv[1]
+        found = {}
+        for method in sys.argv[1:]:
+            loader = DataLoader(
+                Squares(), batch_size=2, num_workers=2, multiprocessing_context=method
             )
-            for row in batch.tolist()
-        ]
-        total = torch.tensor([sum(square for square, _ in rows)])
-        torch.distributed.all_reduce(total)
+            rows = [row for batch in loader for row in batch.tolist()]
+            total = torch.tensor([sum(square for square, _ in rows)])
+            torch.distributed.all_reduce(total)
+            found[method] = {
+                "squares": [square for square, _ in rows],
+                "workers": len({pid for _, pid in rows}),
+                "total": total.item(),
+            }
         torch.distributed.destroy_process_group()
-        print(json.dumps({
-            "rank": int(os.environ["RANK"]),
-            "squares": [square for square, _ in rows],
-            "workers": len({pid for _, pid in rows}),
-            "total": total.item(),
-        }))
+        print(json.dumps({"rank": int(os.environ["RANK"]), "found": found}))
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_workers(tmp_path: Path, method: str) -> None:
-    found = Launching(tmp_path).says(SCRIPT, method)
-    for rank in found.values():
-        assert rank["squares"] == [i * i for i in range(8)]
-        assert rank["workers"] == 2
-        assert rank["total"] == 2 * sum(i * i for i in range(8))
+def test_workers(tmp_path: Path) -> None:
+    methods = ("fork", "spawn", "forkserver")
+    squares = [i * i for i in range(8)]
+    expected = {"squares": squares, "workers": 2, "total": 2 * sum(squares)}
+    for rank in Launching(tmp_path).says(SCRIPT, *methods).values():
+        assert rank["found"] == dict.fromkeys(methods, expected)

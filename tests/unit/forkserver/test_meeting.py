@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,16 +143,28 @@ ADDS = """
 """
 
 
-@pytest.mark.parametrize("taken", [(), (0,), (1,)], ids=["free", "rendezvous", "meeting"])
-def test_two_nodes_add_up_whatever_port_is_taken(tmp_path: Path, taken: tuple[int, ...]) -> None:
+def test_two_nodes_add_up_though_the_port_of_the_rendezvous_is_taken(tmp_path: Path) -> None:
     launching = Launching(tmp_path, nodes=2, ranks=1)
-    sockets = [socket.create_server(("", launching.port + which)) for which in taken]
-    found = launching.says(ADDS)
+    with socket.create_server(("", launching.port)):
+        found = launching.says(ADDS)
     assert [found[rank]["sum"] for rank in (0, 1)] == [2.0, 2.0]
-    assert found[0]["port"] == found[1]["port"]
+    assert found[0]["port"] == found[1]["port"] != str(launching.port)
     assert [found[rank]["sockets"] for rank in (0, 1)] == [0, 0]
-    for each in sockets:
-        each.close()
+
+
+@pytest.mark.parametrize("taken", [None, 0, 1], ids=["none", "rendezvous", "meeting"])
+def test_two_nodes_meet_whatever_port_is_taken(tmp_path: Path, taken: int | None) -> None:
+    launching = Launching(tmp_path, nodes=2, ranks=1, variables=fake_torch(tmp_path))
+    text = """
+        import json, os
+        print(json.dumps({"rank": int(os.environ["RANK"]), "port": os.environ["MASTER_PORT"]}))
+    """
+    with ExitStack() as stack:
+        if taken is not None:
+            stack.enter_context(socket.create_server(("", launching.port + taken)))
+        found = launching.says(text)
+    assert found[0]["port"] == found[1]["port"]
+    assert (found[0]["port"] == str(launching.port)) == (taken is None)
 
 
 def test_no_port_at_all(tmp_path: Path) -> None:
