@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from ef_slurm.cli.common.completing import complete_jobs, complete_states
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
-from ef_slurm.cli.common.job_names import parse_job_ids
+from ef_slurm.cli.common.job_names import means, parse_job_names
 from ef_slurm.cli.common.output import say
 from ef_slurm.cli.common.states import parse_states
 from ef_slurm.cli.common.version import version_option
+from ef_slurm.formats.arrays import JobName
 from ef_slurm.model import FINAL, JobList
 from ef_slurm.queue.errors import QueueMissingError
 from ef_slurm.slurm.errors import NotPermittedError, SlurmError
@@ -30,6 +32,7 @@ EXAMPLES = """
 \b
 Examples:
   ef-scancel 1234 1235        these jobs
+  ef-scancel 1234_[0-3]       some jobs of an array; 1234 is all of it
   ef-scancel --me             all of mine
   ef-scancel -n bert -t waitlisted
 \b
@@ -72,7 +75,8 @@ def _command(
 ) -> ExitCode:
     """Cancel jobs of ef-slurm's queue."""
     owner = getpass.getuser() if me else user
-    job_ids = parse_job_ids(ids)
+    names = parse_job_names(ids)
+    job_ids = tuple(dict.fromkeys(one.job_id for one in names))
     if not job_ids and owner is None and name is None and not states:
         raise UsageError("which jobs? Give job ids, --me, --user, --name or --state")
     wanted = ListJobs(
@@ -81,7 +85,7 @@ def _command(
     site = configuration(config)
     slurm = slurm_of(site)
     with closing(connect(site, lambda: slurm)) as client:
-        chosen = _chosen(client, wanted, name)
+        chosen = _chosen(client, wanted, name, names)
         worst = ExitCode.OK
         for job_id in job_ids:
             if job_id not in chosen.known:
@@ -108,18 +112,26 @@ class _Chosen:
         self.known, self.alive, self.ended = known, alive, ended
 
 
-def _chosen(client: Client, wanted: ListJobs, name: str | None) -> _Chosen:
+def _chosen(
+    client: Client, wanted: ListJobs, name: str | None, meant: Sequence[JobName]
+) -> _Chosen:
     try:
         answer = expect(JobList, client.ask(wanted))
     except (UnreachableError, QueueMissingError):
-        if not wanted.job_ids or wanted.users or wanted.states or name is not None:
+        tasks = any(one.tasks is not None for one in meant)
+        if not wanted.job_ids or wanted.users or wanted.states or name is not None or tasks:
             raise
         # Slurm can cancel without us; the daemon will see it when it is back.
         return _Chosen(set(wanted.job_ids), list(wanted.job_ids), [])
-    jobs = [job for job in answer.jobs if name is None or job.name == name]
+    jobs = [
+        job
+        for job in answer.jobs
+        if name in (None, job.name) and (not meant or any(means(one, job) for one in meant))
+    ]
     ended = [job.job_id for job in jobs if job.state in FINAL]
     alive = [job.job_id for job in jobs if job.state not in FINAL]
-    return _Chosen({job.job_id for job in answer.jobs}, alive, ended)
+    arrays = {job.array.job_id for job in answer.jobs if job.array is not None}
+    return _Chosen({job.job_id for job in answer.jobs} | arrays, alive, ended)
 
 
 def _cancel(slurm: Slurm, job_id: int, *, verbose: bool) -> ExitCode:

@@ -234,12 +234,13 @@ class Scheduler:
         refreshed_at = self._observer.refreshed_at
         if refreshed_at is None or now - refreshed_at >= self._settings.idle_interval:
             self._observer.refresh()
+        waits = ""
         if request.dependency.conditions:
             gate = self._dependencies.of_request(request)
             if gate.state in (GateState.UNKNOWN, GateState.NEVER):
                 return WouldWait(gate), gate_words(gate)
-            request = self._dependencies.bounded(request, gate)
-        return self._planning.judge(request, self._queue.jobs.all(ACTIVE), now)
+            request, waits = self._dependencies.bounded(request, gate), gate.words
+        return self._planning.judge(request, self._queue.jobs.all(ACTIVE), now, waits)
 
     def change(self, job_id: int, change: JobChange, actor: str) -> Changed:
         """Change a job of the queue, if that can be.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ef_slurm.model import ContainerRuntime, LaunchSettings, ModelError, check_text
+from ef_slurm.model import ArrayMember, ContainerRuntime, LaunchSettings, ModelError, check_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class LaunchRequest:
         cpus_per_gpu: CPUs that come with each GPU; None for the partition's default.
         sbatch_options: further options of sbatch, each as one word: `--account=nlp`.
         max_batch_per_gpu: samples that fit into one GPU's memory.
+        array: which job of an array it is; None for one that is in none.
         settings: how the command is started.
 
     Raises:
@@ -48,6 +49,7 @@ class LaunchRequest:
     cpus_per_gpu: int | None = None
     sbatch_options: tuple[str, ...] = ()
     max_batch_per_gpu: int | None = None
+    array: ArrayMember | None = None
     settings: LaunchSettings = field(default_factory=LaunchSettings)
 
     def __post_init__(self) -> None:

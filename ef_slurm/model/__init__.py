@@ -8,6 +8,7 @@ Units: times are UTC epoch seconds (a simulator uses its trace's own clock), dur
 rates are iterations per second, shares are whole GPUs.
 """
 
+from ef_slurm.model.array import ArrayMember
 from ef_slurm.model.arrival import MOST_ARRIVALS, Arrival, Arrivals
 from ef_slurm.model.bar import Bar
 from ef_slurm.model.block import Block, active_part, same_place
@@ -113,6 +114,7 @@ __all__ = [
     "TOLERANCE_SECONDS",
     "UNSPECIFIED",
     "Admission",
+    "ArrayMember",
     "Arrival",
     "Arrivals",
     "Bar",

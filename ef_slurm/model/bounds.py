@@ -33,6 +33,8 @@ MOST_GPUS = 1 << 20
 MOST_GPU_TYPES = 32
 MOST_CONDITIONS = 100
 """Of a dependency."""
+MOST_MEMBERS = 1000
+"""Of an array."""
 MOST_MINUTES = 60 * 24 * 3660
 MOST_ASKED = 16
 """Fields that are asked of Slurm."""
@@ -109,6 +111,12 @@ def _check_times(request: JobRequest, now: float) -> None:
     check_number("submission time", request.submitted, 0.0, now + DAY)
     if request.deadline is not None:
         check_number("deadline", request.deadline, 0.0, now + LONGEST_WAIT)
+    if request.array is not None:
+        array = request.array
+        check_integer("array job", array.job_id, 0, LARGEST_ID)
+        check_integer("array size", array.size, 1, MOST_MEMBERS)
+        for name in ("task", "low", "high", "step", "most"):
+            check_integer(f"array {name}", getattr(array, name), 0, LARGEST_ID)
     if len(request.dependency.conditions) > MOST_CONDITIONS:
         most = f"{MOST_CONDITIONS} conditions at most"
         raise ModelError("dependency", len(request.dependency.conditions), most)

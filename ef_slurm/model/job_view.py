@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ef_slurm.model.array import ArrayMember
 from ef_slurm.model.dependency import Dependency, Gate, GateState
 from ef_slurm.model.event import Event
 from ef_slurm.model.job import IfInfeasible, JobKind
@@ -36,6 +37,7 @@ class JobView:
         measuring: how far its speed is measured, before it is judged; None when it is not.
         begin: before when it may not start; None for at once.
         dependency: what has to be so before it may start, and `gate` what has come of that.
+        array: which job of an array it is; None for one that is in none.
     """
 
     job_id: int
@@ -77,6 +79,7 @@ class JobView:
     begin: float | None = None
     dependency: Dependency = field(default_factory=Dependency)
     gate: Gate | None = None
+    array: ArrayMember | None = None
 
     @property
     def set_apart(self) -> bool:
@@ -119,6 +122,7 @@ def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) 
         begin=request.begin,
         dependency=request.dependency,
         gate=job.gate,
+        array=request.array,
         finish=job.finish,
         started=job.first_started_at,
         ended=job.ended_at,

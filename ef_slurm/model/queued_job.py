@@ -104,9 +104,13 @@ class QueueJob:
 
     @property
     def depends(self) -> bool:
-        """Whether it may not start yet for another job's sake."""
+        """Whether it may not start yet for another job's sake.
+
+        One of an array waits until all its members are in the queue.
+        """
         passed = self.gate is not None and self.gate.state is GateState.OPEN
-        return bool(self.request.dependency.conditions) and not passed
+        request = self.request
+        return bool(request.dependency.conditions or request.array is not None) and not passed
 
     @property
     def set_apart(self) -> bool:

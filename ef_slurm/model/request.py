@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ef_slurm.model.array import ArrayMember
 from ef_slurm.model.curve import ThroughputCurve
 from ef_slurm.model.dependency import Dependency
 from ef_slurm.model.job import IfInfeasible, JobKind
@@ -46,6 +47,7 @@ class JobRequest:
         dependency: what has to be so before it may start.
         mail_types: what somebody is to be told of it; `mail_user` whom (users, mail addresses, with
             commas), "" for its owner.
+        array: which job of an array it is; None for one that is in none.
         assumed: whether iterations and global batch size are those of the training's run before:
             the script has the last word on them.
     """
@@ -82,6 +84,7 @@ class JobRequest:
     dependency: Dependency = field(default_factory=Dependency)
     mail_types: tuple[NoticeKind, ...] = ()
     mail_user: str = ""
+    array: ArrayMember | None = None
 
     @property
     def complete(self) -> bool:

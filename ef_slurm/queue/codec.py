@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ef_slurm.formats.codec import decode, encode
 from ef_slurm.model import (
+    ArrayMember,
     Block,
     Dependency,
     Gate,
@@ -109,6 +110,16 @@ def dump_dependency(dependency: Dependency) -> str | None:
 def load_dependency(text: str | None) -> Dependency:
     """The inverse of `dump_dependency`."""
     return Dependency() if text is None else decode(Dependency, text)
+
+
+def dump_array(array: ArrayMember | None) -> str | None:
+    """Which job of an array one is, or None."""
+    return None if array is None else dump(array)
+
+
+def load_array(text: str | None) -> ArrayMember | None:
+    """The inverse of `dump_array`."""
+    return None if text is None else decode(ArrayMember, text)
 
 
 def dump_gate(gate: Gate | None) -> str | None:

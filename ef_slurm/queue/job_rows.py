@@ -56,6 +56,8 @@ def request_columns(request: JobRequest) -> dict[str, Any]:
         "dependency": codec.dump_dependency(request.dependency),
         "mail_types": codec.dump_strings(kind.value for kind in request.mail_types),
         "mail_user": request.mail_user,
+        "array_job": None if request.array is None else request.array.job_id,
+        "array": codec.dump_array(request.array),
     }
 
 
@@ -170,6 +172,7 @@ def _request(row: Row) -> JobRequest:
         dependency=codec.load_dependency(row["dependency"]),
         mail_types=tuple(map(NoticeKind, codec.load_strings(row["mail_types"]))),
         mail_user=row["mail_user"],
+        array=codec.load_array(row["array"]),
     )
 
 

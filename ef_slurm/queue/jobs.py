@@ -115,7 +115,7 @@ class Jobs:
         def found(condition: Condition) -> Condition:
             if condition.job_id is None:
                 return condition
-            row = self.of_slurm(condition.job_id, request.cluster)
+            row = self.of_slurm(condition.job_id, request.cluster or None)
             return replace(condition, row=None if row is None else row.id)
 
         conditions = tuple(found(condition) for condition in dependency.conditions)
@@ -189,6 +189,18 @@ class Jobs:
             {"id": slurm_job_id, "cluster": cluster},
         )
         return None if row is None else self._job(row)
+
+    def of_array(self, job_id: int) -> tuple[QueueJob, ...]:
+        """The members of the latest array of that name (Slurm recycles ids), by number."""
+        which = "INDEXED BY jobs_by_array WHERE array_job = :job_id"
+        found = self._found(which, {"job_id": job_id})
+        members: dict[int, QueueJob] = {}
+        for job in found:
+            request, latest = job.request, found[-1].request
+            near = abs(request.submitted - latest.submitted) < _ARRAY_SECONDS
+            if request.array is not None and request.uid == latest.uid and near:
+                members[request.array.task] = job
+        return tuple(members[task] for task in sorted(members))
 
     def all(
         self,
@@ -440,6 +452,8 @@ class Jobs:
 
 
 _MOST_DECODED = 20_000
+_ARRAY_SECONDS = 86400.0
+"""Within which all of an array are submitted."""
 
 _COMPLETED = (
     "iterations",

@@ -48,6 +48,15 @@ def find(queue: Queue, job_id: int) -> QueueJob:
     return job
 
 
+def named(queue: Queue, job_id: int) -> tuple[QueueJob, ...]:
+    """The members of the array of that name, or the one job; none where there is none."""
+    members = queue.jobs.of_array(job_id)
+    if members:
+        return members
+    job = queue.jobs.of_slurm(job_id)
+    return () if job is None else (job,)
+
+
 def status(queue: Queue, job_id: int) -> JobDetail:
     """One job.
 
@@ -108,13 +117,14 @@ def list_jobs(
         now: what the answer says about its own time, UTC epoch seconds.
         users: of these owners only; everybody's without any.
         states: in these states only; in any active one without any.
-        job_ids: these and no others, in whatever state; those that do not exist are left out.
+        job_ids: these and no others, in whatever state; those that do not exist are left out. An
+            array's stands for all its members.
         ended: without `states` and `job_ids`, ended jobs as well.
         visible: which jobs whoever asks may see.
     """
     if job_ids:
-        found = (queue.jobs.of_slurm(job_id) for job_id in dict.fromkeys(job_ids))
-        jobs = [job for job in found if job is not None]
+        found = {job.id: job for job_id in dict.fromkeys(job_ids) for job in named(queue, job_id)}
+        jobs = list(found.values())
     else:
         wanted = frozenset(states) or (ACTIVE | FINAL if ended else ACTIVE)
         jobs = list(queue.jobs.all(wanted))

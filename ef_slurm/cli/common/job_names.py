@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from ef_slurm.api.client import Client, expect
+from ef_slurm.api.messages import MOST_JOB_IDS, ListJobs
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.model import OtherJob, queue_id
+from ef_slurm.formats.arrays import (
+    ArrayError,
+    JobName,
+    format_tasks,
+    parse_job_name,
+    split_job_names,
+)
+from ef_slurm.model import JobList, JobView, OtherJob, queue_id
 
 
 def name_of(others: Iterable[OtherJob]) -> Callable[[str], str]:
@@ -16,6 +25,52 @@ def name_of(others: Iterable[OtherJob]) -> Callable[[str], str]:
         return known.get(queue_id(planner_name), "of somebody else")
 
     return name
+
+
+def parse_job_names(texts: Iterable[str]) -> tuple[JobName, ...]:
+    """Jobs in comma-separated words: `12`, and of an array `100_3` or `100_[0-3,5]`.
+
+    >>> [name.job_id for name in parse_job_names(("12,100_[0,2]", "14"))]
+    [12, 100, 14]
+
+    Raises:
+        UsageError: a word that is no job.
+    """
+    words = [word.strip() for text in texts for word in split_job_names(text)]
+    try:
+        return tuple(parse_job_name(word) for word in words)
+    except ArrayError as error:
+        raise UsageError(str(error)) from None
+
+
+def means(name: JobName, job: JobView) -> bool:
+    """Whether a job is meant by a name; that of an array means all its members."""
+    array = job.array
+    if name.tasks is None:
+        return job.job_id == name.job_id or (array is not None and array.job_id == name.job_id)
+    return array is not None and array.job_id == name.job_id and array.task in name.tasks
+
+
+def resolved(client: Client, names: Sequence[JobName]) -> tuple[int, ...]:
+    """Slurm's ids of the jobs that are meant; of one that nobody knows the id that was given.
+
+    Raises:
+        UsageError: an array has no such task.
+        UnreachableError, FailureError: as `Client.ask` does.
+    """
+    ids = tuple(dict.fromkeys(name.job_id for name in names))
+    jobs: list[JobView] = []
+    for start in range(0, len(ids), MOST_JOB_IDS):
+        wanted = ListJobs(job_ids=ids[start : start + MOST_JOB_IDS])
+        jobs += expect(JobList, client.ask(wanted)).jobs
+    found: dict[int, None] = {}
+    for name in names:
+        meant = [job.job_id for job in jobs if means(name, job)]
+        if not meant and name.tasks is not None:
+            tasks = format_tasks(name.tasks)
+            raise UsageError(f"{name.job_id}_[{tasks}]: no such job of an array in the queue")
+        found.update(dict.fromkeys(meant or [name.job_id]))
+    return tuple(found)
 
 
 def parse_job_ids(texts: Iterable[str]) -> tuple[int, ...]:

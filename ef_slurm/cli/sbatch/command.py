@@ -22,6 +22,8 @@ from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.cli.sbatch import verdicts
+from ef_slurm.cli.sbatch.array_answer import answer_array
+from ef_slurm.cli.sbatch.array_submit import Members, resume_array
 from ef_slurm.cli.sbatch.completing import COMPLETE
 from ef_slurm.cli.sbatch.continuation import Source
 from ef_slurm.cli.sbatch.environment import environment_options, variables_of
@@ -35,7 +37,7 @@ from ef_slurm.cli.sbatch.submission import (
     AskedFor,
     Voice,
     asked_for,
-    hand_in,
+    hand_in_all,
     made_ready,
     patience_of,
     source_of,
@@ -101,6 +103,9 @@ def _command(words: Sequence[str]) -> ExitCode | int:
         with closing(connect(site, lambda: slurm)) as client:
             state_dir = Path(names["register"].value or "")
             patience = patience_of(site, output.verdict_timeout, output.wait_verdict)
+            answers = resume_array(state_dir, client, slurm, patience)
+            if answers is not None:
+                return answer_array(answers, output, client)
             answer = resume(state_dir, client, slurm, patience)
             return _answer_submission(answer, output, client)
     given, voice = Given(parsed, rest, tuple(words)), _voice(output)
@@ -118,7 +123,12 @@ def _command(words: Sequence[str]) -> ExitCode | int:
 
 def _print_script(asked: AskedFor, site: SiteConfig) -> None:
     asked.problems.tell()
-    click.echo(batch_script(asked.requested, asked.script, site, asked.state_dir), nl=False)
+    requested, array, state_dir = asked.requested, None, asked.state_dir
+    if requested.array is not None:
+        members = Members(requested.array, requested.together, state_dir)
+        first = requested.array.numbers[0]
+        array, state_dir = members.member(first, 0), members.directory(first)
+    click.echo(batch_script(requested, asked.script, site, state_dir, array), nl=False)
 
 
 def _new(
@@ -133,10 +143,15 @@ def _new(
     ready = made_ready(asked, source, site, slurm, client, voice)
     if output.mode is Mode.TEST_ONLY:
         slurm.test(ready.prepared.submission)
+        if ready.members is not None and not output.json:
+            count = len(ready.members.tasks.numbers)
+            voice.note(f"The first of {count} jobs; the others are judged beside it, one by one")
         return _answer_test(ready.prepared, output, client)
     patience = patience_of(site, output.verdict_timeout, output.wait_verdict, ready.nobody)
-    answer = hand_in(ready, site, slurm, client, patience, voice)
-    return _answer_submission(answer, output, client)
+    answers = hand_in_all(ready, site, slurm, client, patience, voice)
+    if ready.members is not None:
+        return answer_array(answers, output, client)
+    return _answer_submission(answers[0], output, client)
 
 
 def _voice(output: OutputOptions) -> Voice:

@@ -15,7 +15,7 @@ from ef_slurm.cli.sbatch.options import ALL_OPTIONS, NOT_IN_SCRIPTS
 
 NEVER_AGAIN = NOT_IN_SCRIPTS - {"wrap"} | {
     *("deadline", "soft", "best-effort", "if-infeasible"),  # to be said anew
-    *("state-dir", "time", "begin", "dependency", "quiet", "verdict-timeout"),
+    *("state-dir", "time", "begin", "dependency", "array", "quiet", "verdict-timeout"),
 }
 """Options that are no part of what is trained and how."""
 

@@ -87,6 +87,11 @@ PROMISE = OptionGroup(
             "When the deadline cannot be promised: reject, wait or best-effort (default: reject).",
         ),
         _option("max-gpus", "N", "Never more GPUs than this (default: the site's limit)."),
+        _option(
+            "array-promise",
+            "each|all",
+            "Whether the jobs of an --array are promised each, or all or none (default: each).",
+        ),
         _option("gpu-type", "TYPE", "Only GPUs of this type (default: any)."),
         _option(
             "continue",
@@ -239,6 +244,13 @@ AS_SBATCH = OptionGroup(
             help="What to wait for: after:JOB[+MINUTES], afterany:JOB, afterok:JOB, afternotok:JOB"
             " (more as :JOB:JOB), singleton; all of them with , or one with ? between them. Judged"
             " at once where those have promises, and when they have ended otherwise.",
+        ),
+        Option(
+            "array",
+            "a",
+            metavar="TASKS",
+            help="A job for each number: 0-9, 1,3,5-9:2, 0-9%4 for 4 at most at once. Each is"
+            " judged by itself, and has SLURM_ARRAY_TASK_ID.",
         ),
         Option(
             "kill-on-invalid-dep",

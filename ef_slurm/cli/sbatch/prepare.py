@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.problems import Problems
+from ef_slurm.cli.sbatch.array_logs import log_options, named_logs
 from ef_slurm.cli.sbatch.continuation import Source
 from ef_slurm.cli.sbatch.curves import StatedCurves, read_profile, stated_throughput
 from ef_slurm.cli.sbatch.environment import scrubbed
@@ -30,6 +31,7 @@ from ef_slurm.formats.times import format_stamp
 from ef_slurm.launch import LaunchRequest, TemplateProblemError, render
 from ef_slurm.model import (
     UNSPECIFIED,
+    ArrayMember,
     JobRequest,
     LaunchSettings,
     ModelError,
@@ -118,6 +120,7 @@ def prepare(
     environment: Mapping[str, str],
     words: tuple[str, ...] = (),
     source: Source | None = None,
+    array: ArrayMember | None = None,
 ) -> Prepared:
     """The submission as it will be.
 
@@ -128,13 +131,14 @@ def prepare(
         environment: this process's own.
         words: of the command line.
         source: what it goes on from.
+        array: which job of an array it is; None for one that is in none.
 
     Raises:
         UsageError: a value does not fit into a batch script, or the reservation is not the site's.
     """
     name = requested.job_name or script.name
     partition = config.slurm.partition
-    text = batch_script(requested, script, config, state_dir)
+    text = batch_script(requested, script, config, state_dir, array)
     request = JobRequest(
         slurm_job_id=0,
         owner=getpass.getuser(),
@@ -169,6 +173,7 @@ def prepare(
         mail_types=requested.mail_types,
         mail_user=requested.mail_user,
         dependency=requested.dependency,
+        array=array,
     )
     reservation = _reservation(requested, config)
     limit = _limit(requested, request, longest, now)
@@ -182,7 +187,7 @@ def prepare(
         *sbatch_options(requested.slurm_mail, requested.mail_user),
         *per_gpu.options,
         *nodes.options,
-        *requested.on_command_line,
+        *log_options(requested.on_command_line, requested.in_script, array),
     )
     submission = Submission(text, options, (), str(Path.cwd()), scrubbed(environment))
     service = config.daemon.serves is Serves.EVERYONE
@@ -192,7 +197,11 @@ def prepare(
 
 
 def batch_script(
-    requested: SubmissionOptions, script: Script, config: SiteConfig, state_dir: Path
+    requested: SubmissionOptions,
+    script: Script,
+    config: SiteConfig,
+    state_dir: Path,
+    array: ArrayMember | None = None,
 ) -> str:
     """The script that sbatch gets.
 
@@ -213,7 +222,8 @@ def batch_script(
             job_name=requested.job_name or script.name,
             deadline=requested.deadline,
             cpus_per_gpu=requested.with_gpu.cpus,
-            sbatch_options=requested.in_script,
+            sbatch_options=tuple(named_logs(word, array) for word in requested.in_script),
+            array=array,
             max_batch_per_gpu=requested.max_batch_per_gpu,
             settings=settings,
         )

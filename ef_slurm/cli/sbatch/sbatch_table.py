@@ -109,7 +109,6 @@ _WITHIN = f"{_NODES}, or say with --nodelist, --exclude or --constraint which ma
 _CPUS = "CPUs follow the GPUs; use --cpus-per-gpu=N"
 _TASKS = "ef-slurm starts one torchrun per node and one rank per GPU"
 _WHEN = "ef-slurm decides when the job starts; give --deadline=WHEN"
-_ONE = "ef-slurm promises one job at a time; call ef-sbatch once per run"
 _WHOLE = "Slurm would give the job all GPUs of its nodes at every size; leave it out"
 _TO_SRUN = "and to srun, for the ranks"
 _ALONE = "a promise counts on GPUs that are the job's alone; leave it out"
@@ -117,7 +116,7 @@ _ALONE = "a promise counts on GPUs that are the job's alone; leave it out"
 SBATCH: tuple[SbatchOption, ...] = (
     _passed("account", "A", "SBATCH_ACCOUNT"),
     _passed("acctg-freq", "", "SBATCH_ACCTG_FREQ"),
-    _refused("array", "a", _ONE, "SBATCH_ARRAY_INX"),
+    _read("array", "a", "a job for each number, judged one by one", "SBATCH_ARRAY_INX"),
     _refused("batch", "", _WITHIN, "SBATCH_BATCH"),
     _passed("bb"),
     _passed("bbf"),

@@ -19,6 +19,7 @@ from ef_slurm.api.messages import FindCurves, KnownCurves, ListJobs, Ping, Pong
 from ef_slurm.cli.common.errors import CommandError, UsageError
 from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.common.problems import Problems
+from ef_slurm.cli.sbatch.array_submit import PreparedMembers, check_array, submit_array
 from ef_slurm.cli.sbatch.continuation import Source, find_source
 from ef_slurm.cli.sbatch.curves import UNKNOWN, StatedCurves, known_type, remembered
 from ef_slurm.cli.sbatch.environment import environment_options, without_partition
@@ -40,7 +41,7 @@ from ef_slurm.cli.sbatch.script import Script, from_copy, from_text, from_words,
 from ef_slurm.cli.sbatch.submission_options import SubmissionOptions, submission_options
 from ef_slurm.cli.sbatch.submit import Answer, Patience, submit
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import UNSPECIFIED, Dependency, JobList, PerGpu
+from ef_slurm.model import UNSPECIFIED, ArrayMember, Dependency, JobList, PerGpu
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.siteconfig.wrong_combinations import nobody_runs, somebody_elses_partition
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
@@ -89,10 +90,12 @@ class Ready:
 
     Args:
         nobody: why no verdict will come; "" where somebody is there to judge.
+        members: of an array, what prepares each by its number and the array's name; of others none.
     """
 
     prepared: Prepared
     nobody: str
+    members: PreparedMembers | None = None
 
 
 def source_of(given: Given, client: Client, slurm: Slurm, voice: Voice) -> Source | None:
@@ -200,25 +203,34 @@ def _made_ready(
         per_gpu = per_gpu_choice(requested, site, slurm, on_types, nodes.of(all_nodes))
     problems.tell()
     _tell(nobody, curves, (*requested.notes, *nodes.notes, *per_gpu.notes), voice)
-    prepared = prepare(
-        requested,
-        asked.script,
-        curves,
-        site,
-        per_gpu,
-        nodes,
-        state_dir=asked.state_dir,
-        longest=math.inf
-        if requested.time_limit is not None
-        else longest_time(requested, site, slurm),
-        now=asked.now,
-        environment=os.environ,
-        words=asked.words,
-        source=source,
-    )
+    longest = math.inf
+    if requested.time_limit is None:
+        longest = longest_time(requested, site, slurm)
+
+    def prepared(state_dir: Path, array: ArrayMember | None = None) -> Prepared:
+        return prepare(
+            requested,
+            asked.script,
+            curves,
+            site,
+            per_gpu,
+            nodes,
+            state_dir=state_dir,
+            longest=longest,
+            now=asked.now,
+            environment=os.environ,
+            words=asked.words,
+            source=source,
+            array=array,
+        )
+
     if source is not None:
         voice.note(f"Goes on from iteration {source.done}, of {source.directory}")
-    return Ready(prepared, nobody)
+    if requested.array is None:
+        return Ready(prepared(asked.state_dir), nobody)
+    members = PreparedMembers(requested.array, requested.together, asked.state_dir, prepared)
+    check_array(members, slurm)
+    return Ready(members.one(requested.array.numbers[0], 0), nobody, members)
 
 
 def _tell(nobody: str, curves: StatedCurves, notes: Sequence[str], voice: Voice) -> None:
@@ -240,14 +252,28 @@ def hand_in(
     Raises:
         SlurmError, FailureError, OSError: as `submit` does.
     """
-    answer = submit(ready.prepared, client, slurm, patience)
+    if ready.members is not None:
+        raise UsageError("--array: ef-sbatch submits arrays")
+    (answer,) = hand_in_all(ready, site, slurm, client, patience, voice)
+    return answer
+
+
+def hand_in_all(
+    ready: Ready, site: SiteConfig, slurm: Slurm, client: Client, patience: Patience, voice: Voice
+) -> tuple[Answer, ...]:
+    """The same of an array too: an answer for each of its jobs."""
+    answers: tuple[Answer, ...]
+    if ready.members is not None:
+        answers = submit_array(ready.members, client, slurm, patience)
+    else:
+        answers = (submit(ready.prepared, client, slurm, patience),)
     if site.jobs.keep_state_days:
         remove_expired(client, site.jobs, ready.prepared.request.submitted, voice.note)
-    if answer.warning:
-        voice.warn(answer.warning)
-    for line in answer.messages.splitlines():
+    if answers[0].warning:
+        voice.warn(answers[0].warning)
+    for line in answers[0].messages.splitlines():
         voice.note(line)
-    return answer
+    return answers
 
 
 def patience_of(

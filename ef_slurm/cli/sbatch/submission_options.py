@@ -18,6 +18,7 @@ from ef_slurm.cli.sbatch.options import LAUNCH_NAMES, PASSED_NAMES, REFUSED, TRE
 from ef_slurm.cli.sbatch.sbatch_table import Handling
 from ef_slurm.cli.sbatch.size_options import PerGpuOptions, Size, per_gpu_options, size_of
 from ef_slurm.cli.sbatch.values import Values, layered
+from ef_slurm.formats.arrays import Tasks, parse_tasks
 from ef_slurm.formats.dependencies import parse_dependency
 from ef_slurm.formats.durations import (
     parse_finite_duration,
@@ -57,6 +58,7 @@ class SubmissionOptions:
             in Slurm; None where it is not given.
         begin: before when it may not start; None for at once.
         dependency: what has to be so before.
+        array: the members of an array; None for one job. `together`: all are promised, or none.
         account, qos, reservation, licenses, directory: of sbatch's options, which get them too.
         signal: what Slurm sends before the end of the time limit, by name.
         on_first_node: whether what is no training script runs once, on the first node; None: if it
@@ -95,6 +97,8 @@ class SubmissionOptions:
     time_limit: float | None
     begin: float | None
     dependency: Dependency
+    array: Tasks | None
+    together: bool
     account: str | None
     qos: str | None
     reservation: str | None
@@ -214,6 +218,8 @@ def _typed(
         time_limit=values.parsed("time", _time_limit),
         begin=begin,
         dependency=_dependency(values),
+        array=values.parsed("array", parse_tasks),
+        together=_together(values, kind),
         account=values.text("account"),
         qos=values.text("qos"),
         reservation=values.text("reservation"),
@@ -338,6 +344,21 @@ def _if_infeasible(values: Values) -> IfInfeasible:
     elif values.has("best-effort"):
         values.problems.add("--if-infeasible means nothing for a --best-effort job; leave it out")
     return choices.get(text, IfInfeasible.REJECT)
+
+
+def _together(values: Values, kind: JobKind) -> bool:
+    text = values.text("array-promise")
+    if text is None:
+        return False
+    if text not in ("each", "all"):
+        values.wrong("array-promise", f"{text!r}: expected each or all")
+    elif not values.has("array"):
+        values.wrong("array-promise", "it says something of an --array, and there is none")
+    elif text == "all" and kind is JobKind.BEST_EFFORT:
+        values.wrong("array-promise", "a --best-effort job is promised nothing: leave it out")
+    elif text == "all" and values.text("if-infeasible") not in (None, "reject"):
+        values.wrong("array-promise", "all or none: leave --if-infeasible out")
+    return text == "all"
 
 
 def _dependency(values: Values) -> Dependency:

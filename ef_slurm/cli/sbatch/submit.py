@@ -15,6 +15,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,9 +92,37 @@ def submit(prepared: Prepared, client: Client, slurm: Slurm, patience: Patience)
         FailureError: the daemon refused; the Slurm job is cancelled.
         OSError: the state directory cannot be made; nothing was submitted.
     """
+    registration, warning, messages = hold_in_slurm(prepared, slurm)
+    try:
+        answer = _register(registration, client, slurm, patience)
+    except BaseException:
+        undo(registration.job, slurm)
+        raise
+    answer = measured(answer, client, slurm, patience.measured)
+    return replace(answer, messages=messages, warning=warning)
+
+
+def hold_in_slurm(
+    prepared: Prepared, slurm: Slurm, before: Callable[[], None] | None = None
+) -> tuple[Register, str, str]:
+    """Submit a held job, and write its row down in its state directory.
+
+    Args:
+        before: what to do once the directory is there, and nothing is submitted yet.
+
+    Returns:
+        What the daemon is to be told, why it will not see the job train ("" where it will), and
+        what sbatch said beside the job's id.
+
+    Raises:
+        SlurmError: Slurm refused; nothing is left behind.
+        OSError: the state directory cannot be made; nothing was submitted.
+    """
     _make_state_dir(prepared)
     warning = _unseen(prepared)
     try:
+        if before is not None:
+            before()
         submitted = slurm.submit(prepared.submission)
     except SlurmTimeoutError as error:
         raise CommandError(
@@ -104,22 +133,23 @@ def submit(prepared: Prepared, client: Client, slurm: Slurm, patience: Patience)
     except BaseException:
         shutil.rmtree(prepared.state_dir, ignore_errors=True)
         raise
+    array = prepared.request.array
+    if array is not None and not array.job_id:
+        array = replace(array, job_id=submitted.job_id)
     request = replace(
         prepared.request,
         slurm_job_id=submitted.job_id,
         cluster=submitted.cluster or prepared.request.cluster,
+        array=array,
     )
     try:
         request = replace(request, account=slurm.job(submitted.job_id).account)
-        file = prepared.state_dir / REQUEST_NAME
         registration = Register(request, _batch_script(prepared.submission))
-        write_atomic(file, pretty(registration) + "\n")
-        answer = _register(registration, client, slurm, patience)
+        write_atomic(prepared.state_dir / REQUEST_NAME, pretty(registration) + "\n")
     except BaseException:
-        _undo(request, slurm)
+        undo(request, slurm)
         raise
-    answer = _measured(answer, client, slurm, patience.measured)
-    return replace(answer, messages=submitted.messages, warning=warning)
+    return registration, warning, submitted.messages
 
 
 def resume(state_dir: Path, client: Client, slurm: Slurm, patience: Patience) -> Answer:
@@ -128,15 +158,23 @@ def resume(state_dir: Path, client: Client, slurm: Slurm, patience: Patience) ->
     Raises:
         UsageError: `state_dir` holds none.
     """
+    answer = _register(read_registration(state_dir), client, slurm, patience)
+    return measured(answer, client, slurm, patience.measured)
+
+
+def read_registration(state_dir: Path) -> Register:
+    """What was written down of a submission.
+
+    Raises:
+        UsageError: nothing was.
+    """
     file = state_dir / REQUEST_NAME
     try:
-        registration = decode(Register, file.read_bytes(), str(file))
+        return decode(Register, file.read_bytes(), str(file))
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}: no submission to go on with") from None
     except DecodeError as error:
         raise UsageError(str(error)) from None
-    answer = _register(registration, client, slurm, patience)
-    return _measured(answer, client, slurm, patience.measured)
 
 
 def _batch_script(submission: Submission) -> BatchScript:
@@ -198,6 +236,11 @@ def _register(registration: Register, client: Client, slurm: Slurm, patience: Pa
         expect(Registered, client.ask(registration))
     except (UnreachableError, QueueError) as error:
         return Answer(request, None, str(error))
+    return await_verdict(request, client, slurm, patience)
+
+
+def await_verdict(request: JobRequest, client: Client, slurm: Slurm, patience: Patience) -> Answer:
+    """Await the verdict on a job that is registered; a rejected one leaves Slurm."""
     try:
         status = await_status(client, request.slurm_job_id, Until.MEASURING, patience.verdict)
     except (UnreachableError, QueueError) as error:
@@ -215,11 +258,11 @@ def _register(registration: Register, client: Client, slurm: Slurm, patience: Pa
         problem = patience.nobody or late
         return replace(answer, problem=problem)
     if answer.outcome is Outcome.REJECTED:
-        _undo(request, slurm)
+        undo(request, slurm)
     return answer
 
 
-def _measured(answer: Answer, client: Client, slurm: Slurm, seconds: float) -> Answer:
+def measured(answer: Answer, client: Client, slurm: Slurm, seconds: float) -> Answer:
     """The answer once its speed is known, however often the daemon restarts.
 
     What is measured is taken: it trains, whoever waits for it. Its directory stays whatever the
@@ -249,7 +292,7 @@ def _measured(answer: Answer, client: Client, slurm: Slurm, seconds: float) -> A
         return answer
 
 
-def _undo(request: JobRequest, slurm: Slurm) -> None:
+def undo(request: JobRequest, slurm: Slurm) -> None:
     """Take the held job out of Slurm again, and its state directory away."""
     try:
         slurm.cancel(request.slurm_job_id)

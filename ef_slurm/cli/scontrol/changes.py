@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from ef_slurm.api.messages import JobChanged
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.common.job_names import parse_job_ids
+from ef_slurm.cli.common.job_names import parse_job_names
 from ef_slurm.cli.common.offers import pasted_in_time
+from ef_slurm.formats.arrays import JobName
 from ef_slurm.formats.dependencies import parse_dependency
 from ef_slurm.formats.numbers import parse_amount
 from ef_slurm.formats.times import InstantError
@@ -34,7 +35,7 @@ ELSEWHERE: Mapping[str, str] = {
 
 def parse_update(
     words: Sequence[str], now: float, zone: tzinfo, tell: Callable[[str], None]
-) -> tuple[tuple[int, ...], JobChange]:
+) -> tuple[tuple[JobName, ...], JobChange]:
     """The jobs and the change of the words after `update`.
 
     Jobs come as in scontrol: `1234`, `1234,1235`, `jobid=1234`. Keys may be in any case, with or
@@ -72,7 +73,7 @@ def parse_update(
         begin=_value(values, "begin", lambda text: parse_begin(text, now, zone) or 0.0),
         dependency=_value(values, "dependency", parse_dependency),
     )
-    return parse_job_ids(jobs), change
+    return parse_job_names(jobs), change
 
 
 def offer_of(answer: JobChanged) -> float | None:

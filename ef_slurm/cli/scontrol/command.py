@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,13 +25,14 @@ from ef_slurm.cli.common.completing import complete_all_jobs, complete_jobs
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run_click, to_command_error
 from ef_slurm.cli.common.errors import ExitCode, UsageError
-from ef_slurm.cli.common.job_names import parse_job_ids
+from ef_slurm.cli.common.job_names import means, parse_job_names, resolved
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.scontrol.changes import offer_of, parse_update
 from ef_slurm.cli.scontrol.purge import purge
 from ef_slurm.cli.scontrol.records import record_lines
 from ef_slurm.cli.squeue.listing import job_as_json
+from ef_slurm.formats.arrays import JobName
 from ef_slurm.formats.codec import to_plain
 from ef_slurm.formats.times import format_iso
 from ef_slurm.formats.zone import local_zone
@@ -108,7 +110,7 @@ def update(words: tuple[str, ...], quiet: bool, as_json: bool, config: Path | No
     """
     zone = local_zone()
     tell = lambda line: None if quiet or as_json else say(line, err=True)  # noqa: E731
-    job_ids, change = parse_update(words, time.time(), zone, tell)
+    names, change = parse_update(words, time.time(), zone, tell)
 
     def one(client: Client, job_id: int) -> tuple[ExitCode, dict[str, Any]]:
         answer = expect(JobChanged, client.ask(ChangeJob(job_id, change)))
@@ -120,7 +122,7 @@ def update(words: tuple[str, ...], quiet: bool, as_json: bool, config: Path | No
         plain: dict[str, Any] = to_plain(answer)
         return code, {**plain, "offer": offer_of(answer)}
 
-    return _each(job_ids, config, one, as_json=as_json)
+    return _each(names, config, one, as_json=as_json)
 
 
 def _changed_lines(answer: JobChanged, zone: tzinfo) -> list[str]:
@@ -149,7 +151,7 @@ def _action(action: JobAction, words: str, example: str) -> None:
                 say(answer.explanation)
             return ExitCode.OK, to_plain(answer)
 
-        return _each(parse_job_ids(ids), config, one, as_json=as_json)
+        return _each(parse_job_names(ids), config, one, as_json=as_json)
 
     body.__doc__ = words
     command = click.argument(
@@ -219,11 +221,15 @@ Exit codes: 0 done, 1 a job that is not known, 2 usage, 4 ef-schedd cannot be re
 def show(words: tuple[str, ...], oneliner: bool, as_json: bool, config: Path | None) -> ExitCode:
     """Show all that is known of jobs; without ids, of those in the queue."""
     words = words[1:] if words[:1] in (("job",), ("jobs",)) else words
-    job_ids = parse_job_ids(word.removeprefix("jobid=") for word in words)
+    names = parse_job_names(word.removeprefix("jobid=") for word in words)
+    job_ids = tuple(dict.fromkeys(name.job_id for name in names))
     site = configuration(config)
     with closing(connect(site, lambda: slurm_of(site))) as client:
         answer = expect(JobList, client.ask(ListJobs(job_ids=job_ids)))
-    missing = [job_id for job_id in dict.fromkeys(job_ids) if job_id not in _ids(answer)]
+    if names:
+        meant = tuple(job for job in answer.jobs if any(means(name, job) for name in names))
+        answer = replace(answer, jobs=meant)
+    missing = [name.job_id for name in names if not any(means(name, job) for job in answer.jobs)]
     if as_json:
         say_json({"now": answer.now, "jobs": [job_as_json(job, answer.now) for job in answer.jobs]})
     else:
@@ -236,24 +242,20 @@ def show(words: tuple[str, ...], oneliner: bool, as_json: bool, config: Path | N
     return ExitCode.SLURM if missing else ExitCode.OK
 
 
-def _ids(answer: JobList) -> set[int]:
-    return {job.job_id for job in answer.jobs}
-
-
 def _each(
-    job_ids: Sequence[int],
+    names: Sequence[JobName],
     config: Path | None,
     one: Callable[[Client, int], tuple[ExitCode, dict[str, Any]]],
     *,
     as_json: bool,
 ) -> ExitCode:
     """Ask for one job after the other; what fails for one leaves the others."""
-    if len(job_ids) > MOST_JOB_IDS:
-        raise UsageError(f"{len(job_ids)} jobs: give {MOST_JOB_IDS} at most at a time")
+    if len(names) > MOST_JOB_IDS:
+        raise UsageError(f"{len(names)} jobs: give {MOST_JOB_IDS} at most at a time")
     site = configuration(config)
     worst, results = ExitCode.OK, []
     with closing(connect(site, lambda: slurm_of(site))) as client:
-        for job_id in dict.fromkeys(job_ids):
+        for job_id in resolved(client, names):
             try:
                 code, result = one(client, job_id)
             except FailureError as error:

@@ -34,7 +34,11 @@ def _groups(job: JobView, zone: tzinfo) -> list[list[tuple[str, str]]]:
     verdict = job.verdict
     done = NONE if job.iterations is None else str(job.iterations)
     return [
-        [("JobId", str(job.job_id)), ("JobName", job.name or NONE)],
+        [
+            ("JobId", str(job.job_id)),
+            *([("ArrayJobId", job.array.name)] if job.array is not None else []),
+            ("JobName", job.name or NONE),
+        ],
         [
             ("UserId", job.owner),
             ("Account", job.account or NONE),

@@ -10,9 +10,11 @@ from typing import Any
 from ef_slurm.api.client import Client, expect
 from ef_slurm.api.messages import MOST_JOB_IDS, ListJobs
 from ef_slurm.cli.common.errors import UsageError
+from ef_slurm.cli.common.job_names import means
 from ef_slurm.cli.common.states import parse_states
 from ef_slurm.cli.squeue.columns import MEASURING, Column, Look
 from ef_slurm.cli.squeue.layouts import column_named, known_columns
+from ef_slurm.formats.arrays import JobName
 from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.model import ACTIVE, FINAL, JobList, JobState, JobView
 
@@ -27,6 +29,7 @@ class Choice:
         states: empty for those that are active, or with `ended` all.
         measuring: also jobs that are measured before they are judged, whatever their state.
         nodes: jobs on one of them.
+        tasks: of arrays only these jobs; none for all.
     """
 
     users: frozenset[str] = frozenset()
@@ -38,6 +41,7 @@ class Choice:
     partitions: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     nodes: frozenset[str] = frozenset()
+    tasks: tuple[JobName, ...] = ()
 
     def takes(self, job: JobView) -> bool:
         """Whether a job was asked for."""
@@ -48,6 +52,7 @@ class Choice:
             and (not self.partitions or job.partition in self.partitions)
             and (not self.names or job.name in self.names)
             and (not self.nodes or not self.nodes.isdisjoint(job.nodes))
+            and (not self.tasks or any(means(name, job) for name in self.tasks))
         )
 
     def _state(self, job: JobView) -> bool:
@@ -112,6 +117,7 @@ def find(client: Client, choice: Choice, known: Known) -> Found:
 
 def _problems(choice: Choice, every: Sequence[JobView], known: Known) -> Iterable[str]:
     ids = {job.job_id for job in every}
+    ids |= {job.array.job_id for job in every if job.array is not None}
     for job_id in choice.job_ids:
         if job_id not in ids:
             yield f"{job_id}: no such job in ef-slurm's queue"

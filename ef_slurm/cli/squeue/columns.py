@@ -252,7 +252,7 @@ COLUMNS = (
         "i",
         "jobid",
         "JOBID",
-        lambda job, _: str(job.job_id),
+        lambda job, _: str(job.job_id) if job.array is None else job.array.name,
         right=True,
         key=lambda job, _: job.job_id,
     ),

@@ -25,7 +25,7 @@ from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.grouped import GroupedCommand, group
-from ef_slurm.cli.common.job_names import parse_job_ids
+from ef_slurm.cli.common.job_names import parse_job_names, resolved
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.version import version_option
 from ef_slurm.cli.squeue.choice import (
@@ -153,6 +153,7 @@ _HISTORY = group("Jobs that have ended")
     shell_complete=words_of(column.name for column in COLUMNS),
     help="Columns by name, as squeue's -O.",
 )
+@_SHOWN("-r", "--array", "each", is_flag=True, help="A line for each job of an array.")
 @_SHOWN("-l", "--long", is_flag=True, help="More columns.")
 @_SHOWN(
     "-S",
@@ -213,6 +214,7 @@ def _command(
     start: bool,
     letters: str | None,
     fields: str | None,
+    each: bool,
     long: bool,
     sort: str | None,
     noheader: bool,
@@ -232,7 +234,8 @@ def _command(
         raise UsageError("--iterate and --watch: give one of them")
     chosen_states, measuring = parse_choice_of_states(_words(states), _where(context, "states"))
     owners = parse_users(_words(users))
-    job_ids = tuple(dict.fromkeys(parse_job_ids(ids)))
+    jobs = parse_job_names(ids)
+    job_ids = tuple(dict.fromkeys(name.job_id for name in jobs))
     choice = Choice(
         users=owners | ({getpass.getuser()} if me else frozenset()),
         job_ids=job_ids,
@@ -243,6 +246,7 @@ def _command(
         partitions=frozenset(_words(partitions)),
         names=frozenset(_words(names)),
         nodes=frozenset() if nodes is None else parse_nodes(nodes),
+        tasks=jobs if any(name.tasks is not None for name in jobs) else (),
     )
     default_sort = "starttime" if start else "jobid"
     view = View(
@@ -251,6 +255,7 @@ def _command(
         order=parse_sort(default_sort if sort is None else sort, _where(context, "sort")),
         heading=not noheader,
         as_json=as_json,
+        each=each,
     )
     record = _record(context, history, since, until, by)
     site = configuration(config)
@@ -259,7 +264,9 @@ def _command(
         if record is not None:
             return show_history(client, choice, record, heading=not noheader, as_json=as_json)
         if explain is not None:
-            (job_id,) = parse_job_ids((explain,))
+            (job_id, *others) = resolved(client, parse_job_names((explain,)))
+            if others:
+                raise UsageError(f"--explain={explain}: give one job, of an array JOB_TASK")
             return _explain(client, job_id, as_json=as_json, everything=verbose)
         if iterate is not None:
             return refresh(client, view, known, _seconds("--iterate", iterate))

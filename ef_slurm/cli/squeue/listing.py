@@ -14,6 +14,7 @@ from ef_slurm.api.client import Client
 from ef_slurm.cli.common.entry import complain, paint
 from ef_slurm.cli.common.errors import ExitCode
 from ef_slurm.cli.common.job_names import name_of
+from ef_slurm.cli.squeue.arrays import collapsed
 from ef_slurm.cli.squeue.choice import PROGRAM, Choice, Found, Known, SortKey, find, in_order
 from ef_slurm.cli.squeue.columns import Look, slack
 from ef_slurm.cli.squeue.layouts import Layout
@@ -27,13 +28,18 @@ from ef_slurm.model import JobList, JobView
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What to ask for, and how to show it."""
+    """What to ask for, and how to show it.
+
+    Args:
+        each: whether each job of an array has its line; else one stands for those of one state.
+    """
 
     choice: Choice
     layout: Layout
     order: tuple[SortKey, ...]
     heading: bool
     as_json: bool
+    each: bool = False
 
 
 def list_jobs(client: Client, view: View, known: Known) -> ExitCode:
@@ -73,6 +79,8 @@ def shown(found: Found, view: View) -> str:
     if view.as_json:
         now = found.jobs.now
         return pretty({"now": now, "jobs": [job_as_json(job, now) for job in jobs]})
+    if not view.each:
+        jobs = collapsed(jobs)
     width = shutil.get_terminal_size().columns if on_terminal else None
     rows = table(jobs, view.layout, look, heading=view.heading, paint=paint, width=width)
     return "\n".join(rows)

@@ -27,6 +27,8 @@ from ef_slurm.model import (
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.interface import Slurm
 
+ARRAY_SECONDS = 600.0
+"""For which the rest of an array is waited for."""
 _SLIP_SECONDS = 1.0
 """By less than this no begin is told anew."""
 
@@ -55,6 +57,7 @@ class Dependencies:
         self._clock = clock
         self._fence = fence
         self._waited_for = WaitedFor(queue, observer)
+        self._there: dict[int, int] = {}
 
     def review(self, jobs: tuple[QueueJob, ...]) -> tuple[tuple[QueueJob, ...], bool]:
         """The rows with what has come of their dependencies, and whether anything has.
@@ -64,6 +67,7 @@ class Dependencies:
         seen: list[QueueJob] = []
         changed = False
         self._waited_for.look(jobs)
+        self._there = {}
         for job in jobs:
             after = job
             if job.depends:
@@ -95,6 +99,8 @@ class Dependencies:
 
     def _reviewed(self, job: QueueJob) -> QueueJob:
         now = self._clock()
+        if job.gate is None and not self._all_there(job):
+            return job if now - job.request.submitted < ARRAY_SECONDS else self._given_up(job, now)
         gate = gate_of(
             job.request.dependency,
             lambda condition: self._waited_for.others(condition, job.request, job),
@@ -110,8 +116,28 @@ class Dependencies:
                 return self._never(job, gate, now, kill=kill)
             return self._queue.jobs.save(replace(job, gate=gate))
 
+    def _all_there(self, job: QueueJob) -> bool:
+        """Whether all members of its array are in the queue: never half of one starts."""
+        array = job.request.array
+        if array is None:
+            return True
+        if array.job_id not in self._there:
+            self._there[array.job_id] = len(self._queue.jobs.of_array(array.job_id))
+        return self._there[array.job_id] >= array.size
+
+    def _given_up(self, job: QueueJob, now: float) -> QueueJob:
+        array = job.request.array
+        assert array is not None
+        there = self._there[array.job_id]
+        why = f"its array was not submitted to the end: {there} of {array.size} jobs are here"
+        return self._queue.jobs.move(
+            job.id, JobState.CANCELLED, at=now, actor=ACTOR, why=why, ended_at=now
+        )
+
     def _tell(self, job: QueueJob, gate: Gate, now: float) -> None:
         before = job.gate
+        if not job.request.dependency.conditions:
+            return  # all of its array are there
         match gate.state:
             case GateState.OPEN:
                 told = "what it waited for has come: it may begin"

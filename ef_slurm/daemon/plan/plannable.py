@@ -39,6 +39,9 @@ from ef_slurm.daemon.plan.slurm_limits import (
     timed,
 )
 from ef_slurm.model import (
+    ArrayMember,
+    Budget,
+    Charge,
     Cluster,
     Job,
     JobRequest,
@@ -66,6 +69,19 @@ class Inputs:
     rows: tuple[QueueJob, ...]
     cluster: Cluster
     jobs: tuple[Job, ...]
+
+
+def _throttle(array: ArrayMember) -> str:
+    """What bounds how many of an array run at once."""
+    return f"--array=...%{array.most} of job {array.job_id}"
+
+
+def _throttled(job: Job, request: JobRequest) -> Job:
+    """The job with what it uses of what its array may run at once."""
+    array = request.array
+    if array is None or not array.most:
+        return job
+    return replace(job, charges=(*job.charges, Charge(_throttle(array), per_job=1.0)))
 
 
 class Plannable:
@@ -127,7 +143,9 @@ class Plannable:
         licences = {name for _, settings in asked for name in licenses_of(settings)}
         seen = self._observer.observation
         budgets = budgets_of(limits, site, seen, ours, cluster, licences)
-        return replace(cluster, budgets=budgets)
+        own = {request.array for request, _ in asked if request.array and request.array.most}
+        arrays = {_throttle(one): Budget(_throttle(one), float(one.most)) for one in own}
+        return replace(cluster, budgets=(*budgets, *(arrays[name] for name in sorted(arrays))))
 
     def fitting(
         self,
@@ -150,7 +168,7 @@ class Plannable:
         job = bounded(job, limits, settings, cluster, site.licenses)
         status = None if row is None else self._observer.status(row)
         job = timed(job, request, limits, asker.time_limit, row, status)
-        job = self._reserved(job, settings, cluster)
+        job = _throttled(self._reserved(job, settings, cluster), request)
         return weighted(job, self._policy, dict(settings).get("qos") or "")
 
     def _reserved(self, job: Job, settings: SlurmSettings, cluster: Cluster) -> Job:
@@ -163,6 +181,7 @@ class Plannable:
         limits = site.of(asker_of(job.request, job.slurm_settings))
         asked = bounded(asked, limits, job.slurm_settings, cluster, site.licenses)
         asked = self._allowed.restricted(asked, job.slurm_settings)
+        asked = _throttled(asked, job.request)
         return self._reserved(asked, job.slurm_settings, cluster)
 
     def newcomer(self, job: Job, request: JobRequest, inputs: Inputs) -> tuple[Job, Cluster]:

@@ -27,13 +27,14 @@ from ef_slurm.daemon.plan.measured_rows import is_measured
 from ef_slurm.daemon.plan.measuring import MeasuringJobs, WouldMeasure
 from ef_slurm.daemon.plan.plannable import SET_ASIDE_SECONDS, Plannable
 from ef_slurm.daemon.plan.planner_input import (
+    IN_PLAN,
     planner_newcomer,
     running_now,
     runs_on,
 )
 from ef_slurm.daemon.plan.record import record, train_on
 from ef_slurm.daemon.plan.reservations import outside
-from ef_slurm.formats.sentences import verdict_sentence
+from ef_slurm.formats.sentences import reason_sentence, verdict_sentence
 from ef_slurm.model import (
     ACTOR,
     FOREVER,
@@ -44,6 +45,7 @@ from ef_slurm.model import (
     JobRequest,
     JobState,
     ModelError,
+    Outcome,
     Plan,
     Policy,
     PromiseState,
@@ -134,11 +136,14 @@ class Planning:
         return self._seen
 
     def judge(
-        self, request: JobRequest, jobs: tuple[QueueJob, ...], now: float
+        self, request: JobRequest, jobs: tuple[QueueJob, ...], now: float, begin_by: str = ""
     ) -> tuple[WhatIf | WouldMeasure, str]:
         """The verdict that this request would get now, also in words. Writes nothing.
 
         Without a throughput curve it would get none yet, and be measured first.
+
+        Args:
+            begin_by: what it is that lets it begin only then; "" for its owner's wish.
 
         Raises:
             ModelError: the request is not one that can be planned.
@@ -151,7 +156,7 @@ class Planning:
                 raise ModelError("GPU types", ", ".join(request.gpu_types), _types_here(cluster))
             return would, "nobody knows yet how long it takes: it would train for a while first"
         inputs = self._plannable.inputs(jobs, now, self._measuring.rehearsal())
-        asked = planner_newcomer(request, self._estimates)
+        asked = replace(planner_newcomer(request, self._estimates), begin_by=begin_by)
         plain, cluster = self._plannable.newcomer(asked, request, inputs)
         takes = footprints_of(request.per_gpu, cluster)
         if not takes and cluster.groups:
@@ -221,11 +226,54 @@ class Planning:
         if made is not None and _breaks_a_promise(made.answer.plan, jobs):
             # A slot stands beside promises, never in the way of one.
             made = self._round(jobs, now) if self._measuring.revoke() else made
+        if made is not None and self._refuse_parted(made, jobs, now):
+            jobs = self._queue.jobs.all(IN_PLAN)
+            jobs = tuple(job for job in jobs if not job.set_apart)
+            made = self._round(jobs, now)
         if made is None:  # the one before stays in force
             self._made_at = now
             self.next_change, self.wanted = now + SET_ASIDE_SECONDS, False
             return
         self._enforce(made, jobs, now)
+
+    def _refuse_parted(
+        self, made: Planned[PlannedRound], jobs: tuple[QueueJob, ...], now: float
+    ) -> bool:
+        """Refuse arrays that are wanted together and of which some would not be promised.
+
+        Returns:
+            Whether there were any: the plan is none then, for it counts on the others of them.
+        """
+        verdicts = {queue_id(one.job_id): one for one in made.answer.plan.verdicts}
+        arrays: dict[int, list[QueueJob]] = {}
+        for job in jobs:
+            array = job.request.array
+            if array is not None and array.together and job.id in verdicts:
+                arrays.setdefault(array.job_id, []).append(job)
+        names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
+
+        def name_of(name: str) -> str:
+            return names.get(name, name)
+
+        refused = False
+        for members in arrays.values():
+            late = [job for job in members if verdicts[job.id].outcome is not Outcome.PROMISED]
+            if not late or self._advisory:
+                continue
+            refused = True
+            first = verdicts[late[0].id]
+            array = late[0].request.array
+            assert array is not None
+            words = reason_sentence(first.reason, name_of)
+            parts = f"{len(late)} of {len(members)} would not be"
+            why = f"not promised together: {parts}; {array.name}: {words}"
+            with self._queue.transaction():
+                for job in members:
+                    verdict = Verdict(planner_id(job.id), Outcome.REJECTED, first.reason)
+                    self._queue.promises.record(verdict, at=now, explanation=why)
+                    self._queue.jobs.save(replace(self._queue.jobs.get(job.id), note=why))
+                    self._queue.jobs.move(job.id, JobState.REJECTED, at=now, actor=ACTOR, why=why)
+        return refused
 
     def judge_anew(
         self,

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ef_slurm.queue.migrations.eighth import eighth
+from ef_slurm.queue.migrations.eleventh import eleventh
 from ef_slurm.queue.migrations.fifth import fifth
 from ef_slurm.queue.migrations.first import first
 from ef_slurm.queue.migrations.fourth import fourth
@@ -43,5 +44,6 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     eighth,
     ninth,
     tenth,
+    eleventh,
 )
 """The migrations, in order."""

@@ -18,6 +18,7 @@ from ef_slurm.formats.dependencies import parse_dependency
 from ef_slurm.model import (
     ACTIVE,
     FINAL,
+    ArrayMember,
     BatchScript,
     IfInfeasible,
     JobKind,
@@ -350,12 +351,14 @@ class World:
         begin: float | None = None,
         after: str = "",
         name: str = "train",
+        array: ArrayMember | None = None,
     ) -> QueueJob:
         """`ef-sbatch`: a held job and its row. `deadline` and `begin` are in seconds from now.
 
         Without `known` it comes without its curve; without `told` its script, and nobody else, says
         how many iterations there are. `max_time` is the owner's --time, `time_limit` Slurm's where
-        there is none; `asked` is what else it asks Slurm for. `after` is its --dependency.
+        there is none; `asked` is what else it asks Slurm for. `after` is its --dependency, `array`
+        which job of an array it is.
         """
         now = self.clock.now
         slurm = self.cluster.add_job("user1", name, now=now)
@@ -394,6 +397,7 @@ class World:
                 max_time=max_time,
                 begin=None if begin is None else now + begin,
                 dependency=parse_dependency(after),
+                array=array,
                 partition="ef",
             ),
             BatchScript("#!/bin/bash\n"),

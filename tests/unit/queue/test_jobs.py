@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from ef_slurm.formats.dependencies import parse_dependency
 from ef_slurm.model import (
     ACTIVE,
     Block,
@@ -248,3 +249,17 @@ def test_a_job_begins_with_what_its_checkpoint_has(add: Add) -> None:
     assert (job.iteration, job.checkpoint_iteration, job.remaining) == (1200.0, 1200.0, 3800.0)
     with pytest.raises(ModelError, match="more than the 5000 of its checkpoint"):
         add(101, done=5000)
+
+
+def test_jobs_that_are_waited_for_get_their_own_ids_whether_or_not_the_cluster_is_named(
+    queue: Queue, add: Add
+) -> None:
+    """A job that nobody has submitted does not say on which cluster it would be."""
+    first = add(100)
+    dependency = parse_dependency("afterok:100:101")
+    for cluster in ("mini", ""):
+        wanted = replace(first.request, cluster=cluster, dependency=dependency)
+        found = queue.jobs.with_rows(wanted).dependency.conditions
+        assert [one.row for one in found] == [first.id, None]
+    elsewhere = replace(first.request, cluster="other", dependency=dependency)
+    assert queue.jobs.with_rows(elsewhere).dependency.conditions[0].row is None

@@ -14,7 +14,8 @@ NOW = 1_700_000_000.0
 
 
 def parsed(*words: str) -> tuple[tuple[int, ...], JobChange]:
-    return parse_update(words, NOW, ZONE, print)
+    names, change = parse_update(words, NOW, ZONE, print)
+    return tuple(name.job_id for name in names), change
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,7 @@ def test_an_update_says_what_is_new(run: Run, daemon: Answers) -> None:
     daemon.of[12] = JobChanged(12, ChangeOutcome.DONE, None, "deadline from A to B", NOW)
     assert run("update", "12", "max_gpus=8") == (0, "job 12: deadline from A to B\n", "")
     assert run("update", "12", "max_gpus=8", "-Q") == (0, "", "")
-    (request, _) = daemon.asked
-    assert isinstance(request, ChangeJob)
+    request, _ = (one for one in daemon.asked if isinstance(one, ChangeJob))
     assert request.change.max_gpus == 8
 
 
