@@ -298,7 +298,8 @@ class Handler:
 
     async def _judge(self, caller: Caller, viewer: Viewer, asked: Judge) -> Response:
         self._charge_for_a_verdict(caller)
-        workers = self._askers if asked.job.dependency.conditions else self._readers
+        names_jobs = asked.job.dependency.conditions or asked.job.array is not None
+        workers = self._askers if names_jobs else self._readers
         request = await self._work(
             caller, lambda: self._dispatch().what_if(caller, viewer, asked.job), workers
         )

@@ -46,7 +46,7 @@ from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.plan.record import train_on
 from ef_slurm.daemon.serve import profile_requests
 from ef_slurm.daemon.serve.job_changes import JobChanges, others_of
-from ef_slurm.daemon.serve.predecessors import check_dependency
+from ef_slurm.daemon.serve.predecessors import check_array, check_dependency
 from ef_slurm.daemon.serve.scheduler_calls import JudgingScheduler, SchedulerCalls
 from ef_slurm.daemon.serve.visibility import (
     Viewer,
@@ -243,6 +243,7 @@ class Dispatch:
             )
         queue, cluster = self._rows(), self._context.cluster
         check_dependency(queue, self._context.slurm, viewer, job.dependency, slurm.job_id)
+        check_array(queue, self._context.slurm, caller.uid, job.array, slurm.job_id)
         known = queue.jobs.of_slurm(slurm.job_id, cluster)
         if known is not None and known.state in ACTIVE and known.request.uid == caller.uid:
             return Registered(slurm.job_id, created=False)
@@ -292,6 +293,7 @@ class Dispatch:
         )
         check_request(request, request.submitted)
         check_dependency(self._rows(), self._context.slurm, viewer, request.dependency, 0)
+        check_array(self._rows(), self._context.slurm, caller.uid, request.array, 0)
         return request
 
     def check_waiting(self, viewer: Viewer, job_id: int, change: JobChange) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.daemon.serve.predecessors import check_dependency
+from ef_slurm.daemon.serve.predecessors import check_array, check_dependency
 from ef_slurm.daemon.serve.visibility import Viewer
 from ef_slurm.formats.dependencies import parse_dependency
-from ef_slurm.model import ModelError
+from ef_slurm.model import ArrayMember, ModelError
 from tests.unit.daemon.world import World
 
 OWNER = Viewer(0, sees_all=False)
@@ -80,3 +80,23 @@ def test_the_queue_knows_its_own_by_their_rows(world: World) -> None:
     )
     changed = world.queue.jobs.change(second.id, replace(second.request, dependency=forged))
     assert [one.row for one in changed.request.dependency.conditions] == [first.id, None]
+
+
+def joins(world: World, uid: int, name: int, own: int) -> bool:
+    try:
+        check_array(world.queue, world.slurm, uid, ArrayMember(name, 1, 2, 0, 1), own)
+    except ModelError:
+        return False
+    return True
+
+
+def test_nobody_joins_somebody_elses_array(world: World) -> None:
+    first = world.submit(100, None).request
+    held = world.cluster.add_job("user1", "not here yet", now=world.clock.now)
+    for name in (first.slurm_job_id, held.job_id):
+        assert joins(world, first.uid, name, 4711)
+        assert not joins(world, first.uid + 5, name, 4711)
+    assert joins(world, first.uid, 4711, 4711)
+    assert not joins(world, first.uid, 9999, 4711)
+    assert not joins(world, first.uid, 0, 4711)
+    check_array(world.queue, world.slurm, first.uid, None, 4711)

@@ -56,6 +56,7 @@ from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server, ServerError
 from ef_slurm.daemon.serve.visibility import Visibility
 from ef_slurm.model import (
+    ArrayMember,
     JobDetail,
     JobKind,
     JobList,
@@ -209,6 +210,13 @@ class TestRegister:
     def test_nobody_registers_anothers_job(self, site: Site) -> None:
         site.slurm.uid = ME + 1
         assert site.refused(Register(request(site), SCRIPT)) is FailureCode.DENIED
+
+    def test_nobody_joins_anothers_array(self, site: Site) -> None:
+        array = ArrayMember(site.world.cluster.add_job("x", "y", now=0.0).job_id, 1, 2, 0, 1)
+        job = replace(request(site), array=replace(array, job_id=9999))
+        assert site.refused(Register(job, SCRIPT)) is FailureCode.BAD_REQUEST
+        assert site.refused(Judge(replace(job, slurm_job_id=0))) is FailureCode.BAD_REQUEST
+        assert site.ask(Register(replace(job, array=array), SCRIPT))
 
     def test_unknown_job(self, site: Site) -> None:
         job = replace(request(site), slurm_job_id=999)
