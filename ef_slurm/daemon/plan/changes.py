@@ -25,6 +25,7 @@ from ef_slurm.model import (
     Event,
     EventKind,
     Fault,
+    Gate,
     GateState,
     IfInfeasible,
     JobChange,
@@ -159,7 +160,7 @@ class Changes:
     def _let_wait(self, asked: QueueJob, actor: str, why: str, now: float) -> Changed:
         """It is judged once more, as far as its new dependency lets it."""
         with self._queue.transaction():
-            row = self._write(asked, replace(asked, gate=None, note=""), actor, why, now)
+            row = self._write(asked, replace(asked, note=""), actor, why, now)
             if row.state is JobState.ADMITTED and row.kind is not JobKind.BEST_EFFORT:
                 self._queue.jobs.move(row.id, JobState.NEW, at=now, actor=actor, why=why)
         return Changed(ChangeOutcome.TO_BE_JUDGED, f"{why.partition(': ')[2]}; it is judged anew")
@@ -187,7 +188,9 @@ class Changes:
         """The row with the request, and with what follows from it for its run."""
         ordered, running = job.ordered_iterations, job.running
         if request.dependency != job.request.dependency:
-            job = replace(job, gate=None)
+            # Not as one of which nothing is known: the rest of its array was there.
+            known = job.gate is not None
+            job = replace(job, gate=Gate(GateState.UNKNOWN) if known else None)
         if request.iterations != job.request.iterations:
             ordered = request.iterations
             if running is not None and job.first_started_at is not None:

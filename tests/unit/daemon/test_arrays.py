@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.daemon.plan.dependencies import ARRAY_SECONDS
+from ef_slurm.formats.dependencies import parse_dependency
 from ef_slurm.model import (
     ArrayMember,
     GateState,
+    JobChange,
     JobState,
     Outcome,
     PromiseOutcome,
@@ -170,3 +172,24 @@ def test_a_recycled_name_is_the_latest_array(world: World) -> None:
     assert array is not None
     new = world.submit(100, None, array=ArrayMember(array.job_id, 1, 2, 0, 1))
     assert world.queue.jobs.of_array(array.job_id) == (world.row(new),)
+
+
+def test_an_array_that_was_there_is_not_waited_for_again(world: World) -> None:
+    """What its other jobs have become, and when they are forgotten, is nothing to one of them."""
+    first, other = (world.submit(400_000, None) for _ in range(2))
+    name = len(world.cluster.jobs) + 1
+    waits = f"afterany:{first.request.slurm_job_id}"
+    jobs = [
+        world.submit(ITERATIONS, 90_000.0, after=waits, array=ArrayMember(name, task, 2, 0, 1))
+        for task in range(2)
+    ]
+    world.run(3.0)
+    world.queue._database.execute("UPDATE jobs SET array_job = NULL WHERE id = ?", (jobs[0].id,))
+    world.clock.now += ARRAY_SECONDS
+    wanted = parse_dependency(f"afterany:{other.request.slurm_job_id}")
+    world.scheduler.change(jobs[1].id, JobChange(dependency=wanted), "user1")
+    world.run(10.0)
+    row = world.row(jobs[1])
+    assert row.state is JobState.NEW
+    assert row.gate is not None
+    assert row.gate.words == f"waits for job {other.request.slurm_job_id} to end"
