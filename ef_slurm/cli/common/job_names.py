@@ -17,6 +17,10 @@ from ef_slurm.formats.arrays import (
 from ef_slurm.model import JobList, JobView, OtherJob, queue_id
 
 
+_DIGITS = 10
+"""That a job id has at most."""
+
+
 def name_of(others: Iterable[OtherJob]) -> Callable[[str], str]:
     """Planner's id → Slurm's, for the jobs that an answer speaks of."""
     known = {other.queue_id: str(other.job_id) for other in others}
@@ -84,6 +88,6 @@ def parse_job_ids(texts: Iterable[str]) -> tuple[int, ...]:
     """
     words = [word.strip() for text in texts for word in text.split(",")]
     for word in words:
-        if not (word.isascii() and word.isdecimal() and int(word) > 0):
+        if not (word.isascii() and word.isdecimal() and len(word) <= _DIGITS and int(word)):
             raise UsageError(f"{word!r} is no job id: expected a positive whole number")
     return tuple(int(word) for word in words)
