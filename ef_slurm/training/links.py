@@ -131,7 +131,7 @@ class Hub:
             return
         self._closed = True
         self._thread.wait(_flush(list(self._links.values())))
-        self._server.close()
+        self._thread.soon(self._server.close)  # its own thread counts who is connected
         for link in self._links.values():
             self._thread.soon(link.drop)
         self._thread.stop()

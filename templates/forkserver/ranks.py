@@ -20,6 +20,7 @@ TERM_SECONDS = 30.0
 """Between TERM and KILL for the ranks that are left when one has failed, as torchrun has it."""
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _WATCHED = frozenset({signal.SIGCHLD, *_ENDS})
+_STARTED_WITH = {signal.SIGINT: signal.default_int_handler}
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,11 @@ class Ranks:
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         handlers: dict[int, Any] = {}
         for number in _WATCHED:
-            handlers[int(number)] = signal.signal(number, signal.SIG_DFL)
+            before = signal.signal(number, signal.SIG_DFL)
+            # Under torchrun, which handles them, nothing stays ignored that its caller ignored.
+            if before == signal.SIG_IGN:
+                before = _STARTED_WITH.get(number, signal.SIG_DFL)
+            handlers[int(number)] = before
         return cls(first, handlers, store)
 
     def fork(

@@ -16,7 +16,6 @@ from ef_slurm.formats.arrays import (
 )
 from ef_slurm.model import JobList, JobView, OtherJob, queue_id
 
-
 _DIGITS = 10
 """That a job id has at most."""
 

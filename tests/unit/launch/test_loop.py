@@ -121,6 +121,12 @@ def fake(tmp_path: Path) -> Path:
     return fake
 
 
+def _ignore_no_signal() -> None:
+    """As slurmstepd starts it: a shell's background job, as these tests may be, ignores some."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
     running: list[Script] = []
@@ -171,6 +177,7 @@ def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
                 cwd=tmp_path,
                 text=True,
                 start_new_session=True,
+                preexec_fn=_ignore_no_signal,
             )
         state = StateDir(tmp_path / "st ate's" / "12", orders / "order.json")
         running.append(Script(process, state, log, fake))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -234,41 +231,3 @@ class TestRanks:
         monkeypatch.setenv("EF_GPUS_PER_NODE", str(gpus))
         with session(tmp_path, iterations=9) as one:
             assert sum(1 for _ in one) == 9
-
-
-README = Path(__file__).parents[3] / "README.md"
-AROUND = """
-import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
-class Net(torch.nn.Linear):
-    def __init__(self):
-        super().__init__(3, 1)
-dataset = torch.utils.data.TensorDataset(torch.rand(512, 3), torch.rand(512, 1))
-loss = torch.nn.functional.mse_loss
-"""
-
-
-@pytest.fixture
-def snippets() -> list[str]:
-    text = README.read_text(encoding="utf-8")
-    return [code for code in re.findall(r"```python\n(.*?)```", text, re.S) if "session" in code]
-
-
-def test_readmes_loop_runs_on_a_laptop(tmp_path: Path, snippets: list[str]) -> None:
-    """As it stands, without ef-slurm around it; only fewer iterations."""
-    assert snippets
-    for code in snippets:
-        fewer = code.replace("20_000", "20")
-        assert fewer != code
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("EF_")}
-        done = subprocess.run(
-            [sys.executable, "-c", AROUND + fewer],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "finished at iteration 20" in done.stderr
