@@ -284,8 +284,9 @@ def test_wait_returns_the_jobs_exit_code(people: People) -> None:
     [
         ("ef-sbatch", 2, "which script?"),
         (f"ef-sbatch {FAR} no-such.py", 2, "unable to open file no-such.py"),
-        (f"ef-sbatch {FAR} --nodes=2 {COMMAND}", 2, "--nodes: ef-slurm chooses the nodes"),
-        (f"ef-sbatch {FAR} --gres=gpu:2 {COMMAND}", 2, "cap it with --max-gpus"),
+        (f"ef-sbatch {FAR} --nodes=two {COMMAND}", 2, "--nodes: 'two' is no number of nodes"),
+        (f"ef-sbatch {FAR} --gres=shard:2 {COMMAND}", 2, "'shard:2' is not gpu:N"),
+        (f"ef-sbatch {FAR} --exclusive {COMMAND}", 2, "leave it out"),
         (f"ef-sbatch {JOB} {COMMAND}", 2, "when must it be finished?"),
         (f"ef-sbatch {JOB} --deadline=now {COMMAND}", 2, "not in the future"),
         (f"ef-sbatch {FAR} --partition=batch {COMMAND}", 2, "schedules the partition 'ef'"),

@@ -177,8 +177,7 @@ EF_SBATCH = "ef-sbatch --best-effort --iterations=9 --global-batch-size=1 --thro
         "SBATCH_ARRAY_INX=1-3 sbatch --partition=ef marked.sh",
         "sbatch --partition=ef --nodes=1 : --partition=ef --nodes=1 marked.sh",
         "sbatch --partition=ef heterogeneous.sh",
-        f"{EF_SBATCH} --array=1-3 marked.sh",
-        f"{EF_SBATCH} array.sh",
+        "sbatch --partition=ef array.sh",
         f"{EF_SBATCH} heterogeneous.sh",
     ],
 )

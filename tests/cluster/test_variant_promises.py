@@ -41,7 +41,7 @@ def test_memory_and_cpus(tight: VariantPeople) -> None:
 
     refused = tight.sbatch(f"--deadline=+10m {WORK} --mem-per-gpu=300G")
     assert refused.returncode == 2
-    assert "no node has 16 CPUs and 307200 MiB for one GPU" in refused.stderr
+    assert "no node has 307200 MiB for one GPU: the largest that fits is" in refused.stderr
     told = tight.sbatch(f"--deadline=+1s {WORK} --mem-per-gpu=100G")
     assert "At most 2 GPUs of a node with 102400 MiB each" in told.stderr
 
