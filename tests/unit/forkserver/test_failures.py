@@ -106,7 +106,7 @@ def test_a_signal_reaches_the_ranks_and_is_the_end(tmp_path: Path, number: signa
     launched.process.send_signal(number)
     code, out, _ = launched.end()
     assert code == 128 + number
-    assert out == "saved\nsaved\n"
+    assert out.count("saved") == 2  # two processes write: their line ends may fall together
 
 
 def test_what_slurm_sends_to_all_before_the_end_is_for_the_ranks(tmp_path: Path) -> None:
