@@ -491,7 +491,8 @@ def test_a_signal_before_the_end_is_the_commands(start: Start, tmp_path: Path, n
     child = "import time, pathlib; pathlib.Path('ready').touch(); time.sleep(60)"
     script = start(
         f'trap "echo got >>told" {name}; python3 -c "{child}" & pid=$!; '
-        "until [ -e enough ]; do wait $pid; sleep 0.05; done; kill $pid || echo gone >lost",
+        "until [ -e enough ] || [ $SECONDS -gt 120 ]; do wait $pid; sleep 0.05; done; "
+        "kill $pid || echo gone >lost",
         node="n1",
     )
     script.until(LaunchState.RUNNING)
@@ -512,7 +513,7 @@ def test_what_every_process_of_the_step_gets_ends_none_of_ours(
 ) -> None:
     script = start(
         'trap "touch told" USR1; echo "$PPID" >shell; mv shell ready; '
-        "until [ -e told ]; do sleep 0.05; done",
+        "until [ -e told ] || [ $SECONDS -gt 120 ]; do sleep 0.05; done",
         node="n1",
     )
     await_file(tmp_path / "ready")
