@@ -11,9 +11,16 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
-from ef_slurm.contract.records import VERSION, ContractError, Launch, Order, Progress
+from ef_slurm.contract.records import (
+    VERSION,
+    Companion,
+    ContractError,
+    Launch,
+    Order,
+    Progress,
+)
 
-Record = TypeVar("Record", Order, Progress, Launch)
+Record = TypeVar("Record", Order, Progress, Launch, Companion)
 
 MAX_BYTES = 65536
 """A file is some hundred bytes, or some thousand for many nodes; whatever is larger is none."""
@@ -37,6 +44,10 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "iteration": (0, MAX_ITERATIONS),
     "checkpoint_iteration": (0, MAX_ITERATIONS),
     "stop_iteration": (0, MAX_ITERATIONS),
+    "change": (0, MAX_COUNT),
+    "refused_change": (0, MAX_COUNT),
+    "change_iteration": (0, MAX_ITERATIONS),
+    "change_seconds": (0, MAX_SECONDS),
     "failed_at": (-1, MAX_ITERATIONS),
     "iterations_per_second": (0, MAX_RATE),
     "slurm_job_id": (1, 2**32),
@@ -58,7 +69,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 """The least and the most of each number. One that is not named lies in [0, 10^15]."""
 
-LENGTHS: Mapping[str, int] = {"nodes": MAX_BYTES}
+LENGTHS: Mapping[str, int] = {"nodes": MAX_BYTES, "ready": MAX_BYTES}
 """The most characters of a text; `MAX_TEXT` of one that is not named."""
 
 
@@ -134,7 +145,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _HINTS: Mapping[Any, Mapping[str, Any]] = {
-    kind: get_type_hints(kind) for kind in (Order, Progress, Launch)
+    kind: get_type_hints(kind) for kind in (Order, Progress, Launch, Companion)
 }
 
 

@@ -7,6 +7,7 @@ from typing import Self
 
 from ef_slurm.contract.records import DEFAULT_STOP_SIGNAL, ContractError
 
+ENV_CHANGE = "EF_CHANGE"
 ENV_JOB_ID = "EF_JOB_ID"
 ENV_GENERATION = "EF_GENERATION"
 ENV_STATE_DIR = "EF_STATE_DIR"
@@ -38,6 +39,8 @@ class JobEnvironment:
     of `docs/protocol.md`.
 
     Args:
+        change: the live change that this process is to be taken in with; 0 for one that the launch
+            began with.
         script_iterations, script_global_batch_size: what the script says itself, whatever counts;
             no variables.
     """
@@ -56,6 +59,7 @@ class JobEnvironment:
     max_batch_per_gpu: int | None = None
     checkpoint_seconds: float = DEFAULT_CHECKPOINT_SECONDS
     keep_checkpoints: int = DEFAULT_KEEP_CHECKPOINTS
+    change: int = 0
     script_iterations: int | None = None
     script_global_batch_size: int | None = None
 
@@ -92,6 +96,7 @@ class JobEnvironment:
             or DEFAULT_CHECKPOINT_SECONDS,
             keep_checkpoints=_whole(environment, ENV_KEEP_CHECKPOINTS, 1)
             or DEFAULT_KEEP_CHECKPOINTS,
+            change=_whole(environment, ENV_CHANGE, 1) or 0,
         )
 
 

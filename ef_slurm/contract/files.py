@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ef_slurm.contract.decode import MAX_BYTES, Record, decode, decode_count
-from ef_slurm.contract.records import VERSION, Launch, Order, Progress
+from ef_slurm.contract.records import VERSION, Companion, Launch, Order, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,10 @@ class StateDir:
     @property
     def progress_file(self) -> Path:
         return self.path / "progress.json"
+
+    @property
+    def companion_file(self) -> Path:
+        return self.path / "companion.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -79,6 +83,14 @@ class StateDir:
         """
         return _read(self.launch_file, Launch)
 
+    def read_companion(self) -> Companion | None:
+        """The companion that the batch script last submitted, or None when there is no file.
+
+        Raises:
+            ContractError: the file is not as agreed.
+        """
+        return _read(self.companion_file, Companion)
+
     def write_order(self, order: Order) -> None:
         """Replace the order atomically and durably.
 
@@ -105,6 +117,14 @@ class StateDir:
             OSError: it cannot be written; the old one is untouched.
         """
         write_atomic(self.launch_file, dump(launch))
+
+    def write_companion(self, companion: Companion) -> None:
+        """Replace the report atomically and durably.
+
+        Raises:
+            OSError: it cannot be written; the old one is untouched.
+        """
+        write_atomic(self.companion_file, dump(companion))
 
 
 def order_file(root: Path, uid: int, state_dir: str) -> Path:
@@ -180,7 +200,7 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def dump(record: Order | Progress | Launch) -> str:
+def dump(record: Order | Progress | Launch | Companion) -> str:
     """The text of a file: one key per line, so that a shell script can read it."""
     values: dict[str, Any] = {"version": VERSION}
     for key, value in asdict(record).items():

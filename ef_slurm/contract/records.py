@@ -31,6 +31,8 @@ class Action(enum.Enum):
     NONE = "none"
     STOP = "stop"  # checkpoint and leave
     RELAUNCH = "relaunch"  # go on in the same allocation; a launch that runs checkpoints first
+    PREPARE = "prepare"  # submit a companion, held, for a live change to come
+    RESIZE = "resize"  # a live change: the same processes go on at another size
 
 
 class Phase(enum.Enum):
@@ -65,9 +67,13 @@ class Order:
         issued_at: UTC epoch seconds.
         reason: one line for the job's log.
         gpus: with `RELAUNCH`, on how many GPUs of the allocation the next launch is to run; None
-            for all of them.
+            for all of them. With `RESIZE`, on how many in all to go on.
         iterations: of the whole training for every launch from now on, where the job's owner has
             changed that since it was submitted; None: as it was submitted.
+        change: with `PREPARE` and `RESIZE`, which live change of this launch, from 1.
+        nodes: with `RESIZE`, those to go on with, separated by commas, in rank order.
+        leave: with `RESIZE`, whether ranks that train no more are to end, since their nodes are
+            given back; otherwise they wait to be taken in again.
     """
 
     generation: int
@@ -76,6 +82,9 @@ class Order:
     reason: str = ""
     gpus: int | None = None
     iterations: int | None = None
+    change: int = 0
+    nodes: str = ""
+    leave: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,17 @@ class Progress:
         software: what it trains with, in a few words ("torch 2.5.1"); "" for not told.
         script_iterations: of the whole training, as the script says; None where it does not.
         script_global_batch_size: samples per iteration over all ranks, likewise.
+        live: whether this launch can change its size while it runs.
+        change: number of its last live change that is complete; 0 for none yet.
+        change_iteration: the iteration that the ranks agreed to change at: the acknowledgement of
+            the order. Of the change under way, or of the last one.
+        change_seconds: how long training stood still for the last one: from the end of the last
+            iteration before it to where the first one after it can begin.
+        nodes: those that train now, separated by commas, in rank order; "" where that is not told.
+        ready: nodes all of whose ranks wait to be taken in, separated by commas.
+        refused_change: number of the last change that could not be made; the launch trains on as
+            it was.
+        refusal: why, in one line.
     """
 
     generation: int
@@ -129,6 +149,14 @@ class Progress:
     script_global_batch_size: int | None = None
     process_started_at: float | None = None
     last_iteration_at: float | None = None
+    live: bool = False
+    change: int = 0
+    change_iteration: int | None = None
+    change_seconds: float | None = None
+    nodes: str = ""
+    ready: str = ""
+    refused_change: int = 0
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +190,20 @@ class Launch:
     exit_code: int | None = None
     stop_signal: str = DEFAULT_STOP_SIGNAL
     finds_orders: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """`companion.json`: from the batch script to the daemon, the answer to `Action.PREPARE`.
+
+    Args:
+        generation: the launch that it is for.
+        change: the live change that it is for.
+        slurm_job_id: of the Slurm job that was submitted, held; None where it could not be.
+        message: why not, in one line: Slurm's own words.
+    """
+
+    generation: int
+    change: int
+    slurm_job_id: int | None = None
+    message: str = ""

@@ -1,6 +1,7 @@
 """The contract: what is written is read back, and what is wrong is named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from ef_slurm.contract import (
     FIRST_PORT,
     PORTS,
     Action,
+    Companion,
     ContractError,
     JobEnvironment,
     Launch,
@@ -47,12 +49,16 @@ LAUNCH = Launch(
 )
 
 
+COMPANION = Companion(generation=3, change=2, slurm_job_id=18)
+
+
 def test_nothing_written_reads_as_none(tmp_path: Path) -> None:
     state = StateDir(tmp_path)
     assert state.generation() == 0
     assert state.read_order() is None
     assert state.read_progress() is None
     assert state.read_launch() is None
+    assert state.read_companion() is None
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -60,10 +66,13 @@ def test_round_trip(tmp_path: Path) -> None:
     state.write_order(ORDER)
     state.write_progress(PROGRESS)
     state.write_launch(LAUNCH)
+    state.write_companion(COMPANION)
     assert state.read_order() == ORDER
     assert state.read_progress() == PROGRESS
     assert state.read_launch() == LAUNCH
+    assert state.read_companion() == COMPANION
     assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "companion.json",
         "launch.json",
         "order.json",
         "progress.json",
@@ -77,7 +86,46 @@ def test_one_key_per_line(tmp_path: Path) -> None:
     lines = state.order_file.read_text().splitlines()
     assert ' "action": "stop",' in lines
     assert ' "generation": 3,' in lines
-    assert len(lines) == 9
+    assert len(lines) == 12
+
+
+def test_files_of_an_older_version_lack_what_they_do_not_know(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.write_order(ORDER)
+    state.write_progress(PROGRESS)
+    for path, new in (
+        (state.order_file, ("change", "nodes", "leave")),
+        (state.progress_file, ("live", "change", "change_iteration", "nodes", "ready", "refusal")),
+    ):
+        values = json.loads(path.read_text())
+        path.write_text(json.dumps({key: values[key] for key in values if key not in new}))
+    assert state.read_order() == ORDER
+    assert state.read_progress() == PROGRESS
+
+
+def test_what_a_live_change_says_is_read_back(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    nodes = ",".join(f"node{i:04}" for i in range(1024))
+    order = replace(ORDER, action=Action.RESIZE, change=2, nodes=nodes, gpus=8192, leave=True)
+    progress = replace(PROGRESS, live=True, change=1, change_iteration=7, change_seconds=0.5)
+    progress = replace(progress, nodes=nodes, ready="n1,n2", refused_change=2, refusal="too few")
+    state.write_order(order)
+    state.write_progress(progress)
+    assert state.read_order() == order
+    assert state.read_progress() == progress
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("change", -1), ("change_seconds", 1e300), ("change_iteration", -1), ("refused_change", 1e9)],
+)
+def test_numbers_of_a_live_change_have_bounds(tmp_path: Path, key: str, value: float) -> None:
+    state = StateDir(tmp_path)
+    state.write_progress(PROGRESS)
+    values = json.loads(state.progress_file.read_text()) | {key: value}
+    state.progress_file.write_text(json.dumps(values))
+    with pytest.raises(ContractError, match=f"progress.json: {key}: "):
+        state.read_progress()
 
 
 def test_failed_write_leaves_the_old_text(tmp_path: Path) -> None:
@@ -106,7 +154,10 @@ def test_unknown_keys_are_ignored(tmp_path: Path) -> None:
         ('{"version": 1}', "without generation, action, issued_at"),
         ('{"version": 1, "generation": "x"}', "generation: 'x' is not of type int"),
         ('{"version": 1, "generation": true}', "generation: True is not of type int"),
-        ('{"version": 1, "action": "go"}', "action: 'go' is none of none, stop, relaunch"),
+        (
+            '{"version": 1, "action": "go"}',
+            "action: 'go' is none of none, stop, relaunch, prepare, resize",
+        ),
     ],
 )
 def test_malformed_files_are_named(tmp_path: Path, text: str, said: str) -> None:
@@ -144,6 +195,8 @@ def test_environment() -> None:
             "EF_MAX_BATCH_PER_GPU": "8",
         }
     )
+    assert read.change == 0
+    assert JobEnvironment.read({"EF_CHANGE": "2"}).change == 2
     assert read.state_dir == Path("/s d")
     assert (read.job_id, read.generation, read.global_batch_size) == (9, 2, 64)
     assert (read.iterations, read.deadline, read.max_batch_per_gpu) == (1000, 1.5e9, 8)
@@ -151,7 +204,12 @@ def test_environment() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("EF_GENERATION", "0"), ("EF_GLOBAL_BATCH_SIZE", "many"), ("EF_DEADLINE", "tomorrow")],
+    [
+        ("EF_GENERATION", "0"),
+        ("EF_CHANGE", "0"),
+        ("EF_GLOBAL_BATCH_SIZE", "many"),
+        ("EF_DEADLINE", "tomorrow"),
+    ],
 )
 def test_bad_environment_is_named(name: str, value: str) -> None:
     with pytest.raises(ContractError, match=f"{name}='{value}'"):

@@ -21,7 +21,7 @@ from ef_slurm.api.routes import PREFIX, ROUTES
 from ef_slurm.cli.profile.run_options import RUN_OPTIONS
 from ef_slurm.cli.sbatch.options import OWN
 from ef_slurm.cli.sbatch.sbatch_table import SBATCH
-from ef_slurm.contract import Launch, LaunchState, Order, Phase, Progress
+from ef_slurm.contract import Companion, Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.model import ChangeKind, Fault, IntentState, JobState, PromiseOutcome, PromiseState
 from ef_slurm.queue.store import Queue
 from tests.unit.test_import_rules import ROOMS
@@ -262,8 +262,10 @@ def test_the_protocol_has_every_variable_and_file_key() -> None:
     protocol = TOP / "docs" / "protocol.md"
     variables = {v for k, v in vars(contract).items() if k.startswith("ENV_")}
     assert table_keys(protocol, "Environment") == variables
-    keys = {name for record in (Order, Progress, Launch) for name in record.__dataclass_fields__}
-    files = {"generation", "launch.json", "EF_ORDER_FILE", "progress.json", "checkpoint/<n>/"}
+    records = (Order, Progress, Launch, Companion)
+    keys = {name for record in records for name in record.__dataclass_fields__}
+    files = {"generation", "EF_ORDER_FILE", "checkpoint/<n>/"}
+    files |= {"launch.json", "progress.json", "companion.json"}
     assert table_keys(protocol, "Files") == keys | files | values(LaunchState)
     assert values(Phase) <= set(spans(protocol))
     codes = re.findall(r"^\| (\d+) \| `(\w+)`", prose(protocol), re.M)
