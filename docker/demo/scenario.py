@@ -28,8 +28,8 @@ from demo.timeline import Timeline, holding
 from ef_slurm.api.client import Client, UnreachableError, expect
 from ef_slurm.api.messages import Explain, ListJobs
 from ef_slurm.cli.common.connect import connect, slurm_of
-from ef_slurm.cli.squeue.columns import done, promise_word
 from ef_slurm.formats.hostlist import compress
+from ef_slurm.formats.job_words import done, promise_word
 from ef_slurm.model import FINAL, EventKind, JobList, JobState, JobView, PromiseOutcome, Story
 from ef_slurm.siteconfig.load import load
 

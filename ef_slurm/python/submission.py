@@ -11,7 +11,6 @@ from pathlib import Path
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import configuration
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.common.job_names import name_of
 from ef_slurm.cli.sbatch import verdicts
 from ef_slurm.cli.sbatch.given import Given
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
@@ -26,6 +25,7 @@ from ef_slurm.cli.sbatch.submission import (
     source_of,
 )
 from ef_slurm.cli.sbatch.submit import Answer
+from ef_slurm.formats.job_words import name_of
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import FINAL, JobState, Outcome
 from ef_slurm.python.errors import NoAnswerError, NotPromisedError, translated

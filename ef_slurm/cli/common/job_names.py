@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from ef_slurm.api.client import Client, expect
 from ef_slurm.api.messages import MOST_JOB_IDS, ListJobs
@@ -14,20 +14,10 @@ from ef_slurm.formats.arrays import (
     parse_job_name,
     split_job_names,
 )
-from ef_slurm.model import JobList, JobView, OtherJob, queue_id
+from ef_slurm.model import JobList, JobView
 
 _DIGITS = 10
 """That a job id has at most."""
-
-
-def name_of(others: Iterable[OtherJob]) -> Callable[[str], str]:
-    """Planner's id → Slurm's, for the jobs that an answer speaks of."""
-    known = {other.queue_id: str(other.job_id) for other in others}
-
-    def name(planner_name: str) -> str:
-        return known.get(queue_id(planner_name), "of somebody else")
-
-    return name
 
 
 def parse_job_names(texts: Iterable[str]) -> tuple[JobName, ...]:

@@ -10,13 +10,13 @@ from datetime import tzinfo
 from ef_slurm.api.client import Client
 from ef_slurm.cli.common.entry import complain
 from ef_slurm.cli.common.errors import ExitCode
-from ef_slurm.cli.common.job_names import name_of
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.sbatch import verdicts
 from ef_slurm.cli.sbatch.array_submit import array_name
 from ef_slurm.cli.sbatch.output_options import OutputOptions
 from ef_slurm.cli.sbatch.submit import Answer, await_end
 from ef_slurm.formats.finishes import format_finish
+from ef_slurm.formats.job_words import name_of
 from ef_slurm.formats.sentences import gate_words, gpus, reason_sentence
 from ef_slurm.formats.times import format_iso
 from ef_slurm.formats.zone import local_zone

@@ -17,7 +17,6 @@ from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run_click, to_command_error, warn
 from ef_slurm.cli.common.errors import ExitCode, UsageError
 from ef_slurm.cli.common.grouped import TableCommand
-from ef_slurm.cli.common.job_names import name_of
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.common.version import own_version
@@ -44,6 +43,7 @@ from ef_slurm.cli.sbatch.submission import (
 )
 from ef_slurm.cli.sbatch.submit import Answer, await_end, resume
 from ef_slurm.cli.sbatch.verdicts import VerdictView
+from ef_slurm.formats.job_words import name_of
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import FINAL, OBSERVE_SECONDS, JobRequest, JobState
 from ef_slurm.siteconfig.errors import SiteConfigError

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import tzinfo
 
-from ef_slurm.cli.squeue.columns import promise_word
 from ef_slurm.formats.dependencies import format_dependency
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.hostlist import compress
+from ef_slurm.formats.job_words import promise_word
 from ef_slurm.formats.times import format_iso
 from ef_slurm.model import JobView
 

@@ -12,10 +12,11 @@ from ef_slurm.api.messages import MOST_JOB_IDS, ListJobs
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.job_names import means
 from ef_slurm.cli.common.states import parse_states
-from ef_slurm.cli.squeue.columns import MEASURING, Column, Look
+from ef_slurm.cli.squeue.columns import Column, Look
 from ef_slurm.cli.squeue.layouts import column_named, known_columns
 from ef_slurm.formats.arrays import JobName
 from ef_slurm.formats.hostlist import HostlistError, expand
+from ef_slurm.formats.job_words import MEASURING
 from ef_slurm.model import ACTIVE, FINAL, JobList, JobState, JobView
 
 PROGRAM = "ef-squeue"

@@ -17,17 +17,23 @@ from ef_slurm.cli.common.tone import Tone
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.finishes import finish_for_table, shown_slack
 from ef_slurm.formats.hostlist import compress
-from ef_slurm.formats.sentences import begin_words, gate_words, gpus
+from ef_slurm.formats.job_words import (
+    begins,
+    done,
+    measuring_words,
+    promise_word,
+    slack,
+    state_word,
+    waits_for,
+)
 from ef_slurm.formats.sizes import format_bytes
 from ef_slurm.formats.times import format_for_table
 from ef_slurm.model import (
     FINAL,
-    GateState,
     JobState,
     JobView,
     PromiseOutcome,
     PromiseState,
-    slack_seconds,
 )
 
 BAR_CELLS = 10
@@ -65,67 +71,6 @@ class Column:
     tone: Callable[[JobView], Tone] = lambda _: Tone.PLAIN
     right: bool = False
     key: Callable[[JobView, Look], Any] | None = None
-
-
-def begins(job: JobView) -> float | None:
-    """When it first started, or starts by its plan; None where that is not known."""
-    if job.started is not None or job.state in FINAL:
-        return job.started
-    return job.schedule[0].start if job.schedule else None
-
-
-def slack(job: JobView, now: float) -> float | None:
-    """Seconds between the predicted (or real) finish and the deadline; negative when too late."""
-    if job.deadline is None:
-        return None
-    if job.state is JobState.COMPLETED and job.ended is not None:
-        return slack_seconds(job.ended, job.deadline)
-    if job.state in FINAL:
-        return None
-    return None if job.finish is None else slack_seconds(max(job.finish, now), job.deadline)
-
-
-MEASURING = "MEASURING"
-"""What a job is called that trains, or waits to, before it can be judged."""
-
-
-def state_word(job: JobView) -> str:
-    """Its state in one word."""
-    if job.measuring is not None and job.state is not JobState.HELD:
-        return MEASURING
-    return job.state.value.upper()
-
-
-def measuring_words(job: JobView) -> str:
-    """How far its measuring has come: "measured 1 of 2 sizes, waits for 4 GPUs"; or ""."""
-    measuring = job.measuring
-    if measuring is None:
-        return ""
-    missing = [size for size in measuring.wanted if size not in dict(measuring.rates)]
-    told = f"measured {len(measuring.rates)} of {len(measuring.rates) + len(missing)} sizes"
-    if job.share or not measuring.wanted:
-        return told
-    return f"{told}, waits for {gpus(measuring.wanted[0])}"
-
-
-def promise_word(job: JobView) -> str:
-    """The state of the promise in one word; `BROKEN(cluster)` says whose doing it was."""
-    outcome, fault = job.promise_outcome, job.promise_fault
-    if outcome is not None and outcome is not PromiseOutcome.OPEN:
-        whose = "" if fault is None else f"({fault.value})"
-        return f"{outcome.value.upper()}{whose}"
-    if job.state in FINAL:
-        return "-"
-    if job.state is JobState.WAITLISTED:
-        return "WAITLISTED"
-    return "-" if job.promise is PromiseState.NONE else job.promise.value.upper()
-
-
-def done(job: JobView) -> float:
-    """The part of the iterations that is done, 0 to 1; 0 while nobody knows how many there are."""
-    if job.iterations is None:
-        return 0.0
-    return min(1.0, max(0.0, job.iteration / job.iterations))
 
 
 def _progress(job: JobView, look: Look) -> str:
@@ -169,13 +114,7 @@ def _where(job: JobView, look: Look) -> str:
         return f"{compress(job.nodes)} ({words})" if words else compress(job.nodes)
     if job.state in FINAL:
         return f"({job.note})" if job.note else ""
-    if job.gate is not None and job.gate.state in (GateState.UNKNOWN, GateState.NEVER):
-        return f"({gate_words(job.gate)})"
-    if job.measuring is not None:
-        if job.begin is not None and job.begin > look.now:
-            return f"({begin_words(job.begin)})"
-        return f"({measuring_words(job)})"
-    return f"({look.reason(job)})"
+    return f"({waits_for(job, look.now, look.reason(job))})"
 
 
 def _promise_tone(job: JobView) -> Tone:

@@ -51,10 +51,10 @@ from ef_slurm.cli.squeue.layouts import (
     parse_names,
 )
 from ef_slurm.cli.squeue.listing import View, job_as_json, list_jobs, refresh
-from ef_slurm.cli.squeue.story import lines
 from ef_slurm.cli.squeue.sums import By, parse_by
 from ef_slurm.cli.squeue.watching import watch_jobs
 from ef_slurm.formats.durations import DurationError, parse_seconds
+from ef_slurm.formats.job_story import lines
 from ef_slurm.formats.past import parse_past
 from ef_slurm.formats.times import InstantError
 from ef_slurm.formats.zone import local_zone

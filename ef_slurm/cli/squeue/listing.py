@@ -13,14 +13,13 @@ import click
 from ef_slurm.api.client import Client
 from ef_slurm.cli.common.entry import complain, paint
 from ef_slurm.cli.common.errors import ExitCode
-from ef_slurm.cli.common.job_names import name_of
 from ef_slurm.cli.squeue.arrays import collapsed
 from ef_slurm.cli.squeue.choice import PROGRAM, Choice, Found, Known, SortKey, find, in_order
-from ef_slurm.cli.squeue.columns import Look, slack
+from ef_slurm.cli.squeue.columns import Look
 from ef_slurm.cli.squeue.layouts import Layout
 from ef_slurm.cli.squeue.table import table
 from ef_slurm.formats.codec import pretty, to_plain
-from ef_slurm.formats.sentences import reason_sentence
+from ef_slurm.formats.job_words import name_of, slack, why
 from ef_slurm.formats.times import format_instant
 from ef_slurm.formats.zone import local_zone
 from ef_slurm.model import JobList, JobView
@@ -89,13 +88,7 @@ def shown(found: Found, view: View) -> str:
 def look_at(jobs: JobList, *, bars: bool) -> Look:
     """What the cells need to know of an answer."""
     naming = name_of(jobs.others)
-
-    def reason(job: JobView) -> str:
-        if job.note and job.reason is None:
-            return job.note
-        return job.state.value if job.reason is None else reason_sentence(job.reason, naming)
-
-    return Look(jobs.now, local_zone(), bars, reason)
+    return Look(jobs.now, local_zone(), bars, lambda job: why(job, naming))
 
 
 def job_as_json(job: JobView, now: float) -> dict[str, object]:

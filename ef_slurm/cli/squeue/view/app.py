@@ -25,11 +25,11 @@ from ef_slurm.cli.squeue.choice import Found, SortKey
 from ef_slurm.cli.squeue.columns import Look
 from ef_slurm.cli.squeue.layouts import Cell, Layout
 from ef_slurm.cli.squeue.listing import look_at
-from ef_slurm.cli.squeue.story import lines
 from ef_slurm.cli.squeue.table import Fitted, fitted
 from ef_slurm.cli.squeue.view.screen_rows import Picking
 from ef_slurm.cli.squeue.view.source import Source
 from ef_slurm.formats import printing
+from ef_slurm.formats.job_story import lines
 from ef_slurm.formats.printing import printable
 from ef_slurm.formats.times import format_time_of_day
 from ef_slurm.model import JobView

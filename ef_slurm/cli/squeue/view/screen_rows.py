@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ef_slurm.cli.squeue.choice import SortKey, in_order
-from ef_slurm.cli.squeue.columns import Look, promise_word, state_word
+from ef_slurm.cli.squeue.columns import Look
 from ef_slurm.cli.squeue.layouts import column_named
 from ef_slurm.formats.hostlist import compress
+from ef_slurm.formats.job_words import promise_word, state_word
 from ef_slurm.model import JobView
 
 SORTED_BY = ("jobid", "deadline", "slack", "endtime", "state", "promise", "username", "gpus")

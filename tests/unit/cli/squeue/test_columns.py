@@ -11,7 +11,7 @@ from ef_slurm.cli.common.entry import paint
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.states import parse_states
 from ef_slurm.cli.common.tone import Tone
-from ef_slurm.cli.squeue.columns import COLUMNS, Look, begins, promise_word, slack
+from ef_slurm.cli.squeue.columns import COLUMNS, Look
 from ef_slurm.cli.squeue.layouts import (
     DEFAULT_FORMAT,
     LONG_FORMAT,
@@ -22,6 +22,7 @@ from ef_slurm.cli.squeue.layouts import (
     parse_names,
 )
 from ef_slurm.cli.squeue.table import table
+from ef_slurm.formats.job_words import begins, promise_word, slack
 from ef_slurm.model import Fault, JobState, JobView, Measuring, PromiseOutcome, PromiseState
 
 NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC

@@ -6,7 +6,7 @@ from datetime import UTC
 
 import pytest
 
-from ef_slurm.cli.squeue.story import lines
+from ef_slurm.formats.job_story import lines
 from ef_slurm.model import (
     Event,
     EventKind,

@@ -1,15 +1,15 @@
-"""`ef-squeue --explain`: what was promised, what was done, and why, in sentences."""
+"""A job's story: what was promised, what was done, and why, in sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import tzinfo
 
-from ef_slurm.cli.squeue.columns import done, promise_word, slack, state_word
 from ef_slurm.formats.dependencies import format_dependency
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.finishes import format_finish, shown_slack
 from ef_slurm.formats.hostlist import compress
+from ef_slurm.formats.job_words import done, promise_word, slack, state_word
 from ef_slurm.formats.sentences import gate_words, gpus
 from ef_slurm.formats.times import format_day, format_instant, format_time_of_day
 from ef_slurm.model import (
@@ -41,6 +41,18 @@ _BY = {
 
 def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterator[str]:
     """The story, a line each; `everything` includes each single action on Slurm."""
+    yield from summary(story, now, zone)
+    yield ""
+    day = ""
+    for event in told(story.events, everything=everything):
+        if format_day(event.at, zone) != day:
+            day = format_day(event.at, zone)
+            yield day
+        yield f"  {format_time_of_day(event.at, zone)}  {event_sentence(event)}"
+
+
+def summary(story: Story, now: float, zone: tzinfo) -> Iterator[str]:
+    """What was asked for, what was promised and how it stands, a sentence each."""
     job = story.job
     yield f"Job {job.job_id} ({job.name}) of {job.owner}: {_request(job, zone)}."
     if story.promise is not None:
@@ -52,18 +64,17 @@ def lines(story: Story, now: float, zone: tzinfo, *, everything: bool) -> Iterat
         word = "before" if left >= 0 else "AFTER"
         length = describe_duration(abs(shown_slack(left)))
         yield f"It is expected to finish {length} {word} its deadline."
-    yield ""
-    day = ""
+
+
+def told(events: Iterable[Event], *, everything: bool) -> Iterator[Event]:
+    """The events that the story tells."""
     previous = ""
-    for event in story.events:
+    for event in events:
         # A verdict and the move to another state that it causes tell the same.
         if not everything and (event.kind in _HIDDEN or event.message == previous):
             continue
         previous = event.message
-        if format_day(event.at, zone) != day:
-            day = format_day(event.at, zone)
-            yield day
-        yield f"  {format_time_of_day(event.at, zone)}  {_sentence(event)}"
+        yield event
 
 
 def _request(job: JobView, zone: tzinfo) -> str:
@@ -140,7 +151,8 @@ def _measured(job: JobView) -> Iterator[str]:
     yield f"{text}. Then it is judged.{waits}"
 
 
-def _sentence(event: Event) -> str:
+def event_sentence(event: Event) -> str:
+    """What happened, as a sentence, with who did it where that was not the daemon."""
     message = event.message.strip() or event.kind.value
     by = "" if event.actor in ("", "ef-schedd") else f" [{event.actor}]"
     return f"{message[0].upper()}{message[1:].rstrip('.')}.{by}"
