@@ -18,7 +18,8 @@ from pathlib import Path
 from ef_slurm.api.client import Client, FailureError, UnreachableError, expect
 from ef_slurm.api.messages import Ping, Pong
 from ef_slurm.daemon.findings import Finding, Level
-from ef_slurm.daemon.observe.order_files import DIRECTORY_MODE, OrderFiles
+from ef_slurm.daemon.observe.order_files import OrderFiles
+from ef_slurm.daemon.observe.own_directory import DIRECTORY_MODE
 from ef_slurm.daemon.startup import no_operator, slurm_user
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.filesystem import refuse_network_filesystem

@@ -16,6 +16,7 @@ from ef_slurm.api.munge import MungeCommand
 from ef_slurm.daemon.act.channels import channel_of
 from ef_slurm.daemon.act.sender import Sender
 from ef_slurm.daemon.observe.order_files import OrderFiles
+from ef_slurm.daemon.observe.record_files import RecordFiles
 from ef_slurm.daemon.observe.state_dirs import FileStateDirs
 from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.serve.requests import ServerContext
@@ -74,7 +75,8 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
         elif not (advisory or once):
             sender = Sender(lambda: Queue.open(path, create=False), channel, time.time)
         tell = None if sender is None else sender.wake
-        scheduler = Scheduler(settings, slurm, queue, state_dirs, time.time, tell)
+        records = RecordFiles(config.order_root)
+        scheduler = Scheduler(settings, slurm, queue, state_dirs, time.time, tell, records)
         started = time.time()
         _announce(queue, started, version, advisory)
         try:

@@ -27,6 +27,7 @@ from ef_slurm.daemon.observe.complaints import Complaints
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.follower import Follower
 from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.observe.record_files import Records
 from ef_slurm.daemon.observe.settlements import due_at
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.daemon.observe.transition import Transition
@@ -34,6 +35,7 @@ from ef_slurm.daemon.plan.changes import Changed, Changes, NotPossibleError
 from ef_slurm.daemon.plan.dependencies import Dependencies, WouldWait
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.plan.planning import Planning
+from ef_slurm.daemon.plan.recording import Recording
 from ef_slurm.daemon.settings import Settings
 from ef_slurm.formats.sentences import gate_words
 from ef_slurm.model import (
@@ -85,8 +87,14 @@ class Scheduler:
         state_dirs: StateDirs,
         clock: Callable[[], float],
         tell: Callable[[], None] | None = None,
+        records: Records | None = None,
     ) -> None:
-        """`tell` is called when there is something to tell owners; None where nobody tells."""
+        """Make one.
+
+        Args:
+            tell: called when there is something to tell owners; None where nobody tells.
+            records: of jobs beside the queue; None to keep none.
+        """
         self._settings = settings
         self._tell = tell
         self._notices = None if tell is None else Notices(queue)
@@ -130,6 +138,7 @@ class Scheduler:
             settings.hold,
             clock,
         )
+        self._recording = Recording(queue, None if settings.advisory else records, clock)
         self._planning = Planning(
             queue,
             self._observer,
@@ -142,6 +151,7 @@ class Scheduler:
             keep_plans=settings.keep_plans,
             advisory=settings.advisory,
             fence=self._fence,
+            recording=self._recording,
         )
         self._dependencies = Dependencies(queue, self._observer, slurm, clock, self._fence)
         self._actions = JobActions(queue, self._observer, self._reconciler, slurm, clock)
@@ -212,6 +222,7 @@ class Scheduler:
         except SlurmError as error:
             self._slurm_is_silent(error)
             return self._settings.retry_interval
+        self._recording.keep()
         self._make_notices()
         self._forget_old()
         self._ticked_at = self._clock()
@@ -256,7 +267,9 @@ class Scheduler:
         """
         self._look()
         self._refuse_if_advisory()
-        return self._changes.change(job_id, change, actor)
+        changed = self._changes.change(job_id, change, actor)
+        self._recording.keep()
+        return changed
 
     def act(self, job_id: int, action: JobAction, actor: str, *, by_owner: bool) -> str:
         """Hold, release or requeue a job, or let it have the first turn of its owner's.
@@ -279,6 +292,7 @@ class Scheduler:
             transition, words = self._actions.act(job, action, actor, by_owner=by_owner)
             if transition != Transition(job):
                 self._apply(job, transition, actor=actor)
+        self._recording.keep()
         return words
 
     def _refuse_if_advisory(self) -> None:
@@ -452,6 +466,7 @@ class Scheduler:
             self._queue.retention.prune(
                 now - keep, limit=PRUNED_ROWS, never_run_before=now - never_run
             )
+            self._recording.forget(self._queue.retention.take_forgotten())
         keep = self._settings.keep_profiles
         if math.isfinite(keep):
             self._queue.profiles.prune(self._clock() - keep, limit=PRUNED_ROWS)

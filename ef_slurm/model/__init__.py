@@ -25,6 +25,7 @@ from ef_slurm.model.event import ACTOR, Event, EventKind, Json
 from ef_slurm.model.history import EndedJob, HistoryMark, HistoryPage
 from ef_slurm.model.intent import Intent, IntentAction, IntentState
 from ef_slurm.model.job import NEWCOMER, IfInfeasible, Job, JobKind, Standing
+from ef_slurm.model.job_record import RECORD_VERSION, JobRecord, lasting
 from ef_slurm.model.job_state import ACTIVE, FINAL, JobState, standing
 from ef_slurm.model.job_view import (
     JobDetail,
@@ -110,6 +111,7 @@ __all__ = [
     "MOST_SAMPLES",
     "NEWCOMER",
     "OBSERVE_SECONDS",
+    "RECORD_VERSION",
     "SLOWEST",
     "TOLERANCE_SECONDS",
     "UNSPECIFIED",
@@ -148,6 +150,7 @@ __all__ = [
     "JobDetail",
     "JobKind",
     "JobList",
+    "JobRecord",
     "JobRequest",
     "JobState",
     "JobView",
@@ -209,6 +212,7 @@ __all__ = [
     "is_in_time",
     "is_looser",
     "is_power_of_two",
+    "lasting",
     "named_queue_ids",
     "newcomer",
     "overhead_field",

@@ -137,6 +137,11 @@ class Database:
         selects = {row["name"]: row["sql"].partition(" AS ")[2] for row in views}
         return transitions == _wanted_transitions() and selects.items() >= VIEWS.items()
 
+    @property
+    def total_changes(self) -> int:
+        """How many rows this connection has written."""
+        return self._connection.total_changes
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

@@ -147,6 +147,11 @@ class Promises:
         )
         return None if row is None else _promise(row)
 
+    def open(self) -> dict[int, float]:
+        """When the open promises were given (UTC epoch seconds), by the queue's job id."""
+        rows = self._database.query("SELECT job_id, given_at FROM promises WHERE outcome = 'open'")
+        return {row["job_id"]: row["given_at"] for row in rows}
+
     def all(self, *, given_since: float | None = None) -> tuple[Promise, ...]:
         """Promises in the order in which they were given."""
         rows = self._database.query(

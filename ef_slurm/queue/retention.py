@@ -20,6 +20,12 @@ class Retention:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._forgotten: set[int] = set()
+
+    def take_forgotten(self) -> frozenset[int]:
+        """The jobs that were deleted since this was last asked."""
+        taken, self._forgotten = frozenset(self._forgotten), set()
+        return taken
 
     def prune(self, before: float, *, limit: int, never_run_before: float = 0.0) -> int:
         """Delete some of what ended before a moment.
@@ -84,4 +90,5 @@ class Retention:
             self._database.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))  # noqa: S608 - values are bound
             for table in _OF_A_JOB
         )
+        self._forgotten.add(job_id)
         return gone + self._database.execute("DELETE FROM jobs WHERE id = ?", (job_id,))

@@ -82,6 +82,10 @@ class Queue:
         version: int = row[0]
         return version
 
+    def writes(self) -> tuple[int, int]:
+        """Two numbers, one of which changes when anybody has written, this connection included."""
+        return self.data_version(), self._database.total_changes
+
     def close(self) -> None:
         """Close the queue."""
         self._database.close()

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from ef_slurm.contract import ContractError, Order, StateDir, order_file, replace_file
 from ef_slurm.contract.files import dump
+from ef_slurm.daemon.observe.own_directory import DIRECTORY_MODE, below, opened
 from ef_slurm.model import QueueJob
-
-DIRECTORY_MODE = 0o711
-"""Everybody may open what they know the name of; nobody may list what there is."""
-
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class OrderFiles:
@@ -37,7 +32,7 @@ class OrderFiles:
         with suppress(FileExistsError):
             self._root.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._root.mkdir(mode=0o700)
-        with self._opened() as root:
+        with opened(self._root) as root:
             # Whatever the umask is, and also where a daemon was killed right after it was made.
             if not os.fstat(root).st_mode & stat.S_IXOTH:
                 os.fchmod(root, DIRECTORY_MODE)
@@ -48,7 +43,7 @@ class OrderFiles:
         Raises:
             OSError: the root is missing, or not this user's alone.
         """
-        with self._opened():
+        with opened(self._root):
             pass
 
     def read(self, job: QueueJob) -> Order | None:
@@ -70,47 +65,20 @@ class OrderFiles:
             OSError: it cannot be written; the one before is in force.
         """
         path = self._path(job)
-        with self._opened() as root:
-            name = path.parent.name
-            with suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=root)
-                os.fsync(root)
-            directory = os.open(name, _OPEN, dir_fd=root)
-            try:
-                # Not only when it was made: a daemon may be killed right after.
-                if stat.S_IMODE(os.fstat(directory).st_mode) != DIRECTORY_MODE:
-                    os.fchmod(directory, DIRECTORY_MODE)
-                replace_file(directory, path.name, dump(order))
-            finally:
-                os.close(directory)
+        with (
+            opened(self._root) as root,
+            below(root, path.parent.name, mode=DIRECTORY_MODE) as directory,
+        ):
+            replace_file(directory, path.name, dump(order))
 
     def forget(self, job: QueueJob) -> None:
         """Remove what lies there of a job that has ended; what cannot be removed stays."""
         path = self._path(job)
-        with suppress(OSError), self._opened() as root:
-            directory = os.open(path.parent.name, _OPEN, dir_fd=root)
-            try:
-                with os.scandir(directory) as entries:
-                    for name in [entry.name for entry in entries]:
-                        os.unlink(name, dir_fd=directory)
-            finally:
-                os.close(directory)
+        with suppress(OSError), opened(self._root) as root:
+            with below(root, path.parent.name) as directory, os.scandir(directory) as entries:
+                for name in [entry.name for entry in entries]:
+                    os.unlink(name, dir_fd=directory)
             os.rmdir(path.parent.name, dir_fd=root)
 
     def _path(self, job: QueueJob) -> Path:
         return order_file(self._root, job.request.uid, job.request.state_dir)
-
-    @contextmanager
-    def _opened(self) -> Iterator[int]:
-        descriptor = os.open(self._root, _OPEN)
-        try:
-            found = os.fstat(descriptor)
-            if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise PermissionError(
-                    f"{self._root} belongs to uid {found.st_uid} with mode "
-                    f"{stat.S_IMODE(found.st_mode):o}: orders are left only where uid "
-                    f"{os.geteuid()} alone may write (mode {DIRECTORY_MODE:o})"
-                )
-            yield descriptor
-        finally:
-            os.close(descriptor)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.planning import Planning
+from ef_slurm.daemon.plan.recording import NotRecordedError
 from ef_slurm.formats.dependencies import format_dependency
 from ef_slurm.formats.durations import whole_minutes
 from ef_slurm.formats.sentences import instant, verdict_sentence
@@ -266,7 +267,10 @@ class Changes:
             # What would not be promised is not to wait either: it has what it has.
             request = replace(request, if_infeasible=IfInfeasible.REJECT)
         jobs = self._queue.jobs.all(ACTIVE)
-        verdict = self._planning.judge_anew(asked, request, jobs, now, accept)
+        try:
+            verdict = self._planning.judge_anew(asked, request, jobs, now, accept)
+        except NotRecordedError as error:
+            raise NotPossibleError(f"it keeps what it has, try again later: {error}") from None
         if verdict is None:
             raise NotPossibleError("no plan can be made with it now: see ef-squeue --explain")
         names = {planner_id(one.id): str(one.request.slurm_job_id) for one in jobs}

@@ -33,6 +33,7 @@ from ef_slurm.daemon.plan.planner_input import (
     runs_on,
 )
 from ef_slurm.daemon.plan.record import record, train_on
+from ef_slurm.daemon.plan.recording import Recording
 from ef_slurm.daemon.plan.reservations import outside
 from ef_slurm.formats.sentences import reason_sentence, verdict_sentence
 from ef_slurm.model import (
@@ -62,6 +63,9 @@ from ef_slurm.planner.what_if import WhatIf, what_if
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.per_gpu import per_gpu_of
 
+UNRECORDED_REPLAN_SECONDS = 5.0
+"""Seconds until a promise is tried again that could not be recorded."""
+
 SLIP_REPLAN_SECONDS = 10.0
 """Seconds between plans that only take a late start into account."""
 
@@ -76,6 +80,7 @@ class Planning:
         keep_plans: old plans that stay in the queue.
         advisory: log what a plan would do, write nothing.
         fence: around what is done for each job.
+        recording: of promises beside the queue, before they are given.
     """
 
     def __init__(
@@ -92,8 +97,10 @@ class Planning:
         keep_plans: int,
         advisory: bool,
         fence: Fence,
+        recording: Recording,
     ) -> None:
         self._queue = queue
+        self._recording = recording
         self._observer = observer
         self._estimates = estimates
         self._calibration = calibration
@@ -297,6 +304,7 @@ class Planning:
 
         Raises:
             ModelError: the request is not one that can be planned.
+            NotRecordedError: it cannot be promised now, since that cannot be recorded.
             QueueError: the plan cannot be written; all is as it was.
         """
         self.look(jobs)
@@ -330,6 +338,9 @@ class Planning:
 
         Args:
             anew: queue ids of jobs that were judged although they had a verdict.
+
+        Raises:
+            NotRecordedError: one of those cannot be promised it now.
         """
         self._made_at = now
         (answer, self._waiting, arrivals), planned = made.answer, made.jobs
@@ -344,6 +355,10 @@ class Planning:
             advise(answer, self._advice, jobs)
             self._advice, self._arrivals = answer, arrivals
             return
+        recorded = self._recording.only_recorded(answer, jobs, self._fence, anew)
+        if recorded is not answer:
+            answer = recorded
+            self.next_change = min(self.next_change, now + UNRECORDED_REPLAN_SECONDS)
         overheads = {queue_id(job.id): job.overhead for job in planned}
         taking_part = {queue_id(job.id) for job in planned}
         wake_seconds = {

@@ -12,6 +12,7 @@ from typing import cast
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.job_status import JobReports
+from ef_slurm.daemon.observe.record_files import Records
 from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.settings import Settings
 from ef_slurm.formats.dependencies import parse_dependency
@@ -300,7 +301,9 @@ class World:
         overhead: Overhead | None = None,
         settings: Settings | None = None,
         now: float = START,
+        records: Records | None = None,
     ) -> None:
+        self.records = records
         self.clock = Clock(now)
         names = {f"n{number}": gpus_per_node for number in range(1, nodes + 1)}
         self.cluster = MemoryCluster(
@@ -318,7 +321,14 @@ class World:
         self.arrivals: list[tuple[float, Callable[[], object]]] = []
 
     def _scheduler(self) -> Scheduler:
-        return Scheduler(self.settings, self.slurm, self.queue, self.bench, self.clock)
+        return Scheduler(
+            self.settings,
+            self.slurm,
+            self.queue,
+            self.bench,
+            self.clock,
+            records=self.records,
+        )
 
     def restart(self, slurm: Slurm | None = None) -> None:
         """The daemon dies without a word, and another one starts."""
