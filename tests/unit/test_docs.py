@@ -85,7 +85,7 @@ _NAME = re.compile(r"([\w./-]+\.py):([A-Za-z_][\w.]*)")
 _PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)+/?|[\w-]+/|[\w.-]+\.(?:py|md|toml|j2|lua|conf)")
 # Files of a job or a user, other people's, and the published data, which few have at hand.
 _ELSEWHERE = (
-    *("checkpoint/", "sched/", "cgroup/", "select/", "figures/", "ef-slurm.toml"),
+    *("checkpoint/", "records/", "sched/", "cgroup/", "select/", "figures/", "ef-slurm.toml"),
     "../shared/",
 )
 
