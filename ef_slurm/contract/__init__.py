@@ -12,6 +12,12 @@ script counts it. An order for another generation is ignored; a report of an old
 about the present launch, except that its checkpoints exist.
 """
 
+from ef_slurm.contract.companions import (
+    COMPANION_COMMENT,
+    CompanionOf,
+    companion_comment,
+    read_companion_comment,
+)
 from ef_slurm.contract.environment import (
     DEFAULT_CHECKPOINT_SECONDS,
     DEFAULT_KEEP_CHECKPOINTS,
@@ -61,6 +67,7 @@ from ef_slurm.contract.records import (
 )
 
 __all__ = [
+    "COMPANION_COMMENT",
     "DEFAULT_CHECKPOINT_SECONDS",
     "DEFAULT_KEEP_CHECKPOINTS",
     "DEFAULT_STOP_SIGNAL",
@@ -88,6 +95,7 @@ __all__ = [
     "VERSION",
     "Action",
     "Companion",
+    "CompanionOf",
     "ContractError",
     "Exit",
     "JobEnvironment",
@@ -97,8 +105,10 @@ __all__ = [
     "Phase",
     "Progress",
     "StateDir",
+    "companion_comment",
     "fsync_directory",
     "order_file",
+    "read_companion_comment",
     "rendezvous_port",
     "replace_file",
     "write_atomic",

@@ -13,7 +13,14 @@ from typing import Any
 
 import jinja2
 
-from ef_slurm.contract import FIRST_PORT, MAX_FAILURES, PORTS, VERSION, Exit
+from ef_slurm.contract import (
+    COMPANION_COMMENT,
+    FIRST_PORT,
+    MAX_FAILURES,
+    PORTS,
+    VERSION,
+    Exit,
+)
 from ef_slurm.launch.program import fork_server_program
 from ef_slurm.launch.request import LaunchRequest
 from ef_slurm.model import LaunchSettings
@@ -133,6 +140,10 @@ def context(request: LaunchRequest, site: Path = SITE) -> dict[str, Any]:
     values.update(
         fork_server_program=_quoted(fork_server_program(site)),
         torchrun_program=_quoted(find("templates/torchrun.py", site).read_text(encoding="utf-8")),
+        companion_comment=COMPANION_COMMENT.format(
+            job_id="$EF_JOB_ID", generation="$EF_GENERATION", change="$change"
+        ),
+        companion_begin=COMPANION_COMMENT.partition(",")[0].format(job_id="$EF_JOB_ID") + ",",
         version=VERSION,
         first_port=FIRST_PORT,
         ports=PORTS,

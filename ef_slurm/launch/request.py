@@ -28,6 +28,8 @@ class LaunchRequest:
         deadline: UTC epoch seconds; None for a best-effort job.
         cpus_per_gpu: CPUs that come with each GPU; None for the partition's default.
         sbatch_options: further options of sbatch, each as one word: `--account=nlp`.
+        companion_options: those that a companion of the job is submitted with; what Slurm shows of
+            a job (account, QOS, CPUs, ...) is taken from there.
         max_batch_per_gpu: samples that fit into one GPU's memory.
         array: which job of an array it is; None for one that is in none.
         settings: how the command is started.
@@ -48,6 +50,7 @@ class LaunchRequest:
     epochs: float | None = None
     cpus_per_gpu: int | None = None
     sbatch_options: tuple[str, ...] = ()
+    companion_options: tuple[str, ...] = ()
     max_batch_per_gpu: int | None = None
     array: ArrayMember | None = None
     settings: LaunchSettings = field(default_factory=LaunchSettings)
@@ -71,10 +74,11 @@ class LaunchRequest:
             if image:
                 wanted = "none: a script that starts its own steps names it on its srun lines"
                 raise ModelError("container_image", image, wanted)
-        for option in self.sbatch_options:
-            if not option.startswith("-"):
-                raise ModelError("sbatch_options", option, "it does not begin with -")
-            check_text("sbatch_options", option)
+        for name in ("sbatch_options", "companion_options"):
+            for option in getattr(self, name):
+                if not option.startswith("-"):
+                    raise ModelError(name, option, "it does not begin with -")
+                check_text(name, option)
         # Arguments of the command may hold line breaks.
         for word in self.command:
             check_text("command", word, allowed="\t\n")

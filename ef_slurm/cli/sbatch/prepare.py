@@ -16,6 +16,7 @@ from pathlib import Path
 from ef_slurm.cli.common.errors import UsageError
 from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.array_logs import log_options, named_logs
+from ef_slurm.cli.sbatch.companion_options import companion_options
 from ef_slurm.cli.sbatch.continuation import Source
 from ef_slurm.cli.sbatch.curves import StatedCurves, read_profile, stated_throughput
 from ef_slurm.cli.sbatch.environment import scrubbed
@@ -223,6 +224,9 @@ def batch_script(
             deadline=requested.deadline,
             cpus_per_gpu=requested.with_gpu.cpus,
             sbatch_options=tuple(named_logs(word, array) for word in requested.in_script),
+            companion_options=companion_options(
+                (*requested.in_script, *requested.on_command_line)
+            ),
             array=array,
             max_batch_per_gpu=requested.max_batch_per_gpu,
             settings=settings,
