@@ -200,10 +200,13 @@ class Companion:
         generation: the launch that it is for.
         change: the live change that it is for.
         slurm_job_id: of the Slurm job that was submitted, held; None where it could not be.
+        issued_at: that of the order that it answers. The daemon orders once more with a later one
+            where the companion of the first try did not start.
         message: why not, in one line: Slurm's own words.
     """
 
     generation: int
     change: int
+    issued_at: float
     slurm_job_id: int | None = None
     message: str = ""

@@ -109,7 +109,9 @@ class TrainingJob:
         )
         self.run("python3", "-c", program, f"{self.state_dir}/checkpoint")
 
-    def order(self, action: str, reason: str = "test", gpus: int | None = None) -> int:
+    def order(
+        self, action: str, reason: str = "test", gpus: int | None = None, change: int = 0
+    ) -> int:
         """Write an order for the present generation, as the daemon does; the generation."""
         generation = int(self.read("launch.json").get("generation", 0))
         text = json.dumps(
@@ -120,6 +122,7 @@ class TrainingJob:
                 "issued_at": time.time(),
                 "reason": reason,
                 "gpus": gpus,
+                "change": change,
             },
             indent=1,
         )

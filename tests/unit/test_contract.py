@@ -49,7 +49,7 @@ LAUNCH = Launch(
 )
 
 
-COMPANION = Companion(generation=3, change=2, slurm_job_id=18)
+COMPANION = Companion(generation=3, change=2, issued_at=1.5, slurm_job_id=18)
 
 
 def test_nothing_written_reads_as_none(tmp_path: Path) -> None:

@@ -3,201 +3,20 @@ by the test; the rest is the real script in a real shell."""
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from ef_slurm.contract import (
     Action,
-    Launch,
     LaunchState,
     Order,
     Phase,
-    Progress,
-    StateDir,
     rendezvous_port,
 )
-from ef_slurm.launch import LaunchRequest, render
 from ef_slurm.model import ContainerRuntime, LaunchSettings, StopSignal
-
-# Runs what it is given on "this node", until TERM as srun does.
-SRUN = """#!/bin/bash
-while [[ $1 == --* ]]; do
-    echo "$1" >>"$FAKE/srun-options"
-    [[ $1 == --cpus-per-task=* ]] && export SLURM_CPUS_PER_TASK=${1#*=}
-    shift
-done
-[ "$1" = true ] && exit "$(cat "$FAKE/answers" 2>/dev/null || echo 0)"
-set -m
-# As slurmstepd does: what the batch script ignores, a task does not.
-env --default-signal "$@" & pid=$!
-set +m
-trap 'kill -TERM -- -$pid' TERM
-wait $pid; code=$?
-while [ $code -gt 128 ] && kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
-exit $code
-"""
-# The same on two nodes: when one fails it ends the other; its own code is the highest of both.
-SRUN_ON_TWO = """#!/bin/bash
-while [[ $1 == --* ]]; do shift; done
-set -m
-SLURMD_NODENAME=n1 "$@" & one=$!
-SLURMD_NODENAME=n2 "$@" & two=$!
-wait -n
-kill -TERM -- -$one -$two
-wait $one; code=$?
-wait $two; other=$?
-exit $((code > other ? code : other))
-"""
-SCONTROL = """#!/bin/bash
-case "$*" in
-    "show hostnames "*) echo "$3" | tr , '\\n' ;;
-    *) echo "NodeName=x NodeAddr=127.0.0.9 Port=1" ;;
-esac
-"""
-SQUEUE = """#!/bin/bash
-case "$*" in
-    *--format=%T*) cat "$FAKE/others" 2>/dev/null && exit
-        echo "slurm_load_jobs error: Invalid job id specified" >&2
-        exit 1 ;;
-esac
-cat "$FAKE/nodes"
-"""
-
-
-@dataclass
-class Script:
-    """A batch script that runs, and its state directory."""
-
-    process: subprocess.Popen[str]
-    state: StateDir
-    log: Path
-    fake: Path
-
-    def launch(self) -> Launch | None:
-        return self.state.read_launch()
-
-    def until(self, state: LaunchState, generation: int = 1) -> Launch:
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            launch = self.launch()
-            if launch and (launch.state, launch.generation) == (state, generation):
-                return launch
-            time.sleep(0.02)
-        raise AssertionError(f"never {state} {generation}: {self.launch()}\n{self.log.read_text()}")
-
-    def end(self) -> int:
-        return self.process.wait(timeout=60)
-
-    def order(self, action: Action, generation: int = 1, gpus: int | None = None) -> None:
-        self.state.write_order(Order(generation, action, time.time(), "test", gpus))
-
-    def steps(self) -> list[set[str]]:
-        """What srun was told for each step."""
-        text = (self.fake / "srun-options").read_text()
-        starts = text.split("--kill-on-bad-exit=1")
-        return [set(step.split()) for step in starts[:-1]]
-
-    def report(self, phase: Phase, **changes: object) -> None:
-        launch = self.launch()
-        assert launch is not None
-        progress = Progress(launch.generation, phase, 1, 0, time.time(), time.time())
-        self.state.write_progress(replace(progress, **changes))  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def fake(tmp_path: Path) -> Path:
-    """Slurm's commands, and what they were asked."""
-    fake = tmp_path / "fake"
-    fake.mkdir()
-    for name, text in (("srun", SRUN), ("scontrol", SCONTROL), ("squeue", SQUEUE)):
-        (fake / name).write_text(text)
-        (fake / name).chmod(0o755)
-    (fake / "nodes").write_text("n1\n")
-    return fake
-
-
-def _ignore_no_signal() -> None:
-    """As slurmstepd starts it: a shell's background job, as these tests may be, ignores some."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
-
-
-@pytest.fixture
-def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
-    running: list[Script] = []
-
-    def begin(
-        command: str,
-        restart_count: int | None = None,
-        cpus: int = 0,
-        node: str = "n2",
-        **options: object,
-    ) -> Script:
-        values: dict[str, object] = {
-            "command": ("/bin/bash", "-c", command, "it's", "ü b"),
-            "state_dir": f"{tmp_path}/st ate's/12",
-            "order_file": f"{tmp_path}/or ders/12/order.json",
-            "iterations": 10,
-            "global_batch_size": 4,
-            "torchrun": False,
-        }
-        request = LaunchRequest(**{**values, **options})  # type: ignore[arg-type]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("EF_", "SLURM_"))}
-        environment |= {
-            "PATH": f"{fake}:{os.environ['PATH']}",
-            "FAKE": str(fake),
-            "SLURM_JOB_ID": "12",
-            "SLURM_JOB_NODELIST": "n1,n2",
-            "SLURM_JOB_NUM_NODES": "2",
-            "SLURM_GPUS_ON_NODE": "2",
-            "SLURM_NTASKS": "64",
-            "SBATCH_PARTITION": "foreign",
-            "SLURMD_NODENAME": node,
-        }
-        if cpus:
-            environment["SLURM_CPUS_ON_NODE"] = str(cpus)
-        if restart_count is not None:
-            environment["SLURM_RESTART_COUNT"] = str(restart_count)
-        orders = tmp_path / "or ders" / "12"
-        orders.mkdir(parents=True, exist_ok=True)
-        log = tmp_path / "log"
-        script = tmp_path / "job.sh"
-        script.write_text(render(request))
-        with log.open("a") as file:
-            process = subprocess.Popen(
-                ["bash", str(script)],
-                env=environment,
-                stdout=file,
-                stderr=file,
-                cwd=tmp_path,
-                text=True,
-                start_new_session=True,
-                preexec_fn=_ignore_no_signal,
-            )
-        state = StateDir(tmp_path / "st ate's" / "12", orders / "order.json")
-        running.append(Script(process, state, log, fake))
-        return running[-1]
-
-    yield begin
-    for script in running:
-        if script.process.poll() is None:
-            os.killpg(script.process.pid, signal.SIGKILL)
-            script.process.wait()
-
-
-Start = Callable[..., Script]
-
-
-def await_file(path: Path) -> None:
-    end = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < end, f"no {path}"
-        time.sleep(0.02)
+from tests.unit.launch.scripts import SRUN_ON_TWO, Start, await_file
 
 
 def test_environment_and_arguments(start: Start, tmp_path: Path) -> None:
