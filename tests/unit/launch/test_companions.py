@@ -1,4 +1,4 @@
-"""Companions: how a batch script submits one, and what it does as one. Slurm's commands are played."""
+"""Companions: how a batch script submits one, and is one. Slurm's commands are played."""
 
 import os
 import shutil
@@ -161,9 +161,7 @@ def test_it_is_submitted_once(start: Start, fake: Path, tmp_path: Path) -> None:
     assert not list(script.state.path.glob(".companion*"))
 
 
-def test_whoever_was_killed_before_telling_finds_it_in_slurm(
-    start: Start, fake: Path, tmp_path: Path
-) -> None:
+def test_whoever_was_killed_before_telling_finds_it_in_slurm(start: Start, fake: Path) -> None:
     shown(fake)
     script = start(STEP)
     script.until(LaunchState.RUNNING)
