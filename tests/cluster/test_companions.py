@@ -90,8 +90,7 @@ class LiveJob:
         return self.cluster.exec("pgrep", "-a", "slurmstepd", on=node).stdout
 
     def wait_until_empty(self, *nodes: str) -> None:
-        for node in nodes:
-            wait_until(f"no step on {node}", lambda n=node: not self.stepds(n), timeout=60)
+        wait_until("no step on them", lambda: not any(map(self.stepds, nodes)), timeout=60)
 
     def allocated(self) -> set[str]:
         states = self.cluster.node_states()

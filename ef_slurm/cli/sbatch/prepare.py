@@ -224,9 +224,7 @@ def batch_script(
             deadline=requested.deadline,
             cpus_per_gpu=requested.with_gpu.cpus,
             sbatch_options=tuple(named_logs(word, array) for word in requested.in_script),
-            companion_options=companion_options(
-                (*requested.in_script, *requested.on_command_line)
-            ),
+            companion_options=companion_options((*requested.in_script, *requested.on_command_line)),
             array=array,
             max_batch_per_gpu=requested.max_batch_per_gpu,
             settings=settings,

@@ -215,9 +215,7 @@ Make = Callable[[str], tuple[Script, Callable[[], "subprocess.Popen[str]"]]]
 
 
 @pytest.fixture
-def companion(
-    start: Start, fake: Path, tmp_path: Path
-) -> Iterator[Make]:
+def companion(start: Start, fake: Path, tmp_path: Path) -> Iterator[Make]:
     """A job that trains, and what starts its companion as Slurm would."""
     begun: list[subprocess.Popen[str]] = []
 
@@ -312,14 +310,12 @@ def test_term_reaches_the_ranks(companion: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", ["launch", "job"])
-def test_it_ends_with_its_launch(
-    companion: Make, fake: Path, tmp_path: Path, gone: str
-) -> None:
+def test_it_ends_with_its_launch(companion: Make, fake: Path, tmp_path: Path, gone: str) -> None:
     script, run = companion("touch there; exec sleep 60")
     if gone == "job":
         (fake / "others").write_text("PENDING\n")
-    kill = "case $1 in --signal*) kill -KILL -- -\"$(cat \"$FAKE/step\")\" ;; esac"
-    (fake / "scancel").write_text(f'{SCANCEL}{kill}\n')
+    kill = 'case $1 in --signal*) kill -KILL -- -"$(cat "$FAKE/step")" ;; esac'
+    (fake / "scancel").write_text(f"{SCANCEL}{kill}\n")
     process = run()
     await_file(tmp_path / "there")
     (step,) = children(process.pid, "srun")
