@@ -17,6 +17,7 @@ from ef_slurm.model.budget import Budget, Charge
 from ef_slurm.model.change import ChangeOutcome, JobAction, JobChange, changed, is_looser
 from ef_slurm.model.checks import is_power_of_two
 from ef_slurm.model.cluster import FOREVER, Cluster, Node, NodeGroup, Outage
+from ef_slurm.model.companion import COMPANION_TRANSITIONS, Companion, CompanionState
 from ef_slurm.model.curve import ThroughputCurve, check_steps
 from ef_slurm.model.deadline import TOLERANCE_SECONDS, is_in_time, slack_seconds
 from ef_slurm.model.dependency import Condition, Dependency, DependencyKind, Gate, GateState
@@ -99,6 +100,7 @@ from ef_slurm.model.time_limit import time_needed
 __all__ = [
     "ACTIVE",
     "ACTOR",
+    "COMPANION_TRANSITIONS",
     "DEFAULT_ACCOUNT_HOURS",
     "DEFAULT_USER_HOURS",
     "FASTEST",
@@ -127,6 +129,8 @@ __all__ = [
     "ChangeOutcome",
     "Charge",
     "Cluster",
+    "Companion",
+    "CompanionState",
     "Condition",
     "ContainerRuntime",
     "Decision",

@@ -12,7 +12,7 @@ _NEVER_RAN = (
     "SELECT id FROM jobs INDEXED BY jobs_never_run"
     " WHERE first_started_at IS NULL AND ended_at < :never_run_before"
 )
-_OF_A_JOB = ("decisions", "intents", "promises", "verdicts")
+_OF_A_JOB = ("companions", "decisions", "intents", "promises", "verdicts")
 
 
 class Retention:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ef_slurm.queue.arrivals import ArrivalTable
+from ef_slurm.queue.companions import Companions
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.events import Events
 from ef_slurm.queue.history import History
@@ -33,6 +34,7 @@ class Queue:
         self.promises = Promises(database, self.events, self.jobs)
         self.plans = Plans(database)
         self.intents = Intents(database, self.events)
+        self.companions = Companions(database, self.events)
         self.notices = Notices(database)
         self.owner = Owner(database)
         self.profiles = Profiles(database)

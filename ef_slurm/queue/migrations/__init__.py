@@ -26,6 +26,7 @@ from ef_slurm.queue.migrations.seventh import seventh
 from ef_slurm.queue.migrations.sixth import sixth
 from ef_slurm.queue.migrations.tenth import tenth
 from ef_slurm.queue.migrations.third import third
+from ef_slurm.queue.migrations.twelfth import twelfth
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -45,5 +46,6 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     ninth,
     tenth,
     eleventh,
+    twelfth,
 )
 """The migrations, in order."""
