@@ -1,10 +1,11 @@
-"""torchrun as the batch script runs it: its own code, plus three things that it lacks.
+"""torchrun as the batch script runs it: its own code, plus four things that it lacks.
 
 The exit code is that of the worker that failed first, without a traceback of torchrun's own. When
 the agent is killed, its workers die with it: Slurm waits for them before it ends the step, and a
-worker that nobody watches any more would keep GPU and port meanwhile. And it works with Debian's
-builds of torch: 2.6 has no libuv, which no option of torchrun says; 1.13 with Python 3.11 does
-not find its own default for "no redirection".
+worker that nobody watches any more would keep GPU and port meanwhile. An agent whose workers have
+all left goes at once, unless it holds the store: its node may be given back while the others train.
+And it works with Debian's builds of torch: 2.6 has no libuv, which no option of torchrun says; 1.13
+with Python 3.11 does not find its own default for "no redirection".
 """
 
 import atexit
@@ -78,6 +79,18 @@ def let_workers_die_with_the_agent() -> None:
     handler._popen = popen
 
 
+def leave_without_waiting() -> None:
+    """Other agents than the first one say that they go, and do not wait 300 s for the rest."""
+    from torch.distributed.elastic.utils import store
+
+    kind: Any = store
+    arrive = getattr(kind, "_barrier_nonblocking", None)  # older torch has none, and waits
+    if arrive is not None and "--node_rank=0" not in sys.argv:
+        kind.barrier = lambda store, world_size, key_prefix, *_, **__: arrive(
+            store, world_size, key_prefix
+        )
+
+
 def outlive_signals() -> None:
     """`--signal` sends one to all processes of the step: it is for the workers, not for the agent.
 
@@ -96,6 +109,7 @@ def main() -> NoReturn:
     if Std.from_str("0") is None:
         find_no_redirection()
     let_workers_die_with_the_agent()
+    leave_without_waiting()
     outlive_signals()
     try:
         torchrun.run(torchrun.parse_args(sys.argv[1:]))

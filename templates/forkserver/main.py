@@ -85,7 +85,8 @@ class Server:
             self._end(1)
         if local_rank is not None:
             child.draw_anew(self._preloaded.torch_seed)
-            if launch.rank(local_rank) == 0:
+            # Ranks of a companion may never have got beyond their beginning.
+            if launch.rank(local_rank) == 0 and not os.environ.get("EF_CHANGE"):
                 on_exit(self._learn)
             child.run(module, launch.script)
         outcome = ranks.wait()

@@ -133,3 +133,31 @@ def test_what_slurm_sends_to_all_before_the_end_is_for_the_ranks(tmp_path: Path)
     code, _, errors = launched.end()
     assert code == 0, errors
     assert gone(ranks)
+
+
+@pytest.mark.parametrize("launcher", ["forkserver", "torchrun"])
+def test_a_node_whose_ranks_have_all_left_is_empty_while_the_others_go_on(
+    tmp_path: Path, launcher: str
+) -> None:
+    """Its node is given back: nothing of the launch may be left on it."""
+    variables = fake_torch(tmp_path) if launcher == "forkserver" else {}
+    launching = Launching(tmp_path, nodes=3, ranks=1, launcher=launcher, variables=variables)
+    script = launching.script(
+        """
+        import os, pathlib, sys, time
+        me = pathlib.Path(sys.argv[1], os.environ["RANK"])
+        while not me.exists():
+            time.sleep(0.05)
+        """
+    )
+    leave = tmp_path / "leave"
+    leave.mkdir()
+    first, second, third = (launching.begin(script, str(leave), node=node) for node in range(3))
+    for number, node in ((2, third), (1, second)):
+        (leave / str(number)).touch()
+        code, _, errors = node.end(60)
+        assert code == 0, errors
+        assert first.process.poll() is None
+    (leave / "0").touch()
+    code, _, errors = first.end(60)
+    assert code == 0, errors

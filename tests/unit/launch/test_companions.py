@@ -137,6 +137,8 @@ def test_a_companion_is_like_the_job_as_slurm_has_it_now(
 def test_it_is_submitted_once(start: Start, fake: Path, tmp_path: Path) -> None:
     """Told again, or with a companion that Slurm has already; and anew where that has gone."""
     shown(fake)
+    others = (companion_comment(12, 1, 10), companion_comment(112, 1, 1), "")
+    (fake / "jobs").write_text("".join(f"{n} {text}\n" for n, text in enumerate(others, 1)))
     script = start(STEP)
     script.until(LaunchState.RUNNING)
     prepare(script, 5.0, generation=7)  # of another launch
