@@ -31,7 +31,7 @@ def main(name: str) -> int:
         return 2
     factor = slowdown(cluster)
     seconds = OVERHEAD_SECONDS * factor
-    overheads = {"start": seconds, "reshape": seconds, "shrink": seconds}
+    overheads = {"start": seconds, "restart": seconds, "shrink": seconds}
 
     def shell(
         command: str, *, user: str = "root", on: str = "login", stdin: str | None = None

@@ -37,7 +37,9 @@ offer_resolution = {offer_resolution}
 
 [overhead]
 start = {start}
-reshape = {reshape}
+grow = {restart}
+move = {restart}
+restart = {restart}
 shrink = {shrink}
 
 [timers]
@@ -49,7 +51,7 @@ stop = 60.0
 
 DEFAULTS: Mapping[str, float] = {
     "start": 12.0,
-    "reshape": 15.0,
+    "restart": 15.0,
     "shrink": 15.0,
     "offer_resolution": 5.0,
 }

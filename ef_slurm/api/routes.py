@@ -29,7 +29,7 @@ VERSION_HEADER = "Ef-Slurm-Protocol"
 """With `VERSION` of the messages in it: in ef-slurm's own requests, and in every answer."""
 CLUSTER_HEADER = "Ef-Slurm-Cluster"
 """Slurm's name of the cluster that a request is meant for, where the sender knows it."""
-VERSION = 6
+VERSION = 7
 """Rises when an older reader would misread a message: a field without a default, a new word."""
 
 BODY_LIMIT = 1 << 20

@@ -60,8 +60,15 @@ def read_type(hint: Any, refuse_unknown: bool) -> Any:
 
 @functools.cache
 def type_hints(kind: Any) -> Mapping[str, Any]:
-    """The evaluated hints of a record's fields."""
-    return get_type_hints(kind)
+    """The evaluated hints of a record's fields, those that it had formerly among them."""
+    hints = get_type_hints(kind)
+    return hints | {name: hints[fields[0]] for name, fields in former_fields(kind).items()}
+
+
+def former_fields(kind: Any) -> Mapping[str, tuple[str, ...]]:
+    """Keys that a record's earlier versions had → the fields that each of them states today."""
+    found: Mapping[str, tuple[str, ...]] = getattr(kind, "FORMER_FIELDS", {})
+    return found
 
 
 def _is_record(hint: Any) -> bool:
@@ -74,20 +81,52 @@ def _is_mapping(origin: Any) -> bool:
 
 @functools.cache
 def _struct(kind: Any, refuse_unknown: bool) -> type[msgspec.Struct]:
-    hints = type_hints(kind)
+    hints, former = type_hints(kind), former_fields(kind)
+    stated = {name for names in former.values() for name in names}
     members: list[Any] = []
+    defaults: dict[str, Any] = {}
     for field in fields(kind):
         read = read_type(hints[field.name], refuse_unknown)
-        if field.default is not MISSING:
+        if field.name in stated:
+            members.append(_unset_member(field.name, read))
+            defaults[field.name] = field.default
+        elif field.default is not MISSING:
             members.append((field.name, read, field.default))
         elif field.default_factory is not MISSING:
             default = msgspec.field(default_factory=field.default_factory)
             members.append((field.name, read, default))
         else:
             members.append((field.name, read))
+    members += [_unset_member(name, read_type(hints[name], refuse_unknown)) for name in former]
     return msgspec.defstruct(
-        kind.__name__, members, kw_only=True, forbid_unknown_fields=refuse_unknown
+        kind.__name__,
+        members,
+        namespace={"__post_init__": _with_former(former, defaults)} if former else None,
+        kw_only=True,
+        forbid_unknown_fields=refuse_unknown,
     )
+
+
+def _unset_member(name: str, read: Any) -> tuple[str, Any, Any]:
+    """A field of which one sees whether the text had it."""
+    return name, Union[read, msgspec.UnsetType], msgspec.UNSET  # noqa: UP007
+
+
+def _with_former(
+    former: Mapping[str, tuple[str, ...]], defaults: Mapping[str, Any]
+) -> Callable[[Any], None]:
+    """What fills the fields that a text leaves out from what it calls them by former names."""
+
+    def fill(read: Any) -> None:
+        for old, names in former.items():
+            for name in names:
+                if getattr(read, name) is msgspec.UNSET:
+                    setattr(read, name, getattr(read, old))
+        for name, default in defaults.items():
+            if getattr(read, name) is msgspec.UNSET:
+                setattr(read, name, default)
+
+    return fill
 
 
 @functools.cache

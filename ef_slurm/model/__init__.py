@@ -12,7 +12,12 @@ from ef_slurm.model.array import ArrayMember
 from ef_slurm.model.arrival import MOST_ARRIVALS, Arrival, Arrivals
 from ef_slurm.model.bar import Bar
 from ef_slurm.model.block import Block, active_part, same_place
-from ef_slurm.model.bounds import MOST_ITERATIONS, check_request, check_script
+from ef_slurm.model.bounds import (
+    LONGEST_OVERHEAD,
+    MOST_ITERATIONS,
+    check_request,
+    check_script,
+)
 from ef_slurm.model.budget import Budget, Charge
 from ef_slurm.model.change import ChangeOutcome, JobAction, JobChange, changed, is_looser
 from ef_slurm.model.checks import is_power_of_two
@@ -53,6 +58,8 @@ from ef_slurm.model.notice import (
     is_address,
 )
 from ef_slurm.model.overhead import (
+    OVERHEAD_FIELDS,
+    OVERHEAD_KINDS,
     ChangeKind,
     Overhead,
     change_kind,
@@ -107,12 +114,15 @@ __all__ = [
     "FINAL",
     "FOREVER",
     "LONGEST_NAME",
+    "LONGEST_OVERHEAD",
     "LONGEST_SOURCE",
     "MOST_ARRIVALS",
     "MOST_ITERATIONS",
     "MOST_SAMPLES",
     "NEWCOMER",
     "OBSERVE_SECONDS",
+    "OVERHEAD_FIELDS",
+    "OVERHEAD_KINDS",
     "RECORD_VERSION",
     "SLOWEST",
     "TOLERANCE_SECONDS",

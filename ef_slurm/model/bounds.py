@@ -16,6 +16,7 @@ from ef_slurm.model.dependency import DependencyKind
 from ef_slurm.model.errors import ModelError
 from ef_slurm.model.launch import check_text
 from ef_slurm.model.notice import NoticeKind, check_mail_user
+from ef_slurm.model.overhead import OVERHEAD_FIELDS
 from ef_slurm.model.profile import FASTEST, MOST_SAMPLES, SLOWEST, check_name
 from ef_slurm.model.queued_job import newcomer
 from ef_slurm.model.request import BatchScript, JobRequest
@@ -134,7 +135,7 @@ def _check_times(request: JobRequest, now: float) -> None:
     if request.max_time is not None:
         check_number("time limit", request.max_time, 1.0, LONGEST_WAIT)
     overhead = request.overhead
-    for name in ("start", "reshape", "shrink", "per_doubling"):
+    for name in OVERHEAD_FIELDS:
         check_number(f"overhead ({name})", getattr(overhead, name), 0.0, LONGEST_OVERHEAD)
 
 

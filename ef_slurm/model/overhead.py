@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ef_slurm.model.block import Block
 from ef_slurm.model.checks import check_finite
@@ -17,17 +19,18 @@ from ef_slurm.model.checks import check_finite
 class ChangeKind(enum.Enum):
     """The ways of getting another share, each of which costs training time.
 
-    All but a shrink and a relaunch go through Slurm's queue: Slurm can take whole nodes from a
-    running job, but neither the first one, where the batch script runs, nor single GPUs of a node,
-    and it can add nothing. A relaunch needs no Slurm at all.
+    Slurm can take whole nodes from a running job, but neither the first one, where the batch script
+    runs, nor single GPUs of a node, and it can add nothing. What it cannot do goes through its
+    queue. A growth by whole nodes need not: another Slurm job can bring them to a training that
+    takes them in. Where it does not, that is done, and paid, like a restart.
     """
 
     START = "start"  # from no GPUs: for the first time, or after a pause
-    GROW = "grow"  # to more GPUs
+    GROW = "grow"  # by whole nodes behind those that it keeps holding
     SHRINK = "shrink"  # in place: to the first nodes of those that it holds
     RELAUNCH = "relaunch"  # in place: to train on another part of the GPUs that it keeps holding
     MOVE = "move"  # to as many GPUs elsewhere
-    RESTART = "restart"  # to fewer GPUs that are no shrink, or to another GPU type
+    RESTART = "restart"  # to more or fewer GPUs in any other way, or to another GPU type
 
 
 def change_kind(
@@ -50,18 +53,28 @@ def change_kind(
     'shrink'
     >>> change_kind(two_nodes, Block("gpu", ("n2",), 4)).value
     'restart'
+    >>> four_nodes = Block("gpu", ("n1", "n2", "n3", "n4"), 4)
+    >>> change_kind(two_nodes, four_nodes).value
+    'grow'
+    >>> change_kind(Block("gpu", ("n3", "n4"), 4), four_nodes).value  # its first would be n1
+    'restart'
+    >>> change_kind(Block("gpu", ("n1",), 2), Block("gpu", ("n1",), 4)).value  # inside a node
+    'restart'
     """
     if new is None:
         return None
     if old is None:
         return ChangeKind.START
     fewer, more = sorted((old, new), key=lambda block: block.gpus)
+    # The first node is where the batch script runs: a shrink keeps it, a growth adds behind it.
+    first = old.nodes[0]
+    kept = first == new.nodes[0] if new.gpus > old.gpus else first in new.nodes
     kind = classify_change(
         old.gpus,
         new.gpus,
         same_type=old.gpu_type == new.gpu_type,
-        same_nodes=old.gpus_per_node == new.gpus_per_node
-        and old.nodes[0] in new.nodes
+        same_nodes=kept
+        and old.gpus_per_node == new.gpus_per_node
         and set(fewer.nodes) <= set(more.nodes),
     )
     return ChangeKind.RELAUNCH if kind is None and other_part else kind
@@ -76,35 +89,42 @@ def classify_change(
         old_gpus: GPUs held before, 1 or more.
         new_gpus: GPUs held from now on, 1 or more.
         same_type: whether they are of one type.
-        same_nodes: whether the smaller of the two blocks lies on nodes of the larger one, the first
-            of the old ones among them, with as many GPUs on each.
+        same_nodes: whether the smaller of the two blocks lies on nodes of the larger one, with as
+            many GPUs on each, and the first of the old nodes stays the first (of a shrink: stays).
     """
     if not same_type:
         return ChangeKind.RESTART
-    if new_gpus > old_gpus:
-        return ChangeKind.GROW
     if new_gpus == old_gpus:
         return None if same_nodes else ChangeKind.MOVE
-    return ChangeKind.SHRINK if same_nodes else ChangeKind.RESTART
+    if not same_nodes:
+        return ChangeKind.RESTART
+    return ChangeKind.GROW if new_gpus > old_gpus else ChangeKind.SHRINK
 
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
     """Seconds of lost training per change of share; the GPUs are held all the while.
 
-    Sites and users state three costs, by what is done in Slurm: `start` for a start, `shrink` for
-    what happens in place (a shrink, or a relaunch on another part of the GPUs), `reshape` for a
-    requeue of a running job, which growing, moving and restarting have in common. Each grows by
-    `per_doubling` for every doubling of the new share beyond one GPU.
+    One cost for each kind of change, but that a relaunch costs what a shrink does: both are done in
+    place. Each grows by `per_doubling` for every doubling of the new share beyond one GPU. A job
+    that trains on while its growth is prepared loses the difference to having all of it at once.
     """
 
     start: float = 0.0
-    reshape: float = 0.0
+    grow: float = 0.0
     shrink: float = 0.0
+    move: float = 0.0
+    restart: float = 0.0
     per_doubling: float = 0.0
 
+    FORMER_FIELDS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        # Every growth was a requeue.
+        "reshape": ("grow", "move", "restart")
+    }
+    """Keys that records of earlier versions have, and which fields each of them states."""
+
     def __post_init__(self) -> None:
-        for name in ("start", "reshape", "shrink", "per_doubling"):
+        for name in OVERHEAD_FIELDS:
             check_finite(
                 f"overhead {name}", getattr(self, name), low=0.0, wanted="seconds, 0 or more"
             )
@@ -112,7 +132,7 @@ class Overhead:
     @classmethod
     def constant(cls, seconds: float) -> Overhead:
         """The same cost for every change."""
-        return cls(start=seconds, reshape=seconds, shrink=seconds)
+        return cls(start=seconds, grow=seconds, shrink=seconds, move=seconds, restart=seconds)
 
     def seconds(self, old: Block | None, new: Block) -> float:
         """What moving from `old` (None: no GPUs) to `new` costs.
@@ -136,16 +156,16 @@ def overhead_field(kind: ChangeKind) -> str:
     """The field of `Overhead` that states the cost of a kind.
 
     >>> [overhead_field(kind) for kind in ChangeKind]
-    ['start', 'reshape', 'shrink', 'shrink', 'reshape', 'reshape']
+    ['start', 'grow', 'shrink', 'shrink', 'move', 'restart']
     """
     return _FIELDS[kind]
 
 
 _FIELDS = {
-    ChangeKind.START: "start",
-    ChangeKind.SHRINK: "shrink",
-    ChangeKind.RELAUNCH: "shrink",
-    ChangeKind.GROW: "reshape",
-    ChangeKind.MOVE: "reshape",
-    ChangeKind.RESTART: "reshape",
+    **{kind: kind.value for kind in ChangeKind},
+    ChangeKind.RELAUNCH: ChangeKind.SHRINK.value,
 }
+OVERHEAD_KINDS = tuple(dict.fromkeys(_FIELDS.values()))
+"""The fields of `Overhead` that state the cost of a kind, in the order of `ChangeKind`."""
+OVERHEAD_FIELDS = (*OVERHEAD_KINDS, "per_doubling")
+"""All fields of `Overhead`."""

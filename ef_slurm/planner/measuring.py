@@ -103,8 +103,11 @@ class MeasuringSlots:
         slot = self._granted.get(job.id)
         if slot is None or slot.measurement.gpus != measurement.gpus or slot.until <= now:
             self._granted.pop(job.id, None)
-            change = job.overhead.of(ChangeKind.GROW, measurement.gpus) + job.overhead.start
-            slot = _Slot(measurement, now + change + 2 * self._seconds)
+            # Where it will be measured, and so what that change is, is not known yet.
+            changes = (ChangeKind.GROW, ChangeKind.MOVE, ChangeKind.RESTART)
+            most = max(job.overhead.of(kind, measurement.gpus) for kind in changes)
+            until = now + most + job.overhead.start + 2 * self._seconds
+            slot = _Slot(measurement, until)
         granted = job.id in self._granted
         self._requested[job.id] = slot
         known = dict(measurement.known.points) if measurement.known is not None else {}

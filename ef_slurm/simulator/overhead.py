@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ef_slurm.formats.durations import DurationError, parse_seconds
 from ef_slurm.model import ChangeKind, Overhead, classify_change
@@ -31,7 +31,7 @@ class OverheadModel:
         if self.name != "paper":
             return Overhead.constant(self.seconds)
         first = (7.0 if gpus >= 256 else 2.0) + 2.0
-        return Overhead(start=first, reshape=first, shrink=first, per_doubling=2.0)
+        return replace(Overhead.constant(first), per_doubling=2.0)
 
 
 def parse_overhead(text: str) -> OverheadModel:
@@ -46,7 +46,7 @@ def parse_overhead(text: str) -> OverheadModel:
         SimulatorError: not a known model.
 
     >>> parse_overhead("paper").for_cluster(128)
-    Overhead(start=4.0, reshape=4.0, shrink=4.0, per_doubling=2.0)
+    Overhead(start=4.0, grow=4.0, shrink=4.0, move=4.0, restart=4.0, per_doubling=2.0)
     """
     kind, _, argument = text.partition(":")
     if kind == "zero" and not argument:

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ef_slurm.formats.codec import DecodeError, from_plain
+from ef_slurm.formats.codec import DecodeError, from_plain, to_plain
+from ef_slurm.model import LONGEST_OVERHEAD, OVERHEAD_FIELDS, Overhead
 from ef_slurm.siteconfig.errors import SiteConfigError
 from ef_slurm.siteconfig.tables import NotifyBy, Serves, SiteConfig, Tables
 
@@ -100,14 +101,15 @@ def parse(text: str, path: Path) -> SiteConfig:
     except (ValueError, RecursionError) as error:  # Python reads no number of 4,301 digits either
         raise SiteConfigError(path, "", f"is no TOML: {error}") from error
     try:
-        tables = from_plain(Tables, _without_unset(Tables, document), refuse_unknown=True)
+        given = _with_site_overheads(_without_unset(Tables, document))
+        tables = from_plain(Tables, given, refuse_unknown=True)
         tables = _checked("", tables)
     except DecodeError as error:
         raise SiteConfigError(path, error.place, error.problem) from error
     _check_together(path, tables)
     _check_service(path, tables, document)
-    given = {each.name: getattr(tables, each.name) for each in fields(tables)}
-    return SiteConfig(**given, path=path)
+    read = {each.name: getattr(tables, each.name) for each in fields(tables)}
+    return SiteConfig(**read, path=path)
 
 
 def _without_unset(hint: Any, value: Any) -> Any:
@@ -122,6 +124,25 @@ def _without_unset(hint: Any, value: Any) -> Any:
         for key, item in value.items()
         if item != "" or NoneType not in get_args(hints.get(key))
     }
+
+
+def _with_site_overheads(document: Any) -> Any:
+    """The document, in which [overhead] states every cost: what is left out is as by default.
+
+    Raises:
+        DecodeError: a cost is outside its bounds.
+    """
+    table = document.get("overhead")
+    if not isinstance(table, dict):
+        return document
+    for key in (*OVERHEAD_FIELDS, *Overhead.FORMER_FIELDS):
+        value = table.get(key)
+        if isinstance(value, int | float):
+            _check_within(f"overhead.{key}", value, 0.0, LONGEST_OVERHEAD)
+    former = Overhead.FORMER_FIELDS.items()
+    named = {name for key, names in former if key in table for name in names}
+    usual = {name: cost for name, cost in to_plain(Tables().overhead).items() if name not in named}
+    return {**document, "overhead": {**usual, **table}}
 
 
 def _checked(place: str, table: Any) -> Any:
@@ -152,7 +173,10 @@ def _checked(place: str, table: Any) -> Any:
 
 
 def _check_bounds(key: str, value: float) -> None:
-    low, high = _AT_LEAST[key], _AT_MOST.get(key, math.inf)
+    _check_within(key, value, _AT_LEAST[key], _AT_MOST.get(key, math.inf))
+
+
+def _check_within(key: str, value: float, low: float, high: float) -> None:
     if not (low <= value <= high and math.isfinite(value)):
         most = f", {high:.0f} at most" if high < math.inf else ""
         raise DecodeError(key, f"{value:g} is not valid: give {low:g} or more{most}")

@@ -234,7 +234,9 @@ class Tables:
     launch: LaunchSettings = field(default_factory=LaunchSettings)
     policy: Policy = field(default_factory=Policy)
     overhead: Overhead = field(
-        default_factory=lambda: Overhead(start=30.0, reshape=30.0, shrink=20.0)
+        default_factory=lambda: Overhead(
+            start=30.0, grow=30.0, shrink=20.0, move=30.0, restart=30.0
+        )
     )
     timers: TimersTable = field(default_factory=TimersTable)
     notify: NotifyTable = field(default_factory=NotifyTable)

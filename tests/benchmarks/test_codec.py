@@ -39,7 +39,7 @@ CURVES = (
     ("a100", ThroughputCurve.of({1: 2.0, 2: 3.5, 4: 6.0, 8: 10.5})),
     ("t4", ThroughputCurve.of({1: 1.0, 2: 1.9})),
 )
-OVERHEAD = Overhead(30.0, 30.0, 20.0)
+OVERHEAD = Overhead(30.0, 30.0, 20.0, 30.0, 30.0)
 RUNNING = Running(Block("a100", ("n1", "n2"), 4), 100.5, 130.5)
 PLAN = (
     Reservation(1.5, 50.5, 4, "a100"),

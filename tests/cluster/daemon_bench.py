@@ -19,7 +19,7 @@ class Bench:
 
     def __init__(self, cluster: MiniSlurm) -> None:
         self.cluster = cluster
-        self.site = Site(self._shell, {"start": 6.0, "reshape": 8.0, "shrink": 6.0})
+        self.site = Site(self._shell, {"start": 6.0, "restart": 8.0, "shrink": 6.0})
 
     def _shell(
         self, command: str, *, user: str = "root", on: str = "ctl", stdin: str | None = None

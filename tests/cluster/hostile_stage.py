@@ -132,7 +132,7 @@ class Stage:
 
     def __init__(self, cluster: MiniSlurm) -> None:
         self.cluster = cluster
-        self.site = Site(self._shell, {"start": 6.0, "reshape": 8.0, "shrink": 6.0})
+        self.site = Site(self._shell, {"start": 6.0, "restart": 8.0, "shrink": 6.0})
         self.victim = 0
         self.pid = 0
         self.last_tick = 0.0

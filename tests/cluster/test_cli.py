@@ -32,7 +32,7 @@ class People:
 
     def __init__(self, cluster: MiniSlurm) -> None:
         self.cluster = cluster
-        self.site = Site(self._shell, {"start": 5.0, "reshape": 6.0, "shrink": 5.0})
+        self.site = Site(self._shell, {"start": 5.0, "restart": 6.0, "shrink": 5.0})
 
     def _shell(
         self, command: str, *, user: str = "root", on: str = "ctl", stdin: str | None = None

@@ -96,7 +96,7 @@ def site(running_cluster: MiniSlurm) -> Iterator[Site]:
     ) -> str:
         return cluster.output(command, user=user, on=on, stdin=stdin)
 
-    site = Site(shell, {"start": 30.0, "reshape": 30.0, "shrink": 30.0})
+    site = Site(shell, {"start": 30.0, "restart": 30.0, "shrink": 30.0})
     site.stop("KILL")
     site.prepare()
     site.start()

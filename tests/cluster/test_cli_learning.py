@@ -25,7 +25,7 @@ def site(running_cluster: MiniSlurm) -> Iterator[Site]:
     ) -> str:
         return cluster.output(command, user=user, on=on, stdin=stdin)
 
-    site = Site(shell, {"start": 5.0, "reshape": 8.0, "shrink": 5.0})
+    site = Site(shell, {"start": 5.0, "restart": 8.0, "shrink": 5.0})
     site.stop("KILL")
     site.prepare()
     site.start()

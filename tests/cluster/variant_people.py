@@ -20,7 +20,7 @@ class VariantPeople:
 
     def __init__(self, cluster: MiniSlurm) -> None:
         self.cluster = cluster
-        self.site = Site(self._shell, {"start": 5.0, "reshape": 8.0, "shrink": 6.0})
+        self.site = Site(self._shell, {"start": 5.0, "restart": 8.0, "shrink": 6.0})
 
     def _shell(
         self, command: str, *, user: str = "root", on: str = "ctl", stdin: str | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ef_slurm.model import (
+    OVERHEAD_FIELDS,
     BatchScript,
     JobKind,
     JobRequest,
@@ -107,7 +108,7 @@ def test_honest_jobs_pass() -> None:
         ),
         *(
             (f"overhead \\({field}\\)", {"overhead": Overhead(**{field: 1e9})})
-            for field in ("start", "reshape", "shrink", "per_doubling")
+            for field in OVERHEAD_FIELDS
         ),
     ],
     ids=str,

@@ -55,7 +55,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: ThroughputCurve.of({4: math.nan}), "throughput at 4 GPUs: nan"),
     (lambda: ThroughputCurve.of({4: math.inf}), "throughput at 4 GPUs: inf"),
     (lambda: Overhead(start=-1.0), "overhead start: -1.0"),
-    (lambda: Overhead(reshape=math.nan), "overhead reshape: nan"),
+    (lambda: Overhead(grow=math.nan, move=math.nan, restart=math.nan), "overhead grow: nan"),
     (lambda: Overhead(shrink=math.inf), "overhead shrink: inf"),
     (lambda: Overhead(per_doubling=-0.1), "overhead per_doubling: -0.1"),
     (lambda: Block("gpu", (), 1), "block nodes: ()"),
@@ -136,7 +136,9 @@ def test_a_block_counts_its_gpus(nodes: int, gpus: int, offset: int) -> None:
 
 
 def test_a_change_of_block_has_one_price() -> None:
-    overhead = Overhead(start=1.0, reshape=10.0, shrink=100.0, per_doubling=0.5)
+    overhead = Overhead(
+        start=1.0, grow=10.0, shrink=100.0, move=20.0, restart=30.0, per_doubling=0.5
+    )
     one = Block("gpu", ("a",), 8)
     two = Block("gpu", ("a", "b"), 8)
     assert overhead.seconds(None, one) == 1.0 + 0.5 * 3
@@ -144,10 +146,13 @@ def test_a_change_of_block_has_one_price() -> None:
     assert overhead.seconds(one, two) == 10.0 + 0.5 * 4
     assert overhead.seconds(two, one) == 100.0 + 0.5 * 3
     tail = Block("gpu", ("b",), 8)
-    assert overhead.seconds(two, tail) == 10.0 + 0.5 * 3, "Slurm cannot take the first node"
-    assert overhead.seconds(one, Block("gpu", ("a",), 4)) == 10.0 + 0.5 * 2
-    assert overhead.seconds(one, Block("other", ("a",), 8)) == 10.0 + 0.5 * 3
-    assert Overhead.constant(30.0).seconds(two, one) == 30.0
+    assert overhead.seconds(two, tail) == 30.0 + 0.5 * 3, "Slurm cannot take the first node"
+    assert overhead.seconds(one, Block("gpu", ("a",), 4)) == 30.0 + 0.5 * 2
+    assert overhead.seconds(one, Block("other", ("a",), 8)) == 30.0 + 0.5 * 3
+    assert overhead.seconds(one, tail) == 20.0 + 0.5 * 3
+    assert overhead.seconds(tail, two) == 30.0 + 0.5 * 4, "its first node would be another"
+    for old, new in ((None, one), (one, two), (two, one), (one, tail), (tail, two)):
+        assert Overhead.constant(30.0).seconds(old, new) == 30.0
 
 
 def test_cluster_and_plan_find_their_parts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from ef_slurm.model import (
     Json,
     MeasuredRate,
     ModelError,
+    Overhead,
     ProfileKey,
     QueueJob,
     active_part,
@@ -39,13 +41,8 @@ REMEMBER_SECONDS = 3600.0
 MAX_REMEMBERED = 2000
 """Measurements that are read back after a restart."""
 
-_OVERHEADS = {
-    **{kind.value: overhead_field(kind) for kind in ChangeKind},
-    # Earlier versions called every requeue of a running job a reshape. Some of what they called a
-    # shrink was one too: that errs on the safe side and gives way to what is measured from now on.
-    "reshape": "reshape",
-}
-"""What an event says was measured → the field of `Overhead` that it belongs to."""
+_REQUEUES = frozenset({ChangeKind.MOVE, ChangeKind.RESTART})
+_KINDS = {kind.value: kind for kind in ChangeKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +121,7 @@ class Calibration:
         owner, training = event.data.get("owner"), event.data.get("training")
         # Earlier versions did not write whose it was.
         submitter = Submitter(str(owner), str(training or "")) if owner else None
-        # A change that was carried out otherwise than decided counts as both (`observe`).
-        kinds = (event.data.get(key) for key in ("what", "decided"))
-        known = (kind for kind in kinds if isinstance(kind, str) and kind in _OVERHEADS)
-        for overhead in {_OVERHEADS[kind] for kind in known}:
+        for overhead in _recalled_fields(event.data):
             self._estimates.overheads.add(job_id, submitter, overhead, seconds)
 
     def expect(self, job_id: int, change: ChangeKind | None, since: float) -> None:
@@ -184,13 +178,13 @@ class Calibration:
         started = status.slurm.start_time or pending.since
         seconds = min(max(first, started, pending.since), max(now, pending.since)) - pending.since
         submitter = Submitter.of(job.request)
-        # A shrink that took a requeue tells what a requeue takes, and also what it costs to
-        # decide on a shrink here: where Slurm allows none, every one of them ends so.
-        for overhead in {overhead_field(change), overhead_field(pending.change)}:
+        for overhead in _measured_fields(change, pending.change):
             self._estimates.overheads.add(job.id, submitter, overhead, seconds)
         more: dict[str, Json] = {"owner": submitter.owner, "training": submitter.training}
         if change is not pending.change:
             more["decided"] = pending.change.value
+        if change is ChangeKind.GROW:
+            more["requeued"] = False
         words = f"{change.value} took {seconds:.1f} s until training"
         self._log(job, now, words, change.value, seconds, more)
 
@@ -312,11 +306,43 @@ class Calibration:
 
 
 def _carried_out(pending: _Pending, status: JobStatus) -> ChangeKind:
-    """The kind that a change was in the end: a shrink may have needed a requeue after all."""
+    """The kind that a change was in the end: what keeps nodes may have needed a requeue after all.
+
+    Slurm has started the job since then.
+    """
     started = status.slurm.start_time
-    if pending.change is ChangeKind.SHRINK and started is not None and started >= pending.since:
-        return ChangeKind.RESTART  # Slurm has started it since, so it did not shrink in place
-    return pending.change
+    requeued = started is not None and started >= pending.since
+    keeps = pending.change in (ChangeKind.GROW, ChangeKind.SHRINK)
+    return ChangeKind.RESTART if keeps and requeued else pending.change
+
+
+def _measured_fields(change: ChangeKind, decided: ChangeKind) -> frozenset[str]:
+    """Of which fields of `Overhead` a change tells something.
+
+    To Slurm a move and a restart are the same thing, a requeue. A shrink that took one tells what
+    that takes, and also what it costs to decide on a shrink here: where Slurm allows none, every
+    one of them ends so.
+
+    Args:
+        change: as it was carried out.
+        decided: as it was planned.
+    """
+    alike = _REQUEUES if change in _REQUEUES else {change}
+    return frozenset(overhead_field(kind) for kind in {*alike, decided})
+
+
+def _recalled_fields(data: Mapping[str, Json]) -> frozenset[str]:
+    """The same of an event, those of earlier versions among them."""
+    what, decided = data.get("what"), data.get("decided")
+    # Earlier versions called every requeue of a running job a reshape, then a growth was always
+    # one. Some of what they called a shrink was one too: that errs on the safe side and gives way
+    # to what is measured from now on.
+    if what == "reshape" or (what == ChangeKind.GROW.value and "requeued" not in data):
+        return frozenset(Overhead.FORMER_FIELDS["reshape"])
+    change = _KINDS.get(str(what))
+    if change is None:
+        return frozenset()
+    return _measured_fields(change, _KINDS.get(str(decided), change))
 
 
 def _curve(job: QueueJob, part: Block) -> dict[int, float]:

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 
-from ef_slurm.model import ChangeKind, JobRequest, Overhead, overhead_field
+from ef_slurm.model import OVERHEAD_KINDS, JobRequest, Overhead
 
 SAFETY_FACTOR = 1.1
 """A promise counts on this many times what was measured."""
@@ -20,9 +20,6 @@ SAMPLES_OF_OTHERS = 20
 """The latest measurements of jobs of one training, or of one owner."""
 QUANTILE = 0.8
 """Of those: what most changes do not exceed."""
-
-FIELDS = frozenset(overhead_field(kind) for kind in ChangeKind)
-"""The fields of `Overhead` that are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +75,8 @@ class Overheads:
             job_id: None for a job that is not in the queue.
         """
         submitter = Submitter.of(request)
-        seconds = {overhead: self._seconds(job_id, submitter, overhead) for overhead in FIELDS}
-        known = {overhead: value for overhead, value in seconds.items() if value is not None}
+        seconds = {kind: self._seconds(job_id, submitter, kind) for kind in OVERHEAD_KINDS}
+        known = {kind: value for kind, value in seconds.items() if value is not None}
         return replace(request.overhead, **known)
 
     def _seconds(self, job_id: int | None, submitter: Submitter, overhead: str) -> float | None:

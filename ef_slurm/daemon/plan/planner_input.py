@@ -178,7 +178,7 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
     learned = estimates.rates.by_type(job.id)
     overhead = estimates.overheads.estimate(job.id, job.request)
     if status is not None and not _first_node_leads(job, status):
-        overhead = replace(overhead, shrink=overhead.reshape)
+        overhead = replace(overhead, shrink=overhead.restart)
     request = replace(
         job.request,
         curves=calibrated_types(job.request.curves, learned),

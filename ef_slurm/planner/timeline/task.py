@@ -249,17 +249,20 @@ class Task:
             return self.start_overhead(gpus)
         if (held.gpus, held.gpu_type) == (gpus, gpu_type):
             return max(0.0, self.trains_from - now)
-        cost = self.job.overhead
-        kinds = [ChangeKind.GROW if gpus > held.gpus else ChangeKind.SHRINK, ChangeKind.RESTART]
-        return min(cost.of(kind, gpus) for kind in kinds)
+        return min(self.job.overhead.of(kind, gpus) for kind in self._kinds(held, gpus, gpu_type))
 
     def _own_overhead(self, old: Reservation, gpus: int, gpu_type: str) -> float:
-        cost = self.job.overhead
+        return max(self.job.overhead.of(kind, gpus) for kind in self._kinds(old, gpus, gpu_type))
+
+    def _kinds(self, old: Reservation, gpus: int, gpu_type: str) -> tuple[ChangeKind, ...]:
+        """What a change from `old` to so many GPUs can be, but staying."""
         if old.gpu_type != gpu_type:
-            return cost.of(ChangeKind.RESTART, gpus)
-        if gpus < old.gpus:
-            return max(cost.of(ChangeKind.SHRINK, gpus), cost.of(ChangeKind.RESTART, gpus))
-        return cost.of(ChangeKind.GROW if gpus > old.gpus else ChangeKind.MOVE, gpus)
+            return (ChangeKind.RESTART,)
+        if gpus == old.gpus:
+            return (ChangeKind.MOVE,)
+        if min(gpus, old.gpus) < self.spaces[gpu_type].per_node:
+            return (ChangeKind.RESTART,)
+        return (ChangeKind.GROW if gpus > old.gpus else ChangeKind.SHRINK, ChangeKind.RESTART)
 
     def overhead_at(self, old: Reservation | None, new: Reservation) -> float:
         """Seconds that going from `old` to `new` costs."""

@@ -311,7 +311,9 @@ class World:
         )
         self.bench = Bench(self.clock, self.cluster)
         self.path = path
-        self.overhead = overhead or Overhead(start=8.0, reshape=10.0, shrink=8.0)
+        self.overhead = overhead or Overhead(
+            start=8.0, grow=10.0, shrink=8.0, move=10.0, restart=10.0
+        )
         self.settings = settings or Settings(
             ResourceScope(frozenset({"ef"})), idle_interval=5.0, uid=0
         )

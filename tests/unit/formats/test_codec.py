@@ -214,6 +214,32 @@ def test_an_unknown_key_is_ignored_or_refused() -> None:
     assert e.value.place == "limits[1].user"
 
 
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ('{"start":1,"reshape":2.5,"shrink":3}', Overhead(1.0, 2.5, 3.0, 2.5, 2.5)),
+        ('{"reshape":2.5,"move":0}', Overhead(grow=2.5, restart=2.5)),
+        ('{"reshape":0}', Overhead()),
+        ("{}", Overhead()),
+    ],
+)
+def test_a_former_key_states_what_it_meant(text: str, known: Overhead) -> None:
+    """It counts for those fields that the text does not name, wherever the record stands."""
+    assert decode(Overhead, text) == known
+    assert from_plain(Overhead, json.loads(text), refuse_unknown=True) == known
+    inside = json.loads(encode(REQUEST)) | {"overhead": json.loads(text)}
+    assert decode(JobRequest, json.dumps(inside)) == replace(REQUEST, overhead=known)
+    assert "reshape" not in json.loads(encode(known))
+
+
+@pytest.mark.parametrize("value", ['"x"', "null", "[]", "true", "NaN"])
+def test_a_wrong_former_key_is_named(value: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        from_plain(Overhead, {"reshape": json.loads(value)}, "cost", refuse_unknown=True)
+    assert caught.value.place == "cost.reshape"
+    assert "expected a number" in caught.value.problem
+
+
 @pytest.mark.parametrize("key", ["a` - at `$.b", "a` - at `$.limits[9].x", "a` - at `$[1]", "`"])
 def test_a_key_that_reads_as_a_place_is_refused_too(key: str) -> None:
     with pytest.raises(DecodeError, match="unknown"):

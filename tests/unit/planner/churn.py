@@ -87,8 +87,8 @@ def random_job(rng: random.Random, now: float, job_id: str, mean: float, largest
         [
             Overhead(),
             Overhead.constant(30.0),
-            Overhead(start=20.0, reshape=40.0, shrink=10.0, per_doubling=2.0),
-            Overhead(reshape=4.0),
+            Overhead(20.0, grow=5.0, shrink=10.0, move=40.0, restart=50.0, per_doubling=2.0),
+            Overhead(grow=40.0, move=4.0, restart=4.0),
         ]
     )
     allowed = alone * rng.uniform(0.2, 3.0) + overhead.start + 1.0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
 from ef_slurm.model import (
+    OVERHEAD_KINDS,
     Admission,
     Arrival,
     Arrivals,
@@ -101,7 +102,10 @@ def overheads(draw: st.DrawFn) -> Overhead:
     seconds = st.sampled_from([0.0, 1.0, 4.0, 30.0, 90.0])
     if draw(st.booleans()):
         return Overhead.constant(draw(seconds))
-    return Overhead(draw(seconds), draw(seconds), draw(seconds), draw(st.sampled_from([0.0, 2.0])))
+    if draw(st.booleans()):  # what a training that changes its size while it runs costs
+        return replace(Overhead.constant(30.0), grow=2.0, shrink=1.5)
+    costs = {kind: draw(seconds) for kind in OVERHEAD_KINDS}
+    return Overhead(**costs, per_doubling=draw(st.sampled_from([0.0, 2.0])))
 
 
 @st.composite

@@ -24,7 +24,7 @@ REQUEST = JobRequest(
     ),
     state_dir="/shared/jobs/100",
     deadline=9000.0,
-    overhead=Overhead(start=20.0, reshape=30.0, shrink=5.0, per_doubling=0.5),
+    overhead=Overhead(start=20.0, grow=30.0, move=30.0, restart=30.0, shrink=5.0, per_doubling=0.5),
     curve_source="--throughput",
     max_gpus=8,
     max_time=7200.0,

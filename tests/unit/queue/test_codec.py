@@ -59,7 +59,12 @@ def test_a_column_comes_back_as_it_went(
         (
             codec.load_overhead,
             '{"start":30,"reshape":30.0,"shrink":20.5,"per_doubling":0.0}',
-            Overhead(30.0, 30.0, 20.5),
+            Overhead(start=30.0, grow=30.0, shrink=20.5, move=30.0, restart=30.0),
+        ),
+        (
+            codec.load_overhead,
+            '{"start":30,"grow":2,"shrink":1.5,"move":30,"restart":40,"per_doubling":1}',
+            Overhead(30.0, 2.0, 1.5, 30.0, 40.0, 1.0),
         ),
         (
             codec.load_block,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_a_job_trains_at_its_rate(make_job: Maker) -> None:
 
 
 def test_starts_and_reshapes_cost_their_overhead(make_job: Maker) -> None:
-    overhead = Overhead(start=10, reshape=20, per_doubling=1)
+    overhead = Overhead(start=10, grow=20, move=20, restart=20, per_doubling=1)
     policy = Scripted((0, {"a": Grant(1)}), (30, {"a": Grant(4)}))
     (job,) = simulate([make_job(iterations=100)], policy, overhead).jobs
     # 0-10 start, 10-30 twenty iterations, 30-52 reshape to four GPUs, then 80 iterations at 4/s
@@ -110,11 +111,19 @@ def test_other_indices_on_the_same_node_cost_nothing(make_job: Maker) -> None:
     assert share.places == ((0, Block("gpu", ("n1",), 2)), (10, Block("gpu", ("n1",), 2, 2)))
 
 
+def test_whole_nodes_behind_the_old_ones_are_a_growth(make_job: Maker) -> None:
+    wide = Grant(8, Block("gpu", ("n1", "n2"), 4))
+    policy = Scripted((0, {"a": block(0, 4)}), (10, {"a": wide}))
+    spec = make_job(iterations=120, sizes=(4, 8))
+    (job,) = simulate([spec], policy, replace(Overhead.constant(50), start=0, grow=3)).jobs
+    assert job.finished == 10 + 3 + (120 - 40) / 8
+
+
 def test_giving_up_whole_nodes_is_a_shrink(make_job: Maker) -> None:
     wide = Grant(8, Block("gpu", ("n1", "n2"), 4))
     policy = Scripted((0, {"a": wide}), (10, {"a": block(0, 4)}))
     spec = make_job(iterations=120, sizes=(4, 8))
-    (job,) = simulate([spec], policy, Overhead(start=0, reshape=50, shrink=3)).jobs
+    (job,) = simulate([spec], policy, replace(Overhead.constant(50), start=0, shrink=3)).jobs
     assert job.finished == 10 + 3 + (120 - 80) / 4
 
 

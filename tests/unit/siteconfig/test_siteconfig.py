@@ -99,8 +99,26 @@ def test_a_sites_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert config.policy.risk_order is RiskOrder.MOST_PROMISES
     assert config.policy.limits == (Limit(32, account="vision"), Limit(16, owner="alice"))
-    assert config.overhead.start == 45.0
+    assert config.overhead == replace(SiteConfig().overhead, start=45.0)
     assert config.timers.tick == 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("", {}),
+        ("grow = 2\nshrink = 1.5", {"grow": 2.0, "shrink": 1.5}),
+        ("reshape = 50", {"grow": 50.0, "move": 50.0, "restart": 50.0}),
+        ("grow = 2\nreshape = 50", {"grow": 2.0, "move": 50.0, "restart": 50.0}),
+        ("reshape = 0", {"grow": 0.0, "move": 0.0, "restart": 0.0}),
+    ],
+)
+def test_costs_that_are_not_stated_are_the_usual_ones(
+    tmp_path: Path, text: str, stated: dict[str, float]
+) -> None:
+    """A file of earlier versions has `reshape` for whatever takes a requeue."""
+    config = load(write(tmp_path, f"[overhead]\n{text}\n"))
+    assert config.overhead == replace(SiteConfig().overhead, **stated)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +173,14 @@ def test_a_sites_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("[launch]\nconda_env = 'a'\nvenv = '/b'", "launch", "Python comes from one place"),
         ('[launch]\npython = "a\\u0000b"', "launch", "without control characters"),
         ("[launch]\nkeep_checkpoints = 0", "launch", "keep_checkpoints: 0 is not valid: 1 or more"),
-        ("[overhead]\nstart = -1", "overhead", "overhead start: -1"),
+        ("[overhead]\nstart = -1", "overhead.start", "-1 is not valid: give 0 or more"),
+        ("[overhead]\nreshape = -1", "overhead.reshape", "-1 is not valid: give 0 or more"),
+        ("[overhead]\nmove = 1e9", "overhead.move", "2592000 at most"),
+        ("[overhead]\nmove = inf", "overhead.move", "inf is not valid: give 0 or more"),
+        ('[overhead]\ngrow = "2"', "overhead.grow", "expected a number, got '2'"),
+        ('[overhead]\nreshape = "2"', "overhead.reshape", "expected a number, got '2'"),
+        ("[overhead]\nrestarts = 1", "overhead.restarts", "did you mean 'restart'"),
+        ("overhead = 3", "overhead", "expected keys and values, got 3"),
         ("[timers]\nidle_tick = 0.5", "timers.idle_tick", "shorter than timers.tick"),
         ("[timers]\ntick = 0.2", "timers.tick", "shorter than slurm.query_interval"),
     ],

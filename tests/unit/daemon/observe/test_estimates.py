@@ -19,6 +19,7 @@ from ef_slurm.model import (
     Event,
     EventKind,
     JobRequest,
+    Json,
     Overhead,
     Running,
     ThroughputCurve,
@@ -26,7 +27,7 @@ from ef_slurm.model import (
 from ef_slurm.queue.store import Queue
 from tests.unit.daemon.make import NOW, SCRIPT, TWO_NODES, progress, row, running
 
-STATED = Overhead(start=30.0, reshape=40.0, shrink=20.0)
+STATED = Overhead(start=30.0, grow=40.0, move=40.0, restart=40.0, shrink=20.0)
 REQUEST = replace(row().request, overhead=STATED)
 
 
@@ -73,8 +74,8 @@ def test_what_one_owner_reports_moves_nobody_elses_estimate(
 def test_a_jobs_own_worst_lately_is_never_underestimated(seconds: list[float]) -> None:
     learned = Overheads()
     for one in seconds:
-        learned.add(1, submitter("ann"), "reshape", one)
-    assert learned.estimate(1, of("ann")).reshape >= SAFETY_FACTOR * max(seconds[-3:]) - 1e-6
+        learned.add(1, submitter("ann"), "restart", one)
+    assert learned.estimate(1, of("ann")).restart >= SAFETY_FACTOR * max(seconds[-3:]) - 1e-6
 
 
 curves = st.dictionaries(st.sampled_from([1, 2, 4, 8]), st.floats(0.5, 100.0), min_size=1).map(
@@ -144,12 +145,12 @@ def test_what_earlier_versions_measured_is_recalled(queue: Queue) -> None:
     estimates = Estimates()
     Calibration(estimates, queue).recall()
     assert estimates.overheads.estimate(1, REQUEST) == Overhead(
-        start=11.0, reshape=22.0, shrink=6.0
+        start=11.0, grow=22.0, move=22.0, restart=22.0, shrink=6.0
     )
 
 
-@pytest.mark.parametrize("kind", [ChangeKind.GROW, ChangeKind.MOVE, ChangeKind.RESTART])
-def test_every_requeue_tells_what_a_reshape_costs(queue: Queue, kind: ChangeKind) -> None:
+@pytest.mark.parametrize("kind", [ChangeKind.MOVE, ChangeKind.RESTART])
+def test_every_requeue_tells_what_a_requeue_costs(queue: Queue, kind: ChangeKind) -> None:
     estimates = Estimates()
     calibration = Calibration(estimates, queue)
     since = NOW - 100.0
@@ -159,27 +160,39 @@ def test_every_requeue_tells_what_a_reshape_costs(queue: Queue, kind: ChangeKind
     again = Estimates()
     Calibration(again, queue).recall()
     for learned in (estimates, again):
-        assert learned.overheads.estimate(1, REQUEST) == replace(STATED, reshape=7.0)
+        assert learned.overheads.estimate(1, REQUEST) == replace(STATED, move=7.0, restart=7.0)
 
 
 @pytest.mark.parametrize(
     ("slurm_started", "learned"),
-    [(-1000.0, {"shrink": 7.0}), (1.0, {"shrink": 7.0, "reshape": 7.0})],
+    [(-1000.0, {}), (1.0, {"move": 7.0, "restart": 7.0})],
 )
-def test_a_shrink_that_took_a_requeue_tells_about_both(
-    queue: Queue, slurm_started: float, learned: dict[str, float]
+@pytest.mark.parametrize("kind", [ChangeKind.GROW, ChangeKind.SHRINK])
+def test_what_keeps_nodes_and_took_a_requeue_tells_about_both(
+    queue: Queue, kind: ChangeKind, slurm_started: float, learned: dict[str, float]
 ) -> None:
     estimates = Estimates()
     calibration = Calibration(estimates, queue)
     since = NOW - 100.0
-    calibration.expect(1, ChangeKind.SHRINK, since)
+    calibration.expect(1, kind, since)
     status = running(TWO_NODES)
     status = replace(status, slurm=replace(status.slurm, start_time=since + slurm_started))
     calibration.observe(row(running=Running(TWO_NODES, since, since + 30.0)), status, NOW)
     again = Estimates()
     Calibration(again, queue).recall()
     for known in (estimates, again):
-        assert known.overheads.estimate(1, REQUEST) == replace(STATED, **learned)
+        assert known.overheads.estimate(1, REQUEST) == replace(
+            STATED, **learned, **{kind.value: 7.0}
+        )
+
+
+def test_a_growth_that_earlier_versions_measured_was_a_requeue(queue: Queue) -> None:
+    data: dict[str, Json] = {"what": "grow", "value": 20.0}
+    queue.events.log(Event(NOW, EventKind.MEASURED, ACTOR, "grow", 1, data))
+    estimates = Estimates()
+    Calibration(estimates, queue).recall()
+    known = estimates.overheads.estimate(1, REQUEST)
+    assert known == replace(STATED, grow=22.0, move=22.0, restart=22.0)
 
 
 def test_a_start_that_was_never_is_clipped_to_what_the_daemon_saw(queue: Queue) -> None:

@@ -99,7 +99,8 @@ def test_what_was_learned_on_one_type_of_gpu_says_nothing_faster_of_another() ->
 
 
 def test_where_the_first_node_does_not_lead_a_shrink_costs_a_requeue() -> None:
-    job = replace(TRAINING, request=replace(TRAINING.request, overhead=Overhead(30.0, 40.0, 20.0)))
+    cost = Overhead(start=30.0, grow=5.0, shrink=20.0, move=30.0, restart=40.0)
+    job = replace(TRAINING, request=replace(TRAINING.request, overhead=cost))
     status = running(TWO_NODES)
     assert planner_job(job, status, Estimates(), NOW).overhead.shrink == 20.0
     status = replace(status, slurm=replace(status.slurm, batch_host=TWO_NODES.nodes[1]))

@@ -34,7 +34,7 @@ from ef_slurm.queue.store import Queue
 from tests.unit.daemon.make import ELSEWHERE, FOUR_NODES, NOW, SCRIPT, TWO_NODES, row
 
 WHY = Reason(ReasonCode.STARTED, gpus=8)
-COST = {1: Overhead(start=30.0, reshape=40.0, shrink=20.0)}
+COST = {1: Overhead(start=30.0, grow=40.0, move=40.0, restart=40.0, shrink=20.0)}
 
 
 @pytest.fixture
