@@ -15,6 +15,7 @@ from types import FrameType
 from ef_slurm.api.munge import MungeCommand
 from ef_slurm.daemon.act.channels import channel_of
 from ef_slurm.daemon.act.sender import Sender
+from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.order_files import OrderFiles
 from ef_slurm.daemon.observe.record_files import RecordFiles
 from ef_slurm.daemon.observe.state_dirs import FileStateDirs
@@ -61,7 +62,12 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
         StartRefusedError: it would promise and be denied, or serve nobody.
         SlurmError: with `once`, Slurm does not answer.
     """
-    runner = Runner(timeout=config.slurm.timeout, directory=config.slurm.commands)
+    metrics = Metrics(version)
+    runner = Runner(
+        timeout=config.slurm.timeout,
+        directory=config.slurm.commands,
+        watch=metrics.slurm_command,
+    )
     slurm = CommandSlurm(runner)
     refuse_wrong_combinations(config, slurm, runner, advisory=advisory)
     notifier = Notifier(os.environ, time.monotonic)
@@ -76,7 +82,9 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
             sender = Sender(lambda: Queue.open(path, create=False), channel, time.time)
         tell = None if sender is None else sender.wake
         records = RecordFiles(config.order_root)
-        scheduler = Scheduler(settings, slurm, queue, state_dirs, time.time, tell, records)
+        scheduler = Scheduler(
+            settings, slurm, queue, state_dirs, time.time, tell, records, metrics
+        )
         started = time.time()
         _announce(queue, started, version, advisory)
         try:
@@ -102,6 +110,8 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
                 started=started,
                 advisory=advisory,
                 visibility=Visibility(slurm.configuration, lambda user: rights(runner, user)),
+                metrics=metrics,
+                hanging=lambda: state_dirs.hanging,
             )
             everyone = config.daemon.serves is Serves.EVERYONE
             address = (config.daemon.host, config.daemon.port)
@@ -112,6 +122,7 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
                 mode=0o666 if everyone else 0o600,
                 address=address if everyone and config.daemon.host else None,
                 limits=serve_limits_of(config),
+                metrics_port=config.metrics.port,
             ) as server:
                 notifier.ready()
                 if sender is not None:

@@ -21,11 +21,13 @@ from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
 from ef_slurm.daemon.act.resubmit import Resubmitter
 from ef_slurm.daemon.act.strangers import Strangers
 from ef_slurm.daemon.fence import Fence
+from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.closures import MOST_RECALLED
 from ef_slurm.daemon.observe.complaints import Complaints
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.follower import Follower
+from ef_slurm.daemon.observe.gpu_use import GpuAccount
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.record_files import Records
 from ef_slurm.daemon.observe.settlements import due_at
@@ -88,13 +90,17 @@ class Scheduler:
         clock: Callable[[], float],
         tell: Callable[[], None] | None = None,
         records: Records | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """Make one.
 
         Args:
             tell: called when there is something to tell owners; None where nobody tells.
             records: of jobs beside the queue; None to keep none.
+            metrics: what it does is counted there.
         """
+        self._metrics = metrics = metrics or Metrics()
+        self._gpu_account = GpuAccount(settings.scope, metrics)
         self._settings = settings
         self._tell = tell
         self._notices = None if tell is None else Notices(queue)
@@ -103,7 +109,7 @@ class Scheduler:
         self._state_dirs = state_dirs
         self._observer = Observer(slurm, state_dirs, clock)
         self._fence = Fence(queue, clock)
-        self._complaints = Complaints(queue, self._observer, clock)
+        self._complaints = Complaints(queue, self._observer, clock, metrics)
         self._all_read_at = -math.inf
         executor = Executor(slurm, queue, state_dirs, clock, self._observer.slurm_type)
         self._orphans = Orphans(executor, self._observer, queue, clock, self._fence)
@@ -192,6 +198,10 @@ class Scheduler:
         Raises:
             QueueError: the queue cannot be read or written; nothing half-done.
         """
+        with self._metrics.tick_seconds.time():
+            return self._tick()
+
+    def _tick(self) -> float:
         now = self._clock()
         jobs = self._queue.jobs.all(ACTIVE)
         self._read_reports(jobs, now)
@@ -204,10 +214,12 @@ class Scheduler:
             return self._settings.idle_interval
         try:
             jobs = self._ingest(jobs)
+            self._gpu_account.look(self._observer.observation, jobs)
             jobs, news = self._dependencies.review(jobs)
             self._planning.wanted |= news
             if self._planning.is_due(jobs, self._clock()):
-                self._planning.make(jobs, self._clock())
+                with self._metrics.plan_seconds.time():
+                    self._planning.make(jobs, self._clock())
                 jobs = self._queue.jobs.all(ACTIVE)
             if not self._settings.advisory:
                 self._reconciled = self._reconciler.reconcile(jobs)
@@ -226,6 +238,7 @@ class Scheduler:
         self._make_notices()
         self._forget_old()
         self._ticked_at = self._clock()
+        self._metrics.ticked(jobs)
         return self._delay()
 
     def refresh_soon(self) -> None:
@@ -365,6 +378,7 @@ class Scheduler:
         except SlurmError as error:
             self._slurm_is_silent(error)
             return False
+        self._metrics.looked()
         self._refresh_wanted = False
         if self._silent_since is not None:
             self._log_daemon_event(f"Slurm answers again after {now - self._silent_since:.0f} s")

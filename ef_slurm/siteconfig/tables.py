@@ -115,6 +115,17 @@ class ApiTable:
     what_ifs_per_minute: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class MetricsTable:
+    """[metrics]: what Prometheus reads.
+
+    Args:
+        port: on the loopback of the daemon's host; 0 for none.
+    """
+
+    port: int = 0
+
+
 class PerGpuRule(enum.Enum):
     """What comes with each GPU of a job whose owner says nothing."""
 
@@ -229,6 +240,7 @@ class Tables:
     queue: QueueTable = field(default_factory=QueueTable)
     daemon: DaemonTable = field(default_factory=DaemonTable)
     api: ApiTable = field(default_factory=ApiTable)
+    metrics: MetricsTable = field(default_factory=MetricsTable)
     jobs: JobsTable = field(default_factory=JobsTable)
     profiles: ProfilesTable = field(default_factory=ProfilesTable)
     launch: LaunchSettings = field(default_factory=LaunchSettings)

@@ -80,7 +80,7 @@ def cluster_of(
     everywhere = observation.reservations
     reserved = outages_outside(everywhere, {scope.reservation})
     groups: dict[str, _Group] = {}
-    for node in _ordered(_members(observation, scope), scope.order):
+    for node in _ordered(nodes_of(observation, scope), scope.order):
         parts: dict[str, _Part] = {}
         for gpu in node.gpus:
             kind = gpu.gpu_type or scope.gpu_type
@@ -128,7 +128,8 @@ def _group(
     return NodeGroup(group.gpu_type, size, tuple(nodes))
 
 
-def _members(observation: Observation, scope: ResourceScope) -> Iterator[SlurmNode]:
+def nodes_of(observation: Observation, scope: ResourceScope) -> Iterator[SlurmNode]:
+    """The nodes that are ours to schedule, usable or not."""
     inside: frozenset[str] | None = None
     if scope.reservation:
         inside = frozenset(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from ef_slurm.contract.decode import one_line
+from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.model import ACTOR, Event, EventKind, QueueJob
 from ef_slurm.queue.store import Queue
@@ -19,7 +20,10 @@ _log = logging.getLogger(__name__)
 class Complaints:
     """Says of each job once that a report was refused, and of each bad row that it is set aside."""
 
-    def __init__(self, queue: Queue, observer: Observer, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, queue: Queue, observer: Observer, clock: Callable[[], float], metrics: Metrics
+    ) -> None:
+        self._metrics = metrics
         self._queue = queue
         self._observer = observer
         self._clock = clock
@@ -41,6 +45,7 @@ class Complaints:
             # Whatever its owner does: one line for one job.
             if trouble and job.id not in self._refused:
                 self._refused.add(job.id)
+                self._metrics.reports_refused.inc()
                 self._log(f"what it reports is not taken as it is: {trouble}", job)
 
     def forget(self, job_id: int) -> None:

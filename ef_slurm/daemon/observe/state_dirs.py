@@ -74,6 +74,11 @@ class FileStateDirs:
         self._silent_since: dict[int, float] = {}
         self._in_force: dict[int, Order | None] = {}
 
+    @property
+    def hanging(self) -> int:
+        """Threads that wait for a file system that does not answer. Any thread may ask."""
+        return self._readers.hanging + self._writers.hanging
+
     def make_order_root(self) -> None:
         """Make the directory of orders, if it is missing.
 

@@ -118,6 +118,14 @@ class Workers(Generic[Result]):
             raise answer
         return answer
 
+    @property
+    def hanging(self) -> int:
+        """Threads whose work takes longer than a call waits for. Any thread may ask."""
+        with self._shared.changed:
+            now = time.monotonic()
+            began = [job.began for job in self._shared.jobs.values() if job.ended is None]
+        return sum(at is not None and now - at > self._patience + SPAWN_SECONDS for at in began)
+
     def close(self) -> None:
         """Let go of the threads that are not lost."""
         with self._shared.changed:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from aiohttp import web
@@ -37,6 +37,8 @@ from ef_slurm.api.munge import Munge, MungeError
 from ef_slurm.api.problems import MEDIA_TYPE, STATUS, write_problem
 from ef_slurm.api.routes import RequestError
 from ef_slurm.daemon.serve.connections import Connections
+from ef_slurm.daemon.serve.exposition import MEDIA_TYPE as METRICS_MEDIA_TYPE
+from ef_slurm.daemon.serve.exposition import METRICS_PATH, Exposition
 from ef_slurm.daemon.serve.gate import Gate
 from ef_slurm.daemon.serve.limits import Buckets, ServeLimits
 from ef_slurm.daemon.serve.openapi import DESCRIPTION_PATH, description
@@ -62,6 +64,8 @@ _SOON_SECONDS = 2.0
 _LATER_SECONDS = 0.5
 """Whoever waits for longer than the former is told of changes this much later at most."""
 
+_NO_ROUTE = "none"
+
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -73,6 +77,7 @@ class Answer:
 
     Args:
         nonce: of a TCP request whose credential was believed; None where nothing is signed.
+        route: what it counts as.
     """
 
     status: int
@@ -80,6 +85,7 @@ class Answer:
     media_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
     nonce: str | None = None
+    route: str = _NO_ROUTE
 
 
 class Handler:
@@ -96,7 +102,9 @@ class Handler:
         connections: Connections,
         limits: ServeLimits,
         daemon: str,
+        exposition: Exposition,
     ) -> None:
+        self._exposition = exposition
         self._context = context
         self._munge = munge
         self._connections = connections
@@ -125,7 +133,10 @@ class Handler:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         gate = self._connections.gate_of(request.protocol)
+        began = time.monotonic()
         answer = await self._answer(gate, request)
+        seconds = time.monotonic() - began
+        self._context.metrics.answered(answer.route, answer.status, seconds)
         try:
             return await self._send(gate, request, answer)
         finally:
@@ -134,7 +145,7 @@ class Handler:
     # Who asks, and may they
 
     async def _answer(self, gate: Gate, request: web.BaseRequest) -> Answer:
-        nonce, sent = None, 0
+        nonce, sent, route = None, 0, _NO_ROUTE
         try:
             body = await request.content.read()
             target = request.raw_path
@@ -146,19 +157,23 @@ class Handler:
                 self._guard.check(caller.uid, nonce, sent, time.time())
             self._right_version(request)
             if (request.method, target) == ("GET", DESCRIPTION_PATH):
-                return Answer(200, description(), nonce=nonce)
+                return Answer(200, description(), nonce=nonce, route="openapi")
+            if (request.method, target) == ("GET", METRICS_PATH):
+                text = await self._exposition.text()
+                return Answer(200, text, METRICS_MEDIA_TYPE, nonce=nonce, route="metrics")
             asked = await self._read(caller, request.method, target, body)
+            route = routes.route_of(asked).name
             response = await self._respond(caller, asked)
         except (RequestError, CredentialError) as error:
-            return self._refusal(gate, error.failure, nonce)
+            return self._refusal(gate, error.failure, nonce, route)
         except Exception as error:
             failure = failure_of(error)
             if failure is None:
                 _log.exception("%s %s", request.method, routes.shown(request.raw_path))
                 words = "ef-schedd failed on this request: see its log"
                 failure = Failure(FailureCode.INTERNAL, words)
-            return self._refusal(gate, failure, nonce)
-        return _success(response, encode(response), nonce)
+            return self._refusal(gate, failure, nonce, route)
+        return replace(_success(response, encode(response), nonce), route=route)
 
     async def _identify(
         self, gate: Gate, request: web.BaseRequest, target: str, body: bytes
@@ -346,7 +361,8 @@ class Handler:
         except TooManyCallsError:
             words = "you wait for other what-ifs already: try again"
             raise RequestError(FailureCode.TOO_MANY, words) from None
-        return await asyncio.wait_for(asyncio.wrap_future(future), VERDICT_SECONDS)
+        with self._context.metrics.what_if_seconds.time():
+            return await asyncio.wait_for(asyncio.wrap_future(future), VERDICT_SECONDS)
 
     def _dispatch(self) -> Dispatch:
         """This worker's own."""
@@ -357,7 +373,7 @@ class Handler:
 
     # How it goes back
 
-    def _refusal(self, gate: Gate, failure: Failure, nonce: str | None) -> Answer:
+    def _refusal(self, gate: Gate, failure: Failure, nonce: str | None, route: str) -> Answer:
         _log.debug("refused for uid %s: %s", gate.uid, failure.message)
         headers: list[tuple[str, str]] = []
         if failure.code in (FailureCode.TOO_MANY, FailureCode.BUSY):
@@ -365,7 +381,7 @@ class Handler:
         if STATUS[failure.code] == 401:
             headers.append(("WWW-Authenticate", credentials.SCHEME))
         return Answer(
-            STATUS[failure.code], write_problem(failure), MEDIA_TYPE, tuple(headers), nonce
+            STATUS[failure.code], write_problem(failure), MEDIA_TYPE, tuple(headers), nonce, route
         )
 
     async def _send(

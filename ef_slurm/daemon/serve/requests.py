@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ef_slurm.api.identity import Caller
 from ef_slurm.api.messages import (
@@ -39,6 +39,7 @@ from ef_slurm.api.messages import (
     Withdrawn,
 )
 from ef_slurm.api.routes import RequestError
+from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.ownership import no_single_job
 from ef_slurm.daemon.plan.changes import NotPossibleError
 from ef_slurm.daemon.plan.dependencies import WouldWait
@@ -94,6 +95,7 @@ class ServerContext:
         cluster: Slurm's name of the cluster; "" when it could not be asked.
         version: of ef-slurm.
         started: when the daemon started, UTC epoch seconds.
+        hanging: how many of the threads that read jobs' files hang.
     """
 
     scheduler: JudgingScheduler
@@ -108,6 +110,8 @@ class ServerContext:
     started: float
     advisory: bool
     visibility: Visibility
+    metrics: Metrics = field(default_factory=Metrics)
+    hanging: Callable[[], int] = lambda: 0
 
 
 class Dispatch:

@@ -24,9 +24,11 @@ from ef_slurm.api.problems import MEDIA_TYPE, STATUS, write_problem
 from ef_slurm.api.routes import VERSION, VERSION_HEADER, shown
 from ef_slurm.daemon.serve import frames
 from ef_slurm.daemon.serve.connections import Connections
+from ef_slurm.daemon.serve.exposition import Exposition
 from ef_slurm.daemon.serve.gate import Gate
 from ef_slurm.daemon.serve.handler import NAME, Handler
 from ef_slurm.daemon.serve.limits import ServeLimits
+from ef_slurm.daemon.serve.metrics_listener import ADDRESS, MetricsListener
 from ef_slurm.daemon.serve.requests import ServerContext
 
 BACKLOG = 1024
@@ -52,6 +54,7 @@ class Server:
         path: of the UNIX socket.
         mode: its permissions: 0o600 for its owner alone, 0o666 for everybody on the host.
         address: host and port for TCP, or None.
+        metrics_port: on the loopback, for Prometheus; 0 for none.
 
     Raises:
         ServerError: a socket cannot be had.
@@ -66,6 +69,7 @@ class Server:
         mode: int,
         address: tuple[str, int] | None = None,
         limits: ServeLimits | None = None,
+        metrics_port: int = 0,
     ) -> None:
         self._context = context
         self._munge = munge
@@ -73,12 +77,15 @@ class Server:
         self._limits = limits or ServeLimits()
         self._daemon = "" if address is None else TcpEndpoint(*address).text
         self._listeners = [(_unix(path, mode), Transport.UNIX)]
-        if address is not None:
-            try:
+        self._metrics: socket.socket | None = None
+        try:
+            if address is not None:
                 self._listeners.append((_tcp(address), Transport.TCP))
-            except ServerError:
-                self._close_sockets()
-                raise
+            if metrics_port:
+                self._metrics = _tcp((ADDRESS, metrics_port))
+        except ServerError:
+            self._close_sockets()
+            raise
         _raise_file_limit()
         self._greeting = False
         self._beat_at = time.monotonic()
@@ -115,7 +122,10 @@ class Server:
 
     async def _serve(self) -> None:
         connections = Connections(self._limits, self._greet)
-        handler = Handler(self._context, self._munge, connections, self._limits, self._daemon)
+        context, limits = self._context, self._limits
+        exposition = Exposition(context.metrics, context.open_queue, context.hanging)
+        handler = Handler(context, self._munge, connections, limits, self._daemon, exposition)
+        for_prometheus = MetricsListener(exposition, limits)
         manager = web.Server(handler)
         servers = []
         for listener, kind in self._listeners:
@@ -125,6 +135,8 @@ class Server:
             else:
                 server = await self._loop.create_unix_server(gates, sock=listener, backlog=BACKLOG)
             servers.append(server)
+        if self._metrics is not None:
+            servers.append(await for_prometheus.serve(self._metrics))
         try:
             while not self._stop.is_set():
                 self._beat_at = time.monotonic()
@@ -135,6 +147,9 @@ class Server:
                 server.close()
             connections.abort_all()
             handler.close()
+            exposition.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(for_prometheus.close(), _CLOSE_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(manager.shutdown(1.0), _CLOSE_SECONDS)
 
@@ -171,6 +186,8 @@ class Server:
     def _close_sockets(self) -> None:
         for listener, _ in self._listeners:
             listener.close()
+        if self._metrics is not None:
+            self._metrics.close()
         with contextlib.suppress(OSError):
             self._path.unlink()
 

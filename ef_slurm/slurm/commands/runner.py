@@ -6,7 +6,8 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,10 +65,12 @@ class Runner:
     Args:
         timeout: seconds for one command.
         directory: where the commands are; None to search PATH.
+        watch: told of each command when it has ended: the seconds, and what it failed with.
     """
 
     timeout: float = 10.0
     directory: Path | None = None
+    watch: Callable[[Sequence[str], float, SlurmError | None], None] | None = None
 
     def query(self, command: Sequence[str]) -> Result:
         """Run a command whose answer must not depend on the caller's SLURM_* variables.
@@ -99,6 +102,23 @@ class Runner:
         Raises:
             SlurmError: by what it says.
         """
+        began, error = time.monotonic(), None
+        try:
+            return self._run(command, environment, directory, text)
+        except SlurmError as failed:
+            error = failed
+            raise
+        finally:
+            if self.watch is not None:
+                self.watch(command, time.monotonic() - began, error)
+
+    def _run(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None,
+        directory: str | None,
+        text: str,
+    ) -> Result:
         program = command[0] if self.directory is None else str(self.directory / command[0])
         try:
             done = subprocess.run(  # noqa: S603 - words, no shell

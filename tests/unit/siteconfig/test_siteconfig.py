@@ -31,6 +31,7 @@ def test_the_example_leaves_no_key_out() -> None:
         "nodes",
         "queue",
         "daemon",
+        "metrics",
         "jobs",
         "launch",
         "timers",

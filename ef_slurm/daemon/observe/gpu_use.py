@@ -1,0 +1,73 @@
+"""What the GPUs of the partition are used for, and for how long."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from ef_slurm.daemon.metrics import GpuUse, Metrics
+from ef_slurm.daemon.observe.capacity import ResourceScope, nodes_of
+from ef_slurm.model import JobKind, JobState, QueueJob
+from ef_slurm.slurm.types import Observation
+
+LONGEST_SECONDS = 300.0
+"""Of the time between two looks; what was used in a longer one, nobody knows."""
+
+_CHANGING = frozenset({JobState.NEW, JobState.STARTING, JobState.STOPPING})
+
+
+def gpus_by_use(
+    observation: Observation, scope: ResourceScope, jobs: Iterable[QueueJob]
+) -> Mapping[GpuUse, int]:
+    """How many GPUs are used for what now.
+
+    Args:
+        jobs: the active ones of the queue.
+    """
+    nodes = {node.name: node for node in nodes_of(observation, scope)}
+    ours = {job.request.slurm_job_id: job for job in jobs}
+    used: Counter[GpuUse] = Counter()
+    held: Counter[str] = Counter()
+    for slurm in observation.jobs.values():
+        if not slurm.holds_nodes:
+            continue
+        job = ours.get(slurm.job_id)
+        use = GpuUse.STRANGERS if job is None else _use_of(job)
+        for name, gpus in slurm.gpus:
+            if name in nodes:
+                used[use] += gpus
+                held[name] += gpus
+    for name, node in nodes.items():
+        free = max(0, node.gpu_total - held[name])
+        used[GpuUse.IDLE if node.usable else GpuUse.UNAVAILABLE] += free
+    return MappingProxyType({use: used[use] for use in GpuUse})
+
+
+def _use_of(job: QueueJob) -> GpuUse:
+    if job.state in _CHANGING:
+        return GpuUse.CHANGES
+    if job.measuring is not None:
+        return GpuUse.MEASURING
+    return GpuUse.BEST_EFFORT if job.kind is JobKind.BEST_EFFORT else GpuUse.PROMISED
+
+
+class GpuAccount:
+    """Adds up GPU-seconds from look to look: what was seen counts until the next one."""
+
+    def __init__(self, scope: ResourceScope, metrics: Metrics) -> None:
+        self._scope = scope
+        self._metrics = metrics
+        self._at: float | None = None
+        self._used: Mapping[GpuUse, int] = dict.fromkeys(GpuUse, 0)
+
+    def look(self, observation: Observation, jobs: Iterable[QueueJob]) -> None:
+        """Take in a look at Slurm, once."""
+        if observation.at == self._at:
+            return
+        passed = 0.0 if self._at is None else observation.at - self._at
+        seconds = passed if 0.0 <= passed <= LONGEST_SECONDS else 0.0
+        before, self._used = self._used, gpus_by_use(observation, self._scope, jobs)
+        self._at = observation.at
+        for use in GpuUse:
+            self._metrics.gpus_used(use, self._used[use], before[use] * seconds)
