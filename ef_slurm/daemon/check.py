@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ef_slurm.api.client import Client
 from ef_slurm.api.munge import Munge, MungeCommand, MungeError
+from ef_slurm.daemon.check_metrics import check_metrics
 from ef_slurm.daemon.check_notify import check_notify
 from ef_slurm.daemon.check_service import (
     check_address,
@@ -19,6 +20,7 @@ from ef_slurm.daemon.check_service import (
     check_rights,
     check_site_file,
     check_state_root,
+    is_daemons_host,
 )
 from ef_slurm.daemon.findings import Finding, Level
 from ef_slurm.daemon.observe.capacity import cluster_of
@@ -70,6 +72,7 @@ def check(config: SiteConfig, connect: Callable[[], Client]) -> tuple[Finding, .
         *(check_munge(MungeCommand()) if config.daemon.host else ()),
         *check_address(config),
         *check_daemon(config, connect, now),
+        check_metrics(config.metrics.port, config.socket, here=is_daemons_host(config)),
     )
 
 

@@ -269,7 +269,7 @@ def check_queue(config: SiteConfig, user: Account) -> Iterator[Finding]:
     daemon = Account.named(config.daemon.user) if service else user
     if daemon is None or user.uid not in (0, daemon.uid):
         return  # nobody else's business, and nobody else may look
-    if service and not _is_daemons_host(config):
+    if service and not is_daemons_host(config):
         return
     try:
         refuse_network_filesystem(path)
@@ -286,7 +286,7 @@ def check_queue(config: SiteConfig, user: Account) -> Iterator[Finding]:
         yield Finding(Level.OK, "queue.path", f"{path}, on a local file system")
 
 
-def _is_daemons_host(config: SiteConfig) -> bool:
+def is_daemons_host(config: SiteConfig) -> bool:
     """Whether the daemon is to run here, as far as the configuration tells."""
     here = socket.gethostname().partition(".")[0]
     return config.daemon.host.partition(".")[0] in ("", here) or config.socket.exists()

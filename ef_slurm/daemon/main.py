@@ -26,6 +26,7 @@ from ef_slurm.daemon.serve.server import Server
 from ef_slurm.daemon.serve.visibility import Visibility
 from ef_slurm.daemon.settings import limits_of, serve_limits_of, settings_of
 from ef_slurm.daemon.startup import refuse_wrong_combinations
+from ef_slurm.daemon.status_line import status_line
 from ef_slurm.daemon.systemd import Notifier
 from ef_slurm.model import ACTOR, Event, EventKind
 from ef_slurm.queue.errors import QueueError
@@ -127,7 +128,16 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
                 notifier.ready()
                 if sender is not None:
                     sender.start()
-                _loop(scheduler, queue, calls, lambda: notifier.alive() if server.serves else None)
+
+                def sign_of_life() -> None:
+                    metrics.clock_is(time.time())
+                    if server.serves:
+                        notifier.alive()
+                    notifier.does(
+                        lambda: status_line(metrics.seen.jobs, metrics.seconds_since_look)
+                    )
+
+                _loop(scheduler, queue, calls, sign_of_life)
         finally:
             notifier.stopping()
             if sender is not None:

@@ -102,7 +102,7 @@ class Metrics:
             registry=registry,
         )
         self.reports_refused = Counter(
-            "ef_slurm_reports_refused",
+            "ef_slurm_reports_refused_total",
             "Jobs of which a report was not taken as it was.",
             registry=registry,
         )
@@ -114,13 +114,13 @@ class Metrics:
             registry=registry,
         )
         self._failures = Counter(
-            "ef_slurm_slurm_command_failures",
+            "ef_slurm_slurm_command_failures_total",
             "Commands of Slurm's that failed.",
             ["command", "reason"],
             registry=registry,
         )
         self._requests = Counter(
-            "ef_slurm_http_requests",
+            "ef_slurm_http_requests_total",
             "Requests that were answered.",
             ["route", "status"],
             registry=registry,
@@ -133,11 +133,11 @@ class Metrics:
             registry=registry,
         )
         self._gpu_seconds = Counter(
-            "ef_slurm_gpu_seconds", "GPU-seconds by use.", ["use"], registry=registry
+            "ef_slurm_gpu_seconds_total", "GPU-seconds by use.", ["use"], registry=registry
         )
         self._gpus = Gauge("ef_slurm_gpus", "GPUs by use now.", ["use"], registry=registry)
         self._steps = Counter(
-            "ef_slurm_clock_steps",
+            "ef_slurm_clock_steps_total",
             f"Times that the clock was set by {STEP_SECONDS:g} s or more.",
             ["direction"],
             registry=registry,
@@ -148,6 +148,7 @@ class Metrics:
         """Series that are 0 and not missing until something happens; ages, which need no count."""
         for use in GpuUse:
             self._gpu_seconds.labels(use.value)
+            self._gpus.labels(use.value)
         for direction in ("forward", "back"):
             self._steps.labels(direction)
         for command in ("squeue", "scontrol show", "scontrol update", "scontrol release"):

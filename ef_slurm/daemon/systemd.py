@@ -1,4 +1,7 @@
-"""What systemd is told of a service of Type=notify (sd_notify(3)): ready, alive, stopping."""
+"""What systemd is told of a service of Type=notify (sd_notify(3)): ready, alive, stopping.
+
+Also what it does, in the line that `systemctl status` shows to everybody on the host.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ import contextlib
 import socket
 from collections.abc import Callable, Mapping
 
+from ef_slurm.formats.printing import printable
+
+STATUS_SECONDS = 10.0
+"""Seconds between two looks at whether there is something else to say."""
 _WATCHES = 4
 """Signs of life in the time after which systemd would give up."""
 
@@ -27,6 +34,8 @@ class Notifier:
         limit = environment.get("WATCHDOG_USEC", "")
         self._interval = int(limit) / 1e6 / _WATCHES if limit.isdecimal() else None
         self._told_at: float | None = None
+        self._status = ""
+        self._status_at: float | None = None
 
     def ready(self) -> None:
         """The service can be asked now."""
@@ -41,9 +50,21 @@ class Notifier:
             self._told_at = now
             self._tell("WATCHDOG=1")
 
+    def does(self, words: Callable[[], str]) -> None:
+        """What the service does, in one line. May be called as often as one likes."""
+        now = self._clock()
+        if not self._address:
+            return
+        if self._status_at is None or not 0.0 <= now - self._status_at < STATUS_SECONDS:
+            self._status_at = now
+            said = printable(words())
+            if said != self._status:
+                self._status = said
+                self._tell(f"STATUS={said}")
+
     def stopping(self) -> None:
         """The service ends of its own accord."""
-        self._tell("STOPPING=1")
+        self._tell("STOPPING=1\nSTATUS=stopping")
 
     def _tell(self, what: str) -> None:
         if not self._address:

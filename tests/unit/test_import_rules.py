@@ -57,10 +57,15 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "findings": set(),
         "startup": set(),
         "check_service": OBSERVE | {"findings", "startup"},
+        "check_metrics": {"findings"},
         "check_notify": PLAN | {"act", "findings"},
-        "check": PLAN | {"act", "settings", "findings", "check_service", "check_notify"},
+        "check": PLAN
+        | {"act", "settings", "findings", "check_service", "check_notify", "check_metrics"},
         "systemd": set(),
-        "main": PLAN | {"act", "serve", "settings", "scheduler", "startup", "systemd", "metrics"},
+        "status_line": set(),
+        "main": PLAN
+        | {"act", "serve", "settings", "scheduler", "startup"}
+        | {"systemd", "status_line", "metrics"},
     },
     "planner": {
         "": set(),

@@ -47,10 +47,10 @@ class AuditCounts:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._after = 0
         self._states = Counter(
-            "ef_slurm_job_states", "Jobs that came into a state.", ["state"], registry=registry
+            "ef_slurm_job_states_total", "Jobs that came to be so.", ["state"], registry=registry
         )
         self._verdicts = Counter(
-            "ef_slurm_verdicts", "Answers to jobs.", ["outcome"], registry=registry
+            "ef_slurm_verdicts_total", "Answers to jobs.", ["outcome"], registry=registry
         )
         self._verdict_seconds = Histogram(
             "ef_slurm_verdict_seconds",
@@ -58,15 +58,15 @@ class AuditCounts:
             buckets=(0.3, 1.0, 2.0, 5.0, 10.0, 30.0, _MINUTE, 10 * _MINUTE),
             registry=registry,
         )
-        self._given = Counter("ef_slurm_promises_given", "Promises given.", registry=registry)
+        self._given = Counter("ef_slurm_promises_given_total", "Promises given.", registry=registry)
         self._settled = Counter(
-            "ef_slurm_promises_settled",
+            "ef_slurm_promises_settled_total",
             "Promises that ended, and whose doing it was that they were not kept.",
             ["outcome", "fault"],
             registry=registry,
         )
         self._at_risk = Counter(
-            "ef_slurm_promises_came_at_risk",
+            "ef_slurm_promises_came_at_risk_total",
             "Times that a plan would finish a promised job too late.",
             registry=registry,
         )
@@ -83,7 +83,7 @@ class AuditCounts:
             registry=registry,
         )
         self._shares = Counter(
-            "ef_slurm_share_changes",
+            "ef_slurm_share_changes_total",
             "Changes of what a job is to hold.",
             ["direction"],
             registry=registry,
@@ -96,10 +96,10 @@ class AuditCounts:
             registry=registry,
         )
         self._errors = Counter(
-            "ef_slurm_job_errors", "Errors that jobs' stories tell.", registry=registry
+            "ef_slurm_job_errors_total", "Errors that jobs' stories tell.", registry=registry
         )
         self._users = Counter(
-            "ef_slurm_foreign_acts",
+            "ef_slurm_foreign_acts_total",
             "Times that somebody acted in Slurm on a job, or beside ef-slurm.",
             registry=registry,
         )

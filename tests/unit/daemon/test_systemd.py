@@ -54,7 +54,21 @@ def test_ready_and_stopping(listener: socket.socket) -> None:
     notifier.ready()
     notifier.alive()  # nobody watches
     notifier.stopping()
-    assert heard(listener) == ["READY=1", "STOPPING=1"]
+    assert heard(listener) == ["READY=1", "STOPPING=1\nSTATUS=stopping"]
+
+
+def test_what_it_does_is_told_when_it_changes(listener: socket.socket) -> None:
+    clock, said = Clock(), ["1 jobs run"] * 3 + ["2 jobs run\nREADY=0\x1b[2J"]
+    notifier = Notifier(environment(listener), clock)
+    for _ in range(50):  # a second each; it is asked for the words as rarely as it tells them
+        notifier.does(lambda: said.pop(0))
+        clock.now += 0.7
+    assert heard(listener) == ["STATUS=1 jobs run", "STATUS=2 jobs run\\nREADY=0\\x1b[2J"]
+    assert not said
+
+
+def test_a_status_that_nobody_reads_is_not_made() -> None:
+    Notifier({}, Clock()).does(lambda: pytest.fail("nobody asked"))
 
 
 def test_signs_of_life_are_few_and_in_time(listener: socket.socket) -> None:

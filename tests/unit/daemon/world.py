@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import cast
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
+from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.observe.record_files import Records
@@ -323,6 +324,7 @@ class World:
         self.arrivals: list[tuple[float, Callable[[], object]]] = []
 
     def _scheduler(self) -> Scheduler:
+        self.metrics = Metrics(clock=self.clock)
         return Scheduler(
             self.settings,
             self.slurm,
@@ -330,6 +332,7 @@ class World:
             self.bench,
             self.clock,
             records=self.records,
+            metrics=self.metrics,
         )
 
     def restart(self, slurm: Slurm | None = None) -> None:

@@ -55,6 +55,7 @@ class Stub:
     path: Path
     port: int
     munge: FakeMunge
+    metrics_port: int
 
     def connect(self, seconds: float = 10.0) -> socket.socket:
         """A connection on the UNIX socket."""
@@ -78,9 +79,7 @@ def serving(tmp_path: Path, limits: ServeLimits) -> Iterator[Stub]:
     """A server with these limits."""
     path = tmp_path / "queue.sqlite"
     Queue.open(path).close()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port, metrics_port = _free_port(), _free_port()
     calls, munge = SchedulerCalls(), FakeMunge(ME)
     slurm = MemorySlurm(MemoryCluster({"n1": 4}), time.time, user="me", operator=True)
     context = ServerContext(
@@ -99,8 +98,23 @@ def serving(tmp_path: Path, limits: ServeLimits) -> Iterator[Stub]:
     )
     where = tmp_path / "s"
     address = ("127.0.0.1", port)
-    with Server(context, munge, path=where, mode=0o600, address=address, limits=limits) as server:
-        yield Stub(server, calls, where, port, munge)
+    with Server(
+        context,
+        munge,
+        path=where,
+        mode=0o600,
+        address=address,
+        limits=limits,
+        metrics_port=metrics_port,
+    ) as server:
+        yield Stub(server, calls, where, port, munge, metrics_port)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def asked(stream: socket.socket, data: bytes) -> str:
