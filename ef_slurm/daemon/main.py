@@ -83,9 +83,7 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
             sender = Sender(lambda: Queue.open(path, create=False), channel, time.time)
         tell = None if sender is None else sender.wake
         records = RecordFiles(config.order_root)
-        scheduler = Scheduler(
-            settings, slurm, queue, state_dirs, time.time, tell, records, metrics
-        )
+        scheduler = Scheduler(settings, slurm, queue, state_dirs, time.time, tell, records, metrics)
         started = time.time()
         _announce(queue, started, version, advisory)
         try:
