@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 
 from ef_slurm.contract.decode import one_line
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.model import ACTOR, Event, EventKind, PromiseState, QueueJob
 from ef_slurm.queue.errors import QueueError, RowError
 from ef_slurm.queue.store import Queue
@@ -109,14 +110,15 @@ class Fence:
         self._told.add((job.id, doing, kind))
         why = f"it cannot be {doing}: {kind}: {one_line(str(error), MAX_WORDS)}"
         where = "".join(traceback.format_tb(error.__traceback__))
-        _log.error("job %d: %s\n%s", job.request.slurm_job_id, why, where)
+        slurm_id, about_it = job.request.slurm_job_id, about(job, EventKind.ERROR)
+        _log.error("job %d: %s\n%s", slurm_id, why, where, extra=about_it)
         try:
             with self._queue.transaction():
                 self._write(job, why)
         except Exception as second:
             if concerns_everybody(second):
                 raise
-            _log.exception("job %d: and that cannot be told", job.request.slurm_job_id)
+            _log.exception("job %d: and that cannot be told", slurm_id, extra=about_it)
 
     def _write(self, job: QueueJob, why: str) -> None:
         self._queue.events.log(Event(self._clock(), EventKind.ERROR, ACTOR, why, job.id))

@@ -15,6 +15,7 @@ from types import FrameType
 from ef_slurm.api.munge import MungeCommand
 from ef_slurm.daemon.act.channels import channel_of
 from ef_slurm.daemon.act.sender import Sender
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.order_files import OrderFiles
 from ef_slurm.daemon.observe.record_files import RecordFiles
@@ -227,7 +228,7 @@ def _announce(queue: Queue, at: float, version: str, advisory: bool) -> None:
 
 
 def _log_daemon_event(queue: Queue, message: str) -> None:
-    _log.info("%s", message)
+    _log.info("%s", message, extra=about(None, EventKind.DAEMON))
     queue.events.log(Event(time.time(), EventKind.DAEMON, ACTOR, message))
 
 

@@ -21,6 +21,7 @@ from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
 from ef_slurm.daemon.act.resubmit import Resubmitter
 from ef_slurm.daemon.act.strangers import Strangers
 from ef_slurm.daemon.fence import Fence
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.closures import MOST_RECALLED
@@ -508,5 +509,5 @@ class Scheduler:
         return delay
 
     def _log_daemon_event(self, message: str) -> None:
-        _log.warning("%s", message)
+        _log.warning("%s", message, extra=about(None, EventKind.DAEMON))
         self._queue.events.log(Event(self._clock(), EventKind.DAEMON, ACTOR, message))

@@ -6,6 +6,7 @@ The jobs are `daemon_pacer.py`: quick to start, so that a test takes seconds.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 
@@ -49,6 +50,23 @@ def test_a_second_daemon_refuses(bench: Bench) -> None:
     again = bench.cluster.run("ef-schedd run", user="ef-slurm", on="ctl", check=False)
     assert again.returncode != 0
     assert "has a daemon already" in again.stderr
+
+
+def test_metrics_are_told_on_its_socket(bench: Bench) -> None:
+    ask = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('{path}'); "
+        "s.sendall(b'GET /metrics HTTP/1.0\\r\\nHost: x\\r\\n\\r\\n'); "
+        "print(b''.join(iter(lambda: s.recv(65536), b'')).decode())"
+    )
+    checked = bench.cluster.output("ef-schedd check", user="ef-slurm", on="ctl")
+    path = re.search(r"curl --unix-socket (\S+) ", checked)
+    assert path is not None, checked
+    program = ask.format(path=path[1])
+    told = bench.cluster.output(f'python3 -c "{program}"', user="user1", on="ctl")
+    head, _, text = told.partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.0 200"), told
+    assert re.search(r'ef_slurm_gpus\{use="idle"\} [1-9]', text), text
+    assert re.search(r'ef_slurm_slurm_command_seconds_count\{command="squeue"\} [1-9]', text)
 
 
 @pytest.mark.flaky_on_busy_machine(

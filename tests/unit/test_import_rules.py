@@ -46,14 +46,16 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
     },
     "daemon": {
         "": set(),
-        "fence": set(),
+        "log_fields": set(),
+        "journal": set(),
+        "fence": {"log_fields"},
         "metrics": set(),
-        "observe": {"fence", "metrics"},
-        "plan": OBSERVE | {"fence"},
-        "act": PLAN | {"fence"},
+        "observe": {"fence", "metrics", "log_fields"},
+        "plan": OBSERVE | {"fence", "log_fields"},
+        "act": PLAN | {"fence", "log_fields"},
         "serve": PLAN | {"metrics"},
         "settings": PLAN | {"act", "serve"},
-        "scheduler": PLAN | {"act", "serve", "settings", "fence", "metrics"},
+        "scheduler": PLAN | {"act", "serve", "settings", "fence", "metrics", "log_fields"},
         "findings": set(),
         "startup": set(),
         "check_service": OBSERVE | {"findings", "startup"},
@@ -65,7 +67,7 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "status_line": set(),
         "main": PLAN
         | {"act", "serve", "settings", "scheduler", "startup"}
-        | {"systemd", "status_line", "metrics"},
+        | {"systemd", "status_line", "metrics", "log_fields"},
     },
     "planner": {
         "": set(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
+import os
 from pathlib import Path
 
 import click
@@ -14,7 +14,7 @@ from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
 from ef_slurm.cli.common.output import say
 from ef_slurm.cli.common.tone import Tone
 from ef_slurm.cli.common.version import own_version, version_option
-from ef_slurm.formats.printing import LogFormatter, printable
+from ef_slurm.formats.printing import printable
 from ef_slurm.siteconfig.load import SYSTEM
 
 PROGRAM = "ef-schedd"
@@ -60,14 +60,14 @@ def _command() -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Log every step.")
 def _run(config: Path | None, once: bool, advisory: bool, verbose: bool) -> ExitCode:
     """Be the daemon, in the foreground, until SIGTERM or Ctrl-C."""
+    from ef_slurm.daemon.journal import log_handler
     from ef_slurm.daemon.main import run
     from ef_slurm.daemon.serve.server import ServerError
     from ef_slurm.daemon.startup import StartRefusedError
 
     site = configuration(config)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(level=level, handlers=[log_handler(os.environ)])
     try:
         run(site, version=own_version(), once=once, advisory=advisory)
     except ServerError as error:

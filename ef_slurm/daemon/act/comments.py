@@ -11,10 +11,11 @@ import logging
 from collections.abc import Callable, Iterable
 
 from ef_slurm.daemon.fence import Fence
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.settlements import due_at
-from ef_slurm.model import JobKind, JobState, PromiseState, QueueJob
+from ef_slurm.model import EventKind, JobKind, JobState, PromiseState, QueueJob
 from ef_slurm.slurm.comments import compose, deadline_words, owners_words
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmError, SlurmUnavailableError
 from ef_slurm.slurm.interface import Slurm
@@ -126,7 +127,8 @@ class Comments:
         except NoSuchJobError:
             return REFUSED_SECONDS
         except SlurmError as error:
-            _log.warning("job %d: its comment could not be written: %s", slurm_id, error.message)
+            words = "job %d: its comment could not be written: %s"
+            _log.warning(words, slurm_id, error.message, extra=about(job, EventKind.ERROR))
             return REFUSED_SECONDS
         self._observer.update(seen)
         return PAUSE_SECONDS if seen.requested.comment == wanted else REFUSED_SECONDS

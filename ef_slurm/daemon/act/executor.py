@@ -26,6 +26,7 @@ from ef_slurm.daemon.act.steps import (
     Step,
     Update,
 )
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.closures import refusal_data
 from ef_slurm.daemon.observe.job_status import JobStatus, layout, layout_of
 from ef_slurm.daemon.observe.state_dirs import StateDirs
@@ -208,7 +209,8 @@ class Executor:
             NoSuchJobError: Slurm does not know the job any more.
         """
         intent = self._announce(job, status, step, why)
-        _log.info("job %d: %s (%s)", job.request.slurm_job_id, step, why)
+        about_it = about(job, EventKind.INTENT)
+        _log.info("job %d: %s (%s)", job.request.slurm_job_id, step, why, extra=about_it)
         try:
             after = self._carry_out(job, status, step)
         except NoSuchJobError:
@@ -319,7 +321,7 @@ class Executor:
         undone = undone_after_release(told, seen)
         if undone:
             why = f"Slurm changed the job after its update: {'; '.join(undone)}"
-            _log.warning("job %d: %s", slurm_id, why)
+            _log.warning("job %d: %s", slurm_id, why, extra=about(job, EventKind.ERROR))
             self._queue.events.log(Event(self._clock(), EventKind.ERROR, ACTOR, why, job.id))
             again = JobUpdate(time_limit=told.time_limit, comment=told.comment)
             if differences_of(again, seen):
@@ -330,7 +332,8 @@ class Executor:
     def _refused(self, job: QueueJob, intent: Intent, step: Step, message: str) -> Refusal:
         now = self._clock()
         why = f"{intent.action.value} was not done: {message}"
-        _log.warning("job %d: %s", job.request.slurm_job_id, why)
+        about_it = about(job, EventKind.ERROR)
+        _log.warning("job %d: %s", job.request.slurm_job_id, why, extra=about_it)
         with self._queue.transaction():
             if isinstance(step, Release):
                 self._not_started(job, now, why)

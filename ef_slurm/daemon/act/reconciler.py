@@ -26,6 +26,7 @@ from ef_slurm.daemon.act.steps import (
     Wait,
 )
 from ef_slurm.daemon.fence import Fence
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.closures import Closures, refusal_data
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.observer import Observer
@@ -345,7 +346,8 @@ class Reconciler:
     ) -> None:
         """Slurm does not start the job: hold it again and let the plan think anew."""
         now = self._clock()
-        _log.warning("job %d: %s", job.request.slurm_job_id, why)
+        about_it = about(job, EventKind.ERROR)
+        _log.warning("job %d: %s", job.request.slurm_job_id, why, extra=about_it)
         if target is not None:
             self._closures.refuse(job.id, target, status.slurm.reason, now)
         held = self._executor.execute(job, status, Hold(), why)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ef_slurm.daemon.fence import Fence
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.settlements import settle_given_up
 from ef_slurm.daemon.observe.transitions import BLAMELESS_ENDS
@@ -136,7 +137,7 @@ class Resubmitter:
             self._queue.jobs.move(job.id, self._state_after(job), at=now, actor=ACTOR, why=why)
             for state in (IntentState.EXECUTED, IntentState.VERIFIED, IntentState.CLOSED):
                 self._queue.intents.advance(intent.id, state, at=now)
-        _log.info("job %d %s", request.slurm_job_id, why)
+        _log.info("job %d %s", request.slurm_job_id, why, extra=about(job, EventKind.STATE))
         return True
 
     def _state_after(self, job: QueueJob) -> JobState:

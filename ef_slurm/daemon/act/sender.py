@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ef_slurm.daemon.act.channels import Channel, DeliveryError, Letter
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.formats.named_jobs import without_jobs
 from ef_slurm.formats.printing import printable, shortened
 from ef_slurm.formats.times import format_host_instant, format_host_iso
@@ -172,9 +173,14 @@ class Sender:
         if again is None:
             self._tell(queue, notice, why)
         else:
-            _log.warning("notice %s of job %d: %s", notice.kind.name, notice.job_id, why)
+            job = queue.jobs.get(notice.job_id)
+            words = f"{notice.kind.name} could not be told to its owner yet: {why}"
+            about_it = about(job, EventKind.ERROR)
+            _log.warning("job %d: %s", job.request.slurm_job_id, words, extra=about_it)
 
     def _tell(self, queue: Queue, notice: Notice, why: str) -> None:
         words = f"{notice.kind.name} was not told to its owner: {why}"
-        _log.error("job %d: %s", notice.job_id, words)
+        job = queue.jobs.get(notice.job_id)
+        about_it = about(job, EventKind.ERROR)
+        _log.error("job %d: %s", job.request.slurm_job_id, words, extra=about_it)
         queue.events.log(Event(self._clock(), EventKind.ERROR, ACTOR, words, notice.job_id))

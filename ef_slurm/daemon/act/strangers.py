@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
 from ef_slurm.formats.sentences import instant
@@ -103,7 +104,7 @@ class Strangers:
             return False
         except (NotPermittedError, RefusedError) as error:
             why = f"{why}, which Slurm refused: {error.message}"
-        _log.warning("%s", why)
+        _log.warning("%s", why, extra=about(row, kind))
         self._queue.events.log(Event(now, kind, ACTOR, why, row.id))
         return True
 
@@ -114,7 +115,7 @@ class Strangers:
             f"{job.requested.partition} and was not submitted with ef-sbatch: its GPUs count as "
             f"somebody else's{until}"
         )
-        _log.warning("%s", message)
+        _log.warning("%s", message, extra=about(None, EventKind.USER))
         self._queue.events.log(Event(self._clock(), EventKind.USER, ACTOR, message))
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from ef_slurm.contract.decode import one_line
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.model import ACTOR, Event, EventKind, QueueJob
@@ -53,7 +54,8 @@ class Complaints:
         self._refused.discard(job_id)
 
     def _log(self, what: str, job: QueueJob | None) -> None:
-        _log.warning("%s%s", "" if job is None else f"job {job.request.slurm_job_id}: ", what)
         kind = EventKind.DAEMON if job is None else EventKind.ERROR
+        whose = "" if job is None else f"job {job.request.slurm_job_id}: "
+        _log.warning("%s%s", whose, what, extra=about(job, kind))
         job_id = None if job is None else job.id
         self._queue.events.log(Event(self._clock(), kind, ACTOR, what, job_id))

@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from ef_slurm.contract import Action, Order
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.observe.order_files import OrderFiles
 from ef_slurm.daemon.observe.report_files import read_job_reports
 from ef_slurm.daemon.observe.workers import NoAnswerError, Task, Workers
-from ef_slurm.model import QueueJob
+from ef_slurm.model import EventKind, QueueJob
 
 ORDER_SECONDS = 5.0
 """How long an order may take to be on disk."""
@@ -121,6 +122,7 @@ class FileStateDirs:
                 "job %d cannot be given orders and will be asked with TERM alone: %s",
                 job.request.slurm_job_id,
                 error,
+                extra=about(job, EventKind.ERROR),
             )
 
     def forget(self, job: QueueJob) -> None:
@@ -135,7 +137,8 @@ class FileStateDirs:
         try:
             self._act(job, remove)
         except OSError as error:
-            _log.warning("job %d: its order stays: %s", job.request.slurm_job_id, error)
+            slurm_id, about_it = job.request.slurm_job_id, about(job, EventKind.ERROR)
+            _log.warning("job %d: its order stays: %s", slurm_id, error, extra=about_it)
 
     def _reports(self, job: QueueJob, answer: JobReports | Exception) -> JobReports:
         if isinstance(answer, JobReports):
