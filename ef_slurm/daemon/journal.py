@@ -22,8 +22,8 @@ SOCKET = Path("/run/systemd/journal/socket")
 IDENTIFIER = "ef-schedd"
 SEND_SECONDS = 1.0
 """For how long a journal that does not read may hold up whoever logs."""
-_PREFIX = "ef_"
-"""Of the attributes of a record that become fields of the same name in capitals."""
+_PREFIX = "EF_"
+"""Of the attributes of a record that become fields."""
 _PRIORITIES = (
     (logging.CRITICAL, 2),
     (logging.ERROR, 3),
@@ -95,7 +95,7 @@ def _fields(record: logging.LogRecord, message: str) -> Iterator[tuple[str, str]
     yield "LOGGER", record.name
     for name, value in vars(record).items():
         if name.startswith(_PREFIX):
-            yield name.upper(), printable(shortened(str(value), LONGEST_LOG_LINE))
+            yield name, printable(shortened(str(value), LONGEST_LOG_LINE))
 
 
 def written(fields: Mapping[str, str]) -> bytes:

@@ -12,10 +12,10 @@ def about(job: QueueJob | None, event: EventKind) -> dict[str, str]:
         job: None for what concerns no job in particular.
         event: what it is, in the words of the audit log.
     """
-    fields = {"ef_event": event.value}
+    fields = {"EF_EVENT": event.value}
     if job is not None:
         request = job.request
-        fields |= {"ef_job_id": str(request.slurm_job_id), "ef_user": request.owner}
-        fields |= {"ef_account": request.account} if request.account else {}
-        fields |= {"ef_array_id": str(request.array.job_id)} if request.array else {}
+        fields |= {"EF_JOB_ID": str(request.slurm_job_id), "EF_USER": request.owner}
+        fields |= {"EF_ACCOUNT": request.account} if request.account else {}
+        fields |= {"EF_ARRAY_ID": str(request.array.job_id)} if request.array else {}
     return fields

@@ -63,10 +63,9 @@ def test_metrics_are_told_on_its_socket(bench: Bench) -> None:
     assert path is not None, checked
     program = ask.format(path=path[1])
     told = bench.cluster.output(f'python3 -c "{program}"', user="user1", on="ctl")
-    head, _, text = told.partition("\r\n\r\n")
-    assert head.startswith("HTTP/1.0 200"), told
-    assert re.search(r'ef_slurm_gpus\{use="idle"\} [1-9]', text), text
-    assert re.search(r'ef_slurm_slurm_command_seconds_count\{command="squeue"\} [1-9]', text)
+    assert told.startswith("HTTP/1.0 200"), told
+    assert re.search(r'ef_slurm_gpus\{use="idle"\} [1-9]', told), told
+    assert re.search(r'ef_slurm_slurm_command_seconds_count\{command="squeue"\} [1-9]', told)
 
 
 @pytest.mark.flaky_on_busy_machine(

@@ -117,7 +117,7 @@ def test_priorities_are_syslogs(
 def test_whatever_is_quoted_forges_no_field(
     listener: socket.socket, log: logging.Logger, hostile: str
 ) -> None:
-    log.error("job %d: %s", 7, hostile, extra={"ef_job_id": "7", "ef_user": hostile})
+    log.error("job %d: %s", 7, hostile, extra={"EF_JOB_ID": "7", "EF_USER": hostile})
     fields = heard(listener)
     assert fields["PRIORITY"] == "3"
     assert fields["EF_JOB_ID"] == "7"
@@ -210,7 +210,7 @@ def test_a_real_journal_finds_it_by_its_job() -> None:
     handler = JournalHandler(journal.SOCKET, logging.NullHandler())
     logger = logging.Logger("ef_slurm.test")
     logger.addHandler(handler)
-    logger.warning("job %s", mark, extra={"ef_job_id": mark})
+    logger.warning("job %s", mark, extra={"EF_JOB_ID": mark})
     handler.close()
     subprocess.run(["journalctl", "--sync"], check=True)
     command = ["journalctl", "--output=cat", f"EF_JOB_ID={mark}"]
