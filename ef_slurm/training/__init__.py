@@ -9,7 +9,8 @@ save, `restore` goes on from there, `batches` says which samples whose are. `ran
 talk, `values` what a checkpoint can hold.
 """
 
+from ef_slurm.training.parallel import Parallel, parallel
 from ef_slurm.training.run import Unusable
 from ef_slurm.training.session import Session, Step, init, session, wrap
 
-__all__ = ["Session", "Step", "Unusable", "init", "session", "wrap"]
+__all__ = ["Parallel", "Session", "Step", "Unusable", "init", "parallel", "session", "wrap"]

@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from ef_slurm import contract
 
 
-def launch_address() -> str:
+def launch_address(beyond: bool = False) -> str:
     """The IP address of the interface that this launch uses; called on the first node.
 
     A launch on one host alone uses the loopback interface. Otherwise it is where the rendezvous is
     known to listen, or, where that name means loopback on this very host, the way to the other
     nodes.
 
+    Args:
+        beyond: whether ranks of other hosts may come to a launch on this one.
+
     Raises:
         OSError: none is found.
     """
     ranks, here = os.environ.get("WORLD_SIZE"), os.environ.get("LOCAL_WORLD_SIZE")
-    if ranks is not None and ranks == here:
+    if ranks is not None and ranks == here and not beyond:
         return "127.0.0.1"
     master = os.environ.get("MASTER_ADDR") or socket.gethostname()
     found = [*_addresses(master)]
@@ -31,6 +34,12 @@ def launch_address() -> str:
     for address in [*peers, *found]:
         if not _is_loopback(address) and (way := _way_to(address)):
             return way
+    if beyond:
+        # Nobody knows yet from where they come: the address that this host is known by.
+        found += [*_addresses(socket.gethostname())]
+        for address in found:
+            if not _is_loopback(address) and _is_local(address):
+                return address
     for address in found:
         if _is_local(address):
             return address

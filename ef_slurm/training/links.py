@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
@@ -92,14 +92,20 @@ class Hub:
 
     Args:
         host: the one address to listen on.
+        admits: whether others than those of the world may come, who know the secret.
 
     Raises:
         OSError: nothing can be bound there.
     """
 
-    def __init__(self, host: str, world_size: int, secret: bytes, deliver: Deliver):
+    def __init__(
+        self, host: str, world_size: int, secret: bytes, deliver: Deliver, *, admits: bool = False
+    ):
         self._secret = secret
-        self._links = {rank: Link(partial(deliver, rank)) for rank in range(1, world_size)}
+        self._deliver = deliver
+        self._admits = admits
+        self._expected = range(1, world_size)
+        self._links = {rank: Link(partial(deliver, rank)) for rank in self._expected}
         # In the order in which they came.
         self._strangers: dict[asyncio.StreamWriter, None] = {}
         self._complaints = _Complaints()
@@ -115,12 +121,22 @@ class Hub:
     @property
     def complete(self) -> bool:
         """Whether all ranks have connected."""
-        return all(link.ever_connected for link in self._links.values())
+        return all(self._links[rank].ever_connected for rank in self._expected)
+
+    @property
+    def known(self) -> list[int]:
+        """Who has ever connected, or is expected to."""
+        return list(self._links)
 
     def send(self, message: Any) -> None:
+        self.send_to(self.known, message)
+
+    def send_to(self, ranks: Collection[int], message: Any) -> None:
+        """Send to some ranks. Any thread; does not block."""
         text = _dump(message)
-        for link in self._links.values():
-            self._thread.soon(link.send, text)
+        for rank in ranks:
+            if (link := self._links.get(rank)) is not None:
+                self._thread.soon(link.send, text)
 
     def lost_seconds(self, rank: int) -> float:
         link = self._links.get(rank)
@@ -166,7 +182,9 @@ class Hub:
 
     def _received(self, rank: int) -> int:
         if rank not in self._links:
-            raise RefusedError(f"there is no rank {rank}")
+            if not self._admits:
+                raise RefusedError(f"there is no rank {rank}")
+            self._links[rank] = Link(partial(self._deliver, rank))
         return self._links[rank].received
 
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,12 @@ class Inbox:
         with self._changed:
             return self._values.pop(key)
 
+    def forget(self, prefix: str) -> None:
+        """Forget all messages whose key begins so."""
+        with self._changed:
+            for key in [key for key in self._values if key.startswith(prefix)]:
+                del self._values[key]
+
     def wait(self, key: str, seconds: float) -> bool:
         """Whether the message came within so many seconds."""
         with self._changed:
@@ -80,11 +86,23 @@ class Ranks:
 
     Every key is written once. Safe to use from several threads. On a world of several ranks,
     `open` comes first.
+
+    A rank is a number in one process group. A launch that changes its size while it runs (`live`)
+    has several, one after the other, and each its own `Ranks` over the same connections; in them
+    every process has one number for good, as which it is a *member*.
+
+    Args:
+        members: of each rank; None: the number of the rank.
+        scope: of all keys: what is said in one process group is not heard in another.
     """
 
-    def __init__(self, rank: int, world_size: int):
+    def __init__(
+        self, rank: int, world_size: int, members: Sequence[int] | None = None, scope: str = "0:"
+    ):
         self.rank = rank
         self.world_size = world_size
+        self.members = tuple(range(world_size) if members is None else members)
+        self._scope = scope
         self._inbox = Inbox()
         self._links: Links | None = None
 
@@ -93,21 +111,22 @@ class Ranks:
         """Whether this is rank 0."""
         return self.rank == 0
 
-    def open(self, directory: Path, problem: str = "") -> None:
+    def open(self, directory: Path, problem: str = "", keep: Path | None = None) -> None:
         """Connect to the other ranks. All of them call this.
 
         Args:
             directory: for the secret: the owner's alone, and the same for all ranks.
             problem: of rank 0: why there can be no such directory.
+            keep: a file for the secret that stays, for those who come later; None: nobody may.
 
         Raises:
             RanksError: rank 0 has a problem, or the ranks do not find each other.
         """
-        if self.world_size == 1:
+        if self.world_size == 1 and keep is None:
             if problem:
                 raise RanksError(problem)
         elif self.first:
-            self._open_first(directory, problem)
+            self._open_first(directory, problem, keep)
         else:
             self._open_other(directory)
 
@@ -115,17 +134,39 @@ class Ranks:
         """Talk over these connections, which deliver to `receive`."""
         self._links = links
 
-    def receive(self, rank: int, message: Any) -> None:
-        """Take in the message of a rank."""
+    def receive(self, member: int, message: Any) -> None:
+        """Take in the message of a member; rank 0 is always member 0."""
         key, value = message
-        self._inbox.put(key if rank == 0 else f"{key}/{rank}", value)
+        self._inbox.put(key if member == 0 else f"{key}/{member}", value)
+
+    def regrouped(self, members: Sequence[int], scope: str) -> "Ranks":
+        """This process in another process group, over the same connections."""
+        rank = members.index(self.members[self.rank])
+        ranks = Ranks(rank, len(members), members, scope)
+        ranks._inbox, ranks._links = self._inbox, self._links
+        return ranks
+
+    def forget(self) -> None:
+        """Drop what was said in this process group, which is no more."""
+        self._inbox.forget(self._scope)
+
+    @property
+    def came(self) -> list[int]:
+        """On rank 0: the members that are connected, whether or not they are ranks."""
+        if not isinstance(self._links, Hub):
+            return []
+        return [one for one in self._links.known if not self._links.lost_seconds(one)]
+
+    def tell(self, members: Collection[int], key: str, value: Any = None) -> None:
+        """From rank 0: `value` under `key` for some members, whether or not they are ranks."""
+        if isinstance(self._links, Hub):
+            self._links.send_to(members, [self._scope + key, value])
 
     def publish(self, key: str, value: Any = None) -> None:
         """From rank 0: make `value` known to all ranks under `key`."""
         assert self.first
-        if self._links is not None:
-            self._links.send([key, value])
-        self._inbox.put(key, value)
+        self.tell(self.members[1:], key, value)
+        self._inbox.put(self._scope + key, value)
 
     def known(self, key: str) -> bool:
         """Whether rank 0 has published `key`; does not block.
@@ -133,7 +174,7 @@ class Ranks:
         Raises:
             RanksError: no, and rank 0 is lost.
         """
-        if key in self._inbox:
+        if self._scope + key in self._inbox:
             return True
         self._fail_if_lost(0)
         return False
@@ -145,26 +186,35 @@ class Ranks:
             TimeoutError: it did not come within `RANK_WAIT_SECONDS`, or `abort` said so.
             RanksError: rank 0 is lost.
         """
-        self._await(key, 0, abort)
-        return self._inbox.get(key)
+        self._await(self._scope + key, 0, abort)
+        return self._inbox.get(self._scope + key)
 
     def post(self, key: str, value: Any = None) -> None:
         """Tell rank 0 this rank's own value under `key`."""
         if self.first:
-            self._inbox.put(f"{key}/0", value)
+            self._inbox.put(self._of(0, key), value)
         elif self._links is not None:
-            self._links.send([key, value])
+            self._links.send([self._scope + key, value])
 
-    def posted(self, key: str) -> bool:
-        """On rank 0: whether any rank has told a value under `key`."""
-        return any(f"{key}/{rank}" in self._inbox for rank in range(self.world_size))
+    def posted(self, key: str) -> list[int]:
+        """On rank 0: the members that have told a value under `key`, in rank order."""
+        return [one for one in self.members if self._of(one, key) in self._inbox]
 
-    def said(self, key: str) -> str:
-        """On rank 0: what some rank has told under `key`, as a text; the first one's."""
-        for rank in range(self.world_size):
-            if f"{key}/{rank}" in self._inbox:
-                return str(self._inbox.get(f"{key}/{rank}") or "")
-        return ""
+    def said(self, key: str, member: int | None = None) -> Any:
+        """On rank 0: what a member has told under `key`; None for nothing.
+
+        Args:
+            member: None for the first rank that has told anything.
+        """
+        for one in self.members if member is None else (member,):
+            if self._of(one, key) in self._inbox:
+                return self._inbox.get(self._of(one, key))
+        return None
+
+    def drop(self, key: str, member: int) -> None:
+        """On rank 0: forget what a member has told under `key`."""
+        if self._of(member, key) in self._inbox:
+            self._inbox.take(self._of(member, key))
 
     def gather(self, key: str, abort: Callable[[], bool] = lambda: False) -> list[Any]:
         """On rank 0: every rank's own value under `key`, in rank order; then they are forgotten.
@@ -172,14 +222,32 @@ class Ranks:
         Raises:
             TimeoutError, RanksError: as `fetch`.
         """
-        for rank in range(self.world_size):
-            self._await(f"{key}/{rank}", rank, abort)
-        return [self._inbox.take(f"{key}/{rank}") for rank in range(self.world_size)]
+        keys = [self._of(member, key) for member in self.members]
+        for rank, one in enumerate(keys):
+            self._await(one, rank, abort)
+        return [self._inbox.take(one) for one in keys]
+
+    def hear(self, key: str, seconds: float) -> bool:
+        """Wait so long for what rank 0 may publish under `key`; whether it has."""
+        return self._inbox.wait(self._scope + key, seconds)
+
+    def take(self, key: str) -> Any:
+        """What rank 0 has published under `key`, which may then be published again."""
+        return self._inbox.take(self._scope + key)
+
+    @property
+    def lost_seconds(self) -> float:
+        """Seconds since rank 0 was lost; 0 while it is there."""
+        return 0.0 if self._links is None else self._links.lost_seconds(0)
 
     def close(self) -> None:
         """End the connections, when the others have what was sent. Safe to call again."""
         if self._links is not None:
             self._links.close()
+
+    def _of(self, member: int, key: str) -> str:
+        """Of what a member tells rank 0, in the latter's inbox."""
+        return f"{self._scope}{key}/{member}"
 
     def _await(self, key: str, source: int, abort: Callable[[], bool]) -> None:
         end = time.monotonic() + RANK_WAIT_SECONDS
@@ -191,23 +259,28 @@ class Ranks:
     def _fail_if_lost(self, rank: int) -> None:
         if self._links is None or rank == self.rank:
             return
-        if self._links.lost_seconds(rank) > LOST_SECONDS:
+        if self._links.lost_seconds(self.members[rank]) > LOST_SECONDS:
             raise RanksError(f"rank {rank} cannot be reached since {LOST_SECONDS:.0f} s")
 
-    def _open_first(self, directory: Path, problem: str) -> None:
+    def _open_first(self, directory: Path, problem: str, keep: Path | None) -> None:
         name = secrets.token_bytes(_NONCE)
         file = _key_file(directory, name)
         hub: Hub | None = None
         if not problem:
             secret = secrets.token_bytes(32)
             try:
-                host = launch_address()
-                hub = Hub(host, self.world_size, secret, self.receive)
-                _write_private(file, {"host": host, "port": hub.port, "secret": secret.hex()})
+                host = launch_address(beyond=keep is not None)
+                hub = Hub(host, self.world_size, secret, self.receive, admits=keep is not None)
+                values = {"host": host, "port": hub.port, "secret": secret.hex()}
+                _write_private(file, values)
+                if keep is not None:
+                    keep.unlink(missing_ok=True)
+                    _write_private(keep, values)
             except OSError as error:
                 problem = f"the ranks cannot be connected: {error}"
         # The only thing that goes through the process group: the name of the file.
-        _broadcast(bytes(_NONCE) if problem else name)
+        if self.world_size > 1:
+            _broadcast(bytes(_NONCE) if problem else name)
         if problem or hub is None:
             raise RanksError(problem)
         self.use(hub)
@@ -222,20 +295,29 @@ class Ranks:
             raise RanksError("rank 0 cannot use the state directory", told=True)
         file = _key_file(directory, name)
         try:
-            values = json.loads(_read_private(file))
-            spoke = Spoke(
-                str(values["host"]),
-                int(values["port"]),
-                self.rank,
-                bytes.fromhex(values["secret"]),
-                self.receive,
-            )
+            self.connect(file)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RanksError(
                 f"rank {self.rank} on {os.uname().nodename} cannot read {file}, which rank 0 wrote "
                 f"({error}): the state directory must be on a file system that all nodes share"
             ) from None
-        self.use(spoke)
+
+    def connect(self, file: Path) -> None:
+        """Connect to rank 0 with what it left in a file.
+
+        Raises:
+            OSError, ValueError, KeyError, TypeError: the file cannot be read, or is no such file.
+        """
+        values = json.loads(_read_private(file))
+        self.use(
+            Spoke(
+                str(values["host"]),
+                int(values["port"]),
+                self.members[self.rank],
+                bytes.fromhex(values["secret"]),
+                self.receive,
+            )
+        )
 
 
 def wait_until(condition: Callable[[], bool], abort: Callable[[], bool] = lambda: False) -> bool:

@@ -9,8 +9,9 @@ import logging
 import os
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import torch
 
@@ -24,14 +25,24 @@ from ef_slurm.contract import (
 from ef_slurm.training.batches import BatchError, Order, Share
 from ef_slurm.training.checkpoint import CheckpointStore, Manifest
 from ef_slurm.training.environment import targets
+from ef_slurm.training.live import (
+    Ended,
+    Live,
+    forget_secrets,
+    lobby,
+    own_groups,
+    say_left,
+    secret_file,
+)
 from ef_slurm.training.private import NotPrivateError, make_private
 from ef_slurm.training.progress import Reporter
-from ef_slurm.training.ranks import RanksError, of_process_group
+from ef_slurm.training.ranks import Ranks, RanksError, of_process_group
 from ef_slurm.training.restore import NotOursError, Restored, restore
+from ef_slurm.training.roster import Member, Plan, Roster
 from ef_slurm.training.saver import Saved, Saver
-from ef_slurm.training.state import Snapshot
+from ef_slurm.training.state import Snapshot, seed_rng
 from ef_slurm.training.values import StateError
-from ef_slurm.training.watch import Kind, Meeting, Signals, Watcher
+from ef_slurm.training.watch import Kind, Meeting, Request, Signals, Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +90,12 @@ class Run:
         shuffle: bool = True,
     ):
         self.environment = environment
+        self._newcomer = environment.change > 0
         self.ranks = of_process_group()
         state = environment.state_dir
         self._state = None if state is None else StateDir(state, environment.order_file)
         self.reporter = Reporter(
-            self._state if self.ranks.first else None,
+            self._state if self.ranks.first and not self._newcomer else None,
             environment.generation,
             self.ranks.world_size,
             script_iterations=environment.script_iterations,
@@ -92,6 +104,13 @@ class Run:
         )
         self._signals: Signals | None = None
         self._watcher: Watcher | None = None
+        self._live: Live | None = None
+        self._roster: Roster | None = None
+        self._finishing: str | None = None
+        self._changed: Plan | None = None
+        self._secret: Path | None = None
+        self.may_wait = True
+        self.changes = 0
         try:
             self.iterations, self.global_batch_size = targets(environment)
             self.share = Share(
@@ -122,7 +141,7 @@ class Run:
     def _refuse_too_few_ranks(self) -> None:
         """Without torchrun a script would train once for each node, or on one GPU of many."""
         wanted, world = self.environment.ranks, self.ranks.world_size
-        if wanted is None or world >= wanted:
+        if wanted is None or world >= wanted or self._newcomer:
             return
         nodes, gpus = self.environment.num_nodes, self.environment.gpus_per_node
         self.give_up(
@@ -131,37 +150,50 @@ class Run:
             "ef-sbatch --help has it); each of these would train alone"
         )
 
-    def start(self, snapshot: Snapshot) -> None:
+    def start(self, snapshot: Snapshot, live: Live | None = None, obstacle: str = "") -> None:
         """Restore the newest good checkpoint into the snapshot's objects; start watching.
+
+        Args:
+            live: makes changes of size while training goes on; None: there are none.
+            obstacle: why not.
 
         Raises:
             Unusable: the state directory, or the checkpoint in it, is not for this training.
+            SystemExit: this process was to be taken in, and is not needed any more.
         """
+        self._live = live
         if self._state is None:
             self.reporter.enter(Phase.RUNNING)
             return
         store = CheckpointStore(self._state.checkpoints, self.environment.keep_checkpoints)
+        if self._newcomer:
+            self._come(self._state, store, snapshot, obstacle)
+            return
         self._prepare(self._state, store)
         self._signals = Signals(self.environment.stop_signal)
         self._signature = snapshot.model()
         self._refuse_what_cannot_be_kept(snapshot)
         restored = self._restore(store, snapshot)
-        self._meeting = Meeting(self.iteration)
-        self._saver = Saver(
-            store,
-            self.ranks,
-            snapshot,
-            lambda iteration, files: self._manifest(iteration, files, snapshot.format),
-            self.environment.generation,
-            self._on_saved,
-        )
+        self._saver = self._new_saver(store, snapshot)
+        if live is not None:
+            self._roster = self._new_roster(live)
         self.reporter.enter(
             Phase.RUNNING,
             iteration=self.iteration,
             checkpoint_iteration=self._saved_iteration,
             corrupt_checkpoints=restored.corrupt,
             restore_seconds=restored.seconds,
+            live=live is not None,
+            nodes="" if self._roster is None else ",".join(self._roster.nodes),
+            refusal=obstacle,
         )
+        self._watch()
+
+    def _watch(self) -> None:
+        """Agree with the ranks that there are now, from this iteration on."""
+        assert self._state is not None
+        assert self._signals is not None
+        self._meeting = Meeting(self.iteration)
         self._watcher = Watcher(
             self.ranks,
             self._meeting,
@@ -171,8 +203,141 @@ class Run:
             self.environment.generation,
             self._save_due,
             lambda: self._first_iteration_at,
+            self._roster,
         )
         self._watcher.start()
+
+    def _new_saver(self, store: CheckpointStore, snapshot: Snapshot) -> Saver:
+        return Saver(
+            store,
+            self.ranks,
+            snapshot,
+            lambda iteration, files: self._manifest(iteration, files, snapshot.format),
+            self.environment.generation,
+            self._on_saved,
+        )
+
+    def _training(self) -> dict[str, Any]:
+        """What must be the same for all ranks."""
+        return {
+            "model": sorted(self._signature.items()),
+            "iterations": self.iterations,
+            "batch": self.global_batch_size,
+            "limit": self.environment.max_batch_per_gpu,
+            "samples": self._samples,
+            "seed": self._seed,
+        }
+
+    def _new_roster(self, live: Live) -> Roster | None:
+        self.ranks.post("member", live.member(self._training()))
+        if not self.ranks.first:
+            return None
+        told = [Member.told(one) for one in self.ranks.gather("member")]
+        return Roster(
+            lobby(self.ranks),
+            dict(zip(self.ranks.members, told, strict=True)),
+            self.global_batch_size,
+            self.reporter,
+            own_groups,
+            self._print,
+            lambda: self._saver is not None and self._saver.busy,
+        )
+
+    def _come(
+        self, state: StateDir, store: CheckpointStore, snapshot: Snapshot, obstacle: str
+    ) -> None:
+        """A process that was started to be taken in waits for it."""
+        live = self._live
+        self._signals = Signals(self.environment.stop_signal)
+        self._signature = snapshot.model()
+        try:
+            if live is None:
+                raise Ended(f"it cannot be taken in: {obstacle}")
+            waiting = live.find(store.directory, state.generation)
+            self.ranks = waiting
+            self._wait_to_come(live, waiting)
+        except Ended as error:
+            self._leave(str(error))
+        self._saver = self._new_saver(store, snapshot)
+        self._watch()
+
+    def _wait_to_come(self, live: Live, waiting: Ranks) -> None:
+        signals = self._signals
+        assert signals is not None
+        who = live.member(self._training())
+        ranks, go = live.wait(waiting, who, lambda: signals.terminated_at is not None)
+        self.iteration = int(go["iteration"])
+        self._settle(ranks)
+
+    def _settle(self, ranks: Ranks) -> None:
+        """Go on among these ranks."""
+        self.ranks = ranks
+        self.share = Share(
+            self.global_batch_size, ranks.rank, ranks.world_size, self.environment.max_batch_per_gpu
+        )
+        # As a launch does at another world size: there is no right state per rank.
+        seed_rng(self._seed, self.iteration, ranks.rank)
+        self.changes += 1
+
+    def _resize(self, request: Request) -> None:
+        """Go on in another process group, or end here.
+
+        Raises:
+            SystemExit: this rank trains no more.
+        """
+        assert self._live is not None
+        assert self._saver is not None
+        assert self._watcher is not None
+        plan = Plan.told(request.plan)
+        self._saver.wait()
+        self._watcher.close()
+        before = self.ranks
+        ranks, refusal = self._live.move(before, plan, self.iteration)
+        if refusal and ranks is not None:
+            self.ranks = ranks
+            if self._roster is not None:
+                self._roster.refuse(plan.change, refusal)
+        elif ranks is not None:
+            self._settle(ranks)
+            if self._roster is not None:
+                self._roster.made(plan)
+                self._changed = plan
+        elif plan.leave or not self.may_wait:
+            self._leave(f"change {plan.change} at iteration {self.iteration}: {request.reason}")
+        else:
+            try:
+                self._wait_to_come(self._live, lobby(before))
+            except Ended as error:
+                self._leave(str(error))
+        self._saver.use(self.ranks)
+        self._watch()
+        if self._finishing is not None:
+            self.ranks.post("finish", self._finishing)
+
+    def going_on(self) -> None:
+        """The data is there again after a live change: training stood still until now."""
+        plan, self._changed = self._changed, None
+        if plan is None or self._roster is None or self._last_iteration_at is None:
+            return
+        seconds = time.time() - self._last_iteration_at
+        self._print(
+            f"going on at iteration {self.iteration} on {self.ranks.world_size} ranks "
+            f"(change {plan.change}, {seconds:.2f} s)"
+        )
+        self._roster.report(
+            iteration=self.iteration,
+            change=plan.change,
+            change_seconds=seconds,
+            nodes=",".join(plan.nodes),
+            world_size=self.ranks.world_size,
+        )
+
+    def _leave(self, reason: str) -> NoReturn:
+        """This process is not needed any more; training goes on without it, or has ended."""
+        self.close()
+        say_left(reason)
+        atexit.register(_shorten_exit)
+        raise SystemExit(int(Exit.FINISHED))
 
     def begin_evaluation(self) -> None:
         """No iteration ends until `end_evaluation`."""
@@ -208,6 +373,9 @@ class Run:
             case Kind.FINISH:
                 self._ends_early(request.reason)
                 return
+            case Kind.RESIZE:
+                self._resize(request)
+                return
         self._print(f"stopping at iteration {self.iteration}: {request.reason}")
         self._stop()
 
@@ -227,6 +395,7 @@ class Run:
         if self._watcher is None or self.ranks.world_size == 1:
             self._ends_early(reason, self.iteration + 1)
         else:
+            self._finishing = reason
             self._watcher.finish(reason)
 
     def _ends_early(self, reason: str, last: int | None = None) -> None:
@@ -295,6 +464,12 @@ class Run:
         if self._signals is not None:
             self._signals.restore()
             self._signals = None
+        if self._roster is not None:
+            self._roster.close()
+            self._roster = None
+        if self._secret is not None:
+            self._secret.unlink(missing_ok=True)
+            self._secret = None
         self.ranks.close()
 
     def __enter__(self) -> Self:
@@ -322,10 +497,13 @@ class Run:
             try:
                 make_private(state.path, store.directory)
                 store.clean()
+                forget_secrets(store.directory)
             except (OSError, NotPrivateError) as failure:
                 problem = f"the state directory cannot be used: {failure}"
         try:
-            self.ranks.open(store.directory, problem)
+            if self._live is not None and self.ranks.first:
+                self._secret = secret_file(store.directory, self.environment.generation)
+            self.ranks.open(store.directory, problem, self._secret)
         except RanksError as error:
             if not (self.ranks.first or error.told):
                 print(f"ef-slurm: {error}", file=sys.stderr, flush=True)

@@ -59,6 +59,10 @@ class Saver:
         self._result: Saved | None = None
         self._last_begin = time.monotonic()
 
+    def use(self, ranks: Ranks) -> None:
+        """Go on among these ranks; no save is under way."""
+        self._ranks = ranks
+
     @property
     def busy(self) -> bool:
         """Whether a save is under way."""

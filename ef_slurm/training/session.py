@@ -9,13 +9,16 @@ from typing import Any, Self
 
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
-from ef_slurm.contract import ContractError
+from ef_slurm.contract import ENV_CHANGE, ContractError, JobEnvironment
 from ef_slurm.training.batches import PartSampler
 from ef_slurm.training.environment import environment
 from ef_slurm.training.epochs import ENDED, Epoch, epochs
+from ef_slurm.training.live import Live, obstacle
 from ef_slurm.training.loader import part_loader
+from ef_slurm.training.parallel import Parallel, shared
 from ef_slurm.training.run import Run, Unusable
 from ef_slurm.training.shards import ShardedSnapshot
 from ef_slurm.training.state import Snapshot, Stateful, WholeSnapshot, is_sharded
@@ -94,6 +97,8 @@ class Session:
         scaler: Any,
         data: Dataset[Any] | Stream | int,
         loader: Mapping[str, Any],
+        live: Live | None = None,
+        obstacle: str = "",
     ):
         self._run = run
         self.extra = extra
@@ -102,7 +107,8 @@ class Session:
         self._model = model
         self._data = data
         self._loader = loader
-        run.start(snapshot)
+        self._reading: Iterator[Any] | None = None
+        run.start(snapshot, live, obstacle)
 
     @property
     def iteration(self) -> int:
@@ -176,7 +182,8 @@ class Session:
         Raises:
             SystemExit: the ranks stop here, as ordered or on TERM.
         """
-        yield from self._steps(self._parts(), lambda: False)
+        self._read_on()
+        yield from self._steps(lambda: False)
         self._run.finish()
 
     def epochs(self) -> Iterator[Epoch]:
@@ -197,39 +204,52 @@ class Session:
             SystemExit: the ranks stop here, as ordered or on TERM.
             RuntimeError: the script has left an epoch before its end.
         """
-        parts = self._parts()
+        # A rank that waits while others train could not go on in the midst of another epoch.
+        self._run.may_wait = False
+        self._read_on()
         try:
-            yield from epochs(self, lambda until: self._steps(parts, until))
+            yield from epochs(self, self._steps)
         except GeneratorExit:
             self._run.left_early()
             raise
         self._run.finish()
 
-    def _steps(self, parts: Iterator[Any], until: Callable[[], bool]) -> Iterator[Step]:
+    def _steps(self, until: Callable[[], bool]) -> Iterator[Step]:
         run = self._run
         while not run.over and not until():
             try:
-                yield Step(run, lambda: self._next(parts), self)
+                yield Step(run, self._next, self)
             except GeneratorExit:  # break, an exit of the script's own, or an error
                 run.left_early()
                 raise
+            changes = run.changes
             run.advance()
+            if run.changes != changes:
+                self._read_on()
+                run.going_on()
 
-    def _next(self, parts: Iterator[Any]) -> Any:
+    def _next(self) -> Any:
+        assert self._reading is not None
         try:
-            return next(parts)
+            return next(self._reading)
         except DataError as error:
             self._run.give_up(str(error))
 
     def synchronize(self, last: bool) -> AbstractContextManager[Any]:
         """Data-parallel wrappers average gradients once per iteration, after the last part."""
-        if last or not isinstance(self._model, torch.nn.parallel.DistributedDataParallel):
+        if last or not isinstance(self._model, (DistributedDataParallel, Parallel)):
             return nullcontext()
         return self._model.no_sync()
+
+    def _read_on(self) -> None:
+        """Read this rank's share, from the iteration that comes next."""
+        self._reading = None  # a loader's workers end here
+        self._reading = self._parts()
 
     def _parts(self) -> Iterator[Any]:
         run = self._run
         if isinstance(self._data, Stream):
+            self._data.shared(run.share)
             return self._data.parts()
         assert run.order is not None
         sampler = PartSampler(run.order, run.share, run.iteration, run.iterations)
@@ -360,12 +380,32 @@ def session(
         if optimizer is not None:
             others["optimizer"] = optimizer
         snapshot = WholeSnapshot(model, others)
-    made = Session(run, snapshot, extra, counted, model, scaler, source, loader or {})
+    made = Session(
+        run,
+        snapshot,
+        extra,
+        counted,
+        model,
+        scaler,
+        source,
+        loader or {},
+        *_live_changes(model, snapshot, asked),
+    )
     if optimizer is not None and run.iteration:
         # A launch may begin with a scheduler's step, after an epoch that ended in the one before:
         # torch warns of it unless the optimizer has made one.
         optimizer._opt_called = True  # type: ignore[attr-defined]
     return made
+
+
+def _live_changes(
+    model: torch.nn.Module, snapshot: Snapshot, environment: JobEnvironment
+) -> tuple[Live | None, str]:
+    """What makes live changes, and why there can be none."""
+    problem = obstacle(model, isinstance(snapshot, ShardedSnapshot), environment.change > 0)
+    if problem or not isinstance(model, Parallel) or not isinstance(snapshot, WholeSnapshot):
+        return None, problem
+    return Live(model, snapshot, environment), ""
 
 
 def wrap(model: torch.nn.Module, **options: Any) -> torch.nn.Module:
@@ -377,17 +417,18 @@ def wrap(model: torch.nn.Module, **options: Any) -> torch.nn.Module:
     """
     if not dist.is_initialized():
         return model
-    device = next(model.parameters()).device
-    if device.type == "cuda":
-        options.setdefault("device_ids", [device])
-    return torch.nn.parallel.DistributedDataParallel(model, **options)
+    return shared(model, options)
 
 
-def init() -> torch.device:
+def init(backend: str | None = None) -> torch.device:
     """Join the process group of a torchrun launch, if there is one.
 
     NCCL on the rank's own GPU where there are GPUs, gloo otherwise. A script that makes its process
-    group itself does not need it.
+    group itself does not need it. A process that is to join a launch that trains already has none
+    before its `session`.
+
+    Args:
+        backend: another one, as torch names it.
 
     Returns:
         This rank's device.
@@ -396,6 +437,8 @@ def init() -> torch.device:
     device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if "RANK" in os.environ and not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    comes_later = bool(os.environ.get(ENV_CHANGE))
+    if "RANK" in os.environ and not dist.is_initialized() and not comes_later:
+        usual = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend or usual)
     return device

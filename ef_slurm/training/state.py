@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from ef_slurm.training import container
+from ef_slurm.training.parallel import Parallel
 from ef_slurm.training.values import check, freeze, thaw_objects
 
 WHOLE = "whole"
@@ -84,7 +85,7 @@ class HostCopy:
 
     def finish(self) -> None:
         """Wait until all copies are made."""
-        if _on_gpu():
+        if on_gpu():
             torch.cuda.synchronize()
 
 
@@ -95,7 +96,7 @@ class WholeSnapshot:
 
     def __init__(self, model: torch.nn.Module, others: Mapping[str, Stateful]):
         self._model = unwrap(model)
-        self._objects = {"model": self._model, **others}
+        self.objects: Mapping[str, Stateful] = {"model": self._model, **others}
         self._copy = HostCopy()
 
     def model(self) -> dict[str, str]:
@@ -103,12 +104,12 @@ class WholeSnapshot:
 
     def check(self, rank: int) -> None:
         if rank == 0:
-            check(states_of(self._objects))
+            check(states_of(self.objects))
 
     def capture(self, rank: int) -> Any:
         if rank != 0:
             return None
-        captured = freeze(states_of(self._objects), self._copy)
+        captured = freeze(states_of(self.objects), self._copy)
         self._copy.finish()
         return captured
 
@@ -119,10 +120,10 @@ class WholeSnapshot:
         return [STATE_FILE]
 
     def read(self, directory: Path) -> Any:
-        return read_states(directory / STATE_FILE, self._objects)
+        return read_states(directory / STATE_FILE, self.objects)
 
     def apply(self, loaded: Any) -> None:
-        apply_states(self._objects, loaded)
+        apply_states(self.objects, loaded)
 
 
 def states_of(objects: Mapping[str, Stateful]) -> dict[str, Any]:
@@ -154,13 +155,13 @@ def read_states(path: Path, objects: Mapping[str, Stateful]) -> dict[str, Any]:
         OSError: it cannot be read.
         StateError: it is no such file.
     """
-    # These put tensors where they belong by themselves; other objects get them as they were.
-    themselves = {
-        name
-        for name, thing in objects.items()
-        if isinstance(thing, (torch.nn.Module, torch.optim.Optimizer))
-    }
+    themselves = {name for name, thing in objects.items() if is_placed_by_itself(thing)}
     return thaw_objects(container.load(path), lambda name: name not in themselves)
+
+
+def is_placed_by_itself(thing: Stateful) -> bool:
+    """Whether an object puts tensors where they belong; others are given them where they were."""
+    return isinstance(thing, (torch.nn.Module, torch.optim.Optimizer))
 
 
 def apply_states(objects: Mapping[str, Stateful], states: Mapping[str, Any]) -> None:
@@ -175,7 +176,7 @@ def unwrap(model: torch.nn.Module) -> torch.nn.Module:
     wrappers = (torch.nn.parallel.DistributedDataParallel, torch.nn.DataParallel)
     inner: Any = model
     while True:
-        if isinstance(inner, wrappers):
+        if isinstance(inner, (*wrappers, Parallel)):
             inner = inner.module
         elif hasattr(inner, "_orig_mod"):
             inner = inner._orig_mod
@@ -198,7 +199,7 @@ def capture_rng() -> dict[str, Any]:
     numpy = _numpy_random()
     if numpy is not None:
         states["numpy"] = numpy.get_state()
-    if _on_gpu():
+    if on_gpu():
         states["cuda"] = torch.cuda.get_rng_state()
     return states
 
@@ -237,7 +238,8 @@ def describe(state: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _on_gpu() -> bool:
+def on_gpu() -> bool:
+    """Whether this process uses a GPU."""
     return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 

@@ -115,6 +115,7 @@ class Stream:
         self._data = data
         self._share = share
         self._collate = loader.get("collate_fn") or torch.utils.data.default_collate
+        self._compare = agree
         self._agree: Callable[[int], None] | None = agree
         self.epoch = 0
         self._drawn = 0
@@ -134,6 +135,15 @@ class Stream:
         self._drawn = int(state["drawn"])
         self._saved = state["stream"]
         self._iterator = None
+
+    def shared(self, share: Share) -> None:
+        """Take this share of each global batch from the next one on.
+
+        Who has joined meanwhile reads what the others read; that is compared again.
+        """
+        if share is not self._share:
+            self._share = share
+            self._agree = self._compare
 
     def parts(self) -> Iterator[Any]:
         """This rank's parts, of one global batch after the other.

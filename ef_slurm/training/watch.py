@@ -20,12 +20,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
-from ef_slurm.contract import Action, ContractError, StateDir
+from ef_slurm.contract import Action, ContractError, Order, StateDir
 from ef_slurm.training.progress import Reporter
 from ef_slurm.training.ranks import Ranks, wait_until
 
@@ -45,14 +45,33 @@ class Kind(enum.Enum):
     SAVE = "save"
     STOP = "stop"
     FINISH = "finish"  # the script wants no more iterations
+    RESIZE = "resize"  # go on in another process group
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to happen, and why."""
+    """What is to happen, and why.
+
+    Args:
+        plan: with `RESIZE`: how to go on, as plain data (`roster.Plan`).
+    """
 
     kind: Kind
     reason: str
+    plan: Any = None
+
+
+class Changes(Protocol):
+    """On rank 0: what live changes there are to be."""
+
+    def look(self) -> None:
+        """Called several times a second."""
+
+    def ordered(self, order: Order) -> Request | None:
+        """The change that an order asks for; None for none that can be made."""
+
+    def without(self, members: Sequence[int]) -> Request | None:
+        """The change that goes on without members that Slurm ends; None: the launch ends."""
 
 
 class Meeting:
@@ -152,7 +171,9 @@ class Watcher:
         generation: int,
         save_due: Callable[[], bool],
         first_iteration_at: Callable[[], float | None],
+        changes: Changes | None = None,
     ):
+        self._changes = changes
         self._ranks = ranks
         self._meeting = meeting
         self._signals = signals
@@ -197,7 +218,7 @@ class Watcher:
                 request = self._look(number)
                 if request is not None:
                     number += 1
-                    if request.kind in (Kind.STOP, Kind.FINISH):
+                    if request.kind is not Kind.SAVE:
                         return
             except Exception:
                 self._lose_peers()
@@ -227,6 +248,8 @@ class Watcher:
         self._speed.see(time.monotonic(), iteration)
         if self._ranks.first:
             self._reporter.iterate(iteration, self._first_iteration_at())
+            if self._changes is not None:
+                self._changes.look()
         if self._signals.terminated_at is not None and not self._term_published:
             self._ranks.post("term")
             self._term_published = True
@@ -236,29 +259,34 @@ class Watcher:
         if self._ranks.first:
             wanted = self._wanted()
             if wanted is not None:
-                self._ranks.publish(key, [wanted.kind.value, wanted.reason])
+                self._ranks.publish(key, [wanted.kind.value, wanted.reason, wanted.plan])
         if not self._ranks.known(key):
             return None
-        kind, reason = self._ranks.fetch(key)
-        request = Request(Kind(kind), str(reason))
+        kind, reason, plan = self._ranks.fetch(key)
+        request = Request(Kind(kind), str(reason), plan)
         self._agree(number, request)
         return request
 
     def _agree(self, number: int, request: Request) -> None:
-        margin = self._speed.iterations(SAVE_MARGIN_SECONDS) if request.kind is Kind.SAVE else 0
+        ahead = request.kind in (Kind.SAVE, Kind.RESIZE)
+        margin = self._speed.iterations(SAVE_MARGIN_SECONDS) if ahead else 0
         self._ranks.post(f"hold/{number}", self._meeting.promise(margin))
         if self._ranks.first:
             holds = self._ranks.gather(f"hold/{number}", self._hopeless)
             self._ranks.publish(f"decision/{number}", max(holds))
         decision = self._ranks.fetch(f"decision/{number}", self._hopeless)
+        if self._ranks.first and request.kind is Kind.RESIZE:
+            self._reporter.note(change_iteration=int(decision))
         self._meeting.decide(int(decision), request)
 
     def _wanted(self) -> Request | None:
         """What rank 0 wants of all ranks now."""
-        if self._ranks.posted("term"):
-            return Request(Kind.STOP, "TERM from Slurm")
+        terminated = self._ranks.posted("term")
+        if terminated:
+            change = self._changes.without(terminated) if self._changes is not None else None
+            return change or Request(Kind.STOP, "TERM from Slurm")
         if self._ranks.posted("finish"):
-            return Request(Kind.FINISH, self._ranks.said("finish"))
+            return Request(Kind.FINISH, str(self._ranks.said("finish") or ""))
         try:
             order = self._state.read_order()
         except (ContractError, OSError) as error:
@@ -266,12 +294,13 @@ class Watcher:
                 logger.warning("the order is not understood: %s", error)
                 self._complained = str(error)
             order = None
-        if (
-            order is not None
-            and order.generation == self._generation
-            and order.action in (Action.STOP, Action.RELAUNCH)
-        ):
-            return Request(Kind.STOP, order.reason or "order")
+        if order is not None and order.generation == self._generation:
+            if order.action in (Action.STOP, Action.RELAUNCH):
+                return Request(Kind.STOP, order.reason or "order")
+            if order.action is Action.RESIZE and self._changes is not None:
+                change = self._changes.ordered(order)
+                if change is not None:
+                    return change
         if self._save_due():
             return Request(Kind.SAVE, "interval")
         return None

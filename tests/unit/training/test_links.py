@@ -178,7 +178,7 @@ def test_lost_connection_is_made_again_and_nothing_is_lost(launch: Launch) -> No
     for number in range(20):
         assert launch.second.fetch(f"key {number}") == number
         assert launch.third.fetch(f"key {number}") == number
-        assert wait_until(lambda n=number: launch.first.posted(f"from 1 {n}"))  # type: ignore[misc]
+        assert wait_until(lambda n=number: bool(launch.first.posted(f"from 1 {n}")))  # type: ignore[misc]
 
 
 def cut(hub: Hub, rank: int) -> bool:
