@@ -262,6 +262,35 @@ def test_the_whole_cluster_is_observed(site: Site, submit: Submit) -> None:
     assert seen.reservations == ()
 
 
+def test_whoever_has_looked_before_sees_what_a_newcomer_sees(site: Site, submit: Submit) -> None:
+    """Whatever has happened to a job in between."""
+    operator, watcher = site.of("ef-slurm"), site.of("ef-slurm")
+
+    def look() -> None:
+        site.until(lambda: watcher.observe().jobs == site.of("ef-slurm").observe().jobs)
+
+    watcher.observe()
+    job_id = submit("user1").job_id
+    look()
+    operator.update(job_id, JobUpdate(comment="of another kind"))
+    look()
+    operator.hold(job_id)
+    look()
+    start(site, operator, job_id, Shape(("n1", "n2"), 2))
+    look()
+    assert watcher.observe().jobs[job_id].is_running
+    operator.update(job_id, JobUpdate(time_limit=3600.0))
+    look()
+    operator.requeue(job_id)
+    site.until(lambda: watcher.observe().jobs[job_id].is_pending)
+    look()
+    operator.update(job_id, JobUpdate(shape=Shape(("n3",), 4)))
+    look()
+    operator.cancel(job_id)
+    site.until(lambda: watcher.observe().jobs[job_id].is_final)
+    look()
+
+
 def test_the_configuration_and_the_partition(site: Site) -> None:
     operator = site.of("ef-slurm")
     configuration = operator.configuration()

@@ -16,6 +16,7 @@ from ef_slurm.formats.hostlist import compress
 from ef_slurm.slurm.accounting_types import Accounting
 from ef_slurm.slurm.commands.accounting_limits import read_accounting
 from ef_slurm.slurm.commands.job_json import parse_jobs
+from ef_slurm.slurm.commands.job_looks import JobLooks
 from ef_slurm.slurm.commands.listing import (
     parse_configuration,
     parse_licenses,
@@ -62,13 +63,14 @@ class CommandSlurm:
     ) -> None:
         self._runner = runner or Runner()
         self._clock = clock
+        self._looks = JobLooks(self._ask, clock)
 
     def observe(self) -> Observation:
         """The whole cluster: one query for jobs, one for nodes, one for reservations."""
         at = self._clock()
         return Observation(
             at=at,
-            jobs=parse_jobs(self._ask("squeue", "--json", "--states=all")),
+            jobs=self._looks.look(),
             nodes=self.nodes(),
             reservations=parse_reservations(self._show("reservations")),
         )
