@@ -96,6 +96,7 @@ class ServerContext:
         version: of ef-slurm.
         started: when the daemon started, UTC epoch seconds.
         hanging: how many of the threads that read jobs' files hang.
+        clock: the present, UTC epoch seconds.
     """
 
     scheduler: JudgingScheduler
@@ -112,6 +113,7 @@ class ServerContext:
     visibility: Visibility
     metrics: Metrics = field(default_factory=Metrics)
     hanging: Callable[[], int] = lambda: 0
+    clock: Callable[[], float] = time.time
 
 
 class Dispatch:
@@ -147,7 +149,7 @@ class Dispatch:
                 _bounded(job_ids)
                 listed = queries.list_jobs(
                     self._rows(),
-                    time.time(),
+                    self._context.clock(),
                     users=users,
                     states=states,
                     job_ids=job_ids,
@@ -158,7 +160,7 @@ class Dispatch:
             case ListHistory(since, until, users, accounts):
                 page = queries.history(
                     self._rows(),
-                    time.time(),
+                    self._context.clock(),
                     since=since,
                     until=until,
                     after=request.mark,
@@ -180,7 +182,7 @@ class Dispatch:
             case FindCurves():
                 cluster = self._cluster()
                 return profile_requests.find_curves(
-                    self._rows(), caller, request, cluster, time.time()
+                    self._rows(), caller, request, cluster, self._context.clock()
                 )
             case ListRates():
                 return profile_requests.list_rates(self._rows(), caller, request)
@@ -225,7 +227,7 @@ class Dispatch:
         self, caller: Caller, viewer: Viewer, job: JobRequest, script: BatchScript
     ) -> Registered:
         # What is no job for the queue whoever sends it costs Slurm no question.
-        now = time.time()
+        now = self._context.clock()
         check_request(replace(job, owner=caller.name, uid=caller.uid, submitted=now), now)
         check_script(script)
         slurm = self._context.slurm.job(job.slurm_job_id)
@@ -263,7 +265,7 @@ class Dispatch:
             account=slurm.account,
             partition=partition,
             cluster=cluster,
-            submitted=time.time(),
+            submitted=self._context.clock(),
             max_gpus=self._max_gpus(job),
         )
         queue.jobs.add(
@@ -292,7 +294,7 @@ class Dispatch:
             job,
             owner=caller.name,
             uid=caller.uid,
-            submitted=time.time(),
+            submitted=self._context.clock(),
             max_gpus=self._max_gpus(job),
         )
         check_request(request, request.submitted)
@@ -370,7 +372,7 @@ class Dispatch:
                 "not being measured may choose among its GPUs",
             )
         cost, why = row.request.overhead, f"{caller.name} wants it so"
-        if train_on(queue, row.id, gpus, cost, time.time(), why) is not None:
+        if train_on(queue, row.id, gpus, cost, self._context.clock(), why) is not None:
             self._context.calls.wake()
         running = queue.jobs.get(row.id).running
         if running is None:
@@ -394,7 +396,7 @@ class Dispatch:
                 queue.jobs.move(
                     row.id,
                     JobState.CANCELLED,
-                    at=time.time(),
+                    at=self._context.clock(),
                     actor=caller.name,
                     why="submission given up by its owner",
                 )

@@ -1,0 +1,249 @@
+"""What must hold after every step, whatever happens.
+
+Everything is compared with what is known from outside: the simulated Slurm, the trainings' true
+progress, and which faults there were when.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+
+from ef_slurm.model import (
+    FINAL,
+    Fault,
+    JobState,
+    Promise,
+    PromiseOutcome,
+    QueueJob,
+    is_in_time,
+)
+from ef_slurm.queue.transitions import TRANSITIONS
+from ef_slurm.slurm.types import JobBaseState
+from tests.simulation.faults import Violation
+from tests.simulation.people import People, SimulatedJob
+from tests.simulation.site import Site
+from tests.simulation.trainings import lives_in_slurm
+
+SPIN_TICKS = 200
+"""Ticks within `SPIN_SECONDS` after which the daemon is taken to spin."""
+SPIN_SECONDS = 5.0
+
+KEPT = frozenset({PromiseOutcome.KEPT, PromiseOutcome.KEPT_IN_GRACE, PromiseOutcome.REPLACED})
+
+
+@dataclass
+class Blame:
+    """Which faults there were, and from when to when each may explain something."""
+
+    moments: list[tuple[float, str]] = field(default_factory=list)
+
+    def add(self, at: float, what: str) -> None:
+        self.moments.append((at, what))
+
+    def before(self, at: float) -> list[str]:
+        """The faults that had begun by then."""
+        return [what for begun, what in self.moments if begun <= at]
+
+
+@dataclass
+class Invariants:
+    """Remembers what was, to compare it with what is."""
+
+    site: Site
+    people: People
+    blame: Blame
+    _states: dict[int, JobState] = field(default_factory=dict)
+    _promises: dict[int, Promise] = field(default_factory=dict)
+    _version: int = -1
+    _ticks: list[float] = field(default_factory=list)
+    _checkpoints: dict[int, float] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """After a step."""
+        self._no_gpu_twice_in_slurm()
+        self._nothing_done_is_undone()
+        if self.site.is_up:
+            self._no_spinning()
+        version = self.site.record.data_version()
+        if version == self._version:
+            return
+        self._version = version
+        jobs = {job.id: job for job in self.site.record.jobs.all(JobState)}
+        self._states_follow(jobs)
+        self._no_gpu_planned_twice(jobs)
+        self._promises_stand(jobs)
+
+    def _no_gpu_twice_in_slurm(self) -> None:
+        for name, free in self.site.cluster.free_gpus().items():
+            if free < 0:
+                raise Violation(f"{name} was given out twice")
+
+    def _nothing_done_is_undone(self) -> None:
+        """No checkpoint is lost, and nobody who is done is started again."""
+        cluster = self.site.cluster
+        for job in self.people.jobs:
+            training = job.training
+            if training.checkpoint < training.best and training.behaviour.name != "SILENT":
+                raise Violation(f"job {job.number} is back at {training.checkpoint}")
+            if training.finished and training.launched > self._finished_at(job):
+                raise Violation(f"job {job.number} was done, and started again")
+            twins = [
+                other.job_id
+                for other in cluster.jobs.values()
+                if other.name == job.request.name and lives_in_slurm(other, cluster)
+            ]
+            if len(twins) > 1:
+                raise Violation(f"job {job.number} is in Slurm as {twins}")
+
+    def _finished_at(self, job: SimulatedJob) -> float:
+        return self._checkpoints.setdefault(job.number, self.site.clock.now)
+
+    def _no_spinning(self) -> None:
+        now = self.site.clock.now
+        self._ticks = [at for at in self._ticks if now - SPIN_SECONDS < at <= now]
+        self._ticks.append(now)
+        if len(self._ticks) > SPIN_TICKS:
+            raise Violation(f"{SPIN_TICKS} ticks within {SPIN_SECONDS} s")
+
+    def _states_follow(self, jobs: dict[int, QueueJob]) -> None:
+        """Nothing is forgotten, and every state is one that may be reached from the one before."""
+        for gone in self._states.keys() - jobs.keys():
+            raise Violation(f"row {gone} is gone")
+        for row, job in jobs.items():
+            before = self._states.get(row, JobState.NEW)
+            if job.state is not before and job.state not in _reachable(before):
+                raise Violation(f"row {row} went from {before.value} to {job.state.value}")
+            if job.note and "cannot be" in job.note and "Error" in job.note:
+                self._expected(job.note)
+            self._states[row] = job.state
+
+    def _expected(self, note: str) -> None:
+        """A fence ends what goes wrong with one job; only Slurm and the disk may go wrong."""
+        allowed = ("Timeout", "Unavailable", "Refused", "Permitted", "UnexpectedOutput", "OSError")
+        if not any(word in note for word in (*allowed, "UpdateIncomplete", "NoSuchJob")):
+            raise Violation(f"an unhandled exception: {note}")
+
+    def _no_gpu_planned_twice(self, jobs: dict[int, QueueJob]) -> None:
+        """No two jobs are to hold the same GPUs."""
+        held: dict[str, int] = {}
+        for job in jobs.values():
+            if job.state in FINAL or job.running is None:
+                continue
+            for node in job.running.block.nodes:
+                held[node] = held.get(node, 0) + job.running.block.gpus_per_node
+        for node, gpus in held.items():
+            if gpus > self.site.cluster.nodes[node].gpus:
+                shares = {job.id: job.running for job in jobs.values() if job.running}
+                raise Violation(f"{gpus} GPUs of {node} are given out: {shares}")
+
+    def _promises_stand(self, jobs: dict[int, QueueJob]) -> None:
+        """What was promised is never less, and what came of it is never something else."""
+        asked = "SELECT id, deadline, grace, outcome FROM promises"
+        found = {row["id"]: tuple(row) for row in self.site.record._database.query(asked)}
+        for gone in self._promises.keys() - found.keys():
+            raise Violation(f"promise {gone} is gone")
+        known = {key: _columns(promise) for key, promise in self._promises.items()}
+        if found == known:
+            return
+        for promise in self.site.record.promises.all():
+            number = promise.id
+            before = self._promises.get(number)
+            self._promises[number] = promise
+            if before is None:
+                self._is_as_asked(promise, jobs[promise.job_id])
+                continue
+            if (before.deadline, before.grace) != (promise.deadline, promise.grace):
+                raise Violation(f"promise {number} was {before}, and is {promise}")
+            if before.outcome is promise.outcome:
+                continue
+            if before.outcome is not PromiseOutcome.OPEN:
+                raise Violation(f"promise {number} was {before.outcome}, is {promise.outcome}")
+            self._is_explained(promise, jobs[promise.job_id])
+
+    def _is_as_asked(self, promise: Promise, row: QueueJob) -> None:
+        job = self.job_of(row)
+        if job is not None and not job.owned and promise.deadline != job.request.deadline:
+            raise Violation(f"promise {promise} is for another deadline than {job.request}")
+
+    def _is_explained(self, promise: Promise, row: QueueJob) -> None:
+        """Whether somebody, or some fault, is to blame for a promise that is not kept."""
+        job = self.job_of(row)
+        if promise.outcome in KEPT or job is None or job.owned or job.blamed:
+            return
+        now = self.site.clock.now
+        if promise.outcome is PromiseOutcome.VOID:
+            limited = job.spec.max_time is not None and promise.fault is Fault.JOB
+            if not (limited or self.blame.before(now)):
+                raise Violation(f"promise {promise} is void, and nobody is to blame: {row.note}")
+            return
+        if not self.blame.before(now):
+            raise Violation(f"promise {promise} is broken without any fault: {row}")
+
+    def job_of(self, row: QueueJob) -> SimulatedJob | None:
+        """The job of a row."""
+        name = row.request.name.removeprefix("secret")
+        return self.people.jobs[int(name)] if name.isdecimal() else None
+
+    def check_end(self) -> None:
+        """When everything has come to its end."""
+        queue, cluster = self.site.record, self.site.cluster
+        self.site.check_file()
+        rows = {row.request.name: row for row in queue.jobs.all(JobState)}
+        if queue.intents.unfinished():
+            raise Violation(f"unfinished: {queue.intents.unfinished()}")
+        for job in self.people.jobs:
+            row = rows.get(job.request.name)
+            if row is None:
+                if job.registered:
+                    raise Violation(f"job {job.number} was lost")
+                continue
+            self._ended_well(job, row)
+            slurm = cluster.jobs.get(job.slurm.job_id)
+            if slurm is not None and slurm.state in (JobBaseState.RUNNING, JobBaseState.PENDING):
+                raise Violation(f"row {row.id} is {row.state.value}, and in Slurm there is {slurm}")
+
+    def _ended_well(self, job: SimulatedJob, row: QueueJob) -> None:
+        promise = self.site.record.promises.of(row.id)
+        training = job.training
+        honest = not (job.owned or job.blamed)
+        if row.state is JobState.COMPLETED and honest and not training.finished:
+            raise Violation(f"job {job.number} is completed, and has not trained: {row}")
+        if training.finished and honest and row.state is not JobState.COMPLETED:
+            raise Violation(f"job {job.number} has trained, and is {row.state.value}: {row.note}")
+        if honest and row.state in (JobState.CANCELLED, JobState.FAILED, JobState.LOST):
+            limited = job.spec.max_time is not None and row.state is JobState.FAILED
+            waits = job.spec.after is not None or job.spec.members > 1
+            if not (limited or job.forgotten or waits):
+                raise Violation(f"job {job.number} is {row.state.value}: {row.note}")
+        if promise is None:
+            return
+        if promise.outcome is PromiseOutcome.OPEN:
+            raise Violation(f"promise {promise} of {row.state.value} job {job.number} is open")
+        if (promise.fault is None) is not (promise.outcome in KEPT):
+            raise Violation(f"promise {promise} names the wrong fault")
+        if row.state is JobState.COMPLETED and honest and not self.clock_stepped:
+            assert row.ended_at is not None
+            in_time = is_in_time(row.ended_at, promise.deadline, promise.grace)
+            if in_time is not (promise.outcome in KEPT):
+                raise Violation(f"promise {promise} of a job that ended at {row.ended_at}")
+
+    @property
+    def clock_stepped(self) -> bool:
+        return any(what == "clock" for _, what in self.blame.moments)
+
+
+def _columns(promise: Promise) -> tuple[object, ...]:
+    return promise.id, promise.deadline, promise.grace, promise.outcome.value
+
+
+@functools.cache
+def _reachable(state: JobState) -> frozenset[JobState]:
+    """What may follow a state in one step of the simulation, which may be several of the job."""
+    found, edge = set[JobState](), {state}
+    while edge:
+        edge = {after for one in edge for after in TRANSITIONS[one]} - found
+        found |= edge
+    return frozenset(found)
+
+

@@ -1,0 +1,280 @@
+"""A simulated site: the Slurm in memory, its users, and a daemon that can die and start again."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+from ef_slurm.api.messages import Failure
+from ef_slurm.api.routes import HttpRequest
+from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.scheduler import Scheduler
+from ef_slurm.daemon.serve.requests import ServerContext
+from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
+from ef_slurm.daemon.serve.visibility import Visibility
+from ef_slurm.daemon.settings import NO_LIMITS, Settings
+from ef_slurm.model import Policy
+from ef_slurm.queue.errors import QueueError
+from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.commands.accounting import AdminLevel, Rights
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.site_types import SlurmConfiguration
+from ef_slurm.slurm.types import HoldKind, Submission, Submitted
+from tests.fakes.memory_cluster import MemoryCluster, Timing
+from tests.fakes.memory_slurm import MemorySlurm
+from tests.simulation.faults import Faults, FaultySlurm, Killed, Violation, order, watched
+from tests.simulation.service import Service
+from tests.simulation.story import Story
+from tests.simulation.trainings import StateDirectories
+from tests.unit.daemon.world import Clock
+
+FIRST_JOB = 7_310_000
+"""Slurm's ids begin here, so that a text names none by chance."""
+FIRST_UID = 70_001
+OPERATOR_UID = 70_900
+NOBODYS_UID = 4711
+"""Of a daemon that may submit nobody's job again."""
+
+RETRY_SECONDS = 5.0
+"""Seconds before the daemon tries again a queue that could not be written."""
+RESTART_SECONDS = 3.0
+"""Seconds from the end of a daemon to the next one."""
+MEMORY = Path("/dev/shm")
+
+
+@functools.cache
+def _empty_queue() -> bytes:
+    """A queue with its tables: making them takes longer than a life."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "queue.sqlite"
+        Queue.open(path).close()
+        return path.read_bytes()
+
+
+class Site:
+    """The cluster and the daemon. Time is `clock`; the daemon's own differs by `clock_offset`."""
+
+    def __init__(self, story: Story, directory: Path) -> None:
+        self.story = story
+        self.clock = Clock()
+        self.clock_offset = 0.0
+        names = {f"n{number}": story.gpus_per_node for number in range(1, story.nodes + 1)}
+        timing = Timing(start=0.3, stop=0.3, min_job_age=story.min_job_age)
+        self.cluster = MemoryCluster(names, timing=timing)
+        self.cluster._last_id = FIRST_JOB
+        for number, node in enumerate(self.cluster.nodes.values()):
+            if story.types > 1:
+                node.gpu_type = "a100" if 2 * number < story.nodes else "h100"
+        self.directories = StateDirectories(self.clock, self.cluster)
+        self.faults = Faults(self.pass_time)
+        self.on_submit: Callable[[Submission, Submitted], None] = lambda asked, got: None
+        self._own = _Submitting(self)
+        self.slurm = FaultySlurm(self._own, self.faults, self.daemon_clock)
+        leave = order(self.faults, self.directories.order)
+        self.directories.order = leave  # type: ignore[method-assign]
+        self.path = directory / "queue.sqlite"
+        self.path.write_bytes(_empty_queue())
+        self.record = Queue.open(self.path, create=False)
+        """The queue as somebody else's connection sees it, whether the daemon is up or not."""
+        self.up_at: float | None = -math.inf  # None while the daemon is up
+        self.deaths = 0
+        self._queue: Queue | None = None
+        self._service: Service | None = None
+        self._scheduler: Scheduler | None = None
+        self._calls = SchedulerCalls()
+
+    def daemon_clock(self) -> float:
+        """What the daemon's host takes for the present."""
+        return self.clock.now + self.clock_offset
+
+    def pass_time(self, seconds: float) -> None:
+        """So many seconds go by, in which the daemon waits for something."""
+        self.clock.now += seconds
+        self.directories.advance()
+
+    def user(self, number: int) -> int:
+        """A user's uid."""
+        return FIRST_UID if self.story.as_owner else FIRST_UID + number
+
+    def slurm_of(self, uid: int) -> MemorySlurm:
+        """Slurm's commands as a user gives them."""
+        operator = uid == OPERATOR_UID
+        return MemorySlurm(self.cluster, self.clock, user=str(uid), uid=uid, operator=operator)
+
+    # The daemon
+
+    @property
+    def is_up(self) -> bool:
+        return self.up_at is None
+
+    @property
+    def queue(self) -> Queue:
+        """The living daemon's."""
+        assert self._queue is not None
+        return self._queue
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The living daemon's."""
+        assert self._scheduler is not None
+        return self._scheduler
+
+    def start(self) -> None:
+        """Start a daemon, which may fail as it may die."""
+        story = self.story
+        try:
+            self._queue = queue = watched(Queue.open(self.path), self.faults)
+            queue.owner.started(at=self.daemon_clock(), version="simulated")
+            slurm = cast(Slurm, self.slurm)
+            self._calls = SchedulerCalls()
+            self._scheduler = Scheduler(
+                self._settings(),
+                slurm,
+                queue,
+                self.directories,
+                self.daemon_clock,
+                lambda: None,
+            )
+        except QueueError as error:
+            if not self.faults.disk_full:
+                raise Violation(f"the queue cannot be opened again: {error!r}") from error
+            self._close()
+            self.up_at = self.clock.now + RETRY_SECONDS
+            return
+        except Killed:
+            self.die()
+            return
+        self._service = Service(
+            ServerContext(
+                scheduler=self._scheduler,
+                calls=self._calls,
+                slurm=slurm,
+                open_queue=lambda: watched(Queue.open(self.path, create=False), self.faults),
+                cluster="memory",
+                partition="ef",
+                limits=NO_LIMITS,
+                user="ef-slurm",
+                version="simulated",
+                started=self.clock.now,
+                advisory=False,
+                visibility=Visibility(
+                    lambda: _configuration(private=story.private), _rights, self.clock
+                ),
+                clock=self.daemon_clock,
+            )
+        )
+        self.up_at = None
+
+    def _settings(self) -> Settings:
+        story = self.story
+        return Settings(
+            ResourceScope(frozenset({"ef"})),
+            policy=Policy(),
+            hold=HoldKind.USER if story.as_owner else HoldKind.ADMIN,
+            uid=FIRST_UID if story.resubmits else NOBODYS_UID,
+            report_interval=0.5,
+            progress_interval=5.0,
+            idle_report_interval=5.0,
+            idle_interval=10.0,
+        )
+
+    def die(self, seconds: float = RESTART_SECONDS) -> None:
+        """The daemon is gone without a word; the next one comes after so many seconds."""
+        self._close()
+        self.up_at = self.clock.now + seconds
+        self.deaths += 1
+
+    def _close(self) -> None:
+        """What the kernel does for a process that is gone."""
+        if self._service is not None:
+            self._service.close()
+        if self._queue is not None:
+            self._queue.close()
+        self._service = self._queue = self._scheduler = None
+
+    def close(self) -> None:
+        """End everything."""
+        self._close()
+        self.record.close()
+
+    def tick(self) -> float:
+        """One turn of the daemon's loop; seconds until the next."""
+        faults = self.faults
+        faults.begin_tick()
+        faults.in_transaction = lambda: self.queue._database._depth > 0
+        try:
+            if self._calls.begin_tick():
+                self.scheduler.refresh_soon()
+            delay = self.scheduler.tick()
+        except Killed:
+            self.die()
+            return RESTART_SECONDS
+        except QueueError as error:
+            if not faults.disk_full:
+                raise Violation(f"a tick ended with {error!r}") from error
+            return RETRY_SECONDS
+        except Violation:
+            raise
+        except Exception as error:
+            raise Violation(f"a tick ended with {error!r}") from error
+        if not 0.0 <= delay <= 3600.0:
+            raise Violation(f"a tick wants to come back after {delay} s")
+        return 0.0 if self._calls.tick_wanted else delay
+
+    def ask(self, uid: int, sent: HttpRequest) -> bytes | Failure | None:
+        """A request; None where no daemon answers."""
+        if self._service is None:
+            return None
+        try:
+            return self._service.ask(uid, sent)
+        except Killed:
+            self.die()
+            return None
+
+    def check_file(self) -> None:
+        """The queue's file is whole."""
+        answer = self.record._database.one("PRAGMA quick_check")
+        if answer is None or answer[0] != "ok":
+            raise Violation(f"the queue's file: {answer}")
+
+
+class _Submitting(MemorySlurm):
+    """The daemon's Slurm. Somebody hears of what it submits."""
+
+    def __init__(self, site: Site) -> None:
+        as_owner = site.story.as_owner
+        uid = FIRST_UID if as_owner or site.story.resubmits else 0
+        super().__init__(
+            site.cluster,
+            site.clock,
+            user=str(uid) if uid else "ef-slurm",
+            uid=uid,
+            operator=not as_owner,
+        )
+        self._site = site
+
+    def submit(self, submission: Submission) -> Submitted:
+        submitted = super().submit(submission)
+        self._site.on_submit(submission, submitted)
+        return submitted
+
+
+def _configuration(*, private: bool) -> SlurmConfiguration:
+    return SlurmConfiguration(
+        version=(24, 11, 5),
+        cluster="memory",
+        kill_wait=1.0,
+        min_job_age=300.0,
+        job_requeue=True,
+        job_submit_plugins=(),
+        settings={"PrivateData": "jobs"} if private else {},
+    )
+
+
+def _rights(user: str) -> Rights | None:
+    operator = user == str(OPERATOR_UID)
+    return Rights(AdminLevel.OPERATOR if operator else AdminLevel.NONE)
