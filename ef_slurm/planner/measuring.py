@@ -89,8 +89,10 @@ class MeasuringSlots:
 
     def revoke(self) -> bool:
         """Take back what was granted; whether there was anything. All ask as newcomers then."""
-        had, self._granted, self._requested = bool(self._granted), {}, {}
-        return had
+        if not self._granted:
+            return False
+        self._granted, self._requested = {}, {}
+        return True
 
     def ask(self, job: Job, measurement: Measurement, now: float) -> Job:
         """The job as the next plan is to see it.

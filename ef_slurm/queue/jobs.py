@@ -356,6 +356,8 @@ class Jobs:
                     "ended_at": (at if ended_at is None else ended_at) if to in FINAL else None,
                 },
             )
+            if to in FINAL:
+                self._abandon_intents(job_id, at)
             if to in (JobState.REJECTED, JobState.CANCELLED) and job.first_started_at is None:
                 # Nobody submits it again, and its script is the largest part of it.
                 self._database.execute("DELETE FROM scripts WHERE job_id = ?", (job_id,))
@@ -364,6 +366,14 @@ class Jobs:
                 Event(at, EventKind.STATE, actor, why, job_id, {**(data or {}), **change})
             )
             return self.get(job_id)
+
+    def _abandon_intents(self, job_id: int, at: float) -> None:
+        """Whoever ends a job: nothing of it is on its way any more."""
+        self._database.execute(
+            "UPDATE intents SET state = 'abandoned', changed_at = ?"
+            " WHERE job_id = ? AND state IN ('open', 'executed')",
+            (at, job_id),
+        )
 
     def complete(self, job_id: int, request: JobRequest) -> QueueJob:
         """Write what the request left open, and the account that Slurm has moved it to.

@@ -23,6 +23,7 @@ from ef_slurm.slurm.types import JobBaseState
 from tests.simulation.faults import Violation
 from tests.simulation.people import People, SimulatedJob
 from tests.simulation.site import Site
+from tests.simulation.story import What
 from tests.simulation.trainings import lives_in_slurm
 
 SPIN_TICKS = 200
@@ -57,7 +58,7 @@ class Invariants:
     _promises: dict[int, Promise] = field(default_factory=dict)
     _version: int = -1
     _ticks: list[float] = field(default_factory=list)
-    _checkpoints: dict[int, float] = field(default_factory=dict)
+    _finished: set[int] = field(default_factory=set)
 
     def check(self) -> None:
         """After a step."""
@@ -86,7 +87,10 @@ class Invariants:
             training = job.training
             if training.checkpoint < training.best and training.behaviour.name != "SILENT":
                 raise Violation(f"job {job.number} is back at {training.checkpoint}")
-            if training.finished and training.launched > self._finished_at(job):
+            if training.finished:
+                self._finished.add(job.number)
+            older = What.SLURM_OLDER.value in self.blame.before(self.site.clock.now)
+            if job.number in self._finished and not (training.finished or older):
                 raise Violation(f"job {job.number} was done, and started again")
             twins = [
                 other.job_id
@@ -95,9 +99,6 @@ class Invariants:
             ]
             if len(twins) > 1:
                 raise Violation(f"job {job.number} is in Slurm as {twins}")
-
-    def _finished_at(self, job: SimulatedJob) -> float:
-        return self._checkpoints.setdefault(job.number, self.site.clock.now)
 
     def _no_spinning(self) -> None:
         now = self.site.clock.now

@@ -65,6 +65,7 @@ class SimulatedTraining(Training):
         return done
 
     def _launch(self, at: float, boot_of: Callable[[Training], float]) -> None:
+        self.finished = False
         if self.slurm.nodes:
             kind = self.type_of(self.slurm.nodes[0])
             self.rates = dict(self.rates_by_type[kind])

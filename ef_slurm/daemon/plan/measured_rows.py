@@ -50,7 +50,8 @@ def stand_in(job: QueueJob) -> QueueJob:
 
 def one_gpu(job: QueueJob, gpu_type: str, size: int) -> Job:
     measuring = Measuring(0.0, gpu_type, (size,))
-    return stand_in(replace(job, measuring=measuring, running=None, plan=())).for_planner()
+    asked = stand_in(replace(job, measuring=measuring, running=None, plan=()))
+    return asked.for_planner(iterations=1.0)  # however many it says that it has left
 
 
 def group_of(job: QueueJob, cluster: Cluster) -> NodeGroup | None:
