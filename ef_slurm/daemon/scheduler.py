@@ -325,7 +325,9 @@ class Scheduler:
         What the others wrote is read when Slurm says something new about them.
         """
         since = now - self._all_read_at
-        if not 0 <= since < self._settings.progress_interval:
+        # Where the plan counts on something now, it is looked at whether it has come.
+        expected = self._all_read_at < self._planning.next_change <= now
+        if expected or not 0 <= since < self._settings.progress_interval:
             self._all_read_at = now
             self._observer.read_reports(job for job in jobs if self._observer.runs(job))
         else:

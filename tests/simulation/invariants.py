@@ -210,7 +210,8 @@ class Invariants:
         honest = not (job.owned or job.blamed)
         if row.state is JobState.COMPLETED and honest and not training.finished:
             raise Violation(f"job {job.number} is completed, and has not trained: {row}")
-        if training.finished and honest and row.state is not JobState.COMPLETED:
+        late = row.state is JobState.REJECTED and not (job.spec.known and job.spec.told)
+        if training.finished and honest and row.state is not JobState.COMPLETED and not late:
             raise Violation(f"job {job.number} has trained, and is {row.state.value}: {row.note}")
         if honest and row.state in (JobState.CANCELLED, JobState.FAILED, JobState.LOST):
             limited = job.spec.max_time is not None and row.state is JobState.FAILED

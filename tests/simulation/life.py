@@ -22,7 +22,7 @@ from tests.simulation.people import People, SimulatedJob
 from tests.simulation.site import MEMORY, OPERATOR_UID, Site
 from tests.simulation.story import HARMLESS, OWNERS, Behaviour, Event, Story, What
 
-HEAL_SECONDS = 300.0
+HEAL_SECONDS = 60.0
 """After the last event until everything that was taken is given back."""
 LONGEST_SECONDS = 30_000.0
 """After that, until every job must have come to an end."""
@@ -76,9 +76,9 @@ class Life:
         while not self._over():
             if self.site.clock.now > end:
                 raise Violation(f"it never ends: {self._what_is_left()}")
-            self._run(60.0)
+            self._run(30.0)
             self._let_go()
-        self._run(60.0)
+        self._run(30.0)
         self.invariants.check_end()
 
     def _run(self, seconds: float) -> None:

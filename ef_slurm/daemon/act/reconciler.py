@@ -300,7 +300,7 @@ class Reconciler:
             case OrderStop():
                 # It cannot be told; TERM, which comes with the requeue, is its chance to save.
                 return self._do(job, status, Requeue(), target, FreeGpus({}), reconciled)
-            case OrderRelaunch() if status.slurm.is_pending:
+            case OrderRelaunch() if status.slurm.is_pending and _begins_on_a_part(job):
                 # It begins on all its GPUs rather than not at all.
                 row = self._queue.jobs.get(job.id)
                 if row.running is not None:
@@ -369,6 +369,10 @@ class Reconciler:
 
 def _key(job: QueueJob, launch: Launch | None) -> tuple[int, int]:
     return job.id, 0 if launch is None else launch.generation
+
+
+def _begins_on_a_part(job: QueueJob) -> bool:
+    return job.running is not None and job.running.active is not None
 
 
 def _purpose(target: Block | None) -> str:

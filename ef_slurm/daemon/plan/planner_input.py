@@ -45,6 +45,9 @@ SILENCE_SECONDS = 60.0
 MIN_REMAINING_SECONDS = 1.0
 """A job that has trained to its end and has not left yet is taken to need this long."""
 
+SAME_MOMENT_SECONDS = 1e-3
+"""Seconds of training that are none."""
+
 DONE_SECONDS = 60.0
 """Seconds for which it is believed that it has: others are promised what it is to give back."""
 
@@ -235,7 +238,9 @@ def remaining(job: QueueJob, status: JobStatus | None, now: float) -> float:
     whole = job.request.iterations
     left = math.inf if whole is None else whole - done
     floor = MIN_REMAINING_SECONDS * job.rate if job.rate else 1e-3
-    return left if left > 0 else min(floor, MOST_ITERATIONS if whole is None else float(whole))
+    # What is left for no time at all is nothing: its GPUs are not free at this very moment.
+    nothing = SAME_MOMENT_SECONDS * (job.rate or 0.0)
+    return left if left > nothing else min(floor, MOST_ITERATIONS if whole is None else float(whole))
 
 
 def running_now(job: QueueJob, status: JobStatus | None, now: float) -> Running | None:
