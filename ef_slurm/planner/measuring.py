@@ -125,6 +125,7 @@ class MeasuringSlots:
             deadline=slot.until,
             grace=0.0,
             if_infeasible=IfInfeasible.BEST_EFFORT,
+            submitted=min(job.submitted, now),  # a clock may be set back
             weight=math.inf,  # nobody has asked for this deadline: it has no price
             standing=Standing.ADMITTED if granted else Standing.NEW,
             plan=job.plan if granted else (),

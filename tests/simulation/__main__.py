@@ -10,7 +10,7 @@ from multiprocessing import Pool
 from pathlib import Path
 
 from tests.simulation.author import story_of
-from tests.simulation.faults import Violation
+from tests.simulation.faults import ViolationError
 from tests.simulation.life import begun, play
 from tests.simulation.shrink import shrunk
 from tests.simulation.story import as_code
@@ -87,7 +87,7 @@ def _chunk(chunk: tuple[int, int]) -> tuple[tuple[int, int], int, list[str]]:
     for seed in range(*chunk):
         try:
             steps += play(story_of(seed))
-        except Violation as violation:
+        except ViolationError as violation:
             lines.append(f"seed {seed}: {' '.join(str(violation).split())[:300]}")
     return chunk, steps, lines
 
@@ -98,7 +98,7 @@ def _show(seed: int) -> int:
     with begun(story) as life:
         try:
             life.play()
-        except Violation as violation:
+        except ViolationError as violation:
             wrong = f"{life.site.clock.now - life.began:.2f} s: {violation}"
         else:
             wrong = ""

@@ -99,9 +99,7 @@ def _request(random: Random, gpus: int) -> Event:
     what = random.choice((What.JUDGE, What.LOOK, What.HOSTILE, What.HOSTILE))
     job = _job(random, True, gpus) if what is What.JUDGE else None
     number = random.randrange(1_000_000)
-    return Event(
-        _moment(random), what, number, float(random.randrange(5)), _during(random), job
-    )
+    return Event(_moment(random), what, number, float(random.randrange(5)), _during(random), job)
 
 
 def _owners(random: Random, what: What, jobs: int) -> Event:

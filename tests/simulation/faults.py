@@ -30,7 +30,7 @@ ACTS = frozenset({"hold", "update", "release", "resize", "requeue", "signal", "c
 ASKS = frozenset({"observe", "job", "nodes", "configuration", "partitions", "licenses"})
 
 
-class Violation(AssertionError):
+class ViolationError(AssertionError):
     """The daemon broke one of its rules."""
 
 
@@ -125,9 +125,11 @@ class Faults:
         """What becomes of the command that is given now."""
         self.commands += 1
         if self.commands > MOST_COMMANDS:
-            raise Violation(f"more than {MOST_COMMANDS} commands in one tick")
+            raise ViolationError(f"more than {MOST_COMMANDS} commands in one tick")
         if self.in_transaction():
-            raise Violation("a command inside a transaction: for so long nobody else can write")
+            raise ViolationError(
+                "a command inside a transaction: nobody else can write"
+            )
         waiting, self._during = [(count - 1, what) for count, what in self._during], []
         for count, what in waiting:
             if count > 0:

@@ -20,7 +20,7 @@ from ef_slurm.model import (
 )
 from ef_slurm.queue.transitions import TRANSITIONS
 from ef_slurm.slurm.types import JobBaseState
-from tests.simulation.faults import Violation
+from tests.simulation.faults import ViolationError
 from tests.simulation.people import People, SimulatedJob
 from tests.simulation.site import Site
 from tests.simulation.story import What
@@ -78,7 +78,7 @@ class Invariants:
     def _no_gpu_twice_in_slurm(self) -> None:
         for name, free in self.site.cluster.free_gpus().items():
             if free < 0:
-                raise Violation(f"{name} was given out twice")
+                raise ViolationError(f"{name} was given out twice")
 
     def _nothing_done_is_undone(self) -> None:
         """No checkpoint is lost, and nobody who is done is started again."""
@@ -86,35 +86,35 @@ class Invariants:
         for job in self.people.jobs:
             training = job.training
             if training.checkpoint < training.best and training.behaviour.name != "SILENT":
-                raise Violation(f"job {job.number} is back at {training.checkpoint}")
+                raise ViolationError(f"job {job.number} is back at {training.checkpoint}")
             if training.finished:
                 self._finished.add(job.number)
             older = What.SLURM_OLDER.value in self.blame.before(self.site.clock.now)
             if job.number in self._finished and not (training.finished or older):
-                raise Violation(f"job {job.number} was done, and started again")
+                raise ViolationError(f"job {job.number} was done, and started again")
             twins = [
                 other.job_id
                 for other in cluster.jobs.values()
                 if other.name == job.request.name and lives_in_slurm(other, cluster)
             ]
             if len(twins) > 1:
-                raise Violation(f"job {job.number} is in Slurm as {twins}")
+                raise ViolationError(f"job {job.number} is in Slurm as {twins}")
 
     def _no_spinning(self) -> None:
         now = self.site.clock.now
         self._ticks = [at for at in self._ticks if now - SPIN_SECONDS < at <= now]
         self._ticks.append(now)
         if len(self._ticks) > SPIN_TICKS:
-            raise Violation(f"{SPIN_TICKS} ticks within {SPIN_SECONDS} s")
+            raise ViolationError(f"{SPIN_TICKS} ticks within {SPIN_SECONDS} s")
 
     def _states_follow(self, jobs: dict[int, QueueJob]) -> None:
         """Nothing is forgotten, and every state is one that may be reached from the one before."""
         for gone in self._states.keys() - jobs.keys():
-            raise Violation(f"row {gone} is gone")
+            raise ViolationError(f"row {gone} is gone")
         for row, job in jobs.items():
             before = self._states.get(row, JobState.NEW)
             if job.state is not before and job.state not in _reachable(before):
-                raise Violation(f"row {row} went from {before.value} to {job.state.value}")
+                raise ViolationError(f"row {row} went from {before.value} to {job.state.value}")
             if job.note and "cannot be" in job.note and "Error" in job.note:
                 self._expected(job.note)
             self._states[row] = job.state
@@ -123,7 +123,7 @@ class Invariants:
         """A fence ends what goes wrong with one job; only Slurm and the disk may go wrong."""
         allowed = ("Timeout", "Unavailable", "Refused", "Permitted", "UnexpectedOutput", "OSError")
         if not any(word in note for word in (*allowed, "UpdateIncomplete", "NoSuchJob")):
-            raise Violation(f"an unhandled exception: {note}")
+            raise ViolationError(f"an unhandled exception: {note}")
 
     def _no_gpu_planned_twice(self, jobs: dict[int, QueueJob]) -> None:
         """No two jobs are to hold the same GPUs."""
@@ -136,14 +136,14 @@ class Invariants:
         for node, gpus in held.items():
             if gpus > self.site.cluster.nodes[node].gpus:
                 shares = {job.id: job.running for job in jobs.values() if job.running}
-                raise Violation(f"{gpus} GPUs of {node} are given out: {shares}")
+                raise ViolationError(f"{gpus} GPUs of {node} are given out: {shares}")
 
     def _promises_stand(self, jobs: dict[int, QueueJob]) -> None:
         """What was promised is never less, and what came of it is never something else."""
         asked = "SELECT id, deadline, grace, outcome FROM promises"
         found = {row["id"]: tuple(row) for row in self.site.record._database.query(asked)}
         for gone in self._promises.keys() - found.keys():
-            raise Violation(f"promise {gone} is gone")
+            raise ViolationError(f"promise {gone} is gone")
         known = {key: _columns(promise) for key, promise in self._promises.items()}
         if found == known:
             return
@@ -155,17 +155,17 @@ class Invariants:
                 self._is_as_asked(promise, jobs[promise.job_id])
                 continue
             if (before.deadline, before.grace) != (promise.deadline, promise.grace):
-                raise Violation(f"promise {number} was {before}, and is {promise}")
+                raise ViolationError(f"promise {number} was {before}, and is {promise}")
             if before.outcome is promise.outcome:
                 continue
             if before.outcome is not PromiseOutcome.OPEN:
-                raise Violation(f"promise {number} was {before.outcome}, is {promise.outcome}")
+                raise ViolationError(f"promise {number} was {before.outcome}, is {promise.outcome}")
             self._is_explained(promise, jobs[promise.job_id])
 
     def _is_as_asked(self, promise: Promise, row: QueueJob) -> None:
         job = self.job_of(row)
         if job is not None and not job.owned and promise.deadline != job.request.deadline:
-            raise Violation(f"promise {promise} is for another deadline than {job.request}")
+            raise ViolationError(f"promise {promise} is for another deadline than {job.request}")
 
     def _is_explained(self, promise: Promise, row: QueueJob) -> None:
         """Whether somebody, or some fault, is to blame for a promise that is not kept."""
@@ -176,10 +176,12 @@ class Invariants:
         if promise.outcome is PromiseOutcome.VOID:
             limited = job.spec.max_time is not None and promise.fault is Fault.JOB
             if not (limited or self.blame.before(now)):
-                raise Violation(f"promise {promise} is void, and nobody is to blame: {row.note}")
+                raise ViolationError(
+                    f"promise {promise} is void, and whose fault is it? {row}"
+                )
             return
         if not self.blame.before(now):
-            raise Violation(f"promise {promise} is broken without any fault: {row}")
+            raise ViolationError(f"promise {promise} is broken without any fault: {row}")
 
     def job_of(self, row: QueueJob) -> SimulatedJob | None:
         """The job of a row."""
@@ -192,43 +194,47 @@ class Invariants:
         self.site.check_file()
         rows = {row.request.name: row for row in queue.jobs.all(JobState)}
         if queue.intents.unfinished():
-            raise Violation(f"unfinished: {queue.intents.unfinished()}")
+            raise ViolationError(f"unfinished: {queue.intents.unfinished()}")
         for job in self.people.jobs:
             row = rows.get(job.request.name)
             if row is None:
                 if job.registered:
-                    raise Violation(f"job {job.number} was lost")
+                    raise ViolationError(f"job {job.number} was lost")
                 continue
             self._ended_well(job, row)
             slurm = cluster.jobs.get(job.slurm.job_id)
             if slurm is not None and slurm.state in (JobBaseState.RUNNING, JobBaseState.PENDING):
-                raise Violation(f"row {row.id} is {row.state.value}, and in Slurm there is {slurm}")
+                raise ViolationError(
+                    f"row {row.id} is {row.state.value}; in Slurm there is {slurm}"
+                )
 
     def _ended_well(self, job: SimulatedJob, row: QueueJob) -> None:
         promise = self.site.record.promises.of(row.id)
         training = job.training
         honest = not (job.owned or job.blamed)
         if row.state is JobState.COMPLETED and honest and not training.finished:
-            raise Violation(f"job {job.number} is completed, and has not trained: {row}")
+            raise ViolationError(f"job {job.number} is completed, and has not trained: {row}")
         late = row.state is JobState.REJECTED and not (job.spec.known and job.spec.told)
         if training.finished and honest and row.state is not JobState.COMPLETED and not late:
-            raise Violation(f"job {job.number} has trained, and is {row.state.value}: {row.note}")
+            raise ViolationError(
+                f"job {job.number} has trained, is {row.state.value}: {row.note}"
+            )
         if honest and row.state in (JobState.CANCELLED, JobState.FAILED, JobState.LOST):
             limited = job.spec.max_time is not None and row.state is JobState.FAILED
             waits = job.spec.after is not None or job.spec.members > 1
             if not (limited or job.forgotten or waits):
-                raise Violation(f"job {job.number} is {row.state.value}: {row.note}")
+                raise ViolationError(f"job {job.number} is {row.state.value}: {row.note}")
         if promise is None:
             return
         if promise.outcome is PromiseOutcome.OPEN:
-            raise Violation(f"promise {promise} of {row.state.value} job {job.number} is open")
+            raise ViolationError(f"promise {promise} of {row.state.value} job {job.number} is open")
         if (promise.fault is None) is not (promise.outcome in KEPT):
-            raise Violation(f"promise {promise} names the wrong fault")
+            raise ViolationError(f"promise {promise} names the wrong fault")
         if row.state is JobState.COMPLETED and honest and not self.clock_stepped:
             assert row.ended_at is not None
             in_time = is_in_time(row.ended_at, promise.deadline, promise.grace)
             if in_time is not (promise.outcome in KEPT):
-                raise Violation(f"promise {promise} of a job that ended at {row.ended_at}")
+                raise ViolationError(f"promise {promise} of a job that ended at {row.ended_at}")
 
     @property
     def clock_stepped(self) -> bool:
@@ -247,5 +253,3 @@ def _reachable(state: JobState) -> frozenset[JobState]:
         edge = {after for one in edge for after in TRANSITIONS[one]} - found
         found |= edge
     return frozenset(found)
-
-

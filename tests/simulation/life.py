@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ef_slurm.model import FINAL, JobAction, JobChange, JobState
+from ef_slurm.model import ACTIVE, JobAction, JobChange
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.types import FINAL_STATES, HoldKind, JobBaseState
 from tests.fakes.memory_cluster import MemoryJob
-from tests.simulation.faults import CommandFault, Point, Violation
+from tests.simulation.faults import CommandFault, Point, ViolationError
 from tests.simulation.invariants import Blame, Invariants
 from tests.simulation.people import People, SimulatedJob
 from tests.simulation.site import MEMORY, OPERATOR_UID, Site
@@ -66,7 +66,7 @@ class Life:
         """To the end.
 
         Raises:
-            Violation: the daemon broke one of its rules.
+            ViolationError: the daemon broke one of its rules.
         """
         while self._later or self._ends:
             self._step(self._later[0][0] if self._later else math.inf)
@@ -75,7 +75,7 @@ class Life:
         end = self.site.clock.now + LONGEST_SECONDS
         while not self._over():
             if self.site.clock.now > end:
-                raise Violation(f"it never ends: {self._what_is_left()}")
+                raise ViolationError(f"it never ends: {self._what_is_left()}")
             self._run(30.0)
             self._let_go()
         self._run(30.0)
@@ -91,7 +91,7 @@ class Life:
         site, clock = self.site, self.site.clock
         self.steps += 1
         if self.steps > MOST_STEPS:
-            raise Violation(f"{MOST_STEPS} steps: {self._what_is_left()}")
+            raise ViolationError(f"{MOST_STEPS} steps: {self._what_is_left()}")
         while self._ends and self._ends[0][0] <= clock.now:
             self._end(self._ends.pop(0)[1])
         while self._later and self._later[0][0] <= clock.now:
@@ -338,6 +338,8 @@ class Life:
                 continue
             if job.blamed or job.given_up:
                 cluster.cancel(slurm, now)
+            elif slurm.hold is HoldKind.ADMIN and self.site.story.as_owner:
+                self.site.slurm_of(OPERATOR_UID).release(slurm.job_id)
             elif slurm.hold in (HoldKind.USER, HoldKind.SLURM) or job.owned:
                 self.people.act(job, JobAction.RELEASE)
 
@@ -345,12 +347,12 @@ class Life:
         if not self.site.is_up:
             return False
         waiting = any(not (job.registered or job.given_up) for job in self.people.jobs)
-        return not waiting and all(job.state in FINAL for job in self.site.record.jobs.all(JobState))
+        return not waiting and not self.site.record.jobs.all(ACTIVE)
 
     def _what_is_left(self) -> str:
         if not self.site.is_up:
             return "the daemon is down"
-        rows = [row for row in self.site.record.jobs.all(JobState) if row.state not in FINAL]
+        rows = self.site.record.jobs.all(ACTIVE)
         return "; ".join(f"{row.id} {row.state.value} {row.note!r} {row.reason}" for row in rows)
 
 
@@ -371,7 +373,7 @@ def play(story: Story) -> int:
     """Play a story; returns how many steps it took.
 
     Raises:
-        Violation: the daemon broke one of its rules.
+        ViolationError: the daemon broke one of its rules.
     """
     with begun(story) as life:
         life.play()

@@ -39,7 +39,7 @@ from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.types import Submission
 from tests.fakes.memory_cluster import MemoryJob
 from tests.simulation.author import RATES, USERS
-from tests.simulation.faults import Violation
+from tests.simulation.faults import ViolationError
 from tests.simulation.site import OPERATOR_UID, Site
 from tests.simulation.story import Behaviour, Submitted
 from tests.simulation.trainings import SimulatedTraining
@@ -176,7 +176,7 @@ class People:
         job = self.jobs[number]
         new = self.site.cluster.jobs[got.job_id]  # type: ignore[attr-defined]
         if self.site.cluster.jobs.get(job.slurm.job_id) is job.slurm and job.slurm.ended is None:
-            raise Violation(f"job {job.slurm.job_id} was submitted again, and is there")
+            raise ViolationError(f"job {job.slurm.job_id} was submitted again, and is there")
         job.slurm = job.training.slurm = new
 
     # Asking
@@ -234,7 +234,7 @@ class People:
                 word = secret.removesuffix("\\b").encode()
                 end = answer.find(word) + len(word)
                 if word in answer and not answer[end : end + 1].isdigit() and word not in asked:
-                    raise Violation(f"{uid} hears of {job.uid}'s job {word.decode()}")
+                    raise ViolationError(f"{uid} hears of {job.uid}'s job {word.decode()}")
 
     def hostile(self, seed: int, number: int) -> None:
         """Somebody asks for what is not theirs, or sends what is no request."""
@@ -258,7 +258,7 @@ class People:
         asked = random.choice(choices)
         answer = self.site.ask(uid, write(asked))
         if uid != victim.uid and isinstance(answer, bytes) and not isinstance(asked, Cancel):
-            raise Violation(f"{uid} may do {type(asked).__name__} with {victim.uid}'s job")
+            raise ViolationError(f"{uid} may do {type(asked).__name__} with {victim.uid}'s job")
         if uid == victim.uid:
             victim.owned = True
 
@@ -335,5 +335,3 @@ def request_of(
         array=array,
         partition="ef",
     )
-
-

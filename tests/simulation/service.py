@@ -20,7 +20,7 @@ from ef_slurm.api.routes import HttpRequest
 from ef_slurm.daemon.serve.requests import Dispatch, ServerContext, failure_of
 from ef_slurm.daemon.serve.visibility import Viewer
 from ef_slurm.formats.codec import encode
-from tests.simulation.faults import Violation
+from tests.simulation.faults import ViolationError
 
 
 class Service:
@@ -37,7 +37,7 @@ class Service:
         """The answer to one request.
 
         Raises:
-            Violation: the daemon has no words for what went wrong.
+            ViolationError: the daemon has no words for what went wrong.
         """
         caller = Caller(uid, uid, Transport.UNIX)
         try:
@@ -48,7 +48,7 @@ class Service:
         except Exception as error:
             failure = failure_of(error)
             if failure is None:
-                raise Violation(f"{sent.method} {sent.target}: {error!r}") from error
+                raise ViolationError(f"{sent.method} {sent.target}: {error!r}") from error
             encode(failure)
             return failure
 
@@ -80,5 +80,3 @@ class Service:
     def _viewer(self, uid: int) -> Viewer:
         viewer, _ = self._context.visibility.known(uid)
         return self._context.visibility.ask(uid) if viewer is None else viewer
-
-

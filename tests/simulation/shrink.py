@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 
-from tests.simulation.faults import Violation
+from tests.simulation.faults import ViolationError
 from tests.simulation.life import play
 from tests.simulation.story import Event, Story, Submitted
 
@@ -15,7 +15,7 @@ def failure(story: Story) -> str | None:
     """What is wrong with a story, without its numbers; None where it ends well."""
     try:
         play(story)
-    except Violation as violation:
+    except ViolationError as violation:
         return _kind(str(violation))
     return None
 
@@ -47,10 +47,15 @@ def _smaller(story: Story) -> Iterator[Story]:
         yield replace(story, events=events[half:])
     for at in range(len(events)):
         yield replace(story, events=events[:at] + events[at + 1 :])
-    for name in ("types", "private", "resubmits", "as_owner", "min_job_age"):
-        plain = next(each.default for each in fields(Story) if each.name == name)
-        if getattr(story, name) != plain:
-            yield replace(story, **{name: plain})
+    for plain in (
+        replace(story, types=1),
+        replace(story, private=False),
+        replace(story, resubmits=False),
+        replace(story, as_owner=False),
+        replace(story, min_job_age=300.0),
+    ):
+        if plain != story:
+            yield plain
     for at, event in enumerate(events):
         for plainer in _plainer(event):
             yield replace(story, events=(*events[:at], plainer, *events[at + 1 :]))

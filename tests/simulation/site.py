@@ -26,7 +26,7 @@ from ef_slurm.slurm.site_types import SlurmConfiguration
 from ef_slurm.slurm.types import HoldKind, Submission, Submitted
 from tests.fakes.memory_cluster import MemoryCluster, Timing
 from tests.fakes.memory_slurm import MemorySlurm
-from tests.simulation.faults import Faults, FaultySlurm, Killed, Violation, order, watched
+from tests.simulation.faults import Faults, FaultySlurm, Killed, ViolationError, order, watched
 from tests.simulation.service import Service
 from tests.simulation.story import Story
 from tests.simulation.trainings import StateDirectories
@@ -71,7 +71,7 @@ class Site:
                 node.gpu_type = "a100" if 2 * number < story.nodes else "h100"
         self.directories = StateDirectories(self.clock, self.cluster)
         self.faults = Faults(self.pass_time)
-        self.on_submit: Callable[[Submission, Submitted], None] = lambda asked, got: None
+        self.on_submit: Callable[[Submission, Submitted], None] = lambda _asked, _got: None
         self._own = _Submitting(self)
         self.slurm = FaultySlurm(self._own, self.faults, self.daemon_clock)
         leave = order(self.faults, self.directories.order)
@@ -82,6 +82,7 @@ class Site:
         """The queue as somebody else's connection sees it, whether the daemon is up or not."""
         self.up_at: float | None = -math.inf  # None while the daemon is up
         self.deaths = 0
+        self._ticking = False
         self._queue: Queue | None = None
         self._service: Service | None = None
         self._scheduler: Scheduler | None = None
@@ -141,7 +142,7 @@ class Site:
             )
         except QueueError as error:
             if not self.faults.disk_full:
-                raise Violation(f"the queue cannot be opened again: {error!r}") from error
+                raise ViolationError(f"the queue cannot be opened again: {error!r}") from error
             self._close()
             self.up_at = self.clock.now + RETRY_SECONDS
             return
@@ -205,6 +206,7 @@ class Site:
         """One turn of the daemon's loop; seconds until the next."""
         faults = self.faults
         faults.begin_tick()
+        self._ticking = True
         faults.in_transaction = lambda: self.queue._database._depth > 0
         try:
             if self._calls.begin_tick():
@@ -215,14 +217,16 @@ class Site:
             return RESTART_SECONDS
         except QueueError as error:
             if not faults.disk_full:
-                raise Violation(f"a tick ended with {error!r}") from error
+                raise ViolationError(f"a tick ended with {error!r}") from error
             return RETRY_SECONDS
-        except Violation:
+        except ViolationError:
             raise
         except Exception as error:
-            raise Violation(f"a tick ended with {error!r}") from error
+            raise ViolationError(f"a tick ended with {error!r}") from error
+        finally:
+            self._ticking = False
         if not 0.0 <= delay <= 3600.0:
-            raise Violation(f"a tick wants to come back after {delay} s")
+            raise ViolationError(f"a tick wants to come back after {delay} s")
         return 0.0 if self._calls.tick_wanted else delay
 
     def ask(self, uid: int, sent: HttpRequest) -> bytes | Failure | None:
@@ -232,6 +236,8 @@ class Site:
         try:
             return self._service.ask(uid, sent)
         except Killed:
+            if self._ticking:
+                raise  # and the tick ends with it
             self.die()
             return None
 
@@ -239,7 +245,7 @@ class Site:
         """The queue's file is whole."""
         answer = self.record._database.one("PRAGMA quick_check")
         if answer is None or answer[0] != "ok":
-            raise Violation(f"the queue's file: {answer}")
+            raise ViolationError(f"the queue's file: {answer}")
 
 
 class _Submitting(MemorySlurm):

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tests.simulation.author import story_of
-from tests.simulation.faults import Violation
+from tests.simulation.faults import ViolationError
 from tests.simulation.life import play
 from tests.simulation.story import as_code
 
@@ -25,7 +25,7 @@ def test_whatever_happens_what_is_promised_holds(first: int) -> None:
         story = story_of(seed)
         try:
             play(story)
-        except Violation as violation:
+        except ViolationError as violation:
             pytest.fail(f"seed {seed}: {violation}\n{as_code(story)}", pytrace=False)
 
 

@@ -1,4 +1,4 @@
-"""Trainings of all kinds, and the state directories in which they report: the daemon's view of them.
+"""Trainings of all kinds, and the state directories in which they report.
 
 What a hostile job writes goes through the daemon's own validator as bytes.
 """
@@ -33,7 +33,7 @@ class SimulatedTraining(Training):
 
     behaviour: Behaviour = Behaviour.HONEST
     rates_by_type: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    type_of: Callable[[str], str] = lambda node: ""
+    type_of: Callable[[str], str] = lambda _node: ""
     number: int = 0
     best: float = 0.0
     """The newest checkpoint that there ever was."""

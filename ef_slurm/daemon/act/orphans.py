@@ -45,7 +45,7 @@ class Orphans:
         self._queue = queue
         self._clock = clock
         self._since = -math.inf
-        self._done: set[int] = set()
+        self._settled: set[int] = set()
 
     def cancel(self) -> float | None:
         """Cancel those whose time has come; returns when the next one's comes, or None.
@@ -57,28 +57,35 @@ class Orphans:
         following: float | None = None
         since = max(self._since, now - ORPHAN_WINDOW_SECONDS)
         ended = self._queue.jobs.ended(ENDED, since=since)
-        self._done &= {job.id for job in ended}
+        self._settled &= {job.id for job in ended}
+        unfinished = {intent.job_id for intent in self._queue.intents.unfinished()}
         for job in ended:
-            if job.id in self._done or job.ended_at is None:
+            if job.ended_at is None:
                 continue
             due = job.ended_at + CANCEL_DELAY_SECONDS
             if now < due:
                 following = due if following is None else min(due, following)
                 continue
             with self._fence.around(job, "cancelled in Slurm"):
-                # A cancelled row may have been moved by its owner's own command.
-                why = "cancelled by its owner"
-                settlement = settle_given_up(job, Fault.OWNER, why, job.ended_at)
-                self._queue.promises.settle(job.id, settlement, at=now)
-                self._cancel(job)
-            self._done.add(job.id)
+                if job.id not in self._settled:
+                    # A cancelled row may have been moved by its owner's own command.
+                    why = "cancelled by its owner"
+                    settlement = settle_given_up(job, Fault.OWNER, why, job.ended_at)
+                    self._queue.promises.settle(job.id, settlement, at=now)
+                    self._settled.add(job.id)
+                self._cancel(job, unfinished=job.id in unfinished)
         # Whoever ended before that has been seen to; not looked at again with every tick.
         self._since = now - CANCEL_DELAY_SECONDS - CLOCK_STEP_SECONDS
         return following
 
-    def _cancel(self, job: QueueJob) -> None:
+    def _cancel(self, job: QueueJob, *, unfinished: bool) -> None:
+        """Once is not enough: slurmctld may come back with a state from before."""
         known = self._observer.status(job)
         if known is None or known.slurm.is_final:
+            if unfinished and known is not None:  # Slurm did it, and could not say so
+                self._executor.settle(job, known)
+            elif unfinished:
+                self._executor.drop(job, "Slurm does not know the job any more")
             return
         # Ids are recycled: it must be the same owner's job, as Slurm knows it now.
         slurm = self._observer.fetch(job.request.slurm_job_id)

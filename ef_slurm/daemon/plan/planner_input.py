@@ -237,10 +237,20 @@ def remaining(job: QueueJob, status: JobStatus | None, now: float) -> float:
             done += job.rate * min(max(0.0, now - job.progress_at), SILENCE_SECONDS)
     whole = job.request.iterations
     left = math.inf if whole is None else whole - done
-    floor = MIN_REMAINING_SECONDS * job.rate if job.rate else 1e-3
+    rate = job.rate or _told_rate(job)
+    floor = MIN_REMAINING_SECONDS * rate if rate else 1e-3
     # What is left for no time at all is nothing: its GPUs are not free at this very moment.
-    nothing = SAME_MOMENT_SECONDS * (job.rate or 0.0)
-    return left if left > nothing else min(floor, MOST_ITERATIONS if whole is None else float(whole))
+    if left > SAME_MOMENT_SECONDS * rate:
+        return left
+    return min(floor, MOST_ITERATIONS if whole is None else float(whole))
+
+
+def _told_rate(job: QueueJob) -> float:
+    """Iterations/s by its curve where it is now; 0 where that is not known."""
+    if job.running is None:
+        return 0.0
+    curve = dict(job.request.curves).get(job.running.block.gpu_type)
+    return 0.0 if curve is None else dict(curve.points).get(job.running.active_gpus, 0.0)
 
 
 def running_now(job: QueueJob, status: JobStatus | None, now: float) -> Running | None:

@@ -33,6 +33,15 @@ def test_what_is_taken_back_is_asked_for_again() -> None:
     assert not slots.revoke()
 
 
+def test_who_asked_is_known_where_there_was_nothing_to_take_back() -> None:
+    """The plan stands then, and has no verdict on them."""
+    slots = MeasuringSlots(seconds=30.0)
+    answer = plan(0.0, [slots.ask(newcomer("a"), WANTED, 0.0)], CLUSTER, Policy())
+    assert not slots.revoke()
+    slots.record(answer)
+    assert slots.measured == frozenset({"a"})
+
+
 def test_a_copy_leaves_the_slots_alone() -> None:
     slots = granted()
     twin = slots.copy()
