@@ -44,7 +44,7 @@ from tests.simulation.site import OPERATOR_UID, Site
 from tests.simulation.story import Behaviour, Submitted
 from tests.simulation.trainings import SimulatedTraining
 
-OVERHEAD = Overhead(start=8.0, reshape=10.0, shrink=8.0)
+OVERHEAD = Overhead(start=8.0, grow=10.0, shrink=8.0, move=10.0, restart=10.0)
 BOOT_SECONDS = 5.0
 SAVE_SECONDS = 0.5
 PATIENCE_SECONDS = 120.0
