@@ -1,10 +1,8 @@
-"""A live change: the same processes go on in another process group, some more or some less of them.
+"""A live change: the same processes go on in another process group, more or fewer of them.
 
-All that train meet at the agreed iteration, with nothing of it left to be sent. Rank 0 asks those
-that are to come whether they are there; only then does anybody leave the old process group: until
-then the change can be refused, and training goes on. The new group gets a store of its own, which
-rank 0 holds; who comes gets the state from rank 0 (`transfer`). Who trains no more ends, or waits
-in the *lobby* to be taken in. A process that dies in between ends the launch, as ever.
+`roster` says on rank 0 which changes can be made, `watch` agrees on the iteration, `regroup` makes
+the change. Who trains no more ends, or waits in the *lobby* to be taken in; so does a process that
+was started for it.
 """
 
 import os
@@ -15,7 +13,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +20,19 @@ import torch
 import torch.distributed as dist
 
 from ef_slurm import contract
-from ef_slurm.training import transfer
-from ef_slurm.training.interface import launch_address
 from ef_slurm.training.parallel import Parallel
+from ef_slurm.training.progress import Reporter
 from ef_slurm.training.ranks import Ranks
-from ef_slurm.training.roster import END, WAITING, Member, Plan
-from ef_slurm.training.state import WholeSnapshot, on_gpu
+from ef_slurm.training.regroup import LOBBY, TAKE, Regroup, lobby, own_groups
+from ef_slurm.training.roster import END, WAITING, Member, Plan, Roster
+from ef_slurm.training.state import WholeSnapshot
+from ef_slurm.training.watch import Request
 
 FIND_SECONDS = 60.0
 """Seconds that a companion's rank looks for rank 0."""
 LOST_SECONDS = 10.0
 """Seconds without rank 0 after which a rank that waits ends."""
-ANSWER_SECONDS = 5.0
-"""Seconds in which those that are to come must answer: they do nothing else than wait."""
-JOIN_SECONDS = 120.0
-"""Seconds in which all must have joined the new process group."""
 
-_TAKE = "take"
 _COMPANION = 1 << 16
 
 
@@ -48,62 +41,156 @@ class Ended(Exception):  # noqa: N818 - no error
 
 
 class Live:
-    """What one rank does at a live change.
+    """The live changes of one launch, for one rank.
 
     Args:
         environment: the job's variables as this process found them.
+
+    Attributes:
+        roster: on rank 0.
+        may_wait: whether a rank that trains no more may be taken in again.
     """
 
     def __init__(
         self, model: Parallel, snapshot: WholeSnapshot, environment: contract.JobEnvironment
     ):
-        self._model = model
-        self._snapshot = snapshot
         self._environment = environment
+        self._regroup = Regroup(model, snapshot)
         self._node = _node_name()
         self._of = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
-        self._store: Any = None
+        self._who: dict[str, Any] = {}
+        self._made: Plan | None = None
+        self._file: Path | None = None
+        self.roster: Roster | None = None
+        self.may_wait = True
 
-    @property
-    def newcomer(self) -> bool:
-        """Whether this process was started to be taken in."""
-        return self._environment.change > 0
+    def secret_file(self, directory: Path) -> Path:
+        """On rank 0: where it leaves its address and the launch's secret, for those that come."""
+        for file in directory.glob(".live.*.json"):  # of launches that were killed
+            file.unlink(missing_ok=True)
+        self._file = _secret_file(directory, self._environment.generation)
+        return self._file
 
-    def member(self, training: Mapping[str, Any]) -> dict[str, Any]:
-        """Who this process is, for a message.
+    def begin(
+        self,
+        ranks: Ranks,
+        training: Mapping[str, Any],
+        batch: int,
+        reporter: Reporter,
+        say: Callable[[str], None],
+        busy: Callable[[], bool],
+    ) -> str:
+        """Get to know each other. All ranks that a launch begins with call this.
 
         Args:
             training: what must be the same for all.
-        """
-        text = repr(sorted(training.items())).encode()
-        return asdict(
-            Member(
-                self._node,
-                int(os.environ.get("LOCAL_RANK") or 0),
-                self._of,
-                self._environment.change,
-                zlib.crc32(text),
-            )
-        )
+            batch: samples per iteration over all ranks.
+            say: prints a line into the job's log.
+            busy: whether no change can be made at the moment.
 
-    def find(self, directory: Path, generation: Callable[[], int]) -> Ranks:
-        """Connect to rank 0 as one that waits.
+        Returns:
+            The nodes, in rank order; "" on all ranks but the first.
+        """
+        self._who = self._member(training)
+        ranks.post("member", self._who)
+        if not ranks.first:
+            return ""
+        told = [Member.told(one) for one in ranks.gather("member")]
+        members = dict(zip(ranks.members, told, strict=True))
+        self.roster = Roster(lobby(ranks), members, batch, reporter, own_groups, say, busy)
+        return ",".join(self.roster.nodes)
+
+    def come(
+        self,
+        directory: Path,
+        generation: Callable[[], int],
+        training: Mapping[str, Any],
+        terminated: Callable[[], bool],
+    ) -> tuple[Ranks, int]:
+        """A process that was started to be taken in waits for it.
 
         Args:
             directory: where rank 0 leaves its address and secret.
             generation: the newest launch.
+            training: what must be the same for all.
+            terminated: whether Slurm ends this process.
+
+        Returns:
+            The ranks, and the iteration that they are at.
 
         Raises:
-            Ended: there is no such launch.
+            Ended: it is not needed.
         """
+        self._who = self._member(training)
+        return self._wait(self._find(directory, generation), terminated)
+
+    def resize(
+        self, ranks: Ranks, request: Request, iteration: int, terminated: Callable[[], bool]
+    ) -> tuple[Ranks, int, bool]:
+        """Make a change. All ranks call this at the same iteration.
+
+        Returns:
+            The ranks, their iteration (a later one where this process has waited meanwhile), and
+            whether they are others than before.
+
+        Raises:
+            Ended: this process trains no more.
+        """
+        plan = Plan.told(request.plan)
+        following, refusal = self._regroup.move(ranks, plan, iteration)
+        if following is None:
+            if plan.leave or not self.may_wait:
+                raise Ended(f"change {plan.change} at iteration {iteration}: {request.reason}")
+            return *self._wait(lobby(ranks), terminated), True
+        if self.roster is not None:
+            if refusal:
+                self.roster.refuse(plan.change, refusal)
+            else:
+                self.roster.made(plan)
+                self._made = plan
+        return following, iteration, not refusal
+
+    def going_on(self, iteration: int, seconds: float) -> None:
+        """The data is there again, too, after a change.
+
+        Args:
+            seconds: how long training stood still.
+        """
+        plan, self._made = self._made, None
+        if plan is None or self.roster is None:
+            return
+        self.roster.report(
+            iteration=iteration,
+            change=plan.change,
+            change_seconds=seconds,
+            nodes=",".join(plan.nodes),
+            world_size=len(plan.members),
+        )
+
+    def close(self) -> None:
+        """Let those end that wait. Safe to call again."""
+        if self.roster is not None:
+            self.roster.close()
+            self.roster = None
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+            self._file = None
+
+    def _member(self, training: Mapping[str, Any]) -> dict[str, Any]:
+        text = repr(sorted(training.items())).encode()
+        local_rank = int(os.environ.get("LOCAL_RANK") or 0)
+        change = self._environment.change
+        return asdict(Member(self._node, local_rank, self._of, change, zlib.crc32(text)))
+
+    def _find(self, directory: Path, generation: Callable[[], int]) -> Ranks:
         own = self._environment.change * _COMPANION + int(os.environ.get("RANK") or 0)
-        lobby = Ranks(1, 2, (0, own), LOBBY)
-        file = secret_file(directory, self._environment.generation)
+        waiting = Ranks(1, 2, (0, own), LOBBY)
+        file = _secret_file(directory, self._environment.generation)
         end = time.monotonic() + FIND_SECONDS
         while True:
             try:
-                lobby.connect(file)
-                return lobby
+                waiting.connect(file)
+                return waiting
             except (OSError, ValueError, KeyError, TypeError) as error:
                 with suppress(contract.ContractError, OSError):
                     if generation() > self._environment.generation:
@@ -112,128 +199,22 @@ class Live:
                     raise Ended(f"rank 0 is not to be found: {error}") from None
             time.sleep(0.2)
 
-    def wait(
-        self, lobby: Ranks, who: Mapping[str, Any], terminated: Callable[[], bool]
-    ) -> tuple[Ranks, dict[str, Any]]:
-        """Wait until this process is taken in; it has then joined the others.
+    def _wait(self, waiting: Ranks, terminated: Callable[[], bool]) -> tuple[Ranks, int]:
+        def still() -> None:
+            if waiting.hear(END, 0):
+                raise Ended("the launch ends")
+            if waiting.lost_seconds > LOST_SECONDS:
+                raise Ended("rank 0 is lost")
 
-        Returns:
-            The ranks, and what rank 0 says of where they are.
-
-        Raises:
-            Ended: it is not needed any more.
-        """
-        lobby.post(WAITING, who)
+        waiting.post(WAITING, self._who)
         while True:
-            if lobby.hear(_TAKE, 0.1):
-                plan = Plan.told(lobby.take(_TAKE))
-                ranks = lobby.regrouped(plan.members, _scope(plan))
-                ranks.post("here")
-                go = self._answer(ranks, lobby)
-                if not go["refusal"]:
-                    self._join(ranks, plan, go, comes=True)
-                    return ranks, go
-            self._end_if_alone(lobby, terminated)
-
-    def move(self, ranks: Ranks, plan: Plan, iteration: int) -> tuple[Ranks | None, str]:
-        """From one process group into the next. All ranks call this at the same iteration.
-
-        Returns:
-            The ranks, None for one that trains no more; and why the change was refused.
-        """
-        if on_gpu():
-            torch.cuda.synchronize()
-        # Whoever leaves the group breaks its connections: the others must have all that they need.
-        ranks.post("at")
-        if ranks.first:
-            ranks.gather("at")
-            ranks.publish("go", self._ask(ranks, plan, iteration))
-        go = ranks.fetch("go")
-        own = ranks.members[ranks.rank]
-        if go["refusal"]:
-            ranks.forget()
-            return ranks.regrouped(ranks.members, _scope(plan)), str(go["refusal"])
-        if own not in plan.members:
-            self._model.release()
-            dist.destroy_process_group()
-            return None, ""
-        following = ranks.regrouped(plan.members, _scope(plan))
-        self._join(following, plan, go, comes=False)
-        ranks.forget()
-        return following, ""
-
-    def _ask(self, ranks: Ranks, plan: Plan, iteration: int) -> dict[str, Any]:
-        """On rank 0: whether those that are to come are there, and where all meet."""
-        coming = [one for one in plan.members if one not in ranks.members]
-        following = ranks.regrouped(plan.members, _scope(plan))
-        lobby(ranks).tell(coming, _TAKE, plan.plain())
-        end = time.monotonic() + ANSWER_SECONDS
-        refusal = ""
-        while missing := set(coming).difference(following.posted("here")):
-            if time.monotonic() > end:
-                refusal = f"{len(missing)} of {len(coming)} ranks that were to come do not answer"
-                break
-            time.sleep(0.002)
-        go: dict[str, Any] = {"refusal": refusal, "iteration": iteration, "coming": coming}
-        if not refusal:
-            host = launch_address(beyond=True)
-            self._store = _store(host, 0, holds=True)
-            go |= {"host": host, "port": self._store.port, "backend": _backend()}
-        following.tell(coming, "go", go)
-        return go
-
-    def _answer(self, ranks: Ranks, lobby: Ranks) -> dict[str, Any]:
-        while not ranks.hear("go", 0.1):
-            self._end_if_alone(lobby, lambda: False)
-        answer: dict[str, Any] = ranks.take("go")
-        return answer
-
-    def _end_if_alone(self, lobby: Ranks, terminated: Callable[[], bool]) -> None:
-        if lobby.hear(END, 0):
-            raise Ended("the launch ends")
-        if lobby.lost_seconds > LOST_SECONDS:
-            raise Ended("rank 0 is lost")
-        if terminated():
-            raise Ended("TERM from Slurm")
-
-    def _join(self, ranks: Ranks, plan: Plan, go: Mapping[str, Any], comes: bool) -> None:
-        self._model.release()
-        if dist.is_initialized():
-            dist.destroy_process_group()
-        _set_variables(ranks, plan, go)
-        store = self._store if ranks.first else _store(go["host"], go["port"], holds=False)
-        dist.init_process_group(
-            go["backend"], store=store, rank=ranks.rank, world_size=ranks.world_size
-        )
-        if go["coming"]:
-            device = transfer.buffer_device(next(self._model.parameters()).device)
-            objects = self._snapshot.objects
-            if ranks.first:
-                transfer.send(ranks, objects, device)
-            else:
-                transfer.receive(ranks, objects if comes else None, device)
-        self._model.renew(synchronize=False)
-
-
-LOBBY = "lobby:"
-"""Scope of what is said to and by those that wait."""
-
-
-def lobby(ranks: Ranks) -> Ranks:
-    """Where those wait who are no ranks, for rank 0 or for one of them."""
-    own = ranks.members[ranks.rank]
-    return ranks.regrouped((0,) if own == 0 else (0, own), LOBBY)
-
-
-def secret_file(directory: Path, generation: int) -> Path:
-    """Where rank 0 leaves its address and the launch's secret, for its owner alone."""
-    return directory / f".live.{generation}.json"
-
-
-def forget_secrets(directory: Path) -> None:
-    """Remove what launches left there that were killed."""
-    for file in directory.glob(".live.*.json"):
-        file.unlink(missing_ok=True)
+            if waiting.hear(TAKE, 0.1):
+                come = self._regroup.come(waiting, still)
+                if come is not None:
+                    return come
+            still()
+            if terminated():
+                raise Ended("TERM from Slurm")
 
 
 def obstacle(model: torch.nn.Module, sharded: bool, comes: bool) -> str:
@@ -251,61 +232,16 @@ def obstacle(model: torch.nn.Module, sharded: bool, comes: bool) -> str:
     return ""
 
 
-def own_groups() -> bool:
-    """Whether there are process groups beside the default one."""
-    world: Any = getattr(dist.distributed_c10d, "_world", None)
-    return len(getattr(world, "pg_map", ())) > 1
-
-
 def say_left(reason: str) -> None:
     """A line for the log of a process that ends."""
     print(f"ef-slurm: a rank on {_node_name()} ends: {reason}", file=sys.stderr, flush=True)
 
 
-def _store(host: str, port: int, holds: bool) -> Any:
-    """What the processes of a group find each other by; port 0: any that is free."""
-    c10d: Any = dist
-    limit = timedelta(seconds=JOIN_SECONDS)
-    return c10d.TCPStore(host, port, None, holds, limit, wait_for_workers=False)
-
-
-def _scope(plan: Plan) -> str:
-    return f"{plan.change}:"
-
-
-def _backend() -> str:
-    """As `init_process_group` takes it: one name, or one for each kind of device."""
-    known = hasattr(dist, "get_backend_config")
-    told = str(dist.get_backend_config() if known else dist.get_backend())
-    names = {part.rpartition(":")[2] for part in told.split(",")}
-    return names.pop() if len(names) == 1 else told
+def _secret_file(directory: Path, generation: int) -> Path:
+    return directory / f".live.{generation}.json"
 
 
 def _node_name() -> str:
     names = os.environ.get(contract.ENV_NODES, "").split(",")
     number = int(os.environ.get("GROUP_RANK") or os.environ.get("EF_NODE_RANK") or 0)
     return (names[number] if number < len(names) else "") or socket.gethostname()
-
-
-def _set_variables(ranks: Ranks, plan: Plan, go: Mapping[str, Any]) -> None:
-    """What torchrun and the batch script say, as they would say it of the new process group."""
-    node, _, here = plan.places[ranks.rank]
-    rank, world = str(ranks.rank), str(ranks.world_size)
-    os.environ.update(
-        {
-            "RANK": rank,
-            "WORLD_SIZE": world,
-            "LOCAL_WORLD_SIZE": str(here),
-            "GROUP_RANK": str(node),
-            "GROUP_WORLD_SIZE": str(len(plan.nodes)),
-            "ROLE_RANK": rank,
-            "ROLE_WORLD_SIZE": world,
-            "MASTER_ADDR": str(go["host"]),
-            "MASTER_PORT": str(go["port"]),
-            "TORCHELASTIC_USE_AGENT_STORE": "True",
-            contract.ENV_NODES: ",".join(plan.nodes),
-            contract.ENV_NUM_NODES: str(len(plan.nodes)),
-        }
-    )
-    if os.environ.get(contract.ENV_GPUS_PER_NODE, "0") != "0":
-        os.environ[contract.ENV_GPUS_PER_NODE] = str(here)

@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -25,20 +24,11 @@ from ef_slurm.contract import (
 from ef_slurm.training.batches import BatchError, Order, Share
 from ef_slurm.training.checkpoint import CheckpointStore, Manifest
 from ef_slurm.training.environment import targets
-from ef_slurm.training.live import (
-    Ended,
-    Live,
-    forget_secrets,
-    lobby,
-    own_groups,
-    say_left,
-    secret_file,
-)
+from ef_slurm.training.live import Ended, Live, say_left
 from ef_slurm.training.private import NotPrivateError, make_private
 from ef_slurm.training.progress import Reporter
 from ef_slurm.training.ranks import Ranks, RanksError, of_process_group
 from ef_slurm.training.restore import NotOursError, Restored, restore
-from ef_slurm.training.roster import Member, Plan, Roster
 from ef_slurm.training.saver import Saved, Saver
 from ef_slurm.training.state import Snapshot, seed_rng
 from ef_slurm.training.values import StateError
@@ -105,11 +95,7 @@ class Run:
         self._signals: Signals | None = None
         self._watcher: Watcher | None = None
         self._live: Live | None = None
-        self._roster: Roster | None = None
         self._finishing: str | None = None
-        self._changed: Plan | None = None
-        self._secret: Path | None = None
-        self.may_wait = True
         self.changes = 0
         try:
             self.iterations, self.global_batch_size = targets(environment)
@@ -175,8 +161,16 @@ class Run:
         self._refuse_what_cannot_be_kept(snapshot)
         restored = self._restore(store, snapshot)
         self._saver = self._new_saver(store, snapshot)
+        nodes = ""
         if live is not None:
-            self._roster = self._new_roster(live)
+            nodes = live.begin(
+                self.ranks,
+                self._training(),
+                self.global_batch_size,
+                self.reporter,
+                self._print,
+                lambda: self._saver is not None and self._saver.busy,
+            )
         self.reporter.enter(
             Phase.RUNNING,
             iteration=self.iteration,
@@ -184,7 +178,7 @@ class Run:
             corrupt_checkpoints=restored.corrupt,
             restore_seconds=restored.seconds,
             live=live is not None,
-            nodes="" if self._roster is None else ",".join(self._roster.nodes),
+            nodes=nodes,
             refusal=obstacle,
         )
         self._watch()
@@ -203,7 +197,7 @@ class Run:
             self.environment.generation,
             self._save_due,
             lambda: self._first_iteration_at,
-            self._roster,
+            None if self._live is None else self._live.roster,
         )
         self._watcher.start()
 
@@ -228,46 +222,50 @@ class Run:
             "seed": self._seed,
         }
 
-    def _new_roster(self, live: Live) -> Roster | None:
-        self.ranks.post("member", live.member(self._training()))
-        if not self.ranks.first:
-            return None
-        told = [Member.told(one) for one in self.ranks.gather("member")]
-        return Roster(
-            lobby(self.ranks),
-            dict(zip(self.ranks.members, told, strict=True)),
-            self.global_batch_size,
-            self.reporter,
-            own_groups,
-            self._print,
-            lambda: self._saver is not None and self._saver.busy,
-        )
-
     def _come(
         self, state: StateDir, store: CheckpointStore, snapshot: Snapshot, obstacle: str
     ) -> None:
         """A process that was started to be taken in waits for it."""
-        live = self._live
-        self._signals = Signals(self.environment.stop_signal)
+        self._signals = signals = Signals(self.environment.stop_signal)
         self._signature = snapshot.model()
         try:
-            if live is None:
+            if self._live is None:
                 raise Ended(f"it cannot be taken in: {obstacle}")
-            waiting = live.find(store.directory, state.generation)
-            self.ranks = waiting
-            self._wait_to_come(live, waiting)
-        except Ended as error:
-            self._leave(str(error))
+            ranks, self.iteration = self._live.come(
+                store.directory, state.generation, self._training(), lambda: signals.terminated
+            )
+        except Ended as ended:
+            self._leave(str(ended))
+        self._settle(ranks)
         self._saver = self._new_saver(store, snapshot)
         self._watch()
 
-    def _wait_to_come(self, live: Live, waiting: Ranks) -> None:
-        signals = self._signals
+    def _resize(self, request: Request) -> None:
+        """Go on in another process group, or end here.
+
+        Raises:
+            SystemExit: this rank trains no more.
+        """
+        live, saver, signals = self._live, self._saver, self._signals
+        assert live is not None
+        assert saver is not None
         assert signals is not None
-        who = live.member(self._training())
-        ranks, go = live.wait(waiting, who, lambda: signals.terminated_at is not None)
-        self.iteration = int(go["iteration"])
-        self._settle(ranks)
+        saver.wait()
+        if self._watcher is not None:
+            self._watcher.close()
+        try:
+            ranks, self.iteration, moved = live.resize(
+                self.ranks, request, self.iteration, lambda: signals.terminated
+            )
+        except Ended as ended:
+            self._leave(str(ended))
+        if moved:
+            self._settle(ranks)
+        self.ranks = ranks
+        saver.use(ranks)
+        self._watch()
+        if self._finishing is not None:
+            ranks.post("finish", self._finishing)
 
     def _settle(self, ranks: Ranks) -> None:
         """Go on among these ranks."""
@@ -279,58 +277,15 @@ class Run:
         seed_rng(self._seed, self.iteration, ranks.rank)
         self.changes += 1
 
-    def _resize(self, request: Request) -> None:
-        """Go on in another process group, or end here.
-
-        Raises:
-            SystemExit: this rank trains no more.
-        """
-        assert self._live is not None
-        assert self._saver is not None
-        assert self._watcher is not None
-        plan = Plan.told(request.plan)
-        self._saver.wait()
-        self._watcher.close()
-        before = self.ranks
-        ranks, refusal = self._live.move(before, plan, self.iteration)
-        if refusal and ranks is not None:
-            self.ranks = ranks
-            if self._roster is not None:
-                self._roster.refuse(plan.change, refusal)
-        elif ranks is not None:
-            self._settle(ranks)
-            if self._roster is not None:
-                self._roster.made(plan)
-                self._changed = plan
-        elif plan.leave or not self.may_wait:
-            self._leave(f"change {plan.change} at iteration {self.iteration}: {request.reason}")
-        else:
-            try:
-                self._wait_to_come(self._live, lobby(before))
-            except Ended as error:
-                self._leave(str(error))
-        self._saver.use(self.ranks)
-        self._watch()
-        if self._finishing is not None:
-            self.ranks.post("finish", self._finishing)
-
     def going_on(self) -> None:
         """The data is there again after a live change: training stood still until now."""
-        plan, self._changed = self._changed, None
-        if plan is None or self._roster is None or self._last_iteration_at is None:
-            return
-        seconds = time.time() - self._last_iteration_at
-        self._print(
-            f"going on at iteration {self.iteration} on {self.ranks.world_size} ranks "
-            f"(change {plan.change}, {seconds:.2f} s)"
-        )
-        self._roster.report(
-            iteration=self.iteration,
-            change=plan.change,
-            change_seconds=seconds,
-            nodes=",".join(plan.nodes),
-            world_size=self.ranks.world_size,
-        )
+        if self._live is not None and self._last_iteration_at is not None:
+            seconds = time.time() - self._last_iteration_at
+            self._live.going_on(self.iteration, seconds)
+            self._print(
+                f"going on at iteration {self.iteration} on {self.ranks.world_size} ranks, "
+                f"after {seconds:.2f} s"
+            )
 
     def _leave(self, reason: str) -> NoReturn:
         """This process is not needed any more; training goes on without it, or has ended."""
@@ -464,12 +419,8 @@ class Run:
         if self._signals is not None:
             self._signals.restore()
             self._signals = None
-        if self._roster is not None:
-            self._roster.close()
-            self._roster = None
-        if self._secret is not None:
-            self._secret.unlink(missing_ok=True)
-            self._secret = None
+        if self._live is not None:
+            self._live.close()
         self.ranks.close()
 
     def __enter__(self) -> Self:
@@ -492,18 +443,17 @@ class Run:
             self._failed(1, f"{type(error).__name__}: {error}".splitlines()[0])
 
     def _prepare(self, state: StateDir, store: CheckpointStore) -> None:
-        problem = ""
+        problem, secret = "", None
         if self.ranks.first:
             try:
                 make_private(state.path, store.directory)
                 store.clean()
-                forget_secrets(store.directory)
+                if self._live is not None:
+                    secret = self._live.secret_file(store.directory)
             except (OSError, NotPrivateError) as failure:
                 problem = f"the state directory cannot be used: {failure}"
         try:
-            if self._live is not None and self.ranks.first:
-                self._secret = secret_file(store.directory, self.environment.generation)
-            self.ranks.open(store.directory, problem, self._secret)
+            self.ranks.open(store.directory, problem, secret)
         except RanksError as error:
             if not (self.ranks.first or error.told):
                 print(f"ef-slurm: {error}", file=sys.stderr, flush=True)

@@ -107,6 +107,7 @@ class Session:
         self._model = model
         self._data = data
         self._loader = loader
+        self._live = live
         self._reading: Iterator[Any] | None = None
         run.start(snapshot, live, obstacle)
 
@@ -205,7 +206,8 @@ class Session:
             RuntimeError: the script has left an epoch before its end.
         """
         # A rank that waits while others train could not go on in the midst of another epoch.
-        self._run.may_wait = False
+        if self._live is not None:
+            self._live.may_wait = False
         self._read_on()
         try:
             yield from epochs(self, self._steps)

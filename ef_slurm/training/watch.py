@@ -144,6 +144,11 @@ class Signals:
             if own is not None and own != signal.SIGTERM:
                 self._set(own, signal.SIG_IGN)
 
+    @property
+    def terminated(self) -> bool:
+        """Whether there was a TERM."""
+        return self.terminated_at is not None
+
     def restore(self) -> None:
         """Put back the handlers that were there before."""
         for number, handler in self._previous.items():
