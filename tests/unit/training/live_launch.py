@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,17 @@ class LiveLaunch:
         while not path.exists() or len(path.read_text().splitlines()) < wanted:
             assert time.monotonic() < end, self.logs()
             time.sleep(0.01)
+
+    def until_iteration(self, iteration: int) -> None:
+        """Wait until the one before it is done."""
+        end = time.monotonic() + 60
+        while not (entries := self.entries()) or entries[-1]["iteration"] < iteration - 1:
+            assert time.monotonic() < end, self.logs()
+            time.sleep(0.002)
+
+    def again(self) -> "LiveLaunch":
+        """The next launch."""
+        return replace(self, generation=self.generation + 1, ranks={})
 
     def logs(self) -> str:
         """All that was printed."""
