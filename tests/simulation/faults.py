@@ -127,9 +127,7 @@ class Faults:
         if self.commands > MOST_COMMANDS:
             raise ViolationError(f"more than {MOST_COMMANDS} commands in one tick")
         if self.in_transaction():
-            raise ViolationError(
-                "a command inside a transaction: nobody else can write"
-            )
+            raise ViolationError("a command inside a transaction: nobody else can write")
         waiting, self._during = [(count - 1, what) for count, what in self._during], []
         for count, what in waiting:
             if count > 0:

@@ -176,9 +176,7 @@ class Invariants:
         if promise.outcome is PromiseOutcome.VOID:
             limited = job.spec.max_time is not None and promise.fault is Fault.JOB
             if not (limited or self.blame.before(now)):
-                raise ViolationError(
-                    f"promise {promise} is void, and whose fault is it? {row}"
-                )
+                raise ViolationError(f"promise {promise} is void, and whose fault is it? {row}")
             return
         if not self.blame.before(now):
             raise ViolationError(f"promise {promise} is broken without any fault: {row}")
@@ -216,9 +214,7 @@ class Invariants:
             raise ViolationError(f"job {job.number} is completed, and has not trained: {row}")
         late = row.state is JobState.REJECTED and not (job.spec.known and job.spec.told)
         if training.finished and honest and row.state is not JobState.COMPLETED and not late:
-            raise ViolationError(
-                f"job {job.number} has trained, is {row.state.value}: {row.note}"
-            )
+            raise ViolationError(f"job {job.number} has trained, is {row.state.value}: {row.note}")
         if honest and row.state in (JobState.CANCELLED, JobState.FAILED, JobState.LOST):
             limited = job.spec.max_time is not None and row.state is JobState.FAILED
             waits = job.spec.after is not None or job.spec.members > 1
