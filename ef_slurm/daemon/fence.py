@@ -11,7 +11,7 @@ from types import TracebackType
 from ef_slurm.contract.decode import one_line
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.model import ACTOR, Event, EventKind, PromiseState, QueueJob
-from ef_slurm.queue.errors import QueueError, RowError
+from ef_slurm.queue.errors import ConflictError, QueueError, RowError
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmUnavailableError
 
@@ -52,6 +52,8 @@ class Around:
             return False
         if not isinstance(error, Exception) or concerns_everybody(error):
             return False
+        if isinstance(error, ConflictError) and self._fence.is_overtaken(self._job.id, self._doing):
+            return True
         self._fence.tell(self._job, self._doing, error)
         return True
 
@@ -72,6 +74,7 @@ class Fence:
         self._clock = clock
         self._told: set[tuple[int, str, str]] = set()
         self._failing: dict[int, str] = {}
+        self._overtaken: set[tuple[int, str]] = set()
         self.failures = 0
 
     def around(self, job: QueueJob, doing: str) -> Around:
@@ -90,6 +93,19 @@ class Fence:
         """Something could be done for a job."""
         if self._failing.get(job_id) == doing:
             del self._failing[job_id]
+        if self._overtaken:
+            self._overtaken.discard((job_id, doing))
+
+    def is_overtaken(self, job_id: int, doing: str) -> bool:
+        """Whether a row that was changed meanwhile is no error: the next tick sees it as it is.
+
+        It is one where that happens twice in a row.
+        """
+        if (job_id, doing) in self._overtaken:
+            return False
+        self._overtaken.add((job_id, doing))
+        _log.info("job %d was changed while it was to be %s", job_id, doing)
+        return True
 
     def fails(self, job_id: int) -> bool:
         """Whether something could not be done for the job, and has not been done since."""
@@ -98,6 +114,7 @@ class Fence:
     def forget(self, job_id: int) -> None:
         """The job has ended."""
         self._failing.pop(job_id, None)
+        self._overtaken = {key for key in self._overtaken if key[0] != job_id}
         self._told = {told for told in self._told if told[0] != job_id}
 
     def tell(self, job: QueueJob, doing: str, error: Exception) -> None:

@@ -405,6 +405,7 @@ class Scheduler:
                 if self._observer.status(job) is None:
                     self._observer.fetch(job.request.slurm_job_id)
         lost = {node.name for node in self._observer.observation.nodes if not node.usable}
+        self._follower.look()
         observed = {job.id for job in jobs}
         active: list[QueueJob] = []
         ended: list[QueueJob] = []

@@ -44,6 +44,11 @@ class Follower:
         if self._stalls is not None:
             self._stalls.forget(job_id)
 
+    def look(self) -> None:
+        """To be called once before each round of `follow`."""
+        if self._stalls is not None:
+            self._stalls.look(self._clock())
+
     def follow(
         self, job: QueueJob, intent: Intent | None, lost_nodes: Collection[str]
     ) -> Transition:

@@ -46,6 +46,9 @@ USUAL_PAUSES = 3.0
 MOST_PATIENCE = 4.0
 """Times `stalled` that long pauses may make of it at most."""
 
+UNSEEN_SECONDS = 120.0
+"""Seconds without a look after which the time since the last one is taken to have been no time."""
+
 SILENT_FACTOR = 1.5
 """Times what its curve says it takes, for a command that reports nothing."""
 
@@ -103,6 +106,20 @@ class Stalls:
     def __init__(self, limits: StallLimits) -> None:
         self._limits = limits
         self._watched: dict[int, _Watched] = {}
+        self._looked_at: float | None = None
+
+    def look(self, now: float) -> None:
+        """To be called once before each round of `review`.
+
+        What nobody could see is not held against a job: the clock was set, the daemon stood still,
+        or Slurm did not answer.
+        """
+        before, self._looked_at = self._looked_at, now
+        if before is None or 0.0 <= now - before <= UNSEEN_SECONDS:
+            return
+        for watched in self._watched.values():
+            watched.since += now - before
+            watched.advanced += now - before
 
     def forget(self, job_id: int) -> None:
         """It does not run any more."""

@@ -30,7 +30,7 @@ from ef_slurm.model import (
     planner_id,
 )
 from ef_slurm.planner.plan import plan_round
-from ef_slurm.queue.errors import QueueError, QueueFullError, RefusedRowError
+from ef_slurm.queue.errors import ConflictError, QueueError, QueueFullError, RefusedRowError
 from ef_slurm.slurm.errors import RefusedError, SlurmUnavailableError
 from tests.unit.daemon.make import row
 from tests.unit.daemon.world import World
@@ -249,3 +249,18 @@ def test_the_modules_that_handle_jobs_one_by_one_have_fences() -> None:
     assert fence_module.Fence is Fence
     for module in (scheduler, reconciler, orphans, plannable, planning, record):
         assert vars(module)["Fence"] is Fence
+
+
+def test_a_row_that_was_changed_meanwhile_is_no_error_unless_it_always_is(world: World) -> None:
+    job = world.submit(1000, 1000.0)
+    fence = Fence(world.queue, world.clock)
+    for _ in range(3):
+        with fence.around(job, "planned"):
+            raise ConflictError("job 1 was changed meanwhile")
+        with fence.around(job, "planned"):
+            pass
+    assert not errors(world, job)
+    for _ in range(2):
+        with fence.around(job, "planned"):
+            raise ConflictError("job 1 was changed meanwhile")
+    assert len(errors(world, job)) == 1

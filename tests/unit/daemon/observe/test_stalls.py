@@ -175,3 +175,18 @@ def test_a_job_on_its_way_is_not_waited_for(run: Run) -> None:
     assert not run.ended
     run.job = replace(run.job, state=JobState.RUNNING)
     assert run.go(1e5) == pytest.approx(LIMITS.stalled, abs=20.0)
+
+
+def test_time_that_nobody_could_see_is_not_held_against_a_job(run: Run) -> None:
+    """The clock is set forward, or back, or Slurm does not answer for long."""
+    run.go(300.0, every=10.0)
+    for step in (3600.0, -3600.0, 86400.0):
+        run.stalls.look(run.now)
+        run.now += step
+        run.stalls.look(run.now)
+        assert run.go(300.0) == pytest.approx(300.0)
+        run.stalls.look(run.now)
+        run.go(10.0, every=10.0)
+    assert not run.ended
+    run.stalls.look(run.now)
+    assert run.go(1e5) == pytest.approx(LIMITS.stalled, abs=20.0)
