@@ -177,7 +177,7 @@ class Invariants:
         if promise.outcome in KEPT or job is None or job.owned or job.blamed:
             return
         if any(other.blamed for other in self.people.jobs):
-            return  # whoever does not leave when told holds up others for as long as that is allowed
+            return  # whoever does not leave when told may hold up others for a while
         now = self.site.clock.now
         if promise.outcome is PromiseOutcome.VOID:
             limited = job.spec.max_time is not None and promise.fault is Fault.JOB
