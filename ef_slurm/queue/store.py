@@ -17,6 +17,7 @@ from ef_slurm.queue.owner import Owner
 from ef_slurm.queue.plans import Plans
 from ef_slurm.queue.profiles import Profiles
 from ef_slurm.queue.promises import Promises
+from ef_slurm.queue.record import Record
 from ef_slurm.queue.retention import Retention
 
 
@@ -41,6 +42,7 @@ class Queue:
         self.arrivals = ArrivalTable(database)
         self.retention = Retention(database)
         self.history = History(database)
+        self.record = Record(database)
 
     @classmethod
     def open(

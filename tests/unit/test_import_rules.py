@@ -24,12 +24,13 @@ ROOMS: Mapping[str, set[str]] = {
     "api": BASE,
     "launch": BASE | {"resources"},
     "siteconfig": BASE | {"resources"},
-    "simulator": BASE | {"planner", "profiling"},
+    "charts": BASE,
+    "simulator": BASE | {"planner", "profiling", "charts"},
     "profiling": BASE | SERVICES,
     "installation": BASE | {"slurm", "siteconfig", "resources"},
     "training": {"contract"},
-    "daemon": BASE | SERVICES | {"profiling"},
-    "cli": BASE | SERVICES | {"resources", "simulator", "profiling", "daemon", "installation"},
+    "daemon": BASE | SERVICES | {"profiling", "charts"},
+    "cli": BASE | {"charts"} | SERVICES | {"resources", "simulator", "profiling", "daemon", "installation"},
     "python": BASE | {"slurm", "siteconfig", "api", "cli"},
 }
 
