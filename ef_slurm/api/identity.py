@@ -16,6 +16,7 @@ class Transport(enum.Enum):
 
     UNIX = "unix"
     TCP = "tcp"
+    WEB = "web"  # TCP too, of browsers and proxies: nothing but pages
 
 
 @dataclass(frozen=True, slots=True)

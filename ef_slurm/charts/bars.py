@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ef_slurm.charts.chart import BLUE, GREY, SERIES, Chart, Spec, TimeAxis, colours
+from ef_slurm.charts.chart import BLUE, GREY, SERIES, Chart, Spec, TimeAxis, colours, frame
 from ef_slurm.charts.lines import HEIGHT, Values
 
 _BAR_PIXELS = 30
@@ -47,17 +47,25 @@ def stacked(
     spec: Spec = {
         "width": "container",
         "height": HEIGHT,
-        "data": {"values": rows},
-        "mark": {"type": "rect", "stroke": {"expr": "paper"}, "strokeWidth": 0.7},
-        "encoding": {
-            "x": axis.encoding() | {"field": "s"},
-            "x2": {"field": "e"},
-            "y": values.encoding() | {"field": "y"},
-            "y2": {"field": "y2"},
-            "color": colours(dict(groups)) | {"field": "name"},
-            "tooltip": {"field": "tip", "type": "nominal"},
-        },
+        "encoding": {"y": values.encoding(max(levels)), "color": colours(dict(groups))},
+        "layer": [
+            frame(axis),
+            {
+                "data": {"values": rows},
+                "mark": {"type": "rect", "stroke": {"expr": "paper"}, "strokeWidth": 0.7},
+                "encoding": {
+                    "x": {"field": "s", "type": axis.kind},
+                    "x2": {"field": "e"},
+                    "y": {"field": "y", "type": "quantitative"},
+                    "y2": {"field": "y2"},
+                    "color": {"field": "name"},
+                    "tooltip": {"field": "tip", "type": "nominal"},
+                },
+            },
+        ],
     }
+    if len(groups) < 2:
+        spec["encoding"]["color"]["legend"] = None
     return Chart(label, spec)
 
 

@@ -21,6 +21,13 @@ SERIES = (BLUE, "#d97b3b", "#3fae86", "#c481b7", "#a98f2c", "#5f7fd6", GREY, RED
 """Of lines and bars that are told apart by a legend."""
 
 
+_TIME_LABEL = (
+    "hours(datum.value) + minutes(datum.value) + seconds(datum.value) == 0"
+    " ? timeFormat(datum.value, '%a %d')"
+    " : timeFormat(datum.value, seconds(datum.value) == 0 ? '%H:%M' : '%H:%M:%S')"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
     """What to draw.
@@ -58,8 +65,14 @@ class Clock:
         return {
             "type": self.kind,
             "title": None,
-            "scale": {"domain": [self.place(self.start), self.place(self.end)], "nice": False},
-            "axis": {"labelOverlap": "greedy", "labelFlush": False, "grid": True},
+            "scale": {"nice": False},
+            "axis": {
+                "labelOverlap": "greedy",
+                "labelFlush": False,
+                "grid": True,
+                "labelExpr": _TIME_LABEL,
+                "tickCount": {"expr": "ceil(width / 70)"},
+            },
         }
 
 
@@ -94,7 +107,7 @@ class Elapsed:
         return {
             "type": self.kind,
             "title": f"{self.name} since {self.since}",
-            "scale": {"domain": [0, self.place(self.end)], "nice": False, "zero": False},
+            "scale": {"nice": False, "zero": False},
             "axis": {"labelOverlap": "greedy", "labelFlush": False, "grid": True},
         }
 
@@ -112,6 +125,18 @@ def time_unit(seconds: float) -> tuple[float, str]:
         if seconds >= 2 * unit:
             return unit, name
     return 1.0, "seconds"
+
+
+def frame(axis: TimeAxis) -> Spec:
+    """A layer that draws nothing but the axis of time: the layers beside it name fields only.
+
+    Its ends are data: a domain of moments is none to Vega's interpreter.
+    """
+    return {
+        "data": {"values": [{"x": axis.place(axis.start)}, {"x": axis.place(axis.end)}]},
+        "mark": {"type": "point", "opacity": 0, "tooltip": None},
+        "encoding": {"x": axis.encoding() | {"field": "x"}, "y": None, "color": None},
+    }
 
 
 def colours(groups: Mapping[str, str]) -> Spec:

@@ -27,7 +27,6 @@
     const themes = JSON.parse(document.getElementById("chart-themes").textContent);
     const theme = themes[night.matches ? "dark" : "light"];
     if (narrow.matches) {
-      theme.config.legend.columns = 2;
       theme.config.axis.labelFontSize = 11;
       theme.config.axis.labelLimit = 84;
     }
@@ -39,6 +38,10 @@
     const spec = JSON.parse(chart.querySelector("script").textContent);
     spec.autosize = { type: "fit-x", contains: "padding" };
     spec.params = [...(spec.params || []), ...theme.params];
+    const legend = spec.encoding?.color?.scale?.domain;
+    if (narrow.matches && legend) {
+      theme.config.legend.columns = Math.max(...legend.map((one) => one.length)) > 16 ? 1 : 2;
+    }
     const target = chart.querySelector(".drawn");
     views.get(chart)?.finalize();
     const result = await window.vegaEmbed(target, spec, {

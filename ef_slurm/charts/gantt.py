@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ef_slurm.charts.chart import Chart, Spec, TimeAxis, colours
+from ef_slurm.charts.chart import Chart, Spec, TimeAxis, colours, frame
 
 MOST_LABELLED = 1500
 """Bars beyond which none has its name in it."""
@@ -108,7 +108,7 @@ def gantt(label: str, shown: Allocation, axis: TimeAxis, height: float | None = 
     ]
     # Charts of one figure share their data sets' names.
     named = f"items-{zlib.crc32(json.dumps([label, items]).encode()):08x}"
-    layers = [*_background(shown, axis), _bars(shown, axis, named)]
+    layers = [frame(axis), *_background(shown, axis), _bars(shown, axis, named)]
     if shown.marks:
         layers.append(_marks(shown, axis, named))
     if len(shown.bars) <= MOST_LABELLED:
@@ -121,7 +121,6 @@ def gantt(label: str, shown: Allocation, axis: TimeAxis, height: float | None = 
         "height": tall,
         "datasets": {named: items},
         "encoding": {
-            "x": axis.encoding(),
             "y": {
                 "type": "quantitative",
                 "title": None if shown.lanes else "GPUs",

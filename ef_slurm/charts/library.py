@@ -99,8 +99,9 @@ def write_figure(title: str, charts: Sequence[tuple[str, Chart]], file: Path) ->
     need("simulator")
     import vl_convert  # heavy, and only needed here
 
-    datasets = {name: rows for _, chart in charts
-                for name, rows in chart.spec.get("datasets", {}).items()}
+    datasets = {
+        name: rows for _, chart in charts for name, rows in chart.spec.get("datasets", {}).items()
+    }
     spec = {
         "datasets": datasets,
         "title": {"text": title, "fontSize": 16, "anchor": "start", "offset": 14},

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ef_slurm.charts.chart import SERIES, Chart, Spec, TimeAxis, colours
+from ef_slurm.charts.chart import SERIES, Chart, Spec, TimeAxis, colours, frame
 
 HEIGHT = 220
 
@@ -38,14 +39,20 @@ class Values:
     form: str = "~g"
     whole: bool = False
 
-    def encoding(self) -> Spec:
-        """The y axis."""
+    def encoding(self, most: float = 0.0) -> Spec:
+        """The y axis.
+
+        Args:
+            most: the largest value that is there.
+        """
         scale: Spec = {"zero": True}
         if self.most is not None:
             scale |= {"domain": [0, self.most], "clamp": True}
         axis: Spec = {"format": self.form, "labelOverlap": "greedy", "tickCount": 5}
         if self.whole:
-            axis["tickMinStep"] = 1
+            step = max(1, 10 ** max(0, math.floor(math.log10(max(most, 1.0)) - 0.3)))
+            step = next(step * part for part in (1, 2, 5, 10) if most <= 6 * step * part)
+            axis["values"] = list(range(0, math.ceil(most) + step, step))
         return {"type": "quantitative", "title": self.title, "scale": scale, "axis": axis}
 
 
@@ -62,13 +69,15 @@ def steps(
         marks: moments with a name each, as lines across.
     """
     painted = {line.name: SERIES[place % len(SERIES)] for place, line in enumerate(lines)}
-    layers: list[Spec] = [_step(line, axis) for line in sorted(lines, key=lambda one: not one.filled)]
+    back_to_front = sorted(lines, key=lambda one: not one.filled)
+    layers = [frame(axis), *(_step(line, axis) for line in back_to_front)]
+    most = max((value for line in lines for _, value in line.points), default=0.0)
     for number, (at, name) in enumerate(marks):
         layers += _moment(axis, at, name, number)
     spec: Spec = {
         "width": "container",
         "height": HEIGHT,
-        "encoding": {"x": axis.encoding(), "y": values.encoding(), "color": colours(painted)},
+        "encoding": {"y": values.encoding(most), "color": colours(painted)},
         "layer": layers,
     }
     if len(lines) < 2:
@@ -235,5 +244,3 @@ def _speed_layers(curve: SpeedCurve) -> list[Spec]:
             }
         )
     return layers
-
-

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ef_slurm.charts.chart import Chart
-from ef_slurm.charts.style import SCHEMA, themes
+from ef_slurm.charts.style import themes
 
 
 def data_block(content: Any, identity: str = "") -> Markup:
@@ -22,10 +22,9 @@ def data_block(content: Any, identity: str = "") -> Markup:
 def figure(chart: Chart) -> Markup:
     """Where a chart is drawn. Those who do not see it are told what it shows."""
     kind = "canvas" if chart.dense else "svg"
-    spec = {"$schema": SCHEMA, **chart.spec}
     return Markup(  # noqa: S704 - escaped
         f'<div class="chart" data-renderer="{kind}" role="img" aria-label="{escape(chart.label)}">'
-        f'{data_block(spec)}<div class="drawn" aria-hidden="true"></div></div>'
+        f'{data_block(chart.spec)}<div class="drawn" aria-hidden="true"></div></div>'
     )
 
 

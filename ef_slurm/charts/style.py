@@ -8,8 +8,6 @@ from typing import Any
 
 from ef_slurm.charts.chart import SERIES, Spec
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
-"""Names the language's version; nobody asks for it."""
 _FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
@@ -70,16 +68,13 @@ def parameters(theme: Theme) -> list[Spec]:
 def themes() -> Mapping[str, Any]:
     """Both, as `draw.js` takes them."""
     pairs = (("light", LIGHT), ("dark", DARK))
-    return {
-        name: {"config": config(theme), "params": parameters(theme)} for name, theme in pairs
-    }
+    return {name: {"config": config(theme), "params": parameters(theme)} for name, theme in pairs}
 
 
 def themed(spec: Mapping[str, Any], theme: Theme = LIGHT) -> Spec:
     """A whole specification, for a file."""
     background = {"background": theme.paper}
     return {
-        "$schema": SCHEMA,
         **spec,
         "params": parameters(theme),
         "config": {**config(theme), **background},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from ef_slurm.daemon.check_service import (
     check_state_root,
     is_daemons_host,
 )
+from ef_slurm.daemon.check_web import check_web
 from ef_slurm.daemon.findings import Finding, Level
 from ef_slurm.daemon.observe.capacity import cluster_of
 from ef_slurm.daemon.settings import scope_of
@@ -71,6 +73,7 @@ def check(config: SiteConfig, connect: Callable[[], Client]) -> tuple[Finding, .
         check_notify(config, None if settings is None else settings.settings, user),
         *(check_munge(MungeCommand()) if config.daemon.host else ()),
         *check_address(config),
+        *check_web(config, socket.gethostname()),
         *check_daemon(config, connect, now),
         check_metrics(config.metrics.port, config.socket, here=is_daemons_host(config)),
     )

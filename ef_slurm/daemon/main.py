@@ -25,8 +25,8 @@ from ef_slurm.daemon.serve.requests import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
 from ef_slurm.daemon.serve.visibility import Visibility
-from ef_slurm.daemon.settings import limits_of, serve_limits_of, settings_of
-from ef_slurm.daemon.startup import refuse_wrong_combinations
+from ef_slurm.daemon.settings import limits_of, serve_limits_of, settings_of, web_settings_of
+from ef_slurm.daemon.startup import StartRefusedError, refuse_wrong_combinations
 from ef_slurm.daemon.status_line import status_line
 from ef_slurm.daemon.systemd import Notifier
 from ef_slurm.model import ACTOR, Event, EventKind
@@ -72,6 +72,10 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
     )
     slurm = CommandSlurm(runner)
     refuse_wrong_combinations(config, slurm, runner, advisory=advisory)
+    try:
+        pages = web_settings_of(config)
+    except LookupError as error:
+        raise StartRefusedError(str(error)) from None
     notifier = Notifier(os.environ, time.monotonic)
     path = config.queue.path
     with DaemonLock(path), Queue.open(path) as queue:
@@ -123,6 +127,7 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
                 address=address if everyone and config.daemon.host else None,
                 limits=serve_limits_of(config),
                 metrics_port=config.metrics.port,
+                pages=pages,
             ) as server:
                 notifier.ready()
                 if sender is not None:

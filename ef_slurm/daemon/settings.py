@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import pwd
 from dataclasses import dataclass, field, replace
 
 from ef_slurm.daemon.act.next_step import Timeouts
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.stalls import StallLimits
 from ef_slurm.daemon.serve.limits import ServeLimits
+from ef_slurm.daemon.serve.web.access import WebSettings
 from ef_slurm.formats.hostlist import expand
 from ef_slurm.model import Policy, QueueLimits
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
@@ -136,4 +138,28 @@ def serve_limits_of(config: SiteConfig) -> ServeLimits:
         requests_per_second=api.requests_per_second,
         burst=max(1.0, 5.0 * api.requests_per_second),
         what_ifs_per_minute=api.what_ifs_per_minute,
+    )
+
+
+def web_settings_of(config: SiteConfig) -> WebSettings:
+    """Who may see the page for browsers.
+
+    Raises:
+        LookupError: this host does not know the proxy's user; the text says which.
+    """
+    web = config.web
+    proxy: int | None = None
+    if web.proxy_user:
+        try:
+            proxy = pwd.getpwnam(web.proxy_user).pw_uid
+        except KeyError:
+            told = f"{config.path}: web.proxy_user: there is no user {web.proxy_user!r} here"
+            raise LookupError(told) from None
+    own = {web.host} if web.host else set[str]()
+    return WebSettings(
+        address=(web.host, web.port) if web.host else None,
+        names=frozenset(name.lower() for name in {*web.names, *own}),
+        user_header=web.user_header,
+        proxy_uid=proxy,
+        proxies=frozenset(web.proxies),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from datetime import tzinfo
 
@@ -113,7 +114,7 @@ def _promised(promise: Promise, zone: tzinfo) -> str:
 
 
 def _present(job: JobView, now: float, zone: tzinfo) -> str:
-    percent = f"{100 * done(job):.0f} % done"
+    percent = f"{math.floor(100 * done(job))} % done"
     if job.state in FINAL:
         when = "" if job.ended is None else f" on {format_finish(job.ended, job.deadline, zone)}"
         code = "" if job.exit_code is None else f", exit code {job.exit_code}"

@@ -63,7 +63,12 @@ def status(queue: Queue, job_id: int) -> JobDetail:
     Raises:
         UnknownJobError: the queue does not have it.
     """
-    seen = _view(queue, find(queue, job_id))
+    return detail(queue, find(queue, job_id))
+
+
+def detail(queue: Queue, job: QueueJob) -> JobDetail:
+    """One job, of its row."""
+    seen = _view(queue, job)
     return JobDetail(seen, _others(queue, [seen]))
 
 

@@ -14,10 +14,10 @@ from ef_slurm.queue.intents import Intents
 from ef_slurm.queue.jobs import Jobs
 from ef_slurm.queue.notices import Notices
 from ef_slurm.queue.owner import Owner
+from ef_slurm.queue.past import Past
 from ef_slurm.queue.plans import Plans
 from ef_slurm.queue.profiles import Profiles
 from ef_slurm.queue.promises import Promises
-from ef_slurm.queue.record import Record
 from ef_slurm.queue.retention import Retention
 
 
@@ -42,7 +42,7 @@ class Queue:
         self.arrivals = ArrivalTable(database)
         self.retention = Retention(database)
         self.history = History(database)
-        self.record = Record(database)
+        self.past = Past(database)
 
     @classmethod
     def open(

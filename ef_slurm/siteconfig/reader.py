@@ -16,6 +16,7 @@ from ef_slurm.formats.codec import DecodeError, from_plain, to_plain
 from ef_slurm.model import LONGEST_OVERHEAD, OVERHEAD_FIELDS, Overhead
 from ef_slurm.siteconfig.errors import SiteConfigError
 from ef_slurm.siteconfig.tables import NotifyBy, Serves, SiteConfig, Tables
+from ef_slurm.siteconfig.web import check_web
 
 _AT_LEAST: Mapping[str, float] = {
     "slurm.timeout": 1.0,
@@ -24,6 +25,7 @@ _AT_LEAST: Mapping[str, float] = {
     "queue.keep_ended_days": 0.0,
     "queue.keep_never_run_days": 0.0,
     "daemon.port": 1,
+    "web.port": 1,
     "api.connections": 1,
     "api.connections_per_user": 4,
     "api.request_seconds": 0.1,
@@ -59,6 +61,7 @@ _AT_MOST: Mapping[str, float] = {
     "queue.keep_ended_days": 36600,
     "queue.keep_never_run_days": 36600,
     "daemon.port": 65535,
+    "web.port": 65535,
     "api.connections": 100_000,
     "api.connections_per_user": 100_000,
     "api.request_seconds": 3600.0,
@@ -109,6 +112,7 @@ def parse(text: str, path: Path) -> SiteConfig:
     except DecodeError as error:
         raise SiteConfigError(path, error.place, error.problem) from error
     _check_together(path, tables)
+    check_web(path, tables.web)
     _check_service(path, tables, document)
     read = {each.name: getattr(tables, each.name) for each in fields(tables)}
     return SiteConfig(**read, path=path)

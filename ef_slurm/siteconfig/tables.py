@@ -126,6 +126,27 @@ class MetricsTable:
     port: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class WebTable:
+    """[web]: the page for browsers, which the UNIX socket has in any case.
+
+    Args:
+        host: address on which it listens for browsers or for the site's proxy; "" for none.
+        port: of TCP.
+        names: under which browsers know this host or the proxy, beside localhost.
+        user_header: field of a request in which the site's proxy names the user; "" for no proxy.
+        proxy_user: whose connections to the UNIX socket are the proxy's; "" for nobody's.
+        proxies: addresses of other hosts whose connections to `host` are the proxy's.
+    """
+
+    host: str = ""
+    port: int = 6831
+    names: tuple[str, ...] = ()
+    user_header: str = ""
+    proxy_user: str = ""
+    proxies: tuple[str, ...] = ()
+
+
 class PerGpuRule(enum.Enum):
     """What comes with each GPU of a job whose owner says nothing."""
 
@@ -241,6 +262,7 @@ class Tables:
     daemon: DaemonTable = field(default_factory=DaemonTable)
     api: ApiTable = field(default_factory=ApiTable)
     metrics: MetricsTable = field(default_factory=MetricsTable)
+    web: WebTable = field(default_factory=WebTable)
     jobs: JobsTable = field(default_factory=JobsTable)
     profiles: ProfilesTable = field(default_factory=ProfilesTable)
     launch: LaunchSettings = field(default_factory=LaunchSettings)

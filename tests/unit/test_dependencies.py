@@ -17,6 +17,7 @@ PROJECT: dict[str, Any] = PYPROJECT["project"]
 COMMANDS = {entry.partition(":")[0] for entry in PROJECT["scripts"].values()}
 SUBCOMMANDS_OF_SIM = {f"ef_slurm.cli.sim.{name}" for name in ("simulate", "generate", "site")}
 INSTALLING = {f"ef_slurm.cli.schedd.{name}" for name in ("installing", "trial", "trial_rights")}
+IMPORTED_AS = {"vl-convert-python": "vl_convert"}
 DAEMON = {"ef_slurm.daemon.main", "ef_slurm.daemon.check"}
 
 
@@ -25,7 +26,7 @@ def packages(*extras: str) -> set[str]:
     optional = PROJECT["optional-dependencies"]
     lists = [optional[extra] for extra in extras] or [PROJECT["dependencies"]]
     names = (re.match(r"[\w-]+", line) for listed in lists for line in listed)
-    return {name[0].replace("-", "_") for name in names if name}
+    return {IMPORTED_AS.get(name[0], name[0]).replace("-", "_") for name in names if name}
 
 
 def file_of(module: str) -> Path | None:

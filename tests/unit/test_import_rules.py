@@ -30,7 +30,16 @@ ROOMS: Mapping[str, set[str]] = {
     "installation": BASE | {"slurm", "siteconfig", "resources"},
     "training": {"contract"},
     "daemon": BASE | SERVICES | {"profiling", "charts"},
-    "cli": BASE | {"charts"} | SERVICES | {"resources", "simulator", "profiling", "daemon", "installation"},
+    "cli": {
+        *BASE,
+        *SERVICES,
+        "resources",
+        "charts",
+        "simulator",
+        "profiling",
+        "daemon",
+        "installation",
+    },
     "python": BASE | {"slurm", "siteconfig", "api", "cli"},
 }
 
@@ -62,8 +71,10 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "check_service": OBSERVE | {"findings", "startup"},
         "check_metrics": {"findings"},
         "check_notify": PLAN | {"act", "findings"},
+        "check_web": {"findings"},
         "check": PLAN
-        | {"act", "settings", "findings", "check_service", "check_notify", "check_metrics"},
+        | {"act", "settings", "findings", "check_service", "check_notify"}
+        | {"check_metrics", "check_web"},
         "systemd": set(),
         "status_line": set(),
         "main": PLAN

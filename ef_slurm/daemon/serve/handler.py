@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from aiohttp import web
@@ -36,6 +36,8 @@ from ef_slurm.api.messages import (
 from ef_slurm.api.munge import Munge, MungeError
 from ef_slurm.api.problems import MEDIA_TYPE, STATUS, write_problem
 from ef_slurm.api.routes import RequestError
+from ef_slurm.daemon.serve.answer import NO_ROUTE, Answer
+from ef_slurm.daemon.serve.charging import Charged
 from ef_slurm.daemon.serve.connections import Connections
 from ef_slurm.daemon.serve.exposition import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from ef_slurm.daemon.serve.exposition import METRICS_PATH, Exposition
@@ -46,6 +48,8 @@ from ef_slurm.daemon.serve.requests import Dispatch, ServerContext, failure_of
 from ef_slurm.daemon.serve.scheduler_calls import TooManyCallsError
 from ef_slurm.daemon.serve.visibility import Viewer
 from ef_slurm.daemon.serve.watch import QueueWatch
+from ef_slurm.daemon.serve.web.access import Peer, WebSettings, check_api, check_host, is_a_page
+from ef_slurm.daemon.serve.web.front import Front
 from ef_slurm.daemon.serve.workers import FairWorkers
 from ef_slurm.formats.codec import encode
 from ef_slurm.model import JobDetail, QueueJob
@@ -64,28 +68,9 @@ _SOON_SECONDS = 2.0
 _LATER_SECONDS = 0.5
 """Whoever waits for longer than the former is told of changes this much later at most."""
 
-_NO_ROUTE = "none"
-
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back.
-
-    Args:
-        nonce: of a TCP request whose credential was believed; None where nothing is signed.
-        route: what it counts as.
-    """
-
-    status: int
-    body: bytes
-    media_type: str = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
-    nonce: str | None = None
-    route: str = _NO_ROUTE
 
 
 class Handler:
@@ -93,6 +78,7 @@ class Handler:
 
     Args:
         daemon: "host:port" for which TCP credentials must be made.
+        pages: who may see the page for browsers.
     """
 
     def __init__(
@@ -103,6 +89,7 @@ class Handler:
         limits: ServeLimits,
         daemon: str,
         exposition: Exposition,
+        pages: WebSettings,
     ) -> None:
         self._exposition = exposition
         self._context = context
@@ -111,7 +98,7 @@ class Handler:
         self._limits = limits
         self._daemon = daemon
         self._guard = ReplayGuard()
-        self._requests = Buckets(limits.requests_per_second, limits.burst)
+        self._charged = Charged(limits)
         self._looks = Buckets(limits.requests_per_second, limits.burst)
         per_second = limits.what_ifs_per_minute / 60.0
         self._what_ifs = Buckets(per_second, max(1.0, limits.what_ifs_per_minute / 3.0))
@@ -123,6 +110,16 @@ class Handler:
         self._local = threading.local()
         self._unsent: Counter[int] = Counter()
         self._asking: dict[int, asyncio.Task[Viewer]] = {}
+        self._pages = pages
+        self._front = Front(
+            context,
+            pages,
+            self._charged,
+            self._readers,
+            self._askers,
+            self._viewer,
+            lambda: self._dispatch().rows,
+        )
 
     def close(self) -> None:
         """Answer nothing more."""
@@ -145,14 +142,20 @@ class Handler:
     # Who asks, and may they
 
     async def _answer(self, gate: Gate, request: web.BaseRequest) -> Answer:
-        nonce, sent, route = None, 0, _NO_ROUTE
+        nonce, sent, route = None, 0, NO_ROUTE
         try:
             body = await request.content.read()
             target = request.raw_path
+            if gate.kind is not Transport.TCP:
+                peer = Peer(gate.kind, gate.uid, gate.address)
+                check_host(request.headers, self._pages)
+                if gate.kind is Transport.WEB or is_a_page(target):
+                    return replace(await self._front.answer(peer, request), route="page")
+                check_api(request.headers, peer, self._pages)
             if gate.kind is Transport.TCP:
                 nonce, sent = await self._identify(gate, request, target, body)
             caller = _caller(gate)
-            self._within_rate(caller)
+            self._charged.take(caller.uid)
             if nonce is not None:  # what is refused by then need not be remembered
                 self._guard.check(caller.uid, nonce, sent, time.time())
             self._right_version(request)
@@ -193,15 +196,6 @@ class Handler:
         if failure is not None:
             raise CredentialError(failure.code, failure.message)
         return signed.nonce, signed.sent
-
-    def _within_rate(self, caller: Caller) -> None:
-        seconds = self._requests.take(caller.uid, time.monotonic())
-        if seconds:
-            raise RequestError(
-                FailureCode.TOO_MANY,
-                f"more than {self._limits.requests_per_second:g} requests a second: try again in "
-                f"{seconds:.1f} s",
-            )
 
     def _right_version(self, request: web.BaseRequest) -> None:
         version = request.headers.get(routes.VERSION_HEADER)
@@ -253,22 +247,7 @@ class Handler:
         self, caller: Caller, work: Callable[[], T], workers: FairWorkers | None = None
     ) -> T:
         """Have something done by a worker; the caller is charged for what it costs."""
-        spent = 0.0
-
-        def timed() -> T:
-            nonlocal spent
-            began = time.thread_time()
-            try:
-                return work()
-            finally:
-                spent = time.thread_time() - began
-
-        try:
-            return await (workers or self._readers).run(caller.uid, timed)
-        finally:
-            more = spent / self._limits.cheap_seconds - 1.0
-            if more > 0.0:
-                self._requests.charge(caller.uid, more, time.monotonic())
+        return await self._charged.run(caller.uid, workers or self._readers, work)
 
     async def _viewer(self, caller: Caller) -> Viewer:
         """What the caller may see; asked of Slurm again while what is known still does."""
@@ -387,15 +366,15 @@ class Handler:
     async def _send(
         self, gate: Gate, request: web.BaseRequest, answer: Answer
     ) -> web.StreamResponse:
-        headers = [
-            ("Content-Type", answer.media_type),
-            (routes.VERSION_HEADER, str(routes.VERSION)),
-            ("Cache-Control", "no-store"),
-            ("Server", NAME),
-            *answer.headers,
-        ]
+        headers = {
+            "Content-Type": answer.media_type,
+            routes.VERSION_HEADER: str(routes.VERSION),
+            "Cache-Control": "no-store",
+            "Server": NAME,
+            **dict(answer.headers),
+        }
         if gate.kind is Transport.TCP:
-            headers += await self._signature(gate, answer)
+            headers.update(await self._signature(gate, answer))
         response = web.Response(status=answer.status, body=answer.body, headers=headers)
         if gate.kind is Transport.TCP and answer.nonce is None:
             response.force_close()

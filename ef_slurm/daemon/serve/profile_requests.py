@@ -17,7 +17,7 @@ from ef_slurm.api.messages import (
     RatesChanged,
 )
 from ef_slurm.daemon.observe.reserved import is_inside
-from ef_slurm.model import Cluster, ModelError, ProfileKey
+from ef_slurm.model import Cluster, KnownCurve, ModelError, ProfileKey
 from ef_slurm.profiling.library import known_curve
 from ef_slurm.queue.store import Queue
 
@@ -36,15 +36,37 @@ def find_curves(
     batch = said if request.global_batch_size is None else request.global_batch_size
     if batch is None:
         return KnownCurves((), iterations, said)
-    accounts = queue.profiles.accounts_of(caller.uid)
+    owner, training = (caller.uid, caller.name), (request.model_name, batch, request.precision)
+    curves = curves_for(queue, owner, training, cluster, now)
+    return KnownCurves(curves, iterations, said)
+
+
+def curves_for(
+    queue: Queue,
+    owner: tuple[int, str],
+    training: tuple[str, int, str],
+    cluster: Cluster,
+    now: float,
+) -> tuple[KnownCurve, ...]:
+    """What somebody may count on, for every GPU type of the cluster of which it is known.
+
+    Args:
+        owner: uid and name.
+        training: model, global batch size and precision.
+
+    Raises:
+        ModelError: names or numbers that no key has.
+    """
+    uid, name = owner
+    accounts = queue.profiles.accounts_of(uid)
     curves = []
     for group in (one for one in cluster.groups if not is_inside(one.gpu_type)):
-        key = ProfileKey(request.model_name, batch, request.precision, group.gpu_type)
-        rates = queue.profiles.rates_for(key, caller.name, accounts)
-        curve = known_curve(rates, caller.name, accounts, group, now)
+        key = ProfileKey(*training, group.gpu_type)
+        rates = queue.profiles.rates_for(key, name, accounts)
+        curve = known_curve(rates, name, accounts, group, now)
         if curve is not None:
             curves.append(curve)
-    return KnownCurves(tuple(curves), iterations, said)
+    return tuple(curves)
 
 
 def list_rates(queue: Queue, caller: Caller, request: ListRates) -> Rates:

@@ -205,6 +205,11 @@ class Dispatch:
             )
         return cluster
 
+    @property
+    def rows(self) -> Queue:
+        """This thread's own view of the queue."""
+        return self._rows()
+
     def _rows(self) -> Queue:
         if self._queue is None:
             self._queue = self._context.open_queue()

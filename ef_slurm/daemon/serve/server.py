@@ -30,6 +30,7 @@ from ef_slurm.daemon.serve.handler import NAME, Handler
 from ef_slurm.daemon.serve.limits import ServeLimits
 from ef_slurm.daemon.serve.metrics_listener import ADDRESS, MetricsListener
 from ef_slurm.daemon.serve.requests import ServerContext
+from ef_slurm.daemon.serve.web.access import WebSettings
 
 BACKLOG = 1024
 FILES = 16384
@@ -55,6 +56,7 @@ class Server:
         mode: its permissions: 0o600 for its owner alone, 0o666 for everybody on the host.
         address: host and port for TCP, or None.
         metrics_port: on the loopback, for Prometheus; 0 for none.
+        pages: who may see the page for browsers.
 
     Raises:
         ServerError: a socket cannot be had.
@@ -70,17 +72,20 @@ class Server:
         address: tuple[str, int] | None = None,
         limits: ServeLimits | None = None,
         metrics_port: int = 0,
+        pages: WebSettings | None = None,
     ) -> None:
         self._context = context
         self._munge = munge
         self._path = path
         self._limits = limits or ServeLimits()
         self._daemon = "" if address is None else TcpEndpoint(*address).text
+        self._pages = pages or WebSettings()
         self._listeners = [(_unix(path, mode), Transport.UNIX)]
         self._metrics: socket.socket | None = None
         try:
-            if address is not None:
-                self._listeners.append((_tcp(address), Transport.TCP))
+            for where, kind in ((address, Transport.TCP), (self._pages.address, Transport.WEB)):
+                if where is not None:
+                    self._listeners.append((_tcp(where), kind))
             if metrics_port:
                 self._metrics = _tcp((ADDRESS, metrics_port))
         except ServerError:
@@ -124,13 +129,15 @@ class Server:
         connections = Connections(self._limits, self._greet)
         context, limits = self._context, self._limits
         exposition = Exposition(context.metrics, context.open_queue, context.hanging)
-        handler = Handler(context, self._munge, connections, limits, self._daemon, exposition)
+        handler = Handler(
+            context, self._munge, connections, limits, self._daemon, exposition, self._pages
+        )
         for_prometheus = MetricsListener(exposition, limits)
         manager = web.Server(handler)
         servers = []
         for listener, kind in self._listeners:
             gates = functools.partial(self._gate, connections, manager, kind)
-            if kind is Transport.TCP:
+            if kind is not Transport.UNIX:
                 server = await self._loop.create_server(gates, sock=listener, backlog=BACKLOG)
             else:
                 server = await self._loop.create_unix_server(gates, sock=listener, backlog=BACKLOG)
@@ -166,7 +173,9 @@ class Server:
 
     def _greet(self, gate: Gate, _: asyncio.Transport) -> None:
         """Tell an ef-slurm from before HTTP so; over TCP one at a time, for munged's sake."""
-        if gate.kind is Transport.UNIX:
+        if gate.kind is Transport.WEB:
+            gate.abort()
+        elif gate.kind is Transport.UNIX:
             gate.say_last(frames.refusal(gate.kind, self._munge))
         elif self._greeting:
             gate.abort()

@@ -39,6 +39,8 @@ FRESH_SECONDS = 60.0
 STALE_SECONDS = 600.0
 """How old it may be while it is."""
 _MOST_KNOWN = 10_000
+NOBODY = -1
+"""The uid of no user."""
 _PRIVATE = frozenset({"jobs", "all"})
 _UID = re.compile(r"\((\d+)\)")
 
@@ -117,6 +119,11 @@ class Visibility:
                 self._known.clear()
             self._known[uid] = _Known(viewer, self._clock())
         return viewer
+
+    def anonymous(self) -> Viewer:
+        """What somebody nobody knows may see: everything, or nothing of any job."""
+        settings = self._current_settings()
+        return Viewer(NOBODY, sees_all=settings is not None and not private(settings))
 
     def is_operator(self, uid: int) -> bool:
         """Whether a user may act on everybody's jobs, by Slurm's word now."""

@@ -26,7 +26,7 @@ from tests.fakes.memory_slurm import MemorySlurm
 from tests.unit.api.fakes import FakeMunge
 
 ME = os.getuid()
-PING = b"GET /v1/ping HTTP/1.1\r\nHost: x\r\n\r\n"
+PING = b"GET /v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class NoScheduler:

@@ -89,16 +89,16 @@ class TestSize:
             (b"GET  /v1/ping HTTP/1.1\r\n\r\n", "bad-request"),
             (b"GET /v1/p\xffng HTTP/1.1\r\n\r\n", "bad-request"),
             (b"GET /v1/ping HTTP/1.1\r\nHost x\r\n\r\n", "bad-request"),
-            (b"GET /v1/ping HTTP/1.1\r\nHost: x\r\n y\r\n\r\n", "bad-request"),
+            (b"GET /v1/ping HTTP/1.1\r\nHost: localhost\r\n y\r\n\r\n", "bad-request"),
             (b"GET /v1/ping HTTP/1.1\r\nHost: x\ny: z\r\n\r\n", "bad-request"),
             (b"GET /v1/ping HTTP/1.1\r\nHost: \0\r\n\r\n", "bad-request"),
-            (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", "no-such-method"),
+            (b"CONNECT x:1 HTTP/1.1\r\nHost: localhost\r\n\r\n", "no-such-method"),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "bad-request"),
-            (b"GET http://x/v1/ping HTTP/1.1\r\nHost: x\r\n\r\n", "no-such-path"),
-            (b"GET /v1/ping HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n\r\n", "bad-request"),
+            (b"GET http://x/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n", "no-such-path"),
+            (b"GET /v1/ping HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\n\r\n", "bad-request"),
             (b"GET /v1/ping HTTP/1.1\r\n\r\n", "bad-request"),
             (
-                b"POST /v1/what-if HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+                b"POST /v1/what-if HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
                 "bad-request",
             ),
             (b"POST /v1/what-if HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "bad-request"),
@@ -108,20 +108,20 @@ class TestSize:
                 "bad-request",
             ),
             (
-                b"POST /v1/what-if HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+                b"POST /v1/what-if HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
                 % (BODY_LIMIT + 1),
                 "too-large",
             ),
             (
-                b"POST /v1/what-if HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % 10**17,
+                b"POST /v1/what-if HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % 10**17,
                 "too-large",
             ),
-            (b"GET /v1/ping HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "bad-request"),
+            (b"GET /v1/ping HTTP/1.1\r\nHost: localhost\r\nHost: y\r\n\r\n", "bad-request"),
             (b"GET /v1/jobs HTTP/1.1\r\nX: " + b"a" * HEAD_LIMIT + b"\r\n\r\n", "too-large"),
             (b"GET /v1/jobs HTTP/1.1\r\n" + b"X: a\r\n" * 5000 + b"\r\n", "too-large"),
-            (b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 9000 + b"\r\n\r\n", "bad-request"),
+            (b"GET /v1/jobs HTTP/1.1\r\nX: " + b"a" * 9000 + b"\r\n\r\n", "bad-request"),
             (
-                b"GET /v1/jobs?user=%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * TARGET_LIMIT),
+                b"GET /v1/jobs?user=%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"a" * TARGET_LIMIT),
                 "too-large",
             ),
             (b"a" * (HEAD_LIMIT + 1), "too-large"),
@@ -137,14 +137,14 @@ class TestSize:
     def test_a_body_as_long_as_may_be(self, patient: Stub) -> None:
         text = b'{"job_ids": [], "why": "' + b"a" * (BODY_LIMIT - 26) + b'"}'
         assert len(text) == BODY_LIMIT
-        head = b"POST /v1/cancellations HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+        head = b"POST /v1/cancellations HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
         with patient.connect() as stream:
             assert asked(stream, head % BODY_LIMIT + text) == "ok"
             assert asked(stream, PING) == "ok"
 
     def test_many_job_ids(self, patient: Stub) -> None:
         body = b'{"job_ids": [%s]}' % b",".join(b"%d" % number for number in range(1, 102))
-        head = b"POST /v1/cancellations HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+        head = b"POST /v1/cancellations HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
         with patient.connect() as stream:
             assert asked(stream, head % len(body) + body) == "too-large"
             body = b'{"job_ids": [%s]}' % b",".join([b"7"] * 100_000)
@@ -177,8 +177,8 @@ class TestTime:
         "said",
         [
             b"G",
-            b"GET /v1/ping HTTP/1.1\r\nHost: x\r\n",
-            b"POST /v1/what-if HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345",
+            b"GET /v1/ping HTTP/1.1\r\nHost: localhost\r\n",
+            b"POST /v1/what-if HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345",
         ],
     )
     def test_a_request_that_does_not_arrive(self, stub: Stub, said: bytes) -> None:
@@ -224,7 +224,7 @@ class TestTime:
                 stream.setblocking(False)
                 with contextlib.suppress(OSError):
                     for _ in range(300):
-                        stream.send(b"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+                        stream.send(b"GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert stub.ping() == "too-many-requests"
             end = time.monotonic() + 20
             while stub.ping() != "ok":
@@ -335,7 +335,7 @@ def test_a_slow_scheduler_is_no_reason_to_wait_for_ever(
         REQUEST, slurm_job_id=0, submitted=time.time(), deadline=time.time() + 3600, grace=0.0
     )
     sent = routes.write(Judge(wish))
-    head = f"{sent.method} {sent.target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(sent.body)}"
+    head = f"{sent.method} {sent.target} HTTP/1.1\r\nContent-Length: {len(sent.body)}"
     data = head.encode() + b"\r\n\r\n" + sent.body
     streams = [patient.connect() for _ in range(10)]
     for stream in streams:

@@ -26,7 +26,7 @@ from tests.unit.daemon.serve.stub import answered, serving
 
 LONG = bool(os.environ.get("EF_LONG"))
 ROUNDS = 1_000_000 if LONG else 60_000
-HEAD = "{0.method} {0.target} HTTP/1.1\r\nHost: x\r\nContent-Length: {1}\r\n\r\n"
+HEAD = "{0.method} {0.target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {1}\r\n\r\n"
 SEEDS = [
     HEAD.format(sent, len(sent.body)).encode() + sent.body
     for sent in (routes.write(request) for request, _ in REQUESTS)

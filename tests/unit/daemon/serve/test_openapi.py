@@ -71,7 +71,7 @@ def test_infinity_may_be_a_text() -> None:
 
 def test_it_is_served(tmp_path: Path) -> None:
     with serving(tmp_path, ServeLimits()) as stub, stub.connect() as stream:
-        stream.sendall(f"GET {DESCRIPTION_PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        stream.sendall(f"GET {DESCRIPTION_PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         answer = http.client.HTTPResponse(stream)
         answer.begin()
         assert (answer.status, answer.read()) == (200, description())

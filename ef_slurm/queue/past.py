@@ -53,7 +53,7 @@ SELECT
     promises.fault, promises.settled_at, jobs.ended_at
 FROM promises JOIN jobs ON jobs.id = promises.job_id
 WHERE promises.settled_at >= :since
-ORDER BY promises.id DESC
+ORDER BY promises.settled_at DESC, promises.id DESC
 LIMIT :limit
 """
 
@@ -97,7 +97,7 @@ class SettledPromise:
     ended: float | None
 
 
-class Record:
+class Past:
     """What the queue remembers of the past."""
 
     def __init__(self, database: Database) -> None:
