@@ -116,9 +116,9 @@ def test_only_so_many_connections(stub: Stub) -> None:
 def test_what_is_asked_makes_no_labels(stub: Stub) -> None:
     for path in ("/v1/ping", "/v1/jobs?user=ann", "/v1/jobs/7", "/ann's-job", "/v1/jobs/7/story"):
         with stub.connect() as stream:
-            asked(stream, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            asked(stream, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     with stub.connect() as stream:
-        asked(stream, b"BREW /v1/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        asked(stream, b"BREW /v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
     found = exported(stub)
     requests = "ef_slurm_http_requests_total"
     routes = {dict(labels)["route"] for name, labels in found if name == requests}

@@ -41,7 +41,12 @@ def browser() -> Iterator[Any]:
 
 @pytest.mark.parametrize(
     ("width", "scheme", "names"),
-    [(390, "dark", PAGES), (1280, "light", PAGES), (390, "light", ("now",)), (1280, "dark", ("now",))],
+    [
+        (390, "dark", PAGES),
+        (1280, "light", PAGES),
+        (390, "light", ("now",)),
+        (1280, "dark", ("now",)),
+    ],
 )
 def test_the_browser_complains_of_nothing(
     daemon: Daemon, browser: Any, tmp_path: Path, width: int, scheme: str, names: tuple[str, ...]
