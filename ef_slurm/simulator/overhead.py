@@ -1,17 +1,18 @@
-"""What a start or a reshape costs in the simulated world."""
+"""What changes of share cost in the simulated world."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ef_slurm.formats.costs import COSTS, CostsError, in_full, parse_costs
 from ef_slurm.formats.durations import DurationError, parse_seconds
 from ef_slurm.model import ChangeKind, Overhead, classify_change
 from ef_slurm.simulator.errors import SimulatorError
 
-WANTED = "zero, constant:SECONDS or paper"
+WANTED = f"zero, constant:SECONDS, paper or {COSTS}"
 MOST_SECONDS = 366 * 86400.0
 """Beyond some 1e17 s a clock of float seconds no longer moves, and a simulation never ends."""
+_PAPER = "paper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +21,24 @@ class OverheadModel:
 
     Args:
         name: as `--overhead` spells it.
-        seconds: of every start and change, unless the name is `paper`.
+        costs: of every job's changes, unless the name is `paper`.
     """
 
     name: str
-    seconds: float = 0.0
+    costs: Overhead = field(default_factory=Overhead)
 
     def for_cluster(self, gpus: int) -> Overhead:
         """Every job's overhead on a cluster of `gpus`."""
-        if self.name != "paper":
-            return Overhead.constant(self.seconds)
+        if self.name != _PAPER:
+            return self.costs
         first = (7.0 if gpus >= 256 else 2.0) + 2.0
         return replace(Overhead.constant(first), per_doubling=2.0)
 
 
 def parse_overhead(text: str) -> OverheadModel:
-    """The model that `--overhead` names.
+    """The model that `--overhead` names, or the costs that it states.
+
+    A kind of change that the text does not name costs as much as the dearest of those that it does.
 
     `paper` is the cost that the published artifact charges for a start at a new place: with
     b = 2 s (7 s on clusters of 256 GPUs or more), b + 2·(log2 n + 1) seconds on n GPUs. The
@@ -43,19 +46,24 @@ def parse_overhead(text: str) -> OverheadModel:
     rounds; here it is charged where the share or the block changed, and only there.
 
     Raises:
-        SimulatorError: not a known model.
+        SimulatorError: not a known model, and no costs.
 
     >>> parse_overhead("paper").for_cluster(128)
     Overhead(start=4.0, grow=4.0, shrink=4.0, move=4.0, restart=4.0, per_doubling=2.0)
+    >>> parse_overhead("start=30,grow=2,shrink=1.5").for_cluster(128)
+    Overhead(start=30.0, grow=2.0, shrink=1.5, move=30.0, restart=30.0, per_doubling=0.0)
     """
-    kind, _, argument = text.partition(":")
-    if kind == "zero" and not argument:
-        return OverheadModel("zero")
-    if kind == "paper" and not argument:
-        return OverheadModel("paper")
-    if kind == "constant" and argument:
-        with suppress(DurationError):
-            return OverheadModel(text, parse_seconds(argument, most=MOST_SECONDS))
+    if text in ("zero", _PAPER):
+        return OverheadModel(text)
+    kind, colon, argument = text.partition(":")
+    try:
+        if kind == "constant" and colon:
+            seconds = parse_seconds(argument, most=MOST_SECONDS)
+            return OverheadModel(text, Overhead.constant(seconds))
+        if "=" in text:
+            return OverheadModel(text, in_full(parse_costs(text)))
+    except (CostsError, DurationError) as error:
+        raise SimulatorError(f"overhead {text!r} is not valid: {error}; or {WANTED}") from None
     raise SimulatorError(f"overhead {text!r} is not valid: {WANTED}")
 
 

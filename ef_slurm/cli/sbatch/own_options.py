@@ -101,8 +101,9 @@ PROMISE = OptionGroup(
         ),
         _option(
             "overhead",
-            "SECONDS",
-            "Training lost per start or change of GPUs (default: the site's).",
+            "SECONDS|KIND=SECONDS,…",
+            "Training lost per change of GPUs: one number, or one for each of start, grow, "
+            "shrink, move and restart (default, also of those not named: the site's).",
         ),
         _option(
             "max-batch-per-gpu",

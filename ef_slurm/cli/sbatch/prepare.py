@@ -36,7 +36,6 @@ from ef_slurm.model import (
     JobRequest,
     LaunchSettings,
     ModelError,
-    Overhead,
     StopSignal,
     time_needed,
 )
@@ -156,9 +155,7 @@ def prepare(
         deadline=requested.deadline,
         grace=requested.grace,
         if_infeasible=requested.if_infeasible,
-        overhead=config.overhead
-        if requested.overhead is None
-        else Overhead.constant(requested.overhead),
+        overhead=replace(config.overhead, **requested.overhead),
         max_gpus=_least(requested.max_gpus, per_gpu.max_gpus),
         max_time=None if requested.time_limit in (None, inf) else requested.time_limit,
         cluster=config.slurm.cluster,

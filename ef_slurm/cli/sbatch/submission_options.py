@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from pathlib import Path
@@ -19,11 +19,11 @@ from ef_slurm.cli.sbatch.sbatch_table import Handling
 from ef_slurm.cli.sbatch.size_options import PerGpuOptions, Size, per_gpu_options, size_of
 from ef_slurm.cli.sbatch.values import Values, layered
 from ef_slurm.formats.arrays import Tasks, parse_tasks
+from ef_slurm.formats.costs import parse_cost_or_costs
 from ef_slurm.formats.dependencies import parse_dependency
 from ef_slurm.formats.durations import (
     parse_finite_duration,
     parse_limit,
-    parse_seconds,
     whole_minutes,
 )
 from ef_slurm.formats.memory import parse_memory
@@ -88,7 +88,7 @@ class SubmissionOptions:
     model_name: str | None
     precision: str | None
     gpu_type: str | None
-    overhead: float | None
+    overhead: Mapping[str, float]
     max_batch_per_gpu: int | None
     on_first_node: bool | None
     state_dir: Path | None
@@ -209,7 +209,7 @@ def _typed(
         model_name=_name(values, "model-name"),
         precision=_name(values, "precision"),
         gpu_type=size.gpu_type if gpu_type is None else gpu_type,
-        overhead=values.parsed("overhead", parse_seconds),
+        overhead=values.parsed("overhead", parse_cost_or_costs) or {},
         max_batch_per_gpu=values.whole("max-batch-per-gpu"),
         on_first_node=values.parsed("script-on", _on_first_node),
         state_dir=None if state_dir is None else Path(state_dir),

@@ -287,8 +287,10 @@ def cost(default: str) -> Callable[[Any], Any]:
     return click.option(
         "--overhead",
         type=overhead,
-        metavar="zero|constant:SECONDS|paper",
+        metavar="zero|constant:SECONDS|paper|KIND=SECONDS,…",
         default=default,
         show_default=True,
-        help="Training lost at every start and reshape.",
+        help="Training lost at every change of a job's GPUs: the same for all, or "
+        "start=30,grow=2,shrink=1.5,move=30,restart=30. A kind that is not named costs as much as "
+        "the dearest that is; docs/simulator.md says which change is of which kind.",
     )

@@ -192,3 +192,5 @@ def test_the_row_of_the_queue() -> None:
     named = prepared(*HOURS_2, "--model-name=bert", "--precision=bf16").request
     assert (named.model_name, named.precision) == ("bert", "bf16")
     assert prepared(*HOURS_2, "--overhead=3").request.overhead == Overhead.constant(3.0)
+    live = prepared(*HOURS_2, "--overhead=grow=2,shrink=1.5").request.overhead
+    assert live == replace(SITE.overhead, grow=2.0, shrink=1.5)

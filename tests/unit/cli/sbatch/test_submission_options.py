@@ -118,7 +118,7 @@ def test_the_rest() -> None:
         "--cpus-per-gpu=4", "--max-batch-per-gpu=16", "-A", "acct",
     )  # fmt: skip
     assert requested.if_infeasible is IfInfeasible.WAIT
-    assert (requested.max_gpus, requested.overhead, requested.gpu_type) == (8, 12.5, "a100")
+    assert (requested.max_gpus, requested.overhead["move"], requested.gpu_type) == (8, 12.5, "a100")
     assert requested.state_dir == Path("/shared/x")
     assert (requested.job_name, requested.time_limit, requested.with_gpu.cpus) == (
         "bert",
