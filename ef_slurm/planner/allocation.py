@@ -8,8 +8,9 @@ promise, its own or another's.
 Every change of a running job costs it training time, so it must pay: the job must finish earlier by
 `Policy.growth_gain` times the overhead on top of the overhead itself, and by the fraction
 `Policy.min_speedup` of what remains; and not sooner than `Policy.min_reshape_interval` after the
-last one. A job that starts or moves at this moment anyway pays for that change only, whatever size
-it takes.
+last one. What it costs depends on the block: to whole nodes behind those that the job keeps it may
+be less than to others. A job that starts or moves at this moment anyway pays for that change only,
+whatever size it takes.
 
 A job that stands on more GPUs than where its curve peaks, because the curve was learned to fall
 since it grew, steps back to its peak and leaves the rest to others.
@@ -40,6 +41,13 @@ from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
 from ef_slurm.planner.timeline.scaling import Size
 from ef_slurm.planner.timeline.task import Order, Task, replayed
+
+WORTH_SECONDS = 30.0
+"""What a change has to be worth although it costs less, where another kind of it would cost that.
+
+A change is never quite free: others wait for Slurm meanwhile, and what was to be done while the job
+trains may end in a requeue. So jobs whose changes are cheap are not changed more often than others.
+"""
 
 _Entry = tuple[float, Order, int, str, str]
 """(minus the marginal return, order, GPUs, GPU type, job id): a min-heap pops the best first."""
@@ -129,10 +137,11 @@ def _better(
         size = Size(larger, task.rate_at(larger, gpu_type), gpu_type)
         if larger < gpus or size.rate <= 0.0:
             continue
-        move = task.overhead(task.current, larger, gpu_type)
-        end = now + move + iterations / expected_rate
-        saved, remaining = expected_finish - end, expected_finish - now
-        if not _pays(saved, move if settled else 0.0, remaining, policy):
+        # Its block is not known yet, and so neither is the kind of change that it would be.
+        hoped, run = task.hoped_overhead(larger, gpu_type), iterations / expected_rate
+        saved, remaining = expected_finish - (now + hoped + run), expected_finish - now
+        reserve = _reserve_of(task, larger, gpu_type) if settled else 0.0
+        if not _pays(saved - reserve, hoped + reserve if settled else 0.0, remaining, policy):
             continue
         until = timetable.most_until(larger, old)
         if until <= now or _too_short(task, now, size, old, finish, until, policy):
@@ -141,6 +150,12 @@ def _better(
         table.remove(task)
         reservation = from_now(task, table, now, size, task.deadline)
         found: tuple[Schedule, float] | None = None
+        paid = 0.0 if reservation is None else task.overhead_at(task.current, reservation)
+        if reservation is not None and paid > hoped:
+            saved = expected_finish - (now + paid + run)
+            reserve = _reserve(task, task.current, reservation) if settled else 0.0
+            if not _pays(saved - reserve, paid + reserve if settled else 0.0, remaining, policy):
+                reservation = None
         if reservation is not None:
             found = (reservation,), reservation.end
         elif finish < math.inf:
@@ -195,6 +210,21 @@ def _expected_rate(task: Task, reservation: Reservation) -> float:
     return known.rate(reservation.gpus) if known is not None else 0.0
 
 
+def _reserve(task: Task, old: Reservation | None, new: Reservation) -> float:
+    """What a change has to gain beyond its own cost, because there are dearer kinds of it."""
+    kind = task.change(old, new.gpus, new.gpu_type, new.first_gpu)
+    if old is None or kind is None:
+        return 0.0
+    cost = task.job.overhead.of(kind, new.gpus)
+    return max(0.0, min(WORTH_SECONDS, max(task.costs(old, new.gpus, new.gpu_type))) - cost)
+
+
+def _reserve_of(task: Task, gpus: int, gpu_type: str) -> float:
+    """The same of the cheapest change to so many GPUs."""
+    costs = task.costs(task.current, gpus, gpu_type)
+    return max(0.0, min(WORTH_SECONDS, max(costs)) - min(costs))
+
+
 def _pays(saved: float, paid: float, remaining: float, policy: Policy) -> bool:
     """Whether finishing `saved` seconds earlier is worth a change that costs `paid`."""
     if saved <= EDGE_SECONDS or saved < policy.growth_gain * paid:
@@ -239,16 +269,38 @@ def _run_until_reclaimed(
 ) -> tuple[Schedule, float] | None:
     """For a job that no plan finishes: a block that a promise needs later, until then."""
     gpus, rate, gpu_type = size
-    until, first = table.timetables[gpu_type].longest_now(gpus, task.barred.get(gpu_type))
-    paid = task.trains(now, gpus, gpu_type, first) - now
-    # No finish to compare: what counts is the work done until the GPUs are taken back.
-    work = (until - now - paid) * rate
-    before = 0.0
+    found: Schedule | None = None
+    best, before = -math.inf, 0.0
     if old:
         before = (old[0].end - max(now, task.trains_from)) * task.rate(old[0])
-    plan = (Reservation(now, until, gpus, gpu_type, first),)
-    worth = policy.growth_gain * paid * (task.rate(old[0]) if old else rate)
-    enough = work > before + EDGE_SECONDS * rate and work - before >= worth
-    if not enough or work < before * (1 + policy.min_speedup) or not table.is_free(task, plan):
-        return None
-    return plan, math.inf
+    for until, first in _places_now(task, table, now, size):
+        paid = task.trains(now, gpus, gpu_type, first) - now
+        # No finish to compare: what counts is the work done until the GPUs are taken back.
+        work = (until - now - paid) * rate
+        plan = (Reservation(now, until, gpus, gpu_type, first),)
+        reserve = _reserve(task, task.current, plan[0])
+        worth = policy.growth_gain * (paid + reserve) * (task.rate(old[0]) if old else rate)
+        gained = work - before - reserve * rate
+        enough = gained > EDGE_SECONDS * rate and gained >= worth
+        enough &= gained >= before * policy.min_speedup
+        if enough and work > best and table.is_free(task, plan):
+            found, best = plan, work
+    return None if found is None else (found, math.inf)
+
+
+def _places_now(
+    task: Task, table: ReservationTable, now: float, size: Size
+) -> list[tuple[float, int]]:
+    """(free until, first GPU) of the blocks for now: that which is free longest, and a cheaper one.
+
+    To go where it keeps its nodes may cost a job less than to go elsewhere.
+    """
+    gpus, _, gpu_type = size
+    timetable = table.timetables[gpu_type]
+    places = [timetable.longest_now(gpus, task.barred.get(gpu_type))]
+    behind = task.place_behind(gpus, gpu_type)
+    if behind is not None and behind != places[0][1]:
+        trains = task.trains(now, gpus, gpu_type, behind)
+        if trains < task.trains(now, gpus, gpu_type, places[0][1]):
+            places.append((timetable.free_until(behind, gpus), behind))
+    return places

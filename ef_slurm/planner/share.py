@@ -230,8 +230,7 @@ def in_two(task: Task, table: ReservationTable, now: float, deadline: float) -> 
     if task.earliest(now) > now:
         return None
     deadline = min(deadline, now + task.longest)
-    openings = [_opening(task, table, now, size) for size in task.sizes]
-    firsts = [opening for opening in openings if opening is not None]
+    firsts = [first for size in task.sizes for first in _openings(task, table, now, size)]
     if not firsts:
         return None
     for gpus, rate, gpu_type in task.sizes:
@@ -263,23 +262,35 @@ def in_two(task: Task, table: ReservationTable, now: float, deadline: float) -> 
     return best
 
 
-def _opening(
+def _openings(
     task: Task, table: ReservationTable, now: float, size: Size
-) -> tuple[Reservation, float, float] | None:
-    """(reservation, when it trains, its rate) on the block that is free longest from now on."""
+) -> list[tuple[Reservation, float, float]]:
+    """(reservation, when it trains, its rate) on the block that is free longest from now on.
+
+    Where it is a job pays nothing: that comes first even if it is free for less long. Where it
+    keeps its nodes it may pay less than elsewhere: that is another way to begin.
+    """
     gpus, rate, gpu_type = size
     timetable = table.timetables[gpu_type]
     if timetable.full_now(gpus):
-        return None
+        return []
     current = task.current
     places = [timetable.longest_now(gpus, task.barred.get(gpu_type))]
     if current is not None and current.gpu_type == gpu_type and current.gpus == gpus:
-        # Where it is, it pays nothing: that comes first even if it is free for less long.
         here = current.first_gpu
         if task.may_use(gpu_type, here, gpus):
             places.insert(0, (timetable.free_until(here, gpus), here))
+    found = []
     for until, first in places:
         trains = task.trains(now, gpus, gpu_type, first)
         if until > trains + EDGE_SECONDS:
-            return Reservation(now, until, gpus, gpu_type, first), trains, rate
-    return None
+            found.append((Reservation(now, until, gpus, gpu_type, first), trains, rate))
+            break
+    behind = task.place_behind(gpus, gpu_type)
+    if behind is not None and behind != places[0][1]:
+        trains = task.trains(now, gpus, gpu_type, behind)
+        until = timetable.free_until(behind, gpus)
+        sooner = not found or trains < found[0][1]
+        if sooner and until > trains + EDGE_SECONDS:
+            found.append((Reservation(now, until, gpus, gpu_type, behind), trains, rate))
+    return found

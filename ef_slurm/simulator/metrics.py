@@ -5,7 +5,9 @@
 - *broken promise*: promised, then finished late or never. Policies that promise nothing have None.
 - *reshape*: a job that had started gets another share or another block, a resume after a pause
   included. First starts are counted apart, and so are pauses: what costs is the restart.
-- *migration*: a reshape that keeps the share and changes the block.
+- *resume, grow, shrink, migration, restart*: reshapes by kind (`model.ChangeKind`); a start again
+  after a pause, and a migration is a move, which keeps the share and changes the block.
+- *overhead GPU hours*: held without training because of the change just made, by kind of change.
 - *measured GPU hours*: held by jobs whose curve was measured before they were judged.
 - *at-risk warnings*: promises that were ever named at risk; the *lead* is from the first warning to
   the deadline, over those that were broken.
@@ -22,7 +24,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ef_slurm.model import Admission, JobKind, is_in_time
+from ef_slurm.model import Admission, ChangeKind, JobKind, is_in_time
 from ef_slurm.simulator.simulated_job import SimulatedJob
 
 
@@ -55,9 +57,19 @@ class Metrics:
     starts: int
     reshapes: int
     reshapes_per_job: float
+    resumes: int
+    grows: int
+    shrinks: int
     migrations: int
+    restarts: int
     pauses: int
     gpu_hours: float
+    overhead_gpu_hours: float
+    start_gpu_hours: float
+    grow_gpu_hours: float
+    shrink_gpu_hours: float
+    move_gpu_hours: float
+    restart_gpu_hours: float
     measured_gpu_hours: float
     at_risk_warnings: int | None
     warning_lead_seconds: float | None
@@ -136,6 +148,12 @@ def single_gpu_rate(job: SimulatedJob) -> float:
 def gpu_seconds(job: SimulatedJob) -> float:
     """GPU-seconds that the job held, overheads included."""
     return math.fsum((share.end - share.start) * share.gpus for share in job.held_shares)
+
+
+def overhead_gpu_seconds(job: SimulatedJob, kind: ChangeKind) -> float:
+    """GPU-seconds that the job held without training, for changes of a kind."""
+    shares = (share for share in job.held_shares if share.change is kind)
+    return math.fsum(share.overhead_gpu_seconds for share in shares)
 
 
 def lost_gpu_seconds(job: SimulatedJob) -> float:

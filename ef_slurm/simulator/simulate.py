@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ef_slurm.model import IfInfeasible, Policy
+from ef_slurm.model import ChangeKind, IfInfeasible, Policy
 from ef_slurm.simulator import metrics
 from ef_slurm.simulator.cluster import GpuGroup
 from ef_slurm.simulator.engine import Engine
@@ -118,6 +120,11 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
     deadline_jobs = sum(job.spec.deadline is not None for job in jobs)
     met = sum(map(metrics.is_met, jobs))
     reshapes = sum(job.reshapes for job in jobs)
+    changes = sum((job.changes for job in jobs), Counter[ChangeKind]())
+    overheads = {
+        kind: math.fsum(metrics.overhead_gpu_seconds(job, kind) for job in jobs) / 3600
+        for kind in ChangeKind
+    }
     numbers = Metrics(
         trace=request.trace.name,
         policy=request.policy,
@@ -140,9 +147,19 @@ def simulate(request: Request, on_done: Callable[[int], None] | None = None) -> 
         starts=sum(job.starts for job in jobs),
         reshapes=reshapes,
         reshapes_per_job=reshapes / len(jobs) if jobs else 0.0,
-        migrations=sum(job.migrations for job in jobs),
+        resumes=changes[ChangeKind.START],
+        grows=changes[ChangeKind.GROW],
+        shrinks=changes[ChangeKind.SHRINK],
+        migrations=changes[ChangeKind.MOVE],
+        restarts=changes[ChangeKind.RESTART],
         pauses=sum(job.pauses for job in jobs),
         gpu_hours=sum(map(metrics.gpu_seconds, jobs)) / 3600,
+        overhead_gpu_hours=math.fsum(overheads.values()),
+        start_gpu_hours=overheads[ChangeKind.START],
+        grow_gpu_hours=overheads[ChangeKind.GROW],
+        shrink_gpu_hours=overheads[ChangeKind.SHRINK],
+        move_gpu_hours=overheads[ChangeKind.MOVE],
+        restart_gpu_hours=overheads[ChangeKind.RESTART],
         measured_gpu_hours=sum(job.measured_gpu_seconds for job in jobs) / 3600,
         at_risk_warnings=metrics.at_risk_warnings(jobs) if policy.judges else None,
         warning_lead_seconds=metrics.warning_lead(jobs),

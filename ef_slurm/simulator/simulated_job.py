@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from ef_slurm.model import (
@@ -38,6 +39,7 @@ class HeldShare:
             there on the way. Empty under policies that only count GPUs.
         lost: seconds of training at its end that a node's failure undid.
         gpu_type: of the GPUs.
+        change: of which kind the change was that it began with.
     """
 
     start: float
@@ -47,6 +49,12 @@ class HeldShare:
     places: tuple[tuple[float, Block], ...] = ()
     lost: float = 0.0
     gpu_type: str = GPU_TYPE
+    change: ChangeKind = ChangeKind.START
+
+    @property
+    def overhead_gpu_seconds(self) -> float:
+        """GPU-seconds held without training, for the change that it began with."""
+        return (min(self.trains_from, self.end) - self.start) * self.gpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,8 @@ class SimulatedJob:
         "at_risk_since",
         "belief",
         "block",
+        "change",
+        "changes",
         "finished",
         "gpu_type",
         "gpus",
@@ -89,7 +99,6 @@ class SimulatedJob:
         "last_reshape",
         "measured_gpu_seconds",
         "measurement",
-        "migrations",
         "outcome",
         "pauses",
         "promised_at",
@@ -127,7 +136,8 @@ class SimulatedJob:
         self.finished: float | None = None
         self.starts = 0
         self.reshapes = 0
-        self.migrations = 0
+        self.change = ChangeKind.START  # of which kind the present share's was
+        self.changes: Counter[ChangeKind] = Counter()  # those of a job that had started, by kind
         self.pauses = 0
         self.last_reshape = -math.inf
         self.schedule: Schedule = ()
@@ -137,6 +147,11 @@ class SimulatedJob:
 
     def __repr__(self) -> str:
         return f"SimulatedJob({self.spec.id!r}, gpus={self.gpus}, remaining={self.remaining:g})"
+
+    @property
+    def migrations(self) -> int:
+        """Moves to as many GPUs elsewhere."""
+        return self.changes[ChangeKind.MOVE]
 
     @property
     def admitted(self) -> bool:
@@ -218,7 +233,7 @@ class SimulatedJob:
         if grant.gpus:
             self.gpu_type = grant.gpu_type if grant.block is None else grant.block.gpu_type
         self._put(now, grant.block)
-        if grant.gpus == 0:
+        if change is None:  # it holds nothing any more
             self.pauses += 1
             self.rate = 0.0
             self.anchor = self.since = self.trains_from = now
@@ -227,9 +242,9 @@ class SimulatedJob:
             self.starts = 1
         else:
             self.reshapes += 1
-            self.migrations += change is ChangeKind.MOVE
+            self.changes[change] += 1
             self.last_reshape = now
-        self.since = now
+        self.since, self.change = now, change
         self.trains_from = now + self._overhead.of(change, grant.gpus)
         if self.trained_since is None:
             self.trained_since = self.trains_from
@@ -286,8 +301,10 @@ class SimulatedJob:
         """Ends the present share, whose last `lost` seconds of training are undone."""
         if self.gpus and now > self.since:
             places = tuple(self._places)
-            self.held_shares.append(
-                HeldShare(self.since, now, self.gpus, self.trains_from, places, lost, self.gpu_type)
+            share = HeldShare(
+                *(self.since, now, self.gpus, self.trains_from),
+                *(places, lost, self.gpu_type, self.change),
             )
+            self.held_shares.append(share)
         self._places.clear()
         self.remaining = self.remaining_at(now)

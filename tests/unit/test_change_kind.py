@@ -137,6 +137,10 @@ def test_planner_simulator_and_daemon_say_the_same() -> None:
         assert task.change(task.current, new[1], "gpu", new[0]) is kind, where
         assert task.trains(50.0, new[1], "gpu", new[0]) == 50.0 + SECONDS[kind], where
         assert task.overhead(task.current, new[1], "gpu") >= SECONDS[kind], where
+        if kind is not None:
+            assert task.hoped_overhead(new[1], "gpu") <= SECONDS[kind], where
+        keeps = kind in (ChangeKind.GROW, ChangeKind.SHRINK)
+        assert (task.place_behind(new[1], "gpu") == new[0]) is keeps, where
 
         run = SimulatedJob(TraceJob("a", 0.0, 1e6, "bert", 64, CURVE, None), OVERHEAD)
         run.assign(0.0, Grant(old[1], BLOCKS[old]))

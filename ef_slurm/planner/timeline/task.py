@@ -236,7 +236,7 @@ class Task:
         wake = self.spaces[gpu_type].most_wake_seconds if self.wakes else 0.0
         if old is None:
             return wake + self.job.overhead.of(ChangeKind.START, gpus)
-        return wake + self._own_overhead(old, gpus, gpu_type)
+        return wake + max(self.costs(old, gpus, gpu_type))
 
     def start_overhead(self, gpus: int) -> float:
         """Seconds that a start costs where no node has to be woken."""
@@ -249,13 +249,11 @@ class Task:
             return self.start_overhead(gpus)
         if (held.gpus, held.gpu_type) == (gpus, gpu_type):
             return max(0.0, self.trains_from - now)
-        return min(self.job.overhead.of(kind, gpus) for kind in self._kinds(held, gpus, gpu_type))
+        return min(self.costs(held, gpus, gpu_type))
 
-    def _own_overhead(self, old: Reservation, gpus: int, gpu_type: str) -> float:
-        return max(self.job.overhead.of(kind, gpus) for kind in self._kinds(old, gpus, gpu_type))
-
-    def _kinds(self, old: Reservation, gpus: int, gpu_type: str) -> tuple[ChangeKind, ...]:
-        """What a change from `old` to so many GPUs can be, but staying."""
+    def _kinds(self, old: Reservation | None, gpus: int, gpu_type: str) -> tuple[ChangeKind, ...]:
+        if old is None:
+            return (ChangeKind.START,)
         if old.gpu_type != gpu_type:
             return (ChangeKind.RESTART,)
         if gpus == old.gpus:
@@ -263,6 +261,30 @@ class Task:
         if min(gpus, old.gpus) < self.spaces[gpu_type].per_node:
             return (ChangeKind.RESTART,)
         return (ChangeKind.GROW if gpus > old.gpus else ChangeKind.SHRINK, ChangeKind.RESTART)
+
+    def hoped_overhead(self, gpus: int, gpu_type: str) -> float:
+        """As `overhead` from what it holds now, by the cheapest kind that the change can be of."""
+        wake = self.spaces[gpu_type].most_wake_seconds if self.wakes else 0.0
+        return wake + min(self.costs(self.current, gpus, gpu_type))
+
+    def costs(self, old: Reservation | None, gpus: int, gpu_type: str) -> tuple[float, ...]:
+        """What each kind costs that a change from `old` to so many GPUs can be of, but staying."""
+        of = self.job.overhead.of
+        return tuple([of(kind, gpus) for kind in self._kinds(old, gpus, gpu_type)])
+
+    def place_behind(self, gpus: int, gpu_type: str) -> int | None:
+        """Where so many GPUs begin that are reached by adding or giving up whole nodes.
+
+        Returns:
+            None where no block of that size is, that the job may use.
+        """
+        held = self.current
+        if held is None or held.gpu_type != gpu_type or held.gpus == gpus:
+            return None
+        space, first = self.spaces[gpu_type], held.first_gpu
+        if min(held.gpus, gpus) < space.per_node or first % gpus or first + gpus > space.width:
+            return None
+        return first if self.may_use(gpu_type, first, gpus) else None
 
     def overhead_at(self, old: Reservation | None, new: Reservation) -> float:
         """Seconds that going from `old` to `new` costs."""

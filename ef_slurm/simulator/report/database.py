@@ -19,6 +19,7 @@ from typing import get_args, get_type_hints
 from sqlite_utils import Database
 
 from ef_slurm.formats.errors import FormatError
+from ef_slurm.model import ChangeKind
 from ef_slurm.simulator.metrics import Metrics, gpu_seconds
 from ef_slurm.simulator.report.series import OUTCOME_LABELS, outcome_of
 from ef_slurm.simulator.simulate import Result
@@ -75,9 +76,13 @@ class JobRow:
         finished: when it was trained.
         starts: 0 or 1.
         reshapes: changes of share or block after the first start, resumes included.
+        grows: reshapes by whole nodes behind those that it kept.
+        shrinks: reshapes to the first of its nodes.
         migrations: reshapes that kept the share.
+        restarts: reshapes to another share in any other way.
         pauses: how often it had to give everything up.
         gpu_seconds: that it held, overheads included.
+        overhead_gpu_seconds: of those, without training because of changes.
         account: whose it is; "" where the trace does not say.
         grace: seconds by which its deadline may be missed.
     """
@@ -96,9 +101,13 @@ class JobRow:
     finished: float | None
     starts: int
     reshapes: int
+    grows: int
+    shrinks: int
     migrations: int
+    restarts: int
     pauses: int
     gpu_seconds: float
+    overhead_gpu_seconds: float
     account: str
     grace: float
 
@@ -156,9 +165,13 @@ def _row(run: int, job: SimulatedJob) -> JobRow:
         finished=job.finished,
         starts=job.starts,
         reshapes=job.reshapes,
+        grows=job.changes[ChangeKind.GROW],
+        shrinks=job.changes[ChangeKind.SHRINK],
         migrations=job.migrations,
+        restarts=job.changes[ChangeKind.RESTART],
         pauses=job.pauses,
         gpu_seconds=gpu_seconds(job),
+        overhead_gpu_seconds=sum(share.overhead_gpu_seconds for share in job.held_shares),
         account=spec.account,
         grace=spec.grace,
     )

@@ -66,6 +66,8 @@ def sheet(numbers: Metrics) -> str:
         ("broken promises", broken),
         ("reshapes", f"{numbers.reshapes}  ({per_job}; {numbers.pauses} pauses)"),
         ("migrations", str(numbers.migrations)),
+        ("changes by kind", _by_kind(numbers)),
+        ("lost to changes", _overheads(numbers)),
         *_failures(numbers),
         ("GPU-hours", f"{numbers.gpu_hours:,.1f}"),
         ("efficiency", f"{numbers.efficiency:.3f}"),
@@ -75,6 +77,22 @@ def sheet(numbers: Metrics) -> str:
     )
     width = max(len(label) for label, _ in lines)
     return "\n".join(f"{label:<{width}}  {value}" for label, value in lines)
+
+
+def _by_kind(numbers: Metrics) -> str:
+    return (
+        f"{numbers.starts} starts; {numbers.resumes} resumes, {numbers.grows} grows, "
+        f"{numbers.shrinks} shrinks, {numbers.migrations} moves, {numbers.restarts} restarts"
+    )
+
+
+def _overheads(numbers: Metrics) -> str:
+    return (
+        f"{numbers.overhead_gpu_hours:,.1f} GPU-hours  (starts and resumes "
+        f"{numbers.start_gpu_hours:,.1f}, grows {numbers.grow_gpu_hours:,.1f}, shrinks "
+        f"{numbers.shrink_gpu_hours:,.1f}, moves {numbers.move_gpu_hours:,.1f}, restarts "
+        f"{numbers.restart_gpu_hours:,.1f})"
+    )
 
 
 def _failures(numbers: Metrics) -> tuple[tuple[str, str], ...]:

@@ -87,9 +87,13 @@ def test_a_job_is_what_became_of_it(result: Result, tmp_path: Path) -> None:
         "finished": met.finished,
         "starts": 1,
         "reshapes": met.reshapes,
+        "grows": 0,
+        "shrinks": 0,
         "migrations": met.migrations,
+        "restarts": met.reshapes - met.migrations,
         "pauses": met.pauses,
         "gpu_seconds": gpu_seconds(met),
+        "overhead_gpu_seconds": sum(share.overhead_gpu_seconds for share in met.held_shares),
         "account": "",
         "grace": 0.0,
     }

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ef_slurm.model import OVERHEAD_KINDS
 from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.metrics import gpu_seconds
 from ef_slurm.simulator.overhead import parse_overhead
@@ -257,5 +258,17 @@ def test_a_sheet_has_every_number(results: dict[str, Result]) -> None:
     assert sheet_of["ratio"] == f"{numbers.ratio:.3f}  of {numbers.deadline_jobs} deadline jobs"
     assert sheet_of["broken promises"] == "0"
     assert sheet_of["migrations"] == str(numbers.migrations)
+    kinds = (numbers.resumes, numbers.grows, numbers.shrinks, numbers.migrations, numbers.restarts)
+    assert sheet_of["changes by kind"] == (
+        "{} starts; {} resumes, {} grows, {} shrinks, {} moves, {} restarts".format(
+            numbers.starts, *kinds
+        )
+    )
+    assert sum(kinds) == numbers.reshapes
+    lost = numbers.overhead_gpu_hours
+    assert sheet_of["lost to changes"].startswith(f"{lost:,.1f} GPU-hours")
+    assert 0 < lost < numbers.gpu_hours
+    by_kind = (getattr(numbers, f"{kind}_gpu_hours") for kind in OVERHEAD_KINDS)
+    assert sum(by_kind) == pytest.approx(lost)
     promising_nothing = sheet(results["tiresias"].metrics)
     assert re.search(r"^broken promises +none given$", promising_nothing, re.M)
