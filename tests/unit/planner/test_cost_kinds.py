@@ -61,7 +61,8 @@ def test_a_growth_is_judged_by_the_kind_that_it_is() -> None:
     assert decided(on(("n2",), iterations, live, 1e4)).gpus == 2
     # Whoever would be late grows at any price, and pays it.
     late = decided(on(("n2",), iterations, live, 280.0))
-    assert (late.gpus, late.finish) == (4, pytest.approx(120.0 + 150.0))
+    assert late.gpus == 4
+    assert late.finish == pytest.approx(120.0 + 150.0)
 
 
 def test_what_costs_little_has_to_be_worth_a_change_all_the_same() -> None:

@@ -116,7 +116,7 @@ def test_rows_out_of_order_are_sorted_and_counted(trace: Path) -> None:
         (("--nodes", "4", "--gpus-per-node", "0"), "a power of two"),
         (("--nodes", "4"), "--gpus-per-node"),
         ((*CLUSTER, "--policy", "lottery"), "--policy"),
-        ((*CLUSTER, "--overhead", "a lot"), "zero, constant:SECONDS or paper"),
+        ((*CLUSTER, "--overhead", "a lot"), "zero, constant:SECONDS, paper or KIND=SECONDS"),
     ],
 )
 def test_bad_options(trace: Path, options: tuple[str, ...], message: str) -> None:
