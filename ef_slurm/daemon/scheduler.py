@@ -14,6 +14,7 @@ from dataclasses import replace
 from ef_slurm.contract import LaunchState
 from ef_slurm.daemon.act.actions import JobActions
 from ef_slurm.daemon.act.comments import Comments
+from ef_slurm.daemon.act.companion_ends import CompanionEnds
 from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.notices import Notices
 from ef_slurm.daemon.act.orphans import Orphans
@@ -25,10 +26,13 @@ from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.closures import MOST_RECALLED
+from ef_slurm.daemon.observe.companion_book import CompanionBook
+from ef_slurm.daemon.observe.companion_follower import CompanionFollower
 from ef_slurm.daemon.observe.complaints import Complaints
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.follower import Follower
 from ef_slurm.daemon.observe.gpu_use import GpuAccount
+from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.record_files import Records
 from ef_slurm.daemon.observe.settlements import due_at
@@ -108,11 +112,15 @@ class Scheduler:
         self._queue = queue
         self._clock = clock
         self._state_dirs = state_dirs
-        self._observer = Observer(slurm, state_dirs, clock)
+        self._companions = CompanionBook(queue)
+        self._launches = LiveLaunches(clock)
+        self._observer = Observer(slurm, state_dirs, clock, self._companions)
         self._fence = Fence(queue, clock)
         self._complaints = Complaints(queue, self._observer, clock, metrics)
         self._all_read_at = -math.inf
-        executor = Executor(slurm, queue, state_dirs, clock, self._observer.slurm_type)
+        executor = Executor(
+            slurm, queue, state_dirs, clock, self._observer.slurm_type, self._companions
+        )
         self._orphans = Orphans(executor, self._observer, queue, clock, self._fence)
         self._strangers = Strangers(slurm, self._observer, queue, clock, settings.scope.partitions)
         self._comments = Comments(slurm, self._observer, clock, self._fence)
@@ -125,6 +133,12 @@ class Scheduler:
             queue.events.last(EventKind.ERROR, MOST_RECALLED),
             {job.id for job in queue.jobs.all(ACTIVE)},
         )
+        self._companion_follower = CompanionFollower(
+            queue, self._companions, self._observer, self._estimates.closures, clock
+        )
+        self._companion_ends = CompanionEnds(
+            slurm, self._observer, queue, self._companions, clock, settings.scope.partitions
+        )
         self._reconciler = Reconciler(
             executor,
             self._observer,
@@ -134,6 +148,9 @@ class Scheduler:
             settings.hold,
             clock,
             self._fence,
+            self._companions,
+            self._companion_follower,
+            self._launches,
         )
         self._calibration = Calibration(self._estimates, queue)
         if settings.learn:
@@ -205,6 +222,7 @@ class Scheduler:
     def _tick(self) -> float:
         now = self._clock()
         jobs = self._queue.jobs.all(ACTIVE)
+        self._companions.load()
         self._read_reports(jobs, now)
         for job in jobs:
             with self._fence.around(job, "looked at"):
@@ -226,9 +244,9 @@ class Scheduler:
                 self._reconciled = self._reconciler.reconcile(jobs)
                 self._planning.wanted |= self._reconciled.replan
                 self._planning.wanted |= self._resubmitter.recover(self._reconciled.dead)
-                self._refresh_wanted |= self._strangers.stop(
-                    {job.request.slurm_job_id for job in jobs}
-                )
+                ours = {job.request.slurm_job_id for job in jobs} | self._companions.slurm_ids
+                self._refresh_wanted |= self._strangers.stop(ours)
+                self._refresh_wanted |= self._companion_ends.cancel({job.id for job in jobs})
                 for wake in (self._orphans.cancel(), self._comments.write(jobs)):
                     if wake is not None:
                         self._reconciled.until(wake)
@@ -420,10 +438,23 @@ class Scheduler:
                     if transition != Transition(job):
                         with self._queue.transaction():
                             job = self._apply(job, transition)
+                    if job.state in ACTIVE and not self._settings.advisory:
+                        job = self._follow_live(job, lost)
                 (active if job.state in ACTIVE else ended).append(job)
         for job in ended:
             self._state_dirs.forget(job)
         return tuple(active)
+
+    def _follow_live(self, job: QueueJob, lost: set[str]) -> QueueJob:
+        """What is new of the job's live changes; its row as it is then."""
+        status = self._observer.status(job)
+        if status is not None:
+            self._launches.see(job.id, status)
+        with self._queue.transaction():
+            if self._companion_follower.follow(job, lost):
+                self._planning.wanted = True
+                return self._queue.jobs.get(job.id)
+        return job
 
     def _apply(
         self, job: QueueJob, transition: Transition, *, actor: str | None = None
@@ -468,6 +499,7 @@ class Scheduler:
             self._reconciler.forget(job)
             self._fence.forget(job.id)
             self._complaints.forget(job.id)
+            self._launches.forget(job.id)
         self._planning.wanted |= transition.replan
         return row
 

@@ -6,7 +6,7 @@ import math
 import pwd
 from dataclasses import dataclass, field, replace
 
-from ef_slurm.daemon.act.next_step import Timeouts
+from ef_slurm.daemon.act.conditions import Timeouts
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.stalls import StallLimits
 from ef_slurm.daemon.serve.limits import ServeLimits

@@ -31,6 +31,11 @@ class IntentAction(enum.Enum):
     EXTEND = "extend"  # the time limit of the running job
     HOLD = "hold"
     CANCEL = "cancel"
+    ORDER_PREPARE = "order-prepare"  # written for the job: submit a companion, held
+    ORDER_RESIZE = "order-resize"  # written for the job: go on at another size
+    COMPANION_SHAPE = "companion-shape"  # nodes and GPUs of the held companion
+    COMPANION_RELEASE = "companion-release"
+    COMPANION_CANCEL = "companion-cancel"
     SUBMIT = "submit"  # again, where Slurm no longer holds the job
 
 

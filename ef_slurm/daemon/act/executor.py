@@ -14,20 +14,29 @@ from dataclasses import dataclass, replace
 
 from ef_slurm.contract import Action, LaunchState, Order
 from ef_slurm.daemon.act.comments import comment_of
+from ef_slurm.daemon.act.companion_steps import CompanionSteps, live_order
 from ef_slurm.daemon.act.steps import (
+    CancelCompanion,
     CancelOrphan,
     Extend,
+    GiveBack,
     Hold,
+    OrderPrepare,
     OrderRelaunch,
+    OrderResize,
     OrderStop,
     Release,
+    ReleaseCompanion,
     Requeue,
     Resize,
+    ShapeCompanion,
     Step,
     Update,
+    WantCompanion,
 )
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.closures import refusal_data
+from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.job_status import JobStatus, layout, layout_of
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.model import (
@@ -86,12 +95,22 @@ def action_of(step: Step) -> IntentAction:
             return IntentAction.SHAPE
         case Release():
             return IntentAction.RELEASE
-        case Resize():
+        case Resize() | GiveBack():
             return IntentAction.SHRINK
         case Extend():
             return IntentAction.EXTEND
         case CancelOrphan():
             return IntentAction.CANCEL
+        case WantCompanion() | OrderPrepare():
+            return IntentAction.ORDER_PREPARE
+        case OrderResize():
+            return IntentAction.ORDER_RESIZE
+        case ShapeCompanion():
+            return IntentAction.COMPANION_SHAPE
+        case ReleaseCompanion():
+            return IntentAction.COMPANION_RELEASE
+        case CancelCompanion():
+            return IntentAction.COMPANION_CANCEL
 
 
 def arguments_of(step: Step, status: JobStatus) -> Mapping[str, Json]:
@@ -104,7 +123,22 @@ def arguments_of(step: Step, status: JobStatus) -> Mapping[str, Json]:
             arguments |= {"launch": generation, "gpus": gpus, "iterations": iterations}
         case Extend(seconds):
             arguments["seconds"] = seconds
-        case Update(block) | Release(block) | Resize(block):
+        case OrderPrepare(one) | ShapeCompanion(one) | ReleaseCompanion(one) | CancelCompanion(one):
+            arguments |= {
+                "launch": one.generation,
+                "change": one.change,
+                "companion": one.id,
+                "nodes": list(one.block.nodes),
+            }
+        case OrderResize(generation, change, nodes, gpus, leave):
+            arguments |= {
+                "launch": generation,
+                "change": change,
+                "nodes": list(nodes),
+                "gpus": gpus,
+                "leave": leave,
+            }
+        case Update(block) | Release(block) | Resize(block) | GiveBack(block):
             arguments["nodes"] = list(block.nodes)
             arguments["gpus_per_node"] = block.gpus_per_node
             arguments["gpu_type"] = block.gpu_type
@@ -145,8 +179,35 @@ def effect_seen(intent: Intent, status: JobStatus) -> bool:
             iterations = intent.arguments.get("iterations")
             written &= order is not None and iterations in (None, order.iterations)
             return later or written or (launch is not None and launch.generation != wanted)
+        case IntentAction.ORDER_PREPARE | IntentAction.ORDER_RESIZE:
+            order, change = status.reports.order, intent.arguments.get("change")
+            over = launch is not None and launch.generation != intent.arguments.get("launch")
+            return later or over or (order is not None and order.change == change)
+        case IntentAction.COMPANION_SHAPE:
+            one = _member(intent, status)
+            return one is None or not one.is_pending or set(one.requested.nodes) == _nodes(intent)
+        case IntentAction.COMPANION_RELEASE:
+            one = _member(intent, status)
+            return one is None or not one.is_pending or one.hold is HoldKind.NONE
+        case IntentAction.COMPANION_CANCEL:
+            one = _member(intent, status)
+            return one is None or not (one.is_pending or one.is_running)
         case _:
             return False
+
+
+def _member(intent: Intent, status: JobStatus) -> SlurmJob | None:
+    """What Slurm says of the companion that an intent is about; None where it knows none."""
+    for member in status.members:
+        if member.companion.id == intent.arguments.get("companion"):
+            return member.slurm
+    return None
+
+
+def _nodes(intent: Intent) -> set[str]:
+    nodes = intent.arguments.get("nodes")
+    assert isinstance(nodes, list)
+    return {str(node) for node in nodes}
 
 
 def _block(intent: Intent) -> Block:
@@ -168,8 +229,10 @@ class Executor:
         state_dirs: StateDirs,
         clock: Callable[[], float],
         slurm_type: Callable[[Block], str],
+        companions: CompanionBook,
     ) -> None:
         """`slurm_type` is what Slurm calls the type of a block's GPUs, "" for none."""
+        self._companions = CompanionSteps(slurm, companions, clock, slurm_type)
         self._slurm = slurm
         self._queue = queue
         self._state_dirs = state_dirs
@@ -208,6 +271,8 @@ class Executor:
             SlurmUnavailableError: nobody knows whether it was done. The intent stays open.
             NoSuchJobError: Slurm does not know the job any more.
         """
+        if isinstance(step, WantCompanion):  # nothing but a row
+            return self._companions.carry_out(job, status, step)
         intent = self._announce(job, status, step, why)
         about_it = about(job, EventKind.INTENT)
         _log.info("job %d: %s (%s)", job.request.slurm_job_id, step, why, extra=about_it)
@@ -298,13 +363,22 @@ class Executor:
                 return replace(status, slurm=self._slurm.resize(slurm_id, block.nodes))
             case CancelOrphan():
                 self._slurm.cancel(slurm_id)
+            case GiveBack(block):
+                return replace(status, slurm=self._slurm.resize(slurm_id, block.nodes))
+            case OrderPrepare() | OrderResize():
+                order = live_order(step, job.ordered_iterations, self._clock())
+                return self._order(job, status, order)
+            case (
+                WantCompanion() | ShapeCompanion() | ReleaseCompanion() | CancelCompanion() as mine
+            ):
+                return self._companions.carry_out(job, status, mine)
         return replace(status, slurm=self._slurm.job(slurm_id))
 
     def _order(self, job: QueueJob, status: JobStatus, order: Order) -> JobStatus:
         self._state_dirs.order(job, order)
         # Only shortens the wait: the training reads the order several times a second.
         signal = _stop_signal(status)
-        if signal is not None:
+        if signal is not None and order.action is not Action.PREPARE:
             with contextlib.suppress(RefusedError, NotPermittedError, UnexpectedOutputError):
                 self._slurm.signal(status.slurm.job_id, signal.value, SignalTarget.STEPS)
         return replace(status, reports=self._state_dirs.read(job))

@@ -12,13 +12,17 @@ already is not asked for twice. The ways in which a job changes:
 - `settle`: a job that was ordered to stop and may stay after all is relaunched where it is.
 - `relaunch`: a running job goes on with another part of its GPUs: order → acknowledged → launched
   again by its script, without Slurm.
+- `live_steps.live_change`: a launch that can change its size while it runs does all that it can
+  without stopping.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ef_slurm.contract import Action, Launch, LaunchState
+from ef_slurm.daemon.act.conditions import Conditions, Timeouts
+from ef_slurm.daemon.act.live_steps import dismissal, live_change, part_change
 from ef_slurm.daemon.act.steps import (
     Do,
     Done,
@@ -48,67 +52,6 @@ LEAVING_SECONDS = 5.0
 """Seconds for which that is believed of a job whose GPUs are wanted: Slurm needs one or two."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long each party may take, in seconds.
-
-    Args:
-        acknowledge: from the order to the training's agreement to stop.
-        save: from the order to the end of the step, once it has agreed.
-        check_in: from the launch to the training's first report; a command that has not reported by
-            then is taken for one that knows nothing of orders.
-        start: from the release to RUNNING.
-        launch: from RUNNING, or from a relaunch order, to the batch script's report.
-        forgotten: from when a run that Slurm has forgotten was first seen to pend, until its nodes
-            have told slurmctld and been told to end it. A start before that is a "Duplicate jobid",
-            for which Slurm drains the node.
-        hopeless: from the release until a reason that will not pass is believed: Slurm shows the
-            reason of before until its next pass.
-    """
-
-    acknowledge: float = 30.0
-    save: float = 300.0
-    check_in: float = 120.0
-    start: float = 60.0
-    launch: float = 30.0
-    forgotten: float = 20.0
-    hopeless: float = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What the facts of one job do not say by themselves.
-
-    Args:
-        free: whether every GPU of the block that it is to get is free, or held by itself.
-        updated: whether Slurm has read the block's shape back to us since the job was last seen
-            pending.
-        released: when we released it with that shape for its present run; None if we did not.
-        in_place: whether it may give up nodes without a requeue.
-        active: how many GPUs of its block it is to train on; None for all.
-        iterations: of its whole training, where its owner has changed that; None: as submitted.
-        time_limit: seconds that Slurm is to let its run take; None for what it has.
-        hold: the hold that it must be in while it has no GPUs: an operator's, so that its owner
-            cannot release it, or the owner's own where the daemon is not an operator.
-        holder: who keeps it from starting, while it pends.
-        wake_seconds: how long nodes of the block need to be woken.
-        leaving_since: since when its present run is wanted off its GPUs, or off some of them, by
-            the daemon's own clock; None: only now.
-    """
-
-    free: bool = True
-    updated: bool = False
-    released: float | None = None
-    in_place: bool = True
-    active: int | None = None
-    iterations: int | None = None
-    time_limit: float | None = None
-    hold: HoldKind = HoldKind.ADMIN
-    holder: Holder = Holder.WE
-    wake_seconds: float = 0.0
-    leaving_since: float | None = None
-
-
 def next_step(
     status: JobStatus, target: Block | None, conditions: Conditions, timeouts: Timeouts, now: float
 ) -> Next:
@@ -116,6 +59,9 @@ def next_step(
     job = status.slurm
     if job.is_final:
         return Done()
+    dismissed = dismissal(status, target, timeouts, now)
+    if dismissed is not None:
+        return dismissed
     if job.is_pending and conditions.holder in (Holder.OWNER, Holder.OPERATOR):
         return Wait(
             f"{conditions.holder.value} to release it"
@@ -126,6 +72,9 @@ def next_step(
         return start(status, target, conditions, timeouts, now)
     if status.holds(target):
         return settle(status, target, conditions, timeouts, now)
+    live = live_change(status, target, conditions, timeouts, now)
+    if live is not None:
+        return live
     if conditions.in_place and shrinks_in_place(job, target):
         return shrink(status, target, conditions, timeouts, now)
     return vacate(status, conditions, timeouts, now)
@@ -262,6 +211,9 @@ def keep_part(
     told = _told(status, conditions.iterations)
     if order is None:
         wanted = block.gpus if active is None else active
+        live = part_change(status, block, wanted, timeouts, now) if told else None
+        if live is not None:
+            return live
         same = status.launched_gpus in (None, wanted) or status.declined(active)
         if (same and told) or not launch.finds_orders:
             return Done()

@@ -7,20 +7,28 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from ef_slurm.contract import Launch
+from ef_slurm.daemon.act.conditions import Conditions, Timeouts
 from ef_slurm.daemon.act.executor import Executor, Refusal
 from ef_slurm.daemon.act.free_gpus import FreeGpus, free_gpus_of
-from ef_slurm.daemon.act.next_step import Conditions, Timeouts, next_step
+from ef_slurm.daemon.act.live_steps import next_part
+from ef_slurm.daemon.act.next_step import next_step
 from ef_slurm.daemon.act.steps import (
     Do,
     Done,
     Extend,
     Failed,
+    GiveBack,
+    GivenUp,
     Hold,
+    OrderPrepare,
     OrderRelaunch,
+    OrderResize,
     OrderStop,
     Release,
+    ReleaseCompanion,
     Requeue,
     Resize,
+    ShapeCompanion,
     Step,
     Update,
     Wait,
@@ -28,7 +36,10 @@ from ef_slurm.daemon.act.steps import (
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.closures import Closures, refusal_data
+from ef_slurm.daemon.observe.companion_book import CompanionBook
+from ef_slurm.daemon.observe.companion_follower import CompanionFollower
 from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.slurm_changes import changes
 from ef_slurm.model import ACTOR, Block, Event, EventKind, Intent, IntentAction, JobState, QueueJob
@@ -83,8 +94,14 @@ class Reconciler:
         hold: HoldKind,
         clock: Callable[[], float],
         fence: Fence,
+        companions: CompanionBook,
+        follower: CompanionFollower,
+        launches: LiveLaunches,
     ) -> None:
         self._fence = fence
+        self._companions = companions
+        self._follower = follower
+        self._launches = launches
         self._executor = executor
         self._observer = observer
         self._queue = queue
@@ -99,6 +116,7 @@ class Reconciler:
         self._leaving: dict[int, tuple[int, float]] = {}
         self._not_extended: set[int] = set()
         self._requeued: set[int] = set()
+        self._companion_updated: set[int] = set()
         self._intents: dict[int, Intent] = {}
 
     def reconcile(self, jobs: Iterable[QueueJob]) -> ReconcileResult:
@@ -109,9 +127,8 @@ class Reconciler:
         """
         # What is held in Slurm is its holder's; what is held here is kept off its GPUs.
         jobs = [job for job in jobs if job.state is not JobState.HELD or job.held_here]
-        free_gpus = free_gpus_of(
-            self._observer.observation, (job.request.slurm_job_id for job in jobs)
-        )
+        ours = {job.request.slurm_job_id for job in jobs} | self._companions.slurm_ids
+        free_gpus = free_gpus_of(self._observer.observation, ours)
         reconciled = ReconcileResult()
         self._intents = {intent.job_id: intent for intent in self._queue.intents.unfinished()}
         # Those that leave GPUs come before those that wait for them.
@@ -201,6 +218,10 @@ class Reconciler:
                 case Failed(why):
                     self._give_up(job, status, target, why, reconciled)
                     return
+                case GivenUp(why, words, held):
+                    self._follower.give_up(job, status, why, words, held=held)
+                    reconciled.transit = reconciled.replan = True
+                    return
                 case Do(Release()) if not read_back:
                     # What its owner has changed since it was last seen must not be let go.
                     status = replace(status, slurm=self._executor.read_back(status.slurm.job_id))
@@ -229,6 +250,8 @@ class Reconciler:
     ) -> Conditions:
         slurm = status.slurm
         part = our_part(state, intent, slurm.restarts)
+        more = None if target is None else next_part(status, target)
+        coming, now = status.coming, self._clock()
         return Conditions(
             free=target is not None and free_gpus.fits(target),
             updated=target is not None and self._updated.get(job.id) == (target, slurm.restarts),
@@ -241,6 +264,11 @@ class Reconciler:
             hold=self._hold,
             holder=holder(slurm.hold, part, self._hold, forgotten=status.forgotten),
             wake_seconds=0.0 if target is None else self._observer.wake_seconds(target),
+            live_open=self._closures.live_open(job.id, now),
+            part_free=more is not None and free_gpus.fits(more),
+            companion_updated=coming is not None and coming.companion.id in self._companion_updated,
+            was_live=self._launches.was_live(job.id),
+            changed_since=self._launches.changed_since(job.id),
         )
 
     def _leaving_since(
@@ -278,11 +306,20 @@ class Reconciler:
         if isinstance(result, Refusal):
             return self._refused(job, status, result, target, reconciled)
         self._observer.update(result.slurm)
+        for member in result.members:
+            if member.slurm is not None:
+                self._observer.update(member.slurm)
         match step:
             case Update(block):
                 self._updated[job.id] = (block, result.slurm.restarts)
             case Release(block):
                 free_gpus.take(block)
+            case ShapeCompanion(companion):
+                self._companion_updated = {companion.id} | (
+                    self._companion_updated & {one.id for one in self._companions.present}
+                )
+            case ReleaseCompanion(companion):
+                free_gpus.take(companion.block)
         return replace(result, seen_pending=self._observer.pending_since(result.slurm))
 
     def _refused(
@@ -313,6 +350,13 @@ class Reconciler:
                 self._not_extended.add(job.id)
                 self._save(job, f"its time limit stays until its next start: {refusal.message}")
                 return status
+            case GiveBack():
+                self._requeue_only.add(_key(job, status.launch))
+                return status
+            case OrderPrepare() | OrderResize() | ShapeCompanion() | ReleaseCompanion():
+                self._follower.give_up(job, status, "it was refused", refusal.message)
+                reconciled.transit = reconciled.replan = True
+                return None
             case Requeue() if status.slurm.is_final:
                 reconciled.dead.append(job)
                 return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ef_slurm.model import Block
+from ef_slurm.model import Block, Companion
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,89 @@ class CancelOrphan:
     """Cancel the Slurm job whose row has ended."""
 
 
+@dataclass(frozen=True, slots=True)
+class WantCompanion:
+    """Write down that a companion is wanted for a change of a launch; nobody is told yet.
+
+    Args:
+        block: the nodes that it is to bring.
+    """
+
+    generation: int
+    change: int
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPrepare:
+    """Ask the job's script to submit the companion, held."""
+
+    companion: Companion
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeCompanion:
+    """Give the held companion its nodes, read it back."""
+
+    companion: Companion
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseCompanion:
+    """Let the companion start on the nodes that it was given."""
+
+    companion: Companion
+
+
+@dataclass(frozen=True, slots=True)
+class CancelCompanion:
+    """End the companion: nothing more is to come of it."""
+
+    companion: Companion
+
+
+@dataclass(frozen=True, slots=True)
+class OrderResize:
+    """Ask launch `generation` to go on at another size.
+
+    Args:
+        change: the number of the change.
+        nodes: to go on with, in rank order.
+        gpus: to train on, in all.
+        leave: whether the ranks of the other nodes are to end.
+    """
+
+    generation: int
+    change: int
+    nodes: tuple[str, ...]
+    gpus: int
+    leave: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Shrink the first Slurm job to the block's nodes while its launch goes on on them."""
+
+    block: Block
+
+
 Step = (
-    Hold | OrderStop | OrderRelaunch | Requeue | Update | Release | Resize | Extend | CancelOrphan
+    Hold
+    | OrderStop
+    | OrderRelaunch
+    | Requeue
+    | Update
+    | Release
+    | Resize
+    | Extend
+    | CancelOrphan
+    | WantCompanion
+    | OrderPrepare
+    | ShapeCompanion
+    | ReleaseCompanion
+    | CancelCompanion
+    | OrderResize
+    | GiveBack
 )
 
 
@@ -110,4 +191,20 @@ class Failed:
     why: str
 
 
-Next = Do | Wait | Done | Failed
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A growth that is not to be, while the job trains on as it is.
+
+    Args:
+        why: a sentence for the job's story.
+        words: Slurm's own, where it was Slurm that refused.
+        held: whether somebody wants the companion not to run, so that the job is not to have these
+            nodes by any other way either.
+    """
+
+    why: str
+    words: str = ""
+    held: bool = False
+
+
+Next = Do | Wait | Done | Failed | GivenUp

@@ -76,6 +76,7 @@ class Closures:
 
     def __init__(self) -> None:
         self._refusals: dict[int, list[Refusal]] = {}
+        self._live: dict[int, list[float]] = {}
 
     def refuse(self, job_id: int, block: Block, words: str, now: float) -> None:
         """Slurm has refused a job this block, in these words."""
@@ -84,6 +85,17 @@ class Closures:
         seconds = min(CLOSED_SECONDS[refused] * 2 ** min(alike, 16), LONGEST_CLOSED_SECONDS)
         before.append(Refusal(block, refused, words, now + seconds))
         del before[:-MOST_KEPT]
+
+    def refuse_live(self, job_id: int, words: str, now: float) -> None:
+        """A job could not grow while it trains, for a reason that says nothing of its block."""
+        before = self._live.setdefault(job_id, [])
+        seconds = CLOSED_SECONDS[refusal_of(words)] * 2 ** min(len(before), 16)
+        before.append(now + min(seconds, LONGEST_CLOSED_SECONDS))
+        del before[:-MOST_KEPT]
+
+    def live_open(self, job_id: int, now: float) -> bool:
+        """Whether a job may try to grow while it trains."""
+        return all(until <= now for until in self._live.get(job_id, ()))
 
     def recall(self, events: Iterable[Event], jobs: Container[int]) -> None:
         """Take in what Slurm refused before this daemon started (`refusal_data`).
@@ -97,6 +109,9 @@ class Closures:
                 refused = _refused_in(event)
                 if refused is not None:
                     self.refuse(event.job_id, *refused, now=event.at)
+                words = event.data.get("live_refused")
+                if isinstance(words, str):
+                    self.refuse_live(event.job_id, words, event.at)
 
     def of(self, job_id: int, now: float) -> Closed | None:
         """What is closed to a job now; None for nothing."""
@@ -114,6 +129,7 @@ class Closures:
     def next_opening(self, now: float) -> float:
         """When something opens again; infinite if nothing is closed."""
         untils = [one.until for refusals in self._refusals.values() for one in refusals]
+        untils += [until for closed in self._live.values() for until in closed]
         return min((until for until in untils if until > now), default=math.inf)
 
     def started(self, job_id: int, block: Block) -> None:
@@ -125,6 +141,12 @@ class Closures:
     def forget(self, job_id: int) -> None:
         """The job has ended."""
         self._refusals.pop(job_id, None)
+        self._live.pop(job_id, None)
+
+
+def live_refusal_data(words: str) -> Mapping[str, Json]:
+    """What the audit log keeps of a growth that failed while the job trained."""
+    return {"live_refused": words}
 
 
 def refusal_data(block: Block, words: str) -> Mapping[str, Json]:

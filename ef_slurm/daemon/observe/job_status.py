@@ -5,8 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
-from ef_slurm.model import Block, ChangeKind, change_kind, is_power_of_two
+from ef_slurm.contract import Companion as CompanionReport
+from ef_slurm.model import (
+    Block,
+    ChangeKind,
+    Companion,
+    CompanionState,
+    change_kind,
+    is_power_of_two,
+)
 from ef_slurm.slurm.types import HoldKind, SlurmJob
+
+Layout = frozenset[tuple[str, int]]
+"""(node, GPUs on it), in no order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +31,74 @@ class JobReports:
     progress: Progress | None = None
     order: Order | None = None
     trouble: str = ""
+    companion: CompanionReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A companion of a job as the queue has it, and as Slurm does (None: it does not know it)."""
+
+    companion: Companion
+    slurm: SlurmJob | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
     """One job as Slurm and its own reports show it.
 
-    `seen_pending` is when it was first seen pending since its last run (UTC epoch seconds), None
-    while it is not; `done_since` when a run that goes on first said that nothing is left to train.
+    Args:
+        slurm: the job's first Slurm job, where its batch script runs.
+        seen_pending: when it was first seen pending since its last run (UTC epoch seconds), None
+            while it is not.
+        done_since: when a run that goes on first said that nothing is left to train.
+        members: its companions that have not ended.
     """
 
     slurm: SlurmJob
     reports: JobReports = JobReports()
     seen_pending: float | None = None
     done_since: float | None = None
+    members: tuple[Member, ...] = ()
+
+    @property
+    def gpus(self) -> tuple[tuple[str, int], ...]:
+        """(node, GPUs) that its launch has, its companions' included once they train."""
+        joined = [one.slurm for one in self.members if one.companion.state is CompanionState.JOINED]
+        more = (pair for job in joined if job is not None and job.is_running for pair in job.gpus)
+        return (*self.slurm.gpus, *more)
+
+    @property
+    def layout(self) -> Layout:
+        """The same, in no order."""
+        return frozenset(self.gpus)
+
+    @property
+    def coming(self) -> Member | None:
+        """The companion that is on its way to be taken in."""
+        return next((one for one in self.members if one.companion.is_coming), None)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its launch trains, and can change its size while it does."""
+        launch, progress = self.launch, self.progress
+        return (
+            self.slurm.is_running
+            and launch is not None
+            and progress is not None
+            and launch.state is LaunchState.RUNNING
+            and launch.finds_orders
+            and progress.live
+            and progress.phase is Phase.RUNNING
+        )
+
+    @property
+    def trains_on(self) -> tuple[str, ...]:
+        """The nodes that a live launch trains on, in rank order, by its own word."""
+        launch, progress = self.launch, self.progress
+        if launch is None or progress is None:
+            return ()
+        names = progress.nodes or launch.nodes
+        return tuple(name for name in names.split(",") if name)
 
     @property
     def launch(self) -> Launch | None:
@@ -104,9 +169,11 @@ class JobStatus:
     @property
     def launched_gpus(self) -> int | None:
         """GPUs that the present launch runs on, by its own word; None if that is unknown."""
-        launch = self.launch
+        launch, progress = self.launch, self.progress
         if launch is None or launch.gpus_per_node < 1 or not launch.nodes:
             return None
+        if progress is not None and progress.live and progress.change:
+            return progress.world_size
         return len(launch.nodes.split(",")) * launch.gpus_per_node
 
     def declined(self, gpus: int | None) -> bool:
@@ -122,7 +189,7 @@ class JobStatus:
             return False
         of_this_run = began is None or order.issued_at >= began
         overtaken = order.gpus == gpus and order.generation < launch.generation
-        wanted = sum(count for _, count in self.slurm.gpus) if gpus is None else gpus
+        wanted = sum(count for _, count in self.gpus) if gpus is None else gpus
         return of_this_run and overtaken and self.launched_gpus not in (None, wanted)
 
     def says_done(self, iterations: int | None) -> bool:
@@ -142,23 +209,24 @@ class JobStatus:
 
     def holds(self, block: Block) -> bool:
         """Whether it runs on exactly this block."""
-        return self.slurm.is_running and layout(self.slurm) == layout_of(block)
+        return self.slurm.is_running and self.layout == layout_of(block)
 
     def requests(self, block: Block) -> bool:
         """Whether Slurm has been told to start it on exactly this block."""
-        requested = self.slurm.requested
-        count = len(block.nodes)
-        return (
-            frozenset(requested.nodes) == frozenset(block.nodes)
-            and requested.gpus_per_node == block.gpus_per_node
-            and requested.gpu_type in ("", block.gpu_type)
-            and requested.min_nodes in (None, count)
-            and requested.max_nodes in (None, 0, count)
-        )
+        return requests_block(self.slurm, block)
 
 
-Layout = frozenset[tuple[str, int]]
-"""(node, GPUs on it), in no order."""
+def requests_block(job: SlurmJob, block: Block) -> bool:
+    """Whether Slurm has been told to start a job on exactly this block."""
+    requested = job.requested
+    count = len(block.nodes)
+    return (
+        frozenset(requested.nodes) == frozenset(block.nodes)
+        and requested.gpus_per_node == block.gpus_per_node
+        and requested.gpu_type in ("", block.gpu_type)
+        and requested.min_nodes in (None, count)
+        and requested.max_nodes in (None, 0, count)
+    )
 
 
 def layout(job: SlurmJob) -> Layout:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.gpu_types import slurm_type
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.plausible import plausible
@@ -22,8 +23,16 @@ from ef_slurm.slurm.types import Observation, SlurmJob
 class Observer:
     """The daemon's eyes. One query per kind and look, whatever the number of jobs."""
 
-    def __init__(self, slurm: Slurm, state_dirs: StateDirs, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        slurm: Slurm,
+        state_dirs: StateDirs,
+        clock: Callable[[], float],
+        companions: CompanionBook | None = None,
+    ) -> None:
+        """`companions`: what is known of them; None where there are none."""
         self._slurm = slurm
+        self._companions = companions
         self._state_dirs = state_dirs
         self._clock = clock
         self._observation: Observation | None = None
@@ -122,6 +131,11 @@ class Observer:
         self._pending.pop(job_id, None)
         self._reports.pop(job_id, None)
 
+    @property
+    def companion_ids(self) -> frozenset[int]:
+        """Slurm's ids of the companions: what they hold is their jobs'."""
+        return frozenset() if self._companions is None else self._companions.slurm_ids
+
     def slurm_type(self, block: Block) -> str:
         """What Slurm calls the type of the block's GPUs; "" where it names none."""
         return slurm_type(self.observation, block)
@@ -143,6 +157,9 @@ class Observer:
         if slurm is None:
             return None
         status = JobStatus(slurm, self.reports(job), self.pending_since(slurm))
+        if self._companions is not None:
+            members = self._companions.members(job.id, self.observation.jobs)
+            status = replace(status, members=members) if members else status
         if not status.says_done(job.request.iterations):
             self._done.pop(slurm.job_id, None)
             return status

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ef_slurm.contract import ContractError, Launch, Progress
+from ef_slurm.contract import Companion, ContractError, Launch, Progress
 from ef_slurm.contract.decode import MAX_BYTES, Record, decode
 from ef_slurm.daemon.observe.job_status import JobReports
 
@@ -36,11 +36,14 @@ def read_job_reports(state_dir: str, uid: int) -> JobReports:
             return JobReports(trouble="the state directory is not its owner's")
         launch = _read(directory, "launch.json", Launch, uid, troubles)
         progress = _read(directory, "progress.json", Progress, uid, troubles)
+        companion = None
+        if progress is not None and progress.live:
+            companion = _read(directory, "companion.json", Companion, uid, troubles)
     except OSError as error:
         return JobReports(trouble=_cannot(error, "the state directory"))
     finally:
         os.close(directory)
-    return JobReports(launch, progress, None, "; ".join(troubles))
+    return JobReports(launch, progress, None, "; ".join(troubles), companion)
 
 
 def _read(

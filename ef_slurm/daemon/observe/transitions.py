@@ -139,7 +139,7 @@ def _with_reports(job: QueueJob, status: JobStatus) -> QueueJob:
 
 
 def _gpus(status: JobStatus) -> int:
-    return sum(count for _, count in status.slurm.gpus)
+    return sum(count for _, count in status.gpus)
 
 
 def _checkpointed(job: QueueJob, reports: JobReports) -> QueueJob:

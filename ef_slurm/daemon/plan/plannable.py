@@ -129,7 +129,12 @@ class Plannable:
     def cluster(self, jobs: tuple[QueueJob, ...]) -> Cluster:
         """The cluster as it is for these jobs, with what Slurm lets them use together."""
         return self._with_budgets(
-            schedulable_cluster(self._observer.observation, self._scope, jobs),
+            schedulable_cluster(
+                self._observer.observation,
+                self._scope,
+                jobs,
+                companions=self._observer.companion_ids,
+            ),
             [(job.request, job.slurm_settings) for job in jobs],
             jobs,
         )
@@ -138,7 +143,7 @@ class Plannable:
         self, cluster: Cluster, asked: list[_Asked], jobs: tuple[QueueJob, ...]
     ) -> Cluster:
         site = self._observer.limits(request.owner for request, _ in asked)
-        ours = {job.request.slurm_job_id for job in jobs}
+        ours = {job.request.slurm_job_id for job in jobs} | self._observer.companion_ids
         limits = [site.of(asker_of(request, settings)) for request, settings in asked]
         licences = {name for _, settings in asked for name in licenses_of(settings)}
         seen = self._observer.observation
@@ -192,6 +197,7 @@ class Plannable:
                 self._scope,
                 inputs.rows,
                 reservation_of(request.asked),
+                self._observer.companion_ids,
             ),
             [*((row.request, row.slurm_settings) for row in inputs.rows), (request, request.asked)],
             inputs.rows,

@@ -57,10 +57,12 @@ def schedulable_cluster(
     scope: ResourceScope,
     jobs: Iterable[QueueJob],
     also: str = "",
+    companions: Collection[int] = (),
 ) -> Cluster:
     """What may be scheduled on, by what Slurm says.
 
     Args:
+        companions: Slurm's ids of the jobs' companions: theirs, too.
         also: a reservation that is asked for beside those of the jobs; "" for none.
     """
     jobs = tuple(jobs)
@@ -70,7 +72,7 @@ def schedulable_cluster(
         max((one.cpus for one in asked), default=0.0),
         max((one.memory for one in asked), default=0.0),
     )
-    ours = {job.request.slurm_job_id for job in jobs}
+    ours = {job.request.slurm_job_id for job in jobs} | set(companions)
     return cluster_of(observation, scope, ours, most, reservations - {""})
 
 

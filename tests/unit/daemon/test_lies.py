@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from ef_slurm.contract import LaunchState, Phase
-from ef_slurm.daemon.act.next_step import Timeouts
+from ef_slurm.daemon.act.conditions import Timeouts
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.settings import Settings

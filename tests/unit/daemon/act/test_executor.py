@@ -21,6 +21,7 @@ from ef_slurm.daemon.act.steps import (
     Step,
     Update,
 )
+from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.model import Block, Intent, IntentState, JobState
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmUnavailableError
@@ -95,7 +96,7 @@ def untyped(_block: Block) -> str:
 
 
 def actor(world: World) -> Executor:
-    return Executor(world.slurm, world.queue, world.bench, world.clock, untyped)
+    return Executor(world.slurm, world.queue, world.bench, world.clock, untyped, CompanionBook(world.queue))
 
 
 def test_a_lost_answer_leaves_the_intent_open(world: World) -> None:
@@ -149,7 +150,7 @@ def test_a_job_whose_release_does_not_come_is_not_starting(world: World, how: st
     status = JobStatus(world.slurm.job(job.request.slurm_job_id))
     if how == "refused":
         stranger = MemorySlurm(world.cluster, world.clock, user="user2", operator=False)
-        other = Executor(stranger, world.queue, world.bench, world.clock, untyped)
+        other = Executor(stranger, world.queue, world.bench, world.clock, untyped, CompanionBook(world.queue))
         assert isinstance(other.execute(job, status, Release(TWO_NODES), "test"), Refusal)
     else:
         world.cluster.answers_lost = 1
@@ -234,7 +235,7 @@ def test_what_slurm_undoes_after_a_release_is_told(
     row = replace(row, request=limited, first_started_at=world.clock.now)
     slurm = _Forgetful(world.cluster, world.clock)
     slurm.undo = undo
-    acting = Executor(slurm, world.queue, world.bench, world.clock, untyped)
+    acting = Executor(slurm, world.queue, world.bench, world.clock, untyped, CompanionBook(world.queue))
     status: JobStatus | Refusal = JobStatus(slurm.job(row.request.slurm_job_id))
     for step in (Update(TWO_NODES), Release(TWO_NODES)):
         assert isinstance(status, JobStatus)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase
-from ef_slurm.daemon.act.next_step import Conditions, Timeouts, next_step
+from ef_slurm.daemon.act.conditions import Conditions, Timeouts
+from ef_slurm.daemon.act.next_step import next_step
 from ef_slurm.daemon.act.steps import (
     Do,
     Done,

@@ -1,0 +1,143 @@
+"""Companions that have outlived what they were for: cancelled, and seen to their end.
+
+While a job is active its own round does that (`live_steps.dismissal`). Here are those whose job has
+ended, and Slurm jobs that say they are companions and are nobody's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+
+from ef_slurm.contract import CompanionOf, read_companion_comment
+from ef_slurm.daemon.observe.companion_book import CompanionBook
+from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.model import (
+    ACTIVE,
+    ACTOR,
+    Companion,
+    CompanionState,
+    Event,
+    EventKind,
+    QueueJob,
+)
+from ef_slurm.queue.errors import UnreadableRowError
+from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, RefusedError
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.types import SlurmJob
+
+GRACE_SECONDS = 20.0
+"""Seconds that a companion has to end by itself once its job has ended."""
+
+_log = logging.getLogger(__name__)
+
+
+class CompanionEnds:
+    """Cancels companions that nothing is to come of.
+
+    Args:
+        partitions: those that ef-slurm schedules.
+    """
+
+    def __init__(
+        self,
+        slurm: Slurm,
+        observer: Observer,
+        queue: Queue,
+        book: CompanionBook,
+        clock: Callable[[], float],
+        partitions: Collection[str],
+    ) -> None:
+        self._slurm = slurm
+        self._observer = observer
+        self._queue = queue
+        self._book = book
+        self._clock = clock
+        self._partitions = frozenset(partitions)
+        self._tried: dict[int, float] = {}
+
+    def cancel(self, active: Collection[int]) -> bool:
+        """Cancel what is due.
+
+        Args:
+            active: queue ids of the jobs that take part in the daemon's rounds.
+
+        Returns:
+            Whether something was cancelled, so that Slurm should be asked again.
+
+        Raises:
+            SlurmUnavailableError: Slurm does not answer.
+        """
+        cancelled = False
+        for companion in self._book.present:
+            if companion.job_id not in active:
+                cancelled |= self._end(companion)
+        mine = self._book.slurm_ids
+        seen = self._observer.observation.jobs
+        self._tried = {one: at for one, at in self._tried.items() if one in seen}
+        for slurm in tuple(seen.values()):
+            if slurm.job_id not in mine and slurm.requested.partition in self._partitions:
+                cancelled |= self._end_stray(slurm)
+        return cancelled
+
+    def _end(self, companion: Companion) -> bool:
+        """One whose job has ended."""
+        now, slurm_id = self._clock(), companion.slurm_job_id
+        slurm = None if slurm_id is None else self._observer.observation.jobs.get(slurm_id)
+        if slurm is None or slurm.is_final:
+            self._book.move(companion, CompanionState.ENDED, at=now)
+            return False
+        if companion.state is not CompanionState.LEAVING:
+            companion = self._book.move(
+                companion,
+                CompanionState.LEAVING,
+                at=now,
+                why=f"the job has ended, and its companion {slurm_id} with it",
+            )
+        if slurm.is_pending or now >= companion.changed_at + GRACE_SECONDS:
+            return self._cancel(slurm)
+        return False
+
+    def _end_stray(self, slurm: SlurmJob) -> bool:
+        """One that is not in the queue, or not any more."""
+        whose = read_companion_comment(slurm.requested.comment)
+        if whose is None or slurm.is_final or not (slurm.is_pending or slurm.is_running):
+            return False
+        try:
+            row = self._queue.jobs.of_slurm(whose.job_id)
+        except UnreadableRowError:
+            return False
+        if row is not None and row.state in ACTIVE and self._may_serve(row, slurm, whose):
+            return False
+        if not self._cancel(slurm):
+            return False
+        why = (
+            f"Slurm job {slurm.job_id} says that it is a companion of job {whose.job_id}, launch "
+            f"{whose.generation}, which needs none: it is cancelled"
+        )
+        _log.warning("%s", why)
+        of_job = None if row is None or row.request.uid != slurm.uid else row.id
+        self._queue.events.log(Event(self._clock(), EventKind.STATE, ACTOR, why, of_job))
+        return True
+
+    def _may_serve(self, row: QueueJob, slurm: SlurmJob, whose: CompanionOf) -> bool:
+        """Whether the job is about to tell of it: its script has just submitted it."""
+        if row.request.uid != slurm.uid or row.generation > whose.generation:
+            return False
+        waits = (one.state is CompanionState.WANTED for one in self._book.of(row.id))
+        return slurm.is_pending and any(waits)
+
+    def _cancel(self, slurm: SlurmJob) -> bool:
+        now = self._clock()
+        if now < self._tried.get(slurm.job_id, 0.0) + GRACE_SECONDS:
+            return False
+        self._tried[slurm.job_id] = now
+        try:
+            self._slurm.cancel(slurm.job_id)
+        except NoSuchJobError:
+            return False
+        except (NotPermittedError, RefusedError) as error:
+            _log.warning("companion %d is not cancelled: %s", slurm.job_id, error.message)
+            return False
+        return True

@@ -1,0 +1,270 @@
+"""Live changes: how a job gets to its block while its launch goes on, as a pure function.
+
+Growth beyond what it holds comes with a companion that brings as many nodes as there are, so that a
+growth to four times the size is two doublings, and each later shrink ends whole Slurm jobs. The
+launch trains all the while; only `OrderResize` makes it stand still, for a second or two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ef_slurm.contract import Action, Order
+from ef_slurm.daemon.act.conditions import Conditions, Timeouts
+from ef_slurm.daemon.act.steps import (
+    CancelCompanion,
+    Do,
+    Failed,
+    GiveBack,
+    GivenUp,
+    Next,
+    OrderPrepare,
+    OrderResize,
+    ReleaseCompanion,
+    ShapeCompanion,
+    Wait,
+    WantCompanion,
+)
+from ef_slurm.daemon.observe.job_status import JobStatus, Member, layout_of, requests_block
+from ef_slurm.model import Block, Companion, CompanionState, is_power_of_two
+from ef_slurm.slurm.pending import Holder, OurPart, holder
+from ef_slurm.slurm.refusals import is_hopeless
+from ef_slurm.slurm.types import HoldKind, SlurmJob
+
+EMPTY_SECONDS = 3.0
+"""Seconds from the end of a change until the processes of the ranks that left are gone: Slurm must
+not be told of a node's going while a step's process is there (`docs/slurm.md`)."""
+
+
+def dismissal(status: JobStatus, target: Block | None, timeouts: Timeouts, now: float) -> Do | None:
+    """The companion that is to be ended now, since nothing more is to come of it."""
+    for member in status.members:
+        companion, slurm = member.companion, member.slurm
+        if companion.is_coming and not _serves(companion, status, target):
+            return Do(CancelCompanion(companion))
+        if companion.state is CompanionState.LEAVING and slurm is not None:
+            # Its ranks end by themselves; whoever only waits for nodes does not.
+            patience = 0.0 if slurm.is_pending else timeouts.leave
+            stays = slurm.is_pending or slurm.is_running
+            if stays and now >= companion.changed_at + patience:
+                return Do(CancelCompanion(companion))
+    return None
+
+
+def _serves(companion: Companion, status: JobStatus, target: Block | None) -> bool:
+    """Whether a companion that is on its way brings what the job is to get next."""
+    if target is None or not set(companion.block.nodes) <= set(target.nodes):
+        return False
+    progress = status.progress
+    if progress is None:
+        return True  # nothing is known to the contrary
+    return companion.change == progress.change + 1 or _is_taken_in(companion, status)
+
+
+def _is_taken_in(companion: Companion, status: JobStatus) -> bool:
+    return set(companion.block.nodes) <= set(status.trains_on)
+
+
+def next_part(status: JobStatus, target: Block) -> Block | None:
+    """The nodes that a job is to get next on its way to a block that contains its own.
+
+    Returns:
+        As many as it holds, those with which it is an aligned block of twice its size; None where
+        it does not hold a part of the block.
+    """
+    held = frozenset(node for node, _ in status.gpus)
+    if not status.layout < layout_of(target) or not is_power_of_two(len(held)):
+        return None
+    first = min(target.nodes.index(node) for node in held)
+    begin = first // (2 * len(held)) * 2 * len(held)
+    half = target.nodes[begin : begin + 2 * len(held)]
+    more = tuple(node for node in half if node not in held)
+    return replace(target, nodes=more) if len(more) == len(held) else None
+
+
+def live_change(
+    status: JobStatus, target: Block, conditions: Conditions, timeouts: Timeouts, now: float
+) -> Next | None:
+    """The next step of a running job on its way to another block; None where it has to stop."""
+    part = next_part(status, target)
+    if status.ordered_to_stop is not None or status.ordered_to_relaunch is not None:
+        return None
+    if not status.is_live:
+        return _wait_for_it(status, part, conditions, timeouts, now)
+    if part is not None:
+        return _grow(status, part, conditions, timeouts, now) if conditions.live_open else None
+    if layout_of(target) < status.layout:
+        return _shrink(status, target, conditions, timeouts, now)
+    return None
+
+
+def _wait_for_it(
+    status: JobStatus, part: Block | None, conditions: Conditions, timeouts: Timeouts, now: float
+) -> Wait | None:
+    """A launch that can grow once it trains is not stopped for want of a moment."""
+    launch, progress = status.launch, status.progress
+    begins = progress is None or progress.first_iteration_at is None
+    if part is None or launch is None or not (conditions.was_live and conditions.live_open):
+        return None
+    until = launch.started_at + timeouts.check_in
+    return Wait("it to train, to grow then", until) if begins and now < until else None
+
+
+def _grow(
+    status: JobStatus, part: Block, conditions: Conditions, timeouts: Timeouts, now: float
+) -> Next:
+    launch, progress, coming = status.launch, status.progress, status.coming
+    assert launch is not None
+    assert progress is not None
+    if coming is None:
+        if not conditions.part_free:
+            return Wait("its GPUs to become free")
+        return Do(WantCompanion(launch.generation, progress.change + 1, part))
+    companion = coming.companion
+    if _is_taken_in(companion, status):
+        return Wait("the next look at it", reports=True)
+    match companion.state:
+        case CompanionState.WANTED:
+            if not is_prepared(status.reports.order, companion):
+                return Do(OrderPrepare(companion))
+            until = companion.ordered_at + timeouts.prepare
+            if now < until:
+                return Wait("its batch script to submit a companion", until, reports=True)
+            return GivenUp(f"its batch script submitted no companion within {timeouts.prepare:g} s")
+        case CompanionState.SUBMITTED | CompanionState.RELEASED:
+            return _start(coming, conditions, timeouts, now)
+        case CompanionState.RUNNING:
+            until = companion.changed_at + timeouts.gather
+            if now < until:
+                return Wait("the ranks of its companion", until)
+            return GivenUp(f"the ranks of its companion were not there in {timeouts.gather:g} s")
+    nodes = (*status.trains_on, *part.nodes)
+    resize = OrderResize(
+        companion.generation, companion.change, nodes, len(nodes) * part.gpus_per_node
+    )
+    following = resized(status, resize, timeouts, now)
+    return GivenUp(following.why) if isinstance(following, Failed) else following
+
+
+def is_prepared(order: Order | None, companion: Companion) -> bool:
+    """Whether an order asks for this companion."""
+    return order is not None and (
+        order.action,
+        order.generation,
+        order.change,
+        order.issued_at,
+    ) == (Action.PREPARE, companion.generation, companion.change, companion.ordered_at)
+
+
+def _start(coming: Member, conditions: Conditions, timeouts: Timeouts, now: float) -> Next:
+    """A companion that is not seen to run yet: shape, read back, release, wait."""
+    companion, slurm = coming.companion, coming.slurm
+    if slurm is None or not slurm.is_pending:
+        return Wait("the next look at its companion")
+    who = companion_holder(companion, slurm)
+    nodes = ",".join(companion.block.nodes)
+    if who in (Holder.OWNER, Holder.OPERATOR):
+        return GivenUp(f"its companion {slurm.job_id} is held by {who.value}", held=True)
+    if who is Holder.SLURM:
+        return GivenUp(f"Slurm holds its companion on {nodes}", slurm.reason)
+    if companion.state is CompanionState.SUBMITTED:
+        if slurm.hold is HoldKind.NONE:
+            return GivenUp(f"its companion {slurm.job_id} was released before it had its nodes")
+        if not (requests_block(slurm, companion.block) and conditions.companion_updated):
+            return Do(ShapeCompanion(companion))
+        return Do(ReleaseCompanion(companion))
+    if slurm.hold is not HoldKind.NONE:
+        return Do(ReleaseCompanion(companion))
+    patience = timeouts.hopeless if is_hopeless(slurm.reason) else timeouts.start
+    until = companion.changed_at + min(patience, timeouts.start) + conditions.wake_seconds
+    if now < until:
+        return Wait(f"Slurm to start its companion ({slurm.reason or 'no reason given'})", until)
+    return GivenUp(f"Slurm does not start its companion on {nodes}", slurm.reason)
+
+
+def companion_holder(companion: Companion, slurm: SlurmJob) -> Holder:
+    """Who keeps a companion from starting. It comes in its owner's hold, and we add none."""
+    if slurm.is_held_by_owner:
+        return Holder.OWNER
+    released = companion.state is not CompanionState.SUBMITTED
+    part = OurPart.RELEASED if released else OurPart.WAITING
+    return holder(slurm.hold, part, HoldKind.USER, forgotten=False)
+
+
+def _shrink(
+    status: JobStatus, target: Block, conditions: Conditions, timeouts: Timeouts, now: float
+) -> Next | None:
+    """Nodes are given back: of whole companions, or of the first Slurm job's own."""
+    launch, progress = status.launch, status.progress
+    assert launch is not None
+    assert progress is not None
+    kept = frozenset(target.nodes)
+    own = tuple(node for node in status.slurm.nodes if node in kept)
+    leaves_own = len(own) < len(status.slurm.nodes)
+    if status.slurm.batch_host not in kept or not is_power_of_two(len(own)):
+        return None
+    if leaves_own and not conditions.in_place:
+        return None
+    for member in status.members:
+        parts = frozenset(member.companion.block.nodes)
+        if member.companion.state is CompanionState.JOINED and parts & kept and not parts <= kept:
+            return None  # half of a companion
+    if frozenset(status.trains_on) != kept:
+        nodes = tuple(node for node in status.trains_on if node in kept)
+        if len(nodes) < len(kept):
+            return None  # it trains on a part of its nodes: that is settled first
+        resize = OrderResize(launch.generation, progress.change + 1, nodes, target.gpus, leave=True)
+        following = resized(status, resize, timeouts, now)
+        return None if isinstance(following, Failed) else following
+    if not leaves_own:
+        return Wait("the next look at its companions", reports=True)
+    if conditions.changed_since is None or now < conditions.changed_since + EMPTY_SECONDS:
+        since = now if conditions.changed_since is None else conditions.changed_since
+        return Wait("its nodes to be empty", since + EMPTY_SECONDS)
+    return Do(GiveBack(replace(target, nodes=own)))
+
+
+def part_change(
+    status: JobStatus, block: Block, gpus: int, timeouts: Timeouts, now: float
+) -> Next | None:
+    """The next step of a live job that is to train on `gpus` of the GPUs that it keeps.
+
+    Returns:
+        None where that needs a relaunch.
+    """
+    launch, progress = status.launch, status.progress
+    if not status.is_live or launch is None or progress is None:
+        return None
+    if progress.world_size == gpus:
+        return None
+    order = (*status.trains_on, *(node for node in block.nodes if node not in status.trains_on))
+    nodes = order[: max(1, gpus // block.gpus_per_node)]
+    resize = OrderResize(launch.generation, progress.change + 1, nodes, gpus)
+    following = resized(status, resize, timeouts, now)
+    return None if isinstance(following, Failed) else following
+
+
+def resized(status: JobStatus, wanted: OrderResize, timeouts: Timeouts, now: float) -> Next:
+    """From the order to the launch's word that it is done. `Failed`: it stays as it is."""
+    progress, order = status.progress, status.reports.order
+    assert progress is not None
+    if progress.refused_change == wanted.change:
+        return Failed(f"the launch refuses: {progress.refusal or 'no reason given'}")
+    if order is None or not is_ordered(order, wanted):
+        return Do(wanted)
+    until = order.issued_at + timeouts.resize
+    if now < until:
+        return Wait("it to change its size", until, reports=True)
+    return Failed(f"it did not change its size within {timeouts.resize:g} s")
+
+
+def is_ordered(order: Order, wanted: OrderResize) -> bool:
+    """Whether an order says this."""
+    return (order.action, order.generation, order.change, order.nodes, order.gpus, order.leave) == (
+        Action.RESIZE,
+        wanted.generation,
+        wanted.change,
+        ",".join(wanted.nodes),
+        wanted.gpus,
+        wanted.leave,
+    )

@@ -1,0 +1,88 @@
+"""The companions that have not ended, as the queue has them, at hand for every look at a job."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ef_slurm.daemon.observe.job_status import JobStatus, Member
+from ef_slurm.model import Block, Companion, CompanionState
+from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.types import SlurmJob
+
+
+class CompanionBook:
+    """Reads the queue's companions once per tick, and writes through."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._present: dict[int, Companion] = {}
+        self._by_job: dict[int, list[int]] = {}
+        self.load()
+
+    def load(self) -> None:
+        """Read them anew."""
+        self._present = {one.id: one for one in self._queue.companions.present()}
+        self._sort()
+
+    @property
+    def present(self) -> tuple[Companion, ...]:
+        """All of them, oldest first."""
+        return tuple(self._present.values())
+
+    @property
+    def slurm_ids(self) -> frozenset[int]:
+        """Slurm's ids of those that are known there."""
+        ids = (one.slurm_job_id for one in self._present.values())
+        return frozenset(slurm_id for slurm_id in ids if slurm_id is not None)
+
+    def of(self, job_id: int) -> tuple[Companion, ...]:
+        """Those of a job, oldest first."""
+        return tuple(self._present[one] for one in self._by_job.get(job_id, ()))
+
+    def members(self, job_id: int, jobs: Mapping[int, SlurmJob]) -> tuple[Member, ...]:
+        """The same, with what Slurm says of each."""
+        return tuple(
+            Member(one, None if one.slurm_job_id is None else jobs.get(one.slurm_job_id))
+            for one in self.of(job_id)
+        )
+
+    def again(self, status: JobStatus, job_id: int, jobs: Mapping[int, SlurmJob]) -> JobStatus:
+        """The facts with the companions as they are now."""
+        return replace(status, members=self.members(job_id, jobs))
+
+    def want(
+        self, job_id: int, generation: int, change: int, block: Block, *, at: float
+    ) -> Companion:
+        """Write down that one is wanted (`queue.companions.Companions.want`)."""
+        wanted = self._queue.companions.want(job_id, generation, change, block, at=at)
+        self._present[wanted.id] = wanted
+        self._sort()
+        return wanted
+
+    def move(
+        self,
+        companion: Companion,
+        to: CompanionState,
+        *,
+        at: float,
+        slurm_job_id: int | None = None,
+        why: str = "",
+    ) -> Companion:
+        """Move one on (`queue.companions.Companions.move`)."""
+        moved = self._queue.companions.move(
+            companion, to, at=at, slurm_job_id=slurm_job_id, why=why
+        )
+        if moved.state is CompanionState.ENDED:
+            self._present.pop(moved.id, None)
+            self._sort()
+        else:
+            self._present[moved.id] = moved
+        return moved
+
+    def _sort(self) -> None:
+        by_job: dict[int, list[int]] = defaultdict(list)
+        for one in self._present.values():
+            by_job[one.job_id].append(one.id)
+        self._by_job = dict(by_job)

@@ -1,0 +1,181 @@
+"""Follows companions: what the facts tell is written down, and what failed is given up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from ef_slurm.daemon.observe.closures import Closures, live_refusal_data, refusal_data
+from ef_slurm.daemon.observe.companion_book import CompanionBook
+from ef_slurm.daemon.observe.companion_moves import CompanionMove, companion_move, disbelief
+from ef_slurm.daemon.observe.job_status import JobStatus, Member
+from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.model import (
+    ACTOR,
+    Block,
+    Companion,
+    CompanionState,
+    Event,
+    EventKind,
+    Json,
+    QueueJob,
+    Running,
+    is_power_of_two,
+)
+from ef_slurm.queue.store import Queue
+from ef_slurm.slurm.refusals import Refused, refusal_of
+
+_log = logging.getLogger(__name__)
+
+_OF_THE_SHAPE = frozenset({Refused.SIZE, Refused.NODES, Refused.BUSY})
+"""What Slurm refuses a companion for, and would refuse the whole job for, too."""
+
+
+class CompanionFollower:
+    """Slurm's word and the job's on its companions → the queue."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        book: CompanionBook,
+        observer: Observer,
+        closures: Closures,
+        clock: Callable[[], float],
+    ) -> None:
+        self._queue = queue
+        self._book = book
+        self._observer = observer
+        self._closures = closures
+        self._clock = clock
+
+    def follow(self, job: QueueJob, lost_nodes: Collection[str] = ()) -> bool:
+        """Write what is new of a job's companions.
+
+        Args:
+            job: its row as it is now.
+            lost_nodes: nodes that Slurm cannot use now.
+
+        Returns:
+            Whether the plan in force does not fit any more.
+        """
+        if not self._book.of(job.id):
+            return False
+        replan = False
+        for companion in self._book.of(job.id):
+            status = self._observer.status(job)
+            if status is None:
+                continue
+            member = self._member(companion)
+            move = companion_move(member, status)
+            if move is not None:
+                replan |= self._move(job, status, companion, move, lost_nodes)
+            elif companion.state is CompanionState.WANTED:
+                replan |= self._find(job, status, companion)
+        return replan
+
+    def give_up(
+        self, job: QueueJob, status: JobStatus, why: str, words: str, *, held: bool = False
+    ) -> None:
+        """The job does not grow now: it keeps what it has, and is planned otherwise.
+
+        Args:
+            words: Slurm's, where it was Slurm that refused; else why.
+            held: whether it is not to have these nodes by any other way either.
+        """
+        now = self._clock()
+        row = self._queue.jobs.get(job.id)
+        data: dict[str, Json] = {}
+        if row.running is not None:
+            data = self._close(job, row.running.block, words or why, now, held=held)
+        sentence = f"it does not grow while it trains: {why}" + (f" ({words})" if words else "")
+        _log.warning("job %d: %s", job.request.slurm_job_id, sentence)
+        with self._queue.transaction():
+            self._keep(row, status, sentence)
+            self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, sentence, job.id, data))
+
+    def _close(
+        self, job: QueueJob, block: Block, words: str, now: float, *, held: bool
+    ) -> dict[str, Json]:
+        if held or refusal_of(words) in _OF_THE_SHAPE:
+            self._closures.refuse(job.id, block, words, now)
+            return dict(refusal_data(block, words))
+        self._closures.refuse_live(job.id, words, now)
+        return dict(live_refusal_data(words))
+
+    def _member(self, companion: Companion) -> Member:
+        slurm_id = companion.slurm_job_id
+        if slurm_id is None:
+            return Member(companion)
+        slurm = self._observer.observation.jobs.get(slurm_id)
+        return Member(companion, self._observer.fetch(slurm_id) if slurm is None else slurm)
+
+    def _move(
+        self,
+        job: QueueJob,
+        status: JobStatus,
+        companion: Companion,
+        move: CompanionMove,
+        lost_nodes: Collection[str],
+    ) -> bool:
+        now = self._clock()
+        wanted = job.running is not None and _covers(job.running.block, companion.block)
+        with self._queue.transaction():
+            self._book.move(companion, move.to, at=now, why=move.why)
+            if not (move.unexpected and wanted):
+                return False
+            row, why = self._queue.jobs.get(job.id), move.why
+            assert row.running is not None
+            if move.cancelled:
+                data = self._close(job, row.running.block, why, now, held=True)
+                self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id, data))
+            elif move.to is CompanionState.ENDED and not set(companion.block.nodes) & set(
+                lost_nodes
+            ):
+                data = self._close(job, row.running.block, why, now, held=False)
+                self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id, data))
+            after = self._observer.status(row)
+            self._keep(row, after or status, why)
+        return True
+
+    def _find(self, job: QueueJob, status: JobStatus, companion: Companion) -> bool:
+        """The companion that the batch script says it has submitted, if it is one."""
+        told = status.reports.companion
+        answers = (companion.generation, companion.change, companion.ordered_at)
+        if told is None or (told.generation, told.change, told.issued_at) != answers:
+            return False
+        now = self._clock()
+        if told.slurm_job_id is None:
+            words = told.message or "no reason given"
+            why = "its batch script could submit no companion"
+        else:
+            slurm = self._observer.fetch(told.slurm_job_id)
+            other = self._queue.companions.of_slurm(told.slurm_job_id)
+            known = other is not None or self._queue.jobs.of_slurm(told.slurm_job_id) is not None
+            words = disbelief(job, status.slurm, companion, slurm, known)
+            why = f"Slurm job {told.slurm_job_id} is not its companion"
+            if not words:
+                self._book.move(
+                    companion, CompanionState.SUBMITTED, at=now, slurm_job_id=told.slurm_job_id
+                )
+                return False
+        with self._queue.transaction():
+            self._book.move(companion, CompanionState.ENDED, at=now)
+            self.give_up(job, status, why, words)
+        return True
+
+    def _keep(self, row: QueueJob, status: JobStatus, note: str) -> None:
+        """The row with what the job really has; with nothing where that is no block."""
+        if row.running is None:
+            return
+        now, block = self._clock(), row.running.block
+        held = dict(status.gpus)
+        nodes = tuple(node for node in block.nodes if held.get(node) == block.gpus_per_node)
+        running = None
+        if nodes and len(nodes) == len(held) and is_power_of_two(len(nodes)):
+            running = Running(replace(block, nodes=nodes), now, now)
+        self._queue.jobs.save(replace(row, running=running, note=note))
+
+
+def _covers(block: Block, part: Block) -> bool:
+    return set(part.nodes) <= set(block.nodes)

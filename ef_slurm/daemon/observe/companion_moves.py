@@ -1,0 +1,170 @@
+"""What happened to a companion since the queue last heard of it. Pure.
+
+What a job writes of its companion is believed of a Slurm job only that can be nothing else: its
+owner's, held and pending, with the comment that names this job, this launch and this change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ef_slurm.contract import Launch, LaunchState, Progress, companion_comment
+from ef_slurm.daemon.observe.job_status import JobStatus, Member
+from ef_slurm.formats.hostlist import compress
+from ef_slurm.formats.sentences import gpus
+from ef_slurm.model import Companion, CompanionState, QueueJob
+from ef_slurm.slurm.types import HoldKind, JobBaseState, SlurmJob
+
+
+@dataclass(frozen=True, slots=True)
+class CompanionMove:
+    """A companion's next state.
+
+    Args:
+        why: a sentence for the job's story; "" for none.
+        unexpected: whether it is not what the job was to have.
+        cancelled: whether somebody cancelled it.
+    """
+
+    to: CompanionState
+    why: str = ""
+    unexpected: bool = False
+    cancelled: bool = False
+
+
+def companion_move(member: Member, status: JobStatus) -> CompanionMove | None:
+    """What the facts tell of a companion that has not ended; None for nothing new.
+
+    Args:
+        member: with Slurm's word as it is now: None if Slurm does not know its id.
+        status: of its job.
+    """
+    companion, slurm = member.companion, member.slurm
+    known = companion.slurm_job_id is not None
+    if known and (slurm is None or slurm.is_final):
+        return _ended(companion, slurm)
+    if companion.state is CompanionState.LEAVING:
+        return None
+    over = _launch_is_over(companion, status)
+    if over:
+        to = CompanionState.LEAVING if known else CompanionState.ENDED
+        return CompanionMove(to, over, unexpected=True)
+    if slurm is not None:
+        return _in_slurm(companion, slurm, status)
+    return None
+
+
+def _ended(companion: Companion, slurm: SlurmJob | None) -> CompanionMove:
+    where = compress(companion.block.nodes)
+    whose = f"its companion {companion.slurm_job_id} on {where}"
+    unexpected = companion.state is not CompanionState.LEAVING
+    if slurm is None:
+        return CompanionMove(
+            CompanionState.ENDED, f"Slurm no longer knows {whose}", unexpected=unexpected
+        )
+    why = f"{whose} has ended" + (f": {slurm.state.value}" if unexpected else "")
+    cancelled = unexpected and slurm.state is JobBaseState.CANCELLED
+    return CompanionMove(CompanionState.ENDED, why, unexpected=unexpected, cancelled=cancelled)
+
+
+def _launch_is_over(companion: Companion, status: JobStatus) -> str:
+    """Why nothing more can come of a companion; "" as long as something may."""
+    launch = status.reports.launch
+    if not status.slurm.holds_nodes:
+        return "the job does not run any more, and its companion ends"
+    if launch is None:
+        return ""  # not to be read just now
+    if launch.generation != companion.generation or launch.state is not LaunchState.RUNNING:
+        return f"launch {companion.generation} is over, and its companion ends"
+    return ""
+
+
+def _in_slurm(companion: Companion, slurm: SlurmJob, status: JobStatus) -> CompanionMove | None:
+    progress, nodes = status.progress, frozenset(companion.block.nodes)
+    where, number = compress(companion.block.nodes), companion.slurm_job_id
+    match companion.state:
+        case CompanionState.SUBMITTED if slurm.is_running:
+            return CompanionMove(
+                CompanionState.LEAVING, f"its companion {number} was started by others", True
+            )
+        case CompanionState.RELEASED if slurm.is_running:
+            if frozenset(slurm.nodes) != nodes:
+                why = f"its companion {number} was started on {compress(slurm.nodes)}"
+                return CompanionMove(CompanionState.LEAVING, why, unexpected=True)
+            return CompanionMove(
+                CompanionState.RUNNING, f"its companion {number} starts on {where}"
+            )
+        case CompanionState.RUNNING | CompanionState.READY | CompanionState.JOINED if (
+            slurm.is_pending
+        ):
+            why = f"Slurm has forgotten that its companion {number} ran"
+            return CompanionMove(CompanionState.LEAVING, why, unexpected=True)
+        case CompanionState.RUNNING | CompanionState.READY if trains(progress, companion):
+            assert progress is not None
+            still = progress.change_seconds
+            stood = "" if still is None else f"; training stood still for {still:.1f} s"
+            return CompanionMove(
+                CompanionState.JOINED,
+                f"trains on {gpus(progress.world_size)}, {where} among them{stood}",
+            )
+        case CompanionState.RUNNING if progress is not None and nodes <= _named(progress.ready):
+            return CompanionMove(CompanionState.READY)
+        case CompanionState.JOINED if has_left(progress, companion):
+            return CompanionMove(
+                CompanionState.LEAVING, f"trains on without {where}", unexpected=True
+            )
+    return None
+
+
+def trains(progress: Progress | None, companion: Companion) -> bool:
+    """Whether a companion's ranks train, as the launch says."""
+    if progress is None or progress.generation != companion.generation:
+        return False
+    return set(companion.block.nodes) <= _named(progress.nodes)
+
+
+def has_left(progress: Progress | None, companion: Companion) -> bool:
+    """Whether they do not any more, and are not kept for later."""
+    if progress is None or not progress.nodes:
+        return False
+    return _named(progress.nodes + "," + progress.ready).isdisjoint(companion.block.nodes)
+
+
+def _named(names: str) -> frozenset[str]:
+    return frozenset(name for name in names.split(",") if name)
+
+
+def disbelief(
+    job: QueueJob, first: SlurmJob, companion: Companion, slurm: SlurmJob | None, known: bool
+) -> str:
+    """Why a Slurm job is not taken for the companion that a job says it is; "" where it is.
+
+    Args:
+        first: the job's first Slurm job.
+        slurm: the one that is named; None if Slurm does not know it.
+        known: whether it is in the queue already, as a job or as anybody's companion.
+    """
+    if slurm is None:
+        return "Slurm does not know it"
+    if slurm.uid != job.request.uid:
+        return "it is somebody else's"
+    if slurm.requested.partition != first.requested.partition:
+        return f"it is in partition {slurm.requested.partition}"
+    wanted = companion_comment(first.job_id, companion.generation, companion.change)
+    if not is_companion(slurm, wanted):
+        return "its comment does not say so"
+    if known or slurm.job_id == first.job_id or slurm.array or slurm.heterogeneous:
+        return "it is another job"
+    if not slurm.is_pending or slurm.hold is HoldKind.NONE:
+        return "it is not held"
+    return ""
+
+
+def is_companion(slurm: SlurmJob, comment: str) -> bool:
+    """Whether a Slurm job bears a companion's comment, perhaps with its owner's hold on it."""
+    return slurm.requested.comment == comment or slurm.is_held_by_owner
+
+
+def launched_for(launch: Launch | None, companion: Companion) -> bool:
+    """Whether the launch goes on that a companion is for."""
+    return launch is not None and launch.generation == companion.generation

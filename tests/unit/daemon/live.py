@@ -1,0 +1,199 @@
+"""A training that changes its size while it runs, and its companions, as the contract has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from ef_slurm.contract import Action, Companion, LaunchState, Progress, companion_comment
+from ef_slurm.daemon.observe.job_status import JobReports
+from ef_slurm.model import QueueJob
+from ef_slurm.slurm.types import HoldKind, JobBaseState
+from tests.fakes.memory_cluster import MemoryCluster, MemoryJob
+from tests.unit.daemon.world import Training, World
+
+STILL = 1.0
+"""Seconds for which training stands still at a change."""
+
+
+@dataclass
+class LiveTraining(Training):
+    """Obeys `prepare` and `resize`; its companions are jobs of the same cluster in memory."""
+
+    cluster: MemoryCluster = field(default_factory=lambda: MemoryCluster({}))
+    submits: bool = True
+    """Whether its script submits what it is told to; else Slurm says no."""
+    names: int | None = None
+    """What its script says instead of the companion's id."""
+    refuses: frozenset[int] = frozenset()
+    """Sizes at which it does not go on."""
+    deaf: bool = False
+    gather: float = 4.0
+    """Seconds from a companion's start until its ranks are ready."""
+    train: tuple[str, ...] = ()
+    change: int = 0
+    last_still: float | None = None
+    refused: tuple[int, str] = (0, "")
+    companions: dict[int, MemoryJob] = field(default_factory=dict)
+    told: Companion | None = None
+    leaving: dict[int, float] = field(default_factory=dict)
+    changes: list[tuple[str, ...]] = field(default_factory=list)
+
+    @property
+    def gpus(self) -> int:
+        if self.running and self.train:
+            return len(self.train) * self.slurm.gpus_per_node if self.part is None else self.part
+        return super().gpus
+
+    def _launch(self, at: float, boot_of: Callable[[Training], float]) -> None:
+        self.train, self.change, self.refused = self.slurm.nodes, 0, (0, "")
+        super()._launch(at, boot_of)
+
+    def advance(self, now: float, boot_of: Callable[[Training], float]) -> None:
+        super().advance(now, boot_of)
+        self._follow_companions(now)
+        order = self.order
+        if not self.running or order is None or order.generation != self.generation:
+            return
+        if self.state is not LaunchState.RUNNING or self.deaf:
+            return
+        if order.action is Action.PREPARE:
+            self._prepare(now)
+        elif order.action is Action.RESIZE and order.change == self.change + 1:
+            if self.refused[0] != order.change and now >= self.trains_from:
+                self._resize(now)
+
+    def _prepare(self, now: float) -> None:
+        order = self.order
+        assert order is not None
+        told = self.told
+        answers = (order.generation, order.change, order.issued_at)
+        if told is not None and (told.generation, told.change, told.issued_at) == answers:
+            return
+        if not self.submits:
+            self.told = Companion(*answers, None, "QOSMaxSubmitJobPerUserLimit")
+            return
+        comment = companion_comment(self.slurm.job_id, order.generation, order.change)
+        there = [
+            one
+            for one in self.companions.values()
+            if one.comment == comment
+            and one.state in (JobBaseState.PENDING, JobBaseState.RUNNING)
+            and one.completing_until is None
+        ]
+        if not there:
+            job = self.cluster.add_job(self.slurm.user, self.slurm.name, now=now)
+            job.comment, job.time_limit = comment, self.slurm.time_limit
+            self.companions[job.job_id] = job
+            there = [job]
+        self.told = Companion(*answers, self.names or there[0].job_id, "")
+
+    def ready(self, now: float) -> tuple[str, ...]:
+        """Nodes whose ranks wait."""
+        return tuple(
+            node
+            for job in self.companions.values()
+            if job.state is JobBaseState.RUNNING and job.job_id not in self.leaving
+            if job.started is not None and now >= job.started + self.gather
+            for node in job.nodes
+            if node not in self.train
+        )
+
+    def _resize(self, now: float) -> None:
+        order = self.order
+        assert order is not None
+        nodes = tuple(order.nodes.split(","))
+        if not set(nodes) <= {*self.train, *self.slurm.nodes, *self.ready(now)}:
+            return
+        gpus = order.gpus or 0
+        if gpus in self.refuses:
+            self.refused = (order.change, "fewer samples than ranks")
+            return
+        self._go_on(now, nodes, None if gpus == len(nodes) * self.slurm.gpus_per_node else gpus)
+        if order.leave:
+            for job in self.companions.values():
+                if not set(job.nodes) & set(nodes) and job.state is JobBaseState.RUNNING:
+                    self.leaving.setdefault(job.job_id, now + 0.5)
+
+    def _go_on(self, now: float, nodes: tuple[str, ...], part: int | None) -> None:
+        self.base = self.done(now)
+        self.train, self.part, self.change = nodes, part, self.change + 1
+        self.trains_from, self.last_still = now + STILL, STILL
+        self.rate = self.rates.get(self.gpus, 0.0) * self.speed
+        self.changes.append(nodes)
+
+    def _follow_companions(self, now: float) -> None:
+        running = self.running and self.state is LaunchState.RUNNING
+        for job in self.companions.values():
+            if job.state is not JobBaseState.RUNNING:
+                if set(job.nodes) & set(self.train) and running and job.nodes:
+                    # Its ranks have left within KillWait.
+                    rest = tuple(node for node in self.train if node not in job.nodes)
+                    self._go_on(now, rest, None)
+                continue
+            of = job.comment.partition("launch ")[2].partition(",")[0]
+            if not running or of != str(self.generation):
+                self.leaving.setdefault(job.job_id, now + 1.0)
+            if self.leaving.get(job.job_id, math.inf) <= now:
+                self.cluster.finish(job.job_id, now)
+
+    def next_event(self, now: float) -> float:
+        starts = [
+            job.started + self.gather
+            for job in self.companions.values()
+            if job.state is JobBaseState.RUNNING and job.started is not None
+        ]
+        moments = [super().next_event(now), *starts, *self.leaving.values()]
+        return min((moment for moment in moments if moment > now), default=math.inf)
+
+    def reports(self, now: float) -> JobReports:
+        known = super().reports(now)
+        if self.generation and known.launch is not None:
+            launch = replace(
+                known.launch,
+                nodes=",".join(self.slurm.nodes),
+                gpus_per_node=self.slurm.gpus_per_node,
+            )
+            return replace(known, launch=launch, companion=self.told)
+        return known
+
+    def _progress(self, now: float) -> Progress:
+        plain = super()._progress(now)
+        first = plain.first_iteration_at
+        if self.change:
+            first = self.launched + self.boot
+        return replace(
+            plain,
+            phase=plain.phase if not self.change or self.finished else _phase(plain),
+            first_iteration_at=first,
+            live=True,
+            change=self.change,
+            change_seconds=self.last_still,
+            nodes=",".join(self.train),
+            ready=",".join(self.ready(now)),
+            refused_change=self.refused[0],
+            refusal=self.refused[1],
+        )
+
+
+def _phase(plain: Progress) -> Any:
+    from ef_slurm.contract import Phase
+
+    return Phase.RUNNING if plain.phase is Phase.STARTING else plain.phase
+
+
+def submit_live(world: World, *arguments: Any, **options: Any) -> tuple[QueueJob, LiveTraining]:
+    """`World.submit` of a training that is live."""
+    job = world.submit(*arguments, **options)
+    plain = world.training(job)
+    values = {one.name: getattr(plain, one.name) for one in fields(plain)}
+    live = LiveTraining(**values, cluster=world.cluster)
+    world.bench.trainings[job.request.slurm_job_id] = live
+    return job, live
+
+
+def holds(job: MemoryJob) -> bool:
+    """Whether it pends, held."""
+    return job.state is JobBaseState.PENDING and job.hold is not HoldKind.NONE

@@ -1,0 +1,248 @@
+"""Jobs that grow and shrink while they train, in a whole small world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.model import CompanionState, EventKind, JobState, QueueJob
+from ef_slurm.slurm.types import HoldKind, JobBaseState
+from tests.fakes.memory_cluster import MemoryJob
+from tests.unit.daemon.live import LiveTraining, submit_live
+from tests.unit.daemon.world import World
+
+LONG = 400_000
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "queue.sqlite", nodes=4, gpus_per_node=4)
+
+
+def nodes_of(world: World, job: QueueJob) -> tuple[str, ...]:
+    running = world.row(job).running
+    return () if running is None else running.block.nodes
+
+
+def alone(world: World, seconds: float = 40.0) -> tuple[QueueJob, LiveTraining]:
+    """A live job that has one node, since somebody has the others for a while."""
+    world.cluster.occupy("user9", ("n2", "n3", "n4"), 4, seconds, world.clock.now)
+    job, training = submit_live(world, LONG, deadline=None)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING)
+    assert nodes_of(world, job) == ("n1",)
+    return job, training
+
+
+def grown(world: World) -> tuple[QueueJob, LiveTraining]:
+    """One that has grown from one node to four."""
+    job, training = alone(world)
+    world.run_until(lambda: len(training.train) == 4, 200.0)
+    world.run(10.0)
+    return job, training
+
+
+def companions(world: World, job: QueueJob) -> list[CompanionState]:
+    return [one.state for one in world.queue.companions.of(job.id)]
+
+
+def untouched(world: World, training: LiveTraining) -> None:
+    """The launch has gone on: not requeued, not launched again, nothing read from a checkpoint."""
+    assert (training.generation, training.slurm.restarts, training.checkpoint) == (1, 0, 0.0)
+    assert not world.queue.intents.unfinished()
+
+
+def messages(world: World, job: QueueJob) -> str:
+    return "\n".join(event.message for event in world.queue.events.all(job_id=job.id))
+
+
+def companion_of(training: LiveTraining, number: int = 0) -> MemoryJob:
+    return list(training.companions.values())[number]
+
+
+def test_a_job_grows_to_twice_its_size_and_again(world: World) -> None:
+    job, training = grown(world)
+    assert training.changes == [("n1", "n2"), ("n1", "n2", "n3", "n4")]
+    assert companions(world, job) == [CompanionState.JOINED] * 2
+    assert nodes_of(world, job) == ("n1", "n2", "n3", "n4")
+    assert [one.nodes for one in training.companions.values()] == [("n2",), ("n3", "n4")]
+    untouched(world, training)
+    story = messages(world, job)
+    assert "its companion 3 starts on n2" in story
+    assert "trains on 8 GPUs, n2 among them; training stood still for 1.0 s" in story
+    # Nobody is told that these are strangers.
+    everybody = "\n".join(event.message for event in world.queue.events.all())
+    assert "Slurm job 3 of" not in everybody
+
+
+def test_a_job_shrinks_for_a_promise_while_it_trains(world: World) -> None:
+    job, training = grown(world)
+    # 8 GPUs for 200 s: it must have half of the cluster at once.
+    other = world.submit(10_000, deadline=230.0)
+    world.run_until(lambda: world.state(other) is JobState.RUNNING, 60.0)
+    assert len(training.train) < 4
+    assert training.train[0] == "n1"
+    world.run(20.0)
+    untouched(world, training)
+    assert CompanionState.ENDED in companions(world, job)
+    assert training.slurm.nodes == ("n1",)
+    world.run_until(lambda: world.state(other) is JobState.COMPLETED, 300.0)
+    # And grows back.
+    world.run_until(lambda: len(training.train) == 4, 200.0)
+    untouched(world, training)
+    assert world.queue.promises.of(other.id).outcome.value == "kept"  # type: ignore[union-attr]
+
+
+def test_nodes_of_the_first_slurm_job_are_given_back(world: World) -> None:
+    job, training = submit_live(world, LONG, deadline=None)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING)
+    assert training.slurm.nodes == ("n1", "n2", "n3", "n4")
+    other = world.submit(10_000, deadline=230.0)
+    world.run_until(lambda: world.state(other) is JobState.RUNNING, 60.0)
+    world.run(20.0)
+    assert training.slurm.nodes == training.train
+    assert len(training.train) < 4
+    untouched(world, training)
+    assert companions(world, job) == []
+
+
+def test_a_promise_that_needs_it_is_grown_by_a_requeue(world: World) -> None:
+    """What no companion can bring comes by the other way."""
+    world.cluster.occupy("user9", ("n2", "n3", "n4"), 4, 40.0, world.clock.now)
+    job, training = submit_live(world, 50_000, deadline=1400.0)
+    training.submits = False
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED, 3000.0)
+    assert training.generation > 1
+    assert "does not grow while it trains" in messages(world, job)
+    assert "QOSMaxSubmitJobPerUserLimit" in messages(world, job)
+    assert world.queue.promises.of(job.id).outcome.value == "kept"  # type: ignore[union-attr]
+
+
+def test_a_refused_size_is_not_asked_for_again_at_once(world: World) -> None:
+    job, training = alone(world)
+    training.refuses = frozenset({8, 16})
+    world.run(120.0)
+    assert training.train == ("n1",) or training.generation > 1
+    assert "the launch refuses: fewer samples than ranks" in messages(world, job)
+    held = [one for one in training.companions.values() if one.state is JobBaseState.RUNNING]
+    assert not held
+    assert len(training.companions) <= 2
+
+
+@pytest.mark.parametrize("kind", [HoldKind.USER, HoldKind.ADMIN])
+def test_a_hold_on_a_companion_is_respected(world: World, kind: HoldKind) -> None:
+    job, training = alone(world)
+    world.run_until(lambda: bool(training.companions), 100.0)
+    companion = companion_of(training)
+    if kind is HoldKind.ADMIN:
+        companion.hold = kind
+    else:
+        world.run_until(lambda: companion.hold is HoldKind.NONE, 30.0)
+        companion.hold, companion.state, companion.nodes = kind, JobBaseState.PENDING, ()
+    world.run(60.0)
+    assert companion.state is JobBaseState.CANCELLED
+    assert len(training.companions) == 1
+    assert training.train == ("n1",)
+    assert nodes_of(world, job) == ("n1",)
+    untouched(world, training)
+
+
+def test_cancelling_a_companion_only_shrinks(world: World) -> None:
+    job, training = grown(world)
+    world.cluster.cancel(companion_of(training, 1), world.clock.now)
+    world.run(30.0)
+    assert training.train == ("n1", "n2")
+    assert nodes_of(world, job) == ("n1", "n2")
+    assert world.state(job) is JobState.RUNNING
+    untouched(world, training)
+
+
+def test_cancelling_the_job_ends_its_companions(world: World) -> None:
+    job, training = grown(world)
+    world.cluster.cancel(training.slurm, world.clock.now)
+    world.run(60.0)
+    assert world.state(job) is JobState.CANCELLED
+    assert companions(world, job) == [CompanionState.ENDED] * 2
+    assert not any(one.holds_nodes for one in world.cluster.jobs.values())
+
+
+def test_a_companion_on_its_way_is_cancelled_with_its_job(world: World) -> None:
+    job, training = alone(world)
+    training.gather = 1000.0
+    world.run_until(lambda: CompanionState.RUNNING in companions(world, job), 100.0)
+    world.cluster.cancel(training.slurm, world.clock.now)
+    world.run(90.0)
+    assert companions(world, job) == [CompanionState.ENDED]
+    assert not any(one.holds_nodes for one in world.cluster.jobs.values())
+
+
+def test_a_node_of_a_companion_fails(world: World) -> None:
+    job, training = grown(world)
+    companion = companion_of(training, 1)
+    for node in companion.nodes:
+        world.cluster.drain(node, "broken")
+    world.cluster.finish(companion.job_id, world.clock.now, exit_code=1)
+    world.run(30.0)
+    assert training.train == ("n1", "n2")
+    assert nodes_of(world, job) == ("n1", "n2")
+    untouched(world, training)
+
+
+@pytest.mark.parametrize("lie", ["its own id", "another's job", "nobody's id", "not held"])
+def test_what_a_job_says_of_its_companion_is_not_believed(world: World, lie: str) -> None:
+    job, training = alone(world, 20.0)
+    victim = world.cluster.add_job("user2", "theirs", now=world.clock.now, uid=7)
+    training.names = {
+        "its own id": training.slurm.job_id,
+        "another's job": victim.job_id,
+        "nobody's id": 999,
+    }.get(lie)
+    if lie == "not held":
+        training.names = victim.job_id
+        victim.uid, victim.hold = 0, HoldKind.NONE
+        victim.state, victim.nodes = JobBaseState.RUNNING, ()
+        victim.comment = "ef-slurm: companion of 2, launch 1, change 1"
+    world.run(60.0)
+    assert "is not its companion" in messages(world, job)
+    assert training.slurm.state is JobBaseState.RUNNING
+    assert victim.state in (JobBaseState.PENDING, JobBaseState.RUNNING, JobBaseState.CANCELLED)
+    if lie != "not held":
+        assert victim.state is JobBaseState.PENDING
+    assert victim.required == ()
+    assert training.train == ("n1",) or training.generation > 1
+
+
+def test_a_launch_that_fails_is_grown_again(world: World) -> None:
+    job, training = grown(world)
+    now = world.clock.now
+    training.checkpoint = training.count(training.done(now))
+    training._launch(now, world.bench.boot_of)  # a rank has died
+    world.run(90.0)
+    assert training.generation == 2
+    assert training.slurm.restarts == 0
+    assert len(training.train) == 4
+    assert training.changes[-2:] == [("n1", "n2"), ("n1", "n2", "n3", "n4")]
+
+
+def test_a_stray_companion_is_cancelled(world: World) -> None:
+    job, training = alone(world)
+    stray = world.cluster.add_job("user1", "train", now=world.clock.now)
+    stray.comment = f"ef-slurm: companion of {job.request.slurm_job_id}, launch 9, change 1"
+    other = world.cluster.add_job("user3", "train", now=world.clock.now)
+    other.comment = "ef-slurm: companion of 12345, launch 1, change 1"
+    plain = world.cluster.add_job("user3", "train", now=world.clock.now)
+    world.run(30.0)
+    assert stray.state is JobBaseState.CANCELLED
+    assert other.state is JobBaseState.CANCELLED
+    assert plain.state is JobBaseState.PENDING
+    errors = world.queue.events.all(kinds=[EventKind.ERROR])
+    assert not errors, errors
+
+
+def test_slurm_forgets_a_companion(world: World) -> None:
+    job, training = grown(world)
+    forgotten = companion_of(training, 1)
+    del world.cluster.jobs[forgotten.job_id]
+    world.run(30.0)
+    assert world.state(job) is JobState.RUNNING
+    assert world.queue.companions.of(job.id)[1].state is CompanionState.ENDED
