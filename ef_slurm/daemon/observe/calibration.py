@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ef_slurm.contract import Phase, Progress
 from ef_slurm.daemon.observe.estimates import RATE_TOLERANCE, Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus
-from ef_slurm.daemon.observe.overheads import Submitter
+from ef_slurm.daemon.observe.overheads import LIVE_KINDS, Submitter
 from ef_slurm.daemon.observe.rate_watch import RateWatch
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.times import format_host_instant
@@ -90,6 +90,7 @@ class Calibration:
         self._estimates = estimates
         self._queue = queue
         self._pending: dict[int, _Pending] = {}
+        self._changes: dict[int, tuple[int, int]] = {}
         self._watches: dict[int, RateWatch] = {}
         self._slow: dict[int, _Slow] = {}
         self._remembered: dict[int, _Remembered] = {}
@@ -141,11 +142,14 @@ class Calibration:
         self.forget(job_id)
         self._slow.pop(job_id, None)
         self._remembered.pop(job_id, None)
+        self._changes.pop(job_id, None)
         self._estimates.rates.forget([job_id])
 
     def observe(self, job: QueueJob, status: JobStatus, now: float) -> Learned:
         """Learn from a running job."""
         progress, running = status.progress, job.running
+        if running is not None and progress is not None and progress.live:
+            self._measure_live_change(job, progress, now)
         if running is None or progress is None or not status.holds(running.block):
             return NOTHING
         first = progress.first_iteration_at
@@ -187,6 +191,22 @@ class Calibration:
             more["requeued"] = False
         words = f"{change.value} took {seconds:.1f} s until training"
         self._log(job, now, words, change.value, seconds, more)
+
+    def _measure_live_change(self, job: QueueJob, progress: Progress, now: float) -> None:
+        """How long training stood still, by the job's own word, for the last live change."""
+        seen, told = self._changes.get(job.id), (progress.generation, progress.change)
+        self._changes[job.id] = told
+        pending, stood = self._pending.get(job.id), progress.change_seconds
+        if seen is None or seen[0] != told[0] or seen == told or stood is None:
+            return
+        if pending is None or pending.change not in LIVE_KINDS or now < pending.since:
+            return
+        kind, seconds = pending.change, min(stood, now - pending.since)
+        submitter = Submitter.of(job.request)
+        self._estimates.overheads.add(job.id, submitter, LIVE_KINDS[kind], seconds)
+        more: dict[str, Json] = {"owner": submitter.owner, "training": submitter.training}
+        words = f"a live {kind.value} stopped training for {seconds:.1f} s"
+        self._log(job, now, words, LIVE_KINDS[kind], seconds, more)
 
     def _watch(self, job: QueueJob, progress: Progress, part: Block, now: float) -> RateWatch:
         """Begin to watch a launch; with what it would train at, if that was ever seen."""
@@ -334,6 +354,8 @@ def _measured_fields(change: ChangeKind, decided: ChangeKind) -> frozenset[str]:
 def _recalled_fields(data: Mapping[str, Json]) -> frozenset[str]:
     """The same of an event, those of earlier versions among them."""
     what, decided = data.get("what"), data.get("decided")
+    if what in LIVE_KINDS.values():
+        return frozenset({str(what)})
     # Earlier versions called every requeue of a running job a reshape, then a growth was always
     # one. Some of what they called a shrink was one too: that errs on the safe side and gives way
     # to what is measured from now on.

@@ -78,9 +78,15 @@ class Closures:
         self._refusals: dict[int, list[Refusal]] = {}
         self._live: dict[int, list[float]] = {}
 
-    def refuse(self, job_id: int, block: Block, words: str, now: float) -> None:
-        """Slurm has refused a job this block, in these words."""
-        refused, before = refusal_of(words), self._refusals.setdefault(job_id, [])
+    def refuse(
+        self, job_id: int, block: Block, words: str, now: float, refused: Refused | None = None
+    ) -> None:
+        """Slurm has refused a job this block, in these words.
+
+        Args:
+            refused: what of it; None for what the words say.
+        """
+        refused, before = refused or refusal_of(words), self._refusals.setdefault(job_id, [])
         alike = sum(one.refused is refused for one in before)
         seconds = min(CLOSED_SECONDS[refused] * 2 ** min(alike, 16), LONGEST_CLOSED_SECONDS)
         before.append(Refusal(block, refused, words, now + seconds))
@@ -108,7 +114,9 @@ class Closures:
             if event.job_id is not None and event.job_id in jobs:
                 refused = _refused_in(event)
                 if refused is not None:
-                    self.refuse(event.job_id, *refused, now=event.at)
+                    size = event.data.get("of") == Refused.SIZE.value
+                    what = Refused.SIZE if size else None
+                    self.refuse(event.job_id, *refused, now=event.at, refused=what)
                 words = event.data.get("live_refused")
                 if isinstance(words, str):
                     self.refuse_live(event.job_id, words, event.at)

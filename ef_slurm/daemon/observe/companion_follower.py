@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
+from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.closures import Closures, live_refusal_data, refusal_data
 from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.companion_moves import CompanionMove, companion_move, disbelief
@@ -87,20 +88,34 @@ class CompanionFollower:
         row = self._queue.jobs.get(job.id)
         data: dict[str, Json] = {}
         if row.running is not None:
-            data = self._close(job, row.running.block, words or why, now, held=held)
+            block = row.running.block
+            data = self._close(job.id, block, status, words or why, stays=held)
         sentence = f"it does not grow while it trains: {why}" + (f" ({words})" if words else "")
-        _log.warning("job %d: %s", job.request.slurm_job_id, sentence)
+        about_it = about(job, EventKind.ERROR)
+        _log.warning("job %d: %s", job.request.slurm_job_id, sentence, extra=about_it)
         with self._queue.transaction():
             self._keep(row, status, sentence)
             self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, sentence, job.id, data))
 
     def _close(
-        self, job: QueueJob, block: Block, words: str, now: float, *, held: bool
+        self, job_id: int, block: Block, status: JobStatus, words: str, *, stays: bool
     ) -> dict[str, Json]:
-        if held or refusal_of(words) in _OF_THE_SHAPE:
-            self._closures.refuse(job.id, block, words, now)
+        """Close a growth for a while; what the audit log keeps of that.
+
+        Args:
+            block: that the job was to get.
+            stays: whether no larger one is to be tried either.
+        """
+        now = self._clock()
+        if stays:
+            # The next larger one is closed, and with it all that are larger still.
+            block = replace(block, nodes=block.nodes[: 2 * max(1, len(dict(status.gpus)))])
+            self._closures.refuse(job_id, block, words, now, Refused.SIZE)
+            return {**refusal_data(block, words), "of": Refused.SIZE.value}
+        if refusal_of(words) in _OF_THE_SHAPE:
+            self._closures.refuse(job_id, block, words, now)
             return dict(refusal_data(block, words))
-        self._closures.refuse_live(job.id, words, now)
+        self._closures.refuse_live(job_id, words, now)
         return dict(live_refusal_data(words))
 
     def _member(self, companion: Companion) -> Member:
@@ -119,23 +134,21 @@ class CompanionFollower:
         lost_nodes: Collection[str],
     ) -> bool:
         now = self._clock()
-        wanted = job.running is not None and _covers(job.running.block, companion.block)
         with self._queue.transaction():
             self._book.move(companion, move.to, at=now, why=move.why)
-            if not (move.unexpected and wanted):
+            row = self._queue.jobs.get(job.id)
+            block = None if row.running is None else row.running.block
+            brought = set(companion.block.nodes)
+            if block is None or not move.unexpected or not brought <= set(block.nodes):
                 return False
-            row, why = self._queue.jobs.get(job.id), move.why
-            assert row.running is not None
-            if move.cancelled:
-                data = self._close(job, row.running.block, why, now, held=True)
+            after = self._observer.status(row) or status
+            failed = move.to is CompanionState.ENDED and not brought & set(lost_nodes)
+            if move.unwanted or failed:
+                stays = move.unwanted and not brought & set(lost_nodes)
+                data = self._close(job.id, block, after, move.why, stays=stays)
+                why = f"it does not grow now: {move.why}"
                 self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id, data))
-            elif move.to is CompanionState.ENDED and not set(companion.block.nodes) & set(
-                lost_nodes
-            ):
-                data = self._close(job, row.running.block, why, now, held=False)
-                self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id, data))
-            after = self._observer.status(row)
-            self._keep(row, after or status, why)
+            self._keep(row, after, move.why)
         return True
 
     def _find(self, job: QueueJob, status: JobStatus, companion: Companion) -> bool:
@@ -175,7 +188,3 @@ class CompanionFollower:
         if nodes and len(nodes) == len(held) and is_power_of_two(len(nodes)):
             running = Running(replace(block, nodes=nodes), now, now)
         self._queue.jobs.save(replace(row, running=running, note=note))
-
-
-def _covers(block: Block, part: Block) -> bool:
-    return set(part.nodes) <= set(block.nodes)

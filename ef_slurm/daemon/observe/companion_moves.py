@@ -23,13 +23,13 @@ class CompanionMove:
     Args:
         why: a sentence for the job's story; "" for none.
         unexpected: whether it is not what the job was to have.
-        cancelled: whether somebody cancelled it.
+        unwanted: whether somebody, or its time limit, has ended it: the job is not to grow again.
     """
 
     to: CompanionState
     why: str = ""
     unexpected: bool = False
-    cancelled: bool = False
+    unwanted: bool = False
 
 
 def companion_move(member: Member, status: JobStatus) -> CompanionMove | None:
@@ -64,7 +64,7 @@ def _ended(companion: Companion, slurm: SlurmJob | None) -> CompanionMove:
         )
     why = f"{whose} has ended" + (f": {slurm.state.value}" if unexpected else "")
     cancelled = unexpected and slurm.state is JobBaseState.CANCELLED
-    return CompanionMove(CompanionState.ENDED, why, unexpected=unexpected, cancelled=cancelled)
+    return CompanionMove(CompanionState.ENDED, why, unexpected=unexpected, unwanted=cancelled)
 
 
 def _launch_is_over(companion: Companion, status: JobStatus) -> str:
@@ -111,7 +111,7 @@ def _in_slurm(companion: Companion, slurm: SlurmJob, status: JobStatus) -> Compa
             return CompanionMove(CompanionState.READY)
         case CompanionState.JOINED if has_left(progress, companion):
             return CompanionMove(
-                CompanionState.LEAVING, f"trains on without {where}", unexpected=True
+                CompanionState.LEAVING, f"trains on without {where}", unexpected=True, unwanted=True
             )
     return None
 

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 
-from ef_slurm.model import OVERHEAD_KINDS, JobRequest, Overhead
+from ef_slurm.model import OVERHEAD_KINDS, ChangeKind, JobRequest, Overhead
 
 SAFETY_FACTOR = 1.1
 """A promise counts on this many times what was measured."""
@@ -18,8 +18,18 @@ SAMPLES_PER_JOB = 3
 """The latest measurements of a job of which the worst counts."""
 SAMPLES_OF_OTHERS = 20
 """The latest measurements of jobs of one training, or of one owner."""
+LIVE_SECONDS = 3.0
+"""What a live change is taken to cost until one was measured."""
 QUANTILE = 0.8
 """Of those: what most changes do not exceed."""
+
+
+LIVE_KINDS = {
+    ChangeKind.GROW: "live grow",
+    ChangeKind.SHRINK: "live shrink",
+    ChangeKind.RELAUNCH: "live shrink",
+}
+"""Under which name live changes of a kind are remembered, apart from those that stop a launch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,24 @@ class Overheads:
         seconds = {kind: self._seconds(job_id, submitter, kind) for kind in OVERHEAD_KINDS}
         known = {kind: value for kind, value in seconds.items() if value is not None}
         return replace(request.overhead, **known)
+
+    def live(
+        self, job_id: int, request: JobRequest, overhead: Overhead, *, grows: bool
+    ) -> Overhead:
+        """What the next change will cost of a job whose launch changes while it runs.
+
+        Args:
+            overhead: what it costs where the launch has to stop.
+            grows: whether it may grow so.
+        """
+        submitter = Submitter.of(request)
+
+        def seconds(kind: ChangeKind) -> float:
+            known = self._seconds(job_id, submitter, LIVE_KINDS[kind])
+            return LIVE_SECONDS if known is None else known
+
+        grow = seconds(ChangeKind.GROW) if grows else overhead.restart
+        return replace(overhead, grow=grow, shrink=seconds(ChangeKind.SHRINK))
 
     def _seconds(self, job_id: int | None, submitter: Submitter, overhead: str) -> float | None:
         own = None if job_id is None else self._of_job.get((job_id, overhead))

@@ -182,6 +182,9 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
     """One job as the planner is to see it."""
     learned = estimates.rates.by_type(job.id)
     overhead = estimates.overheads.estimate(job.id, job.request)
+    if status is not None and status.is_live:
+        grows = estimates.closures.live_open(job.id, now)
+        overhead = estimates.overheads.live(job.id, job.request, overhead, grows=grows)
     if status is not None and not _first_node_leads(job, status):
         overhead = replace(overhead, shrink=overhead.restart)
     request = replace(

@@ -39,6 +39,7 @@ class LiveTraining(Training):
     companions: dict[int, MemoryJob] = field(default_factory=dict)
     told: Companion | None = None
     leaving: dict[int, float] = field(default_factory=dict)
+    gone: set[int] = field(default_factory=set)
     changes: list[tuple[str, ...]] = field(default_factory=list)
 
     @property
@@ -61,8 +62,9 @@ class LiveTraining(Training):
             return
         if order.action is Action.PREPARE:
             self._prepare(now)
-        elif order.action is Action.RESIZE and order.change == self.change + 1:
-            if self.refused[0] != order.change and now >= self.trains_from:
+        elif order.action is Action.RESIZE:
+            due = order.change == self.change + 1 != self.refused[0]
+            if due and now >= self.trains_from:
                 self._resize(now)
 
     def _prepare(self, now: float) -> None:
@@ -128,6 +130,10 @@ class LiveTraining(Training):
         running = self.running and self.state is LaunchState.RUNNING
         for job in self.companions.values():
             if job.state is not JobBaseState.RUNNING:
+                if job.job_id in self.gone:
+                    continue
+                if job.nodes:
+                    self.gone.add(job.job_id)
                 if set(job.nodes) & set(self.train) and running and job.nodes:
                     # Its ranks have left within KillWait.
                     rest = tuple(node for node in self.train if node not in job.nodes)
@@ -136,7 +142,8 @@ class LiveTraining(Training):
             of = job.comment.partition("launch ")[2].partition(",")[0]
             if not running or of != str(self.generation):
                 self.leaving.setdefault(job.job_id, now + 1.0)
-            if self.leaving.get(job.job_id, math.inf) <= now:
+            known = job.job_id in self.cluster.jobs
+            if known and self.leaving.get(job.job_id, math.inf) <= now:
                 self.cluster.finish(job.job_id, now)
 
     def next_event(self, now: float) -> float:

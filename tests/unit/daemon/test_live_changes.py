@@ -28,7 +28,7 @@ def nodes_of(world: World, job: QueueJob) -> tuple[str, ...]:
 def alone(world: World, seconds: float = 40.0) -> tuple[QueueJob, LiveTraining]:
     """A live job that has one node, since somebody has the others for a while."""
     world.cluster.occupy("user9", ("n2", "n3", "n4"), 4, seconds, world.clock.now)
-    job, training = submit_live(world, LONG, deadline=None)
+    job, training = submit_live(world, LONG, deadline=40_000.0)
     world.run_until(lambda: world.state(job) is JobState.RUNNING)
     assert nodes_of(world, job) == ("n1",)
     return job, training
@@ -75,47 +75,15 @@ def test_a_job_grows_to_twice_its_size_and_again(world: World) -> None:
     assert "Slurm job 3 of" not in everybody
 
 
-def test_a_job_shrinks_for_a_promise_while_it_trains(world: World) -> None:
-    job, training = grown(world)
-    # 8 GPUs for 200 s: it must have half of the cluster at once.
-    other = world.submit(10_000, deadline=230.0)
-    world.run_until(lambda: world.state(other) is JobState.RUNNING, 60.0)
-    assert len(training.train) < 4
-    assert training.train[0] == "n1"
-    world.run(20.0)
-    untouched(world, training)
-    assert CompanionState.ENDED in companions(world, job)
-    assert training.slurm.nodes == ("n1",)
-    world.run_until(lambda: world.state(other) is JobState.COMPLETED, 300.0)
-    # And grows back.
-    world.run_until(lambda: len(training.train) == 4, 200.0)
-    untouched(world, training)
-    assert world.queue.promises.of(other.id).outcome.value == "kept"  # type: ignore[union-attr]
-
-
-def test_nodes_of_the_first_slurm_job_are_given_back(world: World) -> None:
-    job, training = submit_live(world, LONG, deadline=None)
-    world.run_until(lambda: world.state(job) is JobState.RUNNING)
-    assert training.slurm.nodes == ("n1", "n2", "n3", "n4")
-    other = world.submit(10_000, deadline=230.0)
-    world.run_until(lambda: world.state(other) is JobState.RUNNING, 60.0)
-    world.run(20.0)
-    assert training.slurm.nodes == training.train
-    assert len(training.train) < 4
-    untouched(world, training)
-    assert companions(world, job) == []
-
-
-def test_a_promise_that_needs_it_is_grown_by_a_requeue(world: World) -> None:
-    """What no companion can bring comes by the other way."""
-    world.cluster.occupy("user9", ("n2", "n3", "n4"), 4, 40.0, world.clock.now)
-    job, training = submit_live(world, 50_000, deadline=1400.0)
+def test_what_no_companion_can_bring_comes_by_a_requeue(world: World) -> None:
+    job, training = alone(world)
     training.submits = False
-    world.run_until(lambda: world.state(job) is JobState.COMPLETED, 3000.0)
-    assert training.generation > 1
-    assert "does not grow while it trains" in messages(world, job)
-    assert "QOSMaxSubmitJobPerUserLimit" in messages(world, job)
-    assert world.queue.promises.of(job.id).outcome.value == "kept"  # type: ignore[union-attr]
+    world.run(120.0)
+    assert (training.generation, training.slurm.restarts) == (2, 1)
+    assert training.slurm.nodes == ("n1", "n2", "n3", "n4")
+    told = "its batch script could submit no companion (QOSMaxSubmitJobPerUserLimit)"
+    assert f"it does not grow while it trains: {told}" in messages(world, job)
+    assert companions(world, job) == [CompanionState.ENDED]
 
 
 def test_a_refused_size_is_not_asked_for_again_at_once(world: World) -> None:
@@ -213,7 +181,7 @@ def test_what_a_job_says_of_its_companion_is_not_believed(world: World, lie: str
 
 
 def test_a_launch_that_fails_is_grown_again(world: World) -> None:
-    job, training = grown(world)
+    _job, training = grown(world)
     now = world.clock.now
     training.checkpoint = training.count(training.done(now))
     training._launch(now, world.bench.boot_of)  # a rank has died
@@ -225,7 +193,7 @@ def test_a_launch_that_fails_is_grown_again(world: World) -> None:
 
 
 def test_a_stray_companion_is_cancelled(world: World) -> None:
-    job, training = alone(world)
+    job, _training = alone(world)
     stray = world.cluster.add_job("user1", "train", now=world.clock.now)
     stray.comment = f"ef-slurm: companion of {job.request.slurm_job_id}, launch 9, change 1"
     other = world.cluster.add_job("user3", "train", now=world.clock.now)

@@ -95,8 +95,12 @@ def untyped(_block: Block) -> str:
     return ""
 
 
+def book(world: World) -> CompanionBook:
+    return CompanionBook(world.queue)
+
+
 def actor(world: World) -> Executor:
-    return Executor(world.slurm, world.queue, world.bench, world.clock, untyped, CompanionBook(world.queue))
+    return Executor(world.slurm, world.queue, world.bench, world.clock, untyped, book(world))
 
 
 def test_a_lost_answer_leaves_the_intent_open(world: World) -> None:
@@ -150,7 +154,7 @@ def test_a_job_whose_release_does_not_come_is_not_starting(world: World, how: st
     status = JobStatus(world.slurm.job(job.request.slurm_job_id))
     if how == "refused":
         stranger = MemorySlurm(world.cluster, world.clock, user="user2", operator=False)
-        other = Executor(stranger, world.queue, world.bench, world.clock, untyped, CompanionBook(world.queue))
+        other = Executor(stranger, world.queue, world.bench, world.clock, untyped, book(world))
         assert isinstance(other.execute(job, status, Release(TWO_NODES), "test"), Refusal)
     else:
         world.cluster.answers_lost = 1
@@ -235,7 +239,7 @@ def test_what_slurm_undoes_after_a_release_is_told(
     row = replace(row, request=limited, first_started_at=world.clock.now)
     slurm = _Forgetful(world.cluster, world.clock)
     slurm.undo = undo
-    acting = Executor(slurm, world.queue, world.bench, world.clock, untyped, CompanionBook(world.queue))
+    acting = Executor(slurm, world.queue, world.bench, world.clock, untyped, book(world))
     status: JobStatus | Refusal = JobStatus(slurm.job(row.request.slurm_job_id))
     for step in (Update(TWO_NODES), Release(TWO_NODES)):
         assert isinstance(status, JobStatus)
