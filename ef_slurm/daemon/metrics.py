@@ -226,10 +226,14 @@ def command_name(command: Sequence[str]) -> str:
 
     >>> command_name(["scontrol", "--oneliner", "show", "nodes"]), command_name(["/bin/true"])
     ('scontrol show', 'other')
+
+    Without arguments `scontrol` is given several commands to do.
     """
     program = command[0]
     if program != "scontrol":
         return program if program in _COMMANDS else OTHER
+    if len(command) == 1:
+        return "scontrol several"
     word = next((each for each in command[1:] if not each.startswith("-")), "")
     return f"scontrol {word}" if word in _SCONTROL else OTHER
 

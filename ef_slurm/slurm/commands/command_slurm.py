@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ef_slurm.formats.durations import format_minutes
@@ -25,10 +26,12 @@ from ef_slurm.slurm.commands.listing import (
     parse_reservations,
 )
 from ef_slurm.slurm.commands.output_file import output_file
+from ef_slurm.slurm.commands.recent import RecentJobs
 from ef_slurm.slurm.commands.runner import Result, Runner
 from ef_slurm.slurm.errors import (
     NoSuchJobError,
     RefusedError,
+    SlurmTimeoutError,
     UnexpectedOutputError,
     UpdateIncompleteError,
 )
@@ -47,6 +50,9 @@ from ef_slurm.slurm.types import (
     Submitted,
 )
 
+SIGNAL_SECONDS = 2.0
+"""For a signal: scancel tries again for minutes where the job has just ended."""
+
 _TARGETS = {SignalTarget.STEPS: (), SignalTarget.BATCH: ("--batch",), SignalTarget.ALL: ("--full",)}
 
 
@@ -64,13 +70,16 @@ class CommandSlurm:
         self._runner = runner or Runner()
         self._clock = clock
         self._looks = JobLooks(self._ask, clock)
+        self._recent = RecentJobs()
 
     def observe(self) -> Observation:
         """The whole cluster: one query for jobs, one for nodes, one for reservations."""
-        at = self._clock()
+        at, began = self._clock(), time.monotonic()
+        jobs = self._looks.look()
+        self._recent.look(jobs, began)
         return Observation(
             at=at,
-            jobs=self._looks.look(),
+            jobs=jobs,
             nodes=self.nodes(),
             reservations=parse_reservations(self._show("reservations")),
         )
@@ -136,6 +145,7 @@ class CommandSlurm:
 
     def hold(self, job_id: int) -> None:
         """Keep a pending job from starting, and a running one from starting again."""
+        self._recent.forget(job_id)
         self._ask("scontrol", "hold", str(job_id))
 
     def update(self, job_id: int, update: JobUpdate) -> SlurmJob:
@@ -144,7 +154,7 @@ class CommandSlurm:
             return self.job(job_id)
         cpus_per_gpu = 0
         if update.shape is not None:
-            job = self.job(job_id)
+            job = self._held(job_id)
             if not job.is_pending:
                 # Parts of a shape would be taken as a resize.
                 raise RefusedError(f"job {job_id} is not pending: its shape cannot change")
@@ -168,6 +178,7 @@ class CommandSlurm:
 
     def release(self, job_id: int) -> None:
         """End a hold. A job that is not held stays as it is."""
+        self._recent.forget(job_id)
         try:
             self._ask("scontrol", "release", str(job_id))
         except RefusedError:
@@ -185,6 +196,7 @@ class CommandSlurm:
                 f"job {job_id} cannot shrink to {compress(nodes) or 'no nodes'}: it is "
                 f"{job.state.value} on {compress(job.nodes) or 'no nodes'}"
             )
+        self._recent.forget(job_id)
         self._ask("scontrol", "update", f"jobid={job_id}", f"ReqNodeList={compress(nodes)}")
         job = self.job(job_id)
         if set(job.nodes) != set(nodes):
@@ -197,28 +209,40 @@ class CommandSlurm:
 
     def requeue(self, job_id: int) -> None:
         """End a job's run and put it back, held."""
-        job = self.job(job_id)
+        job = self._running(job_id)
         if job.is_final:
             raise RefusedError(f"job {job_id} has ended: {job.state.value}")
-        if job.state is not JobBaseState.PENDING:
-            try:
-                self._ask("scontrol", "requeuehold", str(job_id))
-            except RefusedError:
-                if self.job(job_id).state is not JobBaseState.PENDING:
-                    raise  # otherwise somebody was faster
-        # After requeuehold alone its owner may release it.
-        self.hold(job_id)
+        if job.state is JobBaseState.PENDING:
+            self.hold(job_id)
+            return
+        self._recent.forget(job_id)
+        try:
+            # After requeuehold alone its owner may release it.
+            self._several(f"requeuehold {job_id}", f"hold {job_id}")
+        except RefusedError:
+            if self.job(job_id).state is not JobBaseState.PENDING:
+                raise
+            self.hold(job_id)  # somebody was faster
 
     def signal(self, job_id: int, signal: str, target: SignalTarget) -> None:
         """Send a signal to a running job's processes."""
-        job = self.job(job_id)
+        job = self._running(job_id)
         if not job.is_running:
             # scancel would try again and again for minutes.
             raise RefusedError(f"job {job_id} is not running: {job.state.value}")
-        self._ask("scancel", f"--signal={signal}", *_TARGETS[target], str(job_id))
+        command = ("scancel", f"--signal={signal}", *_TARGETS[target], str(job_id))
+        hasty = replace(self._runner, timeout=min(SIGNAL_SECONDS, self._runner.timeout))
+        try:
+            hasty.query(command)
+        except SlurmTimeoutError as error:
+            if self.job(job_id).is_running:
+                raise
+            words = f"job {job_id} has ended: {error.message}"
+            raise RefusedError(words, command=command) from error
 
     def cancel(self, job_id: int) -> None:
         """Cancel a job. One that has ended or is unknown stays as it is."""
+        self._recent.forget(job_id)
         try:
             self._ask("scancel", str(job_id))
         except RefusedError:
@@ -229,8 +253,23 @@ class CommandSlurm:
         """Where a job writes its standard output; None where Slurm does not tell."""
         return output_file(self._ask("scontrol", "--oneliner", "show", "job", str(job_id)), job_id)
 
+    def _held(self, job_id: int) -> SlurmJob:
+        """A job that is thought to pend, read only where the last look does not say so."""
+        job = self._recent.get(job_id)
+        held = job is not None and job.is_pending and job.hold is not HoldKind.NONE
+        return job if job is not None and held else self.job(job_id)
+
+    def _running(self, job_id: int) -> SlurmJob:
+        """The same of a job that is thought to run."""
+        job = self._recent.get(job_id)
+        return job if job is not None and job.is_running else self.job(job_id)
+
     def _ask(self, *command: str) -> str:
         return self._runner.query(command).stdout
+
+    def _several(self, *lines: str) -> None:
+        """Some of scontrol's commands in one process; each is done whatever became of others."""
+        self._runner.query(("scontrol",), "".join(f"{line}\n" for line in (*lines, "quit")))
 
     def _show(self, what: str) -> str:
         return self._ask("scontrol", "--oneliner", "show", what)

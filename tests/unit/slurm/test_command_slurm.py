@@ -11,8 +11,14 @@ from typing import Any
 import pytest
 
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
+from ef_slurm.slurm.commands.recent import RECENT_SECONDS, RecentJobs
 from ef_slurm.slurm.commands.runner import Result, Runner
-from ef_slurm.slurm.errors import NoSuchJobError, RefusedError, UpdateIncompleteError
+from ef_slurm.slurm.errors import (
+    NoSuchJobError,
+    RefusedError,
+    SlurmTimeoutError,
+    UpdateIncompleteError,
+)
 from ef_slurm.slurm.types import JobUpdate, Shape, SignalTarget
 
 Change = Callable[[dict[str, Any]], None]
@@ -26,16 +32,37 @@ class Console(Runner):
     effects: dict[str, Change | str] = field(default_factory=dict)
     """First two words of a command → what it does to the job, or the words of a refusal."""
     asked: list[str] = field(default_factory=list)
+    processes: list[str] = field(default_factory=list)
+    """Programs that were run, those that only look included."""
 
-    def query(self, command: Sequence[str]) -> Result:
+    def query(self, command: Sequence[str], text: str = "") -> Result:
+        self.processes.append(" ".join(command[:2]))
         if command[0] == "squeue":
             return Result(json.dumps({"jobs": [self.job]}), "")
+        if command[:2] == ("scontrol", "--oneliner"):
+            return Result("", "")
+        if command == ("scontrol",):
+            return self._several(text.splitlines())
         self.asked.append(" ".join(command))
         effect = self.effects.get(" ".join(command[:2]))
         if isinstance(effect, str):
             raise RefusedError(effect)
         if effect is not None:
             effect(self.job)
+        return Result("", "")
+
+    def _several(self, lines: list[str]) -> Result:
+        """scontrol does each line, and fails in the end if one of them did."""
+        assert lines.pop() == "quit"
+        refusals = []
+        for line in lines:
+            try:
+                self.query(("scontrol", *line.split()))
+            except RefusedError as error:
+                refusals.append(error.message)
+            self.processes.pop()  # it is none of its own
+        if refusals:
+            raise RefusedError("; ".join(refusals))
         return Result("", "")
 
 
@@ -148,7 +175,14 @@ def test_a_requeue_that_slurm_refuses(state: str) -> None:
     slurm.effects["scontrol requeuehold"] = "Requested operation not supported"
     with pytest.raises(RefusedError, match="not supported|has ended"):
         CommandSlurm(slurm).requeue(7)
-    assert "scontrol hold 7" not in slurm.asked
+
+
+def test_a_hold_that_is_refused_is_no_requeue() -> None:
+    slurm = console("RUNNING")
+    slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"])
+    slurm.effects["scontrol hold"] = "Access denied"
+    with pytest.raises(RefusedError, match="Access denied"):
+        CommandSlurm(slurm).requeue(7)
 
 
 def test_release_of_a_job_that_nobody_holds() -> None:
@@ -221,3 +255,78 @@ def test_an_update_names_the_type_and_it_is_read_back() -> None:
     assert slurm.asked == [UPDATE.replace("gpu:4", "gpu:1g.10gb:4")]
     with pytest.raises(UpdateIncompleteError, match="gpu:1g.10gb:4, not gpu:3090:4"):
         CommandSlurm(slurm).update(7, JobUpdate(shape=Shape(("n2", "n3"), 4, "3090")))
+
+
+def looked_at(console: Console) -> CommandSlurm:
+    """One that has just looked at everything."""
+    slurm = CommandSlurm(console)
+    slurm.observe()
+    console.processes.clear()
+    return slurm
+
+
+HELD = {"priority": 0, "state_reason": "JobHeldAdmin"}
+
+
+def test_a_start_is_three_processes() -> None:
+    slurm = console(**HELD)
+    slurm.effects["scontrol update"] = SHAPED
+    slurm.effects["scontrol release"] = sets(priority=100)
+    asked = looked_at(slurm)
+    asked.update(7, JobUpdate(shape=SHAPE, start_now=True))
+    asked.release(7)
+    assert slurm.processes == ["scontrol update", "squeue --json", "scontrol release"]
+
+
+def test_a_stop_is_two_processes() -> None:
+    slurm = console("RUNNING")
+    slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"])
+    asked = looked_at(slurm)
+    asked.signal(7, "USR2", SignalTarget.STEPS)
+    asked.requeue(7)
+    assert slurm.processes == ["scancel --signal=USR2", "scontrol"]
+    assert slurm.asked[-2:] == ["scontrol requeuehold 7", "scontrol hold 7"]
+
+
+def test_what_was_let_go_is_read_before_it_is_shaped() -> None:
+    released = console(**HELD)
+    asked = looked_at(released)
+    asked.release(7)
+    released.job.update(job_state=["RUNNING"], nodes="n1")
+    with pytest.raises(RefusedError, match="is not pending"):
+        asked.update(7, JobUpdate(shape=SHAPE))
+
+
+def test_a_look_counts_for_so_long() -> None:
+    now = [100.0]
+    recent = RecentJobs(lambda: now[0])
+    job = CommandSlurm(console()).job(7)
+    recent.look({7: job}, 100.0)
+    assert recent.get(7) is job
+    assert recent.get(8) is None
+    now[0] += RECENT_SECONDS + 0.1
+    assert recent.get(7) is None
+    recent.look({7: job}, now[0])
+    recent.forget(7)
+    assert recent.get(7) is None
+
+
+def test_a_job_that_was_seen_without_a_hold_is_read_before_it_is_shaped() -> None:
+    slurm = console()  # it may start at any moment
+    asked = looked_at(slurm)
+    slurm.job.update(job_state=["RUNNING"], nodes="n1")
+    with pytest.raises(RefusedError, match="is not pending"):
+        asked.update(7, JobUpdate(shape=SHAPE))
+
+
+def test_a_signal_to_a_job_that_has_just_ended_is_given_up_soon() -> None:
+    slurm = console("RUNNING")
+    asked = looked_at(slurm)
+
+    def late(job: dict[str, Any]) -> None:
+        job["job_state"] = ["COMPLETED"]
+        raise SlurmTimeoutError("scancel gave no answer")
+
+    slurm.effects["scancel --signal=USR2"] = late
+    with pytest.raises(RefusedError, match="has ended"):
+        asked.signal(7, "USR2", SignalTarget.STEPS)
