@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -62,7 +63,7 @@ from ef_slurm.slurm.errors import (
 )
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.read_back import differences_of, undone_after_release
-from ef_slurm.slurm.types import HoldKind, JobUpdate, Shape, SignalTarget, SlurmJob
+from ef_slurm.slurm.types import HoldKind, JobBaseState, JobUpdate, Shape, SignalTarget, SlurmJob
 
 _log = logging.getLogger(__name__)
 
@@ -238,8 +239,9 @@ class Executor:
         self._state_dirs = state_dirs
         self._clock = clock
         self._slurm_type = slurm_type
-        # What jobs that are not released yet were last told.
+        # What jobs were last told before their release; and when that was, until a later look.
         self._told: dict[int, JobUpdate] = {}
+        self._released: dict[int, tuple[float, JobUpdate]] = {}
 
     def settle(self, job: QueueJob, status: JobStatus) -> None:
         """Close the job's unfinished intent if its effect is seen."""
@@ -250,6 +252,7 @@ class Executor:
     def drop(self, job: QueueJob, why: str) -> None:
         """Abandon the job's unfinished intent: nothing is to come of it any more."""
         self._told.pop(job.id, None)
+        self._released.pop(job.id, None)
         intent = self._queue.intents.unfinished_of(job.id)
         if intent is None:
             return
@@ -344,6 +347,7 @@ class Executor:
                 return self._order(job, status, order)
             case Requeue():
                 self._slurm.requeue(slurm_id)
+                return replace(status, slurm=_being_requeued(status.slurm))
             case Update(block):
                 shape = Shape(block.nodes, block.gpus_per_node, self._slurm_type(block))
                 left = _time_left(job, self._clock())
@@ -355,7 +359,8 @@ class Executor:
             case Release():
                 self._state_dirs.prepare(job)
                 self._slurm.release(slurm_id)
-                return replace(status, slurm=self._after_release(job, slurm_id))
+                self._told_before(job)
+                return replace(status, slurm=_just_released(status.slurm))
             case Extend(seconds):
                 update = JobUpdate(time_limit=seconds)
                 return replace(status, slurm=self._slurm.update(slurm_id, update))
@@ -383,16 +388,28 @@ class Executor:
                 self._slurm.signal(status.slurm.job_id, signal.value, SignalTarget.STEPS)
         return replace(status, reports=self._state_dirs.read(job))
 
-    def _after_release(self, job: QueueJob, slurm_id: int) -> SlurmJob:
-        """The released job, with what Slurm has undone of its update told, and done again.
+    def _told_before(self, job: QueueJob) -> None:
+        """It is released now: the next look tells whether Slurm has left what it was told."""
+        told = self._told.pop(job.id, None)
+        if told is not None:
+            self._released[job.id] = (self._clock(), told)
+
+    def check_release(self, job: QueueJob, seen: SlurmJob, looked_at: float) -> SlurmJob:
+        """A job that was released, with what Slurm has undone of its update told, and done again.
 
         Another shape needs nothing more: a job that asks for it is held, and one that runs on it is
         moved.
+
+        Args:
+            looked_at: when Slurm said so, UTC epoch seconds; before its release nothing is checked.
         """
-        told, seen = self._told.pop(job.id, None), self._slurm.job(slurm_id)
-        if told is None or seen.is_final:
+        released_at, told = self._released.get(job.id, (math.inf, JobUpdate()))
+        if looked_at <= released_at:
             return seen
-        undone = undone_after_release(told, seen)
+        del self._released[job.id]
+        if seen.is_final:
+            return seen
+        slurm_id, undone = seen.job_id, undone_after_release(told, seen)
         if undone:
             why = f"Slurm changed the job after its update: {'; '.join(undone)}"
             _log.warning("job %d: %s", slurm_id, why, extra=about(job, EventKind.ERROR))
@@ -433,6 +450,16 @@ class Executor:
             for state in (IntentState.EXECUTED, IntentState.VERIFIED, IntentState.CLOSED):
                 if _RANK[intent.state] < _RANK[state]:
                     self._queue.intents.advance(intent.id, state, at=now)
+
+
+def _being_requeued(job: SlurmJob) -> SlurmJob:
+    """Until the next look: that its run is over only that can tell, half a second later or more."""
+    return replace(job, state=JobBaseState.PENDING, flags=job.flags | {"COMPLETING"})
+
+
+def _just_released(job: SlurmJob) -> SlurmJob:
+    """Until the next look: what Slurm makes of it only that can tell."""
+    return replace(job, hold=HoldKind.NONE, reason="")
 
 
 _RANK = {

@@ -176,6 +176,11 @@ class Reconciler:
     def _reconcile(
         self, job: QueueJob, status: JobStatus, free_gpus: FreeGpus, reconciled: ReconcileResult
     ) -> None:
+        looked_at = self._observer.observation.at
+        slurm = self._executor.check_release(job, status.slurm, looked_at)
+        if slurm is not status.slurm:
+            self._observer.update(slurm)
+            status = replace(status, slurm=slurm)
         target = None if job.running is None else job.running.block
         if job.id in self._requeued:
             if status.slurm.is_running:

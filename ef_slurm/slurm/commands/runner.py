@@ -75,7 +75,8 @@ class Runner:
     def query(self, command: Sequence[str], text: str = "") -> Result:
         """Run a command whose answer must not depend on the caller's SLURM_* variables.
 
-        Its standard input is `text`. It runs in a directory of its own: `scontrol update` of a running job leaves files behind.
+        Its standard input is `text`. It runs in a directory of its own: `scontrol update` of a
+        running job leaves files behind.
 
         Raises:
             SlurmError: by what it says.

@@ -244,7 +244,11 @@ def test_what_slurm_undoes_after_a_release_is_told(
     for step in (Update(TWO_NODES), Release(TWO_NODES)):
         assert isinstance(status, JobStatus)
         status = acting.execute(row, status, step, "test")
-    assert isinstance(status, JobStatus)
-    assert status.slurm.requested.time_limit == 600.0  # done again
+    seen = slurm.job(row.request.slurm_job_id)
+    released_at = world.clock.now
+    assert acting.check_release(row, seen, released_at) is seen  # that was seen before
+    again = acting.check_release(row, seen, released_at + 1.0)
+    assert again.requested.time_limit == 600.0  # done again
+    assert acting.check_release(row, seen, released_at + 2.0) is seen  # and that once
     said = [event.message for event in world.queue.events.all(job_id=row.id)]
     assert any(told in one and "after its update" in one for one in said) is bool(told)
