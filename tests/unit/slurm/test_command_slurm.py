@@ -37,6 +37,8 @@ class Console(Runner):
 
     def query(self, command: Sequence[str], text: str = "") -> Result:
         self.processes.append(" ".join(command[:2]))
+        if command[0] == "squeue" and command[1] != "--json":
+            raise RefusedError("Invalid job format specification")
         if command[0] == "squeue":
             return Result(json.dumps({"jobs": [self.job]}), "")
         if command[:2] == ("scontrol", "--oneliner"):
@@ -265,7 +267,7 @@ def looked_at(console: Console) -> CommandSlurm:
     return slurm
 
 
-HELD = {"priority": 0, "state_reason": "JobHeldAdmin"}
+HELD: dict[str, Any] = {"priority": 0, "state_reason": "JobHeldAdmin"}
 
 
 def test_a_start_is_three_processes() -> None:

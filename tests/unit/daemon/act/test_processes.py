@@ -12,9 +12,7 @@ from ef_slurm.daemon.act.steps import OrderStop, Release, Requeue, Step, Update
 from ef_slurm.daemon.observe.job_status import JobStatus
 from tests.unit.daemon.make import TWO_NODES, launch, pending, running
 from tests.unit.daemon.world import World
-from tests.unit.slurm.test_command_slurm import Console, console, looked_at, sets
-
-HELD = {"priority": 0, "state_reason": "JobHeldAdmin"}
+from tests.unit.slurm.test_command_slurm import HELD, Console, console, looked_at, sets
 
 
 @pytest.fixture
@@ -26,15 +24,11 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def processes(world: World, slurm: Console, status: JobStatus, *steps: Step) -> list[str]:
     """What is run for these steps, just after a look."""
-    slurm.effects |= {
-        "scontrol update": sets(
-            **{"tasks": 2, "node_count": 2, "max_nodes": 2, "required_nodes": "n[1-2]"},
-            tres_per_node="gres/gpu:4",
-        ),
-        "scontrol release": sets(priority=100),
-        "scontrol requeuehold": sets(job_state=["PENDING"], nodes=""),
-        "scontrol hold": sets(**HELD),
-    }
+    shaped = {"tasks": 2, "node_count": 2, "max_nodes": 2, "required_nodes": "n[1-2]"}
+    slurm.effects["scontrol update"] = sets(**shaped, tres_per_node="gres/gpu:4")
+    slurm.effects["scontrol release"] = sets(priority=100)
+    slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"], nodes="")
+    slurm.effects["scontrol hold"] = sets(**HELD)
     job = world.submit(1000, deadline=900.0)
     acting = Executor(looked_at(slurm), world.queue, world.bench, world.clock, lambda _: "")
     for step in steps:
