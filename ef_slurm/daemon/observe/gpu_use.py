@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -11,6 +12,8 @@ from ef_slurm.daemon.observe.capacity import ResourceScope, nodes_of
 from ef_slurm.model import JobKind, JobState, QueueJob
 from ef_slurm.slurm.types import Observation
 
+SHORTEST_SECONDS = 5.0
+"""Between two counts, each of which goes over all jobs: looks that come sooner are left out."""
 LONGEST_SECONDS = 300.0
 """Of the time between two looks; what was used in a longer one, nobody knows."""
 
@@ -62,10 +65,10 @@ class GpuAccount:
         self._used: Mapping[GpuUse, int] = dict.fromkeys(GpuUse, 0)
 
     def look(self, observation: Observation, jobs: Iterable[QueueJob]) -> None:
-        """Take in a look at Slurm, once."""
-        if observation.at == self._at:
+        """Take in a look at Slurm, unless it is the last one or comes soon after it."""
+        passed = math.inf if self._at is None else observation.at - self._at
+        if 0.0 <= passed < SHORTEST_SECONDS:
             return
-        passed = 0.0 if self._at is None else observation.at - self._at
         seconds = passed if 0.0 <= passed <= LONGEST_SECONDS else 0.0
         before, self._used = self._used, gpus_by_use(observation, self._scope, jobs)
         self._at = observation.at

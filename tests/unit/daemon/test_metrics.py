@@ -156,7 +156,7 @@ def test_a_look_counts_once_and_a_long_silence_not_at_all(world: World) -> None:
         text = generate_latest(metrics.registry).decode()
         return gpu_seconds(samples(text))["idle"]
 
-    for seconds, counted in ((0.0, 0.0), (10.0, 10.0), (10.0, 10.0), (5.0, 10.0), (15.0, 20.0)):
+    for seconds, counted in ((0.0, 0.0), (10.0, 10.0), (11.0, 10.0), (20.0, 20.0), (5.0, 20.0)):
         account.look(replace(seen, at=seen.at + seconds), ())
         assert idle() == counted * GPUS
     account.look(replace(seen, at=seen.at + 20.0 + 2 * LONGEST_SECONDS), ())
