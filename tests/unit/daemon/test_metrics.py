@@ -26,6 +26,7 @@ from tests.unit.daemon.exported import Samples, samples, value
 from tests.unit.daemon.world import World
 
 GPUS = 16
+CPU = ("process_cpu_seconds_total", frozenset[tuple[str, str]]())
 
 
 @pytest.fixture
@@ -95,11 +96,12 @@ def test_a_life_is_counted(world: World, counts: AuditCounts) -> None:
 def test_each_event_counts_once_however_often_one_asks(world: World, counts: AuditCounts) -> None:
     world.submit(20_000, deadline=900.0)
     world.run(30)
-    ours = [exported(world, counts) for _ in range(2)]
+    twice = [exported(world, counts) for _ in range(2)]
     first, second = (
-        {key: number for key, number in found.items() if key[0].startswith("ef_slurm_")}
-        for found in ours
+        {key: number for key, number in found.items() if key[0].endswith("_total")}
+        for found in twice
     )
+    assert first.pop(CPU) <= second.pop(CPU)
     assert first == second
 
 
@@ -223,7 +225,7 @@ def test_ages_grow_until_something_is_seen(world: World, counts: AuditCounts) ->
 
 
 def test_counting_costs_a_tick_next_to_nothing() -> None:
-    """A hundred counts, more than a tick has, in a hundredth of a second at most."""
+    """Of a hundred, more than a tick has, each takes half a millisecond at most, however busy."""
     metrics = Metrics()
     best = math.inf
     for _ in range(5):
@@ -231,7 +233,7 @@ def test_counting_costs_a_tick_next_to_nothing() -> None:
         for _ in range(100):
             metrics.slurm_command(("scontrol", "update", "jobid=7"), 0.1, None)
         best = min(best, time.perf_counter() - began)
-    assert best < 0.01
+    assert best < 0.05
 
 
 def test_nobodys_name_is_in_it(world: World, counts: AuditCounts) -> None:
