@@ -219,6 +219,17 @@ def test_a_cancelled_job_ends_and_stays_ended(site: Site, submit: Submit) -> Non
         assert operator.job(job_id).is_final
 
 
+def test_a_job_that_has_ended_since_it_was_seen_is_not_put_back(site: Site, submit: Submit) -> None:
+    operator, another = site.of("ef-slurm"), site.of("ef-slurm")
+    job_id = start(site, operator, submit().job_id, Shape(("n1",), 1)).job_id
+    assert operator.observe().jobs[job_id].is_running
+    another.cancel(job_id)
+    site.until(partial(is_final, another, job_id))
+    with pytest.raises(RefusedError):
+        operator.requeue(job_id)
+    assert another.job(job_id).is_final
+
+
 def test_signals_are_for_running_jobs(site: Site, submit: Submit) -> None:
     operator = site.of("ef-slurm")
     job_id = submit().job_id

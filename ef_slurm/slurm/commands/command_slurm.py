@@ -217,8 +217,8 @@ class CommandSlurm:
             return
         self._recent.forget(job_id)
         try:
-            # After requeuehold alone its owner may release it.
-            self._several(f"requeuehold {job_id}", f"hold {job_id}")
+            # Not if it has ended meanwhile. After requeuehold alone its owner may release it.
+            self._several(f"requeuehold incomplete {job_id}", f"hold {job_id}")
         except RefusedError:
             if self.job(job_id).state is not JobBaseState.PENDING:
                 raise

@@ -151,7 +151,7 @@ def test_a_requeued_job_is_held_against_its_owner_too() -> None:
     slurm = console("RUNNING")
     slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"])
     CommandSlurm(slurm).requeue(7)
-    assert slurm.asked == ["scontrol requeuehold 7", "scontrol hold 7"]
+    assert slurm.asked == ["scontrol requeuehold incomplete 7", "scontrol hold 7"]
 
 
 def test_a_job_that_is_pending_already_is_only_held() -> None:
@@ -287,7 +287,7 @@ def test_a_stop_is_two_processes() -> None:
     asked.signal(7, "USR2", SignalTarget.STEPS)
     asked.requeue(7)
     assert slurm.processes == ["scancel --signal=USR2", "scontrol"]
-    assert slurm.asked[-2:] == ["scontrol requeuehold 7", "scontrol hold 7"]
+    assert slurm.asked[-2:] == ["scontrol requeuehold incomplete 7", "scontrol hold 7"]
 
 
 def test_what_was_let_go_is_read_before_it_is_shaped() -> None:
