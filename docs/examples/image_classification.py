@@ -71,7 +71,7 @@ def main():
     device = training.init()
     torch.manual_seed(0)
 
-    model = training.wrap(build_model().to(device))
+    model = training.parallel(build_model().to(device))
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), args.lr, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.3)

@@ -53,7 +53,7 @@ class Trainer:
         self.device = training.init()
         self.cuda = self.device.type == "cuda"
         self.train_dataset = train_dataset
-        self.model = training.wrap(model.to(self.device))
+        self.model = training.parallel(model.to(self.device))
         self.optimizer = optimizer
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.cuda)
 

@@ -73,7 +73,7 @@ def estimate_loss():
     return losses.mean()
 
 
-model = training.wrap(GPT(len(stoi)).to(device))
+model = training.parallel(GPT(len(stoi)).to(device))
 scaler = torch.amp.GradScaler(device_type, enabled=device_type == "cuda")
 optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95))
 

@@ -106,6 +106,10 @@ class LiveLaunch:
         )
         return number
 
+    def refused(self, number: int) -> Progress:
+        """Wait until a change is refused."""
+        return self.until(lambda told: told.refused_change == number)
+
     def resize(self, nodes: str, **more: Any) -> Progress:
         """Order a change and wait for it."""
         number = self.order(nodes, **more)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -100,12 +101,12 @@ def test_what_cannot_be_done_is_refused_in_words(launch: LiveLaunch) -> None:
         ("n1,n2", {"gpus": 4}, "4 GPUs on n1,n2, which has 3 ranks"),
     ):
         number = launch.order(nodes, **more)
-        told = launch.until(lambda told, number=number: told.refused_change == number)
+        told = launch.refused(number)
         assert (told.refusal, told.change, told.world_size) == (why, 0, 2)
     launch.start(["n4", "n5"], 3, change=7)
     launch.come(["n4", "n5"])
     number = launch.order("n1,n4,n5")
-    told = launch.until(lambda told: told.refused_change == number)
+    told = launch.refused(number)
     assert told.refusal.startswith("8 ranks cannot share a global batch of 6 samples")
     # A number is used once, and none is left out.
     launch.state.write_order(
@@ -123,7 +124,7 @@ def test_other_training_is_not_taken_in(launch: LiveLaunch) -> None:
     launch.start(["n3"], 1, change=2)
     launch.come(["n3"])
     number = launch.order("n1,n3")
-    told = launch.until(lambda told: told.refused_change == number)
+    told = launch.refused(number)
     assert told.refusal == "n3 runs another training: its model or numbers differ"
     launch.stop()
     assert set(launch.codes(*launch.ranks)) == {0}
@@ -155,15 +156,18 @@ def test_part_of_a_node_and_back(launch: LiveLaunch) -> None:
     assert launch.resize("n1,n2", gpus=3).world_size == 3
     assert launch.resize("n1", gpus=1, leave=True).world_size == 1
     assert launch.codes("n2") == [0]
+    secret = launch.state.checkpoints / ".live.1.json"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     launch.stop()
     assert launch.codes("n1") == [0, 0]
+    assert not secret.exists()
 
 
 def test_who_does_not_answer_is_not_waited_for(launch: LiveLaunch) -> None:
     pid = launch.ranks["n2"][0]
     os.kill(pid, signal.SIGSTOP)
     number = launch.order("n1,n2")
-    told = launch.until(lambda told: told.refused_change == number)
+    told = launch.refused(number)
     assert told.refusal == "1 of 1 ranks that were to come do not answer"
     os.kill(pid, signal.SIGCONT)
     launch.iterated(5)
