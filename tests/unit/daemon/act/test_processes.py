@@ -10,6 +10,7 @@ import pytest
 from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.steps import OrderStop, Release, Requeue, Step, Update
 from ef_slurm.daemon.observe.job_status import JobStatus
+from tests.unit.daemon.act.test_executor import book, untyped
 from tests.unit.daemon.make import TWO_NODES, launch, pending, running
 from tests.unit.daemon.world import World
 from tests.unit.slurm.test_command_slurm import HELD, Console, console, looked_at, sets
@@ -30,7 +31,8 @@ def processes(world: World, slurm: Console, status: JobStatus, *steps: Step) -> 
     slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"], nodes="")
     slurm.effects["scontrol hold"] = sets(**HELD)
     job = world.submit(1000, deadline=900.0)
-    acting = Executor(looked_at(slurm), world.queue, world.bench, world.clock, lambda _: "")
+    asked = looked_at(slurm)
+    acting = Executor(asked, world.queue, world.bench, world.clock, untyped, book(world))
     for step in steps:
         after = acting.execute(job, status, step, "test")
         assert isinstance(after, JobStatus), after
