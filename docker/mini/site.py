@@ -120,7 +120,7 @@ class Site:
         return f"{self.paths['shared']}/ef-slurm/orders"
 
     def prepare(self) -> None:
-        """Everybody's configuration, and the directories; the queue is emptied."""
+        """Everybody's configuration, and the directories; queue and records are emptied."""
         # Hosts of the native engine are one machine: TCP between them would prove nothing.
         host = "" if self.layout["engine"] == "native" else "ctl"
         values = {**DEFAULTS, **self.settings, **self.paths, "host": host, "socket": self.socket}
@@ -132,13 +132,15 @@ class Site:
                 stdin=CONFIGURATION.format(**values),
             )
         lib = shlex.quote(self.paths["ef_lib"])
+        orders = shlex.quote(self.orders_dir)
         own = f"{shlex.quote(self.paths['shared'])}/home/ef-slurm/.config/ef-slurm/ef-slurm.toml"
         # The native engine's hosts are this machine, whose /etc is not the cluster's.
         site = own if self.layout["engine"] == "native" else "/etc/ef-slurm/ef-slurm.toml"
         self.shell(
             f"test {own} -ef {site} || install -D -m 0644 {own} {site}"
             f" && ef-schedd setup --service --yes --only=directories --config={site} && cd {lib}"
-            " && rm -f queue.sqlite queue.sqlite-wal queue.sqlite-shm",
+            " && rm -f queue.sqlite queue.sqlite-wal queue.sqlite-shm"
+            f" && rm -rf {orders}/records {orders}/daemon.json",
             user="root",
             on="ctl",
         )

@@ -15,6 +15,9 @@ from types import FrameType
 from ef_slurm.api.munge import MungeCommand
 from ef_slurm.daemon.act.channels import channel_of
 from ef_slurm.daemon.act.sender import Sender
+from ef_slurm.daemon.acting_slurm import ActingSlurm
+from ef_slurm.daemon.beginning import begin
+from ef_slurm.daemon.observe.claim import Acting, ClaimFile
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.order_files import OrderFiles
@@ -30,14 +33,14 @@ from ef_slurm.daemon.startup import StartRefusedError, refuse_wrong_combinations
 from ef_slurm.daemon.status_line import status_line
 from ef_slurm.daemon.systemd import Notifier
 from ef_slurm.model import ACTOR, Event, EventKind
-from ef_slurm.queue.errors import QueueError
+from ef_slurm.queue.errors import QueueError, TakenOverError
 from ef_slurm.queue.owner import DaemonLock
 from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.slurm.commands.accounting import rights
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
 from ef_slurm.slurm.commands.runner import Runner
-from ef_slurm.slurm.errors import SlurmError
+from ef_slurm.slurm.errors import SlurmError, SlurmUnavailableError
 from ef_slurm.slurm.interface import Slurm
 
 QUEUE_POLL_SECONDS = 0.05
@@ -52,14 +55,23 @@ HEARTBEAT_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool = False) -> None:
+def run(
+    config: SiteConfig,
+    *,
+    version: str,
+    once: bool = False,
+    advisory: bool = False,
+    take_over: bool = False,
+) -> None:
     """Be the daemon until SIGTERM or SIGINT; with `once`, for one tick.
 
     Args:
         version: of ef-slurm, as clients and the queue are to know it.
+        take_over: act although a daemon of another host may be at work; that one ends.
 
     Raises:
         QueueError: the queue cannot be had (another daemon owns it, a network file system, …).
+        TakenOverError: another daemon has taken over.
         ServerError: a socket cannot be had.
         StartRefusedError: it would promise and be denied, or serve nobody.
         SlurmError: with `once`, Slurm does not answer.
@@ -80,21 +92,23 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
     path = config.queue.path
     with DaemonLock(path), Queue.open(path) as queue:
         settings = settings_of(config, advisory=advisory)
-        state_dirs = FileStateDirs(OrderFiles(config.order_root))
+        acting = None if advisory else _begin(config, queue, slurm, take_over=take_over)
+        check = None if acting is None else acting.check
+        acts_on = slurm if check is None else ActingSlurm(slurm, check)
+        state_dirs = FileStateDirs(OrderFiles(config.order_root), check=check)
         sender, channel = None, channel_of(config.notify, slurm)
         if channel is None:
             queue.notices.set_cursor(None)  # whoever is told later is not told the past
         elif not (advisory or once):
             sender = Sender(lambda: Queue.open(path, create=False), channel, time.time)
         tell = None if sender is None else sender.wake
-        records = RecordFiles(config.order_root)
-        scheduler = Scheduler(settings, slurm, queue, state_dirs, time.time, tell, records, metrics)
+        records = RecordFiles(config.order_root, check=check)
+        records.sweep()
+        scheduler = Scheduler(
+            settings, acts_on, queue, state_dirs, time.time, tell, records, metrics
+        )
         started = time.time()
         _announce(queue, started, version, advisory)
-        try:
-            state_dirs.make_order_root()
-        except OSError as error:
-            _log_daemon_event(queue, f"jobs get no orders, and are asked with TERM alone: {error}")
         try:
             if once:
                 slurm.configuration()  # its error is more to the point than a silent tick
@@ -141,8 +155,10 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
                         lambda: status_line(metrics.seen.jobs, metrics.seconds_since_look)
                     )
 
-                _loop(scheduler, queue, calls, sign_of_life)
+                _loop(scheduler, queue, calls, sign_of_life, check)
         finally:
+            if acting is not None:
+                acting.give_up()
             notifier.stopping()
             if sender is not None:
                 sender.stop()
@@ -151,8 +167,27 @@ def run(config: SiteConfig, *, version: str, once: bool = False, advisory: bool 
                 queue.owner.stopped(at=time.time())
 
 
+def _begin(config: SiteConfig, queue: Queue, slurm: Slurm, *, take_over: bool) -> Acting | None:
+    """This daemon's right to act; None where there is no place to leave a word of it."""
+    try:
+        FileStateDirs(OrderFiles(config.order_root)).make_order_root()
+        file, records = ClaimFile(config.order_root), RecordFiles(config.order_root)
+        return begin(queue, file, records, slurm, take_over=take_over)
+    except OSError as error:
+        _log_daemon_event(
+            queue,
+            "jobs get no orders, and are asked with TERM alone; nothing is promised, and no other "
+            f"daemon is kept from acting beside this one: {error}",
+        )
+        return None
+
+
 def _loop(
-    scheduler: Scheduler, queue: Queue, calls: SchedulerCalls, sign_of_life: Callable[[], None]
+    scheduler: Scheduler,
+    queue: Queue,
+    calls: SchedulerCalls,
+    sign_of_life: Callable[[], None],
+    check: Callable[[], None] | None = None,
 ) -> None:
     # What was imported stays: not to be searched for garbage in the midst of a verdict.
     gc.collect()
@@ -167,17 +202,34 @@ def _loop(
                 version = queue.data_version()
                 if calls.begin_tick():
                     scheduler.refresh_soon()
-                seconds = scheduler.tick()
+                seconds = scheduler.tick() if _may_act(check) else RETRY_SECONDS
                 calls.answer_one()  # or whoever keeps waking the scheduler keeps all others waiting
                 if time.monotonic() >= heartbeat_at + HEARTBEAT_SECONDS:
                     queue.owner.seen(at=time.time())
                     heartbeat_at = time.monotonic()
+            except TakenOverError:
+                raise
             except QueueError as error:
                 _log.error("the queue: %s", error)
                 seconds = RETRY_SECONDS
             # However much there is to do, half of the time is somebody else's.
             seconds = max(seconds, time.monotonic() - began)
             _rest(seconds, version, queue, calls, stopping, sign_of_life)
+
+
+def _may_act(check: Callable[[], None] | None) -> bool:
+    """Whether this daemon acts, or nobody can say.
+
+    Raises:
+        TakenOverError: another one does.
+    """
+    try:
+        if check is not None:
+            check()
+    except SlurmUnavailableError as error:
+        _log.error("nothing is done until it is known who is to: %s", error.message)
+        return False
+    return True
 
 
 def _rest(

@@ -16,13 +16,14 @@ from ef_slurm.queue.errors import (
     QueueCorruptError,
     QueueError,
     QueueFullError,
+    QueueIsBackupError,
     QueueLockedError,
     QueueMissingError,
     QueueTooNewError,
     RefusedRowError,
 )
 from ef_slurm.queue.filesystem import refuse_network_filesystem
-from ef_slurm.queue.migrations import APPLICATION_ID, MIGRATIONS
+from ef_slurm.queue.migrations import APPLICATION_ID, BACKUP_ID, MIGRATIONS
 from ef_slurm.queue.transitions import INTENT_TRANSITIONS, TRANSITIONS
 from ef_slurm.queue.views import VIEWS
 
@@ -95,6 +96,11 @@ class Database:
         owner = self._connection.execute("PRAGMA application_id").fetchone()[0]
         version = self._version()
         tables = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        if owner == BACKUP_ID:
+            raise QueueIsBackupError(
+                f"{self.path} is a backup, older than what was promised since: move the file "
+                "elsewhere, and ef-schedd rebuild --backup=FILE makes a queue of it"
+            )
         if owner != APPLICATION_ID and (tables or version):
             raise QueueCorruptError(f"{self.path} is a database, but not an ef-slurm queue")
         if version > len(MIGRATIONS):

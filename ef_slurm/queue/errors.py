@@ -42,12 +42,20 @@ class QueueCorruptError(QueueError):
     """The file is damaged or no queue of ours."""
 
 
+class QueueIsBackupError(QueueError):
+    """The file is a copy that `ef-schedd backup` made, in a queue's place."""
+
+
 class QueueTooNewError(QueueError):
     """A newer ef-slurm has migrated the queue further than this one knows."""
 
 
 class DaemonRunningError(QueueError):
     """Another daemon owns the queue."""
+
+
+class TakenOverError(QueueError):
+    """A daemon of another host, or of another queue, acts now: this one must not any more."""
 
 
 class RowError(QueueError):

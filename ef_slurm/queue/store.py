@@ -18,6 +18,7 @@ from ef_slurm.queue.past import Past
 from ef_slurm.queue.plans import Plans
 from ef_slurm.queue.profiles import Profiles
 from ef_slurm.queue.promises import Promises
+from ef_slurm.queue.restore import Restore
 from ef_slurm.queue.retention import Retention
 
 
@@ -43,6 +44,7 @@ class Queue:
         self.retention = Retention(database)
         self.history = History(database)
         self.past = Past(database)
+        self.restore = Restore(database, self.events)
 
     @classmethod
     def open(
@@ -89,6 +91,21 @@ class Queue:
     def writes(self) -> tuple[int, int]:
         """Two numbers, one of which changes when anybody has written, this connection included."""
         return self.data_version(), self._database.total_changes
+
+    def identity(self) -> str:
+        """Which queue this is; one that is rebuilt is another one."""
+        row = self._database.one("SELECT id FROM identity")
+        assert row is not None
+        identity: str = row["id"]
+        return identity
+
+    def become_another(self) -> None:
+        """It is no longer the queue that it was copied from."""
+        self._database.execute("UPDATE identity SET id = lower(hex(randomblob(16)))")
+
+    def settle(self) -> None:
+        """Bring all into the one file, which can be moved once this queue is closed."""
+        self._database.query("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close the queue."""

@@ -75,11 +75,14 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "check": PLAN
         | {"act", "settings", "findings", "check_service", "check_notify"}
         | {"check_metrics", "check_web"},
+        "rebuild": OBSERVE,
+        "acting_slurm": set(),
+        "beginning": OBSERVE | {"startup"},
         "systemd": set(),
         "status_line": set(),
         "main": PLAN
         | {"act", "serve", "settings", "scheduler", "startup"}
-        | {"systemd", "status_line", "metrics", "log_fields"},
+        | {"systemd", "status_line", "metrics", "log_fields", "acting_slurm", "beginning"},
     },
     "planner": {
         "": set(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from ef_slurm.daemon.observe.own_directory import below, opened
 from ef_slurm.daemon.observe.workers import Task, Workers
 from ef_slurm.formats.codec import DecodeError, decode, encode
 from ef_slurm.model import FINAL, RECORD_VERSION, JobRecord
+from ef_slurm.slurm.errors import SlurmUnavailableError
 
 TOP = "records"
 ACTIVE_NAME, ENDED_NAME = "active", "ended"
@@ -83,12 +84,13 @@ class RecordFiles:
 
     Args:
         root: of orders (`jobs.order_root`).
-        workers: the thread that may hang in the file system's place.
+        check: raises where this daemon may not write any more.
     """
 
-    def __init__(self, root: Path, *, workers: Workers[Mapping[int, str]] | None = None) -> None:
+    def __init__(self, root: Path, *, check: Callable[[], None] | None = None) -> None:
         self._root = root
-        self._workers = workers or Workers(patience=SECONDS, penance=0)
+        self._check = check
+        self._workers: Workers[Mapping[int, str]] = Workers(patience=SECONDS, penance=0)
 
     @property
     def path(self) -> Path:
@@ -96,8 +98,17 @@ class RecordFiles:
         return self._root / TOP
 
     def write(self, records: Sequence[JobRecord]) -> Mapping[int, str]:
-        """Replace records, durably, some at a time."""
+        """Replace records, durably, some at a time.
+
+        Raises:
+            TakenOverError: another daemon keeps them now.
+        """
         refused: dict[int, str] = {}
+        if records and self._check is not None:
+            try:
+                self._check()
+            except SlurmUnavailableError as error:
+                return {one.job.id: error.message for one in records}
         for first in range(0, len(records), BATCH):
             batch = records[first : first + BATCH]
             try:

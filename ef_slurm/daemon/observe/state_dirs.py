@@ -59,6 +59,7 @@ class FileStateDirs:
     Args:
         readers: the threads that read what is the jobs' own.
         writers: the thread that reads and writes orders.
+        check: raises where this daemon may give no orders any more.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class FileStateDirs:
         *,
         readers: Workers[JobReports] | None = None,
         writers: Workers[Order | None] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._orders = orders
+        self._check = check
         self._readers: Workers[JobReports] = readers or Workers()
         self._writers: Workers[Order | None] = writers or Workers(patience=ORDER_SECONDS, penance=0)
         self._last: dict[int, JobReports] = {}
@@ -104,6 +107,8 @@ class FileStateDirs:
             self._orders.write(job, order)
             return order
 
+        if self._check is not None:
+            self._check()
         self._in_force.pop(job.id, None)  # if this fails, nobody knows
         self._in_force[job.id] = self._act(job, write)
 

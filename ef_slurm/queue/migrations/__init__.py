@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x65665351
 """Marks the file as ours (`PRAGMA application_id`)."""
 
+BACKUP_ID = 0x65665342
+"""Marks a copy (`ef-schedd backup`), which is older than the records and no queue by itself."""
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     first,
     second,

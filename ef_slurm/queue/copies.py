@@ -1,0 +1,176 @@
+"""Copies of the queue: backups while the daemon writes, and queues made of them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from ef_slurm.queue.errors import QueueError
+from ef_slurm.queue.migrations import APPLICATION_ID, BACKUP_ID
+
+_SIDES = ("", "-wal", "-shm", "-journal")
+"""What SQLite keeps of one database."""
+
+
+def back_up(queue: Path, target: Path) -> int:
+    """Copy a queue, as it is at one moment, while others write it.
+
+    Args:
+        queue: of this version, or an older one.
+        target: is replaced when the copy is whole, if it is a backup or not there.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        QueueError: it cannot be read or written, or the target is something else.
+    """
+    _refuse_odd(queue, target)
+    if not queue.exists():
+        raise QueueError(f"there is no queue at {queue}: nothing to back up")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        _copy(queue, temporary, BACKUP_ID)
+        size = temporary.stat().st_size
+        temporary.replace(target)
+        _sync(target.parent)
+    except (sqlite3.Error, OSError) as error:
+        raise QueueError(f"{target}: cannot be written: {_why(error)}") from None
+    finally:
+        _remove(temporary)
+    return size
+
+
+def _refuse_odd(queue: Path, target: Path) -> None:
+    """Raise for a target that is none that a backup may replace."""
+    try:
+        found = target.lstat()
+    except FileNotFoundError:
+        if not target.parent.is_dir():
+            raise QueueError(f"{target}: there is no directory {target.parent}") from None
+        if target.name.startswith(queue.name) and target.parent.resolve() == queue.parent.resolve():
+            raise QueueError(f"{target}: give it another name than the queue's own files") from None
+        return
+    except OSError as error:
+        raise QueueError(f"{target}: {error.strerror}") from None
+    with suppress(FileNotFoundError):
+        if os.path.samestat(target.stat(), queue.stat()):
+            raise QueueError(f"{target} is the queue itself: name another file")
+    if not stat.S_ISREG(found.st_mode):
+        raise QueueError(f"{target} is no file: name one that may be replaced")
+    if found.st_size and not is_backup(target):
+        raise QueueError(f"{target} is there and no backup of a queue: name another file")
+
+
+def is_backup(path: Path) -> bool:
+    """Whether a file is a backup of a queue."""
+    with suppress(OSError), path.open("rb") as file:
+        header = file.read(72)
+        return header.startswith(b"SQLite format 3\0") and header[68:72] == BACKUP_ID.to_bytes(4)
+    return False
+
+
+def _copy(source: Path, target: Path, application_id: int) -> None:
+    """One consistent copy, on disk when this returns; `target` is one file."""
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+    reading = f"{source.absolute().as_uri()}?mode=ro"
+    # Nobody else knows the copy, and it may lie where SQLite's locks do not work.
+    writing = f"{target.absolute().as_uri()}?mode=rw&nolock=1"
+    with closing(sqlite3.connect(reading, uri=True, timeout=30.0)) as there:
+        owner = there.execute("PRAGMA application_id").fetchone()[0]
+        if owner not in (APPLICATION_ID, BACKUP_ID):
+            raise QueueError(f"{source} is not a queue of ef-slurm")
+        with closing(sqlite3.connect(writing, uri=True)) as here:
+            there.backup(here)
+            here.execute("PRAGMA journal_mode = DELETE")
+            here.execute(f"PRAGMA application_id = {application_id}")
+            here.commit()
+            found = here.execute("PRAGMA quick_check").fetchone()[0]
+            if found != "ok":
+                raise QueueError(f"{source} is damaged: {found}")
+    descriptor = os.open(target, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def new_queue(path: Path, *, backup: Path | None = None) -> Iterator[Path]:
+    """A file beside a queue's place, in which one is made; `install` puts it there.
+
+    Nothing of it is left when this is over, or was left by somebody who was killed in it.
+
+    Args:
+        path: the queue's place.
+        backup: what it begins with; None: empty.
+
+    Raises:
+        QueueError: it cannot be made, or the backup is none.
+    """
+    place = path.with_name(f"{path.name}.rebuild")
+    _remove(place)
+    try:
+        if backup is not None:
+            if not is_backup(backup):
+                raise QueueError(f"{backup} is no backup of a queue (ef-schedd backup makes one)")
+            try:
+                _copy(backup, place, APPLICATION_ID)
+            except (sqlite3.Error, OSError) as error:
+                raise QueueError(f"{backup}: cannot be copied: {_why(error)}") from None
+        yield place
+    finally:
+        _remove(place)
+
+
+def install(place: Path, path: Path, *, aside: str) -> Path | None:
+    """Put a queue that was made, and is closed, into its place.
+
+    Args:
+        place: where it was made; `path` where it goes.
+        aside: what is appended to the names of the files that are there.
+
+    Returns:
+        Where the queue is now that was there; None where there was none.
+
+    Raises:
+        QueueError: it cannot be put there.
+    """
+    if place.with_name(f"{place.name}-wal").exists():
+        raise QueueError(f"{place} is still open elsewhere")
+    kept = None
+    try:
+        # What SQLite left beside a file that is gone must not be taken for the new one's. The file
+        # goes first: beside an empty one SQLite removes such a log by itself.
+        for side in _SIDES:
+            there = path.with_name(path.name + side)
+            if there.exists() or there.is_symlink():
+                there.rename(path.with_name(f"{path.name}{aside}{side}"))
+                kept = path.with_name(f"{path.name}{aside}") if not side else kept
+        place.rename(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise QueueError(f"{path}: cannot be put there: {error.strerror}") from None
+    return kept
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    for side in _SIDES:
+        with suppress(OSError):
+            path.with_name(path.name + side).unlink(missing_ok=True)
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

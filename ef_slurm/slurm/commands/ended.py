@@ -1,0 +1,64 @@
+"""How jobs ended that slurmctld has forgotten, by accounting's word (sacct(1))."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ef_slurm.slurm.commands.runner import Runner
+from ef_slurm.slurm.types import FINAL_STATES, HoldKind, JobBaseState, Requested, SlurmJob
+
+_FIELDS = ("JobIDRaw", "UID", "User", "State", "ExitCode", "Start", "End", "Submit")
+_AT_A_TIME = 500
+
+
+def ended_jobs(runner: Runner, job_ids: Sequence[int]) -> dict[int, SlurmJob]:
+    """Those of the jobs of which accounting knows how they ended, by Slurm's id.
+
+    Raises:
+        SlurmError: accounting does not answer, or there is none.
+    """
+    found: dict[int, SlurmJob] = {}
+    for first in range(0, len(job_ids), _AT_A_TIME):
+        some = ",".join(map(str, job_ids[first : first + _AT_A_TIME]))
+        command = ("sacct", "--allocations", "--noheader", "--parsable2", f"--jobs={some}")
+        answer = runner.query((*command, f"--format={','.join(_FIELDS)}")).stdout
+        found |= {job.job_id: job for job in read_ended(answer)}
+    return found
+
+
+def read_ended(answer: str) -> Iterator[SlurmJob]:
+    """What sacct printed, line by line; what has not ended, or is no line of ours, is left out.
+
+    >>> [(job.job_id, job.state.value, job.exit_code) for job in read_ended(
+    ...     "7|1001|alice|CANCELLED by 0|0:15|10|20|5\\n8|1001|alice|RUNNING|0:0|10|Unknown|5")]
+    [(7, 'CANCELLED', None)]
+    """
+    for line in answer.splitlines():
+        words = line.split("|")
+        if len(words) != len(_FIELDS) or not words[0].isdigit() or not words[1].isdigit():
+            continue
+        job_id, uid, user, state, code, start, end, submit = words
+        base = _STATES.get(state.partition(" ")[0].rstrip("+"))
+        if base is None or not end.isdigit():
+            continue
+        returned, _, signal = code.partition(":")
+        exited = returned.isdigit() and signal == "0"
+        yield SlurmJob(
+            job_id=int(job_id),
+            name="",
+            user=user,
+            uid=int(uid),
+            account="",
+            state=base,
+            flags=frozenset(),
+            reason="",
+            hold=HoldKind.NONE,
+            requested=Requested(None, None, None, None),
+            submit_time=float(submit) if submit.isdigit() else None,
+            start_time=float(start) if start.isdigit() else None,
+            end_time=float(end),
+            exit_code=int(returned) if exited else None,
+        )
+
+
+_STATES: dict[str, JobBaseState] = {state.value: state for state in FINAL_STATES}
