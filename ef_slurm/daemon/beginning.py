@@ -63,9 +63,7 @@ def refuse_beside(claim: Claim | None, path: Path) -> None:
         )
 
 
-def _refuse_other_queue(
-    queue: Queue, claim: Claim | None, records: Records, slurm: Slurm
-) -> None:
+def _refuse_other_queue(queue: Queue, claim: Claim | None, records: Records, slurm: Slurm) -> None:
     """Refuse a queue that is not the one by which the jobs in Slurm were promised.
 
     It was lost, or is of the time before another host took over.

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from datetime import UTC
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus, layout_of

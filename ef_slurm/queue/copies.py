@@ -79,12 +79,13 @@ def _copy(source: Path, target: Path, application_id: int) -> None:
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
     reading = f"{source.absolute().as_uri()}?mode=ro"
     # Nobody else knows the copy, and it may lie where SQLite's locks do not work.
-    writing = f"{target.absolute().as_uri()}?mode=rw&nolock=1"
+    writing = f"{target.absolute().as_uri()}?mode=rw&vfs=unix-none"
     with closing(sqlite3.connect(reading, uri=True, timeout=30.0)) as there:
         owner = there.execute("PRAGMA application_id").fetchone()[0]
         if owner not in (APPLICATION_ID, BACKUP_ID):
             raise QueueError(f"{source} is not a queue of ef-slurm")
         with closing(sqlite3.connect(writing, uri=True)) as here:
+            here.execute("PRAGMA locking_mode = EXCLUSIVE")
             there.backup(here)
             here.execute("PRAGMA journal_mode = DELETE")
             here.execute(f"PRAGMA application_id = {application_id}")

@@ -232,6 +232,11 @@ class Jobs:
             {"states": _states(states), "since": since},
         )
 
+    def ids_after(self, job_id: int) -> tuple[int, ...]:
+        """The ids of all jobs that came later, in order."""
+        rows = self._database.query("SELECT id FROM jobs WHERE id > ? ORDER BY id", (job_id,))
+        return tuple(row["id"] for row in rows)
+
     def count(
         self,
         states: Iterable[JobState] = ACTIVE,

@@ -68,6 +68,12 @@ class Restore:
             if record.verdict is not None:
                 self._put_once("verdicts", "at", _verdict_columns(job.id, record.verdict))
             if record.promise is not None:
+                # One that a backup still has open was replaced since.
+                self._database.execute(
+                    "UPDATE promises SET outcome = 'replaced', settled_at = :at"
+                    " WHERE job_id = :job_id AND outcome = 'open' AND given_at <> :at",
+                    {"job_id": job.id, "at": record.promise.given_at},
+                )
                 self._put_once("promises", "given_at", _promise_columns(job.id, record.promise))
             self._tell(job, at, why)
 

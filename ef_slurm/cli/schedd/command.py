@@ -28,9 +28,44 @@ Examples:
   ef-schedd run                  in the foreground (systemd unit: site-config/systemd)
   ef-schedd run --advisory       decide and log, act on nothing
   ef-schedd run --once           one tick, for cron or for a look
+  ef-schedd backup FILE          copy the queue while the daemon runs
+  ef-schedd rebuild              make a lost queue anew, from its records and from Slurm
+  ef-schedd takeover             the same on another host, which is to act from now on
 \b
 Exit codes: 0 done; 1 a check failed, or Slurm does not answer; 2 usage or configuration;
-  4 the queue cannot be had (another daemon owns it, a network file system).
+  3 rebuilt, but for what is told; 4 the queue cannot be had (another daemon owns it, a network
+  file system).
+"""
+
+REBUILD_EPILOG = """
+\b
+Examples:
+  sudo -u ef-slurm ef-schedd rebuild --dry-run       what would be in it
+  sudo -u ef-slurm ef-schedd rebuild                 the disk is lost
+  sudo -u ef-slurm ef-schedd rebuild --replace       the queue is damaged, or of another time
+  sudo -u ef-slurm ef-schedd rebuild --replace --backup=/backup/queue.sqlite
+\b
+Exit codes: 0 done; 1 Slurm does not answer; 2 usage, or another daemon is at work; 3 done, but
+  for what is told; 4 the queue, or the directory of orders, cannot be had. With 1, 2 and 4 all is
+  as it was. Then: systemctl start ef-schedd. More: docs/operations.md.
+"""
+
+TAKEOVER_EPILOG = """
+\b
+Examples:
+  sudo -u ef-slurm ef-schedd takeover && systemctl start ef-schedd
+\b
+Exit codes: as of ef-schedd rebuild. More: docs/operations.md.
+"""
+
+BACKUP_EPILOG = """
+\b
+Examples:
+  sudo -u ef-slurm ef-schedd backup /backup/ef-slurm/queue.sqlite
+  systemctl enable --now ef-schedd-backup.timer      daily (site-config/systemd)
+\b
+Exit codes: 0 done; 2 usage; 4 it cannot be read or written: a backup that was there stays.
+Restore: ef-schedd rebuild --replace --backup=FILE, which adds what was promised since.
 """
 
 SETUP_EPILOG = """
@@ -57,8 +92,13 @@ def _command() -> None:
 @_config
 @click.option("--once", is_flag=True, help="One tick, then end.")
 @click.option("--advisory", is_flag=True, help="Decide and log, act on nothing.")
+@click.option(
+    "--take-over", is_flag=True, help="Although a daemon of another host may be at work; it ends."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log every step.")
-def _run(config: Path | None, once: bool, advisory: bool, verbose: bool) -> ExitCode:
+def _run(
+    config: Path | None, once: bool, advisory: bool, take_over: bool, verbose: bool
+) -> ExitCode:
     """Be the daemon, in the foreground, until SIGTERM or Ctrl-C."""
     from ef_slurm.daemon.journal import log_handler
     from ef_slurm.daemon.main import run
@@ -69,12 +109,70 @@ def _run(config: Path | None, once: bool, advisory: bool, verbose: bool) -> Exit
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=level, handlers=[log_handler(os.environ)])
     try:
-        run(site, version=own_version(), once=once, advisory=advisory)
+        run(site, version=own_version(), once=once, advisory=advisory, take_over=take_over)
     except ServerError as error:
         raise CommandError(str(error), ExitCode.NO_ANSWER) from None
     except StartRefusedError as error:
         raise CommandError(str(error), ExitCode.USAGE) from None
     return ExitCode.OK
+
+
+@_command.command("rebuild", epilog=REBUILD_EPILOG)
+@_config
+@click.option("--replace", is_flag=True, help="Also where there is a queue, which is kept beside.")
+@click.option(
+    "--backup",
+    type=click.Path(path_type=Path),
+    help="Begin with this copy (ef-schedd backup): its history and measurements.",
+)
+@click.option("--take-over", is_flag=True, help="Although another host's daemon may be at work.")
+@click.option("--dry-run", is_flag=True, help="Show what would be in it, change nothing.")
+def _rebuild(
+    config: Path | None, replace: bool, backup: Path | None, take_over: bool, dry_run: bool
+) -> ExitCode:
+    """Make the queue anew, while no daemon runs: from its records, from Slurm and from the jobs.
+
+    The records lie below [jobs] order_root, with all promises, holds, arrays and dependencies. Says
+    of each job what was found, and what could not be rebuilt. There is a whole queue afterwards, or
+    what was there before.
+    """
+    from ef_slurm.cli.schedd.rebuilding import make_anew
+
+    return make_anew(
+        configuration(config),
+        backup=backup,
+        replace=replace,
+        dry_run=dry_run,
+        take_over=take_over,
+    )
+
+
+@_command.command("takeover", epilog=TAKEOVER_EPILOG)
+@_config
+def _takeover(config: Path | None) -> ExitCode:
+    """Let this host act from now on: fence the daemon of another host, and rebuild the queue here.
+
+    The other one may be gone, or hang: when it comes back it ends before it does anything. A queue
+    that is here is kept beside.
+    """
+    from ef_slurm.cli.schedd.rebuilding import make_anew
+
+    return make_anew(
+        configuration(config), backup=None, replace=True, dry_run=False, take_over=True
+    )
+
+
+@_command.command("backup", epilog=BACKUP_EPILOG)
+@_config
+@click.argument("file", type=click.Path(path_type=Path))
+def _backup(config: Path | None, file: Path) -> ExitCode:
+    """Copy the queue, as it is at one moment, while the daemon runs.
+
+    FILE is replaced once the copy is whole, if it is a backup or not there yet.
+    """
+    from ef_slurm.cli.schedd.rebuilding import copy
+
+    return copy(configuration(config), file)
 
 
 @_command.command("setup", epilog=SETUP_EPILOG)

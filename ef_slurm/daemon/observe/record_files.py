@@ -8,6 +8,7 @@ hold secrets, so that nobody else reads them.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,7 @@ SECONDS = 5.0
 """How long a batch may take."""
 
 _MODE = 0o700
+_ID = re.compile(r"[0-9]{1,18}")
 _SUFFIX = ".json"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -48,10 +50,12 @@ class FoundRecords:
     Args:
         records: by the queue's id; of two of one job the later.
         refused: why a file is none, by its name.
+        latest: the largest id of which anything lies there, read or not; 0 for none.
     """
 
     records: Mapping[int, JobRecord]
     refused: Mapping[str, str]
+    latest: int = 0
 
 
 class Records(Protocol):
@@ -151,7 +155,16 @@ class RecordFiles:
                         records[found.job.id] = found
             except FileNotFoundError:
                 continue  # none was ever written
-        return FoundRecords(records, refused)
+        return FoundRecords(records, refused, self._latest())
+
+    def _latest(self) -> int:
+        latest = 0
+        for which in (ACTIVE_NAME, ENDED_NAME):
+            with suppress(FileNotFoundError), self._opened(which) as directory:
+                with os.scandir(directory) as entries:
+                    stems = [Path(entry.name).stem for entry in entries]
+                latest = max([latest, *(int(one) for one in stems if _ID.fullmatch(one))])
+        return latest
 
     @contextmanager
     def _opened(self, which: str, *, mode: int | None = None) -> Iterator[int]:

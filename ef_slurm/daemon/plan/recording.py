@@ -59,6 +59,8 @@ class Recording:
         self._written: dict[int, _Key] = {}
         self._seen: dict[int, tuple[int, float | None]] = {}
         self._recalled = False
+        # Where nothing was ever recorded, what had ended before stays without.
+        self._latest = 0 if records is None else max(queue.jobs.ids_after(0), default=0)
         self._at: tuple[int, int] | None = None
         self._trouble = ""
 
@@ -130,8 +132,10 @@ class Recording:
         self._recall(self._records)
         promises = self._queue.promises.open()
         jobs = {job.id: job for job in self._queue.jobs.all(ACTIVE)}
-        # One that has ended is recorded once more, and again when its promise is settled.
-        for job_id in (self._written.keys() | promises.keys()) - jobs.keys():
+        # One that has ended is recorded once more, and again when its promise is settled; and one
+        # that came and ended since the last look.
+        newcomers = self._queue.jobs.ids_after(self._latest)
+        for job_id in (self._written.keys() | promises.keys() | set(newcomers)) - jobs.keys():
             try:
                 jobs[job_id] = self._queue.jobs.get(job_id)
             except RowError:
@@ -157,6 +161,7 @@ class Recording:
                 self._seen.pop(job_id, None)
         if not refused:
             self._at = at
+            self._latest = max([self._latest, *newcomers])
 
     def forget(self, job_ids: Collection[int]) -> None:
         """The queue has forgotten these jobs."""
@@ -176,6 +181,7 @@ class Recording:
             promise = record.promise
             given = promise.given_at if promise is not None and promise.settled_at is None else None
             self._written[job_id] = (lasting(record.job), given)
+        self._latest = found.latest or self._latest
         self._recalled = True
 
     def _write(self, records: Records, jobs: Iterable[QueueJob]) -> Mapping[int, str]:

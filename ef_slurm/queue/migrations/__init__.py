@@ -26,6 +26,7 @@ from ef_slurm.queue.migrations.seventh import seventh
 from ef_slurm.queue.migrations.sixth import sixth
 from ef_slurm.queue.migrations.tenth import tenth
 from ef_slurm.queue.migrations.third import third
+from ef_slurm.queue.migrations.thirteenth import thirteenth
 from ef_slurm.queue.migrations.twelfth import twelfth
 
 if TYPE_CHECKING:
@@ -50,5 +51,6 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     tenth,
     eleventh,
     twelfth,
+    thirteenth,
 )
 """The migrations, in order."""
