@@ -17,9 +17,9 @@ from ef_slurm.daemon.act.channels import channel_of
 from ef_slurm.daemon.act.sender import Sender
 from ef_slurm.daemon.acting_slurm import ActingSlurm
 from ef_slurm.daemon.beginning import begin
-from ef_slurm.daemon.observe.claim import Acting, ClaimFile
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.metrics import Metrics
+from ef_slurm.daemon.observe.claim import Acting, ClaimFile
 from ef_slurm.daemon.observe.order_files import OrderFiles
 from ef_slurm.daemon.observe.record_files import RecordFiles
 from ef_slurm.daemon.observe.state_dirs import FileStateDirs
@@ -103,7 +103,8 @@ def run(
             sender = Sender(lambda: Queue.open(path, create=False), channel, time.time)
         tell = None if sender is None else sender.wake
         records = RecordFiles(config.order_root, check=check)
-        records.sweep()
+        if acting is not None:
+            records.sweep()
         scheduler = Scheduler(
             settings, acts_on, queue, state_dirs, time.time, tell, records, metrics
         )

@@ -33,6 +33,8 @@ SYNCING = 16
 """Files that are synced at the same time: a file system brings several to disk together."""
 MOST_BYTES = 64 << 20
 """Of one record; Slurm takes no script of more than some megabytes."""
+READ_SECONDS = 60.0
+"""How long all of them may take to be read."""
 SECONDS = 5.0
 """How long a batch may take."""
 
@@ -95,6 +97,7 @@ class RecordFiles:
         self._root = root
         self._check = check
         self._workers: Workers[Mapping[int, str]] = Workers(patience=SECONDS, penance=0)
+        self._readers: Workers[FoundRecords] = Workers(patience=READ_SECONDS, penance=0)
 
     @property
     def path(self) -> Path:
@@ -142,6 +145,10 @@ class RecordFiles:
 
     def read(self, *, ended: bool = True) -> FoundRecords:
         """All that lie there: any bytes are a record or a refusal."""
+        work = partial(self._read_all, ended=ended)
+        return self._readers.call(Task("read", os.geteuid(), work))
+
+    def _read_all(self, *, ended: bool) -> FoundRecords:
         records: dict[int, JobRecord] = {}
         refused: dict[str, str] = {}
         for which in (ENDED_NAME, ACTIVE_NAME) if ended else (ACTIVE_NAME,):
