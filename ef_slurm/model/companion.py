@@ -69,6 +69,11 @@ class Companion:
         return self.state not in _GIVEN_UP | {CompanionState.JOINED}
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it holds nothing any more."""
+        return self.state is CompanionState.ENDED
+
+    @property
     def is_released(self) -> bool:
         """Whether Slurm may have started it."""
         held = {CompanionState.WANTED, CompanionState.SUBMITTED}

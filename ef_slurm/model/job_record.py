@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ef_slurm.model.companion import Companion
 from ef_slurm.model.job_state import FINAL, JobState
 from ef_slurm.model.plan import PromiseState
 from ef_slurm.model.promise import Promise, StoredVerdict
@@ -23,6 +24,7 @@ class JobRecord:
             and reads them anew.
         script: what to submit again where Slurm loses the job; None where nobody would.
         verdict: the latest answer to it, and `promise` the latest promise; None for none yet.
+        companions: its further Slurm jobs that have not ended.
         version: of this form.
         written_at: UTC epoch seconds.
     """
@@ -31,6 +33,7 @@ class JobRecord:
     script: BatchScript | None = None
     verdict: StoredVerdict | None = None
     promise: Promise | None = None
+    companions: tuple[Companion, ...] = ()
     version: int = RECORD_VERSION
     written_at: float = 0.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ef_slurm.model import FINAL, BatchScript, JobRecord, JobState, QueueJob
+from ef_slurm.model import FINAL, BatchScript, Companion, JobRecord, JobState, QueueJob
 from ef_slurm.queue.errors import NoSuchRowError
 from ef_slurm.queue.store import Queue
 
@@ -21,8 +21,14 @@ def record_of(queue: Queue, job: QueueJob, *, at: float) -> JobRecord:
         script=script_of(queue, job),
         verdict=queue.promises.verdict(job.id),
         promise=queue.promises.of(job.id),
+        companions=companions_of(queue, job),
         written_at=at,
     )
+
+
+def companions_of(queue: Queue, job: QueueJob) -> tuple[Companion, ...]:
+    """Its further Slurm jobs that have not ended."""
+    return tuple(one for one in queue.companions.of(job.id) if not one.has_ended)
 
 
 def script_of(queue: Queue, job: QueueJob) -> BatchScript | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ef_slurm.model import (
     ACTOR,
+    Companion,
     Event,
     EventKind,
     JobRecord,
@@ -75,6 +76,8 @@ class Restore:
                     {"job_id": job.id, "at": record.promise.given_at},
                 )
                 self._put_once("promises", "given_at", _promise_columns(job.id, record.promise))
+            for companion in record.companions:
+                self._upsert("companions", "id", _companion_columns(job.id, companion))
             self._tell(job, at, why)
 
     def _upsert(self, table: str, key: str, columns: dict[str, Any]) -> None:
@@ -118,6 +121,21 @@ def _job_columns(job: QueueJob) -> dict[str, Any]:
         "revision": job.revision + 1,
         **job_rows.request_columns(job.request),
         **job_rows.changing_columns(job),
+    }
+
+
+def _companion_columns(job_id: int, companion: Companion) -> dict[str, Any]:
+    return {
+        "id": companion.id,
+        "job_id": job_id,
+        "generation": companion.generation,
+        "change": companion.change,
+        "state": companion.state.value,
+        "block": codec.dump_block(companion.block),
+        "ordered_at": companion.ordered_at,
+        "changed_at": companion.changed_at,
+        "slurm_job_id": companion.slurm_job_id,
+        "note": companion.note,
     }
 
 

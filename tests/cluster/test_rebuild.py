@@ -1,4 +1,4 @@
-"""The queue is lost under twenty running jobs with promises; then its host is. All promises are kept.
+"""The queue is lost under twenty jobs with promises; then its host is. All promises are kept.
 
 Sixteen GPUs and a GPU for each job, so that some run while others wait for their turn.
 """
@@ -27,7 +27,8 @@ class Daemon:
 
     def call(self, words: str, *, on: str = "ctl") -> tuple[int, str]:
         """Exit code and what was said."""
-        done = self.bench.cluster.run(f"ef-schedd {words} 2>&1", user="ef-slurm", on=on, check=False)
+        command = f"ef-schedd {words} 2>&1"
+        done = self.bench.cluster.run(command, user="ef-slurm", on=on, check=False)
         return done.returncode, done.stdout
 
     def lose(self) -> None:

@@ -17,6 +17,8 @@ from ef_slurm.formats.sentences import verdict_sentence
 from ef_slurm.model import (
     ACTIVE,
     ACTOR,
+    Companion,
+    CompanionState,
     Event,
     EventKind,
     JobRecord,
@@ -32,13 +34,15 @@ from ef_slurm.model import (
     planner_id,
 )
 from ef_slurm.queue.errors import RowError
-from ef_slurm.queue.job_records import record_of, script_of
+from ef_slurm.queue.job_records import companions_of, record_of, script_of
 from ef_slurm.queue.store import Queue
 
 _log = logging.getLogger(__name__)
 
-_Key = tuple[QueueJob, float | None]
-"""What a record is written for: what lasts of the job, and when its open promise was given."""
+_Companions = tuple[tuple[int, CompanionState, int | None], ...]
+_Key = tuple[QueueJob, float | None, _Companions]
+"""What a record is written for: what lasts of the job, when its open promise was given, and its
+companions."""
 
 
 class NotRecordedError(Exception):
@@ -57,7 +61,7 @@ class Recording:
         self._records = records
         self._clock = clock
         self._written: dict[int, _Key] = {}
-        self._seen: dict[int, tuple[int, float | None]] = {}
+        self._seen: dict[int, tuple[int, float | None, _Companions]] = {}
         self._recalled = False
         # Where nothing was ever recorded, what had ended before stays without.
         self._latest = 0 if records is None else max(queue.jobs.ids_after(0), default=0)
@@ -102,7 +106,8 @@ class Recording:
         refused = self._records.write(records)
         for record in records:
             if record.job.id not in refused:
-                self._written[record.job.id] = (lasting(record.job), now)
+                others = tuple(map(_brief, record.companions))
+                self._written[record.job.id] = (lasting(record.job), now, others)
                 fence.passed(record.job.id, "promised")
         self._tell(refused)
         for job_id, why in refused.items():
@@ -131,6 +136,9 @@ class Recording:
             return
         self._recall(self._records)
         promises = self._queue.promises.open()
+        companions: dict[int, _Companions] = {}
+        for one in self._queue.companions.present():
+            companions[one.job_id] = (*companions.get(one.job_id, ()), _brief(one))
         jobs = {job.id: job for job in self._queue.jobs.all(ACTIVE)}
         # One that has ended is recorded once more, and again when its promise is settled; and one
         # that came and ended since the last look.
@@ -142,19 +150,19 @@ class Recording:
                 self._written.pop(job_id, None)
         keys: dict[int, _Key] = {}
         for job in jobs.values():
-            given = promises.get(job.id)
-            if self._seen.get(job.id) == (job.revision, given):
+            others = (promises.get(job.id), companions.get(job.id, ()))
+            if self._seen.get(job.id) == (job.revision, *others):
                 continue
-            key = (lasting(job), given)
+            key = (lasting(job), *others)
             if self._written.get(job.id) == key:
-                self._seen[job.id] = (job.revision, given)
+                self._seen[job.id] = (job.revision, *others)
             else:
                 keys[job.id] = key
         refused = self._write(self._records, [jobs[job_id] for job_id in keys])
         for job_id, key in keys.items():
             if job_id not in refused:
                 self._written[job_id] = key
-                self._seen[job_id] = (jobs[job_id].revision, key[1])
+                self._seen[job_id] = (jobs[job_id].revision, *key[1:])
         for job_id in [one for one in self._written if jobs[one].state not in ACTIVE]:
             if job_id not in promises and job_id not in refused:
                 self._written.pop(job_id)
@@ -180,7 +188,8 @@ class Recording:
         for job_id, record in found.records.items():
             promise = record.promise
             given = promise.given_at if promise is not None and promise.settled_at is None else None
-            self._written[job_id] = (lasting(record.job), given)
+            briefs = tuple(map(_brief, record.companions))
+            self._written[job_id] = (lasting(record.job), given, briefs)
         self._latest = found.latest or self._latest
         self._recalled = True
 
@@ -207,6 +216,10 @@ class Recording:
         self._trouble = why
         _log.warning("%s", message)
         self._queue.events.log(Event(self._clock(), EventKind.DAEMON, ACTOR, message))
+
+
+def _brief(companion: Companion) -> tuple[int, CompanionState, int | None]:
+    return companion.id, companion.state, companion.slurm_job_id
 
 
 def _promised(
@@ -244,4 +257,5 @@ def _promised(
         curves=request.curves,
         overhead=request.overhead,
     )
-    return JobRecord(row, script_of(queue, job), told, promise, written_at=now)
+    companions = companions_of(queue, job)
+    return JobRecord(row, script_of(queue, job), told, promise, companions, written_at=now)

@@ -22,6 +22,8 @@ from ef_slurm.model import (
     ACTIVE,
     FINAL,
     ArrayMember,
+    Block,
+    CompanionState,
     IfInfeasible,
     JobAction,
     JobChange,
@@ -288,6 +290,23 @@ def test_what_was_started_after_its_record_was_written_goes_on(world: World) -> 
     world.run(5.0)
     assert world.state(job) is JobState.RUNNING
     assert world.training(job).slurm.restarts == restarts
+
+
+def test_its_companions_are_there_again(world: World) -> None:
+    job = world.submit(3_000, deadline=9000.0)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING)
+    companions = world.queue.companions
+    now = world.clock.now
+    wanted = companions.want(job.id, 1, 1, Block("gpu", ("n4",), 4), at=now)
+    companions.move(wanted, CompanionState.ENDED, at=now)
+    wanted = companions.want(job.id, 1, 2, Block("gpu", ("n3",), 4), at=now)
+    companions.move(wanted, CompanionState.SUBMITTED, at=now, slurm_job_id=500)
+    world.run(2.0)
+    before = [one for one in companions.of(job.id) if not one.has_ended]
+    assert [one.slurm_job_id for one in before] == [500]
+    lose(world)
+    recover(world)
+    assert list(world.queue.companions.of(job.id)) == before
 
 
 def test_a_job_with_a_recycled_id_is_not_taken_for_it(world: World) -> None:
