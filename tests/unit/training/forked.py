@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -43,7 +44,7 @@ class Parent:
         self._process.stdin.flush()
         return int(self._wait_for("pid"))
 
-    def code(self, pid: int, seconds: float = 60.0) -> int:
+    def code(self, pid: int, seconds: float = 180.0) -> int:
         """The exit code of a process, waited for."""
         end = time.monotonic() + seconds
         while pid not in self._codes:
@@ -67,7 +68,7 @@ class Parent:
 
     def _wait_for(self, key: str) -> Any:
         while True:
-            found = self._read(60.0)
+            found = self._read(180.0)
             assert found is not None, f"no {key}"
             if key in found:
                 return found[key]
@@ -134,8 +135,18 @@ def fork(words: Mapping[str, Any]) -> None:
     os.environ.update(words["env"])
     module, _, name = words["call"].partition(":")
     function: Callable[[Any], None] = getattr(sys.modules[module], name)
-    function(words["with"])
-    raise SystemExit(0)
+    code = 1
+    try:
+        function(words["with"])
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    # As it would end by itself, but for a second that torch's modules take to be torn down.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def say(words: Mapping[str, Any]) -> None:

@@ -68,7 +68,7 @@ class LiveLaunch:
             )
             self.ranks.setdefault(nodes[number], []).append(pid)
 
-    def until(self, condition: Callable[[Progress], bool], seconds: float = 60.0) -> Progress:
+    def until(self, condition: Callable[[Progress], bool], seconds: float = 180.0) -> Progress:
         """Wait for a report."""
         end = time.monotonic() + seconds
         while True:
@@ -139,14 +139,14 @@ class LiveLaunch:
         """Wait for so many iterations."""
         path = Path(self.given["record"])
         wanted = (len(path.read_text().splitlines()) if path.exists() else 0) + more
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not path.exists() or len(path.read_text().splitlines()) < wanted:
             assert time.monotonic() < end, self.logs()
             time.sleep(0.01)
 
     def until_iteration(self, iteration: int) -> None:
         """Wait until the one before it is done."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not (entries := self.entries()) or entries[-1]["iteration"] < iteration - 1:
             assert time.monotonic() < end, self.logs()
             time.sleep(0.002)

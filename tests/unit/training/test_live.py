@@ -16,6 +16,12 @@ from tests.unit.training.forked import Parent
 from tests.unit.training.live_launch import SCRIPT, LiveLaunch
 
 ITERATIONS = 220
+NODES_OF_TWO = [
+    ["n1", "n2", "n3", "n4"],
+    ["n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"],
+    ["n1", "n2", "n3", "n4"],
+    ["n1"],
+]
 
 
 @pytest.fixture(scope="module")
@@ -25,60 +31,78 @@ def parent() -> Iterator[Parent]:
     parent.close()
 
 
-def moved(parent: Parent, directory: Path, given: dict[str, Any]) -> LiveLaunch:
-    """4 → 8 → 16 → 8 → 2 ranks, to the end."""
-    launch = LiveLaunch(parent, directory, given, iterations=ITERATIONS)
+def change(launch: LiveLaunch, per_node: int, changes: Sequence[Sequence[str]]) -> None:
+    """These changes, one after the other, and on to the end."""
+    for number, nodes in enumerate(changes, start=1):
+        launch.come(nodes)
+        told = launch.resize(",".join(nodes), gpus=per_node * len(nodes), leave=number == 3)
+        assert (told.change, told.world_size) == (number, per_node * len(nodes))
+        assert told.nodes == ",".join(nodes)
+        assert told.change_seconds is not None
+        launch.iterated(4)
+    launch.slowly(False)
+    launch.until(lambda told: told.phase is Phase.FINISHED)
+    assert set(launch.codes(*launch.ranks)) == {0}
+
+
+def fixed(launch: LiveLaunch, ranks: int) -> list[dict[str, Any]]:
+    """The losses without any change."""
+    directory = launch.directory / "fixed"
+    directory.mkdir()
+    given = {name: value for name, value in launch.given.items() if name != "record"}
+    other = LiveLaunch(launch.parent, directory, given, launch.batch, launch.iterations)
+    other.start(["n1"], ranks)
+    assert set(other.codes("n1")) == {0}
+    return other.entries()
+
+
+def assert_same(launch: LiveLaunch, worlds: list[int], ranks: int, tolerance: float) -> None:
+    """Every iteration once, at these sizes, by the same first process, with the right loss."""
+    entries = launch.entries()
+    assert [entry["iteration"] for entry in entries] == list(range(launch.iterations))
+    assert [world for world, _ in groupby(entries, key=lambda one: one["world"])] == worlds
+    assert len({entry["pid"] for entry in entries}) == 1
+    assert all(entry["says"] == entry["world"] for entry in entries)
+    assert [entry["seen"] for entry in entries] == list(range(1, launch.iterations + 1))
+    for entry, other in zip(entries, fixed(launch, ranks), strict=True):
+        assert entry["loss"] == pytest.approx(other["loss"], rel=tolerance)
+
+
+@pytest.mark.parametrize(
+    "given", [{"optimizer": "sgd"}, {"optimizer": "adamw", "limit": 3}], ids=str
+)
+def test_loss_is_that_of_a_fixed_run(parent: Parent, tmp_path: Path, given: dict[str, Any]) -> None:
+    """4 → 8 → 16 → 8 → 2 ranks."""
+    launch = LiveLaunch(parent, tmp_path, given, iterations=ITERATIONS)
     launch.slowly(True)
     launch.start(["n3", "n4"], 2, change=1)
     launch.start(["n5", "n6", "n7", "n8"], 2, change=2)
     launch.start(["n1", "n2"], 2)
-    wanted: list[tuple[Sequence[int], bool]] = [((1, 2, 3, 4), False), ((*range(1, 9),), False)]
-    wanted += [((1, 2, 3, 4), True), ((1,), False)]
-    for number, (nodes, leave) in enumerate(wanted, start=1):
-        names = [f"n{node}" for node in nodes]
-        launch.come(names)
-        told = launch.resize(",".join(names), gpus=2 * len(names), leave=leave)
-        assert (told.change, told.world_size) == (number, 2 * len(nodes))
-        assert told.nodes == ",".join(names)
-        assert told.change_seconds is not None
-        launch.iterated(5)
-    launch.slowly(False)
-    launch.until(lambda told: told.phase is Phase.FINISHED)
-    assert set(launch.codes(*launch.ranks)) == {0}
-    return launch
-
-
-def fixed(parent: Parent, directory: Path, given: dict[str, Any]) -> list[dict[str, Any]]:
-    """The losses without any change, on one rank."""
-    directory.mkdir()
-    launch = LiveLaunch(parent, directory, given, iterations=ITERATIONS)
-    launch.start(["n1"], 1)
-    assert launch.codes("n1") == [0]
-    return launch.entries()
+    change(launch, 2, NODES_OF_TWO)
+    assert_same(launch, [4, 8, 16, 8, 2], 1, 1e-8)
 
 
 @pytest.mark.parametrize(
-    "given",
-    [
-        {"optimizer": "sgd"},
-        {"optimizer": "adamw", "limit": 3},
-        {"optimizer": "adamw", "data": "stream"},
-        {"loop": "epochs"},
-    ],
-    ids=lambda given: "-".join(map(str, given.values())),
+    "given", [{"data": "stream"}, {"loop": "epochs", "workers": 1}, {"loop": "epochs"}], ids=str
 )
-def test_loss_is_that_of_a_fixed_run(parent: Parent, tmp_path: Path, given: dict[str, Any]) -> None:
-    launch = moved(parent, tmp_path, given)
-    entries = launch.entries()
-    expected = fixed(parent, tmp_path / "fixed", given)
-    assert [entry["iteration"] for entry in entries] == list(range(ITERATIONS))
-    worlds = [world for world, _ in groupby(entries, key=lambda entry: entry["world"])]
-    assert worlds == [4, 8, 16, 8, 2]
-    assert len({entry["pid"] for entry in entries}) == 1
-    assert all(entry["says"] == entry["world"] for entry in entries)
-    assert [entry["seen"] for entry in entries] == list(range(1, ITERATIONS + 1))
-    for entry, other in zip(entries, expected, strict=True):
-        assert entry["loss"] == pytest.approx(other["loss"], rel=1e-8)
+def test_other_loops_and_data(parent: Parent, tmp_path: Path, given: dict[str, Any]) -> None:
+    """1 → 3 → 2 ranks; with epochs, those that have left come no more."""
+    launch = LiveLaunch(parent, tmp_path, given, iterations=100)
+    launch.slowly(True)
+    launch.start(["n2", "n3"], 1, change=1)
+    launch.start(["n1"], 1)
+    change(launch, 1, [["n1", "n2", "n3"], ["n1", "n3"]])
+    assert_same(launch, [1, 3, 2], 1, 1e-8)
+
+
+def test_another_node_in_the_place_of_one(parent: Parent, tmp_path: Path) -> None:
+    """As many ranks as before: the loss is the same to the last digits."""
+    launch = LiveLaunch(parent, tmp_path, {"optimizer": "adamw"}, iterations=100)
+    launch.slowly(True)
+    launch.start(["n3"], 1, change=1)
+    launch.start(["n1", "n2"], 1)
+    change(launch, 1, [["n1", "n3"]])
+    assert_same(launch, [2], 2, 1e-12)
 
 
 @pytest.fixture
