@@ -233,7 +233,8 @@ class Scheduler:
             return self._settings.idle_interval
         try:
             jobs = self._ingest(jobs)
-            self._gpu_account.look(self._observer.observation, jobs)
+            companions = self._companions.present
+            self._gpu_account.look(self._observer.observation, jobs, companions)
             jobs, news = self._dependencies.review(jobs)
             self._planning.wanted |= news
             if self._planning.is_due(jobs, self._clock()):

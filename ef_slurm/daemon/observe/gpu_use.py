@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from ef_slurm.daemon.metrics import GpuUse, Metrics
 from ef_slurm.daemon.observe.capacity import ResourceScope, nodes_of
-from ef_slurm.model import JobKind, JobState, QueueJob
+from ef_slurm.model import Companion, CompanionState, JobKind, JobState, QueueJob
 from ef_slurm.slurm.types import Observation
 
 SHORTEST_SECONDS = 5.0
@@ -21,22 +21,30 @@ _CHANGING = frozenset({JobState.NEW, JobState.STARTING, JobState.STOPPING})
 
 
 def gpus_by_use(
-    observation: Observation, scope: ResourceScope, jobs: Iterable[QueueJob]
+    observation: Observation,
+    scope: ResourceScope,
+    jobs: Iterable[QueueJob],
+    companions: Iterable[Companion] = (),
 ) -> Mapping[GpuUse, int]:
     """How many GPUs are used for what now.
 
     Args:
         jobs: the active ones of the queue.
+        companions: of theirs.
     """
     nodes = {node.name: node for node in nodes_of(observation, scope)}
-    ours = {job.request.slurm_job_id: job for job in jobs}
+    rows = {job.id: job for job in jobs}
+    uses = {job.request.slurm_job_id: _use_of(job) for job in rows.values()}
+    for one in companions:
+        if one.slurm_job_id is not None and one.job_id in rows:
+            joined = one.state is CompanionState.JOINED
+            uses[one.slurm_job_id] = _use_of(rows[one.job_id]) if joined else GpuUse.CHANGES
     used: Counter[GpuUse] = Counter()
     held: Counter[str] = Counter()
     for slurm in observation.jobs.values():
         if not slurm.holds_nodes:
             continue
-        job = ours.get(slurm.job_id)
-        use = GpuUse.STRANGERS if job is None else _use_of(job)
+        use = uses.get(slurm.job_id, GpuUse.STRANGERS)
         for name, gpus in slurm.gpus:
             if name in nodes:
                 used[use] += gpus
@@ -64,13 +72,19 @@ class GpuAccount:
         self._at: float | None = None
         self._used: Mapping[GpuUse, int] = dict.fromkeys(GpuUse, 0)
 
-    def look(self, observation: Observation, jobs: Iterable[QueueJob]) -> None:
+    def look(
+        self,
+        observation: Observation,
+        jobs: Iterable[QueueJob],
+        companions: Iterable[Companion] = (),
+    ) -> None:
         """Take in a look at Slurm, unless it is the last one or comes soon after it."""
         passed = math.inf if self._at is None else observation.at - self._at
         if 0.0 <= passed < SHORTEST_SECONDS:
             return
         seconds = passed if 0.0 <= passed <= LONGEST_SECONDS else 0.0
-        before, self._used = self._used, gpus_by_use(observation, self._scope, jobs)
+        before = self._used
+        self._used = gpus_by_use(observation, self._scope, jobs, companions)
         self._at = observation.at
         for use in GpuUse:
             self._metrics.gpus_used(use, self._used[use], before[use] * seconds)

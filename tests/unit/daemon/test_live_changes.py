@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.daemon.metrics import GpuUse
+from ef_slurm.daemon.observe.gpu_use import gpus_by_use
 from ef_slurm.model import CompanionState, EventKind, JobState, QueueJob
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.fakes.memory_cluster import MemoryJob
@@ -70,6 +72,13 @@ def test_a_job_grows_to_twice_its_size_and_again(world: World) -> None:
     story = messages(world, job)
     assert "its companion 3 starts on n2" in story
     assert "trains on 8 GPUs, n2 among them; training stood still for 1.0 s" in story
+    used = gpus_by_use(
+        world.slurm.observe(),
+        world.settings.scope,
+        world.queue.jobs.all(),
+        world.queue.companions.of(job.id),
+    )
+    assert used[GpuUse.STRANGERS] == used[GpuUse.CHANGES] == 0
     # Nobody is told that these are strangers.
     everybody = "\n".join(event.message for event in world.queue.events.all())
     assert "Slurm job 3 of" not in everybody
