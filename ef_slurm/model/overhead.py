@@ -147,9 +147,11 @@ class Overhead:
         if kind is None:
             return 0.0
         cost: float = getattr(self, _FIELDS[kind])
-        if self.per_doubling:
-            cost += self.per_doubling * math.log2(gpus)
-        return cost
+        return self.scaled(cost, gpus) if self.per_doubling else cost
+
+    def scaled(self, seconds: float, gpus: int) -> float:
+        """What costs so many seconds on one GPU, on `gpus` of them."""
+        return seconds + self.per_doubling * math.log2(gpus)
 
 
 def overhead_field(kind: ChangeKind) -> str:

@@ -37,10 +37,11 @@ from collections.abc import Iterable
 
 from ef_slurm.model import Policy, Reservation, Schedule
 from ef_slurm.planner.share import from_now
+from ef_slurm.planner.timeline.replay import replayed
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
 from ef_slurm.planner.timeline.scaling import Size
-from ef_slurm.planner.timeline.task import Order, Task, replayed
+from ef_slurm.planner.timeline.task import Order, Task
 
 WORTH_SECONDS = 30.0
 """What a change has to be worth although it costs less, where another kind of it would cost that.
@@ -222,6 +223,8 @@ def _reserve(task: Task, old: Reservation | None, new: Reservation) -> float:
 def _reserve_of(task: Task, gpus: int, gpu_type: str) -> float:
     """The same of the cheapest change to so many GPUs."""
     costs = task.costs(task.current, gpus, gpu_type)
+    if len(costs) == 1:
+        return 0.0
     return max(0.0, min(WORTH_SECONDS, max(costs)) - min(costs))
 
 

@@ -31,9 +31,10 @@ from ef_slurm.model import Policy, RiskOrder, Schedule, is_in_time
 from ef_slurm.planner.admission import lacks_gpu_time
 from ef_slurm.planner.joint import replan_jointly
 from ef_slurm.planner.share import least_share, soonest
+from ef_slurm.planner.timeline.replay import replayed
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
-from ef_slurm.planner.timeline.task import Task, replayed
+from ef_slurm.planner.timeline.task import Task
 
 JOINT_TRIES = 4
 """Jobs at risk for which one plan makes all plans anew: a plan has only so much time."""

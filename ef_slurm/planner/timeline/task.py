@@ -3,16 +3,6 @@
 What begins a reservation on another block than the job held just before costs the job's overhead
 (`model.change_kind`), spent at the beginning of that reservation, and before it the time that its
 nodes need to wake.
-
->>> from ef_slurm.model import Cluster, Overhead, ThroughputCurve
->>> from ef_slurm.planner.timeline.gpu_index import index_spaces
->>> curve = ThroughputCurve.of({1: 1.0, 2: 1.5})
->>> job = Job("a", 0.0, 60.0, (("gpu", curve),), deadline=90.0, overhead=Overhead.constant(5.0))
->>> task = make_task(job, index_spaces(Cluster.uniform(nodes=1, gpus_per_node=2)))
->>> plan = (Reservation(0.0, 25.0, 1, "gpu"), Reservation(25.0, 60.0, 2, "gpu"))
->>> _, finish = replayed(task, plan, now=0.0)
->>> round(finish, 3)  # 5 + 20 s for 20 iterations on one GPU, 5 s, then 40 iterations at 1.5/s
-56.667
 """
 
 from __future__ import annotations
@@ -251,26 +241,31 @@ class Task:
             return max(0.0, self.trains_from - now)
         return min(self.costs(held, gpus, gpu_type))
 
-    def _kinds(self, old: Reservation | None, gpus: int, gpu_type: str) -> tuple[ChangeKind, ...]:
-        if old is None:
-            return (ChangeKind.START,)
-        if old.gpu_type != gpu_type:
-            return (ChangeKind.RESTART,)
-        if gpus == old.gpus:
-            return (ChangeKind.MOVE,)
-        if min(gpus, old.gpus) < self.spaces[gpu_type].per_node:
-            return (ChangeKind.RESTART,)
-        return (ChangeKind.GROW if gpus > old.gpus else ChangeKind.SHRINK, ChangeKind.RESTART)
-
     def hoped_overhead(self, gpus: int, gpu_type: str) -> float:
         """As `overhead` from what it holds now, by the cheapest kind that the change can be of."""
         wake = self.spaces[gpu_type].most_wake_seconds if self.wakes else 0.0
         return wake + min(self.costs(self.current, gpus, gpu_type))
 
     def costs(self, old: Reservation | None, gpus: int, gpu_type: str) -> tuple[float, ...]:
-        """What each kind costs that a change from `old` to so many GPUs can be of, but staying."""
-        of = self.job.overhead.of
-        return tuple([of(kind, gpus) for kind in self._kinds(old, gpus, gpu_type)])
+        """What each kind costs that a change from `old` to so many GPUs can be of, but staying.
+
+        Asked for most jobs in every plan, hence the fields by name.
+        """
+        cost = self.job.overhead
+        found: tuple[float, ...]
+        if old is None:
+            found = (cost.start,)
+        elif old.gpu_type != gpu_type:
+            found = (cost.restart,)
+        elif gpus == old.gpus:
+            found = (cost.move,)
+        elif min(gpus, old.gpus) < self.spaces[gpu_type].per_node:
+            found = (cost.restart,)
+        else:
+            found = (cost.grow if gpus > old.gpus else cost.shrink, cost.restart)
+        if cost.per_doubling:
+            return tuple([cost.scaled(seconds, gpus) for seconds in found])
+        return found
 
     def place_behind(self, gpus: int, gpu_type: str) -> int | None:
         """Where so many GPUs begin that are reached by adding or giving up whole nodes.
@@ -387,48 +382,3 @@ def _space(job: Job, gpu_type: str, spaces: Mapping[str, GpuIndexSpace]) -> GpuI
         known = ", ".join(sorted(spaces)) or "(the cluster has none)"
         raise ModelError(f"GPU type of job {job.id}", gpu_type, f"one of {known}")
     return space
-
-
-def replayed(task: Task, schedule: Schedule, now: float) -> tuple[Schedule, float]:
-    """What is left of a schedule from `now` on, and when it finishes the job.
-
-    Progress may differ from what the schedule foresaw: its last reservation ends when the remaining
-    iterations are done, sooner or later. Every change of block is paid for. Whoever may begin only
-    later than was planned starts then.
-
-    Returns:
-        (schedule, finish); ((), infinity) for an empty one.
-    """
-    left = task.job.iterations
-    now = task.earliest(now)
-    before, trains = task.current, task.trains_from
-    if before is not None and len(schedule) == 1 and schedule[0].same_block(before):
-        rate = task.rate(before)
-        if rate > 0 and schedule[0].start <= now:  # the common case: it stays to the end
-            end = max(now, trains) + left / rate
-            return (schedule[0].over(now, end),), end
-    kept: list[Reservation] = []
-    todo = [reservation for reservation in schedule if reservation.end > now]
-    if not todo and schedule:
-        todo = [schedule[-1]]  # it should have ended by now: it goes on where it is
-    for index, reservation in enumerate(todo):
-        start = max(reservation.start, now)
-        # Whoever is to start later is paused until then.
-        old = before if kept or reservation.start <= now else None
-        kind = task.change(old, reservation.gpus, reservation.gpu_type, reservation.first_gpu)
-        if kind is None:
-            trains = max(start, trains)  # what began before may not be paid for yet
-        else:
-            trains = start + task.seconds_of(
-                kind, reservation.gpus, reservation.gpu_type, reservation.first_gpu
-            )
-        rate = task.rate(reservation)
-        end = trains + left / rate if rate > 0 else math.inf
-        if index == len(todo) - 1 or end <= reservation.end:
-            kept.append(reservation.over(start, end))
-            return tuple(kept), end
-        left -= max(0.0, reservation.end - trains) * rate
-        kept.append(reservation.over(start, reservation.end))
-        gap = todo[index + 1].start > reservation.end
-        before = None if gap else reservation
-    return (), math.inf
