@@ -52,6 +52,15 @@ class _Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class _LiveSize:
+    """A live launch as it was last seen: its last change, and how many ranks train."""
+
+    generation: int
+    change: int
+    ranks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
     """What a look at a job told.
 
@@ -90,7 +99,7 @@ class Calibration:
         self._estimates = estimates
         self._queue = queue
         self._pending: dict[int, _Pending] = {}
-        self._changes: dict[int, tuple[int, int]] = {}
+        self._seen: dict[int, _LiveSize] = {}
         self._watches: dict[int, RateWatch] = {}
         self._slow: dict[int, _Slow] = {}
         self._remembered: dict[int, _Remembered] = {}
@@ -142,7 +151,7 @@ class Calibration:
         self.forget(job_id)
         self._slow.pop(job_id, None)
         self._remembered.pop(job_id, None)
-        self._changes.pop(job_id, None)
+        self._seen.pop(job_id, None)
         self._estimates.rates.forget([job_id])
 
     def observe(self, job: QueueJob, status: JobStatus, now: float) -> Learned:
@@ -193,19 +202,33 @@ class Calibration:
         self._log(job, now, words, change.value, seconds, more)
 
     def _measure_live_change(self, job: QueueJob, progress: Progress, now: float) -> None:
-        """How long training stood still, by the job's own word, for the last live change."""
-        seen, told = self._changes.get(job.id), (progress.generation, progress.change)
-        self._changes[job.id] = told
+        """What the last live change cost, by the job's own word of how long training stood still.
+
+        A growth is decided long before: its newcomers start while the old ranks train on. What
+        counts is how much less that is than what all of them would have done meanwhile, if twice
+        the GPUs do twice the work.
+        """
+        before = self._seen.get(job.id)
+        seen = _LiveSize(progress.generation, progress.change, progress.world_size)
+        self._seen[job.id] = seen
         pending, stood = self._pending.get(job.id), progress.change_seconds
-        if seen is None or seen[0] != told[0] or seen == told or stood is None:
+        if before is None or before.generation != seen.generation or stood is None:
             return
-        if pending is None or pending.change not in LIVE_KINDS or now < pending.since:
+        if pending is None or pending.change not in LIVE_KINDS or before.change == seen.change:
             return
-        kind, seconds = pending.change, min(stood, now - pending.since)
+        kind, passed = pending.change, now - pending.since
+        # Something else may have changed it on the way: nodes that were taken from it.
+        other_way = ChangeKind.SHRINK if seen.ranks > before.ranks else ChangeKind.GROW
+        if passed < 0.0 or kind is other_way:
+            return
+        del self._pending[job.id]
+        seconds = min(stood, passed)
+        if kind is ChangeKind.GROW:
+            seconds = passed - (passed - seconds) * before.ranks / seen.ranks
         submitter = Submitter.of(job.request)
         self._estimates.overheads.add(job.id, submitter, LIVE_KINDS[kind], seconds)
         more: dict[str, Json] = {"owner": submitter.owner, "training": submitter.training}
-        words = f"a live {kind.value} stopped training for {seconds:.1f} s"
+        words = f"a live {kind.value} cost {seconds:.1f} s of training"
         self._log(job, now, words, LIVE_KINDS[kind], seconds, more)
 
     def _watch(self, job: QueueJob, progress: Progress, part: Block, now: float) -> RateWatch:

@@ -19,7 +19,7 @@ SAMPLES_PER_JOB = 3
 SAMPLES_OF_OTHERS = 20
 """The latest measurements of jobs of one training, or of one owner."""
 LIVE_SECONDS = 3.0
-"""What a live change is taken to cost until one was measured."""
+"""What a live change is taken to cost until one was measured; a growth has a start beside it."""
 QUANTILE = 0.8
 """Of those: what most changes do not exceed."""
 
@@ -100,12 +100,15 @@ class Overheads:
         """
         submitter = Submitter.of(request)
 
-        def seconds(kind: ChangeKind) -> float:
-            known = self._seconds(job_id, submitter, LIVE_KINDS[kind])
-            return LIVE_SECONDS if known is None else known
-
-        grow = seconds(ChangeKind.GROW) if grows else overhead.restart
-        return replace(overhead, grow=grow, shrink=seconds(ChangeKind.SHRINK))
+        grow = self._seconds(job_id, submitter, LIVE_KINDS[ChangeKind.GROW])
+        if grow is None:  # meanwhile its new ranks start
+            grow = min(overhead.restart, LIVE_SECONDS + overhead.start)
+        shrink = self._seconds(job_id, submitter, LIVE_KINDS[ChangeKind.SHRINK])
+        return replace(
+            overhead,
+            grow=grow if grows else overhead.restart,
+            shrink=LIVE_SECONDS if shrink is None else shrink,
+        )
 
     def _seconds(self, job_id: int | None, submitter: Submitter, overhead: str) -> float | None:
         own = None if job_id is None else self._of_job.get((job_id, overhead))

@@ -185,6 +185,8 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
     if status is not None and status.is_live:
         grows = estimates.closures.live_open(job.id, now)
         overhead = estimates.overheads.live(job.id, job.request, overhead, grows=grows)
+    else:  # its growth is a requeue, whatever its owner or the site hopes for
+        overhead = replace(overhead, grow=max(overhead.grow, overhead.restart))
     if status is not None and not _first_node_leads(job, status):
         overhead = replace(overhead, shrink=overhead.restart)
     request = replace(

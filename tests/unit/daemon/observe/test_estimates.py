@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.estimates import RATE_TOLERANCE, Estimates, Rates, calibrated
+from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.overheads import SAFETY_FACTOR, Overheads, Submitter
 from ef_slurm.model import (
     ACTOR,
@@ -193,6 +195,46 @@ def test_a_growth_that_earlier_versions_measured_was_a_requeue(queue: Queue) -> 
     Calibration(estimates, queue).recall()
     known = estimates.overheads.estimate(1, REQUEST)
     assert known == replace(STATED, grow=22.0, move=22.0, restart=22.0)
+
+
+def live(change: int, ranks: int, stood: float | None = None) -> JobStatus:
+    told = progress(live=True, change=change, world_size=ranks, change_seconds=stood)
+    return running(TWO_NODES, progress=told)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ranks", "cost"),
+    [
+        # 20 s until the change was done, of which 2 s without training: 18 s at half the size.
+        (ChangeKind.GROW, (4, 8), 11.0),
+        # The same at a quarter of it.
+        (ChangeKind.GROW, (2, 8), 15.5),
+        (ChangeKind.SHRINK, (8, 4), 2.0),
+    ],
+)
+def test_a_live_change_costs_what_was_not_trained_meanwhile(
+    queue: Queue, kind: ChangeKind, ranks: tuple[int, int], cost: float
+) -> None:
+    estimates = Estimates()
+    calibration = Calibration(estimates, queue)
+    since = NOW - 20.0
+    job = row(running=Running(TWO_NODES, since, since + 30.0))
+    calibration.observe(job, live(0, ranks[0]), since)
+    calibration.expect(1, kind, since)
+    calibration.observe(job, live(0, ranks[0]), NOW - 10.0)
+    calibration.observe(job, live(1, ranks[1], stood=2.0), NOW)
+    # What takes nodes from it later was not decided, and tells nothing.
+    calibration.observe(job, live(2, 1, stood=9.0), NOW + 900.0)
+    again = Estimates()
+    Calibration(again, queue).recall()
+    for known in (estimates, again):
+        overhead = known.overheads.live(1, REQUEST, STATED, grows=True)
+        learned = {kind.value: math.ceil(SAFETY_FACTOR * cost)}
+        assert overhead == replace(STATED, **{"grow": 33.0, "shrink": 3.0, **learned})
+        closed = known.overheads.live(1, REQUEST, STATED, grows=False)
+        assert closed.grow == STATED.restart
+        # A launch that stops for it is another matter.
+        assert known.overheads.estimate(1, REQUEST) == STATED
 
 
 def test_a_start_that_was_never_is_clipped_to_what_the_daemon_saw(queue: Queue) -> None:

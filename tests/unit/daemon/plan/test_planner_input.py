@@ -107,6 +107,13 @@ def test_where_the_first_node_does_not_lead_a_shrink_costs_a_requeue() -> None:
     assert planner_job(job, status, Estimates(), NOW).overhead.shrink == 40.0
 
 
+def test_a_growth_that_stops_the_launch_costs_a_requeue_whatever_was_stated() -> None:
+    cost = Overhead(start=30.0, grow=2.0, shrink=20.0, move=30.0, restart=40.0)
+    job = replace(TRAINING, request=replace(TRAINING.request, overhead=cost))
+    for status in (None, running(TWO_NODES)):
+        assert planner_job(job, status, Estimates(), NOW).overhead == replace(cost, grow=40.0)
+
+
 def test_held_and_ended_jobs_are_left_out() -> None:
     rows = [row(state, id=number) for number, state in enumerate(JobState, start=1)]
     told = {job.id for job in planner_jobs(rows, {}, Estimates(), NOW, without=[1])}
