@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from ef_slurm.api.munge import MungeCommand
-from ef_slurm.daemon.act.channels import channel_of
+from ef_slurm.daemon.act.channels import WhileActing, channel_of
 from ef_slurm.daemon.act.sender import Sender
 from ef_slurm.daemon.acting_slurm import ActingSlurm
 from ef_slurm.daemon.beginning import begin
@@ -100,7 +100,8 @@ def run(
         if channel is None:
             queue.notices.set_cursor(None)  # whoever is told later is not told the past
         elif not (advisory or once):
-            sender = Sender(lambda: Queue.open(path, create=False), channel, time.time)
+            way = channel if check is None else WhileActing(channel, check)
+            sender = Sender(lambda: Queue.open(path, create=False), way, time.time)
         tell = None if sender is None else sender.wake
         records = RecordFiles(config.order_root, check=check)
         if acting is not None:

@@ -26,7 +26,7 @@ from ef_slurm.formats.codec import encode
 from ef_slurm.formats.printing import printable, shortened
 from ef_slurm.model import is_address
 from ef_slurm.siteconfig.tables import NotifyBy, NotifyTable
-from ef_slurm.slurm.errors import SlurmError
+from ef_slurm.slurm.errors import SlurmError, SlurmUnavailableError
 from ef_slurm.slurm.interface import Slurm
 
 MOST_ANSWER = 500
@@ -135,6 +135,25 @@ class WebHook:
         except (OSError, ValueError) as error:
             # Not in its own words: they may hold the address.
             raise DeliveryError(f"the web hook cannot be reached: {type(error).__name__}") from None
+
+
+class WhileActing:
+    """A way that a daemon does not use any more once another one has taken over.
+
+    Args:
+        check: raises `TakenOverError` then, or `SlurmUnavailableError` while nobody can say: what
+            is told twice does less harm than what is told to nobody.
+    """
+
+    def __init__(self, channel: Channel, check: Callable[[], None]) -> None:
+        self._channel = channel
+        self._check = check
+
+    def send(self, letter: Letter) -> None:
+        """Deliver it, if this daemon is the one that does."""
+        with contextlib.suppress(SlurmUnavailableError):
+            self._check()
+        self._channel.send(letter)
 
 
 def channel_of(notify: NotifyTable, slurm: Slurm) -> Channel | None:

@@ -14,6 +14,7 @@ from typing import cast
 import pytest
 
 from ef_slurm.daemon import main
+from ef_slurm.daemon.act.channels import Letter, WhileActing
 from ef_slurm.daemon.acting_slurm import ActingSlurm
 from ef_slurm.daemon.beginning import begin
 from ef_slurm.daemon.observe.claim import Acting, Claim, ClaimFile
@@ -221,6 +222,22 @@ class TestFenced:
                 lost.check,
             )
         assert not ticks
+
+    def test_it_tells_nobody_anything(self, lost: Acting, file: ClaimFile) -> None:
+        told: list[Letter] = []
+
+        class Told:
+            def send(self, letter: Letter) -> None:
+                told.append(letter)
+
+        way = WhileActing(Told(), lost.check)
+        letter = Letter((), "user1", "", (), {})
+        with pytest.raises(TakenOverError):
+            way.send(letter)
+        assert not told
+        file.path.unlink()  # nobody can say
+        way.send(letter)
+        assert told == [letter]
 
     def test_in_the_midst_of_a_tick_no_job_is_blamed(self, world: World, file: ClaimFile) -> None:
         acting = start(world, file)
