@@ -45,6 +45,10 @@ class Parallel(torch.nn.Module):
             inner.training = mode
         return super().train(mode)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, as of a moving average, is shared with nobody."""
+        return {**self.__dict__, "_inner": None}
+
     def no_sync(self) -> AbstractContextManager[Any]:
         """Gradients are not averaged within."""
         inner: DistributedDataParallel | None = self.__dict__["_inner"]

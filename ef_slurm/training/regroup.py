@@ -23,6 +23,7 @@ from ef_slurm.training.parallel import Parallel
 from ef_slurm.training.ranks import Ranks
 from ef_slurm.training.roster import Plan
 from ef_slurm.training.state import WholeSnapshot, on_gpu
+from ef_slurm.training.values import StateError
 
 ANSWER_SECONDS = 5.0
 """Seconds in which those that are to come must answer: they do nothing else than wait."""
@@ -100,9 +101,14 @@ class Regroup:
         """On rank 0: whether those that are to come are there, and where all meet."""
         coming = [one for one in plan.members if one not in ranks.members]
         following = ranks.regrouped(plan.members, _scope(plan))
+        refusal = ""
+        if coming:
+            try:
+                self._snapshot.check(ranks.rank)
+            except StateError as error:
+                refusal, coming = f"the state cannot be sent: {error}", []
         lobby(ranks).tell(coming, TAKE, plan.plain())
         end = time.monotonic() + ANSWER_SECONDS
-        refusal = ""
         while missing := set(coming).difference(following.posted("here")):
             if time.monotonic() > end:
                 refusal = f"{len(missing)} of {len(coming)} ranks that were to come do not answer"

@@ -164,7 +164,7 @@ class Roster:
     def without(self, members: Sequence[int]) -> Request | None:
         """The change that goes on without the companions of these members."""
         companions = {self._known[member].change for member in members}
-        if 0 in companions:
+        if 0 in companions or self._own_groups():
             return None
         left = [one for one in self._active if self._known[one].change not in companions]
         return self._request(left, True, "TERM from Slurm to a companion")
@@ -233,9 +233,13 @@ class Roster:
         found = []
         for member in self.others:
             told = self._lobby.said(WAITING, member)
-            if told is not None:
+            if told is None:
+                continue
+            try:
                 self._known[member] = Member.told(told)
-                found.append(member)
+            except TypeError:  # of another version of ef-slurm: it waits in vain
+                continue
+            found.append(member)
         return sorted(found)
 
     def _missing(self, node: str, waiting: Sequence[int]) -> str:

@@ -63,7 +63,7 @@ class Recorder:
 
 
 def train(given: dict[str, Any]) -> None:
-    """Train as `given` says: optimizer, loop, data, limit, width, record."""
+    """Train as `given` says: optimizer, loop, data, limit, width, spoilt, record."""
     training.init()
     torch.manual_seed(1 + int(os.environ.get("RANK", "0")))
     width = given.get("width", 8)
@@ -101,6 +101,8 @@ def train(given: dict[str, Any]) -> None:
             optimizer.step()
             optimizer.zero_grad()
             scheduler.step()
+            if given.get("spoilt"):
+                session.extra["code"] = iterate
             session.extra["seen"] = session.extra.get("seen", 0) + 1
             recorder.add(session, step.iteration, total)
             if slowly.exists():

@@ -187,6 +187,19 @@ def test_part_of_a_node_and_back(launch: LiveLaunch) -> None:
     assert not secret.exists()
 
 
+def test_state_that_cannot_be_sent_is_told_before_anybody_leaves(
+    parent: Parent, tmp_path: Path
+) -> None:
+    launch = LiveLaunch(parent, tmp_path, {"spoilt": True})
+    launch.slowly(True)
+    launch.start(["n2"], 1, change=1)
+    launch.start(["n1"], 1)
+    launch.come(["n1", "n2"])
+    told = launch.refused(launch.order("n1,n2"))
+    assert told.refusal.startswith('the state cannot be sent: extra["code"] is of type function')
+    launch.iterated(5)
+
+
 def test_who_does_not_answer_is_not_waited_for(launch: LiveLaunch) -> None:
     pid = launch.ranks["n2"][0]
     os.kill(pid, signal.SIGSTOP)
