@@ -168,6 +168,9 @@ class Invariants:
 
     def _is_as_asked(self, promise: Promise, row: QueueJob) -> None:
         job = self.job_of(row)
+        recorded = self.site.records.of(promise.job_id).promise
+        if recorded is None or recorded.deadline != promise.deadline:
+            raise ViolationError(f"promise {promise} was given before it was recorded: {recorded}")
         if job is not None and not job.owned and promise.deadline != job.request.deadline:
             raise ViolationError(f"promise {promise} is for another deadline than {job.request}")
 
@@ -234,8 +237,12 @@ class Invariants:
             raise ViolationError(f"promise {promise} names the wrong fault")
         if row.state is JobState.COMPLETED and honest and not self.blame.has(What.CLOCK):
             assert row.ended_at is not None
-            in_time = is_in_time(row.ended_at, promise.deadline, promise.grace)
-            if in_time is not (promise.outcome in KEPT):
+            expected = PromiseOutcome.BROKEN
+            if is_in_time(row.ended_at, promise.deadline):
+                expected = PromiseOutcome.KEPT
+            elif is_in_time(row.ended_at, promise.deadline, promise.grace):
+                expected = PromiseOutcome.KEPT_IN_GRACE
+            if promise.outcome is not expected:
                 raise ViolationError(f"promise {promise} of a job that ended at {row.ended_at}")
 
 

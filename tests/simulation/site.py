@@ -27,6 +27,7 @@ from ef_slurm.slurm.types import HoldKind, Submission, Submitted
 from tests.fakes.memory_cluster import MemoryCluster, Timing
 from tests.fakes.memory_slurm import MemorySlurm
 from tests.simulation.faults import Faults, FaultySlurm, Killed, ViolationError, order, watched
+from tests.simulation.records import MemoryRecords
 from tests.simulation.service import Service
 from tests.simulation.story import Story
 from tests.simulation.trainings import StateDirectories
@@ -71,6 +72,7 @@ class Site:
                 node.gpu_type = "a100" if 2 * number < story.nodes else "h100"
         self.directories = StateDirectories(self.clock, self.cluster)
         self.faults = Faults(self.pass_time)
+        self.records = MemoryRecords(self.faults)
         self.on_submit: Callable[[Submission, Submitted], None] = lambda _asked, _got: None
         self._own = _Submitting(self)
         self.slurm = FaultySlurm(self._own, self.faults, self.daemon_clock)
@@ -139,6 +141,7 @@ class Site:
                 self.directories,
                 self.daemon_clock,
                 lambda: None,
+                self.records,
             )
         except QueueError as error:
             if not self.faults.disk_full:

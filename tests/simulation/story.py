@@ -58,10 +58,10 @@ class What(enum.Enum):
     # The daemon; killed before its effect, or after it where `amount` is 1.
     KILLED_AT_WRITE = "killed at write"
     KILLED_AT_COMMAND = "killed at command"
-    KILLED_AT_ORDER = "killed at order"
+    KILLED_AT_ORDER = "killed at order"  # or at a record
     RESTART = "restart"
     DISK_FULL = "disk full"  # for `amount` seconds
-    ORDERS_FAIL = "orders fail"  # for `amount` seconds
+    ORDERS_FAIL = "orders fail"  # and records, for `amount` seconds
     CLOCK = "clock"  # the daemon's, by `amount` seconds
     MISBEHAVES = "misbehaves"  # job `number` from now on, as the `amount`-th behaviour
 
