@@ -183,6 +183,7 @@ class Scheduler:
             queue, self._planning, self._observer, slurm, settings.scope.partitions, clock
         )
         self._refresh_wanted = True
+        self._completing = False
         self._silent_since: float | None = None
         self._ticked_at: float | None = None
         self._reconciled = ReconcileResult()
@@ -368,13 +369,18 @@ class Scheduler:
             return False
         if self._refresh_wanted or self._planning.wanted:
             return True
-        busy = self._reconciled.transit or any(
+        busy = self._is_on_its_way or any(
             job.state in ON_ITS_WAY and not job.set_apart for job in jobs
         )
         if not jobs and not busy and now - self._ended_at > WATCH_SECONDS:
             # Curves are checked against the GPU types that were last seen.
             return since >= max(EMPTY_LOOK_SECONDS, self._settings.idle_interval)
         return since >= (self._settings.tick_interval if busy else self._settings.idle_interval)
+
+    @property
+    def _is_on_its_way(self) -> bool:
+        """Whether some job is, or GPUs of ours are about to be free."""
+        return self._reconciled.transit or self._completing or self._observer.expects_end
 
     def _has_news(self, job: QueueJob, now: float) -> bool:
         """Whether Slurm is to be asked because of it."""
@@ -402,6 +408,10 @@ class Scheduler:
             return False
         self._metrics.looked()
         self._refresh_wanted = False
+        self._completing = any(
+            "COMPLETING" in job.flags and job.requested.partition in self._settings.scope.partitions
+            for job in self._observer.observation.jobs.values()
+        )
         if self._silent_since is not None:
             self._log_daemon_event(f"Slurm answers again after {now - self._silent_since:.0f} s")
             self._silent_since = None
@@ -534,11 +544,7 @@ class Scheduler:
         elif self._planning.wanted or self._refresh_wanted:
             delay = max(0.0, ready - now)
         else:
-            delay = (
-                settings.tick_interval
-                if self._reconciled.transit
-                else settings.idle_report_interval
-            )
+            delay = settings.tick_interval if self._is_on_its_way else settings.idle_report_interval
         for moment in (self._planning.next_change, self._reconciled.wake):
             if moment is not None:
                 delay = min(delay, max(0.0, moment - now))

@@ -158,11 +158,19 @@ class People:
         answer = self.site.ask(job.uid, write(Register(job.request, job.script)))
         if isinstance(answer, bytes):
             job.registered = True
+            self._try_to_withdraw(job)
         elif isinstance(answer, Failure):
             job.refusal = answer.message
             self._give_up(job)
         elif self.site.clock.now > job.asked_at + PATIENCE_SECONDS:
             self._give_up(job)
+
+    def _try_to_withdraw(self, job: SimulatedJob) -> None:
+        """Somebody else asks for that, as long as there is no verdict yet."""
+        other = self.site.user(job.spec.user + 1)
+        answer = self.site.ask(other, write(Withdraw(job.slurm.job_id)))
+        if other != job.uid and isinstance(answer, bytes):
+            raise ViolationError(f"{other} may withdraw {job.uid}'s job")
 
     def _give_up(self, job: SimulatedJob) -> None:
         """ef-sbatch cancels what it could not register."""

@@ -1,4 +1,4 @@
-"""The records beside the queue, in memory; the daemon may die at each, and their disk may be full."""
+"""The records beside the queue, in memory. The daemon may die at each, and the disk be full."""
 
 from __future__ import annotations
 

@@ -11,6 +11,53 @@ from tests.simulation.life import play
 from tests.simulation.story import Behaviour, Event, Story, Submitted, What
 
 FOUND: dict[str, Story] = {
+    # What was refused while it was measured was still in Slurm: its GPUs counted as somebody's for
+    # as long as that may run, and for ten seconds nobody looked whether they had come free.
+    "who was refused kept its GPUs from a promise": Story(
+        events=(
+            Event(0.1, What.SUBMIT, job=Submitted(iterations=2400, known=False)),
+            Event(
+                21.1, What.SUBMIT, during=3, job=Submitted(user=2, iterations=4200, deadline=347.3)
+            ),
+            Event(
+                152.6,
+                What.SUBMIT,
+                during=1,
+                job=Submitted(user=2, iterations=800, deadline=99.3, known=False, members=3),
+            ),
+            Event(
+                185.9,
+                What.SUBMIT,
+                during=1,
+                job=Submitted(iterations=1400, deadline=99.8, waits=True, known=False),
+            ),
+        ),
+        nodes=1,
+        resubmits=True,
+        min_job_age=1000000000.0,
+    ),
+    # The daemon's clock, an hour ahead, was an hour in which the job had not trained.
+    "an hour that never was counted against who trained": Story(
+        events=(
+            Event(169.6, What.SUBMIT, job=Submitted(iterations=5700, deadline=212.8, begin=55.6)),
+            Event(
+                193.0,
+                What.SUBMIT,
+                job=Submitted(user=2, iterations=1400, deadline=73.8, waits=True, known=False),
+            ),
+            Event(274.6, What.CLOCK, amount=3600.0),
+        ),
+        nodes=2,
+    ),
+    # slurmctld came back with a job that had been refused and cancelled meanwhile.
+    "who was refused came back with an older slurmctld": Story(
+        events=(
+            Event(89.4, What.DRAIN, number=5),
+            Event(183.3, What.SUBMIT, job=Submitted(user=2, iterations=1100, deadline=20.0)),
+            Event(202.3, What.SLURM_OLDER, amount=18.0),
+        ),
+        nodes=2,
+    ),
     # Refused for its deadline while it started, with the release still written down as under way.
     "an ended job had something on its way": Story(
         events=(

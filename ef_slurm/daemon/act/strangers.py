@@ -100,6 +100,9 @@ class Strangers:
             )
         try:
             self._slurm.cancel(job.job_id)
+            self._observer.fetch(
+                job.job_id
+            )  # or its GPUs would count as somebody's till the next look
         except NoSuchJobError:
             return False
         except (NotPermittedError, RefusedError) as error:

@@ -19,6 +19,9 @@ from ef_slurm.daemon.observe.reserved import (
 from ef_slurm.model import Cluster, Node, NodeGroup, Outage, PerGpu
 from ef_slurm.slurm.types import HeldGpus, Observation, SlurmJob, SlurmNode
 
+COMPLETING_SECONDS = 2.0
+"""Seconds that the end of a job is taken to need: Slurm's part, and some of KillWait."""
+
 OVERDUE_SECONDS = 60.0
 """Seconds that somebody's job is taken to need still when its time limit has passed."""
 
@@ -224,6 +227,8 @@ def _foreign_holdings(observation: Observation, ours: Collection[int]) -> dict[s
 
 def end_of(job: SlurmJob, now: float) -> float:
     """When somebody's job that runs is taken to end."""
+    if "COMPLETING" in job.flags:
+        return now + COMPLETING_SECONDS
     if job.end_time is None or math.isinf(job.end_time):
         return math.inf
     return job.end_time if job.end_time > now else now + OVERDUE_SECONDS

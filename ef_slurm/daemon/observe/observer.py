@@ -44,6 +44,8 @@ class Observer:
         self._pending: dict[int, tuple[int, float]] = {}
         self._reports: dict[int, JobReports] = {}
         self._done: dict[int, float] = {}
+        self.expects_end = False
+        """Whether a job is to end that had not ended when Slurm was last asked."""
 
     @property
     def refreshed_at(self) -> float | None:
@@ -72,6 +74,7 @@ class Observer:
         self._observation = replace(
             seen, power=self._power_times(seen), memory_counts=self._memory_counts(seen)
         )
+        self.expects_end = False
         for job_id in list(self._reports):
             if known.get(job_id) != self._observation.jobs.get(job_id):
                 del self._reports[job_id]
@@ -109,6 +112,19 @@ class Observer:
             self._reports.pop(job.job_id, None)
         self._observation = replace(known, jobs={**known.jobs, job.job_id: job})
         self._remember(job, self._clock())
+
+    def expect_end(self, job_id: int, end: float) -> None:
+        """A job that holds nodes is about to be ended: until the next look it is taken to be soon.
+
+        Args:
+            end: when, UTC epoch seconds.
+        """
+        known = self.observation
+        job = known.jobs.get(job_id)
+        if job is not None and job.holds_nodes:
+            leaves = replace(job, end_time=end)
+            self._observation = replace(known, jobs={**known.jobs, job_id: leaves})
+            self.expects_end = True
 
     def fetch(self, job_id: int) -> SlurmJob | None:
         """Read one job again; None if Slurm does not know it.

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.calibration import Calibration
-from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.observe.capacity import COMPLETING_SECONDS, ResourceScope
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.reserved import is_inside
@@ -227,7 +227,13 @@ class Planning:
         if self._advisory:
             jobs = tuple(job for job in jobs if job.request.complete)  # nothing is measured
         else:
-            jobs = self._measuring.review(jobs, self._plannable.cluster(jobs), now)
+            measured = self._measuring.review(jobs, self._plannable.cluster(jobs), now)
+            left = {job.id for job in measured}
+            for job in jobs:
+                if job.id not in left:  # it is cancelled when this is written
+                    end = now + COMPLETING_SECONDS
+                    self._observer.expect_end(job.request.slurm_job_id, end)
+            jobs = measured
         self._plannable.forget_all_but(jobs)
         made = self._round(jobs, now)
         if made is not None and _breaks_a_promise(made.answer.plan, jobs):
