@@ -168,8 +168,9 @@ class People:
     def _try_to_withdraw(self, job: SimulatedJob) -> None:
         """Somebody else asks for that, as long as there is no verdict yet."""
         other = self.site.user(job.spec.user + 1)
-        answer = self.site.ask(other, write(Withdraw(job.slurm.job_id)))
-        if other != job.uid and isinstance(answer, bytes):
+        if other == job.uid:
+            return
+        if isinstance(self.site.ask(other, write(Withdraw(job.slurm.job_id))), bytes):
             raise ViolationError(f"{other} may withdraw {job.uid}'s job")
 
     def _give_up(self, job: SimulatedJob) -> None:

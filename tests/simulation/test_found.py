@@ -36,19 +36,6 @@ FOUND: dict[str, Story] = {
         resubmits=True,
         min_job_age=1000000000.0,
     ),
-    # The daemon's clock, an hour ahead, was an hour in which the job had not trained.
-    "an hour that never was counted against who trained": Story(
-        events=(
-            Event(169.6, What.SUBMIT, job=Submitted(iterations=5700, deadline=212.8, begin=55.6)),
-            Event(
-                193.0,
-                What.SUBMIT,
-                job=Submitted(user=2, iterations=1400, deadline=73.8, waits=True, known=False),
-            ),
-            Event(274.6, What.CLOCK, amount=3600.0),
-        ),
-        nodes=2,
-    ),
     # slurmctld came back with a job that had been refused and cancelled meanwhile.
     "who was refused came back with an older slurmctld": Story(
         events=(
