@@ -108,7 +108,14 @@ def settings_of(config: SiteConfig, *, advisory: bool = False) -> Settings:
     return Settings(
         scope=scope_of(config),
         policy=config.policy,
-        timeouts=Timeouts(acknowledge=timers.acknowledge, save=timers.stop, start=timers.start),
+        timeouts=Timeouts(
+            acknowledge=timers.acknowledge,
+            save=timers.stop,
+            start=timers.start,
+            prepare=timers.prepare,
+            gather=timers.gather,
+            resize=timers.resize,
+        ),
         hold=HoldKind.ADMIN if operator else HoldKind.USER,
         query_interval=config.slurm.query_interval,
         stall_limits=StallLimits(

@@ -25,7 +25,7 @@ hands every job's last `Decision.schedule` back as `Job.plan` and what the job h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ef_slurm.model import (
@@ -40,6 +40,7 @@ from ef_slurm.model import (
     Policy,
     Reason,
     ReasonCode,
+    Reservation,
     Schedule,
     Standing,
     Verdict,
@@ -64,6 +65,10 @@ from ef_slurm.planner.waiting import Questions, WaitingList, questions
 def plan(now: float, jobs: Sequence[Job], cluster: Cluster, policy: Policy) -> Plan:
     """What every job gets at `now`, and what it is to get later; see `plan_round`."""
     return plan_round(now, jobs, cluster, policy).plan
+
+
+CHEAP_SHRINK = 0.5
+"""The part of a restart's cost up to which a shrink in place is worth to be made possible."""
 
 
 class PlannedRound(NamedTuple):
@@ -109,7 +114,7 @@ def plan_round(
     admitted = [task for task in tasks.values() if task.job.standing is Standing.ADMITTED]
     promised = [task for task in admitted if task.promised]
     committed = {task.id: _committed_schedule(task) for task in admitted}
-    table = ReservationTable.of(spaces, limits, now, committed.values())
+    table = ReservationTable.of(spaces, limits, now, committed.values(), _heads(admitted))
     infeasible = revalidate(promised, table, now, committed)
     if infeasible:
         table = recover(infeasible, promised, committed, table, now, policy)
@@ -283,6 +288,18 @@ def _carried_out(
     for task in best_effort:
         then.remove(task)
     return [task.after(table.plans[task.id], now) for task in promised], then
+
+
+def _heads(tasks: Iterable[Task]) -> Iterator[Reservation]:
+    """The blocks of jobs that are made smaller in place for a small part of what a restart costs.
+
+    They are the jobs that change their size while they train.
+    """
+    for task in tasks:
+        overhead = task.job.overhead
+        cheap = overhead.restart > 0.0 and overhead.shrink <= CHEAP_SHRINK * overhead.restart
+        if task.current is not None and cheap:
+            yield task.current
 
 
 def _committed_schedule(task: Task) -> Schedule:

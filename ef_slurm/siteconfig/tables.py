@@ -231,6 +231,10 @@ class TimersTable:
         acknowledge: for a job to acknowledge an order; then it is requeued anyway.
         stop: for a checkpoint to be written after that.
         start: for a released job to be seen running.
+        prepare: for a batch script to submit a companion, from the order.
+        gather: for a companion's ranks to be ready, from its start.
+        resize: for a launch to change its size, from the order. After any of the last three the job
+            keeps what it has.
         first_iteration: for a launch to end its first iteration.
         stalled: for the next iteration to end, while a job trains.
         evaluation: for an evaluation that the training tells of to end. After any of the last three
@@ -242,6 +246,9 @@ class TimersTable:
     acknowledge: float = 30.0
     stop: float = 300.0
     start: float = 60.0
+    prepare: float = 90.0
+    gather: float = 300.0
+    resize: float = 60.0
     first_iteration: float = 3600.0
     stalled: float = 1800.0
     evaluation: float = 7200.0

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 
-from ef_slurm.daemon.observe.job_status import JobStatus, Member
+from ef_slurm.daemon.observe.job_status import Member
 from ef_slurm.model import Block, Companion, CompanionState
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.types import SlurmJob
@@ -47,10 +46,6 @@ class CompanionBook:
             Member(one, None if one.slurm_job_id is None else jobs.get(one.slurm_job_id))
             for one in self.of(job_id)
         )
-
-    def again(self, status: JobStatus, job_id: int, jobs: Mapping[int, SlurmJob]) -> JobStatus:
-        """The facts with the companions as they are now."""
-        return replace(status, members=self.members(job_id, jobs))
 
     def want(
         self, job_id: int, generation: int, change: int, block: Block, *, at: float

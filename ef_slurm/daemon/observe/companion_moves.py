@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ef_slurm.contract import Launch, LaunchState, Progress, companion_comment
+from ef_slurm.contract import LaunchState, Progress, companion_comment
 from ef_slurm.daemon.observe.job_status import JobStatus, Member
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.sentences import gpus
@@ -163,8 +163,3 @@ def disbelief(
 def is_companion(slurm: SlurmJob, comment: str) -> bool:
     """Whether a Slurm job bears a companion's comment, perhaps with its owner's hold on it."""
     return slurm.requested.comment == comment or slurm.is_held_by_owner
-
-
-def launched_for(launch: Launch | None, companion: Companion) -> bool:
-    """Whether the launch goes on that a companion is for."""
-    return launch is not None and launch.generation == companion.generation

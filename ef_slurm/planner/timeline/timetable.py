@@ -28,6 +28,7 @@ True
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from copy import copy
 from itertools import chain
@@ -64,9 +65,16 @@ class Timetable:
     never free.
     """
 
-    def __init__(self, group: NodeGroup, now: float, plans: Iterable[Reservation] = ()) -> None:
+    def __init__(
+        self,
+        group: NodeGroup,
+        now: float,
+        plans: Iterable[Reservation] = (),
+        heads: Iterable[int] = (),
+    ) -> None:
         """The GPUs of `group` with its outages.
 
+        `heads` are first GPUs of blocks that jobs stand on, of which these would not be parted.
         `plans` are those in hand. They are not entered: where an outage takes some GPUs of a node,
         no matter which, it takes those that the plans do not use.
         """
@@ -84,6 +92,7 @@ class Timetable:
         self._closes: Floats | None = None
         self._reopens: Floats | None = None
         self._read_outages(group, until, since, list(plans))
+        self._heads = sorted(heads)
         self._base_until = until.copy()
         self._base_since = since.copy()
         self._until = BlockLevels(until, least=True)
@@ -295,7 +304,19 @@ class Timetable:
             level += 1
         (places,) = np.nonzero(fit)
         best = places[np.argmin(self._until.at(level)[places])]
-        return int(best) << level
+        first = int(best) << level
+        return self._beside_heads(first, 1 << level, gpus) if self._heads else first
+
+    def _beside_heads(self, first: int, width: int, gpus: int) -> int:
+        """The part of a free block that leaves others the first GPUs of the blocks they stand on.
+
+        Which part it is makes no difference to what remains of the free block.
+        """
+        for part in range(first, first + width, gpus):
+            after = bisect_left(self._heads, part)
+            if after == len(self._heads) or self._heads[after] >= part + gpus:
+                return part
+        return first
 
     def _fit(
         self,

@@ -67,7 +67,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--ballast", type=int, default=0, help="MB that make checkpoints larger")
-    parser.add_argument("--wrapper", choices=("ddp", "fsdp"), default="ddp")
+    parser.add_argument("--wrapper", choices=("ddp", "fsdp", "parallel"), default="ddp")
     parser.add_argument("--state-dir")
     parser.add_argument("--record", help="file to append one line per iteration to")
     parser.add_argument("--times", help="file to append the instants of this start to")
@@ -77,6 +77,8 @@ def arguments() -> argparse.Namespace:
 
 
 def wrap(model: "Model", kind: str) -> nn.Module:
+    if kind == "parallel":
+        return training.parallel(model)
     if not dist.is_initialized():
         return model
     if kind == "ddp":
@@ -113,7 +115,6 @@ def main() -> None:
     torch.set_default_dtype(torch.float64)
     device = training.init()
     times = {"began": BEGAN, "imported": IMPORTED, "joined": time.time()}
-    world = dist.get_world_size() if dist.is_initialized() else 1
     torch.manual_seed(1)
     model = wrap(Model(args.width, args.ballast).to(device), args.wrapper)
     optimizer: torch.optim.Optimizer
@@ -138,6 +139,7 @@ def main() -> None:
     ) as session:
         times["restored"] = time.time()
         for step in session:
+            world = dist.get_world_size() if dist.is_initialized() else 1
             loss_sum = torch.zeros((), device=device)
             indices: list[int] = []
             for x, y, i in step:

@@ -1,0 +1,98 @@
+"""A real training that grows and shrinks while it trains: the daemon, the batch script and the
+training library together, on real Slurm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from mini.client import MiniSlurm, wait_until
+
+from tests.cluster.daemon_bench import Bench
+from tests.cluster.training_jobs import scripts
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def bench(running_cluster: MiniSlurm) -> Iterator[Bench]:
+    bench = Bench(running_cluster)
+    bench.site.stop("KILL")
+    bench.site.prepare()
+    bench.site.start()
+    yield bench
+    bench.site.stop()
+    bench.cluster.heal()
+
+
+def told(bench: Bench, job: int) -> dict[str, Any]:
+    """What the training reports."""
+    directory = bench.queue()[job]["state_dir"]
+    text = bench.cluster.run(f"cat {directory}/progress.json", check=False).stdout
+    value: dict[str, Any] = json.loads(text or "{}")
+    return value
+
+
+def wait_for_nodes(bench: Bench, job: int, nodes: str) -> dict[str, Any]:
+    """The report of a job as soon as it trains on these nodes."""
+
+    def there() -> dict[str, Any] | None:
+        seen = told(bench, job)
+        return seen if seen.get("nodes") == nodes and seen.get("phase") == "running" else None
+
+    try:
+        found = wait_until(f"job {job} to train on {nodes}", there, timeout=150)
+    except AssertionError as error:
+        log = bench.cluster.run(f"cat {bench.queue()[job]['state_dir']}/*.json", check=False)
+        words = f"{bench.explain(job)}\n{log.stdout}\n{bench.site.log()[-3000:]}"
+        raise AssertionError(f"{error}\n{words}") from None
+    assert found is not None
+    return found
+
+
+def test_a_job_grows_and_shrinks_while_it_trains(bench: Bench) -> None:
+    cluster = bench.cluster
+    cluster.sbatch(
+        *("--partition=batch", "--nodelist=n3,n4", "--nodes=2", "--gres=gpu:4", "--time=10"),
+        script="#!/bin/sh\nsleep 600\n",
+    )
+    other = cluster.sbatch(
+        *("--partition=batch", "--nodelist=n2", "--gres=gpu:4", "--time=10"),
+        script="#!/bin/sh\nsleep 600\n",
+    )
+    cluster.wait_for_state(other, "RUNNING")
+    train = f"{scripts(cluster)}/chars.py --wrapper parallel --sleep 0.02"
+    shape = "--iterations=50000 --global-batch-size=32 --throughput=4:10,8:18 --best-effort"
+    first = int(cluster.output(f"ef-sbatch --parsable {shape} {train}", user="user1"))
+    small = wait_for_nodes(bench, first, "n1")
+    assert small["live"], small
+    cluster.run(f"scancel {other}")
+    grown = wait_for_nodes(bench, first, "n1,n2")
+    assert (grown["world_size"], grown["change"], grown["generation"]) == (8, 1, 1)
+    shown = cluster.output("squeue --noheader --states=RUNNING --partition=ef --format='%i %N %k'")
+    assert f"ef-slurm: companion of {first}, launch 1, change 1" in shown
+    row = bench.queue()[first]
+    assert row["nodes"] == ["n1", "n2"]
+    assert bench.gpus_given_twice() == []
+    # Somebody is promised what needs one of its nodes.
+    second = bench.job(300, "--deadline=+90s")
+    shrunk = wait_for_nodes(bench, first, "n1")
+    bench.wait_state(second, "running", "completed")
+    assert (shrunk["world_size"], shrunk["generation"]) == (4, 1)
+    assert shrunk["iteration"] >= grown["iteration"]
+    assert bench.gpus_given_twice() == []
+    job = cluster.job(first)
+    assert (job["JobState"], job["Restarts"], job["NodeList"]) == ("RUNNING", "0", "n1")
+    bench.wait_state(second, "completed", timeout=120)
+    print(bench.explain(first))
+    print(f"stood still: {grown['change_seconds']:.2f} s, {shrunk['change_seconds']:.2f} s")
+    # A cancelled job leaves no companion behind.
+    wait_for_nodes(bench, first, "n1,n2")
+    cluster.run(f"scancel {first}", user="user1")
+    wait_until(
+        "no companion",
+        lambda: not cluster.output("squeue --noheader --partition=ef").strip(),
+        timeout=60,
+    )
