@@ -151,7 +151,14 @@ def _store(host: str, port: int, holds: bool) -> Any:
     """What the processes of a group find each other by; port 0: any that is free."""
     c10d: Any = dist
     limit = timedelta(seconds=JOIN_SECONDS)
-    return c10d.TCPStore(host, port, None, holds, limit, wait_for_workers=False)
+    try:
+        return c10d.TCPStore(host, port, None, holds, limit, wait_for_workers=False)
+    except RuntimeError as error:
+        if "libuv" not in str(error):
+            raise
+        # Debian's torch is built without it, and takes it for granted all the same.
+        plain = {"wait_for_workers": False, "use_libuv": False}
+        return c10d.TCPStore(host, port, None, holds, limit, **plain)
 
 
 def _scope(plan: Plan) -> str:

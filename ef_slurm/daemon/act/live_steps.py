@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ef_slurm.contract import Action, Order
+from ef_slurm.contract import Action, Order, Phase
 from ef_slurm.daemon.act.conditions import Conditions, Timeouts
 from ef_slurm.daemon.act.steps import (
     CancelCompanion,
@@ -103,11 +103,15 @@ def _wait_for_it(
 ) -> Wait | None:
     """A launch that can grow once it trains is not stopped for want of a moment."""
     launch, progress = status.launch, status.progress
-    begins = progress is None or progress.first_iteration_at is None
     if part is None or launch is None or not (conditions.was_live and conditions.live_open):
         return None
-    until = launch.started_at + timeouts.check_in
-    return Wait("it to train, to grow then", until) if begins and now < until else None
+    if progress is None or progress.first_iteration_at is None:
+        until = launch.started_at + timeouts.check_in
+        return Wait("it to train, to grow then", until) if now < until else None
+    if progress.phase is Phase.FAILED:
+        until = progress.updated_at + timeouts.launch  # its script launches it again
+        return Wait("its script", until, reports=True) if now < until else None
+    return None
 
 
 def _grow(
