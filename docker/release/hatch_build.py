@@ -18,7 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SHARE = "share"
 """In an sdist, with `man/man1/ef-sbatch.1` and the others below it."""
 
-NOT_FOR_HELP = ("matplotlib", "sqlite-utils")
+NOT_FOR_HELP = ("vl-convert-python", "sqlite-utils")
 """What the simulator's commands import when they draw and store only."""
 
 

@@ -6,6 +6,7 @@ engine of some 160 MB for that, which no daemon has to keep.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 from ef_slurm.charts.chart import Chart
 from ef_slurm.charts.style import themed
+from ef_slurm.formats.errors import FormatError
 from ef_slurm.formats.files import write_whole
 
 FORMATS = ("png", "svg", "pdf")
@@ -30,7 +32,7 @@ _WIDTH = 960
 _PIXELS = 2.0  # of a picture for one of the chart
 
 
-class ChartsError(Exception):
+class ChartsError(FormatError):
     """Nothing can be drawn here; the text says why, and what would help."""
 
 
@@ -74,6 +76,11 @@ def javascript() -> str:
         ChartsError: the package is missing, or does not give it.
     """
     need("web")
+    return _javascript()
+
+
+@functools.cache
+def _javascript() -> str:
     # -P: no module of the working directory's is taken for the package.
     command = [sys.executable, "-P", "-c", _PROGRAM]
     try:
@@ -96,7 +103,7 @@ def write_figure(title: str, charts: Sequence[tuple[str, Chart]], file: Path) ->
         ChartsError: the package is missing, or draws nothing.
         FormatError: the file cannot be written.
     """
-    need("simulator")
+    need("web")
     import vl_convert  # heavy, and only needed here
 
     datasets = {

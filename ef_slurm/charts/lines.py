@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ef_slurm.charts.chart import SERIES, Chart, Spec, TimeAxis, colours, frame
+from ef_slurm.charts.chart import GREY, SERIES, Chart, Spec, TimeAxis, colours, frame
 
 HEIGHT = 220
 
@@ -68,7 +68,10 @@ def steps(
     Args:
         marks: moments with a name each, as lines across.
     """
-    painted = {line.name: SERIES[place % len(SERIES)] for place, line in enumerate(lines)}
+    painted = {
+        line.name: GREY if line.filled and len(lines) > 1 else SERIES[place % len(SERIES)]
+        for place, line in enumerate(lines)
+    }
     back_to_front = sorted(lines, key=lambda one: not one.filled)
     layers = [frame(axis), *(_step(line, axis) for line in back_to_front)]
     most = max((value for line in lines for _, value in line.points), default=0.0)

@@ -49,7 +49,7 @@ def config(theme: Theme) -> Spec:
             "labelLimit": 260,
             "symbolType": "square",
             "symbolSize": 130,
-            "symbolStrokeWidth": 0,
+            "symbolStrokeWidth": 2,
             "orient": "top",
             "columnPadding": 16,
         },

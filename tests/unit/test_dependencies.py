@@ -82,7 +82,7 @@ def test_the_daemon_needs_what_its_extra_brings() -> None:
 def test_the_simulator_needs_what_its_extra_brings() -> None:
     assert imported_with(SUBCOMMANDS_OF_SIM) <= packages() | packages("simulator")
     unused = packages("simulator") - imported_with(SUBCOMMANDS_OF_SIM)
-    assert unused == {"matplotlib", "sqlite_utils"}  # where figures and databases are asked for
+    assert unused == {"vl_convert", "sqlite_utils"}  # where charts and databases are asked for
 
 
 def test_a_job_needs_torch_and_nothing_else() -> None:

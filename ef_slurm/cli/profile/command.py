@@ -162,7 +162,7 @@ def show_command(
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
     metavar="FILE",
-    help="NAME.png or NAME.svg.",
+    help="NAME.png, NAME.svg or NAME.pdf.",
 )
 @_CONFIG
 def plot_command(
@@ -173,7 +173,7 @@ def plot_command(
     output: Path,
     config: Path | None,
 ) -> ExitCode:
-    """Draw the curve of MODEL into a PNG or SVG file, with its uncertainty. Needs matplotlib."""
+    """Draw the curve of MODEL into a file, with its uncertainty. Needs ef-slurm[web]."""
     check_figure_file(output)
     curves = _curves(config, FindCurves(model, global_batch_size, precision), gpu_type)
     title = f"{model}, {global_batch_size} samples per iteration, {precision}"

@@ -155,7 +155,7 @@ PNG = click.option(
     "figure_file",
     type=FILE,
     metavar="FILE",
-    help="Write a figure (.png, .svg or .pdf; needs matplotlib).",
+    help="Write a figure (.png, .svg or .pdf).",
 )
 SQLITE = click.option(
     "--sqlite",

@@ -10,15 +10,18 @@ from pathlib import Path
 
 import click
 
+from ef_slurm.charts import library
 from ef_slurm.cli.common.output import say
 from ef_slurm.cli.common.version import own_version
 from ef_slurm.formats.codec import pretty
 from ef_slurm.formats.errors import FormatError
 from ef_slurm.formats.files import write_whole
 from ef_slurm.formats.times import format_iso
-from ef_slurm.simulator.report.png import check_figure_file
 from ef_slurm.simulator.simulate import Result
 from ef_slurm.simulator.site import Scaling
+
+_EXTRA = "simulator"
+"""What brings the charts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,16 @@ class Outputs:
         """Refuses, before the work is done, what could not be written after it.
 
         Raises:
-            SimulatorError: matplotlib is missing, or the figure's format is not known.
+            ChartsError: there is nothing to draw with, or the figure's format is not known.
             FormatError: the SQLite file cannot be used, or a file's directory is not there.
         """
         for file in (self.json_file, self.html_file, self.figure_file):
             if file is not None and not is_stdout(file) and not file.parent.is_dir():
                 raise FormatError(f"{file}: cannot be written: there is no directory {file.parent}")
         if self.figure_file is not None:
-            check_figure_file(self.figure_file)
+            library.check_file(self.figure_file, _EXTRA)
+        if self.html_file is not None:
+            library.need(_EXTRA)
         if self.sqlite_file is not None:
             from ef_slurm.simulator.report.database import prepare_database  # slow to import
 

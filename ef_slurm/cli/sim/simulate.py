@@ -25,8 +25,8 @@ from ef_slurm.simulator.failures import FailuresOption
 from ef_slurm.simulator.knowledge import CurvesOption
 from ef_slurm.simulator.overhead import OverheadModel
 from ef_slurm.simulator.policies.registry import ELASTICFLOW, POLICIES
+from ef_slurm.simulator.report.figures import write_compare_figure, write_run_figure
 from ef_slurm.simulator.report.html import compare_page, run_page
-from ef_slurm.simulator.report.png import write_compare_figure, write_run_figure
 from ef_slurm.simulator.report.table import HEADINGS, cells, grid, sheet
 from ef_slurm.simulator.simulate import Request, Result
 

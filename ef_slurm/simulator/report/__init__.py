@@ -1,6 +1,6 @@
 """Reports of simulations.
 
-In come results, out come tables for the terminal (`table`), an HTML page (`html`, drawn with
-`svg`), a figure (`png`) and rows of a database (`database`). `series` makes the curves that figures
-draw.
+In come results, out come tables for the terminal (`table`), an HTML page (`html`), a figure in a
+file (`figures`) and rows of a database (`database`). `series` makes the curves that `drawings`
+draws.
 """

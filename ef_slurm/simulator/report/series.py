@@ -259,28 +259,3 @@ def outcomes_over_time(jobs: Sequence[SimulatedJob], shown: Window, bins: int = 
         place = min(bins - 1, int((job.spec.submitted - shown.start) / width))
         counts[outcome_of(job)][place] += 1
     return OutcomeBins(edges, counts)
-
-
-def time_unit(seconds: float) -> tuple[float, str]:
-    """(Seconds, name) of the unit in which a span of that length is read."""
-    for unit, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if seconds >= 2 * unit:
-            return unit, name
-    return 1.0, "seconds"
-
-
-def ticks(length: float, most: int = 8) -> list[float]:
-    """Round numbers for an axis.
-
-    Args:
-        length: of the axis.
-        most: how many there may be, beside the 0.
-    """
-    if length <= 0:
-        return [0.0]
-    step = 10.0 ** math.floor(math.log10(length))
-    while length / step > most:
-        step *= 2 if str(step)[0] in "15" else 2.5
-    while length / step < most / 2.5:
-        step /= 2
-    return [number * step for number in range(int(length / step + 1e-9) + 1)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from markupsafe import Markup
-
-from ef_slurm.simulator.report import svg
+from ef_slurm.simulator.report.drawings import efficiencies_chart, ratios_chart
 from ef_slurm.simulator.report.html import Numbers, Section, Tile, page
-from ef_slurm.simulator.report.series import time_line, window
+from ef_slurm.simulator.report.series import window
 from ef_slurm.simulator.site import LABELS, SITE_HEADINGS, SITE_POLICIES, SiteAnswer
 
 _NOTE = (
@@ -24,23 +22,22 @@ def site_page(answer: SiteAnswer) -> str:
     first = question.factors[0]
     results = answer.results[: len(SITE_POLICIES)]
     shown = window(results[0].jobs)
-    lines = [
-        (LABELS[one.metrics.policy], time_line(one.jobs, question.gpus, shown).efficiency.tolist())
-        for one in results
-    ]
+    named = [(LABELS[one.metrics.policy], one) for one in results]
     sections = [
         Section(
             f"Deadlines met at {factor:g} times the run time",
             "Of all jobs; as recorded, had there been these deadlines.",
-            Markup(  # noqa: S704 - made by svg.py
-                svg.bars(
-                    [
-                        (LABELS[row.source], row.ratio)
-                        for row in answer.rows
-                        if row.deadline_factor == factor
-                    ],
-                    "deadlines met",
-                )
+            (
+                (
+                    "",
+                    ratios_chart(
+                        [
+                            (LABELS[row.source], row.ratio)
+                            for row in answer.rows
+                            if row.deadline_factor == factor
+                        ]
+                    ),
+                ),
             ),
         )
         for factor in question.factors
@@ -50,11 +47,7 @@ def site_page(answer: SiteAnswer) -> str:
             f"Efficiency over time, deadlines at {first:g} times the run time",
             "Single-GPU equivalents of the work done, sum of T(n)/T(1), over the cluster's GPUs, "
             "by the assumed speed-up.",
-            Markup(svg.lines(lines, shown.seconds, "efficiency")),  # noqa: S704 - made by svg.py
-            tuple(
-                (svg.LINE_COLOURS[place % len(svg.LINE_COLOURS)], name)
-                for place, (name, _) in enumerate(lines)
-            ),
+            (("", efficiencies_chart(named, question.gpus, shown)),),
         )
     )
     return page(

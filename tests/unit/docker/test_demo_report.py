@@ -1,9 +1,9 @@
 """The demo's picture and page."""
 
 import re
-from xml.etree import ElementTree
 
-from demo.report import Entry, letters, page, picture, svg
+import pytest
+from demo.report import Entry, chart, letters, page, picture
 from demo.timeline import Bar, Timeline
 
 
@@ -46,13 +46,22 @@ def test_letters_are_unique() -> None:
     assert letters(["bert", "bart", "resnet"]) == {"bert": "B", "bart": "A", "resnet": "R"}
 
 
-def test_the_svg_is_well_formed() -> None:
-    ElementTree.fromstring(svg(timeline(), ENTRIES))
+def test_the_chart_has_every_bar_and_deadline() -> None:
+    layers = chart(timeline(), ENTRIES).spec["layer"]
+    values = [one for layer in layers for one in layer["data"]["values"] if "i" in one]
+    assert {(one["i"], one["s"], one["e"], one["y"]) for one in values if "e" in one} == {
+        (0, 10.0, 40.0, 0),
+        (0, 10.0, 20.0, 2),
+        (1, 20.0, 40.0, 2),
+    }
+    assert [(one["i"], one["s"]) for one in values if "e" not in one] == [(0, 35.0)]
 
 
-def test_the_page_escapes_names_and_needs_nothing_else() -> None:
+def test_the_page_escapes_names_and_needs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ef_slurm.charts.library.javascript", lambda: "")
     text = page(timeline(), ENTRIES, [(5.0, "a <arrives>")])
     assert "b&lt;" in text
+    assert ">b<" not in text
     assert "a &lt;arrives&gt;" in text
     assert '<td class="n">5 s</td>' in text
     assert not re.search(r"(src|href)=", text)
