@@ -78,7 +78,7 @@ def test_compare_shows_all_policies(trace: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["policy", *POLICIES]
     assert [one["policy"] for one in json.loads(out.read_text())["results"]] == list(POLICIES)
-    assert page.read_text().count("<canvas") == len(POLICIES)
+    assert page.read_text().count('class="chart"') == len(POLICIES) + 2
 
 
 def test_site_answers(tmp_path: Path) -> None:
