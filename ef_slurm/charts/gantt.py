@@ -11,6 +11,8 @@ from ef_slurm.charts.chart import Chart, Spec, TimeAxis, colours, frame
 
 MOST_LABELLED = 1500
 """Bars beyond which none has its name in it."""
+_LEAST_NAMED = 0.015
+"""Of all the time shown, below which no screen has room for a name."""
 _DENSE = 3000
 _LOW, _HIGH = 120, 560
 _ROW_PIXELS, _NAME_PIXELS = 14.0, 15.0
@@ -248,8 +250,9 @@ def _names(shown: Allocation, axis: TimeAxis, named: str) -> Spec:
     """Each bar's name in it, where it has room for some of it."""
     wide = "(scale('x', datum.e) - scale('x', datum.s))"
     high = "(scale('y', datum.y2) - scale('y', datum.y))"
+    least = _LEAST_NAMED * (axis.end - axis.start)
     return {
-        "data": {"values": [_bar(bar, axis) for bar in shown.bars]},
+        "data": {"values": [_bar(bar, axis) for bar in shown.bars if bar.end - bar.start >= least]},
         "transform": [*_looked_up(named), {"calculate": "(datum.y + datum.y2) / 2", "as": "m"}],
         "mark": {
             "type": "text",

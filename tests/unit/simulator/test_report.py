@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ef_slurm.model import OVERHEAD_KINDS
 from ef_slurm.charts import library
+from ef_slurm.model import OVERHEAD_KINDS
 from ef_slurm.simulator.cluster import uniform
 from ef_slurm.simulator.metrics import gpu_seconds
 from ef_slurm.simulator.overhead import parse_overhead
