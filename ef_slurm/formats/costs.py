@@ -35,13 +35,13 @@ def parse_costs(text: str) -> Mapping[str, float]:
     for part in text.split(","):
         name, equals, seconds = (piece.strip() for piece in part.partition("="))
         if not equals or name not in (*OVERHEAD_FIELDS, *former):
-            raise CostsError(f"{part.strip()!r} of {text!r} is not valid: give {COSTS}")
+            raise CostsError(f"{part.strip()!r} is no cost: give {COSTS}")
         if name in given:
-            raise CostsError(f"{text!r} has {name} twice: give it once")
+            raise CostsError(f"{name} is there twice: give it once")
         try:
             given[name] = parse_seconds(seconds, most=LONGEST_OVERHEAD)
         except DurationError as error:
-            raise CostsError(f"{name} of {text!r}: {error}") from None
+            raise CostsError(f"{name}: {error}") from None
     named = {name: cost for name, cost in given.items() if name in OVERHEAD_FIELDS}
     meant = {name: given[old] for old, names in former.items() if old in given for name in names}
     return named | {name: cost for name, cost in meant.items() if name not in named}

@@ -62,8 +62,10 @@ def parse_overhead(text: str) -> OverheadModel:
             return OverheadModel(text, Overhead.constant(seconds))
         if "=" in text:
             return OverheadModel(text, in_full(parse_costs(text)))
-    except (CostsError, DurationError) as error:
-        raise SimulatorError(f"overhead {text!r} is not valid: {error}; or {WANTED}") from None
+    except CostsError as error:
+        raise SimulatorError(f"overhead {text!r} is not valid: {error}") from None
+    except DurationError as error:
+        raise SimulatorError(f"overhead {text!r} is not valid: {error}; {WANTED}") from None
     raise SimulatorError(f"overhead {text!r} is not valid: {WANTED}")
 
 

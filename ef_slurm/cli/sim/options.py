@@ -290,7 +290,7 @@ def cost(default: str) -> Callable[[Any], Any]:
         metavar="zero|constant:SECONDS|paper|KIND=SECONDS,…",
         default=default,
         show_default=True,
-        help="Training lost at every change of a job's GPUs: the same for all, or "
-        "start=30,grow=2,shrink=1.5,move=30,restart=30. A kind that is not named costs as much as "
-        "the dearest that is; docs/simulator.md says which change is of which kind.",
+        help="Training lost at every change of a job's GPUs: the same for all, or by kind "
+        "(start, grow, shrink, move, restart), as in start=30,grow=2,shrink=1.5. A kind that is "
+        "not named costs as much as the dearest that is; docs/simulator.md says which is which.",
     )

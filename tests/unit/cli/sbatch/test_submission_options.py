@@ -253,7 +253,7 @@ def test_owned_options_in_a_script_name_the_line() -> None:
         ((*BASE, "--max-gpus=0"), "--max-gpus: '0' is not a whole number"),
         ((*BASE, "--overhead=nan"), "'nan' is not a number of seconds"),
         ((*BASE, "--overhead=-1"), "'-1' is not a number of seconds"),
-        ((*BASE, "--overhead=grow=x"), "grow of 'grow=x': 'x' is not a number of seconds"),
+        ((*BASE, "--overhead=grow=x"), "grow: 'x' is not a number of seconds"),
         ((*BASE, "--overhead=growth=2"), "give KIND=SECONDS,… of start, grow, shrink"),
         ((*BASE, "--soft=soon"), "--soft: "),
         ((*BASE, "--if-infeasible=maybe"), "expected one of reject, wait, best-effort"),
