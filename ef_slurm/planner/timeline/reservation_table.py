@@ -59,7 +59,7 @@ class ReservationTable:
             now: the present, seconds.
             committed: plans in hand. They are not entered: they say which GPUs to spare where an
                 outage takes some of a node, no matter which (`Timetable`).
-            heads: blocks that jobs stand on and that others leave the first GPUs of where they can:
+            heads: blocks that jobs stand on and that others leave the first node of where they can:
                 such a job is made smaller on them for next to nothing.
         """
         used: dict[str, list[Reservation]] = {gpu_type: [] for gpu_type in spaces}
@@ -69,7 +69,9 @@ class ReservationTable:
                     used[reservation.gpu_type].append(reservation)
         first: dict[str, set[int]] = {gpu_type: set() for gpu_type in spaces}
         for block in heads:
-            first.setdefault(block.gpu_type, set()).add(block.first_gpu)
+            space = spaces.get(block.gpu_type)
+            if space is not None and block.gpus >= space.per_node:
+                first[block.gpu_type].add(block.first_gpu)
         timetables = {
             gpu_type: Timetable(space.group, now, used[gpu_type], first[gpu_type])
             for gpu_type, space in spaces.items()

@@ -74,7 +74,8 @@ class Timetable:
     ) -> None:
         """The GPUs of `group` with its outages.
 
-        `heads` are first GPUs of blocks that jobs stand on, of which these would not be parted.
+        `heads` are the first GPUs of blocks of whole nodes that jobs stand on, and would keep the
+        first node of.
         `plans` are those in hand. They are not entered: where an outage takes some GPUs of a node,
         no matter which, it takes those that the plans do not use.
         """
@@ -308,12 +309,13 @@ class Timetable:
         return self._beside_heads(first, 1 << level, gpus) if self._heads else first
 
     def _beside_heads(self, first: int, width: int, gpus: int) -> int:
-        """The part of a free block that leaves others the first GPUs of the blocks they stand on.
+        """The part of a free block that leaves others the first node of the blocks they stand on.
 
         Which part it is makes no difference to what remains of the free block.
         """
         for part in range(first, first + width, gpus):
-            after = bisect_left(self._heads, part)
+            node = part // self.per_node * self.per_node
+            after = bisect_left(self._heads, node)
             if after == len(self._heads) or self._heads[after] >= part + gpus:
                 return part
         return first

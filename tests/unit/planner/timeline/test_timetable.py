@@ -205,3 +205,13 @@ def test_a_search_can_leave_a_place_out() -> None:
     assert timetable.find_now(4, until=30.0, without=(0, 4)) == 8, "its buddy is taken"
     assert timetable.find_now(2, until=30.0, without=(0, 16)) is None
     assert timetable.find_now(2, until=30.0) == 6, "nothing is remembered of what was left out"
+
+
+def test_a_block_beside_the_first_nodes_of_others_is_found_first() -> None:
+    group = Cluster.uniform(4, 4).groups[0]
+    timetable = Timetable(group, 0.0, heads=[0, 8])
+    assert timetable.find_now(4, 50.0) == 4
+    assert timetable.find_now(1, 50.0) == 4
+    assert timetable.find_now(8, 50.0) == 0  # nothing is beside them
+    assert timetable.blank().find_now(4, 50.0) == 4
+    assert Timetable(group, 0.0).find_now(4, 50.0) == 0
