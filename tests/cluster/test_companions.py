@@ -1,6 +1,8 @@
 """Companions on real Slurm, and a job that gives nodes back while it runs: the Slurm side of live
-changes. The ranks are played by a command that keeps the contract; the daemon, by the test."""
+changes. The ranks are played by a command that keeps the contract, in the last test they are a
+training's; the daemon is played by the test."""
 
+import itertools
 import shlex
 import time
 from pathlib import Path
@@ -10,7 +12,14 @@ from mini.client import MiniSlurm, wait_until
 
 from ef_slurm.contract import companion_comment
 from ef_slurm.launch import LaunchRequest
-from tests.cluster.training_jobs import TrainingJob, new_job
+from tests.cluster.training_jobs import (
+    LONG,
+    TrainingJob,
+    assert_same_training,
+    fixed_run,
+    new_job,
+    training_request,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -59,42 +68,21 @@ class LiveJob:
         for node in nodes:
             self.job.shell(f"touch {self.state}/leave.{node}")
 
-    def prepare(self, change: int) -> int:
-        """Order a companion; its job id."""
-        self.job.order("prepare", change=change)
-        found = wait_until(
-            f"a companion for change {change}",
-            lambda: [c for c in [self.job.read("companion.json")] if c.get("change") == change],
-            timeout=60,
-        )
-        assert found[0]["slurm_job_id"], found
-        return int(found[0]["slurm_job_id"])
 
-    def start(self, companion: int, *nodes: str) -> None:
-        """As the daemon does: shape, release."""
-        count = len(nodes)
-        self.job.scontrol(
-            "update",
-            f"jobid={companion}",
-            f"NumNodes={count}-{count}",
-            f"NumTasks={count}",
-            f"NumCPUs={2 * count}",
-            f"ReqNodeList={','.join(nodes)}",
-            "TresPerNode=gres:gpu:2",
-        )
-        self.job.scontrol("release", str(companion))
-        self.cluster.wait_for_state(companion, "RUNNING")
+def stepds(cluster: MiniSlurm, node: str) -> str:
+    """The processes of steps on a node."""
+    return cluster.exec("pgrep", "-a", "slurmstepd", on=node).stdout
 
-    def stepds(self, node: str) -> str:
-        """The processes of steps on a node."""
-        return self.cluster.exec("pgrep", "-a", "slurmstepd", on=node).stdout
 
-    def wait_until_empty(self, *nodes: str) -> None:
-        wait_until("no step on them", lambda: not any(map(self.stepds, nodes)), timeout=60)
+def wait_until_empty(cluster: MiniSlurm, *nodes: str) -> None:
+    wait_until(
+        "no step on them", lambda: not any(stepds(cluster, node) for node in nodes), timeout=60
+    )
 
-    def allocated(self) -> set[str]:
-        states = self.cluster.node_states()
-        return {node for node, state in states.items() if not state.lower().startswith("idle")}
+
+def allocated(cluster: MiniSlurm) -> set[str]:
+    states = cluster.node_states()
+    return {node for node, state in states.items() if not state.lower().startswith("idle")}
 
 
 @pytest.fixture
@@ -104,7 +92,7 @@ def live(cluster: MiniSlurm, tmp_path: Path) -> LiveJob:
 
 def test_a_companion_comes_and_goes_while_the_job_runs(cluster: MiniSlurm, live: LiveJob) -> None:
     job = live.job
-    companion = live.prepare(1)
+    companion = job.prepare(1)
     shown = cluster.job(companion)
     assert shown["JobState"] == "PENDING"
     assert shown["Reason"] == "JobHeldUser"
@@ -112,7 +100,7 @@ def test_a_companion_comes_and_goes_while_the_job_runs(cluster: MiniSlurm, live:
     assert comment == companion_comment(job.job_id, 1, 1)
     assert (shown["Partition"], shown["UserId"].split("(")[0]) == ("batch", "user1")
     assert shown["Requeue"] == "0"
-    live.start(companion, "n3", "n4")
+    job.start_companion(companion, "n3", "n4")
     seen = live.environment("n4")
     assert seen["EF_JOB_ID"] == str(job.job_id)
     assert (seen["EF_GENERATION"], seen["EF_CHANGE"]) == ("1", "1")
@@ -126,36 +114,36 @@ def test_a_companion_comes_and_goes_while_the_job_runs(cluster: MiniSlurm, live:
     assert cluster.wait_for_state(companion, "COMPLETED")["ExitCode"] == "0:0"
     # The next change: the owner cancels this one, whose ranks leave within KillWait.
     job.shell(f"rm {live.state}/there.n[34] {live.state}/leave.n[34]")
-    second = live.prepare(2)
-    live.start(second, "n3")
+    second = job.prepare(2)
+    job.start_companion(second, "n3")
     live.environment("n3")
     job.run("scancel", str(second))
     cluster.wait_for_state(second, "CANCELLED")
     assert cluster.job_state(job.job_id) == "RUNNING"
     # The one after that is still there when its launch ends, and one is still held.
     job.shell(f"rm {live.state}/there.n3")
-    third = live.prepare(3)
-    live.start(third, "n3")
+    third = job.prepare(3)
+    job.start_companion(third, "n3")
     live.environment("n3")
-    fourth = live.prepare(4)
+    fourth = job.prepare(4)
     job.run("scancel", str(job.job_id))
     cluster.wait_for_state(job.job_id, "CANCELLED")
     cluster.wait_for_state(fourth, "CANCELLED")
     assert cluster.wait_for_state(third, "COMPLETED")["ExitCode"] == "0:0"
-    wait_until("idle nodes", lambda: not live.allocated(), timeout=60)
+    wait_until("idle nodes", lambda: not allocated(cluster), timeout=60)
 
 
 def test_nodes_are_given_back_while_the_step_goes_on(cluster: MiniSlurm, live: LiveJob) -> None:
     """No drained node, no killed step: what leaves is empty before Slurm is told."""
     job = live.job
-    assert live.stepds("n2")
+    assert stepds(cluster, "n2")
     live.leave("n2")
-    live.wait_until_empty("n2")
-    assert live.stepds("n1")
-    assert live.allocated() == {"n1", "n2"}
+    wait_until_empty(cluster, "n2")
+    assert stepds(cluster, "n1")
+    assert allocated(cluster) == {"n1", "n2"}
     job.scontrol("update", f"jobid={job.job_id}", "ReqNodeList=n1")
     began = time.monotonic()
-    wait_until("a free n2", lambda: live.allocated() == {"n1"}, timeout=60)
+    wait_until("a free n2", lambda: allocated(cluster) == {"n1"}, timeout=60)
     print(f"free after {time.monotonic() - began:.2f} s")
     shown = cluster.job(job.job_id)
     assert (shown["JobState"], shown["NumNodes"], shown["NodeList"]) == ("RUNNING", "1", "n1")
@@ -166,5 +154,41 @@ def test_nodes_are_given_back_while_the_step_goes_on(cluster: MiniSlurm, live: L
     assert job.read("launch.json")["state"] == "running"
     live.leave("n1")
     assert cluster.wait_for_state(job.job_id, "COMPLETED")["ExitCode"] == "0:0"
-    wait_until("idle nodes", lambda: not live.allocated(), timeout=60)
+    wait_until("idle nodes", lambda: not allocated(cluster), timeout=60)
     print(job.run("sacct", "-j", str(job.job_id), "--format=jobid,state,exitcode,nnodes,elapsed"))
+
+
+@pytest.mark.skipif(not LONG, reason="a minute and a half; the daemon's test holds most: EF_LONG=1")
+def test_a_training_grows_and_shrinks_while_it_trains(cluster: MiniSlurm, tmp_path: Path) -> None:
+    """4, 8, 4 and 2 ranks in one launch, on nodes of two Slurm jobs, as the fixed run has it."""
+    job = new_job(cluster, tmp_path.name)
+    slowly = f"{job.directory}/slowly"
+    job.shell(f"mkdir -p {shlex.quote(job.directory)} && touch {shlex.quote(slowly)}")
+    arguments = ("--wrapper", "parallel", "--sleep", "0.5", "--slowly", slowly)
+    request = training_request(job, *arguments, nodes=2, iterations=600, cpus_per_gpu=1)
+    job.submit(request, "--nodelist=n1,n2")
+    assert job.wait_for_generation(1)["live"]
+    companion = job.prepare(1)
+    job.start_companion(companion, "n3", "n4")
+    wait_until(
+        "ranks of the companion",
+        lambda: job.read("progress.json")["ready"].split(",") == ["n3", "n4"],
+        timeout=120,
+    )
+    grown = job.resize(1, "n1", "n2", "n3", "n4")
+    assert (grown["world_size"], grown["nodes"]) == (8, "n1,n2,n3,n4")
+    time.sleep(1)
+    shrunk = job.resize(2, "n1", "n2")
+    assert cluster.wait_for_state(companion, "COMPLETED")["ExitCode"] == "0:0"
+    less = job.resize(3, "n1")
+    wait_until_empty(cluster, "n2")
+    job.scontrol("update", f"jobid={job.job_id}", "ReqNodeList=n1")
+    wait_until("a free n2", lambda: allocated(cluster) == {"n1"}, timeout=60)
+    print([progress["change_seconds"] for progress in (grown, shrunk, less)])
+    job.shell(f"rm {shlex.quote(slowly)}")
+    launch = job.wait_for_launch("finished")
+    assert (launch["generation"], launch["restart_count"]) == (1, 0)
+    assert job.wait_for_state("COMPLETED")["ExitCode"] == "0:0"
+    assert_same_training(job, fixed_run(job, iterations=600))
+    record = job.record()
+    assert [world for world, _ in itertools.groupby(e["world"] for e in record)] == [4, 8, 4, 2]

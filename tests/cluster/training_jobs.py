@@ -110,7 +110,7 @@ class TrainingJob:
         self.run("python3", "-c", program, f"{self.state_dir}/checkpoint")
 
     def order(
-        self, action: str, reason: str = "test", gpus: int | None = None, change: int = 0
+        self, action: str, reason: str = "test", gpus: int | None = None, **more: object
     ) -> int:
         """Write an order for the present generation, as the daemon does; the generation."""
         generation = int(self.read("launch.json").get("generation", 0))
@@ -122,7 +122,7 @@ class TrainingJob:
                 "issued_at": time.time(),
                 "reason": reason,
                 "gpus": gpus,
-                "change": change,
+                **more,
             },
             indent=1,
         )
@@ -166,6 +166,45 @@ class TrainingJob:
         Slurm now and then takes the new run for the old one and ends it."""
         self.wait_for_state("PENDING")
         time.sleep(1.1)
+
+    def prepare(self, change: int) -> int:
+        """Order a companion; its job id."""
+        self.order("prepare", change=change)
+
+        def there() -> dict[str, Any]:
+            found = self.read("companion.json")
+            return found if found.get("change") == change else {}
+
+        found = wait_until(f"a companion for change {change}", there, timeout=60)
+        assert found["slurm_job_id"], found
+        return int(found["slurm_job_id"])
+
+    def start_companion(self, companion: int, *nodes: str, gpus: int = 2) -> None:
+        """As the daemon does: shape, release."""
+        count = len(nodes)
+        self.scontrol(
+            "update",
+            f"jobid={companion}",
+            f"NumNodes={count}-{count}",
+            f"NumTasks={count}",
+            f"NumCPUs={gpus * count}",
+            f"ReqNodeList={','.join(nodes)}",
+            f"TresPerNode=gres:gpu:{gpus}",
+        )
+        self.scontrol("release", str(companion))
+        self.cluster.wait_for_state(companion, "RUNNING")
+
+    def resize(self, change: int, *nodes: str, gpus: int = 2, leave: bool = True) -> dict[str, Any]:
+        """Order a live change; what the training reports when it is done."""
+        names = ",".join(nodes)
+        self.order("resize", change=change, nodes=names, gpus=gpus * len(nodes), leave=leave)
+
+        def done() -> dict[str, Any]:
+            progress = self.read("progress.json")
+            assert progress["refused_change"] < change, progress["refusal"]
+            return progress if progress["change"] == change else {}
+
+        return wait_until(f"change {change}", done, timeout=120)
 
     def stop(self) -> dict[str, Any]:
         """Order to stop; what the training reports when no process of it is left."""

@@ -72,6 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--record", help="file to append one line per iteration to")
     parser.add_argument("--times", help="file to append the instants of this start to")
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds added to an iteration")
+    parser.add_argument("--slowly", help="sleep only as long as this file exists")
     parser.add_argument("--workers", type=int, default=0)
     return parser.parse_args()
 
@@ -156,7 +157,7 @@ def main() -> None:
                 if not dist.is_initialized() or dist.get_rank() == 0:
                     with Path(args.times).open("a") as file:
                         file.write(json.dumps(times) + "\n")
-            if args.sleep:
+            if args.sleep and (args.slowly is None or Path(args.slowly).exists()):
                 time.sleep(args.sleep)
             if args.record:
                 line = {
