@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ef_slurm.contract import Action, Order, Phase
+from ef_slurm.contract import Action, Order, Phase, Progress
 from ef_slurm.daemon.act.conditions import Conditions, Timeouts
 from ef_slurm.daemon.act.steps import (
     CancelCompanion,
@@ -58,7 +58,13 @@ def _serves(companion: Companion, status: JobStatus, target: Block | None) -> bo
     progress = status.progress
     if progress is None:
         return True  # nothing is known to the contrary
-    return companion.change == progress.change + 1 or _is_taken_in(companion, status)
+    numbers = (next_change(progress), progress.refused_change)
+    return companion.change in numbers or _is_taken_in(companion, status)
+
+
+def next_change(progress: Progress) -> int:
+    """The number of a launch's next live change: what was refused has used up its own."""
+    return max(progress.change, progress.refused_change) + 1
 
 
 def _is_taken_in(companion: Companion, status: JobStatus) -> bool:
@@ -123,7 +129,7 @@ def _grow(
     if coming is None:
         if not conditions.part_free:
             return Wait("its GPUs to become free")
-        return Do(WantCompanion(launch.generation, progress.change + 1, part))
+        return Do(WantCompanion(launch.generation, next_change(progress), part))
     companion = coming.companion
     if _is_taken_in(companion, status):
         return Wait("the next look at it", reports=True)
@@ -217,7 +223,9 @@ def _shrink(
         nodes = tuple(node for node in status.trains_on if node in kept)
         if len(nodes) < len(kept):
             return None  # it trains on a part of its nodes: that is settled first
-        resize = OrderResize(launch.generation, progress.change + 1, nodes, target.gpus, leave=True)
+        resize = OrderResize(
+            launch.generation, next_change(progress), nodes, target.gpus, leave=True
+        )
         following = resized(status, resize, timeouts, now)
         return None if isinstance(following, Failed) else following
     if not leaves_own:
@@ -243,7 +251,7 @@ def part_change(
         return None
     order = (*status.trains_on, *(node for node in block.nodes if node not in status.trains_on))
     nodes = order[: max(1, gpus // block.gpus_per_node)]
-    resize = OrderResize(launch.generation, progress.change + 1, nodes, gpus)
+    resize = OrderResize(launch.generation, next_change(progress), nodes, gpus)
     following = resized(status, resize, timeouts, now)
     return None if isinstance(following, Failed) else following
 
@@ -252,7 +260,13 @@ def resized(status: JobStatus, wanted: OrderResize, timeouts: Timeouts, now: flo
     """From the order to the launch's word that it is done. `Failed`: it stays as it is."""
     progress, order = status.progress, status.reports.order
     assert progress is not None
-    if progress.refused_change == wanted.change:
+    # What was refused is not ordered again with the next number.
+    asked = wanted if order is None else replace(wanted, change=order.change)
+    was_ordered = order is not None and is_ordered(order, asked)
+    if progress.refused_change and progress.refused_change in (
+        wanted.change,
+        asked.change if was_ordered else 0,
+    ):
         return Failed(f"the launch refuses: {progress.refusal or 'no reason given'}")
     if order is None or not is_ordered(order, wanted):
         return Do(wanted)

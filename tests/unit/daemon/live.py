@@ -63,7 +63,7 @@ class LiveTraining(Training):
         if order.action is Action.PREPARE:
             self._prepare(now)
         elif order.action is Action.RESIZE:
-            due = order.change == self.change + 1 != self.refused[0]
+            due = order.change == max(self.change, self.refused[0]) + 1
             if due and now >= self.trains_from:
                 self._resize(now)
 

@@ -51,6 +51,17 @@ def test_nodes_of_the_first_slurm_job_are_given_back(world: World) -> None:
     assert companions(world, job) == []
 
 
+def test_a_shrink_that_the_launch_refuses_is_done_by_a_stop(world: World) -> None:
+    _job, training = grown(world)
+    training.refuses = frozenset({8})
+    other = world.submit(10_000, deadline=230.0)
+    world.run_until(lambda: world.state(other) is JobState.COMPLETED, 300.0)
+    assert training.generation > 1
+    promise = world.queue.promises.of(other.id)
+    assert promise is not None
+    assert promise.outcome.value == "kept"
+
+
 def life(world: World) -> tuple[QueueJob, LiveTraining, QueueJob]:
     """One node, four, two for a promise, and four again."""
     world.cluster.occupy("user9", ("n2", "n3", "n4"), 4, 40.0, world.clock.now)
