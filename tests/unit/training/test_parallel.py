@@ -24,9 +24,11 @@ def test_is_the_model_as_it_is_without_other_ranks() -> None:
 
 
 def test_copy_is_a_model_of_its_own() -> None:
-    model = training.parallel(torch.nn.Linear(3, 2))
-    other = copy.deepcopy(model)
+    net = torch.nn.Linear(3, 2)
+    other = copy.deepcopy(training.parallel(net))
     with torch.no_grad():
-        model.module.weight.zero_()
+        net.weight.zero_()
     assert other(torch.ones(1, 3)).shape == (1, 2)
-    assert bool(other.module.weight.any())
+    copied = other.get_submodule("module")
+    assert isinstance(copied, torch.nn.Linear)
+    assert bool(copied.weight.any())
