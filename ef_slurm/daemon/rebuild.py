@@ -201,9 +201,11 @@ def _as_in_slurm(job: QueueJob, slurm: SlurmJob, ours: HoldKind) -> tuple[QueueJ
     if slurm.is_final:
         return job, f"it has ended in Slurm ({slurm.state.value}): ef-schedd settles it"
     if slurm.is_pending:
-        # An action of the daemon's was under way, which nobody remembers.
-        if job.state is JobState.STARTING and slurm.hold in (ours, HoldKind.NONE):
-            return replace(job, state=job.waiting_state, running=None), "it pends in Slurm"
+        # A hold as ours is taken for ours: the daemon may have requeued it just before it died, and
+        # a job that waits for an operator who never held it breaks its promise.
+        if job.state in _BETWEEN and slurm.hold in (ours, HoldKind.NONE):
+            whose = "" if slurm.hold is HoldKind.NONE else " with a hold like ef-slurm's"
+            return replace(job, state=job.waiting_state, running=None), f"it pends in Slurm{whose}"
         return job, f"it pends in Slurm ({slurm.hold.value} hold)"
     where = f"it runs in Slurm on {','.join(slurm.nodes) or 'no node yet'}"
     waits = (JobState.ADMITTED, JobState.PAUSED, *_BETWEEN)

@@ -35,6 +35,7 @@ from ef_slurm.model import (
 )
 from ef_slurm.queue.copies import back_up, install, is_backup, new_queue
 from ef_slurm.queue.errors import QueueError, QueueIsBackupError
+from ef_slurm.queue.job_records import record_of
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.commands.ended import read_ended
 from ef_slurm.slurm.types import HoldKind, JobBaseState, SlurmJob
@@ -211,9 +212,10 @@ def test_whatever_was_done_every_promise_state_and_limit_is_there_again(
         for job_id, (job, promise) in before.items():
             found_job, found_promise = after[job_id]
             assert found_promise == promise
-            if job.state is JobState.STARTING and found_job.state is not job.state:
-                # Released, or about to be: it is as before that.
-                found_job = replace(found_job, state=JobState.STARTING, running=job.running)
+            between = (JobState.STARTING, JobState.RUNNING)
+            if job.state in between and found_job.state is job.waiting_state:
+                # Released, about to be, or put back: it is as before that.
+                found_job = replace(found_job, state=job.state, running=job.running)
             assert found_job == job, different(found_job, job)
         # And with the next plan nobody has lost a promise that can be kept.
         world.run(3.0)
@@ -301,7 +303,8 @@ def test_its_companions_are_there_again(world: World) -> None:
     companions.move(wanted, CompanionState.ENDED, at=now)
     wanted = companions.want(job.id, 1, 2, Block("gpu", ("n3",), 4), at=now)
     companions.move(wanted, CompanionState.SUBMITTED, at=now, slurm_job_id=500)
-    world.run(2.0)
+    assert world.records is not None
+    world.records.write([record_of(world.queue, world.row(job), at=now)])
     before = [one for one in companions.of(job.id) if not one.has_ended]
     assert [one.slurm_job_id for one in before] == [500]
     lose(world)
