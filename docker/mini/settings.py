@@ -17,6 +17,7 @@ USERS = ("user1", "user2", "ef-slurm")
 MAX_NODES = 64
 MAX_GPUS = 64
 TORCH = "python3-torch"
+CHARTS = "python3-vl-convert"
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 
 
@@ -47,10 +48,10 @@ SUITES = {
         "22.05",
         cgroup_plugin="cgroup/v1",
         python="3.11",
-        lacks=frozenset({"python3-msgspec", TORCH}),
+        lacks=frozenset({"python3-msgspec", CHARTS, TORCH}),
     ),
-    "trixie": Suite("24.11"),
-    "sid": Suite("26.05"),
+    "trixie": Suite("24.11", python="3.13", lacks=frozenset({CHARTS})),
+    "sid": Suite("26.05", python="3.14", lacks=frozenset({CHARTS})),
 }
 DEFAULT_SUITE = "trixie"
 
