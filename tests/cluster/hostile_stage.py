@@ -45,7 +45,7 @@ def ask(path, wish):
             body = wish.get("body")
             text = body if isinstance(body, str) else "" if body is None else json.dumps(body)
             content = text.encode("utf-8", "surrogatepass")
-            head = "%s %s HTTP/1.1\r\nHost: x\r\n" % (wish["method"], wish["path"])
+            head = "%s %s HTTP/1.1\r\nHost: localhost\r\n" % (wish["method"], wish["path"])
             if content:
                 head += "Content-Type: application/json\r\nContent-Length: %d\r\n" % len(content)
             data = head.encode("latin-1") + b"Connection: close\r\n\r\n" + content

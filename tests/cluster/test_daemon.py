@@ -55,7 +55,7 @@ def test_a_second_daemon_refuses(bench: Bench) -> None:
 def test_metrics_are_told_on_its_socket(bench: Bench) -> None:
     ask = (
         "import socket; s = socket.socket(socket.AF_UNIX); s.connect('{path}'); "
-        "s.sendall(b'GET /metrics HTTP/1.0\\r\\nHost: x\\r\\n\\r\\n'); "
+        "s.sendall(b'GET /metrics HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n'); "
         "print(b''.join(iter(lambda: s.recv(65536), b'')).decode())"
     )
     checked = bench.cluster.output("ef-schedd check", user="ef-slurm", on="ctl")
