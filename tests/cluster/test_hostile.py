@@ -249,6 +249,7 @@ def waiting(play: Stage) -> Iterator[int]:
     reply = play.post("/v1/jobs", play.waiting(job))
     assert reply.status == 201, reply
     play.wait_state(job, "waitlisted", user=ATTACKER)
+    wait_until("its comment", lambda: "Comment" in play.slurm(job))
     yield job
     play.run(f"scancel {job}")
 

@@ -31,6 +31,7 @@ _MOST_AT_ONCE = 500
 _FIELDS = (
     *("JobID", "PriorityLong", "State", "Reason", "Name", "UserName", "UserID", "Account", "QOS"),
     *("Partition", "Reservation", "NumNodes", "MaxNodes", "NumTasks", "ReqNodes", "NodeList"),
+    *("ExcNodes", "Prefer", "Container"),
     *("tres-per-node", "tres-per-job", "tres-per-socket", "tres-per-task", "tres-alloc"),
     *("cpus-per-tres", "mem-per-tres", "MinMemory", "MinTmpDisk", "TimeLimit", "SubmitTime"),
     *("StartTime", "EndTime", "Deadline", "RestartCnt", "Requeue", "BatchHost", "exit_code"),
@@ -38,7 +39,7 @@ _FIELDS = (
     *("ReqSwitch", "Wait4Switch", "OverSubscribe", "WCKey", "Comment", "WorkDir"),
     *("ArrayJobID", "ArrayTaskID", "HetJobID", "STDOUT", "STDERR", "STDIN"),
 )
-"""Those of squeue(1), `--Format`, in which a change of a job shows, as far as 22.05 has them."""
+"""Those of squeue(1), `--Format`, in which a change of a job shows. 22.05 has no `ExcNodes`."""
 
 _SETTLED = frozenset(state.value for state in JobBaseState)
 """States that are a job's base state; others (COMPLETING, CONFIGURING) hide it, and soon pass."""
@@ -104,7 +105,7 @@ class JobLooks:
         return jobs
 
     def _read(self, job_ids: Iterable[int]) -> dict[int, SlurmJob]:
-        """Some jobs; 22.05 answers with all of them, whatever it is asked for.
+        """Some jobs, as they are now.
 
         One that slurmctld has forgotten since its line was written stays as it was known: the next
         look has no line of it.
@@ -127,7 +128,7 @@ class JobLooks:
         except RefusedError as error:
             if "format" not in error.message.lower():
                 raise
-            _log.warning("all jobs are read in full at every look: %s", error)
+            _log.info("all jobs are read in full at every look: %s", error)
             self._has_lines = False
             return None
         return dict(_line(line) for line in text.split(f"|{mark}\n") if line)
