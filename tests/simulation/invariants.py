@@ -19,7 +19,7 @@ from ef_slurm.model import (
     is_in_time,
 )
 from ef_slurm.queue.transitions import TRANSITIONS
-from ef_slurm.slurm.types import JobBaseState
+from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.simulation.faults import ViolationError
 from tests.simulation.people import People, SimulatedJob
 from tests.simulation.site import Site
@@ -67,6 +67,7 @@ class Invariants:
     def check(self) -> None:
         """After a step."""
         self._no_gpu_twice_in_slurm()
+        self._nobody_is_released_too_early()
         self._nothing_done_is_undone()
         if self.site.is_up:
             self._no_spinning()
@@ -83,6 +84,21 @@ class Invariants:
         for name, free in self.site.cluster.free_gpus().items():
             if free < 0:
                 raise ViolationError(f"{name} was given out twice")
+
+    def _nobody_is_released_too_early(self) -> None:
+        """Where nothing goes wrong, who is released does not wait for who has not left yet."""
+        if self.blame.moments:
+            return
+        jobs = {job.slurm.job_id: job for job in self.people.jobs}
+        for number, job in jobs.items():
+            slurm = job.slurm
+            waits = slurm.state is JobBaseState.PENDING and slurm.reason == "Resources"
+            if not waits or slurm.hold is not HoldKind.NONE or job.owned or job.blamed:
+                continue
+            for other, held in jobs.items():
+                shared = set(held.slurm.nodes) & set(slurm.required)
+                if other != number and shared and held.slurm.holds_nodes and not held.owned:
+                    raise ViolationError(f"job {job.number} waits for {held.number} on {shared}")
 
     def _nothing_done_is_undone(self) -> None:
         """No checkpoint is lost, and nobody who is done is started again."""
@@ -169,7 +185,8 @@ class Invariants:
     def _is_as_asked(self, promise: Promise, row: QueueJob) -> None:
         job = self.job_of(row)
         recorded = self.site.records.of(promise.job_id).promise
-        if recorded is None or recorded.deadline != promise.deadline:
+        # One that was changed to a later deadline is kept by whatever keeps the one before.
+        if recorded is None or recorded.deadline > promise.deadline:
             raise ViolationError(f"promise {promise} was given before it was recorded: {recorded}")
         if job is not None and not job.owned and promise.deadline != job.request.deadline:
             raise ViolationError(f"promise {promise} is for another deadline than {job.request}")
