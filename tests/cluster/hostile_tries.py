@@ -66,11 +66,14 @@ HEADS = {
     "a 1 MB request line": "GET /" + "x" * 1_000_000 + " HTTP/1.1\r\n\r\n",
     "no end of fields": "GET /v1/ping HTTP/1.1\r\n" + "A: b\r\n" * 100_000,
     "a negative length": "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
-    "a huge length": f"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {10**30}\r\n\r\n",
+    "a huge length": (
+        f"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {10**30}\r\n\r\n"
+    ),
     "a frame of before": "\x00\x00\x00\x10" + '{"kind": "ping"}',
     "only zeros": "\0" * 10_000,
     "two lengths": (
-        "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"
+        "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\n"
+        "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"
     ),
     "an unknown path": "GET /v1/../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
