@@ -202,7 +202,7 @@ def test_the_first_ones_own_id_is_the_arrays(tmp_path: Path) -> None:
     first = ArrayMember(0, 0, 10, 0, 9)
     assert log_options(("--output=x-%A_%a",), (), first) == ("--output=x-%j_0",)
     request = LaunchRequest(("train.py",), str(tmp_path), str(tmp_path / "o"), 9, 8, array=first)
-    assert "EF_SET_SLURM_ARRAY_JOB_ID=$SLURM_JOB_ID\n" in render(request)
+    assert "EF_SET_SLURM_ARRAY_JOB_ID=$EF_JOB_ID\n" in render(request)
     other = replace(request, array=ArrayMember(100, 3, 10, 0, 9))
     script = render(other)
     for name, value in {"JOB_ID": 100, "TASK_ID": 3, "TASK_COUNT": 10, "TASK_MAX": 9}.items():

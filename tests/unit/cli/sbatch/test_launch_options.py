@@ -187,7 +187,17 @@ REACHED = (
         "apptainer exec",
     ),
 )
-NOT_HERE = {"settings", "sbatch_options", "template", "epochs", "own_steps", "array"}
+NOT_HERE = {
+    *(
+        "settings",
+        "sbatch_options",
+        "companion_options",
+        "template",
+        "epochs",
+        "own_steps",
+        "array",
+    ),
+}
 """The settings themselves; and what has tests of its own below."""
 
 

@@ -46,7 +46,7 @@ def test_a_running_job(job: Make) -> None:
         "Job 1234 (bert) of alice: 1000 iterations by 2023-11-15 00:13:20 UTC.",
         "Promised on 2023-11-14 21:13:20 UTC: with at least 4 GPUs it finishes by"
         " 2023-11-15 00:13:20 UTC (then predicted: 2023-11-14 23:13:20 UTC).",
-        "It is running, 26 % done, on 8 GPUs of n[1-2] at 12.3 iterations/s; predicted finish"
+        "It is running, 25 % done, on 8 GPUs of n[1-2] at 12.3 iterations/s; predicted finish"
         " 2023-11-14 23:13:20 UTC, in 1 h; promise safe.",
         "It is expected to finish 1 h before its deadline.",
         "",
@@ -66,7 +66,7 @@ def test_everything(job: Make) -> None:
 def test_ends(job: Make) -> None:
     ended = job(state=JobState.FAILED, ended=NOW, exit_code=1, note="it crashed")
     told = "\n".join(tell(ended))
-    assert "It is failed on 2023-11-14 22:13:20 UTC, 26 % done, exit code 1: it crashed." in told
+    assert "It is failed on 2023-11-14 22:13:20 UTC, 25 % done, exit code 1: it crashed." in told
 
 
 def test_a_broken_promise_is_named(job: Make) -> None:
