@@ -30,6 +30,11 @@ case "$*" in
     *) echo No reservations in the system ;;
 esac
 """
+SQUEUE = """#!/bin/sh
+case "$*" in
+    *--json*) echo '{"jobs": []}' ;;
+esac
+"""
 SACCTMGR = """#!/bin/sh
 case "$*" in
     *AdminLevel*) echo Operator ;;
@@ -45,7 +50,7 @@ def runner(tmp_path: Path) -> Runner:
     scripts = {
         "scontrol": SCONTROL.format(directory=tmp_path),
         "sacctmgr": SACCTMGR,
-        "squeue": "#!/bin/sh\necho '{\"jobs\": []}'\n",
+        "squeue": SQUEUE,
         "sbatch": "#!/bin/sh\necho 'sbatch: error: invalid partition specified: ef' >&2\nexit 1\n",
     }
     for name, text in scripts.items():
