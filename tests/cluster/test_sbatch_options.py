@@ -110,8 +110,9 @@ def restricted(people: People) -> None:
     seen: set[str] = set()
 
     def grown() -> bool:
-        seen.update(nodes_of(people, roomy))
-        return people.queue()[roomy]["share"] == 8 and len(nodes_of(people, roomy)) == 2
+        nodes = nodes_of(people, roomy)
+        seen.update(nodes)
+        return people.queue()[roomy]["share"] == 8 and len(nodes) == 2
 
     wait_until("it has all nodes with the feature", grown, timeout=120)
     # Only four GPUs do, and of its node; others would do as well.
@@ -119,8 +120,9 @@ def restricted(people: People) -> None:
     hurried = people.submit(f"--deadline=+75s --iterations=1100 {only}")
 
     def both_run() -> bool:
-        seen.update(nodes_of(people, roomy))
-        return nodes_of(people, hurried) == {"n1"} and nodes_of(people, roomy) == {"n2"}
+        nodes = nodes_of(people, roomy)
+        seen.update(nodes)
+        return nodes_of(people, hurried) == {"n1"} and nodes == {"n2"}
 
     wait_until("both run, each on a node of its own", both_run, timeout=60)
     assert people.cluster.job(hurried)["ExcNodeList"] == "n[2-4]"
