@@ -9,7 +9,7 @@ from mini.settings import CHECKOUT, Cluster
 
 
 def demo(wanted: Cluster, *, keep: bool) -> int:
-    """Five jobs with deadlines on the cluster; 0 if every promise was kept."""
+    """Six jobs on the cluster, five of them with deadlines; 0 if every promise was kept."""
     cluster = lifecycle.up(wanted)
     try:
         play = [sys.executable, "-m", "demo", cluster.name]

@@ -211,8 +211,9 @@ class HttpClient:
             raise UnreachableError(f"{self._endpoint.text}: whoever answers is not ef-schedd")
         if version != str(routes.VERSION) and answer.status < 400:
             raise UnreachableError(
-                f"{self._endpoint.text}: protocol version {routes.shown(version)}, this ef-slurm "
-                f"speaks {routes.VERSION}: install the same release on both hosts"
+                f"{self._endpoint.text}: ef-schedd is of another release than this command "
+                f"(protocol {routes.shown(version)}, the command's is {routes.VERSION}): install "
+                "the same one on both hosts; jobs go on meanwhile"
             )
 
 

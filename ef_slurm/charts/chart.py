@@ -35,7 +35,8 @@ class Chart:
     Args:
         label: what it shows, for those who do not see it.
         spec: Vega-Lite's. It may use the parameters `ink`, `paper` and `muted`, the colours of
-            text, background and what is less important, which differ by day and night.
+            text, background and what is less important, which differ by day and night, and
+            `across`, its width in pixels.
         dense: whether there are so many marks that a picture is quicker to draw than a drawing.
     """
 

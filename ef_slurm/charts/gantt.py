@@ -114,7 +114,7 @@ def gantt(label: str, shown: Allocation, axis: TimeAxis, height: float | None = 
     if shown.marks:
         layers.append(_marks(shown, axis, named))
     if len(shown.bars) <= MOST_LABELLED:
-        layers.append(_names(shown, axis, named))
+        layers.append(_names(shown, axis, named, tall))
     if shown.now is not None:
         layers += _now(axis, shown.now)
     present = {item.group for item in shown.items}
@@ -246,10 +246,12 @@ def _bar(bar: Bar, axis: TimeAxis) -> Spec:
     return {**values, "p": 1} if bar.planned else values
 
 
-def _names(shown: Allocation, axis: TimeAxis, named: str) -> Spec:
+def _names(shown: Allocation, axis: TimeAxis, named: str, tall: float) -> Spec:
     """Each bar's name in it, where it has room for some of it."""
-    wide = "(scale('x', datum.e) - scale('x', datum.s))"
-    high = "(scale('y', datum.y2) - scale('y', datum.y))"
+    # Scales are no help: they have other names in a chart that is a part of a figure.
+    whole = axis.place(axis.end) - axis.place(axis.start)
+    wide = f"((datum.e - datum.s) * across / {max(whole, 1e-9)})"
+    high = f"((datum.y2 - datum.y) * {tall / shown.rows})"
     least = _LEAST_NAMED * (axis.end - axis.start)
     return {
         "data": {"values": [_bar(bar, axis) for bar in shown.bars if bar.end - bar.start >= least]},

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ef_slurm.charts.chart import Chart
-from ef_slurm.charts.style import themed
+from ef_slurm.charts.style import LIGHT, Theme, themed
 from ef_slurm.formats.errors import FormatError
 from ef_slurm.formats.files import write_whole
 
@@ -92,10 +92,13 @@ def _javascript() -> str:
     return done.stdout.decode()
 
 
-def write_figure(title: str, charts: Sequence[tuple[str, Chart]], file: Path) -> None:
+def write_figure(
+    title: str, charts: Sequence[tuple[str, Chart]], file: Path, theme: Theme = LIGHT
+) -> None:
     """Charts one below the other in a file, as on paper.
 
     Args:
+        title: above all of them; empty for none.
         charts: each with its heading.
         file: its suffix says the format.
 
@@ -109,9 +112,10 @@ def write_figure(title: str, charts: Sequence[tuple[str, Chart]], file: Path) ->
     datasets = {
         name: rows for _, chart in charts for name, rows in chart.spec.get("datasets", {}).items()
     }
+    above = {"title": {"text": title, "fontSize": 16, "anchor": "start", "offset": 14}}
     spec = {
         "datasets": datasets,
-        "title": {"text": title, "fontSize": 16, "anchor": "start", "offset": 14},
+        **(above if title else {}),
         "padding": 16,
         "vconcat": [_on_paper(heading, chart) for heading, chart in charts],
         "resolve": {"scale": {"color": "independent"}, "legend": {"color": "independent"}},
@@ -125,7 +129,7 @@ def write_figure(title: str, charts: Sequence[tuple[str, Chart]], file: Path) ->
         }
     )
     try:
-        drawn = makers[_format(file)](themed(spec))
+        drawn = makers[_format(file)](themed(spec, theme, _WIDTH))
     except ValueError as error:
         raise ChartsError(f"{PACKAGE} draws nothing: {error}") from error
     write_whole(file, drawn)

@@ -59,23 +59,25 @@ def config(theme: Theme) -> Spec:
     }
 
 
-def parameters(theme: Theme) -> list[Spec]:
-    """What specifications may ask for by name."""
+def parameters(theme: Theme, across: Spec) -> list[Spec]:
+    """What specifications may ask for by name; `across` is the width, a value or an expression."""
     names = ("ink", "paper", "muted")
-    return [{"name": name, "value": getattr(theme, name)} for name in names]
+    colours = [{"name": name, "value": getattr(theme, name)} for name in names]
+    return [*colours, {"name": "across", **across}]
 
 
 def themes() -> Mapping[str, Any]:
     """Both, as `draw.js` takes them."""
     pairs = (("light", LIGHT), ("dark", DARK))
-    return {name: {"config": config(theme), "params": parameters(theme)} for name, theme in pairs}
+    return {name: {"config": config(theme), "params": parameters(theme, {"expr": "width"})}
+            for name, theme in pairs}
 
 
-def themed(spec: Mapping[str, Any], theme: Theme = LIGHT) -> Spec:
-    """A whole specification, for a file."""
+def themed(spec: Mapping[str, Any], theme: Theme, width: float) -> Spec:
+    """A whole specification of charts that are `width` pixels wide, for a file."""
     background = {"background": theme.paper}
     return {
         **spec,
-        "params": parameters(theme),
+        "params": parameters(theme, {"value": width}),
         "config": {**config(theme), **background},
     }

@@ -202,8 +202,9 @@ class Handler:
         if version is not None and version != str(routes.VERSION):
             raise RequestError(
                 FailureCode.OTHER_VERSION,
-                f"protocol version {routes.shown(version)}, this ef-slurm speaks {routes.VERSION}: "
-                "install the same release on both hosts",
+                f"the command is of another release than ef-schedd (protocol "
+                f"{routes.shown(version)}, ef-schedd's is {routes.VERSION}): install the same one "
+                "on both hosts; nothing was done, and jobs go on meanwhile",
             )
         self._right_cluster(request.headers.get(routes.CLUSTER_HEADER, ""))
 

@@ -1,10 +1,16 @@
 """The demo's picture and page."""
 
 import re
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
 
 import pytest
+from demo.figure import THEMES, main
 from demo.report import Entry, chart, letters, page, picture
 from demo.timeline import Bar, Timeline
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def timeline() -> Timeline:
@@ -65,3 +71,29 @@ def test_the_page_escapes_names_and_needs_nothing_else(monkeypatch: pytest.Monke
     assert "a &lt;arrives&gt;" in text
     assert '<td class="n">5 s</td>' in text
     assert not re.search(r"(src|href)=", text)
+
+
+def test_the_readmes_picture_is_drawn_from_a_report(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert")
+    report = tmp_path / "report.html"
+    report.write_text(page(timeline(), ENTRIES, []), encoding="utf-8")
+    assert main(str(report), str(tmp_path)) == 0
+    for name, theme in THEMES:
+        drawn = (tmp_path / f"demo-{name}.svg").read_text(encoding="utf-8")
+        assert theme.paper in drawn
+        shown = Counter(
+            "".join(one.itertext())
+            for one in ET.fromstring(drawn).iter(f"{SVG}text")
+            if one.get("opacity") != "0"
+        )
+        # In the legend, and in each of its bars.
+        assert [shown[name] for name in ("a", "b<", "n1")] == [3, 2, 1]
+
+
+def test_a_report_without_a_chart_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("<p>nothing</p>", encoding="utf-8")
+    assert main(str(report), str(tmp_path)) == 1
+    assert f"{report}: no chart in the report" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ef_slurm.api import credentials
+from ef_slurm.api import credentials, routes
 from ef_slurm.api.client import (
     FailureError,
     TcpEndpoint,
@@ -412,6 +412,21 @@ def test_garbage_does_not_stop_it(site: Site) -> None:
         assert stream.recv(100).startswith(b"HTTP/1.1 400 ")
     assert isinstance(site.ask(Ping()), Pong)
     assert site.socket.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_command_of_another_release_is_told_so(site: Site) -> None:
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(str(site.socket))
+        stream.settimeout(10)
+        older = routes.VERSION - 1
+        head = f"Host: localhost\r\n{routes.VERSION_HEADER}: {older}\r\n"
+        stream.sendall(f"GET /v1/jobs HTTP/1.1\r\n{head}\r\n".encode())
+        answer = http.client.HTTPResponse(stream, method="GET")
+        answer.begin()
+        problem = read_problem(answer.read())
+    assert (answer.status, problem.code) == (400, FailureCode.OTHER_VERSION)
+    assert f"protocol {older}, ef-schedd's is {routes.VERSION}" in problem.message
+    assert "jobs go on" in problem.message
 
 
 KEY = ProfileKey("bert", 64, "bf16", "gpu")
