@@ -19,7 +19,8 @@ from ef_slurm.charts.style import DARK, LIGHT
 from ef_slurm.formats.errors import FormatError
 
 _FIGURE = re.compile(
-    r'<div class="chart"[^>]*aria-label="([^"]*)">\s*<script type="application/json">(.*?)</script>',
+    r'<div class="chart"[^>]*aria-label="([^"]*)">\s*'
+    r'<script type="application/json">(.*?)</script>',
     re.DOTALL,
 )
 THEMES = (("light", LIGHT), ("dark", DARK))

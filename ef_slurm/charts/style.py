@@ -69,8 +69,10 @@ def parameters(theme: Theme, across: Spec) -> list[Spec]:
 def themes() -> Mapping[str, Any]:
     """Both, as `draw.js` takes them."""
     pairs = (("light", LIGHT), ("dark", DARK))
-    return {name: {"config": config(theme), "params": parameters(theme, {"expr": "width"})}
-            for name, theme in pairs}
+    return {
+        name: {"config": config(theme), "params": parameters(theme, {"expr": "width"})}
+        for name, theme in pairs
+    }
 
 
 def themed(spec: Mapping[str, Any], theme: Theme, width: float) -> Spec:
