@@ -13,6 +13,7 @@ from pathlib import Path
 from mini import coverage_report, lifecycle
 from mini.process import run, say
 from mini.python_environment import ensure_environment
+from mini.second_try import Ended, FirstTry
 from mini.settings import CHECKOUT, Cluster
 
 NO_TESTS = 5
@@ -26,14 +27,17 @@ MAX_PROCESSES = 8
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the checks that has ended."""
+    """One part of the checks that has ended; `late` are tests that passed at the second try."""
 
     name: str
     code: int
     seconds: float
+    late: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         how = f"FAILED, exit code {self.code}" if self.code else "passed"
+        if self.late:
+            how += f", {len(self.late)} ONLY AT THE SECOND TRY"
         return f"  {self.name:<20}{self.seconds:>7.1f} s  {how}"
 
 
@@ -48,13 +52,19 @@ class Checks:
         """That of the first part that failed; 0 where none did."""
         return next((part.code for part in self.ended if part.code), 0)
 
-    def do(self, name: str, action: Callable[[], int]) -> None:
+    @property
+    def late(self) -> str:
+        """The tests that passed only at the second try, a line each; empty where none did."""
+        names = [name for part in self.ended for name in part.late]
+        return "\n  ".join(["passed only at the second try, alone:", *names]) if names else ""
+
+    def do(self, name: str, action: Callable[[], Ended]) -> None:
         """Do a part; one that raises counts as failed, and the exception goes on."""
-        began, code = time.monotonic(), 1
+        began, end = time.monotonic(), Ended(1)
         try:
-            code = action()
+            end = action()
         finally:
-            self.ended.append(Part(name, code, time.monotonic() - began))
+            self.ended.append(Part(name, end.code, time.monotonic() - began, end.late))
 
 
 def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
@@ -73,13 +83,15 @@ def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
     checks = Checks()
     try:
         for name, command in linters(python).items() if not pytest_arguments else ():
-            checks.do(name, partial(show, command))
+            checks.do(name, partial(lint, command))
         checks.do("unit tests", partial(unit_tests, python, pytest_arguments))
         if not (checks.code or fast) and has_cluster_tests(python, pytest_arguments):
             checks.do("cluster tests", partial(cluster_tests, python, wanted, pytest_arguments))
     finally:
         say(f"tests took {time.monotonic() - started:.0f} s in all:")
         print(*checks.ended, sep="\n", flush=True)
+        if checks.late:
+            say(checks.late)
     return checks.code
 
 
@@ -97,21 +109,36 @@ def linters(python: Path) -> dict[str, list[str]]:
     }
 
 
-def unit_tests(python: Path, arguments: list[str]) -> int:
+def lint(command: list[str]) -> Ended:
+    return Ended(show(command))
+
+
+def unit_tests(python: Path, arguments: list[str]) -> Ended:
     """All of them in parallel, measured; chosen ones plainly, as a person looks for a fault."""
     if arguments:
         code = show(pytest_command(python, "not cluster", [SLOWEST, *arguments]))
-        return 0 if code == NO_TESTS else code
+        return Ended(0 if code == NO_TESTS else code)
     processes = min(os.cpu_count() or 1, MAX_PROCESSES)
-    with tempfile.TemporaryDirectory(prefix="coverage-") as directory:
-        report = Path(directory) / "coverage.json"
+    with tempfile.TemporaryDirectory(prefix="unit-tests-") as directory:
+        first, report = FirstTry(Path(directory)), Path(directory) / "coverage.json"
         # The data files of processes that are killed on purpose stay where they were written.
         measure = {"COVERAGE_FILE": str(Path(directory) / "data")}
-        options = ["--numprocesses", str(processes), "--cov", f"--cov-report=json:{report}"]
-        code = show(pytest_command(python, "not cluster", [SLOWEST, *options]), measure)
-        if report.exists():
-            print(coverage_report.worst_files(report.read_text(encoding="utf-8")), flush=True)
-    return code
+        # What is missing is looked at below, since pytest's exit code is that of a failed test.
+        cover = ["--cov", f"--cov-report=json:{report}", "--cov-fail-under=0"]
+        options = [SLOWEST, "--numprocesses", str(processes), *cover, *first.options]
+        code = show(pytest_command(python, "not cluster", options), measure)
+        end = first.ended(code, lambda more: show(pytest_command(python, "not cluster", more)))
+        return replace(end, code=end.code or covered(report)) if report.exists() else end
+
+
+def covered(report: Path) -> int:
+    """Show what the tests in parallel ran; the exit code says whether that is enough."""
+    measured = report.read_text(encoding="utf-8")
+    print(coverage_report.worst_files(measured), flush=True)
+    missing = coverage_report.missing(measured, coverage_report.required(CHECKOUT))
+    if missing:
+        say(missing)
+    return int(bool(missing))
 
 
 def has_cluster_tests(python: Path, arguments: list[str]) -> bool:
@@ -119,18 +146,26 @@ def has_cluster_tests(python: Path, arguments: list[str]) -> bool:
     return run(collect, check=False).returncode != NO_TESTS
 
 
-def cluster_tests(python: Path, wanted: Cluster, arguments: list[str]) -> int:
-    """Chosen tests plainly; all of them on two clusters, then those that need the whole machine."""
-    with cluster_up(wanted) as name:
+def cluster_tests(python: Path, wanted: Cluster, arguments: list[str]) -> Ended:
+    """Chosen tests plainly; all of them on two clusters, then those that need the whole machine.
+
+    After these the machine is quiet, for what failed on the two clusters.
+    """
+    with (
+        cluster_up(wanted) as name,
+        tempfile.TemporaryDirectory(prefix="cluster-tests-") as directory,
+    ):
         if arguments or (os.cpu_count() or 1) < AT_ONCE:
-            return on_clusters(python, [name], "cluster", arguments)
+            return Ended(on_clusters(python, [name], "cluster", arguments))
+        first, marker = FirstTry(Path(directory)), f"cluster and not {WHOLE_MACHINE}"
         with cluster_up(replace(wanted, name=f"{wanted.name}-2")) as second:
-            # A file's tests stay together, and so do those that share a cluster with variants.
-            divided = ["--numprocesses", str(AT_ONCE), "--dist", "loadgroup"]
-            marker = f"cluster and not {WHOLE_MACHINE}"
-            shared = on_clusters(python, [name, second], marker, divided)
+            # A file's tests stay together, and so do those that share a cluster with variants; the
+            # tests themselves say which come first.
+            divided = ["--numprocesses", str(AT_ONCE), "--dist=loadgroup", "--no-loadscope-reorder"]
+            shared = on_clusters(python, [name, second], marker, [*divided, *first.options])
         alone = on_clusters(python, [name], f"cluster and {WHOLE_MACHINE}", [])
-    return shared or alone
+        end = first.ended(shared, partial(on_clusters, python, [name], marker))
+    return replace(end, code=end.code or alone)
 
 
 def on_clusters(python: Path, names: list[str], marker: str, arguments: list[str]) -> int:

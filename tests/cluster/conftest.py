@@ -7,22 +7,37 @@ for the first test that needs it, so that a run pays for two further clusters at
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from mini.client import MiniSlurm, minislurm
 
 UP_TIMEOUT_SECONDS = 900
-VARIANT_CLUSTERS = frozenset({"tight_cluster", "typed_cluster"})
+VARIANT_CLUSTERS = frozenset({"running_tight_cluster", "running_typed_cluster"})
 TIGHT = ("memory", "powersave", "limits")
 TYPED = ("mixed-gpus", "mig-names")
+VARIANTS = "variants"
+LONGEST_FIRST = (
+    *(VARIANTS, "test_cli", "test_daemon", "test_hostile", "test_minislurm", "test_life"),
+    *("test_sbatch_options", "test_installation", "test_rebuild", "test_live_changes"),
+    *("test_pipelines", "test_unavailable"),
+)
+"""Groups that take most of a minute or more: none of them comes last, while the others are idle."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of a file go to one process, and so do all that share a cluster with variants."""
-    for item in items:
-        shares = VARIANT_CLUSTERS.intersection(getattr(item, "fixturenames", ()))
-        group = "variants" if shares else str(item.path.relative_to(item.config.rootpath))
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(Path(groups[item]).stem, len(ranks)))
+
+
+def _group(item: pytest.Item) -> str:
+    if VARIANT_CLUSTERS.intersection(getattr(item, "fixturenames", ())):
+        return VARIANTS
+    return item.path.relative_to(item.config.rootpath).as_posix()
 
 
 def _named(name: str) -> MiniSlurm:

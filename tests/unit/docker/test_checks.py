@@ -1,19 +1,26 @@
 """`minislurm test`: what fails shows in the summary and in the exit code."""
 
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from mini import checks, coverage_report, lifecycle
 from mini.checks import Checks, Part
-from mini.settings import Cluster
+from mini.second_try import Ended, FirstTry
+from mini.settings import CHECKOUT, Cluster
 
+from tests.cluster.conftest import LONGEST_FIRST, VARIANTS
+
+TESTS = CHECKOUT / "tests"
 CLUSTER = Cluster(name="t", suite="trixie", nodes=1, gpus_per_node=1, engine="native")
 
 
 def test_the_exit_code_is_that_of_the_first_part_that_failed() -> None:
     done = Checks()
     for name, code in (("a", 0), ("b", 3), ("c", 4)):
-        done.do(name, lambda code=code: code)  # type: ignore[misc]
+        done.do(name, partial(Ended, code))
     assert done.code == 3
     assert [(part.name, part.code) for part in done.ended] == [("a", 0), ("b", 3), ("c", 4)]
 
@@ -28,6 +35,17 @@ def test_a_part_that_raises_has_failed() -> None:
 def test_the_summary_says_what_failed() -> None:
     assert str(Part("mypy", 0, 3.21)).split() == ["mypy", "3.2", "s", "passed"]
     assert str(Part("mypy", 2, 0.0)).endswith("FAILED, exit code 2")
+
+
+def test_the_summary_names_what_passed_at_the_second_try() -> None:
+    done = Checks()
+    done.do("a", partial(Ended, 0))
+    assert done.late == ""
+    done.do("b", partial(Ended, 0, ("x::y", "x::z")))
+    assert str(done.ended[1]).endswith("passed, 2 ONLY AT THE SECOND TRY")
+    title, *names = done.late.splitlines()
+    assert title == "passed only at the second try, alone:"
+    assert [name.strip() for name in names] == ["x::y", "x::z"]
 
 
 class Commands:
@@ -87,8 +105,43 @@ def test_chosen_tests_are_neither_linted_nor_measured(monkeypatch: pytest.Monkey
 def test_no_unit_test_chosen_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     Commands(monkeypatch, "")
     monkeypatch.setattr(checks, "show", lambda *_: checks.NO_TESTS)
-    assert checks.unit_tests(Path("python"), ["-k", "nothing"]) == 0
-    assert checks.unit_tests(Path("python"), []) == checks.NO_TESTS
+    assert checks.unit_tests(Path("python"), ["-k", "nothing"]) == Ended(0)
+    assert checks.unit_tests(Path("python"), []) == Ended(checks.NO_TESTS)
+
+
+def test_the_tests_of_two_clusters_are_tried_again_when_the_machine_is_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = Commands(monkeypatch, "")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+    def ended(_: FirstTry, code: int, again: Callable[[list[str]], int]) -> Ended:
+        assert code == 0
+        return Ended(again(["--again"]), ("x::y",))
+
+    monkeypatch.setattr(FirstTry, "ended", ended)
+    assert checks.test(CLUSTER, [], fast=False) == 0
+    ran = [line.split(" -m ", 2)[-1] for line in commands.ran if "not cluster" not in line]
+    shared, _, alone, again, _ = (line for line in ran if line == "down" or "whole_machine" in line)
+    assert "--numprocesses 2" in shared
+    assert "-o cache_dir=" in shared
+    assert alone.startswith("cluster and whole_machine")
+    assert again == "cluster and not whole_machine --durations=15 --again"
+    assert "passed only at the second try, alone:\n  x::y\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("percent", "code"), [(90.99, 1), (91.0, 0)])
+def test_too_little_that_was_run_fails_whatever_passed_at_the_second_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, percent: float, code: int
+) -> None:
+    monkeypatch.setattr(coverage_report, "required", lambda _: 91.0)
+    report = tmp_path / "coverage.json"
+    report.write_text(REPORT.replace("75.25", str(percent)), encoding="utf-8")
+    assert checks.covered(report) == code
+
+
+def test_what_is_required_stands_in_the_projects_settings() -> None:
+    assert 90 < coverage_report.required(CHECKOUT) < 100
 
 
 REPORT = """{"files": {
@@ -110,3 +163,8 @@ def test_the_least_covered_files_come_first() -> None:
         ["75.2", "%", "6", "2", "all", "files"],
     ]
     assert len(coverage_report.worst_files(REPORT, shown=1).splitlines()) == 3
+
+
+def test_the_files_that_come_first_are_there() -> None:
+    files = {file.stem for room in ("cluster", "contract") for file in (TESTS / room).glob("*.py")}
+    assert set(LONGEST_FIRST) - files == {VARIANTS}
