@@ -21,7 +21,7 @@ from ef_slurm.model import (
     EventKind,
     QueueJob,
 )
-from ef_slurm.queue.errors import UnreadableRowError
+from ef_slurm.queue.errors import NoSuchRowError, UnreadableRowError
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, RefusedError
 from ef_slurm.slurm.interface import Slurm
@@ -85,7 +85,7 @@ class CompanionEnds:
         """One whose job has ended."""
         now, slurm_id = self._clock(), companion.slurm_job_id
         slurm = None if slurm_id is None else self._observer.observation.jobs.get(slurm_id)
-        if slurm is None or slurm.is_final:
+        if slurm is None or slurm.is_final or not self._is_still(companion, slurm):
             self._book.move(companion, CompanionState.ENDED, at=now)
             return False
         if companion.state is not CompanionState.LEAVING:
@@ -98,6 +98,14 @@ class CompanionEnds:
         if slurm.is_pending or now >= companion.changed_at + GRACE_SECONDS:
             return self._cancel(slurm)
         return False
+
+    def _is_still(self, companion: Companion, slurm: SlurmJob) -> bool:
+        """Ids are recycled: nobody else's job is cancelled for one."""
+        try:
+            job = self._queue.jobs.get(companion.job_id)
+        except (NoSuchRowError, UnreadableRowError):
+            return False
+        return self._book.is_still(companion, slurm, job)
 
     def _end_stray(self, slurm: SlurmJob) -> bool:
         """One that is not in the queue, or not any more."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from ef_slurm.contract import Action, Order, companion_comment
+from ef_slurm.contract import Action, Order
 from ef_slurm.daemon.act.steps import (
     CancelCompanion,
     OrderPrepare,
@@ -16,7 +16,7 @@ from ef_slurm.daemon.act.steps import (
     WantCompanion,
 )
 from ef_slurm.daemon.observe.companion_book import CompanionBook
-from ef_slurm.daemon.observe.companion_moves import is_companion
+from ef_slurm.daemon.observe.companion_moves import may_start
 from ef_slurm.daemon.observe.job_status import JobStatus, Member
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.model import Block, Companion, CompanionState, QueueJob
@@ -78,7 +78,7 @@ class CompanionSteps:
             case ShapeCompanion(companion):
                 return self._seen(job, status, self._shape(job, status, companion, now))
             case ReleaseCompanion(companion):
-                slurm = self._release(job, companion, now)
+                slurm = self._release(job, status, companion, now)
                 return self._seen(job, status, slurm)
             case CancelCompanion(companion):
                 return self._seen(job, status, self._cancel(job, companion, now))
@@ -86,7 +86,7 @@ class CompanionSteps:
     def _shape(
         self, job: QueueJob, status: JobStatus, companion: Companion, now: float
     ) -> SlurmJob | None:
-        slurm = self._known(job, companion)
+        slurm = self._to_start(job, status, companion)
         if slurm is None:
             return None
         block, ends = companion.block, status.slurm.end_time
@@ -96,8 +96,10 @@ class CompanionSteps:
         shape = Shape(block.nodes, block.gpus_per_node, self._slurm_type(block))
         return self._slurm.update(slurm.job_id, JobUpdate(shape, left, start_now=True))
 
-    def _release(self, job: QueueJob, companion: Companion, now: float) -> SlurmJob | None:
-        slurm = self._known(job, companion)
+    def _release(
+        self, job: QueueJob, status: JobStatus, companion: Companion, now: float
+    ) -> SlurmJob | None:
+        slurm = self._to_start(job, status, companion)
         if slurm is None:
             return None
         self._slurm.release(slurm.job_id)
@@ -124,10 +126,14 @@ class CompanionSteps:
             slurm = self._slurm.job(companion.slurm_job_id)
         except NoSuchJobError:
             return None
-        first = job.request.slurm_job_id
-        comment = companion_comment(first, companion.generation, companion.change)
-        same = slurm.uid == job.request.uid and is_companion(slurm, comment)
-        return slurm if same else None
+        return slurm if self._book.is_still(companion, slurm, job) else None
+
+    def _to_start(self, job: QueueJob, status: JobStatus, companion: Companion) -> SlurmJob | None:
+        """The same, unless its owner has made something else of it: the next look gives it up."""
+        slurm = self._known(job, companion)
+        if slurm is None or may_start(slurm, status.slurm, companion):
+            return None
+        return slurm
 
     def _seen(self, job: QueueJob, status: JobStatus, slurm: SlurmJob | None = None) -> JobStatus:
         """The facts, with the job's companions as they are now."""

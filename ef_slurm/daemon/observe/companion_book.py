@@ -6,9 +6,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from ef_slurm.daemon.observe.job_status import Member
-from ef_slurm.model import Block, Companion, CompanionState
+from ef_slurm.daemon.observe.ownership import ownership_error
+from ef_slurm.model import Block, Companion, CompanionState, QueueJob
+from ef_slurm.queue.errors import UnreadableRowError
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.types import SlurmJob
+
+
+def of_owner(slurm: SlurmJob | None, job: QueueJob) -> SlurmJob | None:
+    """The Slurm job, unless it is another user's: ids are recycled."""
+    return None if slurm is None or ownership_error(job, slurm) is not None else slurm
 
 
 class CompanionBook:
@@ -40,12 +47,25 @@ class CompanionBook:
         """Those of a job, oldest first."""
         return tuple(self._present[one] for one in self._by_job.get(job_id, ()))
 
-    def members(self, job_id: int, jobs: Mapping[int, SlurmJob]) -> tuple[Member, ...]:
+    def members(self, job: QueueJob, jobs: Mapping[int, SlurmJob]) -> tuple[Member, ...]:
         """The same, with what Slurm says of each."""
         return tuple(
-            Member(one, None if one.slurm_job_id is None else jobs.get(one.slurm_job_id))
-            for one in self.of(job_id)
+            Member(one, of_owner(jobs.get(one.slurm_job_id or 0), job)) for one in self.of(job.id)
         )
+
+    def is_still(self, companion: Companion, slurm: SlurmJob, job: QueueJob) -> bool:
+        """Whether a Slurm job is the companion that once was believed to be one.
+
+        Its comment does not count: its owner may change that, and would keep the nodes with it.
+        """
+        mine = slurm.job_id == companion.slurm_job_id and of_owner(slurm, job) is not None
+        return mine and not self._is_in_queue(slurm.job_id)
+
+    def _is_in_queue(self, slurm_id: int) -> bool:
+        try:
+            return self._queue.jobs.of_slurm(slurm_id) is not None
+        except UnreadableRowError:
+            return True
 
     def want(
         self, job_id: int, generation: int, change: int, block: Block, *, at: float

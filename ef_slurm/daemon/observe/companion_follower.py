@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.closures import Closures, live_refusal_data, refusal_data
-from ef_slurm.daemon.observe.companion_book import CompanionBook
+from ef_slurm.daemon.observe.companion_book import CompanionBook, of_owner
 from ef_slurm.daemon.observe.companion_moves import CompanionMove, companion_move, disbelief
 from ef_slurm.daemon.observe.job_status import JobStatus, Member
 from ef_slurm.daemon.observe.observer import Observer
@@ -67,7 +67,7 @@ class CompanionFollower:
             status = self._observer.status(job)
             if status is None:
                 continue
-            member = self._member(companion)
+            member = self._member(job, companion)
             move = companion_move(member, status)
             if move is not None:
                 replan |= self._move(job, status, companion, move, lost_nodes)
@@ -118,12 +118,14 @@ class CompanionFollower:
         self._closures.refuse_live(job_id, words, now)
         return dict(live_refusal_data(words))
 
-    def _member(self, companion: Companion) -> Member:
+    def _member(self, job: QueueJob, companion: Companion) -> Member:
         slurm_id = companion.slurm_job_id
         if slurm_id is None:
             return Member(companion)
         slurm = self._observer.observation.jobs.get(slurm_id)
-        return Member(companion, self._observer.fetch(slurm_id) if slurm is None else slurm)
+        if slurm is None:
+            slurm = self._observer.fetch(slurm_id)
+        return Member(companion, of_owner(slurm, job))
 
     def _move(
         self,

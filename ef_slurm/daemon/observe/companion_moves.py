@@ -83,6 +83,11 @@ def _in_slurm(companion: Companion, slurm: SlurmJob, status: JobStatus) -> Compa
     progress, nodes = status.progress, frozenset(companion.block.nodes)
     where, number = compress(companion.block.nodes), companion.slurm_job_id
     match companion.state:
+        case CompanionState.SUBMITTED | CompanionState.RELEASED if slurm.is_pending and (
+            changed := may_start(slurm, status.slurm, companion)
+        ):
+            why = f"Slurm job {number} is not its companion as it was: {changed}"
+            return CompanionMove(CompanionState.LEAVING, why, unexpected=True, unwanted=True)
         case CompanionState.SUBMITTED if slurm.is_running:
             return CompanionMove(
                 CompanionState.LEAVING, f"its companion {number} was started by others", True
@@ -157,6 +162,31 @@ def disbelief(
         return "it is another job"
     if not slurm.is_pending or slurm.hold is HoldKind.NONE:
         return "it is not held"
+    return other_account(slurm, first)
+
+
+def may_start(slurm: SlurmJob, first: SlurmJob, companion: Companion) -> str:
+    """Why a companion that was believed is not to be started as it is now; "" where it is.
+
+    Its owner may change it, until it starts and after that. Once it runs it is as it is.
+    """
+    wanted = companion_comment(first.job_id, companion.generation, companion.change)
+    if not is_companion(slurm, wanted):
+        return "its comment does not say so any more"
+    return other_account(slurm, first)
+
+
+def other_account(slurm: SlurmJob, first: SlurmJob) -> str:
+    """On whose limits a companion would run, where these are not its job's; "" where they are.
+
+    What is promised to others of an account counts with what this one's jobs hold.
+    """
+    known, asked = dict(first.settings), dict(slurm.settings)
+    pairs = [("account", first.account, slurm.account)]
+    pairs += [(name, known.get(name, ""), asked.get(name, "")) for name in ("QOS", "reservation")]
+    for name, wanted, given in pairs:
+        if wanted != given:
+            return f"its {name} is {given or 'none'}, not {wanted or 'none'}"
     return ""
 
 

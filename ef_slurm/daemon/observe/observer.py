@@ -174,7 +174,7 @@ class Observer:
             return None
         status = JobStatus(slurm, self.reports(job), self.pending_since(slurm))
         if self._companions is not None:
-            members = self._companions.members(job.id, self.observation.jobs)
+            members = self._companions.members(job, self.observation.jobs)
             status = replace(status, members=members) if members else status
         if not status.says_done(job.request.iterations):
             self._done.pop(slurm.job_id, None)

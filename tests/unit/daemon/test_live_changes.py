@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,32 @@ def test_slurm_forgets_a_companion(world: World) -> None:
     world.run(30.0)
     assert world.state(job) is JobState.RUNNING
     assert world.queue.companions.of(job.id)[1].state is CompanionState.ENDED
+
+
+def lingers(training: LiveTraining, number: int) -> MemoryJob:
+    """A companion with a comment of its owner's, whose ranks never leave by themselves."""
+    companion = companion_of(training, number)
+    companion.comment = "mine now"
+    training.leaving[companion.job_id] = math.inf
+    return companion
+
+
+def test_another_comment_keeps_no_nodes(world: World) -> None:
+    """Slurm lets owners change it at any time; what was believed once is theirs to end for good."""
+    job, training = grown(world)
+    companion = lingers(training, 1)
+    training._launch(world.clock.now, world.bench.boot_of)  # a rank has died: the launch is over
+    world.run(60.0)
+    assert companion.state is JobBaseState.CANCELLED
+    assert companions(world, job)[1] is CompanionState.ENDED
+
+
+def test_a_recycled_id_is_no_companion(world: World) -> None:
+    job, training = grown(world)
+    companion = lingers(training, 1)
+    companion.uid, companion.user = 7, "user2"  # Slurm lost its state, and counts from 1 again
+    world.cluster.cancel(training.slurm, world.clock.now)
+    world.run(60.0)
+    assert world.state(job) is JobState.CANCELLED
+    assert companions(world, job) == [CompanionState.ENDED] * 2
+    assert companion.state is JobBaseState.RUNNING

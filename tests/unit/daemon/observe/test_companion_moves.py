@@ -14,6 +14,7 @@ from ef_slurm.model import Block, Companion, CompanionState, JobKind, JobRequest
 from ef_slurm.slurm.types import HoldKind, JobBaseState, Requested, SlurmJob
 from tests.unit.daemon.make import launch, progress, slurm_job
 
+OTHER = Requested(1, 1, 1, 1, comment="mine now")
 ONE = Block("gpu", ("n1",), 4)
 PART = Block("gpu", ("n2",), 4)
 COMMENT = "ef-slurm: companion of 7, launch 1, change 1"
@@ -68,6 +69,9 @@ def test_what_is_a_companion() -> None:
         (seen(), True, "another job"),
         (seen(job_id=7), False, "another job"),
         (seen(array=True), False, "another job"),
+        (seen(account="theirs"), False, "its account is theirs, not none"),
+        (seen(settings=(("QOS", "high"),)), False, "its QOS is high, not none"),
+        (seen(settings=(("reservation", "r1"),)), False, "its reservation is r1, not none"),
         (seen(hold=HoldKind.NONE), False, "not held"),
         (seen(JobBaseState.RUNNING), False, "not held"),
         (seen(JobBaseState.CANCELLED), False, "not held"),
@@ -89,6 +93,11 @@ def test_what_is_no_companion(slurm: SlurmJob | None, known: bool, why: str) -> 
             CompanionState.LEAVING,
         ),
         (CompanionState.RELEASED, seen(hold=HoldKind.NONE), {}, None),
+        # Whoever has made something else of it before it starts does not get it started.
+        (CompanionState.SUBMITTED, seen(requested=OTHER), {}, CompanionState.LEAVING),
+        (CompanionState.RELEASED, seen(requested=OTHER), {}, CompanionState.LEAVING),
+        (CompanionState.SUBMITTED, seen(account="theirs"), {}, CompanionState.LEAVING),
+        (CompanionState.RUNNING, seen(JobBaseState.RUNNING, requested=OTHER), {}, None),
         (CompanionState.RELEASED, seen(JobBaseState.RUNNING), {}, CompanionState.RUNNING),
         (
             CompanionState.RELEASED,
