@@ -21,6 +21,9 @@ from ef_slurm.daemon.serve.limits import ServeLimits
 
 ADDRESS = "127.0.0.1"
 MOST_CONNECTIONS = 16
+"""One more takes the place of the one that has asked nothing for longest."""
+SEND_SECONDS = 10.0
+"""How long a peer may take over an answer."""
 _HOST = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?", re.I)
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -61,10 +64,12 @@ class MetricsListener:
         gate = self._gates[request.protocol]
         try:
             response = await self._response(request)
-            await response.prepare(request)
-            await response.write_eof()
-        except ConnectionError:
-            gate.abort()
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await response.prepare(request)
+                    await response.write_eof()
+            except (TimeoutError, ConnectionError):
+                gate.abort()
         finally:
             gate.answered()
         return response
@@ -91,7 +96,11 @@ class MetricsListener:
         """A connection was made; None where it may stay."""
         if len(self._gates) >= MOST_CONNECTIONS:
             words = f"{MOST_CONNECTIONS} connections are open already"
-            return Failure(FailureCode.TOO_MANY, words)
+            busy = Failure(FailureCode.TOO_MANY, words)
+            oldest = next((one for one in self._gates.values() if one.is_reading), None)
+            if oldest is None:
+                return busy
+            oldest.refuse(busy)
         self._gates[gate.inner] = gate
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from ef_slurm.daemon.check_metrics import check_metrics
 from ef_slurm.daemon.findings import Level
-from ef_slurm.daemon.serve import exposition
+from ef_slurm.daemon.serve import exposition, metrics_listener
 from ef_slurm.daemon.serve.limits import ServeLimits
 from ef_slurm.daemon.serve.metrics_listener import MOST_CONNECTIONS
 from ef_slurm.model import Event
@@ -105,12 +106,40 @@ def test_who_drips_or_is_silent_is_not_waited_for(stub: Stub) -> None:
 
 
 def test_only_so_many_connections(stub: Stub) -> None:
+    """Those that ask nothing make room for one that may."""
     with contextlib.ExitStack() as stack:
-        for _ in range(MOST_CONNECTIONS):
-            stack.enter_context(prometheus(stub)).sendall(b"GET /")
+        dripping = [stack.enter_context(prometheus(stub)) for _ in range(MOST_CONNECTIONS)]
+        for one in dripping:
+            one.sendall(b"GET /")
         with prometheus(stub) as one_more:
-            assert b"429" in one_more.recv(1000)
+            assert get(one_more)[0] == 200
+        assert b"429" in dripping[0].recv(1000)
         assert stub.ping() == "ok"
+
+
+def test_who_does_not_read_answers_is_not_waited_for(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_listener, "SEND_SECONDS", 1.0)
+    monkeypatch.setattr(metrics_listener, "MOST_CONNECTIONS", 1)
+
+    def status() -> int:
+        with prometheus(stub) as stream:
+            return get(stream)[0]
+
+    with contextlib.ExitStack() as stack:
+        while True:  # between two of its requests it makes room
+            deaf = stack.enter_context(socket.socket())
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", stub.metrics_port))
+            deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000)
+            time.sleep(0.3)
+            if status() == 429:
+                break
+        end = time.monotonic() + 30.0
+        while status() != 200:
+            assert time.monotonic() < end
+            time.sleep(0.1)
 
 
 def test_what_is_asked_makes_no_labels(stub: Stub) -> None:
