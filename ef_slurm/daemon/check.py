@@ -12,6 +12,7 @@ from ef_slurm.api.client import Client
 from ef_slurm.api.munge import Munge, MungeCommand, MungeError
 from ef_slurm.daemon.check_metrics import check_metrics
 from ef_slurm.daemon.check_notify import check_notify
+from ef_slurm.daemon.check_records import check_records
 from ef_slurm.daemon.check_service import (
     check_address,
     check_daemon,
@@ -69,6 +70,7 @@ def check(config: SiteConfig, connect: Callable[[], Client]) -> tuple[Finding, .
         *check_queue(config, user),
         *check_state_root(config),
         check_order_root(config),
+        *check_records(config, user, socket.gethostname()),
         *check_launch(config),
         check_notify(config, None if settings is None else settings.settings, user),
         *(check_munge(MungeCommand()) if config.daemon.host else ()),

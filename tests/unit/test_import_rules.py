@@ -70,11 +70,12 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "startup": set(),
         "check_service": OBSERVE | {"findings", "startup"},
         "check_metrics": {"findings"},
+        "check_records": OBSERVE | {"findings"},
         "check_notify": PLAN | {"act", "findings"},
         "check_web": {"findings"},
         "check": PLAN
         | {"act", "settings", "findings", "check_service", "check_notify"}
-        | {"check_metrics", "check_web"},
+        | {"check_metrics", "check_records", "check_web"},
         "rebuild": OBSERVE,
         "acting_slurm": set(),
         "beginning": OBSERVE | {"startup"},
