@@ -135,14 +135,17 @@ class Server:
     def _meet(self, obstacle: str) -> tuple[meeting.Agreed, Any]:
         """What all nodes do, and the connection to the first one."""
         launch = self._launch
+        if launch.nodes > 1 and not self._secret:
+            return meeting.Agreed(f"{SECRET} is not set"), None
         if launch.node:
             return meeting.attend(launch.address, launch.port, launch.node, self._secret, obstacle)
         others: Mapping[int, str] = {}
         if launch.nodes > 1:
             try:
-                listener = meeting.listen(launch.port)
+                listener = meeting.listen(launch.port, self._secret)
             except OSError as error:
-                say(f"ports {launch.port} and {launch.port + 1} are taken: {error.strerror}")
+                ports = ", ".join(map(str, meeting.places(launch.port, self._secret)))
+                say(f"ports {ports} are taken: {error.strerror}")
                 self._end(1)
             names = meeting.node_names()
             self._host = meeting.Host(listener, launch.nodes, self._secret, names)

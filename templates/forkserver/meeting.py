@@ -1,9 +1,9 @@
 """The servers of a launch agree: who starts the ranks, and where these meet.
 
-The one on the first node listens at the port behind that of the rendezvous, or at that one where
-it is taken; the others look at both. Both ends prove with HMAC-SHA-256 over fresh random numbers
-that they know the launch's secret. Each says one line and hears one; the connection stays until the
-ranks of the node have ended, so that the store outlives them all.
+The one on the first node listens at one of several ports (`places`); the others look at all. Both
+ends prove with HMAC-SHA-256 over fresh random numbers that they know the launch's secret. A node
+says one line and hears two: at once that it is known, and what all nodes do. The connection stays
+until the ranks of the node have ended, so that the store outlives them all.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _LINE = 65536
 _PATIENCE = 10.0
 _GREETING_SECONDS = 2.0
 _STRANGERS = 64
+_FIRST_PORT, _PORTS = 15000, 45000
+_HIDDEN = 4
 
 
 class NoMeetingError(Exception):
@@ -69,16 +71,31 @@ def _unpack(secret: str, nonce: str, line: str) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def listen(port: int) -> socket.socket:
+def places(port: int, secret: str) -> tuple[int, ...]:
+    """The ports for a meeting, in the order in which they are tried.
+
+    The port behind that of the rendezvous, that one, and some that follow from the secret: those
+    before can be foreseen, and taken, by whoever else has processes on the first node.
+    """
+    digest = hashlib.sha256(f"places {secret}".encode()).digest()
+    hidden = (
+        _FIRST_PORT + int.from_bytes(digest[at : at + 4], "big") % _PORTS
+        for at in range(0, 4 * _HIDDEN, 4)
+    )
+    return (port + 1, port, *hidden)
+
+
+def listen(port: int, secret: str) -> socket.socket:
     """Where the first node waits for the others.
 
     Raises:
-        OSError: both ports are taken.
+        OSError: all places are taken.
     """
-    try:
-        return _listen(port + 1)
-    except OSError:
-        return _listen(port)
+    *most, last = places(port, secret)
+    for place in most:
+        with suppress(OSError):
+            return _listen(place)
+    return _listen(last)
 
 
 def _listen(port: int) -> socket.socket:
@@ -164,8 +181,7 @@ class Host:
             "agent_store": agreed.agent_store,
         }
         for guest in self._guests.values():
-            with suppress(OSError):  # its ranks, or their absence, will tell
-                guest.connection.sendall(_pack(self.secret, guest.answer_nonce, values))
+            self._say(guest, values)
 
     def await_leave(self, seconds: float = LEAVING_SECONDS) -> None:
         """Return when the ranks of all other nodes have ended."""
@@ -182,6 +198,10 @@ class Host:
         for guest in self._guests.values():
             guest.connection.close()
         self._guests.clear()
+
+    def _say(self, guest: _Guest, values: Mapping[str, Any]) -> None:
+        with suppress(OSError):  # its ranks, or their absence, will tell
+            guest.connection.sendall(_pack(self.secret, guest.answer_nonce, values))
 
     def _missing(self, found: Mapping[int, str], seconds: float) -> str:
         missing = [node for node in range(1, self.nodes) if node not in found]
@@ -219,7 +239,10 @@ class Host:
             if values is not None:
                 node, obstacle = int(values["node"]), str(values["obstacle"])
                 guest.answer_nonce = str(values["nonce"])
-                if 0 < node < self.nodes and node not in found:
+                # Who stands between has connected to another port than the node.
+                here = int(values["port"]) == self.listener.getsockname()[1]
+                if here and 0 < node < self.nodes and node not in found:
+                    self._say(guest, {"known": node})
                     found[node], guest.node = obstacle, node
                     selector.unregister(guest.connection)
                     return
@@ -254,15 +277,15 @@ def attend(
     end = time.monotonic() + seconds
     problem = ""
     while time.monotonic() < end:
-        for place in (port + 1, port):
+        for place in places(port, secret):
             try:
                 return _attend(address, place, node, secret, obstacle, end)
             except (OSError, ValueError, KeyError) as error:
                 problem = f"{type(error).__name__}: {error}" if str(error) else "no answer"
         time.sleep(0.05)
     raise NoMeetingError(
-        f"after {seconds:.0f} s the first node was not found at {address}, ports {port + 1} and "
-        f"{port}: {problem}"
+        f"after {seconds:.0f} s the first node was not found at {address}, ports "
+        f"{', '.join(map(str, places(port, secret)))}: {problem}"
     )
 
 
@@ -277,17 +300,26 @@ def _attend(
         stream = connection.makefile("rb")
         nonce = stream.readline(_LINE).decode().strip()
         own = secrets.token_hex(16)
-        values = {"node": node, "nonce": own, "obstacle": obstacle}
+        values = {"node": node, "nonce": own, "obstacle": obstacle, "port": port}
         connection.sendall(_pack(secret, nonce, values))
+        # Only who knows the secret is waited for.
+        connection.settimeout(_PATIENCE)
+        if _heard(stream, secret, own)["known"] != node:
+            raise ValueError("it takes this node for another one")
         connection.settimeout(max(1.0, end - time.monotonic()))
-        said = _unpack(secret, own, stream.readline(_LINE).decode().rstrip("\n"))
-        if said is None:
-            raise ValueError("somebody else listens there")
+        said = _heard(stream, secret, own)
         agreed = Agreed(str(said["obstacle"]), int(said["port"]), bool(said["agent_store"]))
     except BaseException:
         connection.close()
         raise
     return agreed, connection
+
+
+def _heard(stream: Any, secret: str, nonce: str) -> Mapping[str, Any]:
+    said = _unpack(secret, nonce, stream.readline(_LINE).decode().rstrip("\n"))
+    if said is None:
+        raise ValueError("somebody else listens there")
+    return said
 
 
 def node_names() -> tuple[str, ...]:

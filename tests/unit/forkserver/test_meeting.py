@@ -20,7 +20,7 @@ from tests.unit.forkserver.launching import SECRET, Launching, fake_torch, free_
 @pytest.fixture
 def host() -> Iterator[meeting.Host]:
     port = free_ports()
-    made = meeting.Host(meeting.listen(port), 3, SECRET, ("n1", "n2", "n3"))
+    made = meeting.Host(meeting.listen(port, SECRET), 3, SECRET, ("n1", "n2", "n3"))
     yield made
     made.close()
 
@@ -113,6 +113,73 @@ def test_a_first_node_that_does_not_know_the_secret_is_not_believed() -> None:
         pretender.join()
 
 
+def impostor(port: int, stack: ExitStack) -> socket.socket:
+    """Somebody who greets as the first node does, and then says nothing."""
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+
+    def pretend() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                stack.callback(connection.close)
+                connection.sendall(b"nonce\n")
+
+    at_once(pretend)
+    return listener
+
+
+def test_who_greets_and_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "_PATIENCE", 0.5)
+    port = free_ports()
+    with ExitStack() as stack:
+        for taken in (port, port + 1):
+            stack.callback(impostor(taken, stack).shutdown, socket.SHUT_RDWR)
+        host = meeting.Host(meeting.listen(port, SECRET), 2, SECRET, ("n1", "n2"))
+        assert host.listener.getsockname()[1] in meeting.places(port, SECRET)[2:]
+        thread, results = attending(port, 1)
+        assert host.gather(20) == {1: ""}
+        host.tell(meeting.Agreed())
+        thread.join()
+        assert results[0][0] == meeting.Agreed()
+        results[0][1].close()
+        host.close()
+
+
+def test_who_stands_between_is_not_waited_for() -> None:
+    port = free_ports()
+    with socket.create_server(("127.0.0.1", port + 1)) as listener:
+        host = meeting.Host(meeting.listen(port, SECRET), 2, SECRET, ("n1", "n2"))
+        assert host.listener.getsockname()[1] == port
+
+        def stand_between() -> None:
+            """Passes on both ends' proofs, and nothing after them."""
+            node, _ = listener.accept()
+            listener.close()
+            with node, socket.create_connection(("127.0.0.1", port)) as first:
+                node.sendall(first.recv(65536))
+                first.sendall(node.recv(65536))
+                if said := first.recv(65536):
+                    node.sendall(said)
+                    time.sleep(5.0)
+
+        between, _ = at_once(stand_between)
+        thread, results = attending(port, 1)
+        assert host.gather(20) == {1: ""}
+        host.tell(meeting.Agreed())
+        for one in (between, thread):
+            one.join()
+        assert results[0][0] == meeting.Agreed()
+        results[0][1].close()
+        host.close()
+
+
+def test_no_secret_is_none(tmp_path: Path) -> None:
+    variables = {**fake_torch(tmp_path), "EF_LAUNCH_SECRET": ""}
+    launching = Launching(tmp_path, nodes=2, ranks=1, variables=variables)
+    server = launching.begin(launching.script("import torch"))
+    assert "EF_LAUNCH_SECRET is not set" in server.end()[2]
+
+
 def test_a_node_counts_once(host: meeting.Host) -> None:
     port = port_of(host)
     first, twice = attending(port, 1, seconds=3), attending(port, 1, seconds=3)
@@ -152,29 +219,33 @@ def test_two_nodes_add_up_though_the_port_of_the_rendezvous_is_taken(tmp_path: P
     assert [found[rank]["sockets"] for rank in (0, 1)] == [0, 0]
 
 
-@pytest.mark.parametrize("taken", [None, 0, 1], ids=["none", "rendezvous", "meeting"])
-def test_two_nodes_meet_whatever_port_is_taken(tmp_path: Path, taken: int | None) -> None:
+@pytest.mark.parametrize(
+    "taken", [(), (0,), (1,), (0, 1)], ids=["none", "rendezvous", "meeting", "both"]
+)
+def test_two_nodes_meet_whatever_port_is_taken(tmp_path: Path, taken: tuple[int, ...]) -> None:
     launching = Launching(tmp_path, nodes=2, ranks=1, variables=fake_torch(tmp_path))
     text = """
         import json, os
         print(json.dumps({"rank": int(os.environ["RANK"]), "port": os.environ["MASTER_PORT"]}))
     """
     with ExitStack() as stack:
-        if taken is not None:
-            stack.enter_context(socket.create_server(("", launching.port + taken)))
+        for which in taken:
+            stack.enter_context(socket.create_server(("", launching.port + which)))
         found = launching.says(text)
     assert found[0]["port"] == found[1]["port"]
-    assert (found[0]["port"] == str(launching.port)) == (taken is None)
+    assert (found[0]["port"] == str(launching.port)) == (not taken)
 
 
 def test_no_port_at_all(tmp_path: Path) -> None:
     launching = Launching(tmp_path, nodes=2, ranks=1, variables=fake_torch(tmp_path))
-    sockets = [socket.create_server(("", launching.port + which)) for which in (0, 1)]
-    code, _, errors = launching.begin(launching.script("import torch")).end()
+    ports = meeting.places(launching.port, SECRET)
+    with ExitStack() as stack:
+        for port in ports:
+            with suppress(OSError):  # somebody has it already
+                stack.enter_context(socket.create_server(("", port)))
+        code, _, errors = launching.begin(launching.script("import torch")).end()
     assert code == 1
-    assert f"ports {launching.port} and {launching.port + 1} are taken: " in errors
-    for each in sockets:
-        each.close()
+    assert f"ports {', '.join(map(str, ports))} are taken: " in errors
 
 
 def test_the_store_outlives_the_ranks_of_the_first_node(tmp_path: Path) -> None:
