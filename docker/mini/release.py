@@ -17,12 +17,13 @@ LINT = "lintian --fail-on error --suppress-tags initial-upload-closes-no-bugs"
 """It is in no archive of Debian, so no bug asked for it."""
 
 
-def packages(output: Path, *, lint: bool) -> list[Path]:
+def packages(output: Path, *, lint: bool, source: Path = CHECKOUT) -> list[Path]:
     """Build them.
 
     Args:
         output: directory that they are put into.
         lint: look at them with lintian, too.
+        source: the checkout that they are made of.
 
     Returns:
         What was built.
@@ -37,9 +38,10 @@ def packages(output: Path, *, lint: bool) -> list[Path]:
             pass
     except OSError as error:
         raise UserError(f"--output {output}: cannot be written: {error.strerror}") from None
-    with sandbox(SUITE, BUILDER, mounts={CHECKOUT: "/checkout"}) as box:
+    with sandbox(SUITE, BUILDER, mounts={source: "/checkout"}) as box:
         script = "/checkout/docker/release/build"
-        _must(box, "sh", script, "/checkout", "/output", env={"SOURCE_DATE_EPOCH": _last_change()})
+        moment = {"SOURCE_DATE_EPOCH": _last_change(source)}
+        _must(box, "sh", script, "/checkout", "/output", env=moment)
         if lint:
             _must(box, "sh", "-c", "apt-get update && apt-get install -y lintian", env=_QUIET)
             say(_must(box, "sh", "-c", f"{LINT} /output/*.changes").strip())
@@ -60,7 +62,7 @@ def _must(box: Sandbox, *command: str, env: dict[str, str] | None = None) -> str
     return done.stdout
 
 
-def _last_change() -> str:
+def _last_change(source: Path) -> str:
     """Seconds of the last commit, so that the same commit gives the same files."""
-    asked = run(["git", "-C", str(CHECKOUT), "log", "-1", "--format=%ct"], check=False)
-    return asked.stdout.strip() or str(int((CHECKOUT / "CHANGELOG.md").stat().st_mtime))
+    asked = run(["git", "-C", str(source), "log", "-1", "--format=%ct"], check=False)
+    return asked.stdout.strip() or str(int((source / "CHANGELOG.md").stat().st_mtime))

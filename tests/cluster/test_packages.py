@@ -1,23 +1,27 @@
-"""The Debian packages: built, installed on plain Debian and on a cluster, used, and purged."""
+"""The Debian packages: built, installed on plain Debian and on a cluster, used, and purged.
 
-import base64
+CI installs them where all that they need is there already, as the mini-Slurm's image has it; what
+apt-get would bring is fetched with EF_LONG=1.
+"""
+
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mini import image
 from mini.client import MiniSlurm, wait_until
 from mini.release import SUITE, packages
 from mini.sandbox import Sandbox, sandbox
 from mini.site import Site
 
+from tests.cluster.package_hosts import HOSTS, by_packages, deb, put
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+LONG = bool(os.environ.get("EF_LONG"))
 # A minute on a machine of its own; most of it is what apt-get installs, from a mirror each time.
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(not os.environ.get("EF_LONG"), reason="needs a mirror of Debian: EF_LONG=1"),
-]
+with_a_mirror = pytest.mark.skipif(not LONG, reason="needs a mirror of Debian: EF_LONG=1")
 
 COMMANDS = {
     "ef-slurm": ("ef-sbatch", "ef-squeue", "ef-scancel", "ef-scontrol", "ef-profile"),
@@ -35,24 +39,32 @@ def built(running_cluster: MiniSlurm, tmp_path_factory: pytest.TempPathFactory) 
     if running_cluster.engine != "docker":
         pytest.skip("packages are built and tried in containers")
     directory = tmp_path_factory.mktemp("packages")
-    packages(directory, lint=True)
+    packages(directory, lint=LONG)
     return directory
-
-
-def deb(directory: Path, name: str) -> Path:
-    (found,) = directory.glob(f"{name}_*_all.deb")
-    return found
 
 
 @pytest.fixture(scope="module")
 def debian(built: Path) -> Iterator[Sandbox]:
     """Plain Debian with the packages at hand."""
     with sandbox(SUITE) as box:
-        box.exec("mkdir", "/debs")
-        for name in COMMANDS:
-            box.copy_in(deb(built, name), "/debs")
+        bring(built, box)
         must(box, "apt-get update -o Acquire::Retries=3")
         yield box
+
+
+@pytest.fixture(scope="module")
+def prepared(built: Path) -> Iterator[Sandbox]:
+    """A host as the mini-Slurm's, which has what they need and nothing of ef-slurm."""
+    with sandbox(SUITE, image.HOST) as box:
+        bring(built, box)
+        must(box, "userdel ef-slurm")
+        yield box
+
+
+def bring(built: Path, box: Sandbox) -> None:
+    box.exec("mkdir", "/debs")
+    for name in COMMANDS:
+        box.copy_in(deb(built, name), "/debs")
 
 
 def must(box: Sandbox, command: str) -> str:
@@ -81,6 +93,22 @@ def check_commands(box: Sandbox, package: str) -> None:
         assert must(box, f"{command} --version").split()[-1] == version
 
 
+def test_installed_used_upgraded_and_purged(prepared: Sandbox) -> None:
+    """What CI holds of it; apt-get finds nothing to fetch."""
+    must(prepared, "dpkg --install /debs/*.deb && apt-get check")
+    for package in COMMANDS:
+        check_commands(prepared, package)
+    use(prepared)
+    scripts = must(prepared, "cat /var/lib/dpkg/info/ef-schedd.postinst")
+    assert "_dh_action=restart" in scripts, "an upgrade restarts what runs"
+    scripts = must(prepared, "cat /var/lib/dpkg/info/ef-schedd.prerm")
+    assert "deb-systemd-invoke stop" in scripts, "a removal stops it"
+    run_for_a_while(prepared)
+    purge(prepared)
+    assert not must(prepared, "getent passwd ef-slurm || true")
+
+
+@with_a_mirror
 def test_plain_debian(debian: Sandbox) -> None:
     """In order, as an administrator would: login host, daemon's host, simulator, all of it gone."""
     install(debian, "ef-slurm")
@@ -89,39 +117,51 @@ def test_plain_debian(debian: Sandbox) -> None:
     assert not set(HEAVY) & set(installed), "a login host needs none of these"
     script = must(debian, f"ef-sbatch --dry-run --best-effort {NUMBERS} --wrap=true")
     assert "#SBATCH --gres=gpu:1" in script
-    must(debian, "test -e /usr/share/ef-slurm/templates/torchrun.sbatch.j2 -a -d /etc/ef-slurm")
-
     install(debian, "ef-schedd")
     check_commands(debian, "ef-schedd")
-    assert must(debian, "stat -c '%U %G %a' /var/lib/ef-slurm") == "ef-slurm ef-slurm 700\n"
-    assert int(must(debian, "id -u ef-slurm")) < 1000
-    must(debian, "test -e /usr/lib/systemd/system/ef-schedd.service")
-    assert not must(debian, "find /etc/systemd -name 'ef-schedd*'"), "enabled before configured"
-    checked = debian.exec("ef-schedd", "check")
-    assert checked.returncode == 1
-    assert "ERROR" in checked.stdout
-    assert "Traceback" not in checked.stderr
-
     install(debian, "ef-sim")
     check_commands(debian, "ef-sim")
-    cluster = "--nodes 2 --gpus-per-node 4"
-    must(debian, f"cd /tmp && ef-sim generate t.csv --jobs 5 && ef-sim run t.csv {cluster}")
-
-    # What a service leaves, and what setting it up makes.
-    must(
-        debian,
-        "cp /usr/share/ef-slurm/site-config/ef-slurm.toml /etc/ef-slurm/"
-        " && touch /var/lib/ef-slurm/queue.sqlite"
-        " && mkdir -p /etc/systemd/system/ef-schedd.service.d"
-        " && touch /etc/systemd/system/ef-schedd.service.d/site.conf",
-    )
-    kept = "test -e /etc/ef-slurm/ef-slurm.toml -a -e /var/lib/ef-slurm/queue.sqlite"
-    must(debian, f"dpkg --install /debs/*.deb && {kept}")  # as an upgrade
-    must(debian, f"apt-get remove -y ef-schedd && {kept}")
+    use(debian)
+    run_for_a_while(debian)
     purge(debian)
     assert not must(debian, "getent passwd ef-slurm || true")
 
 
+def use(box: Sandbox) -> None:
+    """Each command does something, on a host that nobody has configured."""
+    script = must(box, f"ef-sbatch --dry-run --best-effort {NUMBERS} --wrap=true")
+    assert "#SBATCH --gres=gpu:1" in script
+    must(box, "test -e /usr/share/ef-slurm/templates/torchrun.sbatch.j2 -a -d /etc/ef-slurm")
+    assert must(box, "stat -c '%U %G %a' /var/lib/ef-slurm") == "ef-slurm ef-slurm 700\n"
+    assert int(must(box, "id -u ef-slurm")) < 1000
+    must(box, "test -e /usr/lib/systemd/system/ef-schedd.service")
+    assert not must(box, "find /etc/systemd -name 'ef-schedd*'"), "enabled before configured"
+    checked = box.exec("ef-schedd", "check")
+    assert checked.returncode == 1
+    assert "ERROR" in checked.stdout
+    assert "Traceback" not in checked.stderr
+    cluster = "--nodes 2 --gpus-per-node 4"
+    must(box, f"cd /tmp && ef-sim generate t.csv --jobs 5 && ef-sim run t.csv {cluster}")
+
+
+def run_for_a_while(box: Sandbox) -> None:
+    """What a service leaves, and what setting it up and enabling it makes; upgraded, removed."""
+    must(
+        box,
+        "cp /usr/share/ef-slurm/site-config/ef-slurm.toml /etc/ef-slurm/"
+        " && touch /var/lib/ef-slurm/queue.sqlite"
+        " && mkdir -p /etc/systemd/system/ef-schedd.service.d"
+        " && touch /etc/systemd/system/ef-schedd.service.d/site.conf"
+        " && mkdir -p /etc/systemd/system/multi-user.target.wants"
+        " && ln -s /usr/lib/systemd/system/ef-schedd.service"
+        " /etc/systemd/system/multi-user.target.wants/",
+    )
+    kept = "test -e /etc/ef-slurm/ef-slurm.toml -a -e /var/lib/ef-slurm/queue.sqlite"
+    must(box, f"dpkg --install /debs/*.deb && {kept}")
+    must(box, f"apt-get remove -y ef-schedd && {kept}")
+
+
+@with_a_mirror
 def test_a_sites_own_user_stays(debian: Sandbox) -> None:
     must(debian, "useradd --uid 3003 --user-group --home-dir /home/ef ef-slurm")
     install(debian, "ef-slurm", "ef-schedd")
@@ -139,34 +179,16 @@ def purge(box: Sandbox) -> None:
     assert not must(box, left)
 
 
-HIDE = """
-for file in /usr/local/bin/ef-* /usr/local/lib/python3*/dist-packages/ef_slurm*; do
-    mv "$file" "$file.hidden"
-done
-"""
-SHOW = """
-for file in /usr/local/bin/*.hidden /usr/local/lib/python3*/dist-packages/*.hidden; do
-    mv "$file" "${file%.hidden}"
-done
-"""
-
-
 @pytest.fixture
 def with_packages(built: Path, cluster: MiniSlurm) -> Iterator[MiniSlurm]:
     """The cluster with the packages on login and ctl, where the checkout was installed."""
-    hosts = {"login": ("ef-slurm",), "ctl": ("ef-slurm", "ef-schedd")}
-    for host, names in hosts.items():
-        cluster.run(HIDE, on=host)
-        for name in names:
-            text = base64.b64encode(deb(built, name).read_bytes()).decode()
-            put = f"base64 -d > /tmp/{name}.deb && dpkg --install /tmp/{name}.deb"
-            cluster.run(put, on=host, stdin=text)
-    yield cluster
-    for host, names in hosts.items():
-        cluster.run(f"dpkg --remove {' '.join(names)}", on=host)
-        cluster.run(SHOW, on=host)
+    with by_packages(cluster):
+        for host in HOSTS:
+            put(cluster, built, host)
+        yield cluster
 
 
+@with_a_mirror
 def test_a_job_by_the_packages_alone(with_packages: MiniSlurm) -> None:
     cluster = with_packages
 
