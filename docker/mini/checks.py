@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from mini import coverage_report, lifecycle
+from mini import coverage_report, lifecycle, record
 from mini.process import run, say
 from mini.python_environment import ensure_environment
 from mini.second_try import Ended, FirstTry
@@ -86,7 +86,8 @@ def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
             checks.do(name, partial(lint, command))
         checks.do("unit tests", partial(unit_tests, python, pytest_arguments))
         if not (checks.code or fast) and has_cluster_tests(python, pytest_arguments):
-            checks.do("cluster tests", partial(cluster_tests, python, wanted, pytest_arguments))
+            with record.recording(pytest_arguments):
+                checks.do("cluster tests", partial(cluster_tests, python, wanted, pytest_arguments))
     finally:
         say(f"tests took {time.monotonic() - started:.0f} s in all:")
         print(*checks.ended, sep="\n", flush=True)
@@ -178,6 +179,7 @@ def on_clusters(python: Path, names: list[str], marker: str, arguments: list[str
 def cluster_up(wanted: Cluster) -> Iterator[str]:
     """The name of a cluster that is up, and is taken down at the end."""
     cluster = lifecycle.up(wanted)
+    record.up(cluster)
     try:
         yield cluster.name
     finally:
