@@ -193,16 +193,16 @@ def document(runs: Sequence[Run]) -> str:
 _TEXT = """\
 # Supported versions
 
-ef-slurm is made for Slurm 22.05 to 26.05 and Python 3.11 or later. What was run with which Slurm, on the
-mini-Slurm, says this table. `docker/minislurm test` ends with a line that tells what it ran, and
-`docker/minislurm versions FILE` writes this page from such lines in its output, CI's for example. Write
-nothing by hand.
+ef-slurm is made for Slurm 22.05 to 26.05 and Python 3.11 or later. What was run with which Slurm,
+on the mini-Slurm, says this table. `docker/minislurm test` ends with a line that tells what it ran,
+and `docker/minislurm versions FILE` writes this page from such lines in its output, CI's for
+example. Write nothing by hand.
 
 | Slurm | Debian | hosts are | cluster tests | passed | failed | skipped | day | commit |
 |---|---|---|---|---|---|---|---|---|
 ROWS
 
-A commit with a `+` had been changed. Skipped is what that Slurm or that engine does not have, and what
-needs `EF_LONG=1`. CI runs everything with 24.11 in containers; the other rows are run by hand
+A commit with a `+` had been changed. Skipped is what that Slurm or that engine does not have, and
+what needs `EF_LONG=1`. CI runs everything with 24.11 in containers; the other rows are run by hand
 ([slurm.md](slurm.md#what-was-tried-with-which-slurm) has the commands, and what was found).
 """
