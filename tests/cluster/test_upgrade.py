@@ -115,8 +115,10 @@ def test_promises_outlive_an_upgrade(bench: Bench, built: tuple[Path, Path]) -> 
     told = bench.queue()
     in_slurm = bench.cluster.output("squeue -h -o %A | sort -n")
 
+    version = bench.cluster.output("ef-schedd --version", on="ctl")
     bench.site.stop()
     put(bench.cluster, now, "ctl")
+    assert bench.cluster.output("ef-schedd --version", on="ctl") != version
     bench.site.start()
     # Login hosts are later: their commands do nothing, and say what to do.
     for command in (
