@@ -74,6 +74,28 @@ def is_backup(path: Path) -> bool:
     return False
 
 
+def _refuse_others(backup: Path) -> None:
+    """Raise for a backup that somebody else could have written: it would promise what they like.
+
+    Raises:
+        QueueError: it, or its directory, belongs to somebody else, or others may write there.
+    """
+    trusted = {0, os.geteuid()}
+    for path in (backup.resolve(), backup.resolve().parent):
+        found = path.stat()
+        if found.st_uid not in trusted:
+            raise QueueError(
+                f"{path} belongs to uid {found.st_uid}: a queue is made only of a backup that root "
+                f"or uid {os.geteuid()} has written; chown it, if it is what you mean"
+            )
+        sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
+            raise QueueError(
+                f"{path} can be written by others, who could have put another queue there: "
+                f"chmod go-w '{path}', if it is what you mean"
+            )
+
+
 def _copy(source: Path, target: Path, application_id: int) -> None:
     """One consistent copy, on disk when this returns; `target` is one file."""
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
@@ -119,6 +141,7 @@ def new_queue(path: Path, *, backup: Path | None = None) -> Iterator[Path]:
         if backup is not None:
             if not is_backup(backup):
                 raise QueueError(f"{backup} is no backup of a queue (ef-schedd backup makes one)")
+            _refuse_others(backup)
             try:
                 _copy(backup, place, APPLICATION_ID)
             except (sqlite3.Error, OSError) as error:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ef_slurm.slurm.commands.job_json import parse_jobs
-from ef_slurm.slurm.errors import NoSuchJobError, RefusedError, UnexpectedOutputError
+from ef_slurm.slurm.errors import NoSuchJobError, RefusedError
 from ef_slurm.slurm.types import JobBaseState, SlurmJob
 
 _log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class JobLooks:
             return {}
 
     def _read_lines(self) -> Mapping[int, _Line] | None:
-        """None where squeue does not know one of the fields, now and from now on."""
+        """None where they cannot be used: a field is unknown to squeue, or lines are forged."""
         if not self._has_lines:
             return None
         # Names and comments may hold anything but what nobody could foresee.
@@ -131,11 +131,22 @@ class JobLooks:
             _log.info("all jobs are read in full at every look: %s", error)
             self._has_lines = False
             return None
-        return dict(_line(line) for line in text.split(f"|{mark}\n") if line)
+        lines: dict[int, _Line] = {}
+        for written in text.split(f"|{mark}\n"):
+            line = _line(written) if written else None
+            if written and (line is None or line[0] in lines):
+                # Who sees the command, and is quick, can write the mark into a name in time.
+                _log.warning(
+                    "squeue wrote %r, no line of a job: all are read in full", written[:80]
+                )
+                return None
+            if line is not None:
+                lines[line[0]] = line[1]
+        return lines
 
 
-def _line(text: str) -> tuple[int, _Line]:
+def _line(text: str) -> tuple[int, _Line] | None:
     fields = text.split("|", 3)
     if len(fields) < 4 or not (fields[0].isdecimal() and fields[0].isascii()):
-        raise UnexpectedOutputError(f"squeue wrote {text[:80]!r}, no line of a job")
+        return None
     return int(fields[0]), _Line(fields[2], fields[1].strip() in ("0", "0.0"), fields[3])

@@ -498,6 +498,28 @@ class TestBackups:
             assert target.read_text() == "precious"
         assert not list(tmp_path.glob(".target*"))
 
+    @pytest.mark.parametrize("what", ["file", "directory", "owner"])
+    def test_a_backup_of_somebody_elses_is_not_begun_with(
+        self, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    ) -> None:
+        directory = tmp_path / "backups"
+        directory.mkdir()
+        target = directory / "queue.sqlite"
+        back_up(world.path, target)
+        if what == "owner":
+            me = os.geteuid()
+            if me == 0:
+                os.chown(target, 12345, -1)
+            else:
+                monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+        else:
+            (target if what == "file" else directory).chmod(0o777)
+        lose(world)
+        words = "belongs to uid" if what == "owner" else "can be written by others"
+        with pytest.raises(QueueError, match=words):
+            rebuild(world.path, evidence(world, backup=target))
+        assert not list(tmp_path.glob("queue.sqlite*"))
+
     def test_what_is_no_backup_is_not_begun_with(self, world: World, tmp_path: Path) -> None:
         (tmp_path / "no").write_text("no")
         lose(world)

@@ -21,6 +21,8 @@ class Squeue:
     knows_fields: bool = True
     forgets: frozenset[int] = frozenset()
     now: float = 1000.0
+    forged: str = ""
+    """What a job called MARK adds to its own line, with the mark of this very command."""
 
     def add(self, job_id: int, **fields: object) -> None:
         self.jobs[job_id] = newer(job_id=job_id, **fields)
@@ -54,6 +56,8 @@ class Squeue:
             assert isinstance(priority, dict)
             parts = [job["job_id"], priority["number"], state[-1], job["name"], job["comment"]]
             lines.append("|".join(map(str, parts)) + f"|{mark[1]}\n")
+            if job["name"] == "MARK" and self.forged:
+                lines.append(f"{self.forged}|{mark[1]}\n")
         return "".join(lines)
 
 
@@ -166,6 +170,23 @@ def test_no_name_of_a_job_makes_a_line_of_its_own(
     assert set(first) == {7, 8}
     assert looks.look() == first
     assert asked_for(squeue) == ["lines"]
+
+
+@pytest.mark.parametrize("forged", ["8|0|PENDING|x", "no line", "8|0"])
+def test_who_knows_the_mark_in_time_hides_nothing(
+    squeue: Squeue, looks: JobLooks, forged: str
+) -> None:
+    """It is on squeue's command line, for whoever is on that host to see."""
+    squeue.add(7, name="MARK")
+    looks.look()
+    squeue.forged = forged
+    squeue.add(8, comment="another")
+    asked_for(squeue)
+    assert looks.look()[8].requested.comment == "another"
+    assert asked_for(squeue) == ["lines", "all"]
+    squeue.forged = ""
+    squeue.add(8, comment="a third one")
+    assert looks.look()[8].requested.comment == "a third one"
 
 
 def test_after_a_look_that_failed_all_is_read_anew(squeue: Squeue, looks: JobLooks) -> None:
