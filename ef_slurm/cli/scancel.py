@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -16,12 +17,12 @@ from ef_slurm.cli.common.completing import complete_jobs, complete_states
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run_click
 from ef_slurm.cli.common.errors import ExitCode, UsageError
-from ef_slurm.cli.common.job_names import means, parse_job_names
+from ef_slurm.cli.common.job_names import companion, means, parse_job_names
 from ef_slurm.cli.common.output import say
 from ef_slurm.cli.common.states import parse_states
 from ef_slurm.cli.common.version import version_option
 from ef_slurm.formats.arrays import JobName
-from ef_slurm.model import FINAL, JobList
+from ef_slurm.model import FINAL, CompanionState, JobList
 from ef_slurm.queue.errors import QueueMissingError
 from ef_slurm.slurm.errors import NotPermittedError, SlurmError
 from ef_slurm.slurm.interface import Slurm
@@ -37,6 +38,7 @@ Examples:
   ef-scancel -n bert -t waitlisted
 \b
 Slurm decides who may cancel what. Plain scancel works too: ef-schedd notices a moment later.
+A companion, by which a job has grown while it trains, is cancelled alone: the job goes on without.
 \b
 Exit codes: 0 done, 1 Slurm or a job that is not known, 2 usage, 4 ef-schedd cannot be reached
   (jobs named by id are cancelled in Slurm all the same), 5 not allowed.
@@ -102,14 +104,39 @@ def _command(
             worst = max(worst, code)
             if code is ExitCode.OK:
                 cancelled.append(job_id)
+        for companion, job_id in chosen.companions.items():
+            if interactive and not click.confirm(
+                f"Cancel companion {companion} of job {job_id}?", err=True
+            ):
+                continue
+            code = _cancel(slurm, companion, verbose=verbose)
+            worst = max(worst, code)
+            if code is ExitCode.OK:
+                cancelled.append(companion)
+                if not quiet:
+                    say(_goes_on(companion, job_id), err=True)
         return max(worst, _notify_daemon(client, tuple(cancelled)))
 
 
-class _Chosen:
-    """The jobs that were meant."""
+def _goes_on(companion: int, job_id: int) -> str:
+    return (
+        f"{PROGRAM}: {companion} was a companion of job {job_id}, which goes on without its nodes; "
+        f"{PROGRAM} {job_id} cancels all of it"
+    )
 
-    def __init__(self, known: set[int], alive: list[int], ended: list[int]) -> None:
-        self.known, self.alive, self.ended = known, alive, ended
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The jobs that were meant.
+
+    Args:
+        companions: Slurm's ids of companions that were named themselves, with that of their job.
+    """
+
+    known: Collection[int]
+    alive: Sequence[int]
+    ended: Sequence[int]
+    companions: Mapping[int, int] = field(default_factory=dict)
 
 
 def _chosen(
@@ -122,16 +149,28 @@ def _chosen(
         if not wanted.job_ids or wanted.users or wanted.states or name is not None or tasks:
             raise
         # Slurm can cancel without us; the daemon will see it when it is back.
-        return _Chosen(set(wanted.job_ids), list(wanted.job_ids), [])
-    jobs = [
-        job
-        for job in answer.jobs
-        if name in (None, job.name) and (not meant or any(means(one, job) for one in meant))
+        return _Chosen(wanted.job_ids, wanted.job_ids, ())
+    named = [job for job in answer.jobs if name in (None, job.name)]
+    of_companions = [
+        (found, job)
+        for job in named
+        for found in (companion(one, job) for one in meant)
+        if found is not None
     ]
+    own = [one for one in meant if one.job_id not in {found.job_id for found, _ in of_companions}]
+    jobs = [job for job in named if not meant or any(means(one, job) for one in own)]
     ended = [job.job_id for job in jobs if job.state in FINAL]
+    ended += [found.job_id for found, _ in of_companions if found.state is CompanionState.ENDED]
     alive = [job.job_id for job in jobs if job.state not in FINAL]
-    arrays = {job.array.job_id for job in answer.jobs if job.array is not None}
-    return _Chosen({job.job_id for job in answer.jobs} | arrays, alive, ended)
+    companions = {
+        found.job_id: job.job_id
+        for found, job in of_companions
+        if found.state is not CompanionState.ENDED and job.job_id not in alive
+    }
+    known = {job.job_id for job in answer.jobs}
+    known |= {job.array.job_id for job in answer.jobs if job.array is not None}
+    known |= {one.job_id for job in answer.jobs for one in job.companions}
+    return _Chosen(known, alive, ended, companions)
 
 
 def _cancel(slurm: Slurm, job_id: int, *, verbose: bool) -> ExitCode:

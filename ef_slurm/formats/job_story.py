@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from datetime import tzinfo
 
+from ef_slurm.formats.companion_words import companion_sentence
 from ef_slurm.formats.dependencies import format_dependency
 from ef_slurm.formats.durations import describe_duration
 from ef_slurm.formats.finishes import format_finish, shown_slack
@@ -59,6 +60,7 @@ def summary(story: Story, now: float, zone: tzinfo) -> Iterator[str]:
     if story.promise is not None:
         yield _promised(story.promise, zone)
     yield _present(job, now, zone)
+    yield from (companion_sentence(one) for one in job.companions)
     yield from _measured(job)
     left = slack(job, now)
     if left is not None and job.state not in FINAL:

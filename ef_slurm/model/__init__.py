@@ -34,6 +34,7 @@ from ef_slurm.model.job import NEWCOMER, IfInfeasible, Job, JobKind, Standing
 from ef_slurm.model.job_record import RECORD_VERSION, JobRecord, lasting
 from ef_slurm.model.job_state import ACTIVE, FINAL, JobState, standing
 from ef_slurm.model.job_view import (
+    CompanionView,
     JobDetail,
     JobList,
     JobView,
@@ -141,6 +142,7 @@ __all__ = [
     "Cluster",
     "Companion",
     "CompanionState",
+    "CompanionView",
     "Condition",
     "ContainerRuntime",
     "Decision",

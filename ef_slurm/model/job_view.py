@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ef_slurm.model.array import ArrayMember
+from ef_slurm.model.companion import Companion, CompanionState
 from ef_slurm.model.dependency import Dependency, Gate, GateState
 from ef_slurm.model.event import Event
 from ef_slurm.model.job import IfInfeasible, JobKind
@@ -14,6 +16,27 @@ from ef_slurm.model.plan import PromiseState, Reason
 from ef_slurm.model.promise import Fault, Promise, PromiseOutcome, StoredVerdict
 from ef_slurm.model.queued_job import QueueJob, queue_id
 from ef_slurm.model.reservation import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class CompanionView:
+    """A further Slurm job of a job, which brings nodes to one launch of it.
+
+    Args:
+        job_id: Slurm's.
+        nodes: that it brings, and holds once it runs.
+        state: how far it has come.
+    """
+
+    job_id: int
+    nodes: tuple[str, ...]
+    state: CompanionState
+
+    @property
+    def holds_nodes(self) -> bool:
+        """Whether its nodes may be held by it now."""
+        before = {CompanionState.WANTED, CompanionState.SUBMITTED, CompanionState.RELEASED}
+        return self.state not in before | {CompanionState.ENDED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +61,8 @@ class JobView:
         begin: before when it may not start; None for at once.
         dependency: what has to be so before it may start, and `gate` what has come of that.
         array: which job of an array it is; None for one that is in none.
+        companions: its further Slurm jobs that have not ended, and one that has where it was asked
+            for by that one's id.
     """
 
     job_id: int
@@ -80,6 +105,7 @@ class JobView:
     dependency: Dependency = field(default_factory=Dependency)
     gate: Gate | None = None
     array: ArrayMember | None = None
+    companions: tuple[CompanionView, ...] = ()
 
     @property
     def set_apart(self) -> bool:
@@ -88,8 +114,17 @@ class JobView:
         return waits and self.verdict is None
 
 
-def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) -> JobView:
-    """The view of a row, of the latest verdict on it and of its latest promise."""
+def view(
+    job: QueueJob,
+    verdict: StoredVerdict | None,
+    promise: Promise | None,
+    companions: Iterable[Companion] = (),
+) -> JobView:
+    """The view of a row, of the latest verdict on it and of its latest promise.
+
+    Args:
+        companions: those of the row's that are to be shown, as far as Slurm's id of them is known.
+    """
     request = job.request
     block = None if job.running is None else job.running.block
     settled = promise is not None and promise.outcome is not PromiseOutcome.OPEN
@@ -123,6 +158,11 @@ def view(job: QueueJob, verdict: StoredVerdict | None, promise: Promise | None) 
         dependency=request.dependency,
         gate=job.gate,
         array=request.array,
+        companions=tuple(
+            CompanionView(one.slurm_job_id, one.block.nodes, one.state)
+            for one in companions
+            if one.slurm_job_id is not None
+        ),
         finish=job.finish,
         started=job.first_started_at,
         ended=job.ended_at,

@@ -108,10 +108,15 @@ class Companions:
         rows = self._database.query("SELECT * FROM companions WHERE state <> 'ended' ORDER BY id")
         return readable(rows, _companion)
 
-    def of(self, job_id: int) -> tuple[Companion, ...]:
-        """All that a job ever had, oldest first."""
+    def of(self, job_id: int, *, ended: bool = True) -> tuple[Companion, ...]:
+        """Those of a job, oldest first.
+
+        Args:
+            ended: all that it ever had; else those that have not ended.
+        """
+        only = "" if ended else " AND state <> 'ended'"
         rows = self._database.query(
-            "SELECT * FROM companions WHERE job_id = ? ORDER BY id", (job_id,)
+            f"SELECT * FROM companions WHERE job_id = ?{only} ORDER BY id", (job_id,)
         )
         return readable(rows, _companion)
 

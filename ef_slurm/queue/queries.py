@@ -48,27 +48,58 @@ def find(queue: Queue, job_id: int) -> QueueJob:
     return job
 
 
+def meant(queue: Queue, job_id: int) -> QueueJob | None:
+    """The row of a Slurm job or, where that is a companion, of the job that it belongs to.
+
+    An id that Slurm has given again is the job's that has it in the queue.
+    """
+    job = queue.jobs.of_slurm(job_id)
+    if job is not None:
+        return job
+    companion = queue.companions.of_slurm(job_id)
+    return None if companion is None else queue.jobs.get(companion.job_id)
+
+
+def find_meant(queue: Queue, job_id: int) -> QueueJob:
+    """The same.
+
+    Raises:
+        UnknownJobError: the queue has none.
+    """
+    job = meant(queue, job_id)
+    if job is None:
+        raise UnknownJobError(job_id)
+    return job
+
+
 def named(queue: Queue, job_id: int) -> tuple[QueueJob, ...]:
     """The members of the array of that name, or the one job; none where there is none."""
     members = queue.jobs.of_array(job_id)
     if members:
         return members
-    job = queue.jobs.of_slurm(job_id)
+    job = meant(queue, job_id)
     return () if job is None else (job,)
 
 
 def status(queue: Queue, job_id: int) -> JobDetail:
     """One job.
 
+    Args:
+        job_id: Slurm's, or that of a companion of it.
+
     Raises:
         UnknownJobError: the queue does not have it.
     """
-    return detail(queue, find(queue, job_id))
+    return detail(queue, find_meant(queue, job_id), asked=(job_id,))
 
 
-def detail(queue: Queue, job: QueueJob) -> JobDetail:
-    """One job, of its row."""
-    seen = _view(queue, job)
+def detail(queue: Queue, job: QueueJob, *, asked: Collection[int] = ()) -> JobDetail:
+    """One job, of its row.
+
+    Args:
+        asked: the ids by which it was asked for.
+    """
+    seen = _view(queue, job, asked)
     return JobDetail(seen, _others(queue, [seen]))
 
 
@@ -97,11 +128,14 @@ def wait_for(
 def story(queue: Queue, job_id: int) -> Story:
     """One job with its events.
 
+    Args:
+        job_id: Slurm's, or that of a companion of it.
+
     Raises:
         UnknownJobError: the queue does not have it.
     """
-    job = find(queue, job_id)
-    seen = _view(queue, job)
+    job = find_meant(queue, job_id)
+    seen = _view(queue, job, (job_id,))
     events = tuple(queue.events.all(job_id=job.id))
     return Story(seen, events, queue.promises.of(job.id), _others(queue, [seen]))
 
@@ -123,7 +157,7 @@ def list_jobs(
         users: of these owners only; everybody's without any.
         states: in these states only; in any active one without any.
         job_ids: these and no others, in whatever state; those that do not exist are left out. An
-            array's stands for all its members.
+            array's stands for all its members, a companion's for the job that it belongs to.
         ended: without `states` and `job_ids`, ended jobs as well.
         visible: which jobs whoever asks may see.
     """
@@ -138,7 +172,8 @@ def list_jobs(
         jobs = [job for job in jobs if job.request.owner in users]
     if states:
         jobs = [job for job in jobs if job.state in states]
-    views = tuple(_view(queue, job) for job in sorted(jobs, key=lambda j: j.request.slurm_job_id))
+    jobs.sort(key=lambda job: job.request.slurm_job_id)
+    views = tuple(_view(queue, job, job_ids) for job in jobs)
     return JobList(now, views, _others(queue, views))
 
 
@@ -167,8 +202,18 @@ def history(
     )
 
 
-def _view(queue: Queue, job: QueueJob) -> JobView:
-    return view(job, queue.promises.verdict(job.id), queue.promises.of(job.id))
+def _view(queue: Queue, job: QueueJob, asked: Collection[int] = ()) -> JobView:
+    """A row as people see it.
+
+    Args:
+        asked: the ids by which jobs were asked for: a companion that has ended is shown only so.
+    """
+    companions = [
+        one
+        for one in queue.companions.of(job.id, ended=bool(asked))
+        if not one.has_ended or one.slurm_job_id in asked
+    ]
+    return view(job, queue.promises.verdict(job.id), queue.promises.of(job.id), companions)
 
 
 def _others(queue: Queue, views: Iterable[JobView]) -> tuple[OtherJob, ...]:

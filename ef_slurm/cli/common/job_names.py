@@ -14,7 +14,7 @@ from ef_slurm.formats.arrays import (
     parse_job_name,
     split_job_names,
 )
-from ef_slurm.model import JobList, JobView
+from ef_slurm.model import CompanionView, JobList, JobView
 
 _DIGITS = 10
 """That a job id has at most."""
@@ -37,11 +37,22 @@ def parse_job_names(texts: Iterable[str]) -> tuple[JobName, ...]:
 
 
 def means(name: JobName, job: JobView) -> bool:
-    """Whether a job is meant by a name; that of an array means all its members."""
+    """Whether a job is meant by a name.
+
+    That of an array means all its members, that of a companion the job that it belongs to.
+    """
     array = job.array
     if name.tasks is None:
-        return job.job_id == name.job_id or (array is not None and array.job_id == name.job_id)
+        whole = array is not None and array.job_id == name.job_id
+        return whole or job.job_id == name.job_id or companion(name, job) is not None
     return array is not None and array.job_id == name.job_id and array.task in name.tasks
+
+
+def companion(name: JobName, job: JobView) -> CompanionView | None:
+    """The companion of a job that a name is of; None where it is the job's own, or another's."""
+    if name.tasks is not None or job.job_id == name.job_id:
+        return None
+    return next((one for one in job.companions if one.job_id == name.job_id), None)
 
 
 def resolved(client: Client, names: Sequence[JobName]) -> tuple[int, ...]:

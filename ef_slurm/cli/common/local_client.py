@@ -132,11 +132,13 @@ class QueueClient:
     def _cancel(self, job_ids: tuple[int, ...]) -> Cancelled:
         done, refused = [], []
         for job_id in job_ids:
-            job = queries.find(self._queue(), job_id)
+            job = queries.find_meant(self._queue(), job_id)
             if job.state in FINAL:
                 done.append(job_id)
             elif self._cancelled(job_id):
-                self._move_to_cancelled(job_id, "cancelled by its owner")
+                # Without a companion the job goes on; the daemon sees for itself.
+                if job.request.slurm_job_id == job_id:
+                    self._move_to_cancelled(job_id, "cancelled by its owner")
                 done.append(job_id)
             else:
                 refused.append(NotCancelled(job_id, "Slurm has not cancelled it"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import tzinfo
 
+from ef_slurm.formats.companion_words import companion_word
 from ef_slurm.formats.dependencies import format_dependency
 from ef_slurm.formats.durations import format_duration
 from ef_slurm.formats.hostlist import compress
@@ -68,6 +69,7 @@ def _groups(job: JobView, zone: tzinfo) -> list[list[tuple[str, str]]]:
             ("GpuType", job.gpu_type or NONE),
             ("NodeList", compress(job.nodes) or NONE),
             ("MinGpus", NONE if verdict is None or not verdict.share else str(verdict.share)),
+            ("Companions", ",".join(map(companion_word, job.companions)) or NONE),
         ],
         [
             ("Iteration", f"{job.iteration:.0f}"),

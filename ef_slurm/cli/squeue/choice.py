@@ -119,6 +119,7 @@ def find(client: Client, choice: Choice, known: Known) -> Found:
 def _problems(choice: Choice, every: Sequence[JobView], known: Known) -> Iterable[str]:
     ids = {job.job_id for job in every}
     ids |= {job.array.job_id for job in every if job.array is not None}
+    ids |= {one.job_id for job in every for one in job.companions}
     for job_id in choice.job_ids:
         if job_id not in ids:
             yield f"{job_id}: no such job in ef-slurm's queue"

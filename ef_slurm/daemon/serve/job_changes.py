@@ -35,7 +35,7 @@ class JobChanges:
             UnknownJobError: there is none that the caller may know of.
             RequestError: it is somebody else's.
         """
-        row = queries.find(self._queue, job_id)
+        row = queries.find_meant(self._queue, job_id)
         own = row.request.uid == caller.uid
         if own or self._visibility.is_operator(caller.uid):
             return row

@@ -192,7 +192,7 @@ class Dispatch:
                 return profile_requests.delete_rates(self._rows(), caller, request)
 
     def _visible(self, viewer: Viewer, job_id: int) -> QueueJob:
-        row = queries.find(self._rows(), job_id)
+        row = queries.find_meant(self._rows(), job_id)
         if not viewer.sees(row):
             raise queries.UnknownJobError(job_id)
         return row

@@ -29,6 +29,7 @@ from ef_slurm.model import (
     queue_id,
 )
 from ef_slurm.queue.errors import NoSuchRowError
+from ef_slurm.queue.queries import meant
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.commands.accounting import AdminLevel, Rights
 from ef_slurm.slurm.errors import SlurmError
@@ -205,7 +206,7 @@ def masked_text(queue: Queue, viewer: Viewer, text: str) -> str:
         return text
 
     def is_seen(job_id: int) -> bool:
-        job = queue.jobs.of_slurm(job_id)
+        job = meant(queue, job_id)
         return job is not None and viewer.sees(job)
 
     return without_jobs(text, is_seen)

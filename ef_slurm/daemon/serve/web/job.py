@@ -25,7 +25,7 @@ def content(look: Look, job_id: int, *, everything: bool) -> dict[str, Any]:
     Raises:
         UnknownJobError: there is none, or none that this visitor may see.
     """
-    row = queries.find(look.queue, job_id)
+    row = queries.find_meant(look.queue, job_id)
     if not look.viewer.sees(row):
         raise queries.UnknownJobError(job_id)
     story = masked(look.queue, look.viewer, queries.story(look.queue, job_id))

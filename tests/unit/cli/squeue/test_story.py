@@ -8,6 +8,8 @@ import pytest
 
 from ef_slurm.formats.job_story import lines
 from ef_slurm.model import (
+    CompanionState,
+    CompanionView,
     Event,
     EventKind,
     Fault,
@@ -35,6 +37,11 @@ EVENTS = (
     Event(NOW + 10, EventKind.SHARE, "ef-schedd", "4 → 8 GPUs on n[1-2]", 5),
 )
 Make = Callable[..., JobView]
+
+
+def test_companions_are_named(job: Make) -> None:
+    brought = CompanionView(1240, ("n2",), CompanionState.JOINED)
+    assert "Its companion, Slurm job 1240, trains with it on n2." in tell(job(companions=(brought,)))
 
 
 def tell(job: JobView, promise: Promise | None = PROMISE, *, everything: bool = False) -> list[str]:

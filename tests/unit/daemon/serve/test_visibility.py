@@ -34,6 +34,9 @@ from ef_slurm.daemon.serve.visibility import (
 )
 from ef_slurm.model import (
     ACTOR,
+    Block,
+    CompanionState,
+    CompanionView,
     Event,
     EventKind,
     HistoryPage,
@@ -238,6 +241,43 @@ def test_lists_have_what_one_may_see(world: World) -> None:
     assert world.ids(BOB, ListJobs(job_ids=(7, 8, 9))) == [8]
     assert world.ids(BOB, ListJobs(users=("alice",))) == []
     assert world.ids(DAVE, ListJobs(), accounts=frozenset({"physics"})) == [7, 9]
+
+
+@pytest.fixture
+def grown(world: World) -> World:
+    """Bob's job 8 with companions: 20, which has ended, and 21, which trains."""
+    row = world.queue.jobs.of_slurm(8)
+    assert row is not None
+    for change, (number, node) in enumerate(((20, "n2"), (21, "n3")), start=1):
+        one = world.queue.companions.want(row.id, 1, change, Block("gpu", (node,), 4), at=1.0)
+        for state in (CompanionState.SUBMITTED, CompanionState.RELEASED, CompanionState.RUNNING):
+            one = world.queue.companions.move(one, state, at=2.0, slurm_job_id=number)
+        one = world.queue.companions.move(one, CompanionState.JOINED, at=3.0)
+        if number == 20:
+            world.queue.companions.move(one, CompanionState.ENDED, at=4.0)
+    return world
+
+
+def test_a_companions_id_finds_its_job(grown: World) -> None:
+    trains = CompanionView(21, ("n3",), CompanionState.JOINED)
+    ended = CompanionView(20, ("n2",), CompanionState.ENDED)
+    for asked, expected in ((8, (trains,)), (21, (trains,)), (20, (ended, trains))):
+        for request in (ListJobs(job_ids=(asked,)), Await(asked), Explain(asked)):
+            answer = grown.ask(BOB, request)
+            assert isinstance(answer, JobList | JobDetail | Story)
+            job = answer.jobs[0] if isinstance(answer, JobList) else answer.job
+            assert (job.job_id, job.companions) == (8, expected)
+    assert grown.ids(BOB, ListJobs(job_ids=(8, 20, 21))) == [8]
+
+
+def test_whose_job_one_may_not_see_has_no_companions(grown: World) -> None:
+    assert grown.ids(ALICE, ListJobs(job_ids=(20, 21))) == []
+    for request in (Await(21), Explain(21), Cancel((21,)), Await(20), Explain(20)):
+        with pytest.raises(UnknownJobError):
+            grown.ask(ALICE, request)
+    text = "the promise to job 21 needs its GPUs"
+    assert masked_text(grown.queue, Viewer(BOB, False), text) == text
+    assert "21" not in masked_text(grown.queue, Viewer(ALICE, False), text)
 
 
 def test_the_record_has_what_one_may_see(world: World) -> None:
