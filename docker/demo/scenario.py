@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from demo.jobs import SOONER_SECONDS, DemoJob, Request, slowed_down
+from demo.jobs import PATIENCE_SECONDS, SOONER_SECONDS, DemoJob, Request, slowed_down
 from demo.report import TERMINAL, Entry, letters, page, picture
 from demo.timeline import Timeline, holding
 from ef_slurm.api.client import Client, UnreachableError, expect
@@ -104,7 +104,8 @@ class Scenario:
 
     def too_early(self, job: DemoJob, now: float) -> bool:
         """Whether a job waits for another one's growth; those after it then come later, too."""
-        if not job.after or job.after in self.grown or self.views[job.after].state in FINAL:
+        other = self.views.get(job.after)
+        if other is None or job.after in self.grown or other.state in FINAL:
             return False
         self.kept_back = min(now - job.at, PATIENCE_SECONDS * self.factor)
         return now < job.at + PATIENCE_SECONDS * self.factor

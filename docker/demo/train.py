@@ -1,8 +1,8 @@
 """The demo's training: a character model on the licence texts that every Debian system has.
 
-Everything is real but the GPUs: data-parallel training over all nodes, checkpoints, changes of size
-while it trains, stops and restarts. A pretended GPU computes nothing, so each iteration is drawn out
-to what `--pace` says a GPU of that job would take at the present number of GPUs.
+Everything is real but the GPUs: data-parallel training over all nodes, checkpoints, changes of
+size while it trains, stops and restarts. A pretended GPU computes nothing, so each iteration is
+drawn out to what `--pace` says a GPU of that job would take at the present number of GPUs.
 """
 
 import argparse

@@ -114,9 +114,9 @@ class Companions:
         Args:
             ended: all that it ever had; else those that have not ended.
         """
-        only = "" if ended else " AND state <> 'ended'"
         rows = self._database.query(
-            f"SELECT * FROM companions WHERE job_id = ?{only} ORDER BY id", (job_id,)
+            "SELECT * FROM companions WHERE job_id = ? AND (? OR state <> 'ended') ORDER BY id",
+            (job_id, ended),
         )
         return readable(rows, _companion)
 

@@ -88,9 +88,7 @@ def test_whom_nobody_knows(cluster: Cluster, run: Run) -> None:
     assert cluster.cancelled == []
 
 
-def test_one_is_asked_for_each(cluster: Cluster, run: Run) -> None:
-    asked = CliRunner().invoke(
-        scancel._command, ("-i", "1240"), input="n\n", standalone_mode=False
-    )
+def test_one_is_asked_for_each(cluster: Cluster) -> None:
+    asked = CliRunner().invoke(scancel._command, ("-i", "1240"), input="n\n", standalone_mode=False)
     assert "Cancel companion 1240 of job 1234?" in asked.output
     assert cluster.cancelled == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from demo.jobs import (
@@ -91,7 +92,7 @@ class Play:
         self, job: DemoJob, deadline: float | None, if_infeasible: IfInfeasible
     ) -> Outcome | None:
         unknown = job.request is Request.UNKNOWN
-        options = {
+        options: dict[str, Any] = {
             "curve": ThroughputCurve(job.rates),
             "if_infeasible": if_infeasible,
             "boot": self.boot,

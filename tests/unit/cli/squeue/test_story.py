@@ -41,7 +41,8 @@ Make = Callable[..., JobView]
 
 def test_companions_are_named(job: Make) -> None:
     brought = CompanionView(1240, ("n2",), CompanionState.JOINED)
-    assert "Its companion, Slurm job 1240, trains with it on n2." in tell(job(companions=(brought,)))
+    told = tell(job(companions=(brought,)))
+    assert "Its companion, Slurm job 1240, trains with it on n2." in told
 
 
 def tell(job: JobView, promise: Promise | None = PROMISE, *, everything: bool = False) -> list[str]:
