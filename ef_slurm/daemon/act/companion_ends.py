@@ -30,6 +30,10 @@ from ef_slurm.slurm.types import SlurmJob
 GRACE_SECONDS = 20.0
 """Seconds that a companion has to end by itself once its job has ended."""
 
+MOST_STRAYS = 16
+"""Of those that nobody waits for, so many are cancelled after one look, running ones first: their
+number is whatever somebody likes to submit, and the tick waits for each."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -76,10 +80,20 @@ class CompanionEnds:
         mine = self._book.slurm_ids
         seen = self._observer.observation.jobs
         self._tried = {one: at for one, at in self._tried.items() if one in seen}
-        for slurm in tuple(seen.values()):
-            if slurm.job_id not in mine and slurm.requested.partition in self._partitions:
-                cancelled |= self._end_stray(slurm)
-        return cancelled
+        strays = [
+            (slurm, whose)
+            for slurm in seen.values()
+            if slurm.job_id not in mine
+            and slurm.requested.partition in self._partitions
+            and (slurm.is_pending or slurm.is_running)
+            and (whose := read_companion_comment(slurm.requested.comment)) is not None
+        ]
+        ended = 0
+        for slurm, whose in sorted(strays, key=lambda stray: stray[0].is_pending):
+            ended += self._end_stray(slurm, whose)
+            if ended == MOST_STRAYS:
+                break
+        return cancelled or bool(ended)
 
     def _end(self, companion: Companion) -> bool:
         """One whose job has ended."""
@@ -107,11 +121,8 @@ class CompanionEnds:
             return False
         return self._book.is_still(companion, slurm, job)
 
-    def _end_stray(self, slurm: SlurmJob) -> bool:
+    def _end_stray(self, slurm: SlurmJob, whose: CompanionOf) -> bool:
         """One that is not in the queue, or not any more."""
-        whose = read_companion_comment(slurm.requested.comment)
-        if whose is None or slurm.is_final or not (slurm.is_pending or slurm.is_running):
-            return False
         try:
             row = self._queue.jobs.of_slurm(whose.job_id)
         except UnreadableRowError:
@@ -125,8 +136,9 @@ class CompanionEnds:
             f"{whose.generation}, which needs none: it is cancelled"
         )
         _log.warning("%s", why)
-        of_job = None if row is None or row.request.uid != slurm.uid else row.id
-        self._queue.events.log(Event(self._clock(), EventKind.STATE, ACTOR, why, of_job))
+        # Anybody may write such comments: only a job's own story is told, whose events are counted.
+        if row is not None and row.request.uid == slurm.uid:
+            self._queue.events.log(Event(self._clock(), EventKind.STATE, ACTOR, why, row.id))
         return True
 
     def _may_serve(self, row: QueueJob, slurm: SlurmJob, whose: CompanionOf) -> bool:

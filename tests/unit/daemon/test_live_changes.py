@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.daemon.act.companion_ends import MOST_STRAYS
 from ef_slurm.daemon.metrics import GpuUse
 from ef_slurm.daemon.observe.gpu_use import gpus_by_use
 from ef_slurm.model import CompanionState, EventKind, JobState, QueueJob
@@ -215,6 +216,28 @@ def test_a_stray_companion_is_cancelled(world: World) -> None:
     assert plain.state is JobBaseState.PENDING
     errors = world.queue.events.all(kinds=[EventKind.ERROR])
     assert not errors, errors
+
+
+def test_strays_hold_up_no_tick_however_many_there_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = world.clock.now
+    strays = [world.cluster.add_job("user3", "flood", now=now) for _ in range(3 * MOST_STRAYS)]
+    for one in strays:
+        one.comment = "ef-slurm: companion of 12345, launch 1, change 1"
+    cancelled: list[int] = []
+    plain = world.slurm.cancel
+
+    def cancel(job_id: int) -> None:
+        cancelled.append(job_id)
+        plain(job_id)
+
+    monkeypatch.setattr(world.slurm, "cancel", cancel)
+    world.scheduler.tick()
+    assert len(cancelled) == MOST_STRAYS
+    assert not world.queue.events.all(kinds=[EventKind.STATE])
+    world.run(60.0)
+    assert {one.state for one in strays} == {JobBaseState.CANCELLED}
 
 
 def test_slurm_forgets_a_companion(world: World) -> None:
