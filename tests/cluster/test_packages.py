@@ -38,6 +38,8 @@ def built(running_cluster: MiniSlurm, tmp_path_factory: pytest.TempPathFactory) 
     """A directory with the packages, built now."""
     if running_cluster.engine != "docker":
         pytest.skip("packages are built and tried in containers")
+    if running_cluster.suite != SUITE:
+        pytest.skip(f"packages are for {SUITE}")
     directory = tmp_path_factory.mktemp("packages")
     packages(directory, lint=LONG)
     return directory

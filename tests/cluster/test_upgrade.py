@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from mini.client import CHECKOUT, MiniSlurm, wait_until
-from mini.release import packages
+from mini.release import SUITE, packages
 
 from tests.cluster.daemon_bench import RATES, Bench
 from tests.cluster.package_hosts import by_packages, put
@@ -39,8 +39,8 @@ def built(
     running_cluster: MiniSlurm, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """Directories with the packages of before, and of now."""
-    if running_cluster.engine != "docker":
-        pytest.skip("packages are built in containers")
+    if running_cluster.engine != "docker" or running_cluster.suite != SUITE:
+        pytest.skip(f"packages are built in containers, for {SUITE}")
     top = tmp_path_factory.mktemp("versions")
     git = ["git", "-C", str(CHECKOUT), "archive", f"--output={top}/before.tar", BEFORE]
     if subprocess.run(git, check=False).returncode:
@@ -102,16 +102,14 @@ def test_promises_outlive_an_upgrade(bench: Bench, built: tuple[Path, Path]) -> 
 
     done = bench.job(10, "--deadline=+10m", "--max-gpus=2")
     bench.wait_state(done, "completed", timeout=90)
-    roomy = bench.job(6000, "--best-effort")
-    fixed = [bench.job(2400, "--deadline=+15m", "--max-gpus=4") for _ in range(2)]
+    roomy = bench.job(30000, "--best-effort")
+    fixed = [bench.job(4000, "--deadline=+15m", "--max-gpus=4") for _ in range(2)]
     array = bench.submit(120, "--array=0-2", "--max-gpus=1", "--deadline=+15m")["array"]
     held = bench.job(100, "--deadline=+15m", "--max-gpus=2")
     assert bench.cluster.run(f"ef-scontrol hold {held}", user="user1").returncode == 0
     for job in (*fixed, roomy):
         bench.wait_state(job, "running", timeout=90)
-    waiter = f"{bench.command(600, '--deadline=+15m', '--max-gpus=2', '--wait')} >waiter.log 2>&1"
-    bench.cluster.run(f"setsid nohup sh -c '{waiter}; echo ended $? >>waiter.log' & sleep 8",
-                      user="user1")  # fmt: skip
+    wait_for_one(bench)
     told = bench.queue()
     in_slurm = bench.cluster.output("squeue -h -o %A | sort -n")
 
@@ -141,7 +139,8 @@ def test_promises_outlive_an_upgrade(bench: Bench, built: tuple[Path, Path]) -> 
         stands = {outcome, "kept"} if outcome == "open" else {outcome}
         assert (rows[job]["deadline"], rows[job]["grace"]) == (deadline, grace)
         assert rows[job]["promise_outcome"] in stands, bench.explain(job)
-    assert {rows[job]["generation"] for job in fixed} == {1}, "they train on"
+    for job in fixed:
+        assert rows[job]["generation"] == told[job]["generation"], "it trains on"
     checked = bench.cluster.run("ef-schedd check", user="ef-slurm", on="ctl", check=False)
     assert checked.returncode == 0, checked.stdout
 
@@ -161,15 +160,32 @@ def test_promises_outlive_an_upgrade(bench: Bench, built: tuple[Path, Path]) -> 
     outcomes.pop(held)  # its owner held it: no promise
     assert set(outcomes.values()) == {("completed", "kept")}, outcomes
     assert rows[held]["state"] == "completed"
-    assert rows[roomy]["generation"] > launches, bench.explain(roomy)
-    assert rows[roomy]["state"] in ("running", "stopping", "starting", "waiting"), rows[roomy]
+    wait_until(
+        "the roomy one is launched anew",
+        lambda: bench.queue()[roomy]["generation"] > launches,
+        timeout=120,
+    )
+    assert roomy in bench.active(), bench.explain(roomy)
     assert bench.gpus_given_twice() == []
     there_is_no_way_back(bench, before)
 
 
+def wait_for_one(bench: Bench) -> None:
+    """A user waits for the end of a job meanwhile."""
+    command = bench.command(900, "--deadline=+15m", "--max-gpus=2", "--wait")
+    log = f"{bench.cluster.home('user1')}/waiter.log"
+    script = bench.cluster.write(
+        "waiter.sh", f"rm -f {log}; {command} >{log} 2>&1; echo ended $? >>{log}\n", user="user1"
+    )
+    before = set(bench.queue())
+    bench.cluster.run(f"setsid nohup sh {script} >/dev/null 2>&1 </dev/null &", user="user1")
+    wait_until("the job is there", lambda: set(bench.queue()) - before, timeout=60)
+
+
 def ended_waiter(bench: Bench) -> str:
-    said = bench.cluster.read(f"{bench.cluster.home('user1')}/waiter.log")
-    return said if "ended" in said else ""
+    """What was said to that user, once the command has ended."""
+    said = bench.cluster.output("cat waiter.log", user="user1")
+    return said if "ended 4" in said else ""
 
 
 def there_is_no_way_back(bench: Bench, before: Path) -> None:
@@ -177,6 +193,6 @@ def there_is_no_way_back(bench: Bench, before: Path) -> None:
     bench.site.stop()
     put(bench.cluster, before, "ctl")
     done = bench.cluster.run("ef-schedd run --once", user="ef-slurm", on="ctl", check=False)
-    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.returncode != 0, done.stdout
     assert "newer" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
