@@ -175,6 +175,9 @@ def _past(
             if first is None:
                 continue
             count = min(share.gpus_per_node, height)
+            # Later ones start later: what has ended by now is in nobody's way any more.
+            for one in range(first, first + height):
+                busy[one] = [span for span in busy.get(one, ()) if span[1] > start]
             row = _free(first, height, count, start, end, busy)
             found.append(Bar(number, start, end, row, count))
             for one in range(row, row + count):
