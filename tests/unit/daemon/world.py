@@ -35,6 +35,7 @@ from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import JobBaseState
 from tests.fakes.memory_cluster import MemoryCluster, MemoryJob, Timing
 from tests.fakes.memory_slurm import MemorySlurm
+from tests.unit.daemon.unmeasured import once_enough
 
 CURVE = ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 32.0, 8: 56.0, 16: 90.0})
 START = 1_000_000.0
@@ -322,6 +323,7 @@ class World:
         self.queue = Queue.open(path)
         self.scheduler = self._scheduler()
         self.arrivals: list[tuple[float, Callable[[], object]]] = []
+        self.ticks = 0
 
     def _scheduler(self) -> Scheduler:
         self.metrics = Metrics(clock=self.clock)
@@ -435,7 +437,9 @@ class World:
         while self.arrivals and self.arrivals[0][0] <= self.clock.now:
             self.arrivals.pop(0)[1]()
         self.bench.advance()
-        delay = self.scheduler.tick()
+        self.ticks += 1
+        with once_enough(self.ticks):
+            delay = self.scheduler.tick()
         self.check()
         moments = [until, self.clock.now + max(delay, 1e-3), self.bench.next_event()]
         if self.scheduler.next_change > self.clock.now:

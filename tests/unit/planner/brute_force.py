@@ -72,10 +72,18 @@ class Puzzle:
 
     def feasible(self, chosen: Sequence[int]) -> bool:
         """Whether all the chosen jobs can end in time."""
-        jobs = [self.jobs[index] for index in chosen]
-        return _Search(self, jobs).ends(
-            0.0, tuple(job.iterations for job in jobs), (0,) * len(jobs), (0.0,) * len(jobs)
-        )
+        key = tuple(sorted(chosen))
+        if key not in self._found:
+            jobs = [self.jobs[index] for index in key]
+            self._found[key] = _Search(self, jobs).ends(
+                0.0, tuple(job.iterations for job in jobs), (0,) * len(jobs), (0.0,) * len(jobs)
+            )
+        return self._found[key]
+
+    @cached_property
+    def _found(self) -> dict[tuple[int, ...], bool]:
+        """What was searched before: the questions above ask for many sets twice."""
+        return {}
 
 
 class _Search:

@@ -44,6 +44,10 @@ from tests.unit.planner.world import World
 # All plans of small cases: measured, they take three times as long.
 pytestmark = pytest.mark.no_cover
 
+PUZZLES = 400 if os.environ.get("EF_HYPOTHESIS_PROFILE") == "long" else 30
+"""Of each kind, the same ones in each run; in most of their time every schedule is tried."""
+ONE = 1 / PUZZLES
+"""Jobs per puzzle that a mean of so few may lie above that of many."""
 STEP = 60.0
 STEPS = 5
 PAST = 20
@@ -153,12 +157,11 @@ def test_the_gap_to_brute_force(
     overhead: float, staggered: bool, to_any: float, to_in_turn: float, priced_to_any: float
 ) -> None:
     """Prints the distribution (pytest -s); the mean gaps, in jobs per puzzle, may not grow."""
-    number = 400 if os.environ.get("EF_HYPOTHESIS_PROFILE") == "long" else 60
     any_gaps: Counter[int] = Counter()
     turn_gaps: Counter[int] = Counter()
     priced_gaps: Counter[int] = Counter()
     jobs = best = told = 0
-    for puzzle, cluster in puzzles(number, overhead, staggered):
+    for puzzle, cluster in puzzles(PUZZLES, overhead, staggered):
         ours = kept_by_us(puzzle, cluster, Admission.FIRST_COME)
         # So few have never a price.
         assert kept_by_us(puzzle, cluster, Admission.MOST_PROMISES) == ours
@@ -174,15 +177,15 @@ def test_the_gap_to_brute_force(
         best += most
     arrivals = "staggered" if staggered else "together"
     print(
-        f"\noverhead {overhead:g} s, arrivals {arrivals}: {number} puzzles, {jobs} jobs, "
+        f"\noverhead {overhead:g} s, arrivals {arrivals}: {PUZZLES} puzzles, {jobs} jobs, "
         f"{best} possible; gap to any schedule {sorted(any_gaps.items())}, "
         f"to in turn {sorted(turn_gaps.items())}; with a price, told to {told}: gap to any "
         f"schedule {sorted(priced_gaps.items())}"
     )
-    assert told >= number / 10  # the price is reached
-    assert mean(any_gaps) <= to_any
-    assert mean(turn_gaps) <= to_in_turn
-    assert mean(priced_gaps) <= priced_to_any
+    assert told >= PUZZLES / 10  # the price is reached
+    assert mean(any_gaps) <= to_any + ONE
+    assert mean(turn_gaps) <= to_in_turn + ONE
+    assert mean(priced_gaps) <= priced_to_any + ONE
 
 
 @pytest.mark.parametrize(
@@ -192,19 +195,18 @@ def test_the_gap_where_it_is_known_when_jobs_may_begin(
     overhead: float, to_any: float, to_in_turn: float
 ) -> None:
     """Submitted together, each with a moment before which it may not begin."""
-    number = 400 if os.environ.get("EF_HYPOTHESIS_PROFILE") == "long" else 60
     any_gaps: Counter[int] = Counter()
     turn_gaps: Counter[int] = Counter()
-    for puzzle, cluster in puzzles(number, overhead, staggered=True):
+    for puzzle, cluster in puzzles(PUZZLES, overhead, staggered=True):
         ours = kept_by_us(puzzle, cluster, Admission.FIRST_COME, foretold=True).finished
         any_gaps[puzzle.most() - ours] += 1
         turn_gaps[len(puzzle.in_turn()) - ours] += 1
     print(
-        f"\noverhead {overhead:g} s, foretold: {number} puzzles; gap to any schedule "
+        f"\noverhead {overhead:g} s, foretold: {PUZZLES} puzzles; gap to any schedule "
         f"{sorted(any_gaps.items())}, to in turn {sorted(turn_gaps.items())}"
     )
-    assert mean(any_gaps) <= to_any
-    assert mean(turn_gaps) <= to_in_turn
+    assert mean(any_gaps) <= to_any + ONE
+    assert mean(turn_gaps) <= to_in_turn + ONE
 
 
 def mean(gaps: Counter[int]) -> float:
