@@ -18,9 +18,9 @@ TIGHT = ("memory", "powersave", "limits")
 TYPED = ("mixed-gpus", "mig-names")
 VARIANTS = "variants"
 LONGEST_FIRST = (
-    *(VARIANTS, "test_cli", "test_daemon", "test_hostile", "test_minislurm", "test_life"),
-    *("test_sbatch_options", "test_installation", "test_rebuild", "test_live_changes"),
-    *("test_pipelines", "test_unavailable"),
+    *(VARIANTS, "test_cli", "test_daemon", "test_cli_learning", "test_hostile", "test_minislurm"),
+    *("test_life", "test_sbatch_options", "test_installation", "test_rebuild"),
+    *("test_live_changes", "test_pipelines", "test_unavailable"),
 )
 """Groups that take most of a minute or more: none of them comes last, while the others are idle."""
 

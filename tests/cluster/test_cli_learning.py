@@ -10,7 +10,7 @@ import pytest
 from mini.client import MiniSlurm, wait_until
 from mini.site import Site
 
-pytestmark = [pytest.mark.cluster, pytest.mark.whole_machine]
+pytestmark = pytest.mark.cluster
 
 STEADY = "1:5,2:9.5,4:18,8:33,16:60"
 FALLING = "1:10,2:18,4:32,8:28,16:20"
