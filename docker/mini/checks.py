@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ SLOWEST = "--durations=15"
 WHOLE_MACHINE = "whole_machine"
 AT_ONCE = 2
 """Clusters that share the tests: most of these wait for Slurm more than they compute."""
+FEWEST_CPUS = 2
+"""With fewer the tests have one cluster: several would be late."""
 MAX_PROCESSES = 8
 """Of pytest at once; more gain nothing, since a few tests take a tenth of the time each."""
 
@@ -148,22 +150,26 @@ def has_cluster_tests(python: Path, arguments: list[str]) -> bool:
 
 
 def cluster_tests(python: Path, wanted: Cluster, arguments: list[str]) -> Ended:
-    """Chosen tests plainly; all of them on two clusters, then those that need the whole machine.
+    """Chosen tests plainly; all of them on several clusters, then what needs the whole machine.
 
-    After these the machine is quiet, for what failed on the two clusters.
+    After these the machine is quiet, for what failed on several clusters.
     """
     with (
         cluster_up(wanted) as name,
         tempfile.TemporaryDirectory(prefix="cluster-tests-") as directory,
     ):
-        if arguments or (os.cpu_count() or 1) < AT_ONCE:
+        if arguments or (os.cpu_count() or 1) < FEWEST_CPUS:
             return Ended(on_clusters(python, [name], "cluster", arguments))
         first, marker = FirstTry(Path(directory)), f"cluster and not {WHOLE_MACHINE}"
-        with cluster_up(replace(wanted, name=f"{wanted.name}-2")) as second:
+        with ExitStack() as others:
+            names = [name]
+            for number in range(2, AT_ONCE + 1):
+                another = replace(wanted, name=f"{wanted.name}-{number}")
+                names.append(others.enter_context(cluster_up(another)))
             # A file's tests stay together, and so do those that share a cluster with variants; the
             # tests themselves say which come first.
             divided = ["--numprocesses", str(AT_ONCE), "--dist=loadgroup", "--no-loadscope-reorder"]
-            shared = on_clusters(python, [name, second], marker, [*divided, *first.options])
+            shared = on_clusters(python, names, marker, [*divided, *first.options])
         alone = on_clusters(python, [name], f"cluster and {WHOLE_MACHINE}", [])
         end = first.ended(shared, partial(on_clusters, python, [name], marker))
     return replace(end, code=end.code or alone)
