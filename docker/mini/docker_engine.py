@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from mini import image
+from mini import image, variants
 from mini.dockerd import Docker
 from mini.engine import Invocation
 from mini.process import say
@@ -33,6 +33,10 @@ PATHS = {
     "bin": "/usr/local/bin",
     "ef_lib": "/var/lib/ef-slurm",
     "ef_run": "/run/ef-slurm",
+}
+SMALL_DISK = {
+    "driver": "local",
+    "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "size=128m,mode=0755"},
 }
 DAEMONS = {
     "db": ["munged", "mariadbd", "slurmdbd"],
@@ -137,7 +141,7 @@ class DockerEngine:
         addresses = {
             host: str(subnet.network_address + 10 + i) for i, host in enumerate(cluster.hosts)
         }
-        services: dict[str, object] = {}
+        services: dict[str, dict[str, object]] = {}
         for host, address in addresses.items():
             service: dict[str, object] = {
                 "container_name": container(cluster, host),
@@ -151,7 +155,11 @@ class DockerEngine:
                 extends = {"file": str(DOCKER_DIR / "compose.yaml"), "service": "login"}
                 service["extends"] = extends
             services[host] = service
-        write_json(cluster.directory / "compose.json", {"services": services})
+        compose: dict[str, object] = {"services": services}
+        if variants.has_small_disks(cluster):
+            services["ctl"]["volumes"] = [f"daemon:{PATHS['ef_lib']}"]
+            compose["volumes"] = dict.fromkeys(("shared", "daemon"), SMALL_DISK)
+        write_json(cluster.directory / "compose.json", compose)
         environment = {
             "MINISLURM_IMAGE": image.image_name(cluster.suite),
             "MINISLURM_CHECKOUT": str(CHECKOUT),

@@ -100,6 +100,8 @@ def choose_engine(wanted: Cluster) -> tuple[Cluster, Engine]:
     if not is_root():
         raise UserError("--engine native needs root, or a Docker engine that runs: use sudo")
     host = host_suite()
+    if variants.has_small_disks(wanted):
+        raise UserError("--variant small-disks needs the docker engine")
     if wanted.suite not in ("", host):
         raise UserError(
             f"--suite {wanted.suite} needs the docker engine: --engine native runs the Slurm of "

@@ -38,6 +38,8 @@ class Variant:
         accounts: shell commands, run as root once the accounts are made (needs accounting).
         needs_accounting: whether it is nothing without.
         power_saving: whether slurmctld switches nodes off and on.
+        small_disks: whether the shared directory and the daemon's are file systems of their own
+            that can be filled (docker engine only).
     """
 
     summary: str
@@ -48,6 +50,7 @@ class Variant:
     accounts: tuple[str, ...] = ()
     needs_accounting: bool = False
     power_saving: bool = False
+    small_disks: bool = False
 
 
 def _mixed(gpus: int) -> tuple[Gpus, ...]:
@@ -86,6 +89,10 @@ VARIANTS = {
             "sacctmgr -i -Q modify user user1,user2 set qos+=small >/dev/null",
         ),
         needs_accounting=True,
+    ),
+    "small-disks": Variant(
+        "the shared directory and the daemon's are file systems of 128 MiB, to be filled by tests",
+        small_disks=True,
     ),
 }
 
@@ -144,6 +151,11 @@ def power_saving_nodes(cluster: Cluster) -> list[str]:
     if not _saves_power(cluster):
         return []
     return cluster.node_names[(cluster.nodes + 1) // 2 :]
+
+
+def has_small_disks(cluster: Cluster) -> bool:
+    """Whether file systems of the cluster can be filled without filling this machine's."""
+    return any(one.small_disks for one in chosen(cluster))
 
 
 def gres_words(gpus: Gpus) -> str:

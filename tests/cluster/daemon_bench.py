@@ -99,16 +99,19 @@ class Bench:
     def gpus_given_twice(self) -> list[str]:
         """GPUs, as node and index, that more than one running job has according to Slurm."""
         shown = self.cluster.output("scontrol --details --oneliner show job --all || true")
-        held: Counter[str] = Counter()
-        for line in shown.splitlines():
-            if not re.search(r"JobState=(RUNNING|COMPLETING)", line):
-                continue
-            for nodes, indices in re.findall(
-                r"Nodes=(\S+) \S+ \S+ GRES=gpu\S*?\(IDX:([^)]*)\)", line
-            ):
-                for node in expand(nodes):
-                    held.update(f"{node}:{index}" for index in numbers(indices))
-        return [gpu for gpu, count in held.items() if count > 1]
+        return gpus_given_twice(shown)
+
+
+def gpus_given_twice(shown: str) -> list[str]:
+    """GPUs that more than one running job has, in what `scontrol --details` shows, a job a line."""
+    held: Counter[str] = Counter()
+    for line in shown.splitlines():
+        if not re.search(r"JobState=(RUNNING|COMPLETING)", line):
+            continue
+        for nodes, indices in re.findall(r"Nodes=(\S+) \S+ \S+ GRES=gpu\S*?\(IDX:([^)]*)\)", line):
+            for node in expand(nodes):
+                held.update(f"{node}:{index}" for index in numbers(indices))
+    return [gpu for gpu, count in held.items() if count > 1]
 
 
 def expand(nodes: str) -> list[str]:

@@ -1,0 +1,203 @@
+"""One campaign: faults, jobs and looks at the same time, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+
+from mini.client import MiniSlurm
+
+from tests.campaign.hosts import HostError, Hosts
+from tests.campaign.injector import Injector
+from tests.campaign.kinds import Maker
+from tests.campaign.ledger import explain
+from tests.campaign.observer import FINAL, Observer, Row
+from tests.campaign.report import Broken, Outcome
+from tests.campaign.service import Service
+from tests.campaign.stream import RATES, Stream
+from tests.cluster.daemon_bench import Bench
+
+MOST_JOBS = 14
+"""In the queue at once: more than the GPUs hold, and no more than two cores bear."""
+WARM_UP_SECONDS = 20.0
+DRAIN_SECONDS = 900.0
+GOOD_ENDS = frozenset({"completed", "rejected"})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be tried.
+
+    Args:
+        every, job_every: seconds from one fault to the next, and from one job to the next.
+        log: what happens is written here, a line of JSON each.
+        faketime: see `service.Service`.
+    """
+
+    cluster: str
+    faults: int
+    seed: int
+    every: float
+    job_every: float
+    log: Path
+    faketime: Path | None = None
+
+
+@dataclass(frozen=True)
+class Log:
+    """What happens, written down as it does, by several threads."""
+
+    path: Path
+    lock: threading.Lock
+
+    def __call__(self, what: str, it: object) -> None:
+        told = asdict(it) if is_dataclass(it) and not isinstance(it, type) else it
+        line = json.dumps({"at": round(time.time(), 3), "what": what, "it": told}, default=list)
+        with self.lock, self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+
+def play(plan: Plan) -> Outcome:
+    """Run a campaign to its end.
+
+    Raises:
+        UserError: it cannot be tried on this cluster.
+        HostError: the daemon does not start, or not all could be seen at the end.
+    """
+    hosts = Hosts.of(plan.cluster)
+    cluster = MiniSlurm.named(plan.cluster)
+    assert cluster is not None
+    site = Bench(cluster).site
+    service = Service(hosts, site, plan.faketime, "/var/log/minislurm/ctl-ef-schedd.log")
+    tell = Log(plan.log, threading.Lock())
+    for old in (hosts.cluster.directory / "log").glob("campaign-*.trace"):
+        old.unlink()
+    hosts.run("login", f"rm -rf {site.jobs_dir}/*", check=False)
+    cluster.heal()
+    service.start()
+    began = time.time()
+    tell("begin", {"rates": RATES, **{k: str(v) for k, v in asdict(plan).items()}})
+    observer = Observer(hosts, service, tell)
+    stream = Stream(
+        hosts,
+        every=plan.job_every,
+        most=MOST_JOBS,
+        active=observer.active,
+        tell=tell,
+        seed=plan.seed,
+    )
+    injector = Injector(hosts, plan.every, tell, plan.seed)
+    looked, sent = threading.Event(), threading.Event()
+    watching = threading.Thread(target=observer.run, args=(looked,))
+    sending = threading.Thread(target=stream.run, args=(sent,))
+    watching.start()
+    sending.start()
+    try:
+        time.sleep(WARM_UP_SECONDS)
+        maker = Maker(hosts, service, random.Random(plan.seed))
+        injector.play(iter(maker.faults(plan.faults)))
+        sent.set()
+        sending.join()
+        _drain(observer, injector)
+    finally:
+        sent.set()
+        looked.set()
+        sending.join()
+        watching.join()
+    observer.look()
+    _what_is_left(observer, stream)
+    outcome = _outcome(observer, injector, stream, time.time() - began)
+    for each in outcome.broken:
+        tell("broken", {**asdict(each), "story": _story(service, observer.jobs[each.name])})
+    for name, row in observer.jobs.items():
+        if row["state"] not in GOOD_ENDS:
+            tell("bad end", {"name": name, "story": _story(service, row)})
+    service.stop()
+    return outcome
+
+
+def _drain(observer: Observer, injector: Injector) -> None:
+    """Until every job has ended, or none will."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < deadline:
+        observer.look()
+        if not observer.active():
+            return
+        try:
+            injector.care()
+        except HostError as problem:
+            print(f"care: {problem}", file=sys.stderr)
+        time.sleep(3)
+
+
+def _what_is_left(observer: Observer, stream: Stream) -> None:
+    """Jobs that did not come to a good end, that were forgotten, or that are in Slurm twice."""
+    for sent in stream.sent:
+        row = observer.jobs.get(sent.name)
+        ids = observer.slurm_ids[sent.name]
+        if row is None:
+            if sent.job_id:
+                observer.found_wrong("job lost", f"{sent.name} ({sent.job_id}): never in the queue")
+            for number in ids:
+                state = observer.slurm_states.get(number, "")
+                observer.tell("left", f"{sent.name} ({number}) is {state}: {sent.answer}")
+            continue
+        if row["state"] not in GOOD_ENDS:
+            told = f"{sent.name} ({row['slurm_job_id']}) is {row['state']}"
+            observer.found_wrong("job lost", told)
+        elif row["state"] == "completed" and not observer.trace(sent.name).has_finished:
+            told = f"{sent.name} has completed, and its training has not"
+            observer.found_wrong("job lost", told)
+        if len(ids) > 1:
+            observer.found_wrong("double start", f"{sent.name} is in Slurm as {sorted(ids)}")
+
+
+def _outcome(observer: Observer, injector: Injector, stream: Stream, seconds: float) -> Outcome:
+    by_id = {int(row["id"]): row for row in observer.jobs.values()}
+    broken = [
+        _broken(by_id[int(promise["job_id"])], promise, observer, injector)
+        for promise in observer.promises.values()
+        if promise["outcome"] == "broken"
+    ]
+    traces = [observer.trace(name) for name in observer.jobs]
+    trained = sum(max((f.iteration for f in trace.facts), default=0) for trace in traces)
+    again = sum(trace.redone() for trace in traces)
+    return Outcome(
+        faults=injector.done,
+        seconds=seconds,
+        submitted=len(stream.sent),
+        unanswered=sum(not sent.job_id for sent in stream.sent),
+        states=dict(Counter(str(row["state"]) for row in observer.jobs.values())),
+        promises=dict(Counter(str(row["outcome"]) for row in observer.promises.values())),
+        broken=broken,
+        wrong=observer.wrong,
+        launches=sum(trace.launches for trace in traces),
+        redone=(again, trained + again),
+        looks=observer.looks,
+        blind=observer.blind,
+    )
+
+
+def _broken(job: Row, promise: Row, observer: Observer, injector: Injector) -> Broken:
+    trace = observer.trace(job["name"])
+    since = float(promise["given_at"])
+    ended = job["ended_at"] if job["state"] in FINAL else None
+    until = float(ended or time.time())
+    cause, lost = explain(injector.done, trace.gaps(since, until), since, until)
+    late = None if ended is None else ended - promise["deadline"] - promise["grace"]
+    return Broken(job["name"], late, trace.launches, cause, lost)
+
+
+def _story(service: Service, job: Row) -> list[dict[str, object]]:
+    """What the daemon wrote down of a job."""
+    query = f"SELECT at, kind, message FROM events WHERE job_id = {int(job['id'])} ORDER BY id"
+    try:
+        return service.rows(query)
+    except HostError:
+        return []

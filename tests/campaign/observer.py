@@ -1,0 +1,125 @@
+"""Looks at a campaign from outside, all the time: what Slurm, the queue and the trainings say."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.campaign.hosts import HostError, Hosts
+from tests.campaign.service import Service
+from tests.campaign.traces import Trace
+from tests.cluster.daemon_bench import gpus_given_twice
+
+LOOK_SECONDS = 4.0
+FINAL = frozenset({"completed", "failed", "cancelled", "lost", "rejected"})
+SETTLED = frozenset({"kept", "kept-in-grace", "broken", "void", "replaced"})
+JOBS = """\
+SELECT id, slurm_job_id, name, owner, state, generation, iteration, checkpoint_iteration, deadline,
+    grace, best_effort, submitted, ended_at, exit_code, note, promise FROM jobs"""
+PROMISES = "SELECT id, job_id, given_at, deadline, grace, outcome, settled_at FROM promises"
+SLURM = "timeout 15 scontrol --details --oneliner show job --all"
+NAMES = "timeout 15 squeue --noheader --states=all --format='%A %j %T'"
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Observer:
+    """Remembers what was, to compare it with what is.
+
+    Args:
+        tell: is told of each thing that must not be, once.
+    """
+
+    hosts: Hosts
+    service: Service
+    tell: Callable[[str, object], None]
+    jobs: dict[str, Row] = field(default_factory=dict)
+    promises: dict[int, Row] = field(default_factory=dict)
+    slurm_ids: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    slurm_states: dict[int, str] = field(default_factory=dict)
+    wrong: list[tuple[str, str]] = field(default_factory=list)
+    looks: int = 0
+    blind: int = 0
+
+    def run(self, over: threading.Event) -> None:
+        """Look every few seconds until `over` is set."""
+        while not over.wait(LOOK_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """One look; what cannot be seen now is seen by a later one."""
+        self.looks += 1
+        for see in (self._see_queue, self._see_slurm, self._see_traces):
+            try:
+                see()
+            except HostError:
+                self.blind += 1
+
+    def active(self) -> int:
+        """Jobs of the queue that have not ended, as last seen."""
+        return sum(row["state"] not in FINAL for row in list(self.jobs.values()))
+
+    def trace(self, name: str) -> Trace:
+        """What a job's trainings wrote down."""
+        log: Path = self.hosts.cluster.directory / "log"
+        return Trace.read(log / f"campaign-{name}.trace")
+
+    def found_wrong(self, kind: str, what: str) -> None:
+        if (kind, what) not in self.wrong:
+            self.wrong.append((kind, what))
+            self.tell("wrong", f"{kind}: {what}")
+
+    def _see_queue(self) -> None:
+        rows = self.service.rows(JOBS)
+        promises = self.service.rows(PROMISES)
+        seen = {str(row["name"]): row for row in rows}
+        if len(seen) < len(rows):
+            self.found_wrong("double start", "two rows of the queue have one name")
+        for name, before in self.jobs.items():
+            now = seen.get(name)
+            if now is None:
+                self.found_wrong("job lost", f"{name} is no longer in the queue")
+                continue
+            if before["state"] in FINAL and now["state"] != before["state"]:
+                told = f"{name} was {before['state']} and is {now['state']}"
+                self.found_wrong("double start", told)
+            if now["checkpoint_iteration"] < before["checkpoint_iteration"]:
+                self.found_wrong(
+                    "checkpoint lost",
+                    f"{name}: the queue had {before['checkpoint_iteration']:g}, and has "
+                    f"{now['checkpoint_iteration']:g}",
+                )
+        self.jobs.update(seen)
+        for row in seen.values():
+            self.slurm_ids[str(row["name"])].add(int(row["slurm_job_id"]))
+        found = {int(row["id"]): row for row in promises}
+        for number, promise in self.promises.items():
+            now = found.get(number)
+            if now is None:
+                self.found_wrong("promise weakened", f"promise {number} is gone")
+            elif any(now[key] != promise[key] for key in ("deadline", "grace", "job_id")) or (
+                promise["outcome"] != "open" and now["outcome"] != promise["outcome"]
+            ):
+                self.found_wrong("promise weakened", f"{promise} is now {now}")
+        self.promises.update(found)
+
+    def _see_slurm(self) -> None:
+        for line in self.hosts.run("ctl", NAMES, timeout=30).splitlines():
+            number, name, state = line.split()
+            self.slurm_ids[name].add(int(number))
+            self.slurm_states[int(number)] = state
+        for gpu in gpus_given_twice(self.hosts.run("ctl", SLURM, timeout=30)):
+            self.found_wrong("GPU given twice", gpu)
+
+    def _see_traces(self) -> None:
+        for name in list(self.jobs):
+            trace = self.trace(name)
+            for what in trace.lost_checkpoints():
+                self.found_wrong("checkpoint lost", f"{name}: {what}")
+            for what in trace.done_twice():
+                self.found_wrong("double start", f"{name}: {what}")

@@ -1,0 +1,126 @@
+"""The users of the campaign: a steady stream of short jobs, most with a deadline."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from tests.campaign.hosts import HostError, Hosts
+
+RATES = "1:10,2:18,4:32,8:56,16:90"
+"""Iterations/s by GPUs."""
+AT_ONCE = 4
+TRACES = "/var/log/minislurm"
+"""Where trainings write their lives down, as the hosts see it: no fault reaches it."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a user sent, and what came back.
+
+    Args:
+        job_id: Slurm's; 0 where no answer told it.
+        answer: ef-sbatch's words where it told none.
+    """
+
+    name: str
+    user: str
+    words: str
+    at: float
+    job_id: int = 0
+    answer: str = ""
+
+
+class Stream:
+    """Submits until it is told to end.
+
+    Args:
+        every: seconds from one job to the next, on average.
+        most: jobs that may be in the queue at once.
+        active: how many are.
+    """
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        *,
+        every: float,
+        most: int,
+        active: Callable[[], int],
+        tell: Callable[[str, object], None],
+        seed: int,
+    ) -> None:
+        self.hosts = hosts
+        self.every = every
+        self.most = most
+        self.active = active
+        self.tell = tell
+        self.dice = random.Random(seed)
+        self.sent: list[Submission] = []
+        self._under_way = 0
+        self._lock = threading.Lock()
+
+    def run(self, over: threading.Event) -> None:
+        """Submit until `over` is set; returns when every answer is there."""
+        number = 0
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            while not over.wait(self.every * self.dice.uniform(0.5, 1.5)):
+                if self._under_way >= AT_ONCE or self.active() + self._under_way >= self.most:
+                    continue
+                number += 1
+                with self._lock:
+                    self._under_way += 1
+                pool.submit(self._one, *self._job(number))
+
+    def _job(self, number: int) -> tuple[str, str, str]:
+        name, user = f"c{number}", f"user{number % 2 + 1}"
+        iterations = self.dice.randrange(150, 900)
+        seconds = self.dice.randrange(120, 480)
+        wish = "--best-effort" if number % 6 == 0 else f"--deadline=+{seconds}s"
+        words = (
+            f"ef-sbatch --json --job-name={name} --iterations={iterations} --global-batch-size=32"
+            f" --throughput={RATES} {wish} --if-infeasible=wait --verdict-timeout=40"
+            f" --output=/dev/null python3 -m tests.campaign.trainer"
+            f" --rates {RATES} --trace {TRACES}/campaign-{name}.trace"
+        )
+        return name, user, words
+
+    def _one(self, name: str, user: str, words: str) -> None:
+        at = time.time()
+        job_id, said = self._submit(user, words)
+        sent = Submission(name, user, words, at, job_id, said)
+        with self._lock:
+            self.sent.append(sent)
+            self._under_way -= 1
+        self.tell("job", sent)
+
+    def _submit(self, user: str, words: str) -> tuple[int, str]:
+        """The job's id as soon as the daemon has it, as a patient user gets it."""
+        deadline = time.monotonic() + 300
+        command = words
+        job_id = 0
+        said = ""
+        while time.monotonic() < deadline:
+            try:
+                said = self.hosts.run(
+                    "login", f"{command} 2>&1", user=user, check=False, timeout=120
+                )
+                answer = json.loads(said[said.index("{") :])
+            except (HostError, ValueError) as problem:
+                if not job_id:
+                    return 0, f"{said} {problem}"[-500:]
+                time.sleep(2)
+                continue
+            job_id = int(answer.get("job_id") or job_id)
+            if not job_id:
+                return 0, said[-500:]
+            if answer.get("registered", True):
+                return job_id, ""
+            command = f"ef-sbatch --json --register={answer['state_dir']}"
+            time.sleep(1)
+        return job_id, f"not registered: {said}"[-500:]
