@@ -12,7 +12,6 @@ from mini.settings import UserError
 
 from tests.campaign.campaign import Plan, play
 from tests.campaign.report import markdown
-from tests.campaign.service import FAKETIME_PLACES
 
 
 def main() -> int:
@@ -28,19 +27,7 @@ def main() -> int:
         "--job-every", type=float, default=10.0, help="seconds from job to job (%(default)s)"
     )
     parser.add_argument("--log", type=Path, required=True, help="where all of it is written down")
-    parser.add_argument(
-        "--faketime",
-        type=Path,
-        help="libfaketimeMT.so.1, by which the daemon's clock is stepped; Debian's by default, and "
-        "without any the clock is left alone",
-    )
     options = parser.parse_args()
-    faketime = options.faketime
-    if faketime is None:
-        places = (path for place in FAKETIME_PLACES for path in Path("/").glob(place[1:]))
-        faketime = next(places, None)
-    if faketime is None:
-        print("no libfaketime: the daemon's clock is left alone", file=sys.stderr)
     try:
         outcome = play(
             Plan(
@@ -50,7 +37,6 @@ def main() -> int:
                 options.every,
                 options.job_every,
                 options.log,
-                faketime,
             )
         )
     except UserError as error:

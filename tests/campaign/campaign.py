@@ -19,7 +19,7 @@ from tests.campaign.kinds import Maker
 from tests.campaign.ledger import explain
 from tests.campaign.observer import FINAL, Observer, Row
 from tests.campaign.report import Broken, Outcome
-from tests.campaign.service import Service
+from tests.campaign.service import Service, clock_library
 from tests.campaign.stream import RATES, Stream
 from tests.cluster.daemon_bench import Bench
 
@@ -37,7 +37,6 @@ class Plan:
     Args:
         every, job_every: seconds from one fault to the next, and from one job to the next.
         log: what happens is written here, a line of JSON each.
-        faketime: see `service.Service`.
     """
 
     cluster: str
@@ -46,7 +45,6 @@ class Plan:
     every: float
     job_every: float
     log: Path
-    faketime: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,9 +72,14 @@ def play(plan: Plan) -> Outcome:
     cluster = MiniSlurm.named(plan.cluster)
     assert cluster is not None
     site = Bench(cluster).site
-    service = Service(hosts, site, plan.faketime, "/var/log/minislurm/ctl-ef-schedd.log")
+    log = hosts.cluster.directory / "log"
+    clock = clock_library(log)
+    if clock is None:
+        print("no C compiler: the daemon's clock is left alone", file=sys.stderr)
+    service = Service(hosts, site, clock, "/var/log/minislurm/ctl-ef-schedd.log")
     tell = Log(plan.log, threading.Lock())
-    for old in (hosts.cluster.directory / "log").glob("campaign-*.trace"):
+    hosts.mend()
+    for old in log.glob("campaign-*.trace"):
         old.unlink()
     hosts.run("login", f"rm -rf {site.jobs_dir}/*", check=False)
     cluster.heal()

@@ -14,6 +14,13 @@ from mini.settings import Cluster, UserError
 
 TIMEOUT_SECONDS = 60.0
 
+MEND = """\
+pkill -CONT -x 'munged|slurmd|slurmctld|slurmdbd'
+pkill -KILL -f '[e]f-schedd run$'
+while umount -l /shared/ef-slurm; do :; done 2>/dev/null
+rm -f /shared/ef-slurm/filled-* /var/lib/ef-slurm/filled-*
+"""
+
 
 class HostError(Exception):
     """A command on a host failed, or did not end."""
@@ -108,6 +115,17 @@ class Hosts:
         """Give it its address back."""
         address = ("--ip", self.addresses[host])
         self.docker("network", "connect", *address, self._network, self.container(host))
+
+    def mend(self) -> None:
+        """Undo what a campaign that was cut short has left."""
+        for host in self.cluster.hosts:
+            name = self.container(host)
+            self.docker("unpause", name, check=False)
+            self.docker("start", name, check=False)
+            networks = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+            if not self.docker("inspect", "--format", networks, name).strip():
+                self.join(host)
+            self.privileged(host, MEND, check=False)
 
     @property
     def _network(self) -> str:

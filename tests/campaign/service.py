@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mini.site import Site
 
@@ -13,9 +16,8 @@ from tests.campaign.hosts import Hosts
 
 PLACE = "/run/ef-slurm"
 CLOCK = f"{PLACE}/clock"
-LIBRARY = f"{PLACE}/libfaketimeMT.so.1"
-FAKETIME_PLACES = ("/usr/lib/*/faketime/libfaketimeMT.so.1",)
-"""Where Debian's package libfaketime has its library."""
+LIBRARY = f"{PLACE}/stepped_clock.so"
+SOURCE = Path(__file__).with_name("stepped_clock.c")
 
 # As systemd does it with Restart=on-failure, but that it waits only a second.
 SUPERVISOR = """\
@@ -27,24 +29,34 @@ done
 """
 
 
+def clock_library(directory: Path) -> Path | None:
+    """Compile the library that steps a clock, into a directory; None without a C compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    library = directory / "stepped_clock.so"
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, SOURCE], check=True)
+    return library
+
+
 @dataclass(frozen=True)
 class Service:
     """The daemon of the campaign.
 
     Args:
-        faketime: this machine's libfaketimeMT.so.1, by which the daemon's clock is stepped. None:
-            its clock is the host's.
+        clock: the library that steps the daemon's clock (`clock_library`). None: its clock is the
+            host's.
         log: where it writes, on ctl.
     """
 
     hosts: Hosts
     site: Site
-    faketime: Path | None
+    clock: Path | None
     log: str
 
     @property
     def has_clock(self) -> bool:
-        return self.faketime is not None
+        return self.clock is not None
 
     def start(self) -> None:
         """Start it with an empty queue; it answers when this returns."""
@@ -52,17 +64,10 @@ class Service:
         self.site.prepare()
         self.hosts.run("ctl", f"rm -f {PLACE}/over")
         environment: list[str] = []
-        if self.faketime is not None:
-            self.hosts.docker("cp", str(self.faketime), f"{self.hosts.container('ctl')}:{LIBRARY}")
+        if self.clock is not None:
+            self.hosts.docker("cp", str(self.clock), f"{self.hosts.container('ctl')}:{LIBRARY}")
             self.set_clock(0)
-            environment = [
-                f"LD_PRELOAD={LIBRARY}",
-                f"FAKETIME_TIMESTAMP_FILE={CLOCK}",
-                "FAKETIME_NO_CACHE=1",
-                "FAKETIME_DONT_FAKE_MONOTONIC=1",
-                # Files keep the times that they have.
-                "NO_FAKE_STAT=1",
-            ]
+            environment = [f"LD_PRELOAD={LIBRARY}", f"CAMPAIGN_CLOCK={CLOCK}"]
         script = SUPERVISOR.format(
             place=PLACE, environment=" ".join(environment), log=shlex.quote(self.log)
         )
@@ -89,12 +94,12 @@ class Service:
 
     def set_clock(self, seconds: int) -> None:
         """Set the daemon's clock off by so much, at once."""
-        if self.faketime is None:
+        if self.clock is None:
             return
         new = f"{CLOCK}.new"
         self.hosts.run("ctl", f"echo '{seconds:+d}' > {new} && mv {new} {CLOCK}")
 
-    def rows(self, query: str) -> list[dict[str, object]]:
+    def rows(self, query: str) -> list[dict[str, Any]]:
         """What the queue holds, read beside the daemon.
 
         Raises:
@@ -108,7 +113,7 @@ class Service:
             "print(json.dumps([dict(row) for row in db.execute(sys.argv[1])]))\n"
         )
         command = f"python3 -c {shlex.quote(program)} {shlex.quote(query)}"
-        found: list[dict[str, object]] = json.loads(
+        found: list[dict[str, Any]] = json.loads(
             self.hosts.run("ctl", command, user="ef-slurm", timeout=20)
         )
         return found

@@ -36,3 +36,8 @@ def test_half_of_the_nodes_save_power() -> None:
     assert variants.power_saving_nodes(cluster("memory")) == []
     with pytest.raises(UserError, match="powersave needs 2"):
         variants.check_combination(cluster("powersave", nodes=1))
+
+
+def test_disks_are_small_only_where_that_is_asked_for() -> None:
+    assert variants.has_small_disks(cluster("memory", "small-disks"))
+    assert not variants.has_small_disks(cluster("memory"))
