@@ -79,12 +79,15 @@ class Stream:
 
     def _job(self, number: int) -> tuple[str, str, str]:
         name, user = f"c{number}", f"user{number % 2 + 1}"
-        iterations = self.dice.randrange(150, 900)
-        seconds = self.dice.randrange(120, 480)
-        wish = "--best-effort" if number % 6 == 0 else f"--deadline=+{seconds}s"
+        iterations = self.dice.randrange(400, 2000)
+        seconds = self.dice.randrange(150, 600)
+        gpus = self.dice.choice((2, 4, 4, 8))
+        wish = f"--deadline=+{seconds}s --if-infeasible=wait"
+        if number % 6 == 0:
+            wish = "--best-effort"
         words = (
             f"ef-sbatch --json --job-name={name} --iterations={iterations} --global-batch-size=32"
-            f" --throughput={RATES} {wish} --if-infeasible=wait --verdict-timeout=40"
+            f" --throughput={RATES} {wish} --max-gpus={gpus} --verdict-timeout=40"
             f" --output=/dev/null python3 -m tests.campaign.trainer"
             f" --rates {RATES} --trace {TRACES}/campaign-{name}.trace"
         )
