@@ -39,6 +39,27 @@ def begin(
     return Acting(file, file.take(queue.identity(), path, pid=os.getpid()))
 
 
+def refuse_without_orders(queue: Queue, root: Path, error: OSError) -> None:
+    """Refuse to begin without the directory of orders where it was had before.
+
+    Whatever was promised was promised with it. It is away, a file system that is not mounted yet
+    say: nothing tells whether another daemon has taken over, and what jobs are told counts again
+    when it is back.
+
+    Args:
+        root: of orders; `error` why it cannot be had.
+
+    Raises:
+        StartRefusedError: it was.
+    """
+    if queue.promises.has_any():
+        raise StartRefusedError(
+            f"[jobs] order_root {root} cannot be had, and this queue's promises were given with "
+            f"it: {error}. Bring its file system back and start this one again (a service manager "
+            "does), or name the directory that is there now"
+        )
+
+
 def refuse_beside(claim: Claim | None, path: Path) -> None:
     """Refuse to act beside another daemon.
 

@@ -16,7 +16,7 @@ from ef_slurm.api.munge import MungeCommand
 from ef_slurm.daemon.act.channels import WhileActing, channel_of
 from ef_slurm.daemon.act.sender import Sender
 from ef_slurm.daemon.acting_slurm import ActingSlurm
-from ef_slurm.daemon.beginning import begin
+from ef_slurm.daemon.beginning import begin, refuse_without_orders
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.claim import Acting, ClaimFile
@@ -176,6 +176,7 @@ def _begin(config: SiteConfig, queue: Queue, slurm: Slurm, *, take_over: bool) -
         file, records = ClaimFile(config.order_root), RecordFiles(config.order_root)
         return begin(queue, file, records, slurm, take_over=take_over)
     except OSError as error:
+        refuse_without_orders(queue, config.order_root, error)
         _log_daemon_event(
             queue,
             "jobs get no orders, and are asked with TERM alone; nothing is promised, and no other "

@@ -152,6 +152,10 @@ class Promises:
         rows = self._database.query("SELECT job_id, given_at FROM promises WHERE outcome = 'open'")
         return {row["job_id"]: row["given_at"] for row in rows}
 
+    def has_any(self) -> bool:
+        """Whether any promise was ever given."""
+        return self._database.one("SELECT 1 FROM promises LIMIT 1") is not None
+
     def all(self, *, given_since: float | None = None) -> tuple[Promise, ...]:
         """Promises in the order in which they were given."""
         rows = self._database.query(

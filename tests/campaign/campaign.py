@@ -87,6 +87,7 @@ def play(plan: Plan) -> Outcome:
     began = time.time()
     tell("begin", {"rates": RATES, **{k: str(v) for k, v in asdict(plan).items()}})
     observer = Observer(hosts, service, tell)
+    observer.begin()
     stream = Stream(
         hosts,
         every=plan.job_every,

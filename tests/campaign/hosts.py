@@ -16,6 +16,7 @@ TIMEOUT_SECONDS = 60.0
 
 MEND = """\
 pkill -CONT -x 'munged|slurmd|slurmctld|slurmdbd'
+pkill -KILL -f '[c]ampaign: ef-schedd'
 pkill -KILL -f '[e]f-schedd run$'
 while umount -l /shared/ef-slurm; do :; done 2>/dev/null
 rm -f /shared/ef-slurm/filled-* /var/lib/ef-slurm/filled-*

@@ -45,6 +45,12 @@ class Observer:
     wrong: list[tuple[str, str]] = field(default_factory=list)
     looks: int = 0
     blind: int = 0
+    _others: frozenset[int] = frozenset()
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> None:
+        """What is in Slurm now is of an earlier campaign."""
+        self._others = frozenset(number for number, _, _ in self._slurm_jobs())
 
     def run(self, over: threading.Event) -> None:
         """Look every few seconds until `over` is set."""
@@ -53,12 +59,13 @@ class Observer:
 
     def look(self) -> None:
         """One look; what cannot be seen now is seen by a later one."""
-        self.looks += 1
-        for see in (self._see_queue, self._see_slurm, self._see_traces):
-            try:
-                see()
-            except HostError:
-                self.blind += 1
+        with self._one_at_a_time:  # what is compared is newer than what it is compared with
+            self.looks += 1
+            for see in (self._see_queue, self._see_slurm, self._see_traces):
+                try:
+                    see()
+                except HostError:
+                    self.blind += 1
 
     def active(self) -> int:
         """Jobs of the queue that have not ended, as last seen."""
@@ -109,12 +116,16 @@ class Observer:
         self.promises.update(found)
 
     def _see_slurm(self) -> None:
-        for line in self.hosts.run("ctl", NAMES, timeout=30).splitlines():
-            number, name, state = line.split()
-            self.slurm_ids[name].add(int(number))
-            self.slurm_states[int(number)] = state
+        for number, name, state in self._slurm_jobs():
+            if number not in self._others:
+                self.slurm_ids[name].add(number)
+                self.slurm_states[number] = state
         for gpu in gpus_given_twice(self.hosts.run("ctl", SLURM, timeout=30)):
             self.found_wrong("GPU given twice", gpu)
+
+    def _slurm_jobs(self) -> list[tuple[int, str, str]]:
+        lines = self.hosts.run("ctl", NAMES, timeout=30).splitlines()
+        return [(int(number), name, state) for number, name, state in map(str.split, lines)]
 
     def _see_traces(self) -> None:
         for name in list(self.jobs):

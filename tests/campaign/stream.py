@@ -113,7 +113,7 @@ class Stream:
                 said = self.hosts.run(
                     "login", f"{command} 2>&1", user=user, check=False, timeout=120
                 )
-                answer = json.loads(said[said.index("{") :])
+                answer, _ = json.JSONDecoder().raw_decode(said, said.index("{"))
             except (HostError, ValueError) as problem:
                 if not job_id:
                     return 0, f"{said} {problem}"[-500:]
