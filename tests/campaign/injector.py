@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from mini import lifecycle
 
 from tests.campaign.hosts import HostError, Hosts
-from tests.campaign.kinds import Fault
+from tests.campaign.kinds import SLURM, Fault
 from tests.campaign.ledger import Done
 
 AT_ONCE = 6
@@ -128,6 +128,5 @@ class Injector:
                 self.hosts.run("ctl", f"scontrol update nodename={node} state=resume", check=False)
 
     def _busy(self, host: str) -> bool:
-        needs = {host, {"ctl": "slurmctld", "db": "db"}.get(host, host)}
         with self._lock:
-            return bool(needs & self._taken)
+            return (SLURM if host in ("ctl", "db") else host) in self._taken

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.campaign.hosts import Hosts
 from tests.campaign.service import Service
 
-SHORT = (1.0, 6.0)
+SHORT = (0.5, 5.0)
+SLURM_AWAY = (0.3, 2.5)
+"""What takes Slurm away is over sooner: for most of the time there is somebody to ask."""
+SLURM = "slurm"
+"""Taken by each fault of the hosts ctl and db: one of them at a time."""
 BLINK = (0.2, 1.0)
 LONG_CUT = (40.0, 50.0)
 """Longer than SlurmdTimeout (30 s): Slurm gives the node up, and its jobs to others."""
 CLOCK_STEPS = (-3600, -300, -60, -5, 5, 60, 300)
 """Seconds. Further forward every promise that is open would be over."""
-FILL = "head -c 1G /dev/zero > {0}/filled-by-the-campaign || true"
-EMPTY = "rm -f {0}/filled-by-the-campaign"
+FILL = (
+    "fallocate -l $(df --output=avail -B1 {0} | tail -n 1) {0}/filled-by-the-campaign;"
+    " head -c 1M /dev/zero > {0}/filled-by-the-campaign-2 || true"
+)
+EMPTY = "rm -f {0}/filled-by-the-campaign*"
 STATE = "/shared/ef-slurm"
 """State directories and orders, as the hosts see them."""
 
@@ -59,26 +66,28 @@ class Maker:
 
     def _weights(self) -> list[tuple[Callable[[], Fault], int]]:
         return [
-            (self._daemon_killed, 14),
-            (self._daemon_paused, 7),
+            (self._daemon_killed, 8),
+            (self._daemon_paused, 4),
             (self._clock_stepped, 6 if self.service.has_clock else 0),
-            (lambda: self._killed("slurmctld", "ctl", {"slurmctld", "db"}), 8),
-            (lambda: self._paused("slurmctld", "ctl", {"slurmctld"}), 6),
-            (lambda: self._killed("slurmdbd", "db", {"db"}), 5),
-            (lambda: self._paused("slurmdbd", "db", {"db"}), 4),
-            (lambda: self._on_a_node(self._killed, "slurmd"), 7),
-            (lambda: self._on_a_node(self._paused, "slurmd"), 5),
-            (lambda: self._munge(self._killed), 6),
-            (lambda: self._munge(self._paused), 4),
-            (self._node_killed, 4),
-            (self._node_paused, 4),
-            (self._node_cut, 4),
+            (lambda: self._of_slurm(self._killed, "slurmctld", "ctl"), 4),
+            (lambda: self._of_slurm(self._paused, "slurmctld", "ctl"), 4),
+            (lambda: self._of_slurm(self._killed, "slurmdbd", "db"), 3),
+            (lambda: self._of_slurm(self._paused, "slurmdbd", "db"), 3),
+            (lambda: self._of_slurm(self._killed, "munged", "ctl"), 2),
+            (lambda: self._of_slurm(self._paused, "munged", "ctl"), 2),
+            (self._service_cut, 3),
+            (lambda: self._on_a_node(self._killed, "slurmd"), 12),
+            (lambda: self._on_a_node(self._paused, "slurmd"), 12),
+            (lambda: self._on_a_node(self._killed, "munged"), 8),
+            (lambda: self._on_a_node(self._paused, "munged"), 8),
+            (self._node_killed, 3),
+            (self._node_paused, 6),
+            (self._node_cut, 7),
             (self._node_cut_long, 1),
-            (self._service_cut, 4),
-            (self._disk_full, 6),
+            (self._disk_full, 4),
             (self._shared_full, 4),
-            (self._state_lost_on_ctl, 4),
-            (self._state_lost_on_a_node, 4),
+            (self._state_lost_on_ctl, 3),
+            (self._state_lost_on_a_node, 7),
             (self._state_lost_everywhere, 2),
         ]
 
@@ -124,9 +133,9 @@ class Maker:
         node = self._node()
         return act(daemon, node, {node})
 
-    def _munge(self, act: Callable[[str, str, set[str]], Fault]) -> Fault:
-        host = self.dice.choice(["ctl", "ctl", "login", "db", self._node()])
-        return act("munged", host, {host, "db"} if host == "db" else {host})
+    def _of_slurm(self, act: Callable[[str, str, set[str]], Fault], daemon: str, host: str) -> Fault:
+        fault = act(daemon, host, {SLURM})
+        return replace(fault, seconds=self.dice.uniform(*SLURM_AWAY))
 
     def _killed(self, daemon: str, host: str, takes: set[str]) -> Fault:
         return Fault(
@@ -191,9 +200,10 @@ class Maker:
 
     def _service_cut(self) -> Fault:
         host, takes = self.dice.choice(
-            [("ctl", {"ctl", "slurmctld", "db"}), ("db", {"db", "slurmctld"}), ("login", {"login"})]
+            [("ctl", {SLURM}), ("db", {SLURM}), ("login", {"login"})]
         )
-        return self._cut("ctl, db or login cut off", host, takes, self._short())
+        seconds = self.dice.uniform(*SLURM_AWAY)
+        return self._cut("ctl, db or login cut off", host, takes, seconds)
 
     # --- disks ----------------------------------------------------------------------------
 

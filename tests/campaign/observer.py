@@ -14,7 +14,7 @@ from tests.campaign.service import Service
 from tests.campaign.traces import Trace
 from tests.cluster.daemon_bench import gpus_given_twice
 
-LOOK_SECONDS = 4.0
+LOOK_SECONDS = 6.0
 FINAL = frozenset({"completed", "failed", "cancelled", "lost", "rejected"})
 SETTLED = frozenset({"kept", "kept-in-grace", "broken", "void", "replaced"})
 JOBS = """\

@@ -117,7 +117,7 @@ class Stream:
             except (HostError, ValueError) as problem:
                 if not job_id:
                     return 0, f"{said} {problem}"[-500:]
-                time.sleep(2)
+                time.sleep(5)
                 continue
             job_id = int(answer.get("job_id") or job_id)
             if not job_id:
@@ -125,5 +125,5 @@ class Stream:
             if answer.get("registered", True):
                 return job_id, ""
             command = f"ef-sbatch --json --register={answer['state_dir']}"
-            time.sleep(1)
+            time.sleep(5)
         return job_id, f"not registered: {said}"[-500:]
