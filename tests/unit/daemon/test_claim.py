@@ -16,7 +16,7 @@ import pytest
 from ef_slurm.daemon import main
 from ef_slurm.daemon.act.channels import Letter, WhileActing
 from ef_slurm.daemon.acting_slurm import ActingSlurm
-from ef_slurm.daemon.beginning import begin
+from ef_slurm.daemon.beginning import begin, refuse_without_orders
 from ef_slurm.daemon.observe.claim import Acting, Claim, ClaimFile
 from ef_slurm.daemon.observe.order_files import OrderFiles
 from ef_slurm.daemon.observe.record_files import RecordFiles
@@ -75,6 +75,16 @@ class TestBeginning:
         found = file.read()
         assert found is not None
         assert found.stopped is not None
+
+    def test_without_the_orders_it_promised_with_none_begins(self, world: World) -> None:
+        """A file system that is not mounted yet is no reason to act unseen by other daemons."""
+        away, why = Path("/away/orders"), OSError(2, "No such file or directory")
+        refuse_without_orders(world.queue, away, why)  # nothing was ever promised
+        world.submit(500, deadline=3000.0)
+        world.step()
+        assert world.queue.promises.has_any()
+        with pytest.raises(StartRefusedError, match="order_root /away/orders cannot be had"):
+            refuse_without_orders(world.queue, away, why)
 
     def test_beside_one_of_another_host_none_begins(self, world: World, file: ClaimFile) -> None:
         elsewhere(file)

@@ -13,6 +13,7 @@ from ef_slurm.contract import (
     LaunchState,
     Order,
     Phase,
+    StateDir,
     rendezvous_port,
 )
 from ef_slurm.model import ContainerRuntime, LaunchSettings, StopSignal
@@ -464,11 +465,54 @@ def test_apptainer_gets_image_mounts_and_variables(
     assert "--mpi=none" in (script.fake / "srun-options").read_text().splitlines()
 
 
+@pytest.fixture
+def quick(fake: Path) -> None:
+    """Whoever waits for a disk looks again at once."""
+    sleep = fake / "sleep"
+    sleep.write_text("#!/bin/sh\nexit 0\n")
+    sleep.chmod(0o755)
+
+
+@pytest.mark.usefixtures("quick")
 def test_state_directory_that_cannot_be_made(start: Start, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     script = start("exit 0", state_dir=f"{tmp_path}/file/x")
     assert script.end() == 78
     assert "cannot be made" in script.log.read_text()
+
+
+def test_a_disk_that_is_away_is_waited_for(start: Start, tmp_path: Path) -> None:
+    place = tmp_path / "mounted"
+    place.write_text("")
+    script = start("exit 0", state_dir=f"{place}/x")
+    wait_for_words(script.log, "waiting for the disk")
+    place.unlink()
+    place.mkdir()
+    assert script.end() == 0
+    assert StateDir(place / "x").generation() == 1
+
+
+def test_a_launch_that_cannot_be_counted_waits_and_counts_on(start: Start) -> None:
+    """It never begins from 1 again because the number before cannot be read."""
+    start("exit 0").end()
+    script = start("exit 0")
+    script.end()
+    number = script.state.generation_file
+    number.rename(number.with_name("away"))
+    number.mkdir()
+    script = start("exit 0", restart_count=2)
+    wait_for_words(script.log, "waiting for the disk")
+    number.rmdir()
+    number.with_name("away").rename(number)
+    assert script.end() == 0
+    assert script.state.generation() == 3
+
+
+def wait_for_words(log: Path, words: str) -> None:
+    end = time.monotonic() + 60
+    while not (log.exists() and words in log.read_text()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_the_first_to_fail_says_why(start: Start, tmp_path: Path) -> None:
