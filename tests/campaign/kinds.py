@@ -133,7 +133,9 @@ class Maker:
         node = self._node()
         return act(daemon, node, {node})
 
-    def _of_slurm(self, act: Callable[[str, str, set[str]], Fault], daemon: str, host: str) -> Fault:
+    def _of_slurm(
+        self, act: Callable[[str, str, set[str]], Fault], daemon: str, host: str
+    ) -> Fault:
         fault = act(daemon, host, {SLURM})
         return replace(fault, seconds=self.dice.uniform(*SLURM_AWAY))
 
