@@ -201,9 +201,7 @@ class Maker:
         return self._cut("node cut off for long", node, {node}, seconds)
 
     def _service_cut(self) -> Fault:
-        host, takes = self.dice.choice(
-            [("ctl", {SLURM}), ("db", {SLURM}), ("login", {"login"})]
-        )
+        host, takes = self.dice.choice([("ctl", {SLURM}), ("db", {SLURM}), ("login", {"login"})])
         seconds = self.dice.uniform(*SLURM_AWAY)
         return self._cut("ctl, db or login cut off", host, takes, seconds)
 
