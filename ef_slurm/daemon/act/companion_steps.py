@@ -9,6 +9,7 @@ from dataclasses import replace
 from ef_slurm.contract import Action, Order
 from ef_slurm.daemon.act.steps import (
     CancelCompanion,
+    ExtendCompanion,
     OrderPrepare,
     OrderResize,
     ReleaseCompanion,
@@ -27,7 +28,9 @@ from ef_slurm.slurm.types import JobUpdate, Shape, SlurmJob
 MIN_RUN_SECONDS = 60.0
 """The least time limit: Slurm knows whole minutes only."""
 
-CompanionStep = WantCompanion | ShapeCompanion | ReleaseCompanion | CancelCompanion
+CompanionStep = (
+    WantCompanion | ShapeCompanion | ReleaseCompanion | CancelCompanion | ExtendCompanion
+)
 
 
 def live_order(step: OrderPrepare | OrderResize, iterations: int | None, now: float) -> Order:
@@ -82,6 +85,11 @@ class CompanionSteps:
                 return self._seen(job, status, slurm)
             case CancelCompanion(companion):
                 return self._seen(job, status, self._cancel(job, companion, now))
+            case ExtendCompanion(companion, seconds):
+                slurm = self._known(job, companion)
+                if slurm is not None:
+                    slurm = self._slurm.update(slurm.job_id, JobUpdate(time_limit=seconds))
+                return self._seen(job, status, slurm)
 
     def _shape(
         self, job: QueueJob, status: JobStatus, companion: Companion, now: float

@@ -67,6 +67,7 @@ class Conditions:
         companion_updated: whether Slurm has read the shape of its companion back to us.
         was_live: whether a launch of this job could change its size while it ran.
         changed_since: when its last live change was first seen to be complete.
+        not_extended: companions whose time limit Slurm does not let be extended.
     """
 
     free: bool = True
@@ -85,3 +86,4 @@ class Conditions:
     companion_updated: bool = False
     was_live: bool = False
     changed_since: float | None = None
+    not_extended: frozenset[int] = frozenset()

@@ -20,6 +20,7 @@ from ef_slurm.daemon.act.steps import (
     CancelCompanion,
     CancelOrphan,
     Extend,
+    ExtendCompanion,
     GiveBack,
     Hold,
     OrderPrepare,
@@ -98,7 +99,7 @@ def action_of(step: Step) -> IntentAction:
             return IntentAction.RELEASE
         case Resize() | GiveBack():
             return IntentAction.SHRINK
-        case Extend():
+        case Extend() | ExtendCompanion():
             return IntentAction.EXTEND
         case CancelOrphan():
             return IntentAction.CANCEL
@@ -124,6 +125,8 @@ def arguments_of(step: Step, status: JobStatus) -> Mapping[str, Json]:
             arguments |= {"launch": generation, "gpus": gpus, "iterations": iterations}
         case Extend(seconds):
             arguments["seconds"] = seconds
+        case ExtendCompanion(one, seconds):
+            arguments |= {"seconds": seconds, "companion": one.id}
         case OrderPrepare(one) | ShapeCompanion(one) | ReleaseCompanion(one) | CancelCompanion(one):
             arguments |= {
                 "launch": one.generation,
@@ -164,7 +167,9 @@ def effect_seen(intent: Intent, status: JobStatus) -> bool:
         case IntentAction.SHRINK:
             return later or layout(job) == layout_of(_block(intent))
         case IntentAction.EXTEND:
-            limit, wanted = job.requested.time_limit, intent.arguments.get("seconds")
+            extended = _member(intent, status) if "companion" in intent.arguments else job
+            limit = None if extended is None else extended.requested.time_limit
+            wanted = intent.arguments.get("seconds")
             assert isinstance(wanted, float)
             return later or limit is None or limit >= wanted
         case IntentAction.ORDER_STOP | IntentAction.ORDER_RELAUNCH:
@@ -374,7 +379,11 @@ class Executor:
                 order = live_order(step, job.ordered_iterations, self._clock())
                 return self._order(job, status, order)
             case (
-                WantCompanion() | ShapeCompanion() | ReleaseCompanion() | CancelCompanion() as mine
+                WantCompanion()
+                | ShapeCompanion()
+                | ReleaseCompanion()
+                | CancelCompanion()
+                | ExtendCompanion() as mine
             ):
                 return self._companions.carry_out(job, status, mine)
         return replace(status, slurm=self._slurm.job(slurm_id))

@@ -7,6 +7,7 @@ launch trains all the while; only `OrderResize` makes it stand still, for a seco
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from ef_slurm.contract import Action, Order, Phase, Progress
@@ -14,6 +15,7 @@ from ef_slurm.daemon.act.conditions import Conditions, Timeouts
 from ef_slurm.daemon.act.steps import (
     CancelCompanion,
     Do,
+    ExtendCompanion,
     Failed,
     GiveBack,
     GivenUp,
@@ -36,6 +38,10 @@ EMPTY_SECONDS = 3.0
 not be told of a node's going while a step's process is there (`docs/slurm.md`)."""
 
 
+LIMIT_SECONDS = 60.0
+"""By which a companion may end before its job: Slurm's time limits are whole minutes."""
+
+
 def dismissal(status: JobStatus, target: Block | None, timeouts: Timeouts, now: float) -> Do | None:
     """The companion that is to be ended now, since nothing more is to come of it."""
     for member in status.members:
@@ -48,6 +54,28 @@ def dismissal(status: JobStatus, target: Block | None, timeouts: Timeouts, now: 
             stays = slurm.is_pending or slurm.is_running
             if stays and now >= companion.changed_at + patience:
                 return Do(CancelCompanion(companion))
+    return None
+
+
+def shorter_companion(status: JobStatus, not_extended: Collection[int]) -> ExtendCompanion | None:
+    """What lets a companion run as long as its job, whose time limit may have been extended.
+
+    Args:
+        not_extended: companions with which that was tried in vain. Such a one ends earlier, and the
+            job trains on without its nodes.
+    """
+    ends = status.slurm.end_time
+    if ends is None:
+        return None
+    for member in status.members:
+        companion, slurm = member.companion, member.slurm
+        if slurm is None or not slurm.is_running or companion.id in not_extended:
+            continue
+        limit, began = slurm.requested.time_limit, slurm.start_time
+        if companion.state is not CompanionState.JOINED or limit is None or began is None:
+            continue
+        if limit < ends - began - LIMIT_SECONDS:
+            return ExtendCompanion(companion, ends - began)
     return None
 
 

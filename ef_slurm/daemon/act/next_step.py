@@ -22,7 +22,12 @@ from dataclasses import replace
 
 from ef_slurm.contract import Action, Launch, LaunchState
 from ef_slurm.daemon.act.conditions import Conditions, Timeouts
-from ef_slurm.daemon.act.live_steps import dismissal, live_change, part_change
+from ef_slurm.daemon.act.live_steps import (
+    dismissal,
+    live_change,
+    part_change,
+    shorter_companion,
+)
 from ef_slurm.daemon.act.steps import (
     Do,
     Done,
@@ -190,6 +195,9 @@ def settle(
     limit = status.slurm.requested.time_limit
     if conditions.time_limit is not None and limit is not None and limit < conditions.time_limit:
         return Do(Extend(conditions.time_limit))
+    shorter = shorter_companion(status, conditions.not_extended)
+    if shorter is not None:
+        return Do(shorter)
     return keep_part(status, launch, block, conditions, timeouts, now)
 
 

@@ -16,6 +16,7 @@ from ef_slurm.daemon.act.steps import (
     Do,
     Done,
     Extend,
+    ExtendCompanion,
     Failed,
     GiveBack,
     GivenUp,
@@ -115,6 +116,7 @@ class Reconciler:
         self._not_before: dict[int, float] = {}
         self._leaving: dict[int, tuple[int, float]] = {}
         self._not_extended: set[int] = set()
+        self._companions_not_extended: frozenset[int] = frozenset()
         self._requeued: set[int] = set()
         self._companion_updated: set[int] = set()
         self._intents: dict[int, Intent] = {}
@@ -274,6 +276,7 @@ class Reconciler:
             companion_updated=coming is not None and coming.companion.id in self._companion_updated,
             was_live=self._launches.was_live(job.id),
             changed_since=self._launches.changed_since(job.id),
+            not_extended=self._companions_not_extended,
         )
 
     def _leaving_since(
@@ -354,6 +357,14 @@ class Reconciler:
                 # Only operators may; its next run has the limit that it needs.
                 self._not_extended.add(job.id)
                 self._save(job, f"its time limit stays until its next start: {refusal.message}")
+                return status
+            case ExtendCompanion(companion):
+                present = {one.id for one in self._companions.present}
+                self._companions_not_extended = self._companions_not_extended & present | {
+                    companion.id
+                }
+                why = f"its companion {companion.slurm_job_id} ends before it: {refusal.message}"
+                self._save(job, why)
                 return status
             case GiveBack():
                 self._requeue_only.add(_key(job, status.launch))

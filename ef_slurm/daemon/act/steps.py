@@ -115,6 +115,14 @@ class CancelCompanion:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtendCompanion:
+    """Let the running companion take so many seconds."""
+
+    companion: Companion
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class OrderResize:
     """Ask launch `generation` to go on at another size.
 
@@ -154,6 +162,7 @@ Step = (
     | ShapeCompanion
     | ReleaseCompanion
     | CancelCompanion
+    | ExtendCompanion
     | OrderResize
     | GiveBack
 )

@@ -11,7 +11,8 @@ from ef_slurm.daemon.act.companion_ends import MOST_STRAYS
 from ef_slurm.daemon.metrics import GpuUse
 from ef_slurm.daemon.observe.gpu_use import gpus_by_use
 from ef_slurm.model import CompanionState, EventKind, JobState, QueueJob
-from ef_slurm.slurm.types import HoldKind, JobBaseState
+from ef_slurm.slurm.errors import NotPermittedError
+from ef_slurm.slurm.types import HoldKind, JobBaseState, JobUpdate, SlurmJob
 from tests.fakes.memory_cluster import MemoryJob
 from tests.unit.daemon.live import LiveTraining, submit_live
 from tests.unit.daemon.world import World
@@ -133,6 +134,50 @@ def test_cancelling_a_companion_only_shrinks(world: World) -> None:
     assert training.train == ("n1", "n2")
     assert nodes_of(world, job) == ("n1", "n2")
     assert world.state(job) is JobState.RUNNING
+    untouched(world, training)
+
+
+def limits(training: LiveTraining) -> list[float]:
+    return [one.time_limit for one in training.companions.values()]
+
+
+def test_companions_may_run_as_long_as_their_job(world: World) -> None:
+    _, training = grown(world)
+    companion_of(training).time_limit = 600.0
+    world.run(10.0)
+    assert limits(training) == [math.inf, math.inf]
+    training.slurm.time_limit = 7200.0
+    for one in training.companions.values():
+        one.time_limit = 3600.0
+    world.run(10.0)
+    first = training.slurm.started
+    assert first is not None
+    for one in training.companions.values():
+        assert one.started is not None
+        assert 0.0 <= one.started + one.time_limit - (first + 7200.0) <= 120.0
+    untouched(world, training)
+
+
+def test_a_limit_that_is_not_to_be_extended_is_left(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, training = grown(world)
+    update, asked = world.slurm.update, list[int]()
+
+    def refusing(job_id: int, what: JobUpdate) -> SlurmJob:
+        if what.time_limit is None or job_id == training.slurm.job_id:
+            return update(job_id, what)
+        asked.append(job_id)
+        raise NotPermittedError("Access/permission denied")
+
+    monkeypatch.setattr(world.slurm, "update", refusing)
+    companion = companion_of(training, 1)
+    companion.time_limit = world.clock.now - (companion.started or 0.0) + 60.0
+    world.run(40.0)
+    assert asked == [companion.job_id]
+    assert "ends before it: Access/permission denied" in world.row(job).note
+    world.run(90.0)
+    assert training.train == ("n1", "n2")
     untouched(world, training)
 
 
