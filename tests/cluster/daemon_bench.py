@@ -6,10 +6,14 @@ import json
 import re
 import shlex
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mini.client import MiniSlurm, wait_until
 from mini.site import Site
+
+from tests.cluster.training_jobs import scripts
 
 RATES = "1:10,2:18,4:32,8:56,16:90"
 
@@ -55,6 +59,25 @@ class Bench:
     def job(self, iterations: int, *options: str, user: str = "user1", more: str = "") -> int:
         """The id of a job that was taken."""
         return self.register(self.submit(iterations, *options, user=user, more=more), user=user)
+
+    def real_training(self, *arguments: str) -> int:
+        """The id of a best-effort job that trains a real model, on 4 or 8 GPUs.
+
+        Args:
+            arguments: for its script.
+        """
+        shape = "--iterations=50000 --global-batch-size=32 --throughput=4:10,8:18 --best-effort"
+        script = f"{scripts(self.cluster)}/chars.py {shlex.join(arguments)}"
+        return int(self.cluster.output(f"ef-sbatch --parsable {shape} {script}", user="user1"))
+
+    def occupy(self, nodes: str) -> int:
+        """The id of a Slurm job, none of ef-slurm's, that has all GPUs of these nodes."""
+        count = len(nodes.split(","))
+        return self.cluster.sbatch(
+            *("--partition=batch", f"--nodelist={nodes}", f"--nodes={count}"),
+            *("--gres=gpu:4", "--time=10"),
+            script="#!/bin/sh\nsleep 600\n",
+        )
 
     def register(self, answer: dict[str, Any], *, user: str = "user1") -> int:
         """The id of a submitted job, once the daemon has taken it."""
@@ -112,6 +135,18 @@ def gpus_given_twice(shown: str) -> list[str]:
             for node in expand(nodes):
                 held.update(f"{node}:{index}" for index in numbers(indices))
     return [gpu for gpu, count in held.items() if count > 1]
+
+
+@contextmanager
+def fresh_bench(cluster: MiniSlurm) -> Iterator[Bench]:
+    """A site with an empty queue and a daemon that runs; afterwards none does."""
+    bench = Bench(cluster)
+    bench.site.stop("KILL")
+    bench.site.prepare()
+    bench.site.start()
+    yield bench
+    bench.site.stop()
+    bench.cluster.heal()
 
 
 def expand(nodes: str) -> list[str]:

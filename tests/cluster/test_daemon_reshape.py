@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from mini.client import MiniSlurm, wait_until
 
-from tests.cluster.daemon_bench import Bench
-from tests.cluster.training_jobs import new_job, scripts, training_request
+from tests.cluster.daemon_bench import Bench, fresh_bench
+from tests.cluster.training_jobs import new_job, training_request
 
 pytestmark = [
     pytest.mark.cluster,
@@ -27,13 +27,8 @@ pytestmark = [
 
 @pytest.fixture
 def bench(running_cluster: MiniSlurm) -> Iterator[Bench]:
-    bench = Bench(running_cluster)
-    bench.site.stop("KILL")
-    bench.site.prepare()
-    bench.site.start()
-    yield bench
-    bench.site.stop()
-    bench.cluster.heal()
+    with fresh_bench(running_cluster) as bench:
+        yield bench
 
 
 def story(bench: Bench, job: int) -> list[dict[str, Any]]:
@@ -61,14 +56,8 @@ def test_reshape_by_stage(bench: Bench) -> None:
 
 def test_reshape_of_real_training_by_stage(bench: Bench) -> None:
     """8 to 4 ranks in place for a newcomer and back by requeue; the other two nodes are taken."""
-    bench.cluster.sbatch(
-        *("--partition=batch", "--nodelist=n3,n4", "--nodes=2", "--gres=gpu:4", "--time=10"),
-        script="sleep 600",
-    )
-    train = f"{scripts(bench.cluster)}/chars.py --sleep 0.05"
-    shape = "--iterations=50000 --global-batch-size=32 --throughput=4:10,8:18 --best-effort"
-    submitted = bench.cluster.output(f"ef-sbatch --parsable {shape} {train}", user="user1")
-    first = int(submitted)
+    bench.occupy("n3,n4")
+    first = bench.real_training("--sleep", "0.05")
     bench.wait_state(first, "running", timeout=90)
     time.sleep(5)
     second = bench.job(700, "--deadline=+38s")

@@ -10,21 +10,15 @@ from typing import Any
 import pytest
 from mini.client import MiniSlurm, wait_until
 
-from tests.cluster.daemon_bench import Bench
-from tests.cluster.training_jobs import scripts
+from tests.cluster.daemon_bench import Bench, fresh_bench
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture
 def bench(running_cluster: MiniSlurm) -> Iterator[Bench]:
-    bench = Bench(running_cluster)
-    bench.site.stop("KILL")
-    bench.site.prepare()
-    bench.site.start()
-    yield bench
-    bench.site.stop()
-    bench.cluster.heal()
+    with fresh_bench(running_cluster) as bench:
+        yield bench
 
 
 def told(bench: Bench, job: int) -> dict[str, Any]:
@@ -54,18 +48,10 @@ def wait_for_nodes(bench: Bench, job: int, nodes: str) -> dict[str, Any]:
 
 def test_a_job_grows_and_shrinks_while_it_trains(bench: Bench) -> None:
     cluster = bench.cluster
-    cluster.sbatch(
-        *("--partition=batch", "--nodelist=n3,n4", "--nodes=2", "--gres=gpu:4", "--time=10"),
-        script="#!/bin/sh\nsleep 600\n",
-    )
-    other = cluster.sbatch(
-        *("--partition=batch", "--nodelist=n2", "--gres=gpu:4", "--time=10"),
-        script="#!/bin/sh\nsleep 600\n",
-    )
+    bench.occupy("n3,n4")
+    other = bench.occupy("n2")
     cluster.wait_for_state(other, "RUNNING")
-    train = f"{scripts(cluster)}/chars.py --wrapper parallel --sleep 0.02"
-    shape = "--iterations=50000 --global-batch-size=32 --throughput=4:10,8:18 --best-effort"
-    first = int(cluster.output(f"ef-sbatch --parsable {shape} {train}", user="user1"))
+    first = bench.real_training("--wrapper", "parallel", "--sleep", "0.02")
     small = wait_for_nodes(bench, first, "n1")
     assert small["live"], small
     cluster.run(f"scancel {other}")
@@ -75,7 +61,26 @@ def test_a_job_grows_and_shrinks_while_it_trains(bench: Bench) -> None:
     assert f"ef-slurm: companion of {first}, launch 1, change 1" in shown
     row = bench.queue()[first]
     assert row["nodes"] == ["n1", "n2"]
+    (companion,) = row["companions"]
+    assert companion["nodes"] == ["n2"]
+    number = companion["job_id"]
+    wait_until(
+        "the daemon to see it",
+        lambda: [one["state"] for one in bench.queue()[first]["companions"]] == ["joined"],
+        timeout=60,
+    )
+    found = json.loads(cluster.output(f"ef-squeue --json -j {number}", user="user1"))
+    assert [job["job_id"] for job in found["jobs"]] == [first]
+    told_of = cluster.output(f"ef-squeue --explain {number}", user="user1")
+    assert f"Its companion, Slurm job {number}, trains with it on n2." in told_of
+    # It may run as long as its job.
+    cluster.run(f"scontrol update jobid={number} TimeLimit=3")
     assert bench.gpus_given_twice() == []
+    wait_until(
+        "the companion's longer time limit",
+        lambda: cluster.job(number).get("TimeLimit", "00:03:00") != "00:03:00",
+        timeout=60,
+    )
     # Somebody is promised what needs one of its nodes.
     second = bench.job(300, "--deadline=+90s")
     shrunk = wait_for_nodes(bench, first, "n1")
