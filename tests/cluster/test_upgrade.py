@@ -22,7 +22,7 @@ from tests.cluster.package_hosts import by_packages, put
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(1200),
-    pytest.mark.skipif(not os.environ.get("EF_LONG"), reason="four minutes: EF_LONG=1"),
+    pytest.mark.skipif(not os.environ.get("EF_LONG"), reason="six minutes: EF_LONG=1"),
 ]
 
 BEFORE = "bdbe15fde6e8f8589151e115f2307f4eb90930cd"
@@ -103,7 +103,7 @@ def test_promises_outlive_an_upgrade(bench: Bench, built: tuple[Path, Path]) -> 
     done = bench.job(10, "--deadline=+10m", "--max-gpus=2")
     bench.wait_state(done, "completed", timeout=90)
     roomy = bench.job(30000, "--best-effort")
-    fixed = [bench.job(4000, "--deadline=+15m", "--max-gpus=4") for _ in range(2)]
+    fixed = [bench.job(8000, "--deadline=+20m", "--max-gpus=4") for _ in range(2)]
     array = bench.submit(120, "--array=0-2", "--max-gpus=1", "--deadline=+15m")["array"]
     held = bench.job(100, "--deadline=+15m", "--max-gpus=2")
     assert bench.cluster.run(f"ef-scontrol hold {held}", user="user1").returncode == 0
@@ -149,12 +149,12 @@ def test_promises_outlive_an_upgrade(bench: Bench, built: tuple[Path, Path]) -> 
     urgent = bench.job(300, "--deadline=+90s", "--max-gpus=8")
     assert bench.cluster.run(f"ef-scontrol release {held}", user="user1").returncode == 0
     assert (
-        bench.cluster.run(f"ef-scontrol update {fixed[1]} deadline=+20m", user="user1").returncode
+        bench.cluster.run(f"ef-scontrol update {fixed[1]} deadline=+25m", user="user1").returncode
         == 0
     )
     wanted = {*fixed, held, urgent, *(int(one["job_id"]) for one in array)}
     wait_until("all with a promise have ended", lambda: not wanted & set(bench.active()),
-               timeout=400, every=1)  # fmt: skip
+               timeout=600, every=1)  # fmt: skip
     rows = bench.queue()
     outcomes = {job: (rows[job]["state"], rows[job]["promise_outcome"]) for job in wanted}
     outcomes.pop(held)  # its owner held it: no promise
