@@ -146,7 +146,7 @@ def test_promises_outlive_an_upgrade(bench: Bench, built: tuple[Path, Path]) -> 
 
     # Batch scripts of before obey the daemon of now.
     launches = rows[roomy]["generation"]
-    urgent = bench.job(300, "--deadline=+90s", "--max-gpus=8")
+    urgent = bench.job(300, "--deadline=+4m", "--max-gpus=8")
     assert bench.cluster.run(f"ef-scontrol release {held}", user="user1").returncode == 0
     assert (
         bench.cluster.run(f"ef-scontrol update {fixed[1]} deadline=+25m", user="user1").returncode
