@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from tests.simulation.faults import CommandFault
+from tests.simulation.faults import ACTS, CommandFault
 from tests.simulation.story import Behaviour, Event, Story, Submitted, What
 
 USERS = 3
@@ -44,13 +44,15 @@ def story_of(seed: int) -> Story:
     if not clean:
         for _ in range(random.randint(1, 5)):
             events.append(_befalls(random, random.choice(BEFALLS), jobs))
+    aimed, resubmitting = ([], False) if clean else _aimed(Random(f"{seed} aimed"), jobs)
+    events += aimed
     return Story(
         events=tuple(sorted(events, key=lambda event: event.at)),
         nodes=nodes,
         gpus_per_node=gpus,
         types=2 if nodes > 1 and random.random() < 0.15 else 1,
         private=random.random() < 0.3,
-        resubmits=random.random() < 0.5,
+        resubmits=random.random() < 0.5 or resubmitting,
         min_job_age=random.choice((60.0, 300.0, 1e9)),
         as_owner=random.random() < 0.15,
     )
@@ -100,6 +102,37 @@ def _request(random: Random, gpus: int) -> Event:
     job = _job(random, True, gpus) if what is What.JUDGE else None
     number = random.randrange(1_000_000)
     return Event(_moment(random), what, number, float(random.randrange(5)), _during(random), job)
+
+
+def _aimed(random: Random, jobs: int) -> tuple[list[Event], bool]:
+    """Something at the very place at which it hurts; whether jobs are to be submitted again.
+
+    Among hundreds of writes and commands few stand between two that belong together.
+    """
+    at, after = round(_moment(random) / 2, 1), float(random.random() < 0.5)
+    match random.randrange(10):
+        case 0:
+            # Slurm forgets a job that waits, and the daemon dies while it submits it again.
+            job = Submitted(iterations=random.randrange(300, 3000, 100), begin=at + 60.0)
+            submit = sorted(ACTS).index("submit")
+            return [
+                Event(0.0, What.SUBMIT, job=job),
+                Event(at, What.KILLED_AT_ACT, submit, 1.0),
+                Event(at, What.SLURM_FORGETS, 0),
+            ], True
+        case 1:
+            return [Event(at, What.KILLED_AT_ACT, random.randrange(len(ACTS)), after)], False
+        case 2 | 3:
+            return [Event(at, What.KILLED_AT_PROMISE, random.randrange(3), after)], False
+        case 4 | 5:
+            act = sorted(ACTS).index(random.choice((*sorted(ACTS), "release", "release")))
+            fault = tuple(CommandFault).index(
+                random.choice((*CommandFault, CommandFault.REFUSED, CommandFault.REFUSED))
+            )
+            return [Event(at, What.ACT_FAULT, act, float(fault))], False
+        case 6:
+            return [Event(at, What.SCRIPT_DIES, random.randrange(jobs))], False
+    return [], False
 
 
 def _owners(random: Random, what: What, jobs: int) -> Event:

@@ -53,6 +53,7 @@ class Point(enum.Enum):
     """Where a kill may be."""
 
     WRITE = "write"
+    PROMISE = "promise"  # a write, from the next promise on
     COMMAND = "command"
     ORDER = "order"
 
@@ -62,6 +63,7 @@ class _Kill:
     point: Point
     countdown: int
     after: bool
+    command: str = ""
 
 
 @dataclass(slots=True)
@@ -79,10 +81,22 @@ class Faults:
     in_transaction: Callable[[], bool] = lambda: False
     _kills: list[_Kill] = field(default_factory=list)
     _command_faults: list[tuple[int, CommandFault]] = field(default_factory=list)
+    _act_faults: list[tuple[str, CommandFault]] = field(default_factory=list)
     _during: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
 
-    def kill_at(self, point: Point, countdown: int, *, after: bool) -> None:
-        self._kills.append(_Kill(point, countdown, after))
+    def kill_at(self, point: Point, countdown: int, *, after: bool, command: str = "") -> None:
+        """The daemon dies there, at the n-th time from now; `command`: of that name only."""
+        self._kills.append(_Kill(point, countdown, after, command))
+
+    def promise_begins(self) -> None:
+        """A promise is about to be written, and with it all that the plan gives its job."""
+        for kill in self._kills:
+            if kill.point is Point.PROMISE:
+                kill.point = Point.WRITE
+
+    def fail_act(self, command: str, fault: CommandFault) -> None:
+        """The next command of that name fails."""
+        self._act_faults.append((command, fault))
 
     def fail_command(self, countdown: int, fault: CommandFault) -> None:
         self._command_faults.append((countdown, fault))
@@ -98,17 +112,18 @@ class Faults:
         """Nothing of what is still to come comes."""
         self._kills.clear()
         self._command_faults.clear()
+        self._act_faults.clear()
 
     def overdue(self) -> list[Callable[[], None]]:
         """What was to come in the midst of a tick, of which there was none."""
         left, self._during = [what for _, what in self._during], []
         return left
 
-    def around(self, point: Point, work: Callable[[], Any]) -> Any:
+    def around(self, point: Point, work: Callable[[], Any], command: str = "") -> Any:
         """Do something at which the daemon may die."""
         due = None
         for kill in self._kills:
-            if kill.point is point:
+            if kill.point is point and kill.command in ("", command):
                 kill.countdown -= 1
                 if kill.countdown < 0:
                     due = kill
@@ -121,7 +136,7 @@ class Faults:
             raise Killed
         return result
 
-    def next_fault(self) -> CommandFault | None:
+    def next_fault(self, command: str) -> CommandFault | None:
         """What becomes of the command that is given now."""
         self.commands += 1
         if self.commands > MOST_COMMANDS:
@@ -142,6 +157,10 @@ class Faults:
             else:
                 left.append((count - 1, fault))
         self._command_faults = left
+        aimed = next((each for each in self._act_faults if each[0] == command), None)
+        if found is None and aimed is not None:
+            self._act_faults.remove(aimed)
+            found = aimed[1]
         return found
 
 
@@ -160,7 +179,7 @@ class FaultySlurm:
         return lambda *arguments: self._call(name, method, *arguments)
 
     def _call(self, name: str, method: Callable[..., Any], *arguments: Any) -> Any:
-        fault = self._faults.next_fault()
+        fault = self._faults.next_fault(name)
         acts = name in ACTS
         match fault:
             case CommandFault.HANGS:
@@ -172,7 +191,7 @@ class FaultySlurm:
                 self._half(name, *arguments)
             case CommandFault.GARBLED if not acts:
                 raise UnexpectedOutputError("no JSON")
-        result = self._faults.around(Point.COMMAND, lambda: method(*arguments))
+        result = self._faults.around(Point.COMMAND, lambda: method(*arguments), name)
         if fault is CommandFault.HANGS_DONE or (fault is CommandFault.HALF_DONE and not acts):
             self._faults.pass_time(HANG_SECONDS)
             raise SlurmTimeoutError("no answer")
@@ -202,6 +221,8 @@ def watched(queue: Queue, faults: Faults) -> Queue:
     plain = database._run
 
     def run(sql: str, values: Any = ()) -> Any:
+        if sql.startswith("INSERT INTO promises"):
+            faults.promise_begins()
         if sql != "COMMIT":
             return plain(sql, values)
         if faults.disk_full:

@@ -7,6 +7,7 @@ progress, and which faults there were when.
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass, field
 
 from ef_slurm.model import (
@@ -23,12 +24,19 @@ from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.simulation.faults import ViolationError
 from tests.simulation.people import People, SimulatedJob
 from tests.simulation.site import Site
-from tests.simulation.story import What
+from tests.simulation.story import Behaviour, What
 from tests.simulation.trainings import lives_in_slurm
 
 SPIN_TICKS = 200
 """Ticks within `SPIN_SECONDS` after which the daemon is taken to spin."""
 SPIN_SECONDS = 5.0
+
+FAILING_STARTS = 3
+"""Starts without progress after which a job has failed, and not before."""
+SAYS_ANYTHING = frozenset(
+    {Behaviour.SAYS_DONE, Behaviour.GARBAGE, Behaviour.JUMPS, Behaviour.SILENT}
+)
+"""Trainings whose word on whether they are done counts for nothing, or is missing."""
 
 KEPT = frozenset({PromiseOutcome.KEPT, PromiseOutcome.KEPT_IN_GRACE, PromiseOutcome.REPLACED})
 
@@ -135,9 +143,19 @@ class Invariants:
             before = self._states.get(row, JobState.NEW)
             if job.state is not before and job.state not in _reachable(before):
                 raise ViolationError(f"row {row} went from {before.value} to {job.state.value}")
+            if job.state is JobState.HELD and before is not JobState.HELD:
+                self._somebody_holds(job)
             if job.note and "cannot be" in job.note and "Error" in job.note:
                 self._expected(job.note)
             self._states[row] = job.state
+
+    def _somebody_holds(self, row: QueueJob) -> None:
+        """Nobody is told that others hold a job which the daemon itself has not let go."""
+        job = self.job_of(row)
+        if job is None or job.owned or job.blamed:
+            return
+        if not (self.blame.has(What.SLURM_HOLDS) or self.blame.has(What.SLURM_OLDER)):
+            raise ViolationError(f"job {job.number} is held, and nobody holds it: {row.note}")
 
     def _expected(self, note: str) -> None:
         """A fence ends what goes wrong with one job; only Slurm and the disk may go wrong."""
@@ -171,6 +189,9 @@ class Invariants:
             number = promise.id
             before = self._promises.get(number)
             self._promises[number] = promise
+            row = jobs[promise.job_id]
+            if promise.outcome is PromiseOutcome.OPEN and row.state is JobState.NEW:
+                raise ViolationError(f"promise {promise} was given to a job without a verdict")
             if before is None:
                 self._is_as_asked(promise, jobs[promise.job_id])
                 continue
@@ -236,6 +257,7 @@ class Invariants:
         promise = self.site.record.promises.of(row.id)
         training = job.training
         honest = not (job.owned or job.blamed)
+        self._ended_for_what_it_did(job, row)
         if row.state is JobState.COMPLETED and honest and not training.finished:
             raise ViolationError(f"job {job.number} is completed, and has not trained: {row}")
         late = row.state is JobState.REJECTED and not (job.spec.known and job.spec.told)
@@ -261,6 +283,15 @@ class Invariants:
                 expected = PromiseOutcome.KEPT_IN_GRACE
             if promise.outcome is not expected:
                 raise ViolationError(f"promise {promise} of a job that ended at {row.ended_at}")
+
+    def _ended_for_what_it_did(self, job: SimulatedJob, row: QueueJob) -> None:
+        """Whatever else befell it: complete is who has trained, or says so; three starts fail."""
+        says = job.behaved & SAYS_ANYTHING or row.request.iterations != job.request.iterations
+        if row.state is JobState.COMPLETED and not (job.training.finished or says):
+            raise ViolationError(f"job {job.number} is completed, and has not trained: {row}")
+        starts = re.search(r"\((\d+) times without progress\)", row.note or "")
+        if row.state is JobState.FAILED and starts and int(starts[1]) < FAILING_STARTS:
+            raise ViolationError(f"job {job.number} failed after too few starts: {row.note}")
 
 
 def _columns(promise: Promise) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import math
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ from ef_slurm.model import ACTIVE, JobAction, JobChange
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.types import FINAL_STATES, HoldKind, JobBaseState
 from tests.fakes.memory_cluster import MemoryJob
-from tests.simulation.faults import CommandFault, Point, ViolationError
+from tests.simulation.faults import ACTS, CommandFault, Point, ViolationError
 from tests.simulation.invariants import Blame, Invariants
 from tests.simulation.people import People, SimulatedJob
+from tests.simulation.rows import rows_decoded_once
 from tests.simulation.site import MEMORY, OPERATOR_UID, Site
 from tests.simulation.story import HARMLESS, OWNERS, Behaviour, Event, Story, What
 
@@ -58,6 +60,7 @@ class Life:
         self._later = [(self.began + event.at, event) for event in story.events]
         self._later.sort(key=lambda pair: pair[0])
         self._ends: list[tuple[float, What]] = []
+        self._comes_back_older = any(event.what is What.SLURM_OLDER for event in story.events)
         self._pasts: list[tuple[float, dict[int, MemoryJob]]] = []
         self._tick_at = -math.inf
         self._during_since: float | None = None
@@ -151,11 +154,14 @@ class Life:
                 | What.SLURM_SILENT
                 | What.SLURM_OLDER
                 | What.COMMAND_FAULT
+                | What.ACT_FAULT
             ):
                 self._to_slurm(event)
             case (
                 What.KILLED_AT_WRITE
+                | What.KILLED_AT_PROMISE
                 | What.KILLED_AT_COMMAND
+                | What.KILLED_AT_ACT
                 | What.KILLED_AT_ORDER
                 | What.RESTART
                 | What.DISK_FULL
@@ -188,12 +194,19 @@ class Life:
             case What.COMMAND_FAULT:
                 fault = tuple(CommandFault)[int(event.amount) % len(CommandFault)]
                 self.site.faults.fail_command(event.number, fault)
+            case What.ACT_FAULT:
+                fault = tuple(CommandFault)[int(event.amount) % len(CommandFault)]
+                self.site.faults.fail_act(_act(event.number), fault)
 
     def _to_the_daemon(self, event: Event) -> None:
         site, after = self.site, bool(event.amount)
         match event.what:
             case What.KILLED_AT_WRITE:
                 site.faults.kill_at(Point.WRITE, event.number, after=after)
+            case What.KILLED_AT_PROMISE:
+                site.faults.kill_at(Point.PROMISE, event.number, after=after)
+            case What.KILLED_AT_ACT:
+                site.faults.kill_at(Point.COMMAND, 0, after=after, command=_act(event.number))
             case What.KILLED_AT_COMMAND:
                 site.faults.kill_at(Point.COMMAND, event.number, after=after)
             case What.KILLED_AT_ORDER:
@@ -242,6 +255,7 @@ class Life:
                 self.people.train_on(job, int(event.amount))
             case What.MISBEHAVES:
                 behaviour = tuple(Behaviour)[int(event.amount) % len(Behaviour)]
+                job.behaved |= {behaviour}
                 job.blamed |= behaviour is not Behaviour.HONEST
                 job.training.misbehave(behaviour, now)
             case _ if event.what in ACTIONS:
@@ -286,7 +300,7 @@ class Life:
 
     def _remember(self) -> None:
         now = self.site.clock.now
-        if self._pasts and now - self._pasts[-1][0] < 5.0:
+        if not self._comes_back_older or (self._pasts and now - self._pasts[-1][0] < 5.0):
             return
         jobs = {number: copy.copy(job) for number, job in self.site.cluster.jobs.items()}
         self._pasts = [*(past for past in self._pasts if now - past[0] <= 35.0), (now, jobs)]
@@ -356,15 +370,22 @@ class Life:
         return "; ".join(f"{row.id} {row.state.value} {row.note!r} {row.reason}" for row in rows)
 
 
+def _act(number: int) -> str:
+    return sorted(ACTS)[number % len(ACTS)]
+
+
 @contextmanager
 def begun(story: Story) -> Iterator[Life]:
     """A life in a directory of its own."""
-    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
-        life = Life(story, Path(directory))
+    directory = TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
+    with directory as path, rows_decoded_once():
+        life = Life(story, Path(path))
         logging.disable(logging.CRITICAL)
+        gc.disable()  # a life is over before its garbage matters
         try:
             yield life
         finally:
+            gc.enable()
             logging.disable(logging.NOTSET)
             life.site.close()
 

@@ -63,6 +63,7 @@ class SimulatedJob:
         owned: whether its owner, or an operator, has done something to it.
         blamed: whether its training misbehaved, or its script died.
         forgotten: whether Slurm was made to forget it.
+        behaved: how its training ever did.
     """
 
     number: int
@@ -78,6 +79,7 @@ class SimulatedJob:
     owned: bool = False
     blamed: bool = False
     forgotten: bool = False
+    behaved: frozenset[Behaviour] = frozenset()
     refusal: str = ""
 
 
@@ -146,6 +148,7 @@ class People:
         site.directories.by_directory[request.state_dir] = training
         job = SimulatedJob(number, spec, uid, slurm, training, request, script, now)
         job.blamed = spec.behaviour is not Behaviour.HONEST
+        job.behaved = frozenset({spec.behaviour})
         return job
 
     def retry(self) -> None:

@@ -55,9 +55,12 @@ class What(enum.Enum):
     SLURM_OLDER = "Slurm older"  # it comes back as it was `amount` seconds before
     SLURM_FORGETS = "Slurm forgets"  # job `number`
     COMMAND_FAULT = "command fault"  # of kind `amount`, at the `number`-th command from now
+    ACT_FAULT = "act fault"  # of kind `amount`, at the next command of kind `number`
     # The daemon; killed before its effect, or after it where `amount` is 1.
     KILLED_AT_WRITE = "killed at write"
+    KILLED_AT_PROMISE = "killed at promise"  # at the `number`-th write from the next one on
     KILLED_AT_COMMAND = "killed at command"
+    KILLED_AT_ACT = "killed at act"  # at the next command of kind `number`
     KILLED_AT_ORDER = "killed at order"  # or at a record
     RESTART = "restart"
     DISK_FULL = "disk full"  # for `amount` seconds

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.simulation.faults import ACTS
 from tests.simulation.life import play
 from tests.simulation.story import Behaviour, Event, Story, Submitted, What
 
@@ -81,6 +82,18 @@ FOUND: dict[str, Story] = {
         ),
         nodes=2,
         types=2,
+    ),
+    # The daemon's clock was 1.5 s before Slurm's: what it had submitted just before it died was by
+    # its time older than that, and it submitted the job a second time.
+    "a job was submitted twice by a daemon with another clock": Story(
+        events=(
+            Event(0.0, What.SUBMIT, job=Submitted(iterations=300, begin=200.0)),
+            Event(10.0, What.CLOCK, amount=1.5),
+            Event(20.0, What.KILLED_AT_ACT, number=sorted(ACTS).index("submit"), amount=1.0),
+            Event(20.0, What.SLURM_FORGETS),
+        ),
+        nodes=1,
+        resubmits=True,
     ),
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from ef_slurm.daemon.fence import Fence
@@ -25,16 +25,20 @@ from ef_slurm.model import (
     IntentAction,
     IntentState,
     JobState,
+    Json,
     Outcome,
     QueueJob,
 )
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import Submission
+from ef_slurm.slurm.types import SlurmJob, Submission
 
 LOST_WINDOW_SECONDS = 3600.0
 """Seconds after which a lost job is left alone."""
+
+NAMESAKES = "namesakes"
+"""Argument of an intent to submit: Slurm's ids that its owner had under the same name before."""
 
 _log = logging.getLogger(__name__)
 
@@ -153,22 +157,38 @@ class Resubmitter:
         now = self._clock()
         if other is not None and other.action is IntentAction.SUBMIT:
             return self._queue.intents.tried(other.id, at=now)
+        # What is there already cannot be what this attempt makes. By their times that could not be
+        # said: Slurm's clock is another one than ours.
+        self._observer.refresh()
+        before: list[Json] = [slurm.job_id for slurm in self._namesakes(job)]
         with self._queue.transaction():
             if other is not None:
                 self._queue.intents.advance(other.id, IntentState.ABANDONED, at=now)
             return self._queue.intents.open(
-                job.id, job.generation, IntentAction.SUBMIT, {}, at=now, why="submit it again"
+                job.id,
+                job.generation,
+                IntentAction.SUBMIT,
+                {NAMESAKES: before},
+                at=now,
+                why="submit it again",
             )
+
+    def _namesakes(self, job: QueueJob) -> Iterator[SlurmJob]:
+        """The jobs in Slurm of the same owner and name."""
+        wanted = job.request.uid, job.request.name
+        for slurm in self._observer.observation.jobs.values():
+            if (slurm.uid, slurm.name) == wanted:
+                yield slurm
 
     def _left_by_a_crash(self, job: QueueJob, intent: Intent) -> int | None:
         """The Slurm job that an earlier attempt made without living to write it down."""
         if not intent.attempts:
             return None
         self._observer.refresh()
-        for slurm in self._observer.observation.jobs.values():
-            same = (slurm.uid, slurm.name) == (job.request.uid, job.request.name)
-            later = slurm.submit_time is not None and slurm.submit_time >= int(intent.opened_at)
-            if not (same and later and slurm.is_pending):
+        before = intent.arguments.get(NAMESAKES)
+        known = before if isinstance(before, list) else []
+        for slurm in self._namesakes(job):
+            if slurm.job_id in known or not slurm.is_pending:
                 continue
             if self._queue.jobs.of_slurm(slurm.job_id, job.request.cluster) is None:
                 return slurm.job_id
