@@ -195,6 +195,9 @@ def _broken(job: Row, promise: Row, observer: Observer, injector: Injector) -> B
     until = float(ended or time.time())
     cause, lost = explain(injector.done, trace.gaps(since, until), since, until)
     late = None if ended is None else ended - promise["deadline"] - promise["grace"]
+    if late is not None and late <= 0:
+        # In time, and called late by a daemon whose clock was ahead.
+        cause, lost = "daemon's clock stepped", 0.0
     return Broken(job["name"], late, trace.launches, cause, lost)
 
 

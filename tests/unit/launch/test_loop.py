@@ -481,6 +481,30 @@ def test_state_directory_that_cannot_be_made(start: Start, tmp_path: Path) -> No
     assert "cannot be made" in script.log.read_text()
 
 
+def test_a_finished_training_is_not_done_again(start: Start) -> None:
+    """A node died when it was complete, before its script had ended, and Slurm took the job back."""
+    script = start("sleep 60")
+    script.until(LaunchState.RUNNING)
+    script.report(Phase.FINISHED, iteration=10, exit_code=0)
+    script.process.kill()
+    script.end()
+    again = start("exit 9", restart_count=1)
+    assert again.end() == 0
+    assert "had finished the training" in again.log.read_text()
+    assert again.state.generation() == 1
+
+
+def test_one_that_is_to_train_more_goes_on(start: Start) -> None:
+    script = start("sleep 60")
+    script.until(LaunchState.RUNNING)
+    script.report(Phase.FINISHED, iteration=9, exit_code=0)
+    script.process.kill()
+    script.end()
+    again = start("exit 0", restart_count=1)
+    assert again.end() == 0
+    assert again.state.generation() == 2
+
+
 def test_a_disk_that_is_away_is_waited_for(start: Start, tmp_path: Path) -> None:
     place = tmp_path / "mounted"
     place.write_text("")
