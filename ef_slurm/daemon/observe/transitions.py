@@ -277,7 +277,9 @@ def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
     slurm, launch = status.slurm, status.launch
     at = slurm.end_time if slurm.end_time is not None and slurm.end_time <= now else now
     job = replace(job, exit_code=slurm.exit_code)
-    unfinished = launch is not None and launch.state is not LaunchState.FINISHED
+    said = status.progress  # what its script could not write any more, its training may have written
+    finished = said is not None and said.phase is Phase.FINISHED
+    unfinished = launch is not None and launch.state is not LaunchState.FINISHED and not finished
     match slurm.state:
         case JobBaseState.COMPLETED if not unfinished:
             return _completed(job, at, status.reports)

@@ -265,6 +265,14 @@ class TestEnds:
         result = transition(row(running=HELD, failed_starts=2), ended(JobBaseState.NODE_FAIL))
         assert result.to in (JobState.PAUSED, JobState.ADMITTED)
 
+    def test_a_script_that_could_not_write_its_last_word_has_completed(self) -> None:
+        """Its disk was full at that moment; that the training had finished stood there already."""
+        last = progress(Phase.FINISHED, iteration=10_000)
+        status = ended(JobBaseState.COMPLETED, progress=last)
+        result = transition(row(running=HELD), status)
+        assert result.to is JobState.COMPLETED
+        assert outcome(result) != (PromiseOutcome.VOID, Fault.JOB)
+
     def test_a_completed_script_without_a_finished_training_goes_on(self) -> None:
         result = transition(row(running=HELD), ended(JobBaseState.COMPLETED))
         assert result.to in (JobState.PAUSED, JobState.ADMITTED)
