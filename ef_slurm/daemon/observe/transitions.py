@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from ef_slurm.contract import LaunchState, Phase, Progress
+from ef_slurm.contract import Launch, LaunchState, Phase, Progress
 from ef_slurm.daemon.observe.holds import held_here, held_in_slurm, while_held
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.script_numbers import count_training, judged_anew, script_numbers
@@ -273,13 +273,24 @@ def _put_back(
     )
 
 
+def _training_has_finished(launch: Launch, progress: Progress | None) -> bool:
+    """Whether the training of a launch said what its script could not write any more."""
+    return (
+        progress is not None
+        and progress.generation == launch.generation
+        and progress.phase is Phase.FINISHED
+    )
+
+
 def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
     slurm, launch = status.slurm, status.launch
     at = slurm.end_time if slurm.end_time is not None and slurm.end_time <= now else now
     job = replace(job, exit_code=slurm.exit_code)
-    said = status.progress  # what its script could not write any more, its training may have written
-    finished = said is not None and said.phase is Phase.FINISHED
-    unfinished = launch is not None and launch.state is not LaunchState.FINISHED and not finished
+    unfinished = (
+        launch is not None
+        and launch.state is not LaunchState.FINISHED
+        and not _training_has_finished(launch, status.progress)
+    )
     match slurm.state:
         case JobBaseState.COMPLETED if not unfinished:
             return _completed(job, at, status.reports)

@@ -482,7 +482,7 @@ def test_state_directory_that_cannot_be_made(start: Start, tmp_path: Path) -> No
 
 
 def test_a_finished_training_is_not_done_again(start: Start) -> None:
-    """A node died when it was complete, before its script had ended, and Slurm took the job back."""
+    """A node died when it was complete, before its script had ended; Slurm took the job back."""
     script = start("sleep 60")
     script.until(LaunchState.RUNNING)
     script.report(Phase.FINISHED, iteration=10, exit_code=0)
