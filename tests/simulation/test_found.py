@@ -1,6 +1,7 @@
 """What seeds have found, each shortened to the events that it takes.
 
-The names say what went wrong in the daemon before it was mended.
+The names say what went wrong before it was mended: in the daemon, or where the comment says so in
+the simulation, which then blamed the daemon for it.
 """
 
 from __future__ import annotations
@@ -94,6 +95,33 @@ FOUND: dict[str, Story] = {
         ),
         nodes=1,
         resubmits=True,
+    ),
+    # The simulation's: told to do fewer iterations than it had done, it went back to them.
+    "who had done more than was wanted lost its checkpoint": Story(
+        events=(
+            Event(0.6, What.SUBMIT, job=Submitted(iterations=2900, deadline=84.2)),
+            Event(
+                75.6,
+                What.SUBMIT,
+                job=Submitted(user=1, iterations=900, deadline=126.1, known=False, members=3),
+            ),
+            Event(133.3, What.STRANGER, number=7, amount=25.9),
+            Event(137.8, What.CHANGES_ITERATIONS, number=3, amount=0.5),
+        ),
+        nodes=2,
+    ),
+    # The simulation's: a training that stood still from then on lost what it had done beyond.
+    "who stood still lost its checkpoint": Story(
+        events=(
+            Event(
+                124.6,
+                What.SUBMIT,
+                job=Submitted(iterations=5200, deadline=191.1, behaviour=Behaviour.SAYS_DONE),
+            ),
+            Event(309.8, What.DRAIN, number=3),
+            Event(323.0, What.MISBEHAVES, amount=5.0),
+        ),
+        nodes=2,
     ),
 }
 

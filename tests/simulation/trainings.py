@@ -40,8 +40,8 @@ class SimulatedTraining(Training):
 
     def misbehave(self, behaviour: Behaviour, now: float) -> None:
         """From now on."""
-        if behaviour is Behaviour.SLOW:
-            self.pace(now, 0.3)
+        # What it has done by now, it has done as before.
+        self.pace(now, 0.3 if behaviour is Behaviour.SLOW else self.speed)
         self.behaviour = behaviour
 
     def fails_at(self) -> float:
@@ -61,7 +61,7 @@ class SimulatedTraining(Training):
     def done(self, now: float) -> float:
         done = super().done(now)
         if self.behaviour is Behaviour.NEVER_ENDS:
-            return min(done, self.iterations * 0.9)
+            return max(self.base, min(done, self.iterations * 0.9))
         return done
 
     def _launch(self, at: float, boot_of: Callable[[Training], float]) -> None:
@@ -175,7 +175,7 @@ class StateDirectories:
                 cluster.finish(slurm.job_id, now, exit_code=1)
             if training.finish_time() <= now + SAME_MOMENT:
                 training.finished = True
-                training.base, training.rate = float(training.iterations), 0.0
+                training.base, training.rate = training.done(now), 0.0
                 training.trains_from = now
                 cluster.finish(slurm.job_id, now)
                 # What it was before it left is its last word.

@@ -104,7 +104,8 @@ class Training:
     def done(self, now: float) -> float:
         """Iterations done at `now`."""
         until = now if self.stopped_at is None else min(now, self.stopped_at)
-        return min(self.iterations, self.base + self.rate * max(0.0, until - self.trains_from))
+        done = self.base + self.rate * max(0.0, until - self.trains_from)
+        return max(self.base, min(self.iterations, done))  # it may be told to do fewer than it has
 
     def count(self, done: float) -> int:
         """Iterations as reported."""
@@ -113,7 +114,7 @@ class Training:
     def finish_time(self) -> float:
         if not self.running or self.finished or self.stopped_at is not None or not self.rate:
             return math.inf
-        return self.trains_from + (self.iterations - self.base) / self.rate
+        return self.trains_from + max(0.0, self.iterations - self.base) / self.rate
 
     def next_event(self, now: float) -> float:
         moments = [self.finish_time()]
