@@ -1,27 +1,26 @@
 """What a test runs without coverage's tracing, which takes two thirds of the time of a tick."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-
-from coverage import Coverage
+import sys
+from collections.abc import Callable
+from typing import TypeVar
 
 MEASURED = 200
 """Ticks of one world that are measured: later ones run the same lines again."""
 
-
-def once_enough(ticks: int) -> AbstractContextManager[None]:
-    """Measures nothing meanwhile if a world has had enough ticks."""
-    return _unmeasured() if ticks > MEASURED else nullcontext()
+Answer = TypeVar("Answer")
 
 
-@contextmanager
-def _unmeasured() -> Iterator[None]:
-    coverage = Coverage.current()  # None where nothing is measured
-    if coverage is None:
-        yield
-        return
-    coverage.stop()
+def once_enough(ticks: int, action: Callable[[], Answer]) -> Answer:
+    """Do something; nothing of it is measured if a world has had enough ticks.
+
+    Coverage itself could be stopped and started, but in a process of xdist that looks at all
+    modules each time. A debugger keeps its tracing.
+    """
+    tracer = sys.gettrace()
+    if ticks <= MEASURED or not type(tracer).__module__.startswith("coverage"):
+        return action()
+    sys.settrace(None)
     try:
-        yield
+        return action()
     finally:
-        coverage.start()
+        sys.settrace(tracer)

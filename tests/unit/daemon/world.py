@@ -439,8 +439,7 @@ class World:
             self.arrivals.pop(0)[1]()
         self.bench.advance()
         self.ticks += 1
-        with once_enough(self.ticks):
-            delay = self.scheduler.tick()
+        delay = once_enough(self.ticks, self.scheduler.tick)
         self.check()
         moments = [until, self.clock.now + max(delay, 1e-3), self.bench.next_event()]
         if self.scheduler.next_change > self.clock.now:
