@@ -17,6 +17,9 @@ OVERHEAD_SECONDS = 22.0
 TYPICAL_START_SECONDS = 15.0
 """Seconds that a start may take before the demo slows down."""
 
+PATIENCE_SECONDS = 45.0
+"""For which a job is kept back at most until another one has grown."""
+
 
 class Request(enum.Enum):
     """What a job asks for."""
@@ -38,6 +41,7 @@ class DemoJob:
         rates: (GPUs, iterations/s) that it tells ef-slurm, unless it is of an unknown speed.
         faster: how many times faster it really trains.
         story: why it is here.
+        after: the job that is to have grown while it trains before this one comes; "" for none.
     """
 
     name: str
@@ -48,6 +52,7 @@ class DemoJob:
     rates: tuple[tuple[int, float], ...]
     story: str
     faster: float = 1.02
+    after: str = ""
 
     @property
     def throughput(self) -> str:
@@ -63,28 +68,29 @@ class DemoJob:
 JOBS = (
     DemoJob(
         "resnet", 0, Request.BEST_EFFORT, 70, None,
-        ((1, 0.5), (2, 0.95), (4, 1.75), (8, 3), (16, 4.5)),
+        ((1, 0.3), (2, 0.57), (4, 1.05), (8, 1.8), (16, 2.7)),
         "no deadline: takes what nobody needs, and gives it back",
     ),
     DemoJob(
-        "bert", 20, Request.DEADLINE, 400, 300,
-        ((1, 0.375), (2, 0.75), (4, 1.475), (8, 2.875), (16, 5.75)),
+        "bert", 20, Request.DEADLINE, 230, 300,
+        ((1, 0.225), (2, 0.45), (4, 0.885), (8, 1.725), (16, 3.45)),
         "a comfortable deadline and good scaling: may be paused, and grows into idle GPUs",
     ),
     DemoJob(
-        "gpt", 45, Request.DEADLINE, 250, 98,
-        ((1, 0.5), (2, 1), (4, 2), (8, 3.875)),
+        "gpt", 45, Request.DEADLINE, 150, 98,
+        ((1, 0.3), (2, 0.6), (4, 1.2), (8, 2.325)),
         "a tight deadline: others make room",
+        after="bert",
     ),
     DemoJob(
-        "vgg", 68, Request.TOO_SOON, 150, 40,
-        ((1, 0.625), (2, 1.2), (4, 2.25), (8, 3.75)),
+        "vgg", 68, Request.TOO_SOON, 93, 40,
+        ((1, 0.25), (2, 0.48), (4, 0.9), (8, 1.5)),
         "asks too much, gets a counter-offer and takes it; trains faster than it said",
-        faster=2.0,
+        faster=3.0,
     ),
     DemoJob(
-        "lstm", 92, Request.SOONER_THAN_OFFERED, 100, None,
-        ((1, 0.5), (2, 1), (4, 1.875), (8, 3)),
+        "lstm", 92, Request.SOONER_THAN_OFFERED, 60, None,
+        ((1, 0.3), (2, 0.6), (4, 1.125), (8, 1.8)),
         "waits until somebody finishes early, and is promised then",
     ),
     DemoJob(

@@ -22,7 +22,11 @@ TERMINAL = ("blue", "red", "green", "yellow", "cyan", "magenta")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One job in the report. Times in seconds after the demo's start."""
+    """One job in the report. Times in seconds after the demo's start.
+
+    Args:
+        grown: how it has grown while it trained, in its story's words; "" where it has not.
+    """
 
     job_id: int
     name: str
@@ -34,6 +38,7 @@ class Entry:
     promise: str
     starts: int
     story: str
+    grown: str = ""
 
     @property
     def slack(self) -> float | None:
@@ -122,6 +127,11 @@ def page(
         f"<li><span>{at:.0f} s</span> <span>{html.escape(told)}</span></li>"
         for at, told in story_lines
     )
+    grown = "".join(
+        f"<p>{html.escape(one.name)} grew while it trained: {html.escape(one.grown)}.</p>"
+        for one in entries
+        if one.grown
+    )
     gpus = len(timeline.nodes) * timeline.gpus_per_node
     drawn, scripts = "<p>There would be a chart here, with ef-slurm[web].</p>", ""
     if library.is_there():
@@ -136,6 +146,7 @@ def page(
 </style></head><body><main>
 <h1>Six jobs with deadlines on {gpus} GPUs</h1>
 <p>Nobody asked for a number of GPUs. {timeline.used():.0%} of all GPU time was in use.</p>
+{grown}
 <section><h2>GPUs</h2>
 <p class="note">A row for each GPU; dashed lines: deadlines. Point at a job for its details.</p>
 {drawn}</section>

@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from demo.jobs import SOONER_SECONDS, DemoJob, Request, slowed_down
+from demo.jobs import PATIENCE_SECONDS, SOONER_SECONDS, DemoJob, Request, slowed_down
 from demo.report import TERMINAL, Entry, letters, page, picture
 from demo.timeline import Timeline, holding
 from ef_slurm.api.client import Client, UnreachableError, expect
@@ -30,7 +30,16 @@ from ef_slurm.api.messages import Explain, ListJobs
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.job_words import done, promise_word
-from ef_slurm.model import FINAL, EventKind, JobList, JobState, JobView, PromiseOutcome, Story
+from ef_slurm.model import (
+    FINAL,
+    CompanionState,
+    EventKind,
+    JobList,
+    JobState,
+    JobView,
+    PromiseOutcome,
+    Story,
+)
 from ef_slurm.siteconfig.load import load
 
 TRAIN = Path(__file__).with_name("train.py")
@@ -40,6 +49,7 @@ READING_SECONDS = 4.0
 ROW_SECONDS = 5.0
 LIMIT_SECONDS = 480.0
 PICTURE_WIDTH = 75
+GREW = "grew while it trained"
 
 
 @dataclass
@@ -68,6 +78,8 @@ class Scenario:
         self.story_lines: list[tuple[float, str]] = []
         self.seen_events: set[int] = set()
         self.views: dict[str, JobView] = {}
+        self.grown: dict[str, str] = {}
+        self.kept_back = 0.0
 
     def run(self) -> None:
         """Submit each job at its time; watch until all have ended."""
@@ -75,7 +87,7 @@ class Scenario:
         last_row = -ROW_SECONDS
         while True:
             now = self.elapsed()
-            if todo and now >= todo[0].at:
+            if todo and now >= todo[0].at + self.kept_back and not self.too_early(todo[0], now):
                 self.arrive(todo.pop(0))
                 continue
             self.look()
@@ -87,7 +99,16 @@ class Scenario:
                 return
             if now > LIMIT_SECONDS * self.factor:
                 raise SystemExit("the demo did not end in time: see ef-squeue -a")
-            time.sleep(max(0.05, min(1.0, (todo[0].at if todo else now + 1) - now)))
+            following = todo[0].at + self.kept_back if todo else now + 1
+            time.sleep(max(0.05, min(1.0, following - now)))
+
+    def too_early(self, job: DemoJob, now: float) -> bool:
+        """Whether a job waits for another one's growth; those after it then come later, too."""
+        other = self.views.get(job.after)
+        if other is None or job.after in self.grown or other.state in FINAL:
+            return False
+        self.kept_back = min(now - job.at, PATIENCE_SECONDS * self.factor)
+        return now < job.at + PATIENCE_SECONDS * self.factor
 
     def elapsed(self) -> float:
         return time.time() - self.started
@@ -99,12 +120,16 @@ class Scenario:
             self.story_lines.append((at, text))
         click.echo(f"{click.style(f'{at:5.0f} s', dim=True)}  {text}")
 
+    def say_of(self, name: str, text: str) -> None:
+        """A line of the story on one job: what follows its name."""
+        self.story_lines.append((self.elapsed(), f"{name}{text}"))
+        self.say(f"{self.coloured(name)}{text}", record=False)
+
     # Submitting
 
     def arrive(self, job: DemoJob) -> None:
         click.echo()
-        self.say(f"{self.coloured(job.name)} arrives: {job.story}", record=False)
-        self.story_lines.append((self.elapsed(), f"{job.name} arrives: {job.story}"))
+        self.say_of(job.name, f" arrives: {job.story}")
         match job.request:
             case Request.BEST_EFFORT:
                 self.submit(job, "--best-effort")
@@ -202,7 +227,7 @@ class Scenario:
         for view in jobs:
             before = self.views.get(view.name)
             self.views[view.name] = view
-            if before is None or (before.state, before.share) != (view.state, view.share):
+            if before is None or _shown(before) != _shown(view):
                 self.tell(view)
 
     def tell(self, view: JobView) -> None:
@@ -215,12 +240,10 @@ class Scenario:
             if event.kind is EventKind.SHARE or (
                 event.kind is EventKind.VERDICT and event.at > self.started + self._arrival(view)
             ):
-                text = event.message
-                click.echo(
-                    f"{click.style(f'{self.elapsed():5.0f} s', dim=True)}  "
-                    f"{self.coloured(view.name)}: {text}"
-                )
-                self.story_lines.append((self.elapsed(), f"{view.name}: {text}"))
+                self.say_of(view.name, f": {event.message}")
+            elif event.data.get("companion_state") == CompanionState.JOINED.value:
+                self.grown[view.name] = event.message
+                self.say_of(view.name, f" {GREW}: {event.message}")
         if view.state is JobState.COMPLETED:
             kept = "" if view.promise_outcome is None else f", promise {promise_word(view).lower()}"
             self.say(f"{view.name}: completed{kept}")
@@ -274,6 +297,7 @@ class Scenario:
                     promise="-" if view.promise_outcome is None else promise_word(view),
                     starts=view.generation,
                     story=submitted.job.story,
+                    grown=self.grown.get(name, ""),
                 )
             )
         return entries
@@ -296,6 +320,11 @@ class Scenario:
             if view.promise_outcome not in (None, PromiseOutcome.KEPT):
                 wrong.append(f"the promise to {name} is {promise_word(view).lower()}")
         return wrong
+
+
+def _shown(view: JobView) -> tuple[object, ...]:
+    """What the story tells changes of."""
+    return view.state, view.share, view.companions
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -327,6 +356,8 @@ def main(arguments: Sequence[str]) -> int:
     report = options.out / "report.html"
     report.write_text(page(timeline, scenario.entries(), scenario.story_lines), encoding="utf-8")
     click.echo(f"\nReport: {report}")
+    for name, words in scenario.grown.items():
+        click.echo(f"{name} {GREW}: {words}.")
     failures = scenario.failures()
     for failure in failures:
         click.echo(f"BROKEN: {failure}", err=True)

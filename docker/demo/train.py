@@ -1,8 +1,8 @@
 """The demo's training: a character model on the licence texts that every Debian system has.
 
-Everything is real but the GPUs: torchrun, data-parallel training over all nodes, checkpoints,
-stops and restarts at other sizes. A pretended GPU computes nothing, so each iteration is drawn out
-to what `--pace` says a GPU of that job would take at the present number of GPUs.
+Everything is real but the GPUs: data-parallel training over all nodes, checkpoints, changes of
+size while it trains, stops and restarts. A pretended GPU computes nothing, so each iteration is
+drawn out to what `--pace` says a GPU of that job would take at the present number of GPUs.
 """
 
 import argparse
@@ -35,9 +35,13 @@ class Text(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def pace(text: str, gpus: int) -> float:
-    """Seconds of an iteration on `gpus` GPUs, from a curve as ef-sbatch takes it."""
-    rates = dict(point.split(":") for point in text.split(","))
-    return 1.0 / float(rates[str(gpus)])
+    """Seconds of an iteration on `gpus` GPUs, from a curve as ef-sbatch takes it.
+
+    Between its points, as where a part of them has just been lost, the next smaller one counts.
+    """
+    points = (point.split(":") for point in text.split(","))
+    rates = {int(size): float(rate) for size, rate in points}
+    return 1.0 / rates[max(size for size in rates if size <= gpus)]
 
 
 def main() -> None:
@@ -48,14 +52,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     training.init()
-    world = dist.get_world_size() if dist.is_initialized() else 1
-    seconds = pace(options.pace, world)
-    model: nn.Module = nn.Sequential(
+    model = training.parallel(nn.Sequential(
         nn.Embedding(128, 16), nn.Flatten(), nn.Linear(16 * CONTEXT, 64), nn.Tanh(),
         nn.Linear(64, 128),
-    )  # fmt: skip
-    if world > 1:
-        model = nn.parallel.DistributedDataParallel(model)
+    ))  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     with training.session(
         model,
@@ -71,9 +71,11 @@ def main() -> None:
                 step.backward(loss)
             optimizer.step()
             optimizer.zero_grad()
-            if step.iteration % 100 == 0 and (not dist.is_initialized() or dist.get_rank() == 0):
-                print(f"iteration {step.iteration} on {world} GPUs: loss {loss.item():.3f}")
+            gpus = dist.get_world_size() if dist.is_initialized() else 1
+            if step.iteration % 100 == 0 and session.first:
+                print(f"iteration {step.iteration} on {gpus} GPUs: loss {loss.item():.3f}")
             # Behind schedule (a busy machine) it catches up a little, but never bursts.
+            seconds = pace(options.pace, gpus)
             due = max(due + seconds, time.monotonic() - 5 * seconds)
             time.sleep(max(0.0, due - time.monotonic()))
     if dist.is_initialized():
