@@ -17,7 +17,7 @@ OVERHEAD_SECONDS = 22.0
 TYPICAL_START_SECONDS = 15.0
 """Seconds that a start may take before the demo slows down."""
 
-PATIENCE_SECONDS = 45.0
+PATIENCE_SECONDS = 60.0
 """For which a job is kept back at most until another one has grown."""
 
 
