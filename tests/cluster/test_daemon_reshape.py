@@ -61,9 +61,9 @@ def test_reshape_of_real_training_by_stage(bench: Bench) -> None:
     bench.wait_state(first, "running", timeout=90)
     time.sleep(5)
     second = bench.job(700, "--deadline=+38s")
-    print_stages(bench, first, generation=2)
-    bench.wait_state(second, "completed")
     try:
+        print_stages(bench, first, generation=2)
+        bench.wait_state(second, "completed")
         print_stages(bench, first, generation=3)
     except AssertionError:
         print(bench.explain(first), bench.queue()[first], bench.site.log()[-1500:])
