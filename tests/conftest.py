@@ -39,8 +39,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Tell `docker/minislurm test`, which names the file, how many tests ran."""
-    if "MINISLURM_TALLY" not in os.environ:
+    """Tell `docker/minislurm test`, which names the file, how many tests ran.
+
+    Each process of pytest-xdist would tell of its own ones, too.
+    """
+    if "MINISLURM_TALLY" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:
         return
     stats = {name: len(reports) for name, reports in terminalreporter.stats.items()}
     told = {

@@ -23,6 +23,8 @@ AT_ONCE = 2
 """Clusters that share the tests: most of these wait for Slurm more than they compute."""
 FEWEST_CPUS = 2
 """With fewer the tests have one cluster: several would be late."""
+CLUSTER_ROOMS = ("tests/cluster", "tests/contract")
+"""Where tests marked `cluster` are: to look through all the others takes pytest half a minute."""
 MAX_PROCESSES = 8
 """Of pytest at once; more gain nothing, since a few tests take a tenth of the time each."""
 
@@ -145,6 +147,8 @@ def covered(report: Path) -> int:
 
 
 def has_cluster_tests(python: Path, arguments: list[str]) -> bool:
+    if not arguments:
+        return True
     collect = pytest_command(python, "cluster", [*arguments, "--collect-only", "--quiet"])
     return run(collect, check=False).returncode != NO_TESTS
 
@@ -161,6 +165,10 @@ def cluster_tests(python: Path, wanted: Cluster, arguments: list[str]) -> Ended:
         if arguments or (os.cpu_count() or 1) < FEWEST_CPUS:
             return Ended(on_clusters(python, [name], "cluster", arguments))
         first, marker = FirstTry(Path(directory)), f"cluster and not {WHOLE_MACHINE}"
+
+        def everything(names: list[str], marker: str, options: list[str]) -> int:
+            return on_clusters(python, names, marker, [*options, *CLUSTER_ROOMS])
+
         with ExitStack() as others:
             names = [name]
             for number in range(2, AT_ONCE + 1):
@@ -169,9 +177,9 @@ def cluster_tests(python: Path, wanted: Cluster, arguments: list[str]) -> Ended:
             # A file's tests stay together, and so do those that share a cluster with variants; the
             # tests themselves say which come first.
             divided = ["--numprocesses", str(AT_ONCE), "--dist=loadgroup", "--no-loadscope-reorder"]
-            shared = on_clusters(python, names, marker, [*divided, *first.options])
-        alone = on_clusters(python, [name], f"cluster and {WHOLE_MACHINE}", [])
-        end = first.ended(shared, partial(on_clusters, python, [name], marker))
+            shared = everything(names, marker, [*divided, *first.options])
+        alone = everything([name], f"cluster and {WHOLE_MACHINE}", [])
+        end = first.ended(shared, partial(everything, [name], marker))
     return replace(end, code=end.code or alone)
 
 

@@ -1,4 +1,8 @@
-"""A running mini-Slurm as tests see it: everything goes through `docker/minislurm`."""
+"""A running mini-Slurm as tests see it: everything goes through what `docker/minislurm` does.
+
+A command on a host goes there from this very process: to start `docker/minislurm` for each would
+cost as much as half of what the tests do, since most of them ask again and again.
+"""
 
 import json
 import subprocess
@@ -8,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
+
+from mini import lifecycle
+from mini.settings import Cluster, UserError
 
 CHECKOUT = Path(__file__).parents[2]
 PROGRAM = CHECKOUT / "docker" / "minislurm"
@@ -109,6 +116,19 @@ class MiniSlurm:
     def node_names(self) -> list[str]:
         return [f"n{i}" for i in range(1, self.nodes + 1)]
 
+    @property
+    def _cluster(self) -> Cluster:
+        return Cluster(
+            self.name,
+            self.suite,
+            self.nodes,
+            self.gpus_per_node,
+            self.engine,
+            self.accounting,
+            self.docker_host,
+            self.variants,
+        )
+
     # --- running things -----------------------------------------------------------
 
     def exec(
@@ -120,8 +140,14 @@ class MiniSlurm:
         timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on a host, in the user's home directory, whatever its exit code."""
-        options = ["--name", self.name, "--user", user, "--on", on]
-        return minislurm("exec", *options, "--", *command, timeout=timeout, stdin=stdin)
+        invocation = lifecycle.invocation_on(self._cluster, on, user, [*command], terminal=False)
+        done = lifecycle.execute(invocation, capture=True, stdin=stdin, timeout=timeout)
+        try:
+            if done.returncode:
+                lifecycle.check_up(self._cluster, on)
+        except UserError as down:
+            done.stderr += f"{down}\n"
+        return done
 
     def run(
         self,

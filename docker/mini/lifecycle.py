@@ -241,9 +241,17 @@ def check_up(cluster: Cluster, host: str) -> None:
 
 
 def execute(
-    invocation: Invocation, *, capture: bool = False, stdin: str | None = None
+    invocation: Invocation,
+    *,
+    capture: bool = False,
+    stdin: str | None = None,
+    timeout: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run it: on our own terminal, or with its output kept and `stdin` as its input."""
+    """Run it: on our own terminal, or with its output kept and `stdin` as its input.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than `timeout` seconds.
+    """
     base = {} if invocation.clear_environment else dict(os.environ)
     account = pwd.getpwnam(invocation.user) if invocation.user else None
     return subprocess.run(
@@ -256,6 +264,7 @@ def execute(
         capture_output=capture,
         input=(stdin or "") if capture else None,
         text=True,
+        timeout=timeout,
         check=False,
     )
 

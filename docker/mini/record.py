@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -37,7 +37,7 @@ class Run:
         engine: the mini-Slurm's.
         when: the day, UTC.
         commit: of ef-slurm; ends in "+" where files had been changed since.
-        what: "everything", or pytest's arguments.
+        what: "everything", or pytest's arguments; "EF_LONG=1" before it, where that was set.
         passed, failed, skipped: cluster tests; one that passed at its second try counts as passed.
     """
 
@@ -82,10 +82,17 @@ def recording(arguments: Sequence[str]) -> Iterator[None]:
             yield
         finally:
             del os.environ[TALLY]
-            one = _of_tally(tally, " ".join(arguments) or EVERYTHING) if tally.exists() else None
+            what = described(arguments, os.environ)
+            one = _of_tally(tally, what) if tally.exists() else None
             if one is not None:
                 say(one.line)
                 _keep(one)
+
+
+def described(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """What is run, with pytest's arguments and with what this environment says."""
+    what = " ".join(arguments) or EVERYTHING
+    return f"EF_LONG=1 {what}" if environment.get("EF_LONG") else what
 
 
 def _keep(one: Run) -> None:

@@ -1,5 +1,6 @@
 """`minislurm test`: what fails shows in the summary and in the exit code."""
 
+import ast
 import os
 from collections.abc import Callable
 from functools import partial
@@ -56,7 +57,6 @@ class Commands:
         self.failing = failing
         monkeypatch.setattr(checks, "ensure_environment", lambda: Path("python"))
         monkeypatch.setattr(checks, "show", self.show)
-        monkeypatch.setattr(checks, "has_cluster_tests", lambda *_: True)
         monkeypatch.setattr(lifecycle, "up", lambda wanted: wanted)
         monkeypatch.setattr(lifecycle, "down", lambda _: self.ran.append("down"))
 
@@ -126,7 +126,10 @@ def test_the_tests_of_two_clusters_are_tried_again_when_the_machine_is_quiet(
     assert "--numprocesses 2" in shared
     assert "-o cache_dir=" in shared
     assert alone.startswith("cluster and whole_machine")
-    assert again == "cluster and not whole_machine --durations=15 --again"
+    assert alone.endswith(" tests/cluster tests/contract")
+    assert again == (
+        "cluster and not whole_machine --durations=15 --again tests/cluster tests/contract"
+    )
     assert "passed only at the second try, alone:\n  x::y\n" in capsys.readouterr().err
 
 
@@ -163,6 +166,19 @@ def test_the_least_covered_files_come_first() -> None:
         ["75.2", "%", "6", "2", "all", "files"],
     ]
     assert len(coverage_report.worst_files(REPORT, shown=1).splitlines()) == 3
+
+
+def test_the_tests_of_everything_that_need_a_cluster_are_in_these_rooms() -> None:
+    def marked(file: Path) -> bool:
+        text = file.read_text(encoding="utf-8")
+        return "mark.cluster" in text and any(
+            isinstance(node, ast.Attribute) and ast.unparse(node) == "pytest.mark.cluster"
+            for node in ast.walk(ast.parse(text))
+        )
+
+    rooms = {file.relative_to(CHECKOUT).parent for file in TESTS.rglob("*.py") if marked(file)}
+    # Benchmarks are none of the tests.
+    assert rooms - {Path("tests/benchmarks")} == {Path(room) for room in checks.CLUSTER_ROOMS}
 
 
 def test_the_files_that_come_first_are_there() -> None:

@@ -84,6 +84,25 @@ def test_a_run_is_counted_and_second_tries_are_no_failures(
     assert read((tmp_path / "test-runs.log").read_text()) == one
 
 
+def test_tests_that_several_processes_share_are_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester
+) -> None:
+    monkeypatch.setenv(record.TALLY, str(pytester.path / "tally"))
+    for name in ("PYTEST_XDIST_WORKER", "COV_CORE_SOURCE"):  # those of the process that this is
+        monkeypatch.delenv(name, raising=False)
+    pytester.makeconftest("from tests.conftest import pytest_terminal_summary\n")
+    pytester.makepyfile("def test_one(): pass\ndef test_two(): pass\n")
+    pytester.runpytest_subprocess("-n", "2")
+    (line,) = (pytester.path / "tally").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["passed"] == 2
+
+
+def test_what_is_run_for_long_is_told() -> None:
+    assert record.described(["tests/cluster"], {}) == "tests/cluster"
+    assert record.described([], {"EF_LONG": "1"}) == "EF_LONG=1 everything"
+    assert record.described([], {"EF_LONG": ""}) == EVERYTHING
+
+
 def test_a_run_without_a_cluster_leaves_no_record(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
