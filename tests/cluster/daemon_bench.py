@@ -17,6 +17,9 @@ from tests.cluster.training_jobs import scripts
 
 RATES = "1:10,2:18,4:32,8:56,16:90"
 
+Rows = dict[int, dict[str, Any]]
+"""What ef-squeue shows, by Slurm's id."""
+
 
 class Bench:
     """A site with its daemon, and what a user does with it."""
@@ -88,7 +91,7 @@ class Bench:
             answer = {**answer, "registered": True, **json.loads(done.stdout)}
         return int(answer["job_id"])
 
-    def queue(self) -> dict[int, dict[str, Any]]:
+    def queue(self) -> Rows:
         """ef-squeue's view of all jobs, ended ones too."""
         shown = json.loads(self.cluster.output("ef-squeue --json --states=all", user="user1"))
         return {int(job["job_id"]): job for job in shown["jobs"]}
@@ -115,6 +118,19 @@ class Bench:
             raise AssertionError(f"{error}\n{self.explain(job_id)}\n{self.site.log()}") from None
         assert found is not None
         return found
+
+    def check_promises(self, before: Rows) -> None:
+        """The jobs and promises are those of before; some may have been kept meanwhile."""
+        rows = self.queue()
+        deadlines = [
+            {job_id: (row["deadline"], row["grace"]) for job_id, row in each.items()}
+            for each in (rows, before)
+        ]
+        assert deadlines[0] == deadlines[1]
+        for job_id, row in before.items():
+            outcome = row["promise_outcome"]
+            stands = {"open", "kept"} if outcome == "open" else {outcome}
+            assert rows[job_id]["promise_outcome"] in stands, self.explain(job_id)
 
     def explain(self, job_id: int) -> str:
         return self.cluster.output(f"ef-squeue --explain {job_id}", user="user1")
@@ -147,6 +163,21 @@ def fresh_bench(cluster: MiniSlurm) -> Iterator[Bench]:
     yield bench
     bench.site.stop()
     bench.cluster.heal()
+
+
+@contextmanager
+def idle_bench(cluster: MiniSlurm) -> Iterator[Bench]:
+    """A site with an empty queue and no daemon yet; afterwards nothing is left of either."""
+    bench = Bench(cluster)
+    bench.site.stop("KILL")
+    bench.cluster.heal()
+    bench.site.prepare()
+    try:
+        yield bench
+    finally:
+        bench.site.stop("KILL")
+        bench.cluster.heal()
+        bench.site.prepare()
 
 
 def expand(nodes: str) -> list[str]:

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from mini.client import MiniSlurm, wait_until
 
-from tests.cluster.daemon_bench import Bench
+from tests.cluster.daemon_bench import Bench, idle_bench
 
 pytestmark = pytest.mark.cluster
 
 JOBS = 20
-
-Rows = dict[int, dict[str, Any]]
-"""What ef-squeue shows, by Slurm's id."""
 
 
 class Daemon:
@@ -43,28 +39,8 @@ class Daemon:
 
 @pytest.fixture
 def bench(running_cluster: MiniSlurm) -> Iterator[Bench]:
-    bench = Bench(running_cluster)
-    bench.site.stop("KILL")
-    bench.cluster.heal()
-    bench.site.prepare()
-    yield bench
-    bench.site.stop("KILL")
-    bench.cluster.heal()
-    bench.site.prepare()
-
-
-def deadlines(rows: Rows) -> dict[int, tuple[float, float]]:
-    return {job_id: (job["deadline"], job["grace"]) for job_id, job in rows.items()}
-
-
-def check_promises(bench: Bench, before: Rows) -> None:
-    """They are what they were; jobs may have ended meanwhile, as they were to."""
-    rows = bench.queue()
-    assert deadlines(rows) == deadlines(before)
-    outcomes = {job_id: row["promise_outcome"] for job_id, row in rows.items()}
-    for job_id, row in before.items():
-        stands = {"open", "kept"} if row["promise_outcome"] == "open" else {row["promise_outcome"]}
-        assert outcomes[job_id] in stands, bench.explain(job_id)
+    with idle_bench(running_cluster) as bench:
+        yield bench
 
 
 def test_a_lost_queue_and_a_lost_host_cost_no_promise(bench: Bench) -> None:
@@ -103,12 +79,12 @@ def test_a_lost_queue_and_a_lost_host_cost_no_promise(bench: Bench) -> None:
     assert told is not None, said
     assert 0 < int(told[1]) <= stand
     bench.site.start()
-    check_promises(bench, before)
+    bench.check_promises(before)
     assert bench.state(held) == "held"
 
     if bench.cluster.engine == "docker":
         another_host(bench, daemon)
-        check_promises(bench, before)
+        bench.check_promises(before)
     assert bench.cluster.run(f"ef-scancel {held}", user="user1", check=False).returncode == 0
     wait_until("all of them end", lambda: not bench.active(), timeout=300)
     rows = bench.queue()

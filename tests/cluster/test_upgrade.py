@@ -10,13 +10,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mini.client import CHECKOUT, MiniSlurm, wait_until
 from mini.release import SUITE, packages
 
-from tests.cluster.daemon_bench import RATES, Bench
+from tests.cluster.daemon_bench import RATES, Bench, idle_bench
 from tests.cluster.package_hosts import by_packages, put
 
 pytestmark = [
@@ -30,8 +29,6 @@ BEFORE = "bdbe15fde6e8f8589151e115f2307f4eb90930cd"
 AS_BEFORE = "sed -i -e '/^grow =/d' -e '/^move =/d' -e 's/^restart =/reshape =/'"
 FILE = "ef-slurm/ef-slurm.toml"
 NUMBERS = f"--global-batch-size=32 --throughput={RATES}"
-
-Rows = dict[int, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -56,32 +53,15 @@ def built(
 
 @pytest.fixture
 def bench(running_cluster: MiniSlurm) -> Iterator[Bench]:
-    bench = Bench(running_cluster)
-    bench.site.stop("KILL")
-    bench.cluster.heal()
-    bench.site.prepare()
-    try:
-        with by_packages(running_cluster):
-            yield bench
-            bench.site.stop("KILL")
-    finally:
-        bench.cluster.heal()
-        bench.site.prepare()
+    with idle_bench(running_cluster) as bench, by_packages(running_cluster):
+        yield bench
+        bench.site.stop("KILL")
 
 
 def configure_as_before(bench: Bench) -> None:
     for user in ("user1", "user2", "ef-slurm"):
         bench.cluster.run(f"{AS_BEFORE} ~/.config/{FILE}", user=user)
     bench.cluster.run(f"{AS_BEFORE} /etc/{FILE}", on="ctl")
-
-
-def promises(rows: Rows) -> dict[int, tuple[float, float, str | None]]:
-    """What was promised, and what came of it so far."""
-    return {
-        job: (row["deadline"], row["grace"], row["promise_outcome"])
-        for job, row in rows.items()
-        if row["promise_outcome"] is not None
-    }
 
 
 def refused(bench: Bench, command: str) -> str:
@@ -133,12 +113,8 @@ def test_promises_outlive_an_upgrade(bench: Bench, built: tuple[Path, Path]) -> 
     assert "jobs go on" in waited, waited
 
     put(bench.cluster, now, "login")
+    bench.check_promises(told)
     rows = bench.queue()
-    assert set(rows) == set(told)
-    for job, (deadline, grace, outcome) in promises(told).items():
-        stands = {outcome, "kept"} if outcome == "open" else {outcome}
-        assert (rows[job]["deadline"], rows[job]["grace"]) == (deadline, grace)
-        assert rows[job]["promise_outcome"] in stands, bench.explain(job)
     for job in fixed:
         assert rows[job]["generation"] == told[job]["generation"], "it trains on"
     checked = bench.cluster.run("ef-schedd check", user="ef-slurm", on="ctl", check=False)
