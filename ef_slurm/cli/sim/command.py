@@ -80,6 +80,10 @@ def main() -> None:
       ef-sim compare trace.csv --nodes 8 --gpus-per-node 8 --sqlite results.db
       sqlite-utils query results.db --table \\
           'select policy, overhead, ratio from runs order by ratio desc'
+
+    \b
+    Exit codes: 0 done, 1 a file cannot be read or written, or a package is missing,
+      2 usage, 70 a fault of ef-sim itself.
     """
 
 
