@@ -429,10 +429,7 @@ class Scheduler:
 
     def _ingest(self, jobs: tuple[QueueJob, ...]) -> tuple[QueueJob, ...]:
         """Write what Slurm and the jobs say into the rows; returns those that are active still."""
-        for job in jobs:
-            with self._fence.around(job, "found in Slurm"):
-                if self._observer.status(job) is None:
-                    self._observer.fetch(job.request.slurm_job_id)
+        unknown = self._not_found(jobs)
         lost = {node.name for node in self._observer.observation.nodes if not node.usable}
         self._follower.look()
         observed = {job.id for job in jobs}
@@ -443,6 +440,11 @@ class Scheduler:
             # Again: another process may have changed rows since. New ones wait for the next tick.
             for job in self._queue.jobs.all(ACTIVE):
                 if job.id not in observed:
+                    continue
+                if job.id in unknown:
+                    # It keeps what it has; of a new one nobody knows yet whose it is.
+                    if job.state is not JobState.NEW:
+                        active.append(job)
                     continue
                 with self._fence.around(job, "followed"):
                     transition = self._follower.follow(job, intents.get(job.id), lost)
@@ -455,6 +457,22 @@ class Scheduler:
         for job in ended:
             self._state_dirs.forget(job)
         return tuple(active)
+
+    def _not_found(self, jobs: tuple[QueueJob, ...]) -> frozenset[int]:
+        """Read again what the last look did not mention.
+
+        Returns:
+            Queue ids of those of which nobody can say whether Slurm has them: its answer was no
+            answer. They are not gone for that.
+        """
+        unknown = set[int]()
+        for job in jobs:
+            if self._observer.status(job) is None:
+                unknown.add(job.id)
+                with self._fence.around(job, "found in Slurm"):
+                    self._observer.fetch(job.request.slurm_job_id)
+                    unknown.remove(job.id)
+        return frozenset(unknown)
 
     def _follow_live(self, job: QueueJob, lost: set[str]) -> QueueJob:
         """What is new of the job's live changes; its row as it is then."""
@@ -507,7 +525,7 @@ class Scheduler:
             self._calibration.ended(job.id)
             self._follower.forget(job.id)
             self._estimates.closures.forget(job.id)
-            self._reconciler.forget(job)
+            self._reconciler.forget(row)
             self._fence.forget(job.id)
             self._complaints.forget(job.id)
             self._launches.forget(job.id)

@@ -117,8 +117,9 @@ class Invariants:
                 raise ViolationError(f"job {job.number} is back at {training.checkpoint}")
             if training.finished:
                 self._finished.add(job.number)
-            older = self.blame.has(What.SLURM_OLDER)
-            if job.number in self._finished and not (training.finished or older):
+            # Whose training is silent and whose Slurm job was purged: nobody knows that it is done.
+            unknown = Behaviour.SILENT in job.behaved or self.blame.has(What.SLURM_OLDER)
+            if job.number in self._finished and not (training.finished or unknown):
                 raise ViolationError(f"job {job.number} was done, and started again")
             twins = [
                 other.job_id

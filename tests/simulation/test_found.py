@@ -123,6 +123,96 @@ FOUND: dict[str, Story] = {
         ),
         nodes=2,
     ),
+    # The second daemon did not hear first that Slurm takes the job back no more: it asked that anew,
+    # gave up what was written of the submission for it, and submitted the job a second time.
+    "a job was submitted twice since its requeue was asked for again": Story(
+        events=(
+            Event(
+                85.4,
+                What.SUBMIT,
+                job=Submitted(iterations=5200, behaviour=Behaviour.NEVER_ENDS),
+            ),
+            Event(343.0, What.KILLED_AT_WRITE, number=9),
+            Event(346.7, What.SCRIPT_DIES, number=3),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+        resubmits=True,
+    ),
+    # Submitted, not written down, and the job before it was purged from Slurm meanwhile: with its
+    # end as lost the submission was taken for one that was not to be.
+    "a lost job was submitted twice": Story(
+        events=(
+            Event(
+                85.4,
+                What.SUBMIT,
+                job=Submitted(iterations=5200, behaviour=Behaviour.NEVER_ENDS),
+            ),
+            Event(343.0, What.KILLED_AT_WRITE, number=9),
+            Event(346.7, What.SCRIPT_DIES, number=3),
+            Event(347.0, What.RESTART, amount=30.0),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+        resubmits=True,
+        min_job_age=1.0,
+    ),
+    # Slurm was asked about one job, and its answer could not be read: that was taken for "gone".
+    "a job of which Slurm spoke in riddles was lost": Story(
+        events=(
+            Event(53.3, What.SUBMIT, job=Submitted(user=2, iterations=3800)),
+            Event(84.9, What.COMMAND_FAULT, number=2, amount=5.0, during=3),
+            Event(100.8, What.SUBMIT, during=3, job=Submitted(user=2, iterations=3200, after=0)),
+            Event(111.5, What.HOLD, number=2),
+        ),
+        gpus_per_node=1,
+    ),
+    # The same, where the daemon may submit it again: it was in Slurm twice.
+    "a job of which Slurm spoke in riddles was submitted twice": Story(
+        events=(
+            Event(20.5, What.COMMAND_FAULT, number=7, amount=5.0),
+            Event(51.0, What.SUBMIT, job=Submitted(deadline=98.6, members=3)),
+        ),
+        resubmits=True,
+    ),
+    # slurmctld came back with a job that had completed meanwhile, and held: nobody cancelled it.
+    "who was complete came back with an older slurmctld, and held": Story(
+        events=(
+            Event(59.0, What.SUBMIT, during=2, job=Submitted(iterations=4900, deadline=280.2)),
+            Event(107.3, What.SUBMIT, job=Submitted(iterations=300, deadline=79.6)),
+            Event(151.4, What.SLURM_OLDER, number=2, amount=29.1),
+        ),
+    ),
+    # Refused while Slurm was silent: cancelled when it answered, and not looked at again.
+    "nobody saw the end of a job that was refused while Slurm was silent": Story(
+        events=(
+            Event(0.0, What.SUBMIT, job=Submitted(iterations=1600, begin=208.3)),
+            Event(
+                107.6,
+                What.SUBMIT,
+                during=2,
+                job=Submitted(iterations=5400, deadline=359.3, known=False),
+            ),
+            Event(148.3, What.KILLED_AT_ACT, number=6, amount=1.0),
+            Event(148.3, What.SLURM_FORGETS),
+            Event(166.7, What.SUBMIT, job=Submitted(iterations=1100, deadline=211.3)),
+            Event(192.7, What.SLURM_SILENT, number=2, amount=110.7),
+        ),
+        gpus_per_node=1,
+        resubmits=True,
+    ),
+    # Not the daemon's: a training that says nothing was done, and its Slurm job was purged, while
+    # the daemon was down. Nobody can know that it is done.
+    "a silent training that was done while nobody looked": Story(
+        events=(
+            Event(0.0, What.SUBMIT, job=Submitted(iterations=1500)),
+            Event(32.9, What.MISBEHAVES, number=1, amount=2.0),
+            Event(56.8, What.RESTART, number=5, amount=105.2),
+        ),
+        gpus_per_node=1,
+        resubmits=True,
+        min_job_age=60.0,
+    ),
 }
 
 

@@ -261,6 +261,8 @@ class Executor:
         intent = self._queue.intents.unfinished_of(job.id)
         if intent is None:
             return
+        if intent.action is IntentAction.SUBMIT and job.state is JobState.LOST:
+            return  # it may be done: whoever submits it again finds that out
         now = self._clock()
         with self._queue.transaction():
             if intent.action is IntentAction.RELEASE:

@@ -74,8 +74,13 @@ class Orphans:
                     self._queue.promises.settle(job.id, settlement, at=now)
                     self._settled.add(job.id)
                 self._cancel(job, unfinished=job.id in unfinished)
-        # Whoever ended before that has been seen to; not looked at again with every tick.
+        # Whoever ended before that has been seen to; not looked at again with every tick. Who ended
+        # while Slurm was silent is looked at until its end is seen.
         self._since = now - CANCEL_DELAY_SECONDS - CLOCK_STEP_SECONDS
+        unfinished = {intent.job_id for intent in self._queue.intents.unfinished()}
+        for job in ended:
+            if job.ended_at is not None and job.id in unfinished:
+                self._since = min(self._since, job.ended_at)
         return following
 
     def _cancel(self, job: QueueJob, *, unfinished: bool) -> None:

@@ -206,6 +206,9 @@ class Reconciler:
             if status.slurm.is_final:
                 if not to_go_on:
                     return  # it ended just now: the next tick hears how
+                if intent is not None and intent.action is IntentAction.SUBMIT:
+                    reconciled.dead.append(job)  # refused before; it may be submitted already
+                    return
                 following = Do(Requeue())
             match following:
                 case Done() if intent is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 
+from ef_slurm.daemon.act.orphans import ENDED
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
@@ -70,7 +71,7 @@ class Strangers:
                 row = self._queue.jobs.of_slurm(job.job_id)
             except UnreadableRowError:
                 continue  # set aside, and told elsewhere
-            if row is not None and _had_ended(row, job):
+            if row is not None and _had_ended(row, job) and not _is_left_to_others(row, job):
                 stopped |= self._cancel(row, job)
             elif row is None and job.holds_nodes:
                 self._tell(job)
@@ -80,10 +81,10 @@ class Strangers:
         return stopped
 
     def _is_at_large(self, job: SlurmJob) -> bool:
-        """Whether it holds GPUs of our partition, or Slurm may start it there at any moment."""
+        """Whether it holds GPUs of our partition, or may come to."""
         if job.requested.partition not in self._partitions or "COMPLETING" in job.flags:
             return False
-        return job.holds_nodes or (job.is_pending and job.hold is HoldKind.NONE)
+        return job.holds_nodes or job.is_pending
 
     def _cancel(self, row: QueueJob, job: SlurmJob) -> bool:
         now = self._clock()
@@ -120,6 +121,15 @@ class Strangers:
         )
         _log.warning("%s", message, extra=about(None, EventKind.USER))
         self._queue.events.log(Event(self._clock(), EventKind.USER, ACTOR, message))
+
+
+def _is_left_to_others(row: QueueJob, job: SlurmJob) -> bool:
+    """Whether it waits in Slurm as it did when it was given up: `Orphans` cancels it in its time.
+
+    A job that has ended otherwise is not in Slurm: one that waits there was put back, by its owner,
+    or by a slurmctld that came back with an older state.
+    """
+    return job.is_pending and job.hold is not HoldKind.NONE and row.state in ENDED
 
 
 def _ran_at_the_end(row: QueueJob, job: SlurmJob) -> bool:
