@@ -15,6 +15,7 @@ from ef_slurm.model import (
     Condition,
     Event,
     EventKind,
+    IntentAction,
     JobRequest,
     JobState,
     Json,
@@ -362,7 +363,7 @@ class Jobs:
                 },
             )
             if to in FINAL:
-                self._abandon_intents(job_id, at)
+                self._abandon_intents(job_id, to, at)
             if to in (JobState.REJECTED, JobState.CANCELLED) and job.first_started_at is None:
                 # Nobody submits it again, and its script is the largest part of it.
                 self._database.execute("DELETE FROM scripts WHERE job_id = ?", (job_id,))
@@ -372,12 +373,16 @@ class Jobs:
             )
             return self.get(job_id)
 
-    def _abandon_intents(self, job_id: int, at: float) -> None:
-        """Whoever ends a job: nothing of it is on its way any more."""
+    def _abandon_intents(self, job_id: int, to: JobState, at: float) -> None:
+        """Whoever ends a job: nothing of it is on its way any more.
+
+        A lost one may be submitted again already: its intent tells whoever is to do that.
+        """
+        kept = IntentAction.SUBMIT.value if to is JobState.LOST else ""
         self._database.execute(
             "UPDATE intents SET state = 'abandoned', changed_at = ?"
-            " WHERE job_id = ? AND state IN ('open', 'executed')",
-            (at, job_id),
+            " WHERE job_id = ? AND action <> ? AND state IN ('open', 'executed')",
+            (at, job_id, kept),
         )
 
     def complete(self, job_id: int, request: JobRequest) -> QueueJob:
