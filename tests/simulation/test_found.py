@@ -123,8 +123,8 @@ FOUND: dict[str, Story] = {
         ),
         nodes=2,
     ),
-    # The second daemon did not hear first that Slurm takes the job back no more: it asked that anew,
-    # gave up what was written of the submission for it, and submitted the job a second time.
+    # Slurm did not take the job back, and the daemon died as it had submitted it again. The next
+    # one asked for the requeue anew, gave up the submission for that, and submitted a second time.
     "a job was submitted twice since its requeue was asked for again": Story(
         events=(
             Event(
