@@ -467,9 +467,9 @@ class Scheduler:
         """
         unknown = set[int]()
         for job in jobs:
-            if self._observer.status(job) is None:
-                unknown.add(job.id)
-                with self._fence.around(job, "found in Slurm"):
+            with self._fence.around(job, "found in Slurm"):
+                if self._observer.status(job) is None:
+                    unknown.add(job.id)
                     self._observer.fetch(job.request.slurm_job_id)
                     unknown.remove(job.id)
         return frozenset(unknown)
