@@ -96,6 +96,19 @@ FOUND: dict[str, Story] = {
         nodes=1,
         resubmits=True,
     ),
+    # Measured on a part of the GPUs that it held, it was promised as if it trained on all of them
+    # already; its launch on all of them took what the promise had not counted on.
+    "who had been measured was promised without its relaunch": Story(
+        events=(
+            Event(
+                30.4,
+                What.SUBMIT,
+                during=3,
+                job=Submitted(iterations=1600, deadline=93.6, known=False),
+            ),
+            Event(111.2, What.SUBMIT, job=Submitted(iterations=600, deadline=48.0)),
+        )
+    ),
     # The simulation's: told to do fewer iterations than it had done, it went back to them.
     "who had done more than was wanted lost its checkpoint": Story(
         events=(

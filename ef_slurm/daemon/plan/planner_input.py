@@ -17,6 +17,7 @@ from ef_slurm.model import (
     DEFAULT_ACCOUNT_HOURS,
     DEFAULT_USER_HOURS,
     MOST_ITERATIONS,
+    ChangeKind,
     Cluster,
     Job,
     JobRequest,
@@ -91,10 +92,23 @@ def planner_jobs(
         without: queue ids to leave out.
     """
     return tuple(
-        planner_job(job, status.get(job.id), estimates, now)
+        _on_all(planner_job(job, status.get(job.id), estimates, now), now)
         for job in jobs
         if takes_part(job) and job.id not in without
     )
+
+
+def _on_all(job: Job, now: float) -> Job:
+    """The job as it trains on all the GPUs that it holds: no plan counts on less.
+
+    Where it was measured on a part of them it is relaunched for that first.
+    """
+    running = job.running
+    if running is None or running.active_gpus == running.gpus:
+        return job
+    trains_from = now + job.overhead.of(ChangeKind.RELAUNCH, running.gpus)
+    later = max(running.trains_from, trains_from)
+    return replace(job, running=replace(running, active=None, trains_from=later))
 
 
 def takes_part(job: QueueJob) -> bool:

@@ -70,6 +70,19 @@ def test_a_late_start_is_pushed_back() -> None:
     assert running_now(job, running(FOUR_NODES), NOW) == late  # trains, but not there yet
 
 
+def test_on_a_part_of_its_gpus_it_is_relaunched_before_it_trains_on_all() -> None:
+    cost = Overhead(start=30.0, grow=5.0, shrink=20.0, move=30.0, restart=40.0)
+    request = replace(TRAINING.request, overhead=cost)
+    held = Running(TWO_NODES, NOW - 100, NOW - 70, active=1)
+    job = replace(TRAINING, request=request, running=held)
+    status = {job.id: running(TWO_NODES)}
+    (seen,) = planner_jobs([job], status, Estimates(), NOW)
+    assert seen.running == replace(held, active=None, trains_from=NOW + 20.0)
+    on_all = replace(job, running=replace(held, active=None))
+    (seen,) = planner_jobs([on_all], status, Estimates(), NOW)
+    assert seen.running == on_all.running
+
+
 def test_what_was_learned_replaces_what_was_told() -> None:
     estimates = Estimates()
     estimates.overheads.add(1, None, "start", 100.0)
