@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ef_slurm.model import ACTIVE, JobAction, JobChange
+from ef_slurm.model import ACTIVE, JobAction, JobChange, JobState
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.types import FINAL_STATES, HoldKind, JobBaseState
 from tests.fakes.memory_cluster import MemoryJob
@@ -335,6 +335,8 @@ class Life:
     def _heal(self) -> None:
         """Everything that was taken is given back."""
         site = self.site
+        for what in site.faults.overdue():
+            what()  # nothing is taken after it
         site.faults.forget()
         site.cluster.answers_lost = 0
         site.clock_offset = 0.0
@@ -346,15 +348,24 @@ class Life:
     def _let_go(self) -> None:
         """What is held is released, and what would train for ever is cancelled."""
         cluster, now = self.site.cluster, self.site.clock.now
+        held = {row.request.name for row in self.site.record.jobs.all({JobState.HELD})}
         for job in self.people.jobs:
             slurm = job.slurm
-            if cluster.jobs.get(slurm.job_id) is not slurm or slurm.state in FINAL_STATES:
+            if cluster.jobs.get(slurm.job_id) is not slurm:
+                continue
+            if slurm.state in FINAL_STATES:
+                if job.request.name in held:  # its script died when it was held
+                    self.people.act(job, JobAction.RELEASE)
                 continue
             if job.blamed or job.given_up:
                 cluster.cancel(slurm, now)
             elif slurm.hold is HoldKind.ADMIN and self.site.story.as_owner:
                 self.site.slurm_of(OPERATOR_UID).release(slurm.job_id)
-            elif slurm.hold in (HoldKind.USER, HoldKind.SLURM) or job.owned:
+            elif (
+                slurm.hold in (HoldKind.USER, HoldKind.SLURM)
+                or job.owned
+                or job.request.name in held  # our own hold, back from the past, as an operator's
+            ):
                 self.people.act(job, JobAction.RELEASE)
 
     def _over(self) -> bool:

@@ -226,6 +226,27 @@ FOUND: dict[str, Story] = {
         resubmits=True,
         min_job_age=60.0,
     ),
+    # The simulation's: its script died when its owner held it, and nobody released it in the end.
+    "who was held when its script died was never released": Story(
+        events=(
+            Event(119.9, What.SUBMIT, job=Submitted(iterations=1300, deadline=143.6)),
+            Event(174.8, What.ASKS_HOLD),
+            Event(174.8, What.SCRIPT_DIES),
+        ),
+        nodes=1,
+        gpus_per_node=2,
+        min_job_age=1000000000.0,
+    ),
+    # The simulation's: a node that was to be drained in the midst of a tick, and of which a daemon
+    # that was down made none, was drained after all that had been taken was given back.
+    "what a daemon that was down did not see was never given back": Story(
+        events=(
+            Event(39.7, What.SUBMIT, job=Submitted(iterations=5600, deadline=9000.0, begin=500.0)),
+            Event(365.9, What.RESTART, amount=114.5),
+            Event(385.4, What.DRAIN, during=2),
+        ),
+        nodes=1,
+    ),
 }
 
 
