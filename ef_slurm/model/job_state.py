@@ -36,6 +36,9 @@ FINAL = frozenset(
 )
 """States in which a job takes no part in plans. Only a lost one goes on, submitted again."""
 
+LOST_WINDOW_SECONDS = 3600.0
+"""Seconds after which a lost job is left alone: it is not submitted again, and not waited for."""
+
 
 ACTIVE = frozenset(JobState) - FINAL
 """All other states."""

@@ -109,6 +109,15 @@ FOUND: dict[str, Story] = {
             Event(111.2, What.SUBMIT, job=Submitted(iterations=600, deadline=48.0)),
         )
     ),
+    # Nobody could submit the lost job again, and who was to begin after it waited for it for ever.
+    "who waited for a lost job was never judged": Story(
+        events=(
+            Event(5.6, What.SUBMIT, job=Submitted(user=1, iterations=1600, deadline=127.5)),
+            Event(17.6, What.SLURM_OLDER, amount=15.2),
+            Event(122.1, What.SUBMIT, job=Submitted(user=1, iterations=5100, after=0)),
+        ),
+        nodes=2,
+    ),
     # The simulation's: told to do fewer iterations than it had done, it went back to them.
     "who had done more than was wanted lost its checkpoint": Story(
         events=(

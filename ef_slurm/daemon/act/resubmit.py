@@ -18,6 +18,7 @@ from ef_slurm.daemon.observe.settlements import settle_given_up
 from ef_slurm.daemon.observe.transitions import BLAMELESS_ENDS
 from ef_slurm.model import (
     ACTOR,
+    LOST_WINDOW_SECONDS,
     Event,
     EventKind,
     Fault,
@@ -33,9 +34,6 @@ from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import SlurmJob, Submission
-
-LOST_WINDOW_SECONDS = 3600.0
-"""Seconds after which a lost job is left alone."""
 
 NAMESAKES = "namesakes"
 """Argument of an intent to submit: Slurm's ids that its owner had under the same name before."""

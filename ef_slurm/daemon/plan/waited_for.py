@@ -15,6 +15,7 @@ from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.gates import Came, Other
 from ef_slurm.model import (
     FINAL,
+    LOST_WINDOW_SECONDS,
     Condition,
     DependencyKind,
     JobKind,
@@ -139,8 +140,17 @@ class WaitedFor:
             return Other(name, Came.COMPLETE, began, job.ended_at)
         if job.state in _ENDED:
             return Other(name, Came.ENDED, began, job.ended_at)
+        if self._is_given_up(job):
+            return Other(name, Came.GONE, began, job.ended_at)
         came = Came.WAITS if began is None else Came.BEGAN
         return Other(name, came, began, None, self._due(job))
+
+    def _is_given_up(self, job: QueueJob) -> bool:
+        """Whether it was lost so long ago that it is not submitted again."""
+        now = self._observer.observation.at
+        if job.state is not JobState.LOST or job.ended_at is None:
+            return False
+        return job.ended_at + LOST_WINDOW_SECONDS < now
 
     def _due(self, job: QueueJob) -> float | None:
         """When a job will have ended, by its promise; None without one that counts."""

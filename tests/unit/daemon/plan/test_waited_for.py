@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.daemon.plan.waited_for import WaitedFor
-from ef_slurm.model import GateState, JobState, QueueJob
+from ef_slurm.model import LOST_WINDOW_SECONDS, GateState, JobState, QueueJob
 from tests.unit.daemon.world import World
 
 
@@ -73,6 +73,20 @@ def test_slurm_is_asked_nothing_and_two_looks_tell_that_a_job_is_gone(
     world.clock.now += 10.0
     assert looked(world, known, waits) == ["gone"]
     world.clock.now += 10.0
+    assert looked(world, known, waits) == ["gone"]
+
+
+def test_a_lost_job_is_waited_for_as_long_as_it_may_be_submitted_again(
+    world: World, known: WaitedFor
+) -> None:
+    lost = world.submit(40_000, None)
+    waits = world.submit(40_000, None, after=f"afterany:{lost.request.slurm_job_id}")
+    now = world.clock.now
+    world.queue.jobs.move(lost.id, JobState.LOST, at=now, actor="x", why="", ended_at=now)
+    assert looked(world, known, waits) == ["waits"]
+    world.clock.now += LOST_WINDOW_SECONDS
+    assert looked(world, known, waits) == ["waits"]
+    world.clock.now += 1.0
     assert looked(world, known, waits) == ["gone"]
 
 
