@@ -23,7 +23,15 @@ from ef_slurm.model import (
     view,
 )
 from ef_slurm.planner.plan import PlannedRound, plan_round
-from ef_slurm.slurm.types import HoldKind, JobBaseState, JobUpdate, SlurmJob
+from ef_slurm.slurm.errors import UnexpectedOutputError
+from ef_slurm.slurm.types import (
+    HoldKind,
+    JobBaseState,
+    JobUpdate,
+    SlurmJob,
+    Submission,
+    Submitted,
+)
 from tests.unit.daemon.world import World
 
 
@@ -170,6 +178,57 @@ def test_a_job_that_is_lost_for_good_breaks_its_promise(world: World) -> None:
     world.run(30)
     assert world.state(job) is JobState.LOST
     assert settled(world, job) == (PromiseOutcome.BROKEN, Fault.CLUSTER)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_an_answer_that_cannot_be_read_is_not_that_the_job_is_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, fresh: bool
+) -> None:
+    job = world.submit(20_000, deadline=2000.0)
+    if not fresh:
+        world.run(60)
+    slurm_id = job.request.slurm_job_id
+    known = world.cluster.jobs[slurm_id]
+
+    def garbled(_job_id: int) -> SlurmJob:
+        raise UnexpectedOutputError("no JSON")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.slurm, "job", garbled)
+        del world.cluster.jobs[slurm_id]
+        before = world.row(job)
+        world.run(15)
+        assert world.state(job) is before.state
+        assert world.row(job).running == before.running
+    world.cluster.jobs[slurm_id] = known
+    world.run(60)
+    assert world.state(job) is JobState.RUNNING
+    assert len(world.cluster.jobs) == 1  # not submitted again
+
+
+def test_who_died_submitting_a_lost_job_again_finds_what_was_submitted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.submit(20_000, deadline=2000.0)
+    world.run(60)
+    del world.cluster.jobs[job.request.slurm_job_id]
+    submit = world.slurm.submit
+
+    def dies(submission: Submission) -> Submitted:
+        submit(submission)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.slurm, "submit", dies)
+        with pytest.raises(KeyboardInterrupt):
+            world.run(30)
+    assert world.state(job) is JobState.LOST
+    (made,) = world.cluster.jobs.values()
+    made.name = job.request.name  # as its script's options have it
+    world.restart()
+    world.scheduler.tick()
+    assert world.row(job).request.slurm_job_id == made.job_id
+    assert list(world.cluster.jobs.values()) == [made]
 
 
 def held_by_an_operator(world: World, deadline: float) -> QueueJob:

@@ -219,6 +219,16 @@ def test_an_ended_job_that_its_owner_puts_back_is_stopped(world: World) -> None:
     assert [p.outcome for p in world.queue.promises.all()] == [PromiseOutcome.KEPT] * 2
 
 
+def test_one_that_is_put_back_held_is_stopped_too(world: World) -> None:
+    job = completed(world)
+    slurm = world.training(job).slurm
+    world.cluster.requeue(slurm, world.clock.now)
+    slurm.hold = HoldKind.ADMIN
+    world.run(30)
+    assert slurm.state is JobBaseState.CANCELLED
+    assert world.state(job) is JobState.COMPLETED
+
+
 def test_it_is_seen_although_the_queue_is_empty(world: World) -> None:
     job = completed(world)
     world.run(100)

@@ -14,6 +14,7 @@ from ef_slurm.model import (
     Fault,
     IntentAction,
     IntentState,
+    JobState,
     Json,
     Outcome,
     Plan,
@@ -156,6 +157,19 @@ def test_an_intent_from_end_to_end(queue: Queue, add: Add) -> None:
     logged = queue.events.all(job_id=job.id, kinds=[EventKind.INTENT])
     assert [event.message for event in logged] == ["to start with 8 GPUs", "shaped"]
     queue.intents.open(job.id, 2, IntentAction.RELEASE, {}, at=7.0, why="")
+
+
+@pytest.mark.parametrize("end", [JobState.CANCELLED, JobState.FAILED, JobState.LOST])
+def test_only_the_submission_of_a_lost_job_outlives_its_end(
+    queue: Queue, add: Add, end: JobState
+) -> None:
+    job, other = add(1), add(2)
+    submitted = queue.intents.open(job.id, 0, IntentAction.SUBMIT, {}, at=1.0, why="")
+    queue.intents.open(other.id, 0, IntentAction.REQUEUE, {}, at=1.0, why="")
+    for one in (job, other):
+        queue.jobs.move(one.id, end, at=2.0, actor="x", why="")
+    kept = (submitted,) if end is JobState.LOST else ()
+    assert queue.intents.unfinished() == kept
 
 
 def test_intents_take_no_short_cuts(queue: Queue, add: Add) -> None:
