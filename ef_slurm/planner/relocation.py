@@ -77,9 +77,10 @@ class Moves:
             # Placement is the expensive part: a count rules most sizes out on a full cluster.
             if self._free[size.gpu_type] < size.gpus:
                 continue
-            end = now + newcomer.overhead(None, size.gpus, size.gpu_type)
+            # It may run already: without a promise, or while it was measured.
+            end = now + newcomer.overhead(newcomer.current, size.gpus, size.gpu_type)
             end += newcomer.job.iterations / size.rate
-            if end > min(newcomer.deadline, now + newcomer.longest) + EDGE_SECONDS:
+            if end > _latest_end(newcomer, now):
                 continue
             if not self._table.limits.allow(newcomer, now, end, size.gpus, size.gpu_type):
                 continue
@@ -89,7 +90,11 @@ class Moves:
         return False
 
     def _plans(self, newcomer: Task, size: Size, end: float) -> list[tuple[Task, Schedule]] | None:
-        """Plans of whoever moves and of the newcomer, on `size` until `end`; None for none."""
+        """Plans of whoever moves and of the newcomer; None for none.
+
+        Args:
+            end: until when it needs a block of that size, wherever it is.
+        """
         now, space = self._now, self._table.spaces[size.gpu_type]
         placement = self._placement(size, end)
         if placement.unplaced:
@@ -107,7 +112,11 @@ class Moves:
         first = space.first_gpu(placement.blocks[_NEWCOMER])
         if first is None or first % size.gpus:
             return None
-        plans.append((newcomer, (Reservation(now, end, size.gpus, size.gpu_type, first),)))
+        finish = newcomer.trains(now, size.gpus, size.gpu_type, first)
+        finish += newcomer.job.iterations / size.rate
+        if finish > _latest_end(newcomer, now):  # it stays, and its start is not paid for yet
+            return None
+        plans.append((newcomer, (Reservation(now, finish, size.gpus, size.gpu_type, first),)))
         return plans
 
     def _placement(self, size: Size, end: float) -> Placement:
@@ -132,6 +141,11 @@ class Moves:
             # Only an outage to come makes a difference between those who leave sooner or later.
             self._placements[kind, size.gpus] = placement
         return placement
+
+
+def _latest_end(task: Task, now: float) -> float:
+    """Until when a plan that begins now may last."""
+    return min(task.deadline, now + task.longest) + EDGE_SECONDS
 
 
 def _move_cost(task: Task, table: ReservationTable, now: float) -> float:

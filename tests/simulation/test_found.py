@@ -109,6 +109,16 @@ FOUND: dict[str, Story] = {
             Event(111.2, What.SUBMIT, job=Submitted(iterations=600, deadline=48.0)),
         )
     ),
+    # Measured on the whole cluster, it was to train on half of it, and another job on the rest: the
+    # plan in which that made room for it counted a start, which costs less than a restart.
+    "who had been measured was moved for the cost of a start": Story(
+        events=(
+            Event(134.5, What.SUBMIT, job=Submitted(iterations=3200, deadline=197.2, known=False)),
+            Event(178.2, What.SUBMIT, job=Submitted(iterations=2500, deadline=314.9)),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+    ),
     # Nobody could submit the lost job again, and who was to begin after it waited for it for ever.
     "who waited for a lost job was never judged": Story(
         events=(

@@ -14,6 +14,7 @@ from ef_slurm.model import (
     JobKind,
     Overhead,
     Policy,
+    PromiseState,
     Reservation,
     Running,
     Standing,
@@ -113,3 +114,40 @@ def promised(node: str, start: float) -> Job:
         plan=(Reservation(start, start + 1000.0, 2, "gpu", 2 * NODES.index(node)),),
         begin=start,
     )
+
+
+@pytest.mark.parametrize("standing", [Standing.NEW, Standing.WAITLISTED])
+@pytest.mark.parametrize("deadline", [333.5, 335.5, 336.5])
+def test_who_runs_when_it_is_judged_pays_for_the_change_and_not_for_a_start(
+    standing: Standing, deadline: float
+) -> None:
+    """A shrink in place costs it least, but the other job is to start on its first node."""
+    cluster = Cluster.uniform(nodes=2, gpus_per_node=2)
+    cost = Overhead(start=7.0, grow=10.0, shrink=7.0, move=10.0, restart=10.0)
+    held = Block("gpu", ("n1", "n2"), 2)
+    measured = Job(
+        "new",
+        0.0,
+        1304.0,  # 326 s on two GPUs
+        (("gpu", ThroughputCurve.of({2: 4.0, 4: 3.9})),),
+        deadline=deadline,
+        standing=standing,
+        overhead=cost,
+        running=Running(held, -1e3, -1e3),
+    )
+    other = Job(
+        "other",
+        -10.0,
+        1000.0,
+        (("gpu", ThroughputCurve.of({1: 1.0, 2: 1.2})),),
+        deadline=2000.0,
+        standing=Standing.ADMITTED,
+        overhead=cost,
+        plan=(Reservation(0.0, 1007.0, 1, "gpu", 0),),
+    )
+    answer = plan(0.0, [measured, other], cluster, POLICY)
+    decision, (verdict,) = answer.decision("new"), answer.verdicts
+    assert decision.block is not None
+    finish = pytest.approx(cost.seconds(held, decision.block) + 326.0)
+    assert verdict.finish == decision.finish == finish
+    assert answer.decision("other").promise is PromiseState.SAFE
