@@ -6,6 +6,10 @@ could be kept beside those that come before it. Whoever then cannot be in time i
 as soon as possible, is named at risk, and never makes another one late. It is not written off:
 every later plan asks anew whether it can be saved (`rescue`).
 
+The order is for GPUs that went away, which is nobody's doing. Whoever was held or put back, or
+trains more slowly than was planned, while its GPUs are all there, comes after those who were not:
+what is done to one job does not cost another one its promise, unless the site wants most kept.
+
 One GPU of two fails, and the job that ran on both gets named with its new finish:
 
 >>> from ef_slurm.model import Block, Cluster, Job, Node, NodeGroup, Outage, Running, Standing
@@ -62,6 +66,7 @@ def revalidate(
     for task in tasks:
         plan, finish = replayed(task, committed[task.id], now)
         task.behind = bool(plan) and not is_in_time(finish, task.deadline)
+        task.set_back = _is_set_back(task, committed[task.id], finish, table, now)
         start = plan[0].start if plan else math.inf
         moves = not (plan and task.stays(plan[0]))
         todo.append((start, moves, task.order, task, plan, finish))
@@ -83,6 +88,29 @@ def revalidate(
 
 def _holds(task: Task, plan: Schedule, finish: float, table: ReservationTable) -> bool:
     return bool(plan) and is_in_time(finish, task.deadline) and table.is_free(task, plan)
+
+
+def _is_set_back(
+    task: Task, committed: Schedule, finish: float, table: ReservationTable, now: float
+) -> bool:
+    """Whether a job needs more than it was given, by what befell it alone.
+
+    Less than a start costs is none: starts take longer than they were planned to.
+
+    Args:
+        committed: its plan in hand; whoever has none was held, and has lost it by that.
+        finish: when it would finish by that plan.
+        table: holds no plans of those that are here.
+        now: the present, seconds.
+    """
+    if not committed:
+        return True
+    if committed[0].start > now and task.current is None:
+        return False  # it has not come to it yet
+    if finish <= committed[-1].end + task.start_overhead(committed[-1].gpus):
+        return False
+    left = [one.over(max(one.start, now), one.end) for one in committed if one.end > now]
+    return table.is_free(task, left)
 
 
 def _wait_for_blocks(
@@ -148,10 +176,16 @@ def recover(
         orders = list(RiskOrder)
         orders.sort(key=lambda order: order is not RiskOrder.MOST_PROMISES)
     results = [_promise_anew(tasks, committed, table, now, order) for order in orders]
-    table, late = min(results, key=lambda result: len(result[1]))
+    table, late = min(results, key=_harm)
     for task in late:
         replan_late(task, table, now)
     return table
+
+
+def _harm(result: tuple[ReservationTable, list[Task]]) -> tuple[int, int]:
+    """How many promises are not kept, and how many of those to jobs that were not set back."""
+    _, late = result
+    return len(late), sum(not task.set_back for task in late)
 
 
 def replan_individually(
@@ -217,10 +251,10 @@ def _hold_all(
 def in_risk_order(tasks: Iterable[Task], order: RiskOrder) -> list[Task]:
     """Tasks, those whose promises are kept first at the front."""
     if order is RiskOrder.EARLIEST_SUBMITTED:
-        return sorted(tasks, key=lambda task: (task.job.submitted, task.order))
+        return sorted(tasks, key=lambda task: (task.set_back, task.job.submitted, task.order))
     if order is RiskOrder.MOST_PROMISES:
         return sorted(tasks, key=lambda task: (_gpu_time(task), task.order))
-    return sorted(tasks, key=lambda task: task.order)
+    return sorted(tasks, key=lambda task: (task.set_back, task.order))
 
 
 def _gpu_time(task: Task) -> float:

@@ -119,6 +119,30 @@ FOUND: dict[str, Story] = {
         nodes=2,
         gpus_per_node=2,
     ),
+    # An operator held a job that trained. Released, it was to be in time after all, on GPUs where
+    # the next one trained by then: an earlier job of the same deadline, it came first.
+    "who was released took the GPUs of another promise": Story(
+        events=(
+            Event(28.4, What.SUBMIT, during=5, job=Submitted(iterations=3400, deadline=188.2)),
+            Event(79.5, What.SUBMIT, job=Submitted(iterations=3600, deadline=232.3, members=3)),
+            Event(184.8, What.OPERATOR_HOLDS, number=2),
+        ),
+        gpus_per_node=2,
+    ),
+    # Requeued by its owner, a job was in time still, and the one after it was not.
+    "an owner's requeue cost another one's promise": Story(
+        events=(
+            Event(0.7, What.RELEASE, number=1, during=2),
+            Event(9.5, What.SUBMIT, during=1, job=Submitted(iterations=4600)),
+            Event(23.1, What.SUBMIT, during=2, job=Submitted(iterations=3300, deadline=198.4)),
+            Event(33.2, What.SUBMIT, job=Submitted(iterations=4100, deadline=289.4, told=False)),
+            Event(152.7, What.SUBMIT, job=Submitted(iterations=1100, deadline=152.1)),
+            Event(173.2, What.SUBMIT, job=Submitted(iterations=3400, deadline=239.4, told=False)),
+            Event(222.9, What.REQUEUE, number=3, during=5),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+    ),
     # Nobody could submit the lost job again, and who was to begin after it waited for it for ever.
     "who waited for a lost job was never judged": Story(
         events=(

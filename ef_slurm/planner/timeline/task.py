@@ -70,6 +70,8 @@ class Task:
         promised: whether it has, or asks for, a deadline to keep. It stays true for a job at risk,
             whose `deadline` is then its planned finish.
         behind: whether its plan in hand is too late by its own slow progress.
+        set_back: whether it was held, put back, or trains slowly, and so needs more time than its
+            plan in hand has, on GPUs that are all there.
         wakes: whether it may have to wake nodes. Where it may not, they are barred.
         longest: the most seconds from its first start to its finish, for one that has a promise to
             keep and does not run yet; infinite else.
@@ -88,6 +90,7 @@ class Task:
     barred: Mapping[str, BarredBlocks]
     promised: bool
     behind: bool = False
+    set_back: bool = False
     wakes: bool = True
     longest: float = math.inf
     _trials: tuple[SizeTrial, ...] | None = field(default=None, init=False, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,12 +11,17 @@ from ef_slurm.model import (
     Block,
     Cluster,
     Job,
+    Overhead,
+    Policy,
+    PromiseState,
     Reservation,
+    RiskOrder,
     Running,
     Schedule,
     Standing,
     ThroughputCurve,
 )
+from ef_slurm.planner.plan import plan
 from ef_slurm.planner.risk import revalidate
 from ef_slurm.planner.timeline.gpu_index import index_spaces
 from ef_slurm.planner.timeline.limits import LimitBook
@@ -96,3 +102,52 @@ def test_nobody_waits_on_the_gpus_of_another_plan() -> None:
     infeasible, plans = seen(jobs)
     assert infeasible == ["b"]
     assert plans["c"][1].start == 145.0
+
+
+BOTH = (("gpu", ThroughputCurve.of({2: 2.0})),)
+START = Overhead(start=5.0)
+
+
+def beside_another(job: Job, order: RiskOrder) -> dict[str, PromiseState]:
+    """What becomes of the promises to `job` and to `b`, which is to have all GPUs from 100 on."""
+    b = Job(
+        "b",
+        5.0,
+        160.0,
+        BOTH,
+        deadline=187.0,
+        standing=Standing.ADMITTED,
+        overhead=START,
+        plan=(Reservation(100.0, 185.0, 2, "gpu", 0),),
+    )
+    cluster = Cluster.uniform(nodes=1, gpus_per_node=2)
+    answer = plan(NOW, [job, b], cluster, Policy(risk_order=order))
+    return {one.job_id: one.promise for one in answer.decisions}
+
+
+@pytest.mark.parametrize("order", RiskOrder)
+@pytest.mark.parametrize("what", ["held", "put back", "slow"])
+def test_what_is_done_to_one_job_costs_no_other_ones_promise(order: RiskOrder, what: str) -> None:
+    """Were it alone, `a` could still be in time; each order would put it first."""
+    a = planned("a", 40.0, 130.0, (0.0, 60.0, 0))
+    a = replace(a, curves=BOTH, overhead=START)
+    hand = (Reservation(0.0, 60.0, 2, "gpu", 0),)
+    match what:
+        case "held":
+            a = replace(a, running=None, plan=(), iterations=120.0)
+        case "put back":
+            a = replace(a, running=None, plan=hand, iterations=120.0)
+        case "slow":
+            running = Running(Block("gpu", ("n1",), 2), 0.0, 0.0)
+            a = replace(a, running=running, plan=hand, iterations=120.0)
+    assert beside_another(a, order) == {"a": PromiseState.AT_RISK, "b": PromiseState.SAFE}
+
+
+@pytest.mark.parametrize("order", [RiskOrder.EARLIEST_DEADLINE, RiskOrder.EARLIEST_SUBMITTED])
+def test_what_takes_little_longer_than_planned_is_not_stopped_for_that(order: RiskOrder) -> None:
+    """`a` was to end when `b` begins, and will be 4 s late, which is less than a start costs."""
+    a = planned("a", 108.0, 130.0, (0.0, 60.0, 0))
+    running = Running(Block("gpu", ("n1",), 2), 0.0, 0.0)
+    a = replace(a, curves=BOTH, overhead=START, running=running)
+    a = replace(a, plan=(Reservation(0.0, 100.0, 2, "gpu", 0),))
+    assert beside_another(a, order) == {"a": PromiseState.SAFE, "b": PromiseState.AT_RISK}
