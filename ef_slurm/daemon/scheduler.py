@@ -462,16 +462,17 @@ class Scheduler:
         """Read again what the last look did not mention.
 
         Returns:
-            Queue ids of those of which nobody can say whether Slurm has them: its answer was no
-            answer. They are not gone for that.
+            Queue ids of those of which nobody can say whether Slurm has them, or a companion of
+            theirs: its answer was no answer. They are not gone for that.
         """
         unknown = set[int]()
         for job in jobs:
             with self._fence.around(job, "found in Slurm"):
+                unknown.add(job.id)
                 if self._observer.status(job) is None:
-                    unknown.add(job.id)
                     self._observer.fetch(job.request.slurm_job_id)
-                    unknown.remove(job.id)
+                self._companion_follower.ask(job)
+                unknown.remove(job.id)
         return frozenset(unknown)
 
     def _follow_live(self, job: QueueJob, lost: set[str]) -> QueueJob:

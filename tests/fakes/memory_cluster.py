@@ -102,6 +102,8 @@ class MemoryJob:
     settings: dict[str, str] = field(default_factory=lambda: dict(SETTINGS))
     array: bool = False
     heterogeneous: bool = False
+    requeues: bool = True
+    """Whether Slurm puts it back when its node dies (not --no-requeue)."""
     # While its processes end: until when, and what it is afterwards.
     completing_until: float | None = None
     becomes: JobBaseState = JobBaseState.PENDING
@@ -320,12 +322,19 @@ class MemoryCluster:
         self.nodes[name].reason = reason
 
     def kill_node(self, name: str, now: float) -> None:
-        """The node is dead: jobs on it are requeued."""
+        """The node is dead: jobs on it are requeued, where they may be."""
         self.settle(now)
         self.nodes[name].state.update(("DOWN", "NOT_RESPONDING"))
         for job in self.jobs.values():
             if job.holds_nodes and name in job.nodes:
-                self.requeue(job, now)
+                self.end_on_dead_node(job, now)
+
+    def end_on_dead_node(self, job: MemoryJob, now: float) -> None:
+        """A node of a job's is not there any more, or knows nothing of it."""
+        if job.requeues:
+            self.requeue(job, now)
+        elif job.state is JobBaseState.RUNNING:
+            self._end_run(job, JobBaseState.NODE_FAIL, now)
 
     def restore(self, name: str) -> None:
         """The node may be used again."""

@@ -89,6 +89,10 @@ class MemorySlurm:
         now = self._reach()
         return _seen(self._known(job_id), now)
 
+    def seen(self, job: MemoryJob) -> SlurmJob:
+        """What was known of a job, also one that the cluster has forgotten."""
+        return _seen(job, self._clock())
+
     def configuration(self) -> SlurmConfiguration:
         """Slurm's version and settings."""
         self._reach()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from tests.simulation.faults import ACTS, CommandFault
-from tests.simulation.story import Behaviour, Event, Story, Submitted, What
+from tests.simulation.story import Befalls, Behaviour, Event, Live, Story, Submitted, What
 
 USERS = 3
 RATES = {1: 10.0, 2: 18.0, 4: 32.0, 8: 56.0, 16: 90.0}
@@ -13,6 +14,9 @@ RATES = {1: 10.0, 2: 18.0, 4: 32.0, 8: 56.0, 16: 90.0}
 
 LENGTH_SECONDS = 400.0
 """The time in which things happen; what was begun then ends by itself."""
+
+LONGER = 4
+"""How many times longer jobs train that may grow meanwhile: for the others it does not pay."""
 
 OWNERS_DO = (
     *(What.CANCEL, What.REQUEUE, What.HOLD, What.OPERATOR_HOLDS, What.RELEASE, What.RELEASE),
@@ -46,6 +50,11 @@ def story_of(seed: int) -> Story:
             events.append(_befalls(random, random.choice(BEFALLS), jobs))
     aimed, resubmitting = ([], False) if clean else _aimed(Random(f"{seed} aimed"), jobs)
     events += aimed
+    if seed % 7 == 2:
+        events = _live(Random(f"{seed} live"), clean, events, nodes)
+    if seed % 11 == 3 and not clean:
+        lost = Random(f"{seed} lost")
+        events.append(Event(_moment(lost), What.LOSES_QUEUE, amount=lost.uniform(1.0, 60.0)))
     return Story(
         events=tuple(sorted(events, key=lambda event: event.at)),
         nodes=nodes,
@@ -133,6 +142,35 @@ def _aimed(random: Random, jobs: int) -> tuple[list[Event], bool]:
         case 6:
             return [Event(at, What.SCRIPT_DIES, random.randrange(jobs))], False
     return [], False
+
+
+def _live(random: Random, clean: bool, events: list[Event], nodes: int) -> list[Event]:
+    """The same with jobs that change their size while they run, and what befalls companions.
+
+    They grow where somebody leaves: the first ones begin beside a stranger, who goes soon.
+    """
+    found = list[Event]()
+    for event in events:
+        if event.job is not None and event.what is What.SUBMIT and random.random() < 0.8:
+            answer = random.choice(tuple(Live)) if not clean and random.random() < 0.2 else None
+            job = event.job
+            due = None if job.deadline is None else round(LONGER * job.deadline, 1)
+            longer = LONGER * job.iterations
+            job = replace(job, iterations=longer, deadline=due, live=answer or Live.WILLING)
+            found.append(replace(event, job=job))
+        else:
+            found.append(event)
+    if clean:
+        return found
+    for node in range(1, nodes):
+        found.append(Event(0.0, What.STRANGER, node, round(random.uniform(30.0, 120.0), 1)))
+    for _ in range(random.randint(0, 3)):
+        what = float(random.randrange(len(Befalls)))
+        found.append(Event(_moment(random), What.COMPANION, random.randrange(4), what))
+    for _ in range(random.randint(0, 2)):
+        number, after = random.randrange(6), float(random.random() < 0.5)
+        found.append(Event(_moment(random) / 2, What.KILLED_AT_COMPANION, number, after))
+    return found
 
 
 def _owners(random: Random, what: What, jobs: int) -> Event:

@@ -54,6 +54,7 @@ class Point(enum.Enum):
 
     WRITE = "write"
     PROMISE = "promise"  # a write, from the next promise on
+    COMPANION = "companion"  # the write of the n-th companion
     COMMAND = "command"
     ORDER = "order"
 
@@ -93,6 +94,14 @@ class Faults:
         for kill in self._kills:
             if kill.point is Point.PROMISE:
                 kill.point = Point.WRITE
+
+    def companion_begins(self) -> None:
+        """What is known of a companion is about to be written."""
+        for kill in self._kills:
+            if kill.point is Point.COMPANION:
+                kill.countdown -= 1
+                if kill.countdown < 0:
+                    kill.point, kill.countdown = Point.WRITE, 0
 
     def fail_act(self, command: str, fault: CommandFault) -> None:
         """The next command of that name fails."""
@@ -223,6 +232,8 @@ def watched(queue: Queue, faults: Faults) -> Queue:
     def run(sql: str, values: Any = ()) -> Any:
         if sql.startswith("INSERT INTO promises"):
             faults.promise_begins()
+        elif sql.startswith("UPDATE companions"):
+            faults.companion_begins()
         if sql != "COMMIT":
             return plain(sql, values)
         if faults.disk_full:

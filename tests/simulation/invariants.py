@@ -25,7 +25,7 @@ from tests.simulation.faults import ViolationError
 from tests.simulation.people import People, SimulatedJob
 from tests.simulation.site import Site
 from tests.simulation.story import Behaviour, What
-from tests.simulation.trainings import lives_in_slurm
+from tests.simulation.trainings import companions_of, lives_in_slurm
 
 SPIN_TICKS = 200
 """Ticks within `SPIN_SECONDS` after which the daemon is taken to spin."""
@@ -124,7 +124,9 @@ class Invariants:
             twins = [
                 other.job_id
                 for other in cluster.jobs.values()
-                if other.name == job.request.name and lives_in_slurm(other, cluster)
+                if other.name == job.request.name
+                and lives_in_slurm(other, cluster)
+                and other.job_id not in companions_of(training)
             ]
             if len(twins) > 1:
                 raise ViolationError(f"job {job.number} is in Slurm as {twins}")
@@ -234,10 +236,40 @@ class Invariants:
         name = row.request.name.removeprefix("secret")
         return self.people.jobs[int(name)] if name.isdecimal() else None
 
+    def queue_was_rebuilt(self) -> None:
+        """What was promised is there again; what nobody had been told may be gone.
+
+        Events and ids of promises are others then, and records may be a tick older.
+        """
+        queue = self.site.record
+        rows = {job.id: job for job in queue.jobs.all(JobState)}
+        lost = list[int]()
+        for row_id, state in self._states.items():
+            if row_id in rows:
+                continue
+            if state not in (JobState.NEW, JobState.REJECTED):
+                raise ViolationError(f"row {row_id}, {state.value}, is not in the rebuilt queue")
+            lost.append(row_id)
+        for promise in self._promises.values():
+            now = queue.promises.of(promise.job_id)
+            if promise.outcome is not PromiseOutcome.OPEN:
+                continue
+            if now is None or _asked(now) != _asked(promise):
+                raise ViolationError(f"promise {promise} is {now} in the rebuilt queue")
+        known = {row.request.name for row in rows.values()}
+        self.people.queue_was_rebuilt(
+            [job.number for job in self.people.jobs if job.request.name not in known]
+        )
+        self._states = {job.id: job.state for job in rows.values()}
+        self._promises = {promise.id: promise for promise in queue.promises.all()}
+        self._version = -1
+
     def check_end(self) -> None:
         """When everything has come to its end."""
         queue, cluster = self.site.record, self.site.cluster
         self.site.check_file()
+        if queue.companions.present():
+            raise ViolationError(f"companions are left: {queue.companions.present()}")
         rows = {row.request.name: row for row in queue.jobs.all(JobState)}
         if queue.intents.unfinished():
             raise ViolationError(f"unfinished: {queue.intents.unfinished()}")
@@ -248,6 +280,9 @@ class Invariants:
                     raise ViolationError(f"job {job.number} was lost")
                 continue
             self._ended_well(job, row)
+            for companion in companions_of(job.training).values():
+                if lives_in_slurm(companion, cluster):
+                    raise ViolationError(f"row {row.id} has left a companion: {companion}")
             slurm = cluster.jobs.get(job.slurm.job_id)
             if slurm is not None and slurm.state in (JobBaseState.RUNNING, JobBaseState.PENDING):
                 raise ViolationError(
@@ -293,6 +328,10 @@ class Invariants:
         starts = re.search(r"\((\d+) times without progress\)", row.note or "")
         if row.state is JobState.FAILED and starts and int(starts[1]) < FAILING_STARTS:
             raise ViolationError(f"job {job.number} failed after too few starts: {row.note}")
+
+
+def _asked(promise: Promise) -> tuple[float, float]:
+    return promise.deadline, promise.grace
 
 
 def _columns(promise: Promise) -> tuple[object, ...]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +17,19 @@ from ef_slurm.slurm.types import FINAL_STATES, HoldKind, JobBaseState
 from tests.fakes.memory_cluster import MemoryJob
 from tests.simulation.faults import ACTS, CommandFault, Point, ViolationError
 from tests.simulation.invariants import Blame, Invariants
+from tests.simulation.past import Past
 from tests.simulation.people import People, SimulatedJob
 from tests.simulation.rows import rows_decoded_once
 from tests.simulation.site import MEMORY, OPERATOR_UID, Site
-from tests.simulation.story import HARMLESS, OWNERS, Behaviour, Event, Story, What
+from tests.simulation.story import (
+    HARMLESS,
+    OWNERS,
+    Befalls,
+    Behaviour,
+    Event,
+    Story,
+    What,
+)
 
 HEAL_SECONDS = 60.0
 """After the last event until everything that was taken is given back."""
@@ -42,7 +49,10 @@ HOLDS = {
     What.SLURM_HOLDS: HoldKind.SLURM,
 }
 BETWEEN_TICKS = frozenset(
-    {*ACTIONS, What.CHANGES_DEADLINE, What.CHANGES_ITERATIONS, What.JUDGE, What.RESTART}
+    {
+        *(*ACTIONS, What.CHANGES_DEADLINE, What.CHANGES_ITERATIONS, What.JUDGE, What.RESTART),
+        What.LOSES_QUEUE,
+    }
 )
 """What the scheduler's own thread does, and so never in the midst of a tick."""
 
@@ -55,13 +65,14 @@ class Life:
         self.people = People(self.site)
         self.blame = Blame()
         self.invariants = Invariants(self.site, self.people, self.blame)
+        self.site.on_rebuilt = self.invariants.queue_was_rebuilt
         self.began = self.site.clock.now
         self.steps = 0
         self._later = [(self.began + event.at, event) for event in story.events]
         self._later.sort(key=lambda pair: pair[0])
         self._ends: list[tuple[float, What]] = []
-        self._comes_back_older = any(event.what is What.SLURM_OLDER for event in story.events)
-        self._pasts: list[tuple[float, dict[int, MemoryJob]]] = []
+        older = any(event.what is What.SLURM_OLDER for event in story.events)
+        self._past = Past(self.site.cluster) if older else None
         self._tick_at = -math.inf
         self._during_since: float | None = None
 
@@ -100,7 +111,8 @@ class Life:
         while self._later and self._later[0][0] <= clock.now:
             self._begin(self._later.pop(0)[1])
         site.directories.advance()
-        self._remember()
+        if self._past is not None:
+            self._past.remember(clock.now)
         if not site.is_up and site.up_at is not None and site.up_at <= clock.now:
             site.start()
             self._tick_at = clock.now
@@ -160,10 +172,12 @@ class Life:
             case (
                 What.KILLED_AT_WRITE
                 | What.KILLED_AT_PROMISE
+                | What.KILLED_AT_COMPANION
                 | What.KILLED_AT_COMMAND
                 | What.KILLED_AT_ACT
                 | What.KILLED_AT_ORDER
                 | What.RESTART
+                | What.LOSES_QUEUE
                 | What.DISK_FULL
                 | What.ORDERS_FAIL
                 | What.CLOCK
@@ -190,7 +204,10 @@ class Life:
                 cluster.reachable = False
                 self._end_later(event)
             case What.SLURM_OLDER:
-                self._come_back_older(event.amount)
+                assert self._past is not None
+                gone = self._past.come_back(now - event.amount, now)
+                for job in self.people.jobs:
+                    job.forgotten |= any(job.slurm is one for one in gone)
             case What.COMMAND_FAULT:
                 fault = tuple(CommandFault)[int(event.amount) % len(CommandFault)]
                 self.site.faults.fail_command(event.number, fault)
@@ -205,6 +222,8 @@ class Life:
                 site.faults.kill_at(Point.WRITE, event.number, after=after)
             case What.KILLED_AT_PROMISE:
                 site.faults.kill_at(Point.PROMISE, event.number, after=after)
+            case What.KILLED_AT_COMPANION:
+                site.faults.kill_at(Point.COMPANION, event.number, after=after)
             case What.KILLED_AT_ACT:
                 site.faults.kill_at(Point.COMMAND, 0, after=after, command=_act(event.number))
             case What.KILLED_AT_COMMAND:
@@ -214,6 +233,8 @@ class Life:
             case What.RESTART:
                 if site.is_up:
                     site.die(event.amount)
+            case What.LOSES_QUEUE:
+                site.lose_queue(event.amount)
             case What.DISK_FULL:
                 site.faults.disk_full = True
                 self._end_later(event)
@@ -258,6 +279,9 @@ class Life:
                 job.behaved |= {behaviour}
                 job.blamed |= behaviour is not Behaviour.HONEST
                 job.training.misbehave(behaviour, now)
+            case What.COMPANION:
+                befalls = tuple(Befalls)[int(event.amount) % len(Befalls)]
+                self.people.befall_companion(job, befalls)
             case _ if event.what in ACTIONS:
                 self.people.act(job, ACTIONS[event.what])
             case _:
@@ -295,40 +319,6 @@ class Life:
                     del cluster.jobs[slurm.job_id]
         except SlurmError:
             pass  # Slurm says no, and so do its commands
-
-    # slurmctld comes back with an older state
-
-    def _remember(self) -> None:
-        now = self.site.clock.now
-        if not self._comes_back_older or (self._pasts and now - self._pasts[-1][0] < 5.0):
-            return
-        jobs = {number: copy.copy(job) for number, job in self.site.cluster.jobs.items()}
-        self._pasts = [*(past for past in self._pasts if now - past[0] <= 35.0), (now, jobs)]
-
-    def _come_back_older(self, seconds: float) -> None:
-        """As it was saved before: what runs otherwise than it remembers is ended and put back."""
-        cluster, now = self.site.cluster, self.site.clock.now
-        past = next((past for past in self._pasts if past[0] >= now - seconds), None)
-        if past is None:
-            return
-        for number in [number for number in cluster.jobs if number not in past[1]]:
-            gone = cluster.jobs.pop(number)
-            gone.state, gone.completing_until, gone.ended = JobBaseState.CANCELLED, None, now
-            for job in self.people.jobs:
-                job.forgotten |= job.slurm is gone
-        for number, old in past[1].items():
-            job_now = cluster.jobs.get(number)
-            if job_now is None:
-                continue  # purged long ago
-            runs = job_now.state is JobBaseState.RUNNING
-            same = (job_now.restarts, job_now.started) == (old.restarts, old.started)
-            for each in fields(MemoryJob):
-                if each.name not in ("signals", "settings"):
-                    setattr(job_now, each.name, getattr(old, each.name))
-            if old.state is JobBaseState.RUNNING and not (runs and same):
-                # Its node says that there is no such job, or another run of it.
-                cluster.requeue(job_now, now)
-        cluster.settle(now)
 
     # The end
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from ef_slurm.api.messages import (
     ActOnJob,
@@ -36,13 +38,18 @@ from ef_slurm.model import (
     ThroughputCurve,
 )
 from ef_slurm.slurm.errors import SlurmError
-from ef_slurm.slurm.types import Submission
+from ef_slurm.slurm.types import HoldKind, JobBaseState, Submission
 from tests.fakes.memory_cluster import MemoryJob
 from tests.simulation.author import RATES, USERS
 from tests.simulation.faults import ViolationError
 from tests.simulation.site import OPERATOR_UID, Site
-from tests.simulation.story import Behaviour, Submitted
-from tests.simulation.trainings import SimulatedTraining
+from tests.simulation.story import Befalls, Behaviour, Submitted
+from tests.simulation.trainings import (
+    SimulatedLive,
+    SimulatedTraining,
+    companions_of,
+    lives_in_slurm,
+)
 
 OVERHEAD = Overhead(start=8.0, grow=10.0, shrink=8.0, move=10.0, restart=10.0)
 BOOT_SECONDS = 5.0
@@ -129,19 +136,7 @@ class People:
             first = made[0].slurm.job_id if made else slurm.job_id
             array = ArrayMember(first, task, spec.members, 0, spec.members - 1)
         request = request_of(self, spec, slurm.job_id, uid, number, now, array)
-        training = SimulatedTraining(
-            slurm,
-            spec.iterations,
-            {},
-            BOOT_SECONDS,
-            SAVE_SECONDS,
-            rates_by_type={
-                kind: {size: rate * speed for size, rate in RATES.items()}
-                for kind, speed in TYPES.items()
-            },
-            type_of=lambda node: site.cluster.nodes[node].gpu_type,
-            number=number,
-        )
+        training = self._training(spec, slurm, number)
         training.says = (None, None) if spec.told else (spec.iterations, 64)
         training.misbehave(spec.behaviour, now)
         training.speed = 0.3 if spec.behaviour is Behaviour.SLOW else 1.0
@@ -150,6 +145,36 @@ class People:
         job.blamed = spec.behaviour is not Behaviour.HONEST
         job.behaved = frozenset({spec.behaviour})
         return job
+
+    def _training(self, spec: Submitted, slurm: MemoryJob, number: int) -> SimulatedTraining:
+        cluster = self.site.cluster
+        parts: dict[str, Any] = {
+            "slurm": slurm,
+            "iterations": spec.iterations,
+            "rates": {},
+            "boot": BOOT_SECONDS,
+            "save": SAVE_SECONDS,
+            "rates_by_type": {
+                kind: {size: rate * speed for size, rate in RATES.items()}
+                for kind, speed in TYPES.items()
+            },
+            "type_of": lambda node: cluster.nodes[node].gpu_type,
+            "number": number,
+        }
+        if spec.live is None:
+            return SimulatedTraining(**parts)
+        live = SimulatedLive(**parts, cluster=cluster)
+        live.answer_as(spec.live, self.jobs[0].slurm.job_id if self.jobs else slurm.job_id)
+        return live
+
+    def queue_was_rebuilt(self, lost: Collection[int]) -> None:
+        """Whoever waits for a verdict on a job that the queue knows no more is told so, and goes.
+
+        Args:
+            lost: numbers of the jobs.
+        """
+        for number in lost:
+            self._give_up(self.jobs[number])
 
     def retry(self) -> None:
         """Who has not reached the daemon tries again."""
@@ -208,6 +233,29 @@ class People:
 
     def withdraw(self, job: SimulatedJob) -> None:
         self.ask(job, Withdraw(job.slurm.job_id))
+
+    def befall_companion(self, job: SimulatedJob, what: Befalls) -> None:
+        """Something happens to the latest companion of a job, if it has one that lives."""
+        cluster, now = self.site.cluster, self.site.clock.now
+        companions = companions_of(job.training).values()
+        living = [one for one in companions if lives_in_slurm(one, cluster)]
+        if not living:
+            return
+        companion = living[-1]
+        match what:
+            case Befalls.NODE_DIES if companion.nodes:
+                cluster.kill_node(companion.nodes[-1], now)
+            case Befalls.FORGOTTEN if companion.state is JobBaseState.PENDING:
+                cluster.jobs.pop(companion.job_id).state = JobBaseState.CANCELLED
+            case Befalls.CANCELLED:
+                cluster.cancel(companion, now)
+            case Befalls.HELD if companion.state is JobBaseState.PENDING:
+                companion.hold = HoldKind.USER
+            case Befalls.RELEASED if companion.hold is HoldKind.USER:
+                companion.hold, companion.released = HoldKind.NONE, now
+            case Befalls.RENAMED:
+                companion.comment = "mine"
+        job.owned |= what not in (Befalls.NODE_DIES, Befalls.FORGOTTEN)
 
     def judge(self, spec: Submitted) -> None:
         """What would become of a job that nobody has submitted?"""

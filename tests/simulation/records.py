@@ -38,7 +38,8 @@ class MemoryRecords:
             self._files.pop(job_id, None)
 
     def read(self, *, ended: bool = True) -> FoundRecords:  # noqa: ARG002 - all lie together
-        return FoundRecords({job_id: self.of(job_id) for job_id in self._files}, {})
+        found = {job_id: self.of(job_id) for job_id in self._files}
+        return FoundRecords(found, {}, latest=max(found, default=0))
 
     def of(self, job_id: int) -> JobRecord:
         """The record of one job."""

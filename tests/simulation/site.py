@@ -12,6 +12,7 @@ from typing import cast
 from ef_slurm.api.messages import Failure
 from ef_slurm.api.routes import HttpRequest
 from ef_slurm.daemon.observe.capacity import ResourceScope
+from ef_slurm.daemon.rebuild import Evidence, rebuild
 from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.serve.requests import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
@@ -23,7 +24,7 @@ from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.commands.accounting import AdminLevel, Rights
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.site_types import SlurmConfiguration
-from ef_slurm.slurm.types import HoldKind, Submission, Submitted
+from ef_slurm.slurm.types import HoldKind, SlurmJob, Submission, Submitted
 from tests.fakes.memory_cluster import MemoryCluster, Timing
 from tests.fakes.memory_slurm import MemorySlurm
 from tests.simulation.faults import Faults, FaultySlurm, Killed, ViolationError, order, watched
@@ -84,6 +85,8 @@ class Site:
         """The queue as somebody else's connection sees it, whether the daemon is up or not."""
         self.up_at: float | None = -math.inf  # None while the daemon is up
         self.deaths = 0
+        self.on_rebuilt: Callable[[], None] = lambda: None
+        self._queue_is_lost = False
         self._ticking = False
         self._queue: Queue | None = None
         self._service: Service | None = None
@@ -128,6 +131,9 @@ class Site:
 
     def start(self) -> None:
         """Start a daemon, which may fail as it may die."""
+        if self._queue_is_lost and not self._rebuild():
+            self.up_at = self.clock.now + RETRY_SECONDS
+            return
         story = self.story
         try:
             self._queue = queue = watched(Queue.open(self.path), self.faults)
@@ -191,6 +197,45 @@ class Site:
         self._close()
         self.up_at = self.clock.now + seconds
         self.deaths += 1
+
+    def lose_queue(self, seconds: float) -> None:
+        """The daemon's host is gone, and its disk; after so many seconds there is another one."""
+        self.die(seconds)
+        self._queue_is_lost = True
+
+    def _rebuild(self) -> bool:
+        """`ef-schedd rebuild`; False where Slurm does not answer."""
+        if not self.cluster.reachable:
+            return False
+        self.record.close()
+        for path in self.path.parent.glob("queue.sqlite*"):
+            path.unlink()
+        operator = self.slurm_of(OPERATOR_UID)
+        rebuild(
+            self.path,
+            Evidence(
+                records=self.records.read(),
+                observation=operator.observe(),
+                ended=self._accounting(operator),
+                state_dirs=self.directories,
+                ours=self._settings().hold,
+                partitions=frozenset({"ef"}),
+                now=self.daemon_clock(),
+            ),
+        )
+        self.record = Queue.open(self.path, create=False)
+        self._queue_is_lost = False
+        self.on_rebuilt()
+        return True
+
+    def _accounting(self, slurm: MemorySlurm) -> dict[int, SlurmJob]:
+        """The ended jobs that slurmctld has purged and slurmdbd knows still."""
+        jobs = {one.slurm.job_id: one.slurm for one in self.directories.by_directory.values()}
+        return {
+            number: slurm.seen(job)
+            for number, job in jobs.items()
+            if job.ended is not None and number not in self.cluster.jobs
+        }
 
     def _close(self) -> None:
         """What the kernel does for a process that is gone."""

@@ -20,6 +20,26 @@ class Behaviour(enum.Enum):
     FAILS = "fails"  # its script exits with an error
 
 
+class Live(enum.Enum):
+    """How a training answers that may change its size while it runs."""
+
+    WILLING = "willing"
+    SUBMITS_NONE = "submits none"  # Slurm takes no companion of it
+    REFUSES = "refuses"  # to go on at any other size
+    NAMES_ANOTHER = "names another"  # says that somebody's job is its companion
+
+
+class Befalls(enum.Enum):
+    """What happens to a companion."""
+
+    CANCELLED = "cancelled"  # this and the next ones by its owner
+    HELD = "held"
+    RELEASED = "released"
+    RENAMED = "renamed"  # its comment says nothing any more
+    NODE_DIES = "node dies"
+    FORGOTTEN = "forgotten"
+
+
 class What(enum.Enum):
     """Kinds of events. `number` and `amount` of an event mean what is said here."""
 
@@ -45,6 +65,7 @@ class What(enum.Enum):
     JUDGE = "judge"  # what would become of the event's `job`
     LOOK = "look"  # everybody looks at everything
     HOSTILE = "hostile"  # a request made of the number, about job `amount`
+    COMPANION = "companion"  # of job `number`: what befalls it is of kind `amount`
     # Nodes; `number` says which.
     DRAIN = "drain"
     NODE_DIES = "node dies"
@@ -59,10 +80,12 @@ class What(enum.Enum):
     # The daemon; killed before its effect, or after it where `amount` is 1.
     KILLED_AT_WRITE = "killed at write"
     KILLED_AT_PROMISE = "killed at promise"  # at the `number`-th write from the next one on
+    KILLED_AT_COMPANION = "killed at companion"  # at the `number`-th write of one
     KILLED_AT_COMMAND = "killed at command"
     KILLED_AT_ACT = "killed at act"  # at the next command of kind `number`
     KILLED_AT_ORDER = "killed at order"  # or at a record
     RESTART = "restart"
+    LOSES_QUEUE = "loses queue"  # and has it rebuilt after `amount` seconds
     DISK_FULL = "disk full"  # for `amount` seconds
     ORDERS_FAIL = "orders fail"  # and records, for `amount` seconds
     CLOCK = "clock"  # the daemon's, by `amount` seconds
@@ -99,6 +122,7 @@ class Submitted:
         after: the job after which it may start, by number.
         members: of an array.
         max_time: its --time, seconds.
+        live: how it changes its size while it runs; None: it does not.
     """
 
     user: int = 0
@@ -113,6 +137,7 @@ class Submitted:
     members: int = 1
     max_time: float | None = None
     behaviour: Behaviour = Behaviour.HONEST
+    live: Live | None = None
 
 
 @dataclass(frozen=True, slots=True)

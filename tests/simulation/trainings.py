@@ -18,7 +18,8 @@ from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.model import QueueJob
 from ef_slurm.slurm.types import JobBaseState
 from tests.fakes.memory_cluster import MemoryCluster, MemoryJob
-from tests.simulation.story import Behaviour
+from tests.simulation.story import Behaviour, Live
+from tests.unit.daemon.live import LiveTraining
 from tests.unit.daemon.world import SAME_MOMENT, Clock, Training
 
 FAILS_AFTER_SECONDS = 15.0
@@ -136,6 +137,27 @@ def _mangled(
         return None
 
 
+@dataclass
+class SimulatedLive(SimulatedTraining, LiveTraining):
+    """One that may change its size while it runs, as its script has it."""
+
+    def answer_as(self, live: Live, anothers: int) -> None:
+        """From its first launch on.
+
+        Args:
+            anothers: Slurm's id of a job that is not its companion.
+        """
+        self.submits = live is not Live.SUBMITS_NONE
+        sizes = (size for rates in self.rates_by_type.values() for size in rates)
+        self.refuses = frozenset(sizes if live is Live.REFUSES else ())
+        self.names = anothers if live is Live.NAMES_ANOTHER else None
+
+    def misbehave(self, behaviour: Behaviour, now: float) -> None:
+        """From now on."""
+        super().misbehave(behaviour, now)
+        self.deaf = behaviour is Behaviour.DEAF
+
+
 class StateDirectories:
     """All trainings of a life by state directory; the daemon's `StateDirs`."""
 
@@ -193,6 +215,11 @@ class StateDirectories:
 
 def _boot_of(training: Training) -> float:
     return training.launched + training.boot
+
+
+def companions_of(training: SimulatedTraining) -> Mapping[int, MemoryJob]:
+    """All that it ever had, by Slurm's ids."""
+    return training.companions if isinstance(training, SimulatedLive) else {}
 
 
 def lives_in_slurm(job: MemoryJob, cluster: MemoryCluster) -> bool:

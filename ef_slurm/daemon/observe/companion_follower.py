@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
+from ef_slurm.contract import Companion as Told
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.closures import Closures, live_refusal_data, refusal_data
 from ef_slurm.daemon.observe.companion_book import CompanionBook, of_owner
@@ -49,6 +50,23 @@ class CompanionFollower:
         self._observer = observer
         self._closures = closures
         self._clock = clock
+
+    def ask(self, job: QueueJob) -> None:
+        """Read what the last look at Slurm did not mention, or what the job says is its companion.
+
+        It may take its time, so it is asked before anything is written.
+
+        Raises:
+            SlurmError: its answer is none.
+        """
+        for companion in self._book.of(job.id):
+            slurm_id, told = companion.slurm_job_id, None
+            if companion.state is CompanionState.WANTED:
+                told = self._told(companion, self._observer.status(job))
+                slurm_id = None if told is None else told.slurm_job_id
+            known = slurm_id in self._observer.observation.jobs
+            if slurm_id is not None and (told is not None or not known):
+                self._observer.fetch(slurm_id)
 
     def follow(self, job: QueueJob, lost_nodes: Collection[str] = ()) -> bool:
         """Write what is new of a job's companions.
@@ -123,8 +141,6 @@ class CompanionFollower:
         if slurm_id is None:
             return Member(companion)
         slurm = self._observer.observation.jobs.get(slurm_id)
-        if slurm is None:
-            slurm = self._observer.fetch(slurm_id)
         return Member(companion, of_owner(slurm, job))
 
     def _move(
@@ -153,18 +169,25 @@ class CompanionFollower:
             self._keep(row, after, move.why)
         return True
 
-    def _find(self, job: QueueJob, status: JobStatus, companion: Companion) -> bool:
-        """The companion that the batch script says it has submitted, if it is one."""
-        told = status.reports.companion
+    def _told(self, companion: Companion, status: JobStatus | None) -> Told | None:
+        """What the batch script says of the one that it was told to submit; None for nothing."""
+        told = None if status is None else status.reports.companion
         answers = (companion.generation, companion.change, companion.ordered_at)
         if told is None or (told.generation, told.change, told.issued_at) != answers:
+            return None
+        return told
+
+    def _find(self, job: QueueJob, status: JobStatus, companion: Companion) -> bool:
+        """The companion that the batch script says it has submitted, if it is one."""
+        told = self._told(companion, status)
+        if told is None:
             return False
         now = self._clock()
         if told.slurm_job_id is None:
             words = told.message or "no reason given"
             why = "its batch script could submit no companion"
         else:
-            slurm = self._observer.fetch(told.slurm_job_id)
+            slurm = self._observer.observation.jobs.get(told.slurm_job_id)
             other = self._queue.companions.of_slurm(told.slurm_job_id)
             known = other is not None or self._queue.jobs.of_slurm(told.slurm_job_id) is not None
             words = disbelief(job, status.slurm, companion, slurm, known)

@@ -54,7 +54,7 @@ class LiveTraining(Training):
 
     def advance(self, now: float, boot_of: Callable[[Training], float]) -> None:
         super().advance(now, boot_of)
-        self._follow_companions(now)
+        self._follow_companions(now, boot_of)
         order = self.order
         if not self.running or order is None or order.generation != self.generation:
             return
@@ -86,8 +86,11 @@ class LiveTraining(Training):
             and one.completing_until is None
         ]
         if not there:
-            job = self.cluster.add_job(self.slurm.user, self.slurm.name, now=now)
+            job = self.cluster.add_job(
+                self.slurm.user, self.slurm.name, now=now, uid=self.slurm.uid
+            )
             job.comment, job.time_limit = comment, self.slurm.time_limit
+            job.requeues = False
             self.companions[job.job_id] = job
             there = [job]
         self.told = Companion(*answers, self.names or there[0].job_id, "")
@@ -126,7 +129,7 @@ class LiveTraining(Training):
         self.rate = self.rates.get(self.gpus, 0.0) * self.speed
         self.changes.append(nodes)
 
-    def _follow_companions(self, now: float) -> None:
+    def _follow_companions(self, now: float, boot_of: Callable[[Training], float]) -> None:
         running = self.running and self.state is LaunchState.RUNNING
         for job in self.companions.values():
             if job.state is not JobBaseState.RUNNING:
@@ -134,10 +137,16 @@ class LiveTraining(Training):
                     continue
                 if job.nodes:
                     self.gone.add(job.job_id)
-                if set(job.nodes) & set(self.train) and running and job.nodes:
-                    # Its ranks have left within KillWait.
-                    rest = tuple(node for node in self.train if node not in job.nodes)
-                    self._go_on(now, rest, None)
+                if not (running and set(job.nodes) & set(self.train)):
+                    continue
+                if job.state is JobBaseState.NODE_FAIL:
+                    # Some ranks are gone without a word, and the launch with them.
+                    self.base, self.trains_from = self.checkpoint, math.inf
+                    self._launch(now, boot_of)
+                    continue
+                # Its ranks have left within KillWait.
+                rest = tuple(node for node in self.train if node not in job.nodes)
+                self._go_on(now, rest, None)
                 continue
             of = job.comment.partition("launch ")[2].partition(",")[0]
             if not running or of != str(self.generation):
