@@ -173,8 +173,10 @@ class People:
         Args:
             lost: numbers of the jobs.
         """
-        for number in lost:
-            self._give_up(self.jobs[number])
+        for job in (self.jobs[number] for number in lost):
+            if job.registered:
+                job.registered = False
+                self._give_up(job)
 
     def retry(self) -> None:
         """Who has not reached the daemon tries again."""
