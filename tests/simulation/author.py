@@ -6,7 +6,16 @@ from dataclasses import replace
 from random import Random
 
 from tests.simulation.faults import ACTS, CommandFault
-from tests.simulation.story import Befalls, Behaviour, Event, Live, Story, Submitted, What
+from tests.simulation.story import (
+    Befalls,
+    Behaviour,
+    Event,
+    Live,
+    Stage,
+    Story,
+    Submitted,
+    What,
+)
 
 USERS = 3
 RATES = {1: 10.0, 2: 18.0, 4: 32.0, 8: 56.0, 16: 90.0}
@@ -165,8 +174,8 @@ def _live(random: Random, clean: bool, events: list[Event], nodes: int) -> list[
     for node in range(1, nodes):
         found.append(Event(0.0, What.STRANGER, node, round(random.uniform(30.0, 120.0), 1)))
     for _ in range(random.randint(0, 3)):
-        what = float(random.randrange(len(Befalls)))
-        found.append(Event(_moment(random), What.COMPANION, random.randrange(4), what))
+        stage, what = random.randrange(len(Stage)), float(random.randrange(len(Befalls)))
+        found.append(Event(_moment(random) / 2, What.COMPANION, stage, what))
     for _ in range(random.randint(0, 2)):
         number, after = random.randrange(6), float(random.random() < 0.5)
         found.append(Event(_moment(random) / 2, What.KILLED_AT_COMPANION, number, after))

@@ -10,6 +10,7 @@ import functools
 import re
 from dataclasses import dataclass, field
 
+from ef_slurm.contract import read_companion_comment
 from ef_slurm.model import (
     FINAL,
     Fault,
@@ -281,7 +282,9 @@ class Invariants:
                 continue
             self._ended_well(job, row)
             for companion in companions_of(job.training).values():
-                if lives_in_slurm(companion, cluster):
+                # One that its owner has renamed before it was believed is the owner's own job.
+                is_ours = companion.holds_nodes or read_companion_comment(companion.comment)
+                if is_ours and lives_in_slurm(companion, cluster):
                     raise ViolationError(f"row {row.id} has left a companion: {companion}")
             slurm = cluster.jobs.get(job.slurm.job_id)
             if slurm is not None and slurm.state in (JobBaseState.RUNNING, JobBaseState.PENDING):

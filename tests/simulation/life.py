@@ -15,6 +15,7 @@ from ef_slurm.model import ACTIVE, JobAction, JobChange, JobState
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.types import FINAL_STATES, HoldKind, JobBaseState
 from tests.fakes.memory_cluster import MemoryJob
+from tests.simulation.companions import Fates
 from tests.simulation.faults import ACTS, CommandFault, Point, ViolationError
 from tests.simulation.invariants import Blame, Invariants
 from tests.simulation.past import Past
@@ -27,6 +28,7 @@ from tests.simulation.story import (
     Befalls,
     Behaviour,
     Event,
+    Stage,
     Story,
     What,
 )
@@ -48,6 +50,19 @@ HOLDS = {
     What.OPERATOR_HOLDS: HoldKind.ADMIN,
     What.SLURM_HOLDS: HoldKind.SLURM,
 }
+TO_SLURM = frozenset(
+    {
+        *(What.DRAIN, What.NODE_DIES, What.NODE_RETURNS, What.STRANGER, What.SLURM_SILENT),
+        *(What.SLURM_OLDER, What.COMMAND_FAULT, What.ACT_FAULT),
+    }
+)
+TO_THE_DAEMON = frozenset(
+    {
+        *(What.KILLED_AT_WRITE, What.KILLED_AT_PROMISE, What.KILLED_AT_COMPANION),
+        *(What.KILLED_AT_COMMAND, What.KILLED_AT_ACT, What.KILLED_AT_ORDER, What.RESTART),
+        *(What.LOSES_QUEUE, What.DISK_FULL, What.ORDERS_FAIL, What.CLOCK),
+    }
+)
 BETWEEN_TICKS = frozenset(
     {
         *(*ACTIONS, What.CHANGES_DEADLINE, What.CHANGES_ITERATIONS, What.JUDGE, What.RESTART),
@@ -63,6 +78,7 @@ class Life:
     def __init__(self, story: Story, directory: Path) -> None:
         self.site = Site(story, directory)
         self.people = People(self.site)
+        self._fates = Fates(self.site, self.people)
         self.blame = Blame()
         self.invariants = Invariants(self.site, self.people, self.blame)
         self.site.on_rebuilt = self.invariants.queue_was_rebuilt
@@ -111,6 +127,7 @@ class Life:
         while self._later and self._later[0][0] <= clock.now:
             self._begin(self._later.pop(0)[1])
         site.directories.advance()
+        self._fates.advance()
         if self._past is not None:
             self._past.remember(clock.now)
         if not site.is_up and site.up_at is not None and site.up_at <= clock.now:
@@ -156,32 +173,14 @@ class Life:
                 people.judge(event.job)
             case What.LOOK:
                 people.look()
+            case What.COMPANION:
+                stage = tuple(Stage)[event.number % len(Stage)]
+                self._fates.expect(stage, tuple(Befalls)[int(event.amount) % len(Befalls)])
             case What.HOSTILE:
                 people.hostile(event.number, int(event.amount))
-            case (
-                What.DRAIN
-                | What.NODE_DIES
-                | What.NODE_RETURNS
-                | What.STRANGER
-                | What.SLURM_SILENT
-                | What.SLURM_OLDER
-                | What.COMMAND_FAULT
-                | What.ACT_FAULT
-            ):
+            case what if what in TO_SLURM:
                 self._to_slurm(event)
-            case (
-                What.KILLED_AT_WRITE
-                | What.KILLED_AT_PROMISE
-                | What.KILLED_AT_COMPANION
-                | What.KILLED_AT_COMMAND
-                | What.KILLED_AT_ACT
-                | What.KILLED_AT_ORDER
-                | What.RESTART
-                | What.LOSES_QUEUE
-                | What.DISK_FULL
-                | What.ORDERS_FAIL
-                | What.CLOCK
-            ):
+            case what if what in TO_THE_DAEMON:
                 self._to_the_daemon(event)
             case _:
                 if people.jobs:
@@ -279,9 +278,6 @@ class Life:
                 job.behaved |= {behaviour}
                 job.blamed |= behaviour is not Behaviour.HONEST
                 job.training.misbehave(behaviour, now)
-            case What.COMPANION:
-                befalls = tuple(Befalls)[int(event.amount) % len(Befalls)]
-                self.people.befall_companion(job, befalls)
             case _ if event.what in ACTIONS:
                 self.people.act(job, ACTIONS[event.what])
             case _:

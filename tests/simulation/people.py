@@ -38,18 +38,13 @@ from ef_slurm.model import (
     ThroughputCurve,
 )
 from ef_slurm.slurm.errors import SlurmError
-from ef_slurm.slurm.types import HoldKind, JobBaseState, Submission
+from ef_slurm.slurm.types import Submission
 from tests.fakes.memory_cluster import MemoryJob
 from tests.simulation.author import RATES, USERS
 from tests.simulation.faults import ViolationError
 from tests.simulation.site import OPERATOR_UID, Site
-from tests.simulation.story import Befalls, Behaviour, Submitted
-from tests.simulation.trainings import (
-    SimulatedLive,
-    SimulatedTraining,
-    companions_of,
-    lives_in_slurm,
-)
+from tests.simulation.story import Behaviour, Submitted
+from tests.simulation.trainings import SimulatedLive, SimulatedTraining
 
 OVERHEAD = Overhead(start=8.0, grow=10.0, shrink=8.0, move=10.0, restart=10.0)
 BOOT_SECONDS = 5.0
@@ -235,29 +230,6 @@ class People:
 
     def withdraw(self, job: SimulatedJob) -> None:
         self.ask(job, Withdraw(job.slurm.job_id))
-
-    def befall_companion(self, job: SimulatedJob, what: Befalls) -> None:
-        """Something happens to the latest companion of a job, if it has one that lives."""
-        cluster, now = self.site.cluster, self.site.clock.now
-        companions = companions_of(job.training).values()
-        living = [one for one in companions if lives_in_slurm(one, cluster)]
-        if not living:
-            return
-        companion = living[-1]
-        match what:
-            case Befalls.NODE_DIES if companion.nodes:
-                cluster.kill_node(companion.nodes[-1], now)
-            case Befalls.FORGOTTEN if companion.state is JobBaseState.PENDING:
-                cluster.jobs.pop(companion.job_id).state = JobBaseState.CANCELLED
-            case Befalls.CANCELLED:
-                cluster.cancel(companion, now)
-            case Befalls.HELD if companion.state is JobBaseState.PENDING:
-                companion.hold = HoldKind.USER
-            case Befalls.RELEASED if companion.hold is HoldKind.USER:
-                companion.hold, companion.released = HoldKind.NONE, now
-            case Befalls.RENAMED:
-                companion.comment = "mine"
-        job.owned |= what not in (Befalls.NODE_DIES, Befalls.FORGOTTEN)
 
     def judge(self, spec: Submitted) -> None:
         """What would become of a job that nobody has submitted?"""

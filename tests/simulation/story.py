@@ -29,6 +29,15 @@ class Live(enum.Enum):
     NAMES_ANOTHER = "names another"  # says that somebody's job is its companion
 
 
+class Stage(enum.Enum):
+    """How far a companion is."""
+
+    SUBMITTED = "submitted"  # and held
+    WAITS = "waits"  # released, and not started yet
+    RUNS = "runs"
+    TRAINS = "trains"
+
+
 class Befalls(enum.Enum):
     """What happens to a companion."""
 
@@ -65,7 +74,7 @@ class What(enum.Enum):
     JUDGE = "judge"  # what would become of the event's `job`
     LOOK = "look"  # everybody looks at everything
     HOSTILE = "hostile"  # a request made of the number, about job `amount`
-    COMPANION = "companion"  # of job `number`: what befalls it is of kind `amount`
+    COMPANION = "companion"  # of kind `amount`, to the next one that comes to stage `number`
     # Nodes; `number` says which.
     DRAIN = "drain"
     NODE_DIES = "node dies"
