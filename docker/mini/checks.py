@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 
 from mini import coverage_report, lifecycle, record
@@ -25,6 +26,9 @@ FEWEST_CPUS = 2
 """With fewer the tests have one cluster: several would be late."""
 CLUSTER_ROOMS = ("tests/cluster", "tests/contract")
 """Where tests marked `cluster` are: to look through all the others takes pytest half a minute."""
+PER_CPU = 1.5
+"""Processes of pytest for each CPU: some tests wait, as those of batch scripts, which look for
+orders once a second."""
 MAX_PROCESSES = 8
 """Of pytest at once; more gain nothing, since a few tests take a tenth of the time each."""
 
@@ -123,7 +127,7 @@ def unit_tests(python: Path, arguments: list[str]) -> Ended:
     if arguments:
         code = show(pytest_command(python, "not cluster", [SLOWEST, *arguments]))
         return Ended(0 if code == NO_TESTS else code)
-    processes = min(os.cpu_count() or 1, MAX_PROCESSES)
+    processes = min(ceil((os.cpu_count() or 1) * PER_CPU), MAX_PROCESSES)
     with tempfile.TemporaryDirectory(prefix="unit-tests-") as directory:
         first, report = FirstTry(Path(directory)), Path(directory) / "coverage.json"
         # The data files of processes that are killed on purpose stay where they were written.

@@ -121,6 +121,8 @@ def test_the_tests_of_two_clusters_are_tried_again_when_the_machine_is_quiet(
 
     monkeypatch.setattr(FirstTry, "ended", ended)
     assert checks.test(CLUSTER, [], fast=False) == 0
+    unit, _ = (line for line in commands.ran if "-m not cluster" in line)
+    assert "--numprocesses 3" in unit  # some of them wait
     ran = [line.split(" -m ", 2)[-1] for line in commands.ran if "not cluster" not in line]
     shared, _, alone, again, _ = (line for line in ran if line == "down" or "whole_machine" in line)
     assert "--numprocesses 2" in shared
