@@ -200,7 +200,7 @@ def test_a_batch_script_with_directives(people: People) -> None:
 )
 def test_a_training_that_nobody_knows_is_measured_promised_and_in_time(people: People) -> None:
     """The whole submission is a deadline and a script; the second one is promised at once."""
-    again = f"--deadline=+10m {COMMAND} --says 4000 48"
+    again = f"--deadline=+10m {COMMAND} --says 3000 48"
     tested = people.type(f"ef-sbatch --test-only {again}")
     assert tested.returncode == 0, tested.stderr
     assert "it is measured while it trains, for about 1 min on 1 and 4 GPUs" in tested.stdout
@@ -219,7 +219,7 @@ def test_a_training_that_nobody_knows_is_measured_promised_and_in_time(people: P
     assert people.queue()[job]["promise_outcome"] == "kept"
     told = people.type(f"ef-squeue --explain {job}").stdout
     assert "Measured while it trained: " in told
-    assert "Its script says iterations 4000" in told
+    assert "Its script says iterations 3000" in told
     rates = json.loads(people.type("ef-profile list daemon_pacer --json").stdout)["rates"]
     measured = {rate["gpus"]: rate["rate"] for rate in rates}
     assert {1, 4} <= measured.keys()
@@ -231,7 +231,7 @@ def test_a_training_that_nobody_knows_is_measured_promised_and_in_time(people: P
     assert "Promised" in second.stdout
     assert f"Speed measured: {len(rates)} sizes, last " in second.stderr
     assert ", by you" in second.stderr
-    assert "Iterations 4000, as your last run's script said" in second.stderr
+    assert "Iterations 3000, as your last run's script said" in second.stderr
     people.type(f"ef-scancel {second.stdout.split()[3]}")
     shown = people.type("ef-profile show daemon_pacer --global-batch-size=48").stdout
     assert shown.count("*█") == len(rates)

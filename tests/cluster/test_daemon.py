@@ -87,7 +87,7 @@ def test_a_newcomer_makes_another_shrink_and_both_promises_hold(bench: Bench) ->
     reason="a pause and a start must leave 20 s of a deadline in 33 s"
 )
 def test_a_best_effort_job_is_paused_for_a_promise_and_goes_on(bench: Bench) -> None:
-    idle = bench.job(2500, "--best-effort")
+    idle = bench.job(1500, "--best-effort")
     bench.wait_state(idle, "running")
     time.sleep(2)
     urgent = bench.job(1800, "--deadline=+33s")  # 8 GPUs would not do
