@@ -94,10 +94,12 @@ def test_promises_outlive_an_upgrade(bench: Bench, built: tuple[Path, Path]) -> 
     in_slurm = bench.cluster.output("squeue -h -o %A | sort -n")
 
     version = bench.cluster.output("ef-schedd --version", on="ctl")
+    schema_before = schema(bench)
     bench.site.stop()
     put(bench.cluster, now, "ctl")
     assert bench.cluster.output("ef-schedd --version", on="ctl") != version
     bench.site.start()
+    assert schema(bench) >= schema_before + 2
     # Login hosts are later: their commands do nothing, and say what to do.
     for command in (
         "ef-squeue",
@@ -144,6 +146,14 @@ def test_promises_outlive_an_upgrade(bench: Bench, built: tuple[Path, Path]) -> 
     assert roomy in bench.active(), bench.explain(roomy)
     assert bench.gpus_given_twice() == []
     there_is_no_way_back(bench, before)
+
+
+def schema(bench: Bench) -> int:
+    """Which schema the queue has."""
+    queue = f"{bench.site.paths['ef_lib']}/queue.sqlite"
+    database = f"sqlite3.connect({queue!r})"
+    ask = f"import sqlite3; print(*{database}.execute('PRAGMA user_version').fetchone())"
+    return int(bench.cluster.output(["python3", "-c", ask], user="ef-slurm", on="ctl"))
 
 
 def wait_for_one(bench: Bench) -> None:
