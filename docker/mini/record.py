@@ -209,7 +209,8 @@ example. Write nothing by hand.
 |---|---|---|---|---|---|---|---|---|
 ROWS
 
-A commit with a `+` had been changed. Skipped is what that Slurm or that engine does not have, and
-what needs `EF_LONG=1`. CI runs everything with 24.11 in containers; the other rows are run by hand
+Each row is one run, of everything or of the tests whose files it names. A commit with a `+` had
+been changed. Skipped is what that Slurm or that engine does not have, and what needs `EF_LONG=1`.
+CI runs everything with 24.11 in containers; the other rows are run by hand
 ([slurm.md](slurm.md#what-was-tried-with-which-slurm) has the commands, and what was found).
 """

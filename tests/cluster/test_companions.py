@@ -69,9 +69,17 @@ class LiveJob:
             self.job.shell(f"touch {self.state}/leave.{node}")
 
 
+# The native engine's hosts are one machine: those of a node are its supervisor's.
+STEPDS = """
+hosts=${MINISLURM_LAYOUT%/guest/*}/hosts
+[ -n "$MINISLURM_HOST" ] && set -- --parent "$(cat "$hosts/$MINISLURM_HOST")"
+pgrep -a "$@" slurmstepd
+"""
+
+
 def stepds(cluster: MiniSlurm, node: str) -> str:
     """The processes of steps on a node."""
-    return cluster.exec("pgrep", "-a", "slurmstepd", on=node).stdout
+    return cluster.run(STEPDS, on=node, check=False).stdout
 
 
 def wait_until_empty(cluster: MiniSlurm, *nodes: str) -> None:
