@@ -87,10 +87,10 @@ class ActingSlurm:
         self._check()
         return self._slurm.resize(job_id, nodes)
 
-    def requeue(self, job_id: int) -> None:
+    def requeue(self, job_id: int, *, ended: bool = False) -> None:
         """If this daemon may."""
         self._check()
-        self._slurm.requeue(job_id)
+        self._slurm.requeue(job_id, ended=ended)
 
     def signal(self, job_id: int, signal: str, target: SignalTarget) -> None:
         """If this daemon may."""

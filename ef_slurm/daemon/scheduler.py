@@ -29,6 +29,7 @@ from ef_slurm.daemon.observe.closures import MOST_RECALLED
 from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.companion_follower import CompanionFollower
 from ef_slurm.daemon.observe.complaints import Complaints
+from ef_slurm.daemon.observe.early_verdicts import EarlyVerdicts
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.follower import Follower
 from ef_slurm.daemon.observe.gpu_use import GpuAccount
@@ -53,6 +54,7 @@ from ef_slurm.model import (
     Event,
     EventKind,
     GateState,
+    Intent,
     JobAction,
     JobChange,
     JobRequest,
@@ -80,6 +82,7 @@ WATCH_SECONDS = 600.0
 
 LAUNCHING = frozenset({JobState.STARTING, JobState.STOPPING})
 ON_ITS_WAY = LAUNCHING | {JobState.NEW}
+UNDER_WAY = frozenset({JobState.STARTING, JobState.RUNNING, JobState.STOPPING})
 LEAVING = frozenset({LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTERRUPTED})
 
 
@@ -162,6 +165,7 @@ class Scheduler:
             settings.hold,
             clock,
         )
+        self._early_verdicts = EarlyVerdicts(queue)
         self._recording = Recording(queue, None if settings.advisory else records, clock)
         self._planning = Planning(
             queue,
@@ -223,6 +227,7 @@ class Scheduler:
     def _tick(self) -> float:
         now = self._clock()
         jobs = self._queue.jobs.all(ACTIVE)
+        self._planning.wanted |= self._early_verdicts.review(jobs, now)
         self._companions.load()
         self._read_reports(jobs, now)
         for job in jobs:
@@ -419,6 +424,7 @@ class Scheduler:
 
     def _slurm_is_silent(self, error: SlurmError) -> None:
         self._refresh_wanted = True
+        self._observer.expect_another()
         if self._silent_since is None:
             self._silent_since = self._clock()
             self._log_daemon_event(
@@ -436,6 +442,8 @@ class Scheduler:
         active: list[QueueJob] = []
         ended: list[QueueJob] = []
         intents = {intent.job_id: intent for intent in self._queue.intents.unfinished()}
+        if any(self._may_be_of_before(job) for job in jobs):
+            self._observer.ask_who_answers()
         with self._queue.transaction(durable=False):
             # Again: another process may have changed rows since. New ones wait for the next tick.
             for job in self._queue.jobs.all(ACTIVE):
@@ -447,7 +455,8 @@ class Scheduler:
                         active.append(job)
                     continue
                 with self._fence.around(job, "followed"):
-                    transition = self._follower.follow(job, intents.get(job.id), lost)
+                    intent = intents.get(job.id) or self._last_intent(job)
+                    transition = self._follower.follow(job, intent, lost)
                     if transition != Transition(job):
                         with self._queue.transaction():
                             job = self._apply(job, transition)
@@ -474,6 +483,26 @@ class Scheduler:
                 self._companion_follower.ask(job)
                 unknown.remove(job.id)
         return frozenset(unknown)
+
+    def _may_be_of_before(self, job: QueueJob) -> bool:
+        """Whether Slurm holds a job that we have released, as it did before."""
+        status = self._observer.status(job)
+        return (
+            status is not None
+            and status.held
+            and job.state
+            in (
+                JobState.STARTING,
+                JobState.RUNNING,
+            )
+        )
+
+    def _last_intent(self, job: QueueJob) -> Intent | None:
+        """What we did last with a job that does not run as it is to; None for the others."""
+        status = self._observer.status(job)
+        if status is None or not (status.slurm.is_pending or status.slurm.is_final):
+            return None
+        return self._queue.intents.last_of(job.id) if job.state in UNDER_WAY else None
 
     def _follow_live(self, job: QueueJob, lost: set[str]) -> QueueJob:
         """What is new of the job's live changes; its row as it is then."""
@@ -516,9 +545,11 @@ class Scheduler:
             )
             self._planning.wanted |= transition.to in FINAL
         if transition.settled is not None:
-            self._queue.promises.settle(job.id, transition.settled, at=now)
+            self._early_verdicts.settle(job, transition.settled, now)
         if transition.job.running is None and job.running is not None:
             self._calibration.forget(job.id)
+        if transition.forgotten:
+            self._observer.expect_forgotten_run(job.request.slurm_job_id)
         if transition.to is JobState.LOST:
             self._resubmitter.expect_lost()
         if transition.to in FINAL:

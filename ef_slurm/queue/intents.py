@@ -122,6 +122,15 @@ class Intents:
         )
         return None if row is None else _intent(row)
 
+    def last_of(self, job_id: int) -> Intent | None:
+        """The latest intent of a job, however it ended; None if it has none."""
+        row = self._database.one(
+            "SELECT * FROM intents INDEXED BY intents_by_job_id WHERE job_id = ?"
+            " ORDER BY id DESC LIMIT 1",
+            (job_id,),
+        )
+        return None if row is None else _intent(row)
+
     def _log(self, intent: Intent, at: float, why: str) -> None:
         self._events.log(
             Event(

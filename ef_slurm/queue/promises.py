@@ -188,6 +188,29 @@ class Promises:
                 self._events.log(Event(at, EventKind.PROMISE, ACTOR, message, job_id, data))
             return bool(touched)
 
+    def take_back(self, job_id: int, *, at: float, why: str) -> bool:
+        """Open a job's latest promise again, which was called broken wrongly; False if it was not.
+
+        Args:
+            at: when that became known, UTC epoch seconds.
+            why: a sentence for the log.
+        """
+        with self._database.transaction():
+            touched = self._database.execute(
+                "UPDATE promises SET outcome = 'open', fault = '', settled_at = NULL"
+                " WHERE id = (SELECT max(id) FROM promises WHERE job_id = ?)"
+                " AND outcome = 'broken'",
+                (job_id,),
+            )
+            if touched:
+                data: dict[str, Json] = {
+                    "from": PromiseOutcome.BROKEN.value,
+                    "to": PromiseOutcome.OPEN.value,
+                }
+                message = f"promise open again: {why}"
+                self._events.log(Event(at, EventKind.PROMISE, ACTOR, message, job_id, data))
+            return bool(touched)
+
 
 def _verdict(row: Row) -> StoredVerdict:
     return StoredVerdict(

@@ -137,10 +137,13 @@ class Slurm(Protocol):
         """
         ...
 
-    def requeue(self, job_id: int) -> None:
+    def requeue(self, job_id: int, *, ended: bool = False) -> None:
         """End a job's run and put it back, held. Its processes get TERM, and KILL after KillWait.
 
         It is `is_pending` some time later. A job that is already pending is only held.
+
+        Args:
+            ended: put it back also where it has ended, as long as Slurm remembers it (MinJobAge).
 
         Raises:
             RefusedError: the job has ended, or may not be requeued.

@@ -77,6 +77,7 @@ class OurPart(enum.Enum):
     WAITING = "waiting"  # it is to have no GPUs: we want it held
     RELEASING = "releasing"  # we are about to release it, or did not hear Slurm's answer
     RELEASED = "released"  # Slurm took our release of this run
+    LOST = "lost"  # the same, and slurmctld was started anew since: it may be back from before
     RAN = "ran"  # it had started, and pends again
 
 
@@ -122,7 +123,7 @@ HOLDER_RULES = (
     # Where we hold as the owner, an operator's hold is never ours, and we cannot end it.
     HolderRule(Holder.OPERATOR, holds=frozenset({HoldKind.ADMIN}), ours=HoldKind.USER),
     # Held is what we want, or what our release has not ended yet.
-    HolderRule(Holder.WE, parts=frozenset({OurPart.WAITING, OurPart.RELEASING})),
+    HolderRule(Holder.WE, parts=frozenset({OurPart.WAITING, OurPart.RELEASING, OurPart.LOST})),
     # Back from a past in which we had not released it yet.
     HolderRule(Holder.WE, forgotten=True),
     HolderRule(Holder.SLURM, holds=frozenset({HoldKind.SLURM})),
@@ -137,13 +138,18 @@ HOLDER_RULES = (
 )
 
 
-def our_part(state: JobState, intent: Intent | None, restarts: int) -> OurPart:
+BOOTED = "booted"
+"""Argument of an intent to release: which slurmctld was asked (`Observation.booted`)."""
+
+
+def our_part(state: JobState, intent: Intent | None, restarts: int, booted: str = "") -> OurPart:
     """What we did last with a job that pends.
 
     Args:
         state: the row's. It is STARTING from the moment at which a release is written down.
-        intent: its unfinished intent.
+        intent: its unfinished intent, or the last one.
         restarts: how often Slurm has requeued it.
+        booted: which slurmctld says that it pends; "" for not known.
     """
     if state not in (JobState.STARTING, JobState.RUNNING):
         return OurPart.WAITING
@@ -151,7 +157,13 @@ def our_part(state: JobState, intent: Intent | None, restarts: int) -> OurPart:
         return OurPart.RAN
     if intent.arguments.get("restarts") != restarts:
         return OurPart.RAN
-    return OurPart.RELEASING if intent.state is IntentState.OPEN else OurPart.RELEASED
+    if intent.state is IntentState.OPEN:
+        return OurPart.RELEASING
+    if intent.state is IntentState.ABANDONED:
+        return OurPart.RAN
+    if booted and intent.arguments.get(BOOTED, "") not in ("", booted):
+        return OurPart.LOST
+    return OurPart.RAN if intent.state is IntentState.CLOSED else OurPart.RELEASED
 
 
 def holder(hold: HoldKind, part: OurPart, ours: HoldKind, *, forgotten: bool) -> Holder:

@@ -98,6 +98,14 @@ class SlurmConfiguration:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def booted(self) -> str:
+        """When slurmctld was started, in its own words: another text is another slurmctld.
+
+        "" for not known. It may be back with a state that is some seconds older.
+        """
+        return self.settings.get("BOOT_TIME", "")
+
+    @property
     def enforces_limits(self) -> bool:
         """Whether the limits of accounting are kept, not only recorded."""
         enforced = self.settings.get("AccountingStorageEnforce", "").lower().split(",")

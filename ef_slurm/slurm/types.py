@@ -289,6 +289,7 @@ class Observation:
         nodes: every node, in Slurm's order.
         power: how long nodes that are powered down take to be there; only where there are any.
         memory_counts: whether Slurm gives memory to jobs as it gives CPUs (CR_*_Memory).
+        booted: when slurmctld was started, in its own words, as last heard; "" for not known.
     """
 
     at: float
@@ -297,6 +298,7 @@ class Observation:
     reservations: tuple[SlurmReservation, ...] = ()
     power: PowerTimes = field(default_factory=PowerTimes)
     memory_counts: bool = False
+    booted: str = ""
 
     def node(self, name: str) -> SlurmNode:
         """The node of that name.

@@ -230,6 +230,20 @@ def test_a_job_that_has_ended_since_it_was_seen_is_not_put_back(site: Site, subm
     assert another.job(job_id).is_final
 
 
+def test_an_ended_job_is_put_back_where_that_is_wanted(site: Site, submit: Submit) -> None:
+    operator = site.of("ef-slurm")
+    job_id = start(site, operator, submit().job_id, Shape(("n1",), 1)).job_id
+    operator.cancel(job_id)
+    site.until(partial(is_final, operator, job_id))
+    operator.requeue(job_id, ended=True)
+    waiting = operator.job(job_id)
+    assert (waiting.is_pending, waiting.hold, waiting.restarts) == (True, HoldKind.ADMIN, 1)
+    assert start(site, operator, job_id, Shape(("n2",), 2)).gpus == (("n2", 2),)
+    operator.requeue(job_id, ended=True)  # and one that runs
+    site.until(lambda: operator.job(job_id).is_pending)
+    assert operator.job(job_id).restarts == 2
+
+
 def test_signals_are_for_running_jobs(site: Site, submit: Submit) -> None:
     operator = site.of("ef-slurm")
     job_id = submit().job_id

@@ -108,6 +108,7 @@ class MemoryJob:
     completing_until: float | None = None
     becomes: JobBaseState = JobBaseState.PENDING
     pending_since: float | None = None
+    may_requeue: bool = True  # False with --no-requeue
 
     @property
     def holds_nodes(self) -> bool:
@@ -152,6 +153,7 @@ class MemoryCluster:
         self.partition = partition
         self.timing = timing or Timing()
         self.reachable = True
+        self.boots = 1  # how often slurmctld was started
         self.answers_lost = 0
         self.gpus_per_job = math.inf
         self.accounting = Accounting()

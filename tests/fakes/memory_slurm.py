@@ -104,6 +104,7 @@ class MemorySlurm:
             min_job_age=timing.min_job_age,
             job_requeue=True,
             job_submit_plugins=(),
+            settings={"BOOT_TIME": f"boot {self._cluster.boots}"},
         )
 
     def partitions(self) -> tuple[SlurmPartition, ...]:
@@ -234,12 +235,14 @@ class MemorySlurm:
         self._answer()
         return self.job(job_id)
 
-    def requeue(self, job_id: int) -> None:
+    def requeue(self, job_id: int, *, ended: bool = False) -> None:
         """End a job's run and put it back, held."""
         now = self._reach()
         job = self._permitted(job_id)
-        if job.state in FINAL_STATES and job.completing_until is None:
+        if job.state in FINAL_STATES and job.completing_until is None and not ended:
             raise RefusedError(f"job {job_id} has ended: {job.state.value}")
+        if not job.may_requeue:
+            raise RefusedError("Requested operation is presently disabled")
         if job.state is not JobBaseState.PENDING:
             self._cluster.requeue(job, now)
         if self._operator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ef_slurm.contract import Order
@@ -185,7 +186,7 @@ class FaultySlurm:
         method = getattr(self._slurm, name)
         if name not in ACTS | ASKS:
             return method
-        return lambda *arguments: self._call(name, method, *arguments)
+        return lambda *arguments, **how: self._call(name, partial(method, **how), *arguments)
 
     def _call(self, name: str, method: Callable[..., Any], *arguments: Any) -> Any:
         fault = self._faults.next_fault(name)

@@ -63,6 +63,7 @@ from ef_slurm.slurm.errors import (
     UnexpectedOutputError,
 )
 from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.pending import BOOTED
 from ef_slurm.slurm.read_back import differences_of, undone_after_release
 from ef_slurm.slurm.types import HoldKind, JobBaseState, JobUpdate, Shape, SignalTarget, SlurmJob
 
@@ -146,6 +147,8 @@ def arguments_of(step: Step, status: JobStatus) -> Mapping[str, Json]:
             arguments["nodes"] = list(block.nodes)
             arguments["gpus_per_node"] = block.gpus_per_node
             arguments["gpu_type"] = block.gpu_type
+    if isinstance(step, Release):
+        arguments[BOOTED] = status.booted
     return arguments
 
 
@@ -352,8 +355,8 @@ class Executor:
                     generation, Action.RELAUNCH, self._clock(), "go on here", gpus, iterations
                 )
                 return self._order(job, status, order)
-            case Requeue():
-                self._slurm.requeue(slurm_id)
+            case Requeue(ended):
+                self._slurm.requeue(slurm_id, ended=ended)
                 return replace(status, slurm=_being_requeued(status.slurm))
             case Update(block):
                 shape = Shape(block.nodes, block.gpus_per_node, self._slurm_type(block))

@@ -109,8 +109,9 @@ def start(
         return Wait("its GPUs to become free")
     if not (requested and conditions.updated):
         return Do(Update(block))
-    if status.forgotten and status.seen_pending is not None:
-        until = status.seen_pending + timeouts.forgotten
+    found = [at for at in (status.seen_pending, status.forgotten_at) if at is not None]
+    if status.forgotten and found:
+        until = max(found) + timeouts.forgotten
         if now < until:
             return Wait("its nodes to end the run that Slurm has forgotten", until)
     # A job that ran before must not start within the second in which its last run ended.

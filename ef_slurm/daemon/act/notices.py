@@ -32,7 +32,6 @@ EVENTS_AT_ONCE = 500
 _KINDS = (EventKind.STATE, EventKind.PROMISED, EventKind.PROMISE)
 _ON_GPUS = frozenset({JobState.STARTING.value, JobState.RUNNING.value})
 _OFF_THEM = frozenset({JobState.ADMITTED.value, JobState.PAUSED.value})
-_PROMISES = (NoticeKind.PROMISED, NoticeKind.AT_RISK)
 
 
 def _may_pass(event: Event, kind: NoticeKind) -> bool:
@@ -99,7 +98,9 @@ class Notices:
             case PromiseState.AT_RISK.value:
                 return NoticeKind.AT_RISK
             case PromiseState.SAFE.value | PromiseState.IN_GRACE.value:
-                return self._safe_again(job)
+                return self._told_otherwise(job, NoticeKind.AT_RISK)
+            case PromiseOutcome.OPEN.value:
+                return self._told_otherwise(job, NoticeKind.LATE)
             case PromiseOutcome.KEPT.value | PromiseOutcome.KEPT_IN_GRACE.value:
                 self._queue.notices.drop_open(job.id, NoticeKind.AT_RISK)
                 return NoticeKind.KEPT
@@ -108,12 +109,12 @@ class Notices:
                 return NoticeKind.LATE
         return None
 
-    def _safe_again(self, job: QueueJob) -> NoticeKind | None:
-        """Told to whom the risk was told."""
-        if self._queue.notices.drop_open(job.id, NoticeKind.AT_RISK):
+    def _told_otherwise(self, job: QueueJob, before: NoticeKind) -> NoticeKind | None:
+        """All is well again: told to whom it was told that it is not."""
+        if self._queue.notices.drop_open(job.id, before):
             return None
-        last = self._queue.notices.last_of(job.id, _PROMISES)
-        told = last is not None and last[0] is NoticeKind.AT_RISK
+        last = self._queue.notices.last_of(job.id, (NoticeKind.PROMISED, before))
+        told = last is not None and last[0] is before
         return NoticeKind.PROMISED if told else None
 
     def _of_state(self, job: QueueJob, was: object, now: object) -> NoticeKind | None:

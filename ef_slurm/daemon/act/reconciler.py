@@ -111,7 +111,7 @@ class Reconciler:
         self._hold = hold
         self._clock = clock
         self._born = clock()
-        self._updated: dict[int, tuple[Block, int]] = {}
+        self._updated: dict[int, tuple[Block, int, str]] = {}
         self._requeue_only: set[tuple[int, int]] = set()
         self._not_before: dict[int, float] = {}
         self._leaving: dict[int, tuple[int, float]] = {}
@@ -209,7 +209,7 @@ class Reconciler:
                 if intent is not None and intent.action is IntentAction.SUBMIT:
                     reconciled.dead.append(job)  # refused before; it may be submitted already
                     return
-                following = Do(Requeue())
+                following = Do(Requeue(ended=True))
             match following:
                 case Done() if intent is None:
                     return  # as most jobs do in most rounds
@@ -259,12 +259,13 @@ class Reconciler:
         free_gpus: FreeGpus,
     ) -> Conditions:
         slurm = status.slurm
-        part = our_part(state, intent, slurm.restarts)
+        part = our_part(state, intent, slurm.restarts, status.booted)
+        told = (target, slurm.restarts, status.booted)
         more = None if target is None else next_part(status, target)
         coming, now = status.coming, self._clock()
         return Conditions(
             free=target is not None and free_gpus.fits(target),
-            updated=target is not None and self._updated.get(job.id) == (target, slurm.restarts),
+            updated=target is not None and self._updated.get(job.id) == told,
             released=self._released(intent, status),
             in_place=_key(job, status.launch) not in self._requeue_only,
             active=None if job.running is None else job.running.active,
@@ -322,9 +323,10 @@ class Reconciler:
                 self._observer.update(member.slurm)
         match step:
             case Update(block):
-                self._updated[job.id] = (block, result.slurm.restarts)
+                self._updated[job.id] = (block, result.slurm.restarts, status.booted)
             case Release(block):
                 free_gpus.take(block)
+                self._observer.expect_new_run(job.request.slurm_job_id)
             case ShapeCompanion(companion):
                 self._companion_updated = {companion.id} | (
                     self._companion_updated & {one.id for one in self._companions.present}

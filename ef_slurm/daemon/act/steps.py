@@ -37,7 +37,13 @@ class OrderRelaunch:
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """End the run and put the job back, held."""
+    """Put the job back, held, and end its run.
+
+    Args:
+        ended: whether it has ended in Slurm already, before its training did.
+    """
+
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

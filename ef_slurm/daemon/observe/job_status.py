@@ -52,6 +52,9 @@ class JobStatus:
             while it is not.
         done_since: when a run that goes on first said that nothing is left to train.
         members: its companions that have not ended.
+        booted: which slurmctld says so (`Observation.booted`).
+        forgotten_at: when it was found that Slurm has forgotten our release of the run for which
+            it pends; None if it has not.
     """
 
     slurm: SlurmJob
@@ -59,6 +62,8 @@ class JobStatus:
     seen_pending: float | None = None
     done_since: float | None = None
     members: tuple[Member, ...] = ()
+    booted: str = ""
+    forgotten_at: float | None = None
 
     @property
     def gpus(self) -> tuple[tuple[str, int], ...]:
@@ -127,12 +132,13 @@ class JobStatus:
 
     @property
     def forgotten(self) -> bool:
-        """Whether Slurm does not know of the run that the job itself reports.
+        """Whether Slurm does not know of the run that the job reports, or that we released it to.
 
         slurmctld saves its state every few seconds only: killed, it comes back with the past, and
         a job that we released pends again, held, as if its owner had held it.
         """
-        return self.slurm.is_pending and self.launch is not None
+        known = self.launch is not None or self.forgotten_at is not None
+        return self.slurm.is_pending and known
 
     @property
     def waiting(self) -> bool:

@@ -39,11 +39,13 @@ class Observer:
         self._power = PowerTimes()
         self._power_read_at = -math.inf
         self._memory = False
-        self._memory_read_at = -math.inf
+        self._booted = ""
+        self._configuration_read_at = -math.inf
         self._limits = SiteLimitsReader(slurm, clock)
         self._pending: dict[int, tuple[int, float]] = {}
         self._reports: dict[int, JobReports] = {}
         self._done: dict[int, float] = {}
+        self._forgotten: dict[int, tuple[int, float]] = {}
         self.expects_end = False
         """Whether a job is to end that had not ended when Slurm was last asked."""
 
@@ -71,8 +73,13 @@ class Observer:
         """
         known = {} if self._observation is None else self._observation.jobs
         seen = self._slurm.observe()
+        if not 0.0 <= seen.at - self._configuration_read_at < REREAD_SECONDS:
+            self._read_configuration(seen.at)
         self._observation = replace(
-            seen, power=self._power_times(seen), memory_counts=self._memory_counts(seen)
+            seen,
+            power=self._power_times(seen),
+            memory_counts=self._memory,
+            booted=self._booted,
         )
         self.expects_end = False
         for job_id in list(self._reports):
@@ -90,11 +97,33 @@ class Observer:
         """The limits that Slurm keeps, as far as these users' jobs are concerned."""
         return self._limits.limits(frozenset(users))
 
-    def _memory_counts(self, seen: Observation) -> bool:
-        if seen.at - self._memory_read_at >= REREAD_SECONDS or seen.at < self._memory_read_at:
-            self._memory = self._slurm.configuration().memory_counts
-            self._memory_read_at = seen.at
-        return self._memory
+    def ask_who_answers(self) -> None:
+        """Find out whether it is still the same slurmctld whose word the last look was.
+
+        Raises:
+            SlurmError: it does not answer.
+        """
+        self._read_configuration(self.observation.at)
+        self._observation = replace(self.observation, booted=self._booted)
+
+    def expect_another(self) -> None:
+        """Slurm did not answer: it may be another slurmctld that does next."""
+        self._configuration_read_at = -math.inf
+
+    def _read_configuration(self, at: float) -> None:
+        configuration = self._slurm.configuration()
+        self._memory, self._booted = configuration.memory_counts, configuration.booted
+        self._configuration_read_at = at
+
+    def expect_new_run(self, job_id: int) -> None:
+        """A job was released again: what Slurm had forgotten of it is over."""
+        self._forgotten.pop(job_id, None)
+
+    def expect_forgotten_run(self, job_id: int) -> None:
+        """Slurm has forgotten that a job was released: its nodes may run it all the same."""
+        job = self.observation.jobs.get(job_id)
+        if job is not None:
+            self._forgotten[job_id] = (job.restarts, self._clock())
 
     def _power_times(self, seen: Observation) -> PowerTimes:
         """The site's, asked for only where some node is powered down."""
@@ -145,6 +174,7 @@ class Observer:
         jobs.pop(job_id, None)
         self._observation = replace(self.observation, jobs=jobs)
         self._pending.pop(job_id, None)
+        self._forgotten.pop(job_id, None)
         self._reports.pop(job_id, None)
 
     @property
@@ -172,7 +202,13 @@ class Observer:
         slurm = self.observation.jobs.get(job.request.slurm_job_id)
         if slurm is None:
             return None
-        status = JobStatus(slurm, self.reports(job), self.pending_since(slurm))
+        status = JobStatus(
+            slurm,
+            self.reports(job),
+            self.pending_since(slurm),
+            booted=self.observation.booted,
+            forgotten_at=self._forgotten_since(slurm),
+        )
         if self._companions is not None:
             members = self._companions.members(job, self.observation.jobs)
             status = replace(status, members=members) if members else status
@@ -215,9 +251,14 @@ class Observer:
         seen = self._pending.get(job.job_id)
         return None if seen is None else seen[1]
 
+    def _forgotten_since(self, job: SlurmJob) -> float | None:
+        found = self._forgotten.get(job.job_id)
+        return None if found is None or found[0] != job.restarts else found[1]
+
     def _remember(self, job: SlurmJob, at: float) -> None:
         if not job.is_pending:
             self._pending.pop(job.job_id, None)
+            self._forgotten.pop(job.job_id, None)
             return
         seen = self._pending.get(job.job_id)
         if seen is None or seen[0] != job.restarts:

@@ -18,6 +18,7 @@ from ef_slurm.model import (
     Fault,
     JobKind,
     JobState,
+    Promise,
     PromiseOutcome,
     QueueJob,
     ReasonCode,
@@ -113,7 +114,26 @@ def due_at(job: QueueJob) -> float | None:
     unjudged = job.state in (JobState.NEW, JobState.WAITLISTED) or job.measuring is not None
     if deadline is None or job.kind is JobKind.BEST_EFFORT or unjudged:
         return None
-    return math.floor(deadline + job.request.grace + TOLERANCE_SECONDS) + 1.0
+    return overdue_from(deadline, job.request.grace)
+
+
+def overdue_from(deadline: float, grace: float) -> float:
+    """From when on a job that goes on is late: `due_at` says why it is a whole second."""
+    return math.floor(deadline + grace + TOLERANCE_SECONDS) + 1.0
+
+
+def called_too_early(promise: Promise, now: float) -> bool:
+    """Whether a promise was called broken for its deadline, which is still to come.
+
+    Only a clock that was ahead does that. A promise that was broken otherwise was so before.
+
+    Args:
+        now: by the clock as it is, or when its job ended by Slurm's; UTC epoch seconds.
+    """
+    late = overdue_from(promise.deadline, promise.grace)
+    if promise.outcome is not PromiseOutcome.BROKEN or promise.settled_at is None:
+        return False
+    return promise.settled_at >= late > now
 
 
 def _fault(job: QueueJob) -> Fault:

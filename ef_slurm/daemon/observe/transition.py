@@ -30,6 +30,7 @@ class Transition:
         settled: how its promise ended, if it did.
         ended_at: when the job ended by Slurm's clock, if it did.
         replan: whether the plan in force does not fit any more.
+        forgotten: whether Slurm has forgotten that it was released: it may have started since.
     """
 
     job: QueueJob
@@ -40,6 +41,7 @@ class Transition:
     settled: Settlement | None = None
     ended_at: float | None = None
     replan: bool = False
+    forgotten: bool = False
 
     def is_little_progress(self, before: QueueJob, seconds: float) -> bool:
         """Whether nothing is new but progress, which the next report will tell again.

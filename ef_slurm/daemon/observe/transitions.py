@@ -27,6 +27,7 @@ from ef_slurm.model import (
     Fault,
     Intent,
     IntentAction,
+    IntentState,
     JobState,
     PromiseState,
     QueueJob,
@@ -60,7 +61,7 @@ def derive_transition(
     """What the facts tell about an active job.
 
     Args:
-        intent: its unfinished intent.
+        intent: its unfinished intent; of a job that pends or has ended without one, the last.
         ours: how we hold jobs: as an operator (ADMIN) or as their owner (USER).
         seen_at: when Slurm was asked.
         lost_nodes: nodes that Slurm cannot use now.
@@ -70,7 +71,7 @@ def derive_transition(
     updated = noted(_with_reports(told, status), status.slurm)
     changed = None if status.slurm.is_final else changed_in_slurm(updated, status, now)
     if status.slurm.is_final:
-        transition = _ended(updated, status, now)
+        transition = _ended(updated, status, intent, now)
     elif changed is not None:
         transition = changed
     else:
@@ -235,17 +236,28 @@ def _pending(
     if job.state is JobState.STOPPING and job.running is None:
         return Transition(job, JobState.PAUSED, f"paused at iteration {job.iteration:.0f}")
     slurm = status.slurm
-    part = our_part(job.state, intent, slurm.restarts)
+    part = our_part(job.state, intent, slurm.restarts, status.booted)
     who = holder(slurm.hold, part, ours, forgotten=status.forgotten)
     if who in (Holder.OWNER, Holder.OPERATOR):
         return held_in_slurm(job, who, now)
+    if part is OurPart.LOST and (who is Holder.WE or _was_seen_to_start(intent)):
+        return replace(_put_back(job, status, who, lost_nodes, lost=True), forgotten=True)
     if part is OurPart.RAN or (part is OurPart.RELEASED and who is Holder.WE):
         return _put_back(job, status, who, lost_nodes)
     return Transition(job)
 
 
+def _was_seen_to_start(intent: Intent | None) -> bool:
+    return intent is not None and intent.state is IntentState.CLOSED
+
+
 def _put_back(
-    job: QueueJob, status: JobStatus, who: Holder, lost_nodes: Collection[str]
+    job: QueueJob,
+    status: JobStatus,
+    who: Holder,
+    lost_nodes: Collection[str],
+    *,
+    lost: bool = False,
 ) -> Transition:
     """It pends again, and that is not our doing."""
     dead = [] if job.running is None else sorted(set(job.running.block.nodes) & set(lost_nodes))
@@ -256,6 +268,9 @@ def _put_back(
     elif status.forgotten:
         kind = EventKind.ERROR
         why = "Slurm has forgotten that it ran: slurmctld came back with an older state"
+    elif lost:
+        kind = EventKind.ERROR
+        why = "Slurm has forgotten that it was released: slurmctld came back with an older state"
     elif who is Holder.SLURM:
         kind = EventKind.ERROR
         why = f"Slurm put it back and holds it ({status.slurm.reason})"
@@ -282,7 +297,7 @@ def _training_has_finished(launch: Launch, progress: Progress | None) -> bool:
     )
 
 
-def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
+def _ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) -> Transition:
     slurm, launch = status.slurm, status.launch
     at = slurm.end_time if slurm.end_time is not None and slurm.end_time <= now else now
     job = replace(job, exit_code=slurm.exit_code)
@@ -312,12 +327,23 @@ def _ended(job: QueueJob, status: JobStatus, now: float) -> Transition:
         if smaller is not None:
             return _revived(smaller, smaller.note)
         return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
+    if _requeued_by_us(intent, slurm.restarts):
+        why = "its processes were ended for our requeue, which Slurm has forgotten"
+        return _revived(job, f"{why}: slurmctld came back with an older state")
     # The batch script went without its own word on why.
     job = replace(job, failed_starts=job.failed_starts + 1)
     if job.failed_starts >= MAX_FAILED_STARTS:
         why = f"{_failed(job)} ({job.failed_starts} times without progress)"
         return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
     return _revived(job, f"its batch script ended ({slurm.state.value}) before the training did")
+
+
+def _requeued_by_us(intent: Intent | None, restarts: int) -> bool:
+    """Whether the last that we did was to requeue it, and Slurm does not count that."""
+    if intent is None or intent.action is not IntentAction.REQUEUE:
+        return False
+    done = intent.state in (IntentState.EXECUTED, IntentState.VERIFIED, IntentState.CLOSED)
+    return done and intent.arguments.get("restarts") == restarts
 
 
 def _without_size(job: QueueJob, why: str) -> QueueJob | None:

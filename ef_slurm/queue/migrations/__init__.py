@@ -19,6 +19,7 @@ from ef_slurm.queue.migrations.eighth import eighth
 from ef_slurm.queue.migrations.eleventh import eleventh
 from ef_slurm.queue.migrations.fifth import fifth
 from ef_slurm.queue.migrations.first import first
+from ef_slurm.queue.migrations.fourteenth import fourteenth
 from ef_slurm.queue.migrations.fourth import fourth
 from ef_slurm.queue.migrations.ninth import ninth
 from ef_slurm.queue.migrations.second import second
@@ -52,5 +53,6 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     eleventh,
     twelfth,
     thirteenth,
+    fourteenth,
 )
 """The migrations, in order."""

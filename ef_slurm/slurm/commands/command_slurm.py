@@ -207,10 +207,10 @@ class CommandSlurm:
             )
         return job
 
-    def requeue(self, job_id: int) -> None:
+    def requeue(self, job_id: int, *, ended: bool = False) -> None:
         """End a job's run and put it back, held."""
         job = self._running(job_id)
-        if job.is_final:
+        if job.is_final and not ended:
             raise RefusedError(f"job {job_id} has ended: {job.state.value}")
         if job.state is JobBaseState.PENDING:
             self.hold(job_id)
@@ -218,7 +218,8 @@ class CommandSlurm:
         self._recent.forget(job_id)
         try:
             # Not if it has ended meanwhile. After requeuehold alone its owner may release it.
-            self._several(f"requeuehold incomplete {job_id}", f"hold {job_id}")
+            which = job_id if job.is_final else f"incomplete {job_id}"
+            self._several(f"requeuehold {which}", f"hold {job_id}")
         except RefusedError:
             if self.job(job_id).state is not JobBaseState.PENDING:
                 raise

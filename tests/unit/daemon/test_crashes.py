@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -55,7 +56,7 @@ class MortalSlurm:
         method = getattr(self._slurm, name)
         if name not in ACTS:
             return method
-        return lambda *arguments: self._killer.around(method, *arguments)
+        return lambda *arguments, **how: self._killer.around(partial(method, **how), *arguments)
 
 
 def mortal(world: World, killer: Killer) -> None:

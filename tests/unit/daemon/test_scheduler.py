@@ -149,10 +149,25 @@ def test_a_script_that_dies_is_failed_where_slurm_does_not_take_it_back(world: W
     job = world.submit(20_000, deadline=2000.0)
     world.run(60)
     world.bench.advance()
+    world.training(job).slurm.may_requeue = False
     world.cluster.finish(world.training(job).slurm.job_id, world.clock.now, exit_code=1)
     world.run(30)
     assert world.state(job) is JobState.FAILED
     assert settled(world, job) == (PromiseOutcome.VOID, Fault.JOB)
+
+
+def test_a_script_that_dies_goes_on_where_slurm_takes_it_back(world: World) -> None:
+    """Also somebody else's, for whom nothing can be submitted."""
+    world.settings = replace(world.settings, uid=4711)
+    world.restart()
+    job = world.submit(20_000, deadline=2000.0)
+    world.run(60)
+    world.bench.advance()
+    slurm = world.training(job).slurm
+    world.cluster.finish(slurm.job_id, world.clock.now, exit_code=1)
+    world.run_until(world.finished, 3000)
+    assert (world.state(job), slurm.restarts) == (JobState.COMPLETED, 1)
+    assert settled(world, job) == (PromiseOutcome.KEPT, None)
 
 
 def test_a_job_that_is_not_taken_back_after_a_node_failure_breaks_its_promise(
@@ -163,7 +178,8 @@ def test_a_job_that_is_not_taken_back_after_a_node_failure_breaks_its_promise(
     job = world.submit(20_000, deadline=2000.0)
     world.run(60)
     slurm = world.training(job).slurm
-    slurm.state, slurm.ended = JobBaseState.NODE_FAIL, world.clock.now  # as with --no-requeue
+    slurm.state, slurm.ended = JobBaseState.NODE_FAIL, world.clock.now
+    slurm.may_requeue = False
     world.run(30)
     assert world.state(job) is JobState.FAILED
     assert settled(world, job) == (PromiseOutcome.BROKEN, Fault.CLUSTER)

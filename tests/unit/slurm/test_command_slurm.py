@@ -160,6 +160,15 @@ def test_a_job_that_is_pending_already_is_only_held() -> None:
     assert slurm.asked == ["scontrol hold 7"]
 
 
+def test_an_ended_job_is_put_back_where_that_is_asked_for() -> None:
+    slurm = console("FAILED")
+    slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"])
+    with pytest.raises(RefusedError, match="has ended"):
+        CommandSlurm(slurm).requeue(7)
+    CommandSlurm(slurm).requeue(7, ended=True)
+    assert slurm.asked == ["scontrol requeuehold 7", "scontrol hold 7"]
+
+
 def test_a_requeue_that_somebody_else_was_faster_with() -> None:
     def requeued(job: dict[str, Any]) -> None:
         job["job_state"] = ["PENDING"]

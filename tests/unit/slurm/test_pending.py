@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ef_slurm.model import Intent, IntentAction, IntentState, JobState
 from ef_slurm.slurm.pending import (
+    BOOTED,
     HOLD_RULES,
     HOLDER_RULES,
     Holder,
@@ -61,25 +62,24 @@ def test_what_does_not_pend_is_not_held(state: JobBaseState, reason: str) -> Non
     assert hold_shown(state, reason, "launch failed requeued held", stopped=True) is HoldKind.NONE
 
 
-W, RG, RD, RAN = OurPart.WAITING, OurPart.RELEASING, OurPart.RELEASED, OurPart.RAN
+W, RG, RD, LOST, RAN = OurPart
 WE, OWNER, OPERATOR, SLURM, NOBODY = Holder
-# What Slurm shows → who holds it, by what we did last: waiting, releasing, released, ran.
+# What Slurm shows → who holds it, by what we did last: waiting, releasing, released, released to
+# another slurmctld, ran.
 AS_OPERATOR = {
-    HoldKind.NONE: (NOBODY, NOBODY, NOBODY, NOBODY),
-    HoldKind.USER: (WE, WE, OWNER, OWNER),
-    HoldKind.ADMIN: (WE, WE, OPERATOR, OPERATOR),
-    HoldKind.SLURM: (WE, WE, SLURM, SLURM),
-    HoldKind.UNKNOWN: (WE, WE, SLURM, OWNER),
+    HoldKind.NONE: (NOBODY, NOBODY, NOBODY, NOBODY, NOBODY),
+    HoldKind.USER: (WE, WE, OWNER, WE, OWNER),
+    HoldKind.ADMIN: (WE, WE, OPERATOR, WE, OPERATOR),
+    HoldKind.SLURM: (WE, WE, SLURM, WE, SLURM),
+    HoldKind.UNKNOWN: (WE, WE, SLURM, WE, OWNER),
 }
-AS_OWNER = AS_OPERATOR | {HoldKind.ADMIN: (OPERATOR, OPERATOR, OPERATOR, OPERATOR)}
+AS_OWNER = AS_OPERATOR | {HoldKind.ADMIN: (OPERATOR,) * 5}
 EXPECTED = {HoldKind.ADMIN: AS_OPERATOR, HoldKind.USER: AS_OWNER}
 
 
-@pytest.mark.parametrize(
-    ("hold", "part", "ours"), list(itertools.product(HoldKind, (W, RG, RD, RAN), OURS))
-)
+@pytest.mark.parametrize(("hold", "part", "ours"), list(itertools.product(HoldKind, OurPart, OURS)))
 def test_who_holds_it(hold: HoldKind, part: OurPart, ours: HoldKind) -> None:
-    expected = EXPECTED[ours][hold][(W, RG, RD, RAN).index(part)]
+    expected = EXPECTED[ours][hold][(W, RG, RD, LOST, RAN).index(part)]
     assert holder(hold, part, ours, forgotten=False) is expected
     if expected not in (NOBODY, OPERATOR) or (hold, ours) == (HoldKind.ADMIN, HoldKind.ADMIN):
         assert holder(hold, part, ours, forgotten=True) is WE
@@ -101,8 +101,9 @@ def test_every_row_counts() -> None:
     )
 
 
-def release(state: IntentState, restarts: int = 0) -> Intent:
-    return Intent(1, 1, 1, IntentAction.RELEASE, {"restarts": restarts}, state, 0.0, 0.0)
+def release(state: IntentState, restarts: int = 0, booted: str = "") -> Intent:
+    arguments = {"restarts": restarts, BOOTED: booted}
+    return Intent(1, 1, 1, IntentAction.RELEASE, arguments, state, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,29 @@ def release(state: IntentState, restarts: int = 0) -> Intent:
 )
 def test_our_part(state: JobState, intent: Intent | None, part: OurPart) -> None:
     assert our_part(state, intent, restarts=0) is part
+
+
+@pytest.mark.parametrize(
+    ("booted", "now", "state", "part"),
+    [
+        ("monday", "monday", IntentState.EXECUTED, OurPart.RELEASED),
+        ("monday", "tuesday", IntentState.EXECUTED, OurPart.LOST),
+        ("monday", "monday", IntentState.CLOSED, OurPart.RAN),
+        ("monday", "tuesday", IntentState.CLOSED, OurPart.LOST),
+        ("monday", "tuesday", IntentState.OPEN, OurPart.RELEASING),
+        ("monday", "tuesday", IntentState.ABANDONED, OurPart.RAN),
+        ("monday", "", IntentState.EXECUTED, OurPart.RELEASED),
+        ("", "tuesday", IntentState.EXECUTED, OurPart.RELEASED),
+        ("", "tuesday", IntentState.CLOSED, OurPart.RAN),
+    ],
+)
+def test_what_another_slurmctld_shows_may_be_from_before_our_release(
+    booted: str, now: str, state: IntentState, part: OurPart
+) -> None:
+    released = release(state, booted=booted)
+    assert our_part(JobState.STARTING, released, 0, now) is part
+    assert our_part(JobState.STARTING, released, 1, now) is OurPart.RAN
+    assert our_part(JobState.PAUSED, released, 0, now) is OurPart.WAITING
 
 
 @pytest.mark.parametrize("hold", HoldKind)

@@ -89,6 +89,14 @@ class TestStart:
         later = replace(status, seen_pending=NOW - TIMEOUTS.forgotten)
         assert step(later, TWO_NODES, Conditions(updated=True)) == Do(Release(TWO_NODES))
 
+    def test_a_run_is_waited_for_that_nobody_has_told_of(self) -> None:
+        """Slurm has forgotten the release; its nodes may have begun, and not reported yet."""
+        found = NOW - 5.0
+        status = replace(pending(TWO_NODES), forgotten_at=found, seen_pending=NOW - 500.0)
+        waiting = step(status, TWO_NODES, Conditions(updated=True))
+        assert isinstance(waiting, Wait)
+        assert waiting.until == found + TIMEOUTS.forgotten
+
     def test_a_released_job_is_waited_for_and_given_up(self) -> None:
         status = pending(TWO_NODES, hold=HoldKind.NONE, reason="Resources")
         assert isinstance(step(status, TWO_NODES, Conditions(released=NOW - 10)), Wait)

@@ -22,6 +22,7 @@ from ef_slurm.model import (
     QueueJob,
     Running,
 )
+from ef_slurm.slurm.pending import BOOTED
 from ef_slurm.slurm.types import OWNER_RELEASED, HoldKind, JobBaseState
 from tests.unit.daemon.make import (
     NOW,
@@ -52,8 +53,16 @@ def outcome(transition: Transition) -> tuple[PromiseOutcome, Fault | None] | Non
     return None if settled is None else (settled.outcome, settled.fault)
 
 
-def release(state: IntentState = IntentState.EXECUTED, restarts: int = 0) -> Intent:
-    return Intent(1, 1, 1, IntentAction.RELEASE, {"restarts": restarts}, state, NOW - 2, NOW - 2)
+def release(
+    state: IntentState = IntentState.EXECUTED, restarts: int = 0, booted: str = ""
+) -> Intent:
+    arguments = {"restarts": restarts, BOOTED: booted}
+    return Intent(1, 1, 1, IntentAction.RELEASE, arguments, state, NOW - 2, NOW - 2)
+
+
+def requeue(state: IntentState, restarts: int = 0) -> Intent:
+    arguments = {"restarts": restarts}
+    return Intent(1, 1, 1, IntentAction.REQUEUE, arguments, state, NOW - 2, NOW - 2)
 
 
 def ended(state: JobBaseState, **reports: object) -> JobStatus:
@@ -138,6 +147,31 @@ class TestBehindOurBack:
             assert result.to is JobState.PAUSED
             assert "forgotten" in result.why
             assert result.settled is None
+
+    @pytest.mark.parametrize("state", [IntentState.EXECUTED, IntentState.CLOSED])
+    def test_a_release_that_slurmctld_has_lost_is_nobodys_hold(self, state: IntentState) -> None:
+        job = row(JobState.STARTING, running=HELD)
+        for hold in set(HoldKind) - {HoldKind.NONE}:
+            status = replace(pending(hold=hold), booted="tuesday")
+            result = transition(job, status, release(state, booted="monday"))
+            assert result.to is JobState.ADMITTED
+            assert "forgotten that it was released" in result.why
+            assert result.forgotten
+            assert result.settled is None
+
+    def test_the_same_slurmctld_tells_of_somebodys_hold(self) -> None:
+        status = replace(pending(hold=HoldKind.ADMIN), booted="monday")
+        job = row(JobState.STARTING, running=HELD)
+        assert transition(job, status, release(booted="monday")).to is JobState.HELD
+
+    def test_a_release_that_was_not_lost_is_waited_for(self) -> None:
+        status = replace(pending(hold=HoldKind.NONE), booted="tuesday")
+        job = row(JobState.STARTING, running=HELD)
+        assert transition(job, status, release(booted="monday")).to is None
+        # Its run was seen: it pends again as it did before, and Slurm will start it twice.
+        seen = release(IntentState.CLOSED, booted="monday")
+        result = transition(job, status, seen)
+        assert (result.to, result.forgotten) == (JobState.ADMITTED, True)
 
     def test_our_own_release_is_no_requeue(self) -> None:
         job = row(JobState.STARTING, running=HELD)
@@ -256,6 +290,26 @@ class TestEnds:
             assert again.to is None
             job = replace(result.job, state=JobState.RUNNING, running=HELD)
         assert transition(job, ended(JobBaseState.FAILED, progress=None)).to is JobState.FAILED
+
+    @pytest.mark.parametrize(
+        "state", [IntentState.EXECUTED, IntentState.VERIFIED, IntentState.CLOSED]
+    )
+    @pytest.mark.parametrize("end", [JobBaseState.FAILED, JobBaseState.COMPLETED])
+    def test_a_requeue_that_slurmctld_has_lost_is_no_failed_start(
+        self, state: IntentState, end: JobBaseState
+    ) -> None:
+        job = row(JobState.STOPPING, failed_starts=2, first_started_at=NOW - 500)
+        status = ended(end, launch=launch(LaunchState.WAITING), progress=None)
+        result = transition(job, status, requeue(state))
+        assert result.to is JobState.PAUSED
+        assert "our requeue" in result.why
+        assert result.job.failed_starts == 2
+
+    def test_what_was_requeued_long_ago_may_fail(self) -> None:
+        for before in (requeue(IntentState.CLOSED, restarts=7), requeue(IntentState.ABANDONED)):
+            job = row(JobState.RUNNING, failed_starts=2)
+            status = ended(JobBaseState.FAILED, progress=None)
+            assert transition(job, status, before).to is JobState.FAILED
 
     def test_a_newer_checkpoint_clears_the_count(self) -> None:
         job = transition(row(running=HELD, failed_starts=2), running(TWO_NODES)).job
