@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ef_slurm.model import Intent, IntentAction, IntentState, JobState
+from ef_slurm.model import Intent, IntentAction, IntentState, JobState, Json
 from ef_slurm.slurm.pending import (
     BOOTED,
     HOLD_RULES,
@@ -102,7 +102,7 @@ def test_every_row_counts() -> None:
 
 
 def release(state: IntentState, restarts: int = 0, booted: str = "") -> Intent:
-    arguments = {"restarts": restarts, BOOTED: booted}
+    arguments: dict[str, Json] = {"restarts": restarts, BOOTED: booted}
     return Intent(1, 1, 1, IntentAction.RELEASE, arguments, state, 0.0, 0.0)
 
 

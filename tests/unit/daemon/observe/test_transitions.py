@@ -17,6 +17,7 @@ from ef_slurm.model import (
     IntentAction,
     IntentState,
     JobState,
+    Json,
     PromiseOutcome,
     PromiseState,
     QueueJob,
@@ -56,12 +57,12 @@ def outcome(transition: Transition) -> tuple[PromiseOutcome, Fault | None] | Non
 def release(
     state: IntentState = IntentState.EXECUTED, restarts: int = 0, booted: str = ""
 ) -> Intent:
-    arguments = {"restarts": restarts, BOOTED: booted}
+    arguments: dict[str, Json] = {"restarts": restarts, BOOTED: booted}
     return Intent(1, 1, 1, IntentAction.RELEASE, arguments, state, NOW - 2, NOW - 2)
 
 
 def requeue(state: IntentState, restarts: int = 0) -> Intent:
-    arguments = {"restarts": restarts}
+    arguments: dict[str, Json] = {"restarts": restarts}
     return Intent(1, 1, 1, IntentAction.REQUEUE, arguments, state, NOW - 2, NOW - 2)
 
 
