@@ -39,6 +39,7 @@ class Past:
         past = next((jobs for at, jobs in self._saved if at >= since), None)
         if past is None:
             return []
+        cluster.boots += 1
         gone = [cluster.jobs.pop(number) for number in list(cluster.jobs) if number not in past]
         for job in gone:
             job.state, job.completing_until, job.ended = JobBaseState.CANCELLED, None, now
