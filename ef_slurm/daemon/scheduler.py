@@ -485,17 +485,11 @@ class Scheduler:
         return frozenset(unknown)
 
     def _may_be_of_before(self, job: QueueJob) -> bool:
-        """Whether Slurm holds a job that we have released, as it did before."""
+        """Whether Slurm holds a job that we have released, as it did before, or has ended it."""
         status = self._observer.status(job)
-        return (
-            status is not None
-            and status.held
-            and job.state
-            in (
-                JobState.STARTING,
-                JobState.RUNNING,
-            )
-        )
+        if status is None or job.state not in (JobState.STARTING, JobState.RUNNING):
+            return False
+        return status.held or status.slurm.is_final
 
     def _last_intent(self, job: QueueJob) -> Intent | None:
         """What we did last with a job that does not run as it is to; None for the others."""

@@ -330,6 +330,10 @@ def _ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) 
     if _requeued_by_us(intent, slurm.restarts):
         why = "its processes were ended for our requeue, which Slurm has forgotten"
         return _revived(job, f"{why}: slurmctld came back with an older state")
+    if our_part(job.state, intent, slurm.restarts, status.booted) is OurPart.LOST:
+        # A node on which it runs still refuses to start it again, and so it fails at once.
+        why = "slurmctld, which came back with an older state, had forgotten that it ran"
+        return _revived(job, f"{why}: {slurm.state.value}")
     # The batch script went without its own word on why.
     job = replace(job, failed_starts=job.failed_starts + 1)
     if job.failed_starts >= MAX_FAILED_STARTS:

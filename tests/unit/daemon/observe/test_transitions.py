@@ -306,6 +306,15 @@ class TestEnds:
         assert "our requeue" in result.why
         assert result.job.failed_starts == 2
 
+    def test_a_run_that_fails_because_slurmctld_had_forgotten_it_is_no_failed_start(self) -> None:
+        job = row(JobState.STARTING, failed_starts=2, first_started_at=NOW - 500)
+        released = release(IntentState.EXECUTED, booted="monday")
+        for booted, starts in (("monday", 3), ("tuesday", 2)):
+            status = replace(ended(JobBaseState.FAILED, progress=None), booted=booted)
+            result = transition(job, status, released)
+            assert result.job.failed_starts == starts
+            assert result.to is (JobState.PAUSED if starts == 2 else JobState.FAILED)
+
     def test_what_was_requeued_long_ago_may_fail(self) -> None:
         for before in (requeue(IntentState.CLOSED, restarts=7), requeue(IntentState.ABANDONED)):
             job = row(JobState.RUNNING, failed_starts=2)
