@@ -72,7 +72,7 @@ class LiveJob:
 # The native engine's hosts are one machine: those of a node are its supervisor's.
 STEPDS = """
 hosts=${MINISLURM_LAYOUT%/guest/*}/hosts
-[ -n "$MINISLURM_HOST" ] && set -- --parent "$(cat "$hosts/$MINISLURM_HOST")"
+[ -e "$hosts/$MINISLURM_HOST" ] && set -- --parent "$(cat "$hosts/$MINISLURM_HOST")"
 pgrep -a "$@" slurmstepd
 """
 
