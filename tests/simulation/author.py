@@ -161,7 +161,7 @@ def _live(random: Random, clean: bool, events: list[Event], nodes: int) -> list[
     found = list[Event]()
     for event in events:
         if event.job is not None and event.what is What.SUBMIT and random.random() < 0.8:
-            answer = random.choice(tuple(Live)) if not clean and random.random() < 0.2 else None
+            answer = random.choice(tuple(Live)) if not clean and random.random() < 0.4 else None
             job = event.job
             due = None if job.deadline is None else round(LONGER * job.deadline, 1)
             longer = LONGER * job.iterations

@@ -98,16 +98,19 @@ class Invariants:
         """Where nothing goes wrong, who is released does not wait for who has not left yet."""
         if self.blame.moments:
             return
-        jobs = {job.slurm.job_id: job for job in self.people.jobs}
-        for number, job in jobs.items():
-            slurm = job.slurm
+        jobs = [
+            (job, slurm)
+            for job in self.people.jobs
+            for slurm in (job.slurm, *companions_of(job.training).values())
+        ]
+        for job, slurm in jobs:
             waits = slurm.state is JobBaseState.PENDING and slurm.reason == "Resources"
             if not waits or slurm.hold is not HoldKind.NONE or job.owned or job.blamed:
                 continue
-            for other, held in jobs.items():
-                shared = set(held.slurm.nodes) & set(slurm.required)
-                if other != number and shared and held.slurm.holds_nodes and not held.owned:
-                    raise ViolationError(f"job {job.number} waits for {held.number} on {shared}")
+            for other, held in jobs:
+                shared = set(held.nodes) & set(slurm.required)
+                if held is not slurm and shared and held.holds_nodes and not other.owned:
+                    raise ViolationError(f"job {job.number} waits for {other.number} on {shared}")
 
     def _nothing_done_is_undone(self) -> None:
         """No checkpoint is lost, and nobody who is done is started again."""
