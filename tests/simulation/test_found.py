@@ -143,6 +143,17 @@ FOUND: dict[str, Story] = {
         nodes=2,
         gpus_per_node=2,
     ),
+    # All that had started so far had found free GPUs. Those of this one had to be left first, which
+    # took longer than a tenth of a start.
+    "who started when others had left was promised what free GPUs had cost": Story(
+        events=(
+            Event(
+                96.0, What.SUBMIT, during=3, job=Submitted(iterations=4200, known=False, members=3)
+            ),
+            Event(116.6, What.SUBMIT, during=2, job=Submitted(iterations=1200, deadline=58.5)),
+        ),
+        gpus_per_node=2,
+    ),
     # Nobody could submit the lost job again, and who was to begin after it waited for it for ever.
     "who waited for a lost job was never judged": Story(
         events=(

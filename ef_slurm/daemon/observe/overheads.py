@@ -10,10 +10,13 @@ import math
 from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 
-from ef_slurm.model import OVERHEAD_KINDS, ChangeKind, JobRequest, Overhead
+from ef_slurm.model import OVERHEAD_KINDS, ChangeKind, JobRequest, Overhead, overhead_field
 
 SAFETY_FACTOR = 1.1
 """A promise counts on this many times what was measured."""
+HANDOVER_SECONDS = 2.0
+"""And on so much more at least, where GPUs are taken over: what was measured may have had free
+ones. Whoever is on them next time takes as long as Slurm's part of a reshape to leave."""
 SAMPLES_PER_JOB = 3
 """The latest measurements of a job of which the worst counts."""
 SAMPLES_OF_OTHERS = 20
@@ -23,6 +26,10 @@ LIVE_SECONDS = 3.0
 QUANTILE = 0.8
 """Of those: what most changes do not exceed."""
 
+TAKES_OVER = frozenset(
+    overhead_field(kind)
+    for kind in (ChangeKind.START, ChangeKind.GROW, ChangeKind.MOVE, ChangeKind.RESTART)
+)
 
 LIVE_KINDS = {
     ChangeKind.GROW: "live grow",
@@ -113,15 +120,16 @@ class Overheads:
     def _seconds(self, job_id: int | None, submitter: Submitter, overhead: str) -> float | None:
         own = None if job_id is None else self._of_job.get((job_id, overhead))
         if own:
-            return _with_margin(max(own))
+            return _with_margin(max(own), overhead)
         for whose in (submitter, Submitter(submitter.owner)):
             others = self._of_others.get((whose, overhead))
             if others:
                 ranked = sorted(others)
-                return _with_margin(ranked[int(QUANTILE * (len(ranked) - 1))])
+                return _with_margin(ranked[int(QUANTILE * (len(ranked) - 1))], overhead)
         return None
 
 
-def _with_margin(seconds: float) -> float:
+def _with_margin(seconds: float, overhead: str) -> float:
     """Whole seconds, so that plans do not change for a hair."""
-    return float(math.ceil(round(SAFETY_FACTOR * seconds, 6)))
+    handover = HANDOVER_SECONDS if overhead in TAKES_OVER else 0.0
+    return float(math.ceil(round(max(SAFETY_FACTOR * seconds, seconds + handover), 6)))
