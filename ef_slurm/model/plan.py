@@ -49,7 +49,7 @@ class ReasonCode(enum.Enum):
     TOO_LARGE = "too-large"  # not even an empty cluster makes the deadline
     LOST_CAPACITY = "lost-capacity"  # at risk since GPUs went away
     STALLED = "stalled"  # it stopped training, and has given up its GPUs
-    BEHIND = "behind"  # at risk since it is slower than its curve, or was held or put back
+    BEHIND = "behind"  # at risk since progress is slower than the curve
     REFUSED = "refused"  # at risk since Slurm does not start it where it was to run
     NOT_STARTED = "not-started"  # at risk since it did not start when it was to
     MEASURED = "measured"  # on `gpus`, before it is judged; or waits for that

@@ -2,7 +2,7 @@
 
 A decision's reason compares what the job held with what it gets. A job that shrinks, moves or
 pauses names the job that gets its GPUs; a promise at risk says whether capacity was lost or the job
-itself is behind its plan.
+itself is slower than its curve.
 
 >>> from ef_slurm.model import Cluster, Job, Policy, ThroughputCurve
 >>> from ef_slurm.planner.plan import plan
@@ -53,7 +53,7 @@ def _decision(task: Task, table: ReservationTable, now: float) -> Decision:
     reason = _reason(task, here, table, now)
     if promise is PromiseState.AT_RISK:
         code = ReasonCode.LOST_CAPACITY
-        if task.behind or task.set_back:
+        if task.behind or (task.set_back and task.current is not None):
             code = ReasonCode.BEHIND
         if reason.code is not ReasonCode.BEGIN:
             reason = _closed(task) or Reason(code, gpus=0 if here is None else here.gpus)
