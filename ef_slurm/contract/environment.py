@@ -25,6 +25,7 @@ ENV_STOP_SIGNAL = "EF_STOP_SIGNAL"
 ENV_MAX_BATCH_PER_GPU = "EF_MAX_BATCH_PER_GPU"
 ENV_CHECKPOINT_SECONDS = "EF_CHECKPOINT_SECONDS"
 ENV_KEEP_CHECKPOINTS = "EF_KEEP_CHECKPOINTS"
+ENV_NEXT_FILE = "EF_NEXT_FILE"
 
 DEFAULT_CHECKPOINT_SECONDS = 300.0
 DEFAULT_KEEP_CHECKPOINTS = 2
@@ -41,6 +42,7 @@ class JobEnvironment:
     Args:
         change: the live change that this process is to be taken in with; 0 for one that the launch
             began with.
+        next_file: appears when a `relaunch` need not be waited for any longer; None: it never does.
         script_iterations, script_global_batch_size: what the script says itself, whatever counts;
             no variables.
     """
@@ -60,6 +62,7 @@ class JobEnvironment:
     checkpoint_seconds: float = DEFAULT_CHECKPOINT_SECONDS
     keep_checkpoints: int = DEFAULT_KEEP_CHECKPOINTS
     change: int = 0
+    next_file: Path | None = None
     script_iterations: int | None = None
     script_global_batch_size: int | None = None
 
@@ -79,6 +82,7 @@ class JobEnvironment:
         """
         state_dir = environment.get(ENV_STATE_DIR)
         order_file = environment.get(ENV_ORDER_FILE)
+        next_file = environment.get(ENV_NEXT_FILE)
         return cls(
             state_dir=Path(state_dir) if state_dir else None,
             order_file=Path(order_file) if order_file else None,
@@ -97,6 +101,7 @@ class JobEnvironment:
             keep_checkpoints=_whole(environment, ENV_KEEP_CHECKPOINTS, 1)
             or DEFAULT_KEEP_CHECKPOINTS,
             change=_whole(environment, ENV_CHANGE, 1) or 0,
+            next_file=Path(next_file) if next_file else None,
         )
 
 

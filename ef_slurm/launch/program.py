@@ -12,7 +12,7 @@ from ef_slurm.resources import SITE, find
 
 _MODULES = (
     *("__init__", "launch", "script", "learned", "preload", "child"),
-    *("ranks", "store", "meeting", "main"),
+    *("ranks", "store", "meeting", "waiting", "main"),
 )
 """In the order of their imports."""
 
@@ -26,6 +26,8 @@ _END = r"""'''
 sources = json.loads(zlib.decompress(base64.b64decode(packed)))
 torchrun = sources.pop("torchrun")
 if sys.version_info < (3, 9):
+    if any(word.startswith("--ready=") for word in sys.argv):
+        sys.exit(143)  # it cannot wait
     sys.argv[1:] = [word for word in sys.argv[1:] if not word.startswith(("--preload=", "--left="))]
     exec(compile(torchrun, "<torchrun>", "exec"))
 with open("/proc/self/cmdline", "rb") as file:

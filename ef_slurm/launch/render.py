@@ -23,7 +23,7 @@ from ef_slurm.contract import (
 )
 from ef_slurm.launch.program import fork_server_program
 from ef_slurm.launch.request import LaunchRequest
-from ef_slurm.model import LaunchSettings
+from ef_slurm.model import Launcher, LaunchSettings
 from ef_slurm.resources import SITE, find, template_dirs, templates_dir
 
 TEMPLATE = "torchrun.sbatch.j2"
@@ -144,6 +144,7 @@ def context(request: LaunchRequest, site: Path = SITE) -> dict[str, Any]:
             job_id="$EF_JOB_ID", generation="$EF_GENERATION", change="$change"
         ),
         companion_begin=COMPANION_COMMENT.partition(",")[0].format(job_id="$EF_JOB_ID") + ",",
+        prepares_next=request.torchrun and request.settings.launcher is Launcher.FORKSERVER,
         version=VERSION,
         first_port=FIRST_PORT,
         ports=PORTS,

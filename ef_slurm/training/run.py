@@ -198,6 +198,7 @@ class Run:
             self._save_due,
             lambda: self._first_iteration_at,
             None if self._live is None else self._live.roster,
+            self.environment.next_file,
         )
         self._watcher.start()
 

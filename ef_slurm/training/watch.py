@@ -22,10 +22,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 from ef_slurm.contract import Action, ContractError, Order, StateDir
+from ef_slurm.training.next_launch import NextLaunch
 from ef_slurm.training.progress import Reporter
 from ef_slurm.training.ranks import Ranks, wait_until
 
@@ -177,8 +179,10 @@ class Watcher:
         save_due: Callable[[], bool],
         first_iteration_at: Callable[[], float | None],
         changes: Changes | None = None,
+        next_launch: Path | None = None,
     ):
         self._changes = changes
+        self._next_launch = NextLaunch(next_launch)
         self._ranks = ranks
         self._meeting = meeting
         self._signals = signals
@@ -299,8 +303,11 @@ class Watcher:
                 logger.warning("the order is not understood: %s", error)
                 self._complained = str(error)
             order = None
-        if order is not None and order.generation == self._generation:
-            if order.action in (Action.STOP, Action.RELAUNCH):
+        if order is not None and order.generation != self._generation:
+            order = None
+        awaited = self._next_launch.is_awaited(order)
+        if order is not None:
+            if order.action in (Action.STOP, Action.RELAUNCH) and not awaited:
                 return Request(Kind.STOP, order.reason or "order")
             if order.action is Action.RESIZE and self._changes is not None:
                 change = self._changes.ordered(order)

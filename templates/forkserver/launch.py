@@ -9,11 +9,11 @@ from dataclasses import dataclass
 SECRET = "EF_LAUNCH_SECRET"  # noqa: S105 - the name of a variable
 """The variable with what the nodes of a launch know each other by. No rank sees it."""
 
-OWN = ("--preload=", "--left=")
+OWN = ("--preload=", "--left=", "--ready=")
 """Options that torchrun does not know."""
 
 _IGNORED = frozenset({"max_restarts", "monitor_interval"})
-_KNOWN = frozenset({"nnodes", "nproc_per_node", "node_rank", "master_addr", "master_port", "role"})
+_KNOWN = frozenset({"nnodes", "nproc_per_node", "node_rank", "master_addr", "master_port", "role", "ready"})
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Launch:
         script, arguments: as `python script arguments` has them.
         preload: modules to import before the ranks are forked, beside those that were learned.
         left: packages that a server before this one could not import without harm.
+        ready: the file that says that they can be forked, which then waits for the batch script's
+            word; "" where they are forked at once.
         obstacle: why torchrun has to start the ranks; "" where nothing is known yet.
     """
 
@@ -42,6 +44,7 @@ class Launch:
     arguments: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    ready: str = ""
     obstacle: str = ""
 
     @classmethod
@@ -74,6 +77,7 @@ class Launch:
             arguments=tuple(rest[1:]),
             preload=lists["preload"],
             left=lists["left"],
+            ready=values.get("ready", ""),
             obstacle=obstacle,
         )
 

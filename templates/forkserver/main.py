@@ -14,9 +14,12 @@ from forkserver import child, learned, meeting, preload, script
 from forkserver.launch import OWN, SECRET, Launch, state_dir, threads_per_rank
 from forkserver.ranks import Failure, Ranks, on_exit, say
 from forkserver.store import Store, open_store
+from forkserver.waiting import Waiting
 
 TITLE = "ef-slurm: fork server"
 """As what `ps` shows it."""
+NOT_WANTED = 143
+"""Exit code of a server that waited and is not needed, as of one that TERM has ended."""
 MOST_TRIES = 4
 """How often a node begins anew without a package that no fork survives."""
 
@@ -47,6 +50,7 @@ class Server:
         self._known = learned.Learned()
         self._preloaded = preload.Preloaded()
         self._began = time.monotonic()
+        self._waiting = Waiting(self._launch.ready, not self._launch.node)
         # Its values would be lost with the module.
         self._own_main = sys.modules["__main__"]
         self._store: Store | None = None
@@ -55,20 +59,23 @@ class Server:
     def run(self) -> NoReturn:
         launch = self._launch
         child.rename_process([TITLE, launch.script])
+        self._waiting.begin()
         obstacle = launch.obstacle or self._import()
+        seconds = time.monotonic() - self._began
         module = sys.modules["__main__"]
         try:
             agreed, connection = self._meet(obstacle)
         except meeting.NoMeetingError as error:
             say(f"node {launch.node}: {error}")
             self._end(1)
+        self._waiting.end()
         if agreed.obstacle:
             if launch.node == 0:
                 say(f"torchrun starts the ranks: {agreed.obstacle}")
             self._become_torchrun()
         ranks = Ranks.prepare(launch.rank(0), self._store.pid if self._store else 0)
         if launch.node == 0:
-            count, seconds = len(self._preloaded.modules), time.monotonic() - self._began
+            count = len(self._preloaded.modules)
             say(f"ranks are forked, {count} modules were imported for them in {seconds:.1f} s")
         preload.settle()
         environments = [self._environment_of(rank, agreed) for rank in range(launch.ranks)]
@@ -157,6 +164,8 @@ class Server:
         else:
             self._store = open_store(launch.port)
             agreed = meeting.Agreed("", self._store.port, self._store.by_agent)
+        if not self._waiting.await_word():
+            self._end(NOT_WANTED)
         if self._host is not None:
             self._host.tell(agreed)
         return agreed, None
@@ -197,6 +206,7 @@ class Server:
         self._execute(self._torchrun, [w for w in self._words if not w.startswith(OWN)])
 
     def _execute(self, program: str, words: list[str]) -> NoReturn:
+        self._waiting.end()
         preload.end_children()
         # What the imports did to the environment is undone; -u as torchrun gives it to the ranks.
         os.environ.clear()

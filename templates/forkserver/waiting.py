@@ -1,0 +1,73 @@
+"""A server that is started beside a running launch, of which its ranks take the place.
+
+It imports, agrees with the other nodes, and says so by making a file. Its ranks are forked when the
+batch script says a line on stdin. A batch script that has ended says nothing more, however it did:
+the stream ends, and so does the server.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+_SCORE = "/proc/self/oom_score_adj"
+
+
+class Waiting:
+    """The part of it that waits.
+
+    Args:
+        ready: the file to make; "" for a server that waits for nobody.
+        speaks: whether this is the first node, which the batch script's word is for.
+    """
+
+    def __init__(self, ready: str, speaks: bool):
+        self._ready = ready
+        self._speaks = speaks
+        self._score = ""
+
+    def begin(self) -> None:
+        """Where memory is short, let this process be killed, and not the training beside it."""
+        if not self._ready:
+            return
+        if not self._speaks:
+            _close_stdin()
+        with suppress(OSError):
+            with open(_SCORE) as file:  # noqa: PTH123
+                self._score = file.read()
+            _write(_SCORE, "1000")
+
+    def await_word(self) -> bool:
+        """On the first node, when all of them are ready: whether the ranks may begin."""
+        if not self._ready or not self._speaks:
+            return True
+        with suppress(OSError):  # the batch script does not wait for it for ever
+            _write(self._ready, "")
+        word = b""
+        while not word.endswith(b"\n"):
+            read = os.read(0, 16)
+            if not read:
+                return False
+            word += read
+        _close_stdin()
+        # What is still there when the launch has ended has never begun.
+        with suppress(OSError):
+            os.unlink(self._ready)  # noqa: PTH108
+        return True
+
+    def end(self) -> None:
+        """The ranks are killed no more readily than others."""
+        if self._score:
+            with suppress(OSError):
+                _write(_SCORE, self._score)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:  # noqa: PTH123
+        file.write(text)
+
+
+def _close_stdin() -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
