@@ -145,10 +145,11 @@ def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
         restart_count: int | None = None,
         cpus: int = 0,
         node: str = "n2",
+        words: tuple[str, ...] = (),
         **options: object,
     ) -> Script:
         values: dict[str, object] = {
-            "command": ("/bin/bash", "-c", command, "it's", "ü b"),
+            "command": words or ("/bin/bash", "-c", command, "it's", "ü b"),
             "state_dir": f"{tmp_path}/st ate's/12",
             "order_file": f"{tmp_path}/or ders/12/order.json",
             "iterations": 10,

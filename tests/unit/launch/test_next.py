@@ -14,8 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from ef_slurm.contract import Action, LaunchState, Order
-from ef_slurm.launch.program import fork_server_program
-from ef_slurm.model import Launcher, LaunchSettings
+from ef_slurm.model import LaunchSettings
 from tests.unit.forkserver.launching import fake_torch, package
 from tests.unit.launch.scripts import Script, Start
 
@@ -54,8 +53,9 @@ sys.exit(max(code if code >= 0 else 128 - code for code in (t.returncode for t i
 """
 # Trains until it is ordered to end and the next launch is ready, or 20 s have passed.
 TRAIN = """
-import glob, json, os, sys, time
+import glob, json, os, pathlib, sys, time
 import torch
+from ef_slurm.contract import Phase, Progress, StateDir
 state, generation = os.environ["EF_STATE_DIR"], int(os.environ["EF_GENERATION"])
 me = f"{state}/alive.{generation}.{os.environ['RANK']}"
 open(me, "w").close()
@@ -81,9 +81,19 @@ while time.time() < end:
     if order["action"] == "relaunch" and os.path.exists(os.environ["EF_NEXT_FILE"]):
         break
 os.unlink(me)
-sys.exit(0 if order["reason"] == "done" else 75)
+if os.environ["RANK"] == "0":
+    phase, code = (Phase.FINISHED, 0) if order["reason"] == "done" else (Phase.STOPPED, 75)
+    said = Progress(generation, phase, 1, 0, time.time(), time.time(), exit_code=code)
+    StateDir(pathlib.Path(state)).write_progress(said)
 """
 """With the reason "done" it has finished."""
+SLOW = """
+import os, time
+end = time.time() + 60
+while ".2" in os.environ["EF_NEXT_FILE"] and not os.path.exists("go") and time.time() < end:
+    time.sleep(0.05)
+"""
+"""An import that takes long in the second launch."""
 
 
 @pytest.fixture
@@ -98,11 +108,10 @@ def job(
     (tmp_path / "train.py").write_text(TRAIN)
 
     def begin(text: str = "", **settings: object) -> Script:
-        if text:
-            package(tmp_path, "slow", text)
-        options = LaunchSettings(python=Path(sys.executable), decision_wait=1, **settings)  # type: ignore[arg-type]
+        package(tmp_path, "slow", text)
+        options = LaunchSettings(python=sys.executable, decision_wait=1, **settings)  # type: ignore[arg-type]
         script = start(
-            "", command=("train.py",), torchrun=True, settings=options, node="n1", restart_count=0
+            "", words=("train.py",), torchrun=True, settings=options, node="n1", restart_count=0
         )
         until(lambda: len(ran(tmp_path)) == 4, script)
         return script
@@ -129,17 +138,18 @@ def until(there: Callable[[], object], script: Script) -> None:
 
 
 def servers(script: Script) -> list[int]:
-    """Processes of this job that wait to begin."""
-    ready = f"--ready={script.state.path}"
-    return [pid for pid in processes(script) if ready in words(pid)]
+    """The fork servers of the second launch."""
+    found = processes(script, "EF_GENERATION=2")
+    return [pid for pid in found if words(pid).startswith("ef-slurm: fork server")]
 
 
-def processes(script: Script) -> list[int]:
-    own = f"FAKE={script.fake}"
+def processes(script: Script, *variables: str) -> list[int]:
+    """Those of this job whose environment has these."""
+    own = {f"FAKE={script.fake}", *variables}
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            if own in (place / "environ").read_text().split("\0"):
+            if own <= {*(place / "environ").read_text().split("\0")}:
                 found.append(int(place.name))
         except (OSError, UnicodeDecodeError):
             continue
@@ -200,7 +210,7 @@ def test_over_all_nodes_again_with_other_iterations(
 
 
 def test_a_withdrawn_order_leaves_nothing(job: Callable[..., Script], tmp_path: Path) -> None:
-    script = job("import time; time.sleep(60)", preload=("slow",))
+    script = job(SLOW, preload=("slow",))
     order(script, Action.RELAUNCH, gpus=2)
     until(lambda: servers(script), script)
     order(script, Action.NONE)
@@ -212,12 +222,7 @@ def test_a_withdrawn_order_leaves_nothing(job: Callable[..., Script], tmp_path: 
 
 
 def test_another_size_takes_its_place(job: Callable[..., Script], tmp_path: Path) -> None:
-    (tmp_path / "site-packages" / "slow").mkdir(parents=True, exist_ok=True)
-    script = job(
-        "import os, time\nwhile '.2' in os.environ['EF_NEXT_FILE'] and not os.path.exists('go'): "
-        "time.sleep(0.02)",
-        preload=("slow",),
-    )
+    script = job(SLOW, preload=("slow",))
     order(script, Action.RELAUNCH, gpus=2)
     until(lambda: servers(script), script)
     order(script, Action.RELAUNCH, gpus=1)
@@ -228,16 +233,14 @@ def test_another_size_takes_its_place(job: Callable[..., Script], tmp_path: Path
 
 def test_a_stop_is_obeyed_at_once(job: Callable[..., Script], tmp_path: Path) -> None:
     """The daemon wants the GPUs: nothing of the job is left when the script says so."""
-    script = job(
-        "import os, time\nif '.2' in os.environ['EF_NEXT_FILE']: time.sleep(60)", preload=("slow",)
-    )
+    script = job(SLOW, preload=("slow",))
     order(script, Action.RELAUNCH, gpus=2)
     until(lambda: servers(script), script)
     order(script, Action.STOP)
     script.until(LaunchState.WAITING)
     assert not servers(script)
     # Nobody decides within a second: it goes on by itself, with all that it has.
-    (tmp_path / "site-packages" / "slow" / "__init__.py").write_text("")
+    (tmp_path / "go").touch()
     finish(script, 2, 4, tmp_path)
 
 
@@ -257,12 +260,10 @@ def kill_srun(script: Script) -> None:
 def test_killed_servers_are_started_anew(
     job: Callable[..., Script], tmp_path: Path, kill: Callable[[Script], None], when: str
 ) -> None:
-    waits = "import os, time\nif '.2' in os.environ['EF_NEXT_FILE'] and not os.path.exists('go'): "
-    waits += "time.sleep(60)" if when == "imports" else "pass"
     # Training does not see that all is ready: the test says when it has been killed.
     train = (tmp_path / "train.py").read_text().replace('os.environ["EF_NEXT_FILE"]):', '"enough"):')
     (tmp_path / "train.py").write_text(train)
-    script = job(waits, preload=("slow",))
+    script = job(SLOW if when == "imports" else "", preload=("slow",))
     order(script, Action.RELAUNCH, gpus=2)
     until(lambda: servers(script) if when == "imports" else ready(script), script)
     kill(script)
@@ -270,8 +271,7 @@ def test_killed_servers_are_started_anew(
     (tmp_path / "enough").touch()
     if kill is kill_srun and when == "imports":
         # Nobody is left to tell its task, but Slurm.
-        for pid in servers(script):
-            os.kill(pid, signal.SIGKILL)
+        kill_server(script)
     finish(script, 2, 2, tmp_path)
     steps = (script.fake / "srun-options").read_text().splitlines()
     assert ["--overlap" in step for step in steps] == [False, True, False]
@@ -286,24 +286,21 @@ def test_without_a_step_beside_it_goes_as_ever(job: Callable[..., Script], tmp_p
 
 
 def test_a_failed_launch_lets_them_go(job: Callable[..., Script], tmp_path: Path) -> None:
-    script = job(
-        "import os, time\nif '.2' in os.environ['EF_NEXT_FILE'] and not os.path.exists('go'): "
-        "time.sleep(60)",
-        preload=("slow",),
-    )
+    script = job(SLOW, preload=("slow",))
     order(script, Action.RELAUNCH, gpus=2)
     until(lambda: servers(script), script)
     for name in script.state.path.glob("alive.1.*"):
         name.unlink()
     (tmp_path / "go").touch()
-    rank = next(p for p in processes(script) if p not in servers(script) and "train.py" in words(p))
+    first = processes(script, "EF_GENERATION=1")
+    rank = next(pid for pid in first if words(pid).rstrip("\0").endswith("-u\0train.py"))
     os.kill(rank, signal.SIGKILL)
     finish(script, 2, 4, tmp_path)
     assert "launch 1 failed" in script.log.read_text()
 
 
 def test_term_ends_all(job: Callable[..., Script], tmp_path: Path) -> None:
-    script = job("import os, time\nif '.2' in os.environ['EF_NEXT_FILE']: time.sleep(60)")
+    script = job(SLOW, preload=("slow",))
     order(script, Action.RELAUNCH, gpus=2)
     until(lambda: servers(script), script)
     os.kill(script.process.pid, signal.SIGTERM)
@@ -318,21 +315,13 @@ def test_a_killed_batch_script_takes_them_along(
 ) -> None:
     train = (tmp_path / "train.py").read_text().replace('os.environ["EF_NEXT_FILE"]):', '"enough"):')
     (tmp_path / "train.py").write_text(train)
-    waits = "import os, time\nwhile '.2' in os.environ['EF_NEXT_FILE'] and not os.path.exists('go'): "
-    waits += "time.sleep(0.1)" if when == "imports" else "break"
-    script = job(waits, preload=("slow",))
+    script = job(SLOW if when == "imports" else "", preload=("slow",))
     order(script, Action.RELAUNCH, gpus=2)
     until(lambda: servers(script) if when == "imports" else ready(script), script)
-    os.kill(script.process.pid, signal.SIGKILL)
+    os.killpg(script.process.pid, signal.SIGKILL)  # srun too, but nothing on a node
     script.process.wait()
     (tmp_path / "go").touch()
     until(lambda: not servers(script), script)
     assert not ran(tmp_path, 2)
     order(script, Action.STOP)
     until(lambda: not processes(script), script)
-
-
-def test_torchrun_has_nothing_that_waits(job: Callable[..., Script]) -> None:
-    assert "ready=" in fork_server_program()
-    with pytest.raises(AssertionError):
-        job(launcher=Launcher.TORCHRUN)
