@@ -109,3 +109,48 @@ def test_stop_and_start(cluster: MiniSlurm, tmp_path: Path, nodes: int, gpus: in
         (f"start, {shape}: launch to first iteration", "starting"),
     ):
         print_table(title, {name: getattr(one, rows) for name, one in measured.items()})
+
+
+def stands_still(job: TrainingJob, gpus: int, *, beside: bool) -> dict[str, float]:
+    """Relaunch a job that runs; how long it takes, and how long nothing is trained.
+
+    Args:
+        gpus: on which it goes on.
+        beside: the next launch is made ready while the training goes on; False: it is stopped first.
+    """
+    ordered = time.time()
+    generation = job.order("relaunch", gpus=gpus) if beside else 0
+    if not beside:
+        generation = int(job.stop()["generation"])
+        job.order("relaunch", gpus=gpus)
+    last = 0.0
+    while last == 0.0:
+        progress = job.read("progress.json")
+        if progress["generation"] == generation and progress["phase"] == "stopped":
+            last = progress["last_iteration_at"]
+        elif progress["generation"] > generation:  # it was faster than this look at it
+            last = job.read("launch.json")["started_at"]
+    progress = job.wait_for_generation(generation + 1)
+    return {
+        "order to last iteration": last - ordered,
+        "stands still": progress["first_iteration_at"] - last,
+        "order to first iteration": progress["first_iteration_at"] - ordered,
+    }
+
+
+def test_relaunch_beside(cluster: MiniSlurm, tmp_path: Path) -> None:
+    """Between both GPUs of two nodes and those of one."""
+    job = new_job(cluster, tmp_path.name)
+    settings = LaunchSettings(decision_wait=10_000)
+    request = training_request(job, "--sleep", "0.01", nodes=2, gpus_per_node=2)
+    job.submit(replace(request, iterations=10**6, settings=settings))
+    job.wait_for_generation(1)
+    rows: dict[str, list[dict[str, float]]] = {"stopped first": [], "beside": []}
+    for number in range(2 * ROUNDS):
+        time.sleep(2)
+        beside = number % 4 > 1
+        found = stands_still(job, (2, 4)[number % 2], beside=beside)
+        rows["beside" if beside else "stopped first"].append(found)
+    job.run("scancel", str(job.job_id))
+    print(job.log())
+    print_table("relaunch, 2 x 2 to 1 x 2 and back", rows)

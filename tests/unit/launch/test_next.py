@@ -3,6 +3,7 @@
 The servers are real ones, with something small in torch's place; Slurm's commands are played.
 """
 
+import json
 import os
 import signal
 import sys
@@ -120,13 +121,11 @@ def job(
 
 
 def ran(directory: Path, generation: int = 1) -> list[SimpleNamespace]:
-    import json
-
     try:
         lines = (directory / "ran").read_text().splitlines()
     except FileNotFoundError:
         return []
-    found = [json.loads(line, object_hook=lambda values: SimpleNamespace(**values)) for line in lines]
+    found = [SimpleNamespace(**json.loads(line)) for line in lines]
     return [one for one in found if one.generation == generation]
 
 
@@ -209,7 +208,7 @@ def test_over_all_nodes_again_with_other_iterations(
     assert (script.fake / "srun-options").read_text().count("--overlap") == 1
 
 
-def test_a_withdrawn_order_leaves_nothing(job: Callable[..., Script], tmp_path: Path) -> None:
+def test_a_withdrawn_order_leaves_nothing(job: Callable[..., Script]) -> None:
     script = job(SLOW, preload=("slow",))
     order(script, Action.RELAUNCH, gpus=2)
     until(lambda: servers(script), script)
@@ -244,6 +243,12 @@ def test_a_stop_is_obeyed_at_once(job: Callable[..., Script], tmp_path: Path) ->
     finish(script, 2, 4, tmp_path)
 
 
+def let_the_test_say_it(directory: Path) -> None:
+    """Training does not see that the next launch is ready."""
+    train = (directory / "train.py").read_text()
+    (directory / "train.py").write_text(train.replace('os.environ["EF_NEXT_FILE"]):', '"enough"):'))
+
+
 def kill_server(script: Script) -> None:
     for pid in servers(script):
         os.kill(pid, signal.SIGKILL)
@@ -260,9 +265,7 @@ def kill_srun(script: Script) -> None:
 def test_killed_servers_are_started_anew(
     job: Callable[..., Script], tmp_path: Path, kill: Callable[[Script], None], when: str
 ) -> None:
-    # Training does not see that all is ready: the test says when it has been killed.
-    train = (tmp_path / "train.py").read_text().replace('os.environ["EF_NEXT_FILE"]):', '"enough"):')
-    (tmp_path / "train.py").write_text(train)
+    let_the_test_say_it(tmp_path)
     script = job(SLOW if when == "imports" else "", preload=("slow",))
     order(script, Action.RELAUNCH, gpus=2)
     until(lambda: servers(script) if when == "imports" else ready(script), script)
@@ -299,7 +302,7 @@ def test_a_failed_launch_lets_them_go(job: Callable[..., Script], tmp_path: Path
     assert "launch 1 failed" in script.log.read_text()
 
 
-def test_term_ends_all(job: Callable[..., Script], tmp_path: Path) -> None:
+def test_term_ends_all(job: Callable[..., Script]) -> None:
     script = job(SLOW, preload=("slow",))
     order(script, Action.RELAUNCH, gpus=2)
     until(lambda: servers(script), script)
@@ -313,8 +316,7 @@ def test_term_ends_all(job: Callable[..., Script], tmp_path: Path) -> None:
 def test_a_killed_batch_script_takes_them_along(
     job: Callable[..., Script], tmp_path: Path, when: str
 ) -> None:
-    train = (tmp_path / "train.py").read_text().replace('os.environ["EF_NEXT_FILE"]):', '"enough"):')
-    (tmp_path / "train.py").write_text(train)
+    let_the_test_say_it(tmp_path)
     script = job(SLOW if when == "imports" else "", preload=("slow",))
     order(script, Action.RELAUNCH, gpus=2)
     until(lambda: servers(script) if when == "imports" else ready(script), script)
