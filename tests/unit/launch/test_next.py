@@ -1,4 +1,4 @@
-"""The next launch is made ready beside the one that runs; whatever goes wrong, one at a time trains.
+"""The next launch is made ready beside the one that runs; whatever goes wrong, one trains at a time.
 
 The servers are real ones, with something small in torch's place; Slurm's commands are played.
 """
