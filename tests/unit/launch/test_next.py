@@ -1,4 +1,4 @@
-"""The next launch is made ready beside the one that runs; whatever goes wrong, one trains at a time.
+"""The next launch is made ready beside the running one; whatever goes wrong, one at a time trains.
 
 The servers are real ones, with something small in torch's place; Slurm's commands are played.
 """
