@@ -13,7 +13,9 @@ OWN = ("--preload=", "--left=", "--ready=")
 """Options that torchrun does not know."""
 
 _IGNORED = frozenset({"max_restarts", "monitor_interval"})
-_KNOWN = frozenset({"nnodes", "nproc_per_node", "node_rank", "master_addr", "master_port", "role", "ready"})
+_KNOWN = frozenset(
+    {"nnodes", "nproc_per_node", "node_rank", "master_addr", "master_port", "role", "ready"}
+)
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def stands_still(job: TrainingJob, gpus: int, *, beside: bool) -> dict[str, floa
 
     Args:
         gpus: on which it goes on.
-        beside: the next launch is made ready while the training goes on; False: it is stopped first.
+        beside: the next launch is made ready while this one trains; False: it is stopped first.
     """
     ordered = time.time()
     generation = job.order("relaunch", gpus=gpus) if beside else 0

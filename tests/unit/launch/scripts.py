@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -41,6 +42,39 @@ kill -TERM -- -$one -$two
 wait $one; code=$?
 wait $two; other=$?
 exit $((code > other ? code : other))
+"""
+# One task on each node of --nodelist, to the first failure; the first task has the input.
+SRUN_ON_NODES = f"""#!{sys.executable}
+import os, signal, subprocess, sys, time
+words = sys.argv[1:]
+options = []
+while words[0].startswith("--"):
+    options.append(words.pop(0))
+place = os.environ["FAKE"] + "/srun-options"
+with open(place, "a") as file:
+    file.write(" ".join(options) + "\\n")
+if words == ["true"]:
+    sys.exit(0)
+if "--overlap" in options and os.path.exists(os.environ["FAKE"] + "/no-step"):
+    sys.exit("srun: error: Unable to create step")
+nodes = next(o for o in options if o.startswith("--nodelist=")).partition("=")[2].split(",")
+tasks = []
+def end(*_):
+    for task in tasks:
+        if task.poll() is None:
+            os.killpg(task.pid, signal.SIGTERM)
+signal.signal(signal.SIGTERM, end)
+for number, node in enumerate(nodes):
+    tasks.append(subprocess.Popen(
+        ["env", "--default-signal", *words], env=dict(os.environ, SLURMD_NODENAME=node),
+        stdin=None if number == 0 else subprocess.DEVNULL, start_new_session=True))
+ended = False
+while any(task.poll() is None for task in tasks):
+    time.sleep(0.02)
+    if not ended and any(task.returncode for task in tasks):
+        ended = True
+        end()
+sys.exit(max(code if code >= 0 else 128 - code for code in (t.returncode for t in tasks)))
 """
 SCONTROL = """#!/bin/bash
 case "$*" in

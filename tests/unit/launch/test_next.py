@@ -17,41 +17,8 @@ import pytest
 from ef_slurm.contract import Action, LaunchState, Order
 from ef_slurm.model import LaunchSettings
 from tests.unit.forkserver.launching import fake_torch, package
-from tests.unit.launch.scripts import Script, Start
+from tests.unit.launch.scripts import SRUN_ON_NODES, Script, Start
 
-# One task on each node, to the first failure; the first task has the input.
-SRUN = f"""#!{sys.executable}
-import os, signal, subprocess, sys, time
-words = sys.argv[1:]
-options = []
-while words[0].startswith("--"):
-    options.append(words.pop(0))
-place = os.environ["FAKE"] + "/srun-options"
-with open(place, "a") as file:
-    file.write(" ".join(options) + "\\n")
-if words == ["true"]:
-    sys.exit(0)
-if "--overlap" in options and os.path.exists(os.environ["FAKE"] + "/no-step"):
-    sys.exit("srun: error: Unable to create step")
-nodes = next(o for o in options if o.startswith("--nodelist=")).partition("=")[2].split(",")
-tasks = []
-def end(*_):
-    for task in tasks:
-        if task.poll() is None:
-            os.killpg(task.pid, signal.SIGTERM)
-signal.signal(signal.SIGTERM, end)
-for number, node in enumerate(nodes):
-    tasks.append(subprocess.Popen(
-        ["env", "--default-signal", *words], env=dict(os.environ, SLURMD_NODENAME=node),
-        stdin=None if number == 0 else subprocess.DEVNULL, start_new_session=True))
-ended = False
-while any(task.poll() is None for task in tasks):
-    time.sleep(0.02)
-    if not ended and any(task.returncode for task in tasks):
-        ended = True
-        end()
-sys.exit(max(code if code >= 0 else 128 - code for code in (t.returncode for t in tasks)))
-"""
 # Trains until it is ordered to end and the next launch is ready, or 20 s have passed.
 TRAIN = """
 import glob, json, os, pathlib, sys, time
@@ -102,7 +69,7 @@ def job(
     start: Start, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Script]:
     """Begins a job of two nodes with two ranks each."""
-    (fake / "srun").write_text(SRUN)
+    (fake / "srun").write_text(SRUN_ON_NODES)
     (fake / "nodes").write_text("n1,n2\n")
     for name, value in fake_torch(tmp_path).items():
         monkeypatch.setenv(name, value)
