@@ -25,8 +25,10 @@ def until(script: Script, generation: int, phase: Phase) -> Progress:
     end = time.monotonic() + 300
     while True:
         found = script.state.read_progress()
-        if found is not None and (found.generation, found.phase) == (generation, phase):
-            if phase is Phase.STOPPED or found.first_iteration_at:
+        if found is not None and found.generation == generation and found.phase is phase:
+            if phase is Phase.STOPPED:
+                return found
+            if found.first_iteration_at is not None:
                 return found
         assert time.monotonic() < end, script.log.read_text()
         time.sleep(0.001)
