@@ -50,9 +50,11 @@ class Waiting:
                 return False
             word += read
         _close_stdin()
-        # What is still there when the launch has ended has never begun.
-        with suppress(OSError):
+        # Whoever takes it away has decided: the batch script may have given up.
+        try:
             os.unlink(self._ready)  # noqa: PTH108
+        except OSError:
+            return False
         return True
 
     def end(self) -> None:
