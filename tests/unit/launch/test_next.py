@@ -248,11 +248,14 @@ def test_killed_servers_are_started_anew(
 
 
 def test_without_a_step_beside_it_goes_as_ever(job: Callable[..., Script], tmp_path: Path) -> None:
+    """Training does not wait for what Slurm refuses, whose words are in the log."""
     (tmp_path / "fake" / "no-step").touch()
-    (tmp_path / "enough").touch()
     script = job()
     order(script, Action.RELAUNCH, gpus=2)
     finish(script, 2, 2, tmp_path)
+    log = script.log.read_text()
+    assert "srun: error: Unable to create step" in log
+    assert "launch 2 cannot be prepared beside the one that runs" in log
 
 
 def test_a_failed_launch_lets_them_go(job: Callable[..., Script], tmp_path: Path) -> None:
