@@ -17,7 +17,7 @@ from ef_slurm.model import Launcher, LaunchSettings
 from tests.cluster.training_jobs import TrainingJob, new_job, training_request
 
 pytestmark = pytest.mark.cluster
-ROUNDS = 5
+ROUNDS = int(os.environ.get("EF_ROUNDS", "5"))
 
 
 @pytest.fixture
