@@ -290,6 +290,8 @@ class People:
             Cancel((job_id, 1, 10**9)),
         ]
         asked = random.choice(choices)
+        if self.site.is_ticking and isinstance(asked, ActOnJob | ChangeJob):
+            return  # that waits until the scheduler's thread has time
         answer = self.site.ask(uid, write(asked))
         if uid != victim.uid and isinstance(answer, bytes) and not isinstance(asked, Cancel):
             raise ViolationError(f"{uid} may do {type(asked).__name__} with {victim.uid}'s job")

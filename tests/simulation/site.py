@@ -118,6 +118,11 @@ class Site:
         return self.up_at is None
 
     @property
+    def is_ticking(self) -> bool:
+        """Whether it is in the midst of a tick."""
+        return self._ticking
+
+    @property
     def queue(self) -> Queue:
         """The living daemon's."""
         assert self._queue is not None

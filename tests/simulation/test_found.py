@@ -280,6 +280,22 @@ FOUND: dict[str, Story] = {
         resubmits=True,
         min_job_age=60.0,
     ),
+    # The simulation's: what only the scheduler's thread does was done in the midst of its tick.
+    "a job was held in the midst of the plan that started it": Story(
+        events=(
+            Event(
+                23.3,
+                What.SUBMIT,
+                job=Submitted(
+                    iterations=1500, deadline=94.6, told=False, behaviour=Behaviour.SILENT
+                ),
+            ),
+            Event(47.3, What.HOSTILE, number=627604, amount=3.0, during=5),
+            Event(47.4, What.SUBMIT, job=Submitted(user=1, iterations=4800, deadline=188.7)),
+            Event(88.4, What.SUBMIT, job=Submitted(iterations=300)),
+        ),
+        gpus_per_node=2,
+    ),
     # The simulation's: its script died when its owner held it, and nobody released it in the end.
     "who was held when its script died was never released": Story(
         events=(
