@@ -155,7 +155,10 @@ def our_part(state: JobState, intent: Intent | None, restarts: int, booted: str 
         return OurPart.WAITING
     if intent is None or intent.action is not IntentAction.RELEASE:
         return OurPart.RAN
-    if intent.arguments.get("restarts") != restarts:
+    asked = intent.arguments.get("restarts")
+    if isinstance(asked, int) and asked > restarts:
+        return OurPart.LOST  # Slurm never counts back: it has forgotten that whole run
+    if asked != restarts:
         return OurPart.RAN
     if intent.state is IntentState.OPEN:
         return OurPart.RELEASING

@@ -280,6 +280,30 @@ FOUND: dict[str, Story] = {
         resubmits=True,
         min_job_age=60.0,
     ),
+    # slurmctld came back as it was before the job's first run, held as ef-sbatch had submitted it.
+    # Its release in the second run told nothing of the first: its owner was taken for the holder.
+    "who had been submitted held came back so after two runs": Story(
+        events=(
+            Event(
+                38.5,
+                What.SUBMIT,
+                during=1,
+                job=Submitted(iterations=300, deadline=46.3, waits=True),
+            ),
+            Event(
+                67.2,
+                What.SUBMIT,
+                during=1,
+                job=Submitted(iterations=4000, deadline=130.9, behaviour=Behaviour.SAYS_DONE),
+            ),
+            Event(
+                69.3,
+                What.SUBMIT,
+                job=Submitted(iterations=4600, deadline=281.2, waits=True, told=False),
+            ),
+            Event(91.0, What.SLURM_OLDER, number=5, amount=24.0, during=2),
+        )
+    ),
     # The simulation's: what only the scheduler's thread does was done in the midst of its tick.
     "a job was held in the midst of the plan that started it": Story(
         events=(

@@ -113,7 +113,9 @@ def release(state: IntentState, restarts: int = 0, booted: str = "") -> Intent:
         (JobState.STOPPING, release(IntentState.EXECUTED), OurPart.WAITING),
         (JobState.STARTING, release(IntentState.OPEN), OurPart.RELEASING),
         (JobState.STARTING, release(IntentState.EXECUTED), OurPart.RELEASED),
-        (JobState.STARTING, release(IntentState.EXECUTED, restarts=1), OurPart.RAN),
+        # Slurm never counts back: it has forgotten the run that was released.
+        (JobState.STARTING, release(IntentState.EXECUTED, restarts=1), OurPart.LOST),
+        (JobState.RUNNING, release(IntentState.CLOSED, restarts=1), OurPart.LOST),
         (JobState.STARTING, None, OurPart.RAN),
         (JobState.RUNNING, None, OurPart.RAN),
     ],
