@@ -52,6 +52,7 @@ from ef_slurm.contract.files import (
     replace_file,
     write_atomic,
 )
+from ef_slurm.contract.points import Point, points_text, read_points, read_sizes
 from ef_slurm.contract.records import (
     DEFAULT_STOP_SIGNAL,
     MAX_FAILURES,
@@ -105,12 +106,16 @@ __all__ = [
     "LaunchState",
     "Order",
     "Phase",
+    "Point",
     "Progress",
     "StateDir",
     "companion_comment",
     "fsync_directory",
     "order_file",
+    "points_text",
     "read_companion_comment",
+    "read_points",
+    "read_sizes",
     "rendezvous_port",
     "replace_file",
     "write_atomic",

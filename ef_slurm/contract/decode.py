@@ -7,10 +7,11 @@ characters.
 
 import enum
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
+from ef_slurm.contract.points import read_points, read_sizes
 from ef_slurm.contract.records import (
     VERSION,
     Companion,
@@ -71,6 +72,9 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 
 LENGTHS: Mapping[str, int] = {"nodes": MAX_BYTES, "ready": MAX_BYTES}
 """The most characters of a text; `MAX_TEXT` of one that is not named."""
+
+FORMS: Mapping[str, Callable[[str], object]] = {"sizes": read_sizes, "points": read_points}
+"""What reads a text that is not just for a person; `ContractError` if it is not as agreed."""
 
 
 def decode(kind: type[Record], data: bytes, where: str) -> Record:
@@ -166,7 +170,12 @@ def _convert(where: str, key: str, value: Any, hint: Any) -> Any:
     if isinstance(value, bool) is not (hint is bool) or not isinstance(value, accepted):
         raise ContractError(f"{where}: {key}: {_shown(value)} is not of type {hint.__name__}")
     if isinstance(value, str):
-        return one_line(value, LENGTHS.get(key, MAX_TEXT))
+        line = one_line(value, LENGTHS.get(key, MAX_TEXT))
+        try:
+            FORMS.get(key, one_line)(line)
+        except ContractError as error:
+            raise ContractError(f"{where}: {key}: {error}") from None
+        return line
     if hint is not bool:
         low, high = BOUNDS.get(key, (0, MAX_ITERATIONS))
         if not low <= value <= high:

@@ -74,6 +74,8 @@ class Order:
         nodes: with `RESIZE`, those to go on with, separated by commas, in rank order.
         leave: with `RESIZE`, whether ranks that train no more are to end, since their nodes are
             given back; otherwise they wait to be taken in again.
+        sizes: with `RESIZE`, GPUs at which to train for a second or two each before that, separated
+            by commas, to measure how fast that is; "" for none. All ranks stay meanwhile.
     """
 
     generation: int
@@ -85,6 +87,7 @@ class Order:
     change: int = 0
     nodes: str = ""
     leave: bool = False
+    sizes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ class Progress:
         refused_change: number of the last change that could not be made; the launch trains on as
             it was.
         refusal: why, in one line.
+        points: what this launch has measured of itself by the last order with `sizes`, as text
+            (`points.Point`); during that change, too.
     """
 
     generation: int
@@ -157,6 +162,7 @@ class Progress:
     ready: str = ""
     refused_change: int = 0
     refusal: str = ""
+    points: str = ""
 
 
 @dataclass(frozen=True, slots=True)

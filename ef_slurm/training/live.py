@@ -97,7 +97,9 @@ class Live:
             return ""
         told = [Member.told(one) for one in ranks.gather("member")]
         members = dict(zip(ranks.members, told, strict=True))
-        self.roster = Roster(lobby(ranks), members, batch, reporter, own_groups, say, busy)
+        self.roster = Roster(
+            lobby(ranks), members, batch, reporter, own_groups, lambda: self.may_wait, say, busy
+        )
         return ",".join(self.roster.nodes)
 
     def come(
@@ -159,13 +161,7 @@ class Live:
         plan, self._made = self._made, None
         if plan is None or self.roster is None:
             return
-        self.roster.report(
-            iteration=iteration,
-            change=plan.change,
-            change_seconds=seconds,
-            nodes=",".join(plan.nodes),
-            world_size=len(plan.members),
-        )
+        self.roster.going_on(plan, iteration, seconds)
 
     def close(self) -> None:
         """Let those end that wait. Safe to call again."""

@@ -113,6 +113,8 @@ class Reporter:
     def _write(self, durable: bool, **changes: Any) -> None:
         with self._lock:
             now = self._clock()
+            if changes.get("world_size", self._progress.world_size) != self._progress.world_size:
+                self._samples.clear()  # iterations/s at another size are another number
             self._progress = replace(self._progress, updated_at=now, **changes)
             self._written_at = now
             if self._state is None:

@@ -162,7 +162,7 @@ def _store(host: str, port: int, holds: bool) -> Any:
 
 
 def _scope(plan: Plan) -> str:
-    return f"{plan.change}:"
+    return f"{plan.change}.{plan.step}:"
 
 
 def _backend() -> str:

@@ -66,11 +66,20 @@ class Request:
 class Changes(Protocol):
     """On rank 0: what live changes there are to be."""
 
-    def look(self) -> None:
-        """Called several times a second."""
+    def look(self, iteration: int, at: float) -> None:
+        """Called several times a second.
 
-    def ordered(self, order: Order) -> Request | None:
-        """The change that an order asks for; None for none that can be made."""
+        Args:
+            iteration: iterations done.
+            at: monotonic seconds when the last of them ended.
+        """
+
+    def due(self, order: Order | None) -> Request | None:
+        """The change that is due now; None for none that can be made.
+
+        Args:
+            order: to change the size, if there is one.
+        """
 
     def without(self, members: Sequence[int]) -> Request | None:
         """The change that goes on without members that Slurm ends; None: the launch ends."""
@@ -81,14 +90,14 @@ class Meeting:
 
     def __init__(self, iteration: int):
         self._lock = threading.Lock()
-        self._iteration = iteration
+        self._mark = iteration, time.monotonic()
         self._hold: float = math.inf
         self._decided: Request | None = None
 
     @property
-    def iteration(self) -> int:
-        """Iterations done."""
-        return self._iteration
+    def mark(self) -> tuple[int, float]:
+        """Iterations done, and monotonic seconds when the last of them ended."""
+        return self._mark
 
     @property
     def busy(self) -> bool:
@@ -102,7 +111,7 @@ class Meeting:
             TimeoutError: the other ranks do not agree.
         """
         with self._lock:
-            self._iteration = iteration
+            self._mark = iteration, time.monotonic()
             if iteration < self._hold:
                 return None
         if not wait_until(lambda: self._decided is not None):
@@ -116,7 +125,7 @@ class Meeting:
     def promise(self, margin: int) -> int:
         """Called by the watching thread: hold at a coming iteration, and which."""
         with self._lock:
-            hold = self._iteration + 1 + margin
+            hold = self._mark[0] + 1 + margin
             self._hold = hold
             return hold
 
@@ -253,12 +262,12 @@ class Watcher:
 
     def _look(self, number: int) -> Request | None:
         """One round; the request that was agreed on, if any."""
-        iteration = self._meeting.iteration
+        iteration, at = self._meeting.mark
         self._speed.see(time.monotonic(), iteration)
         if self._ranks.first:
             self._reporter.iterate(iteration, self._first_iteration_at())
             if self._changes is not None:
-                self._changes.look()
+                self._changes.look(iteration, at)
         if self._signals.terminated_at is not None and not self._term_published:
             self._ranks.post("term")
             self._term_published = True
@@ -306,13 +315,14 @@ class Watcher:
         if order is not None and order.generation != self._generation:
             order = None
         awaited = self._next_launch.is_awaited(order)
-        if order is not None:
-            if order.action in (Action.STOP, Action.RELAUNCH) and not awaited:
-                return Request(Kind.STOP, order.reason or "order")
-            if order.action is Action.RESIZE and self._changes is not None:
-                change = self._changes.ordered(order)
-                if change is not None:
-                    return change
+        stops = order is not None and order.action in (Action.STOP, Action.RELAUNCH)
+        if order is not None and stops and not awaited:
+            return Request(Kind.STOP, order.reason or "order")
+        if self._changes is not None:
+            resize = order is not None and order.action is Action.RESIZE
+            change = self._changes.due(order if resize else None)
+            if change is not None:
+                return change
         if self._save_due():
             return Request(Kind.SAVE, "interval")
         return None

@@ -44,9 +44,11 @@ def live_order(step: OrderPrepare | OrderResize, iterations: int | None, now: fl
             why = f"to grow by {compress(companion.block.nodes)}"
             order = Order(companion.generation, Action.PREPARE, companion.ordered_at, why)
             return replace(order, iterations=iterations, change=companion.change)
-        case OrderResize(generation, change, nodes, gpus, leave):
-            order = Order(generation, Action.RESIZE, now, "another size", gpus, iterations)
-            return replace(order, change=change, nodes=",".join(nodes), leave=leave)
+        case OrderResize(generation, change, nodes, gpus, leave, sizes):
+            why = "to be measured" if sizes else "another size"
+            order = Order(generation, Action.RESIZE, now, why, gpus, iterations)
+            told = ",".join(map(str, sizes))
+            return replace(order, change=change, nodes=",".join(nodes), leave=leave, sizes=told)
 
 
 class CompanionSteps:

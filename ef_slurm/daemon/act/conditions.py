@@ -68,6 +68,7 @@ class Conditions:
         was_live: whether a launch of this job could change its size while it ran.
         changed_since: when its last live change was first seen to be complete.
         not_extended: companions whose time limit Slurm does not let be extended.
+        to_measure: GPUs at which a launch that can do so is to measure itself, one after the other.
     """
 
     free: bool = True
@@ -87,3 +88,4 @@ class Conditions:
     was_live: bool = False
     changed_since: float | None = None
     not_extended: frozenset[int] = frozenset()
+    to_measure: tuple[int, ...] = ()

@@ -135,13 +135,14 @@ def arguments_of(step: Step, status: JobStatus) -> Mapping[str, Json]:
                 "companion": one.id,
                 "nodes": list(one.block.nodes),
             }
-        case OrderResize(generation, change, nodes, gpus, leave):
+        case OrderResize(generation, change, nodes, gpus, leave, sizes):
             arguments |= {
                 "launch": generation,
                 "change": change,
                 "nodes": list(nodes),
                 "gpus": gpus,
                 "leave": leave,
+                "sizes": list(sizes),
             }
         case Update(block) | Release(block) | Resize(block) | GiveBack(block):
             arguments["nodes"] = list(block.nodes)

@@ -306,11 +306,13 @@ def resized(status: JobStatus, wanted: OrderResize, timeouts: Timeouts, now: flo
 
 def is_ordered(order: Order, wanted: OrderResize) -> bool:
     """Whether an order says this."""
-    return (order.action, order.generation, order.change, order.nodes, order.gpus, order.leave) == (
+    said = (order.action, order.generation, order.change, order.nodes, order.gpus, order.leave)
+    return (*said, order.sizes) == (
         Action.RESIZE,
         wanted.generation,
         wanted.change,
         ",".join(wanted.nodes),
         wanted.gpus,
         wanted.leave,
+        ",".join(map(str, wanted.sizes)),
     )

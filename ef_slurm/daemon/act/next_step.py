@@ -28,6 +28,7 @@ from ef_slurm.daemon.act.live_steps import (
     part_change,
     shorter_companion,
 )
+from ef_slurm.daemon.act.measuring_steps import round_of, under_way
 from ef_slurm.daemon.act.steps import (
     Do,
     Done,
@@ -77,7 +78,9 @@ def next_step(
         return start(status, target, conditions, timeouts, now)
     if status.holds(target):
         return settle(status, target, conditions, timeouts, now)
-    live = live_change(status, target, conditions, timeouts, now)
+    live = under_way(status, timeouts, now)
+    if live is None:
+        live = live_change(status, target, conditions, timeouts, now)
     if live is not None:
         return live
     if conditions.in_place and shrinks_in_place(job, target):
@@ -218,6 +221,9 @@ def keep_part(
     """
     order, active = status.ordered_to_relaunch, conditions.active
     told = _told(status, conditions.iterations)
+    measures = round_of(status, block, conditions, timeouts, now) if told else None
+    if measures is not None:
+        return measures
     if order is None:
         wanted = block.gpus if active is None else active
         live = part_change(status, block, wanted, timeouts, now) if told else None

@@ -43,6 +43,7 @@ from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.slurm_changes import changes
+from ef_slurm.daemon.plan.measured_rows import in_one_round
 from ef_slurm.model import ACTOR, Block, Event, EventKind, Intent, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
@@ -281,6 +282,7 @@ class Reconciler:
             was_live=self._launches.was_live(job.id),
             changed_since=self._launches.changed_since(job.id),
             not_extended=self._companions_not_extended,
+            to_measure=in_one_round(job),
         )
 
     def _leaving_since(

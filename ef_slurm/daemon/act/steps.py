@@ -137,6 +137,7 @@ class OrderResize:
         nodes: to go on with, in rank order.
         gpus: to train on, in all.
         leave: whether the ranks of the other nodes are to end.
+        sizes: GPUs at which it is to measure itself first, one after the other.
     """
 
     generation: int
@@ -144,6 +145,7 @@ class OrderResize:
     nodes: tuple[str, ...]
     gpus: int
     leave: bool = False
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ef_slurm.contract import Phase, Progress
 from ef_slurm.daemon.observe.estimates import RATE_TOLERANCE, Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.overheads import LIVE_KINDS, Submitter
 from ef_slurm.daemon.observe.rate_watch import RateWatch
+from ef_slurm.daemon.observe.remember import remember
+from ef_slurm.daemon.observe.rounds import Rounds
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.times import format_host_instant
 from ef_slurm.model import (
@@ -21,15 +22,11 @@ from ef_slurm.model import (
     Event,
     EventKind,
     Json,
-    MeasuredRate,
-    ModelError,
     Overhead,
-    ProfileKey,
     QueueJob,
     active_part,
     overhead_field,
 )
-from ef_slurm.profiling.training_rate import RateEstimate
 from ef_slurm.queue.store import Queue
 
 SAME_SLOWNESS = 0.15
@@ -100,6 +97,7 @@ class Calibration:
         self._queue = queue
         self._pending: dict[int, _Pending] = {}
         self._seen: dict[int, _LiveSize] = {}
+        self._rounds = Rounds(estimates, queue)
         self._watches: dict[int, RateWatch] = {}
         self._slow: dict[int, _Slow] = {}
         self._remembered: dict[int, _Remembered] = {}
@@ -116,8 +114,9 @@ class Calibration:
             match what:
                 case "rate":
                     gpu_type = event.data.get("gpu_type")  # earlier versions did not write it
+                    brief = event.data.get("brief") is True
                     if isinstance(gpus, int) and isinstance(gpu_type, str):
-                        rates.learn(event.job_id, gpu_type, gpus, value)
+                        rates.learn(event.job_id, gpu_type, gpus, value, brief=brief)
                 case "slowdown":
                     rates.slow_down(event.job_id, value)
                     nodes = str(event.data.get("nodes", "")).split(",")
@@ -156,6 +155,10 @@ class Calibration:
 
     def observe(self, job: QueueJob, status: JobStatus, now: float) -> Learned:
         """Learn from a running job."""
+        learned = self._observe(job, status, now)
+        return replace(learned, replan=True) if self._rounds.learn(job, status, now) else learned
+
+    def _observe(self, job: QueueJob, status: JobStatus, now: float) -> Learned:
         progress, running = status.progress, job.running
         if running is not None and progress is not None and progress.live:
             self._measure_live_change(job, progress, now)
@@ -171,7 +174,8 @@ class Calibration:
             self._measure_change(job, status, pending, first, now)
         part = active_part(running.block, running.active_gpus)
         watch = self._watches.get(job.id)
-        if watch is None or not watch.follows(progress.generation, part.nodes, part.gpus):
+        launch = progress.generation, progress.change
+        if watch is None or not watch.follows(launch, part.nodes, part.gpus):
             self._watches[job.id] = self._watch(job, progress, part, now)
             return NOTHING
         if not watch.observe(progress, now):
@@ -242,7 +246,8 @@ class Calibration:
             ratios = [rate / told[gpus] for gpus, rate in usual.items() if gpus in told]
             if part.gpus in told:
                 before = told[part.gpus] * min(ratios, default=1.0)
-        return RateWatch(progress.generation, part.nodes, part.gpus, before, progress, now)
+        launch = progress.generation, progress.change
+        return RateWatch(launch, part.nodes, part.gpus, before, progress, now)
 
     def _learn_rate(self, job: QueueJob, watch: RateWatch, part: Block, now: float) -> Learned:
         estimate = watch.estimate
@@ -266,7 +271,8 @@ class Calibration:
         # What only shows that something is wrong is not how fast such trainings are.
         if not rates.is_slow(job.id) and (new or old):
             self._remembered[job.id] = _Remembered(part.gpus, now)
-            self._remember(job, estimate, part, watch.software, now)
+            rate, seconds = estimate.rate, estimate.seconds
+            remember(self._queue, job.request, part, rate, seconds, watch.software, now)
         slow = self._slow.get(job.id)
         if note is None and slow is not None and not job.note:
             return Learned(off, slow.words)  # it was launched again, and is slow as before
@@ -306,32 +312,6 @@ class Calibration:
         }
         self._log(job, now, what, "slowdown", slowdown.factor, more)
         return what
-
-    def _remember(
-        self, job: QueueJob, estimate: RateEstimate, part: Block, software: str, now: float
-    ) -> None:
-        """Put a rate into the profile library, for the next job of the same key."""
-        request = job.request
-        batch = request.global_batch_size
-        if batch is None or not request.model_name:
-            return
-        # A rate that no training has is not remembered; it cannot be told from a lie.
-        with suppress(ModelError):
-            key = ProfileKey(request.model_name, batch, request.precision, part.gpu_type)
-            measured = MeasuredRate(
-                key=key,
-                gpus=part.gpus,
-                gpus_per_node=part.gpus_per_node,
-                rate=estimate.rate,
-                seconds=estimate.seconds,
-                owner=request.owner,
-                account=request.account,
-                at=now,
-                cluster=request.cluster,
-                job_id=request.slurm_job_id,
-                software=software,
-            )
-            self._queue.profiles.add(measured, durable=False)
 
     def _log(
         self,

@@ -106,11 +106,13 @@ class _JobRates:
         usual: GPU type → GPUs → iterations/s, while nothing was wrong.
         slow: the same, measured since a slowdown began that is in force.
         factor: what it trains at since then, as a fraction of before; 1 for no slowdown.
+        brief: (GPU type, GPUs) of those in `usual` that were measured for a second or two.
     """
 
     usual: dict[str, dict[int, float]] = field(default_factory=dict)
     slow: dict[str, dict[int, float]] = field(default_factory=dict)
     factor: float = 1.0
+    brief: set[tuple[str, int]] = field(default_factory=set)
 
     def now(self, gpu_type: str) -> Mapping[int, float]:
         usual, slow = self.usual.get(gpu_type, {}), self.slow.get(gpu_type, {})
@@ -139,8 +141,14 @@ class Rates:
         return {} if job is None else {kind: job.now(kind) for kind in job.usual | job.slow}
 
     def usual(self, job_id: int, gpu_type: str) -> Mapping[int, float]:
-        """The same without the slowdown that is in force."""
-        return self._jobs[job_id].usual.get(gpu_type, {}) if job_id in self._jobs else {}
+        """The same without the slowdown that is in force, as far as it was watched for long."""
+        job = self._jobs.get(job_id)
+        known = {} if job is None else job.usual.get(gpu_type, {})
+        return {
+            gpus: rate
+            for gpus, rate in known.items()
+            if job is None or (gpu_type, gpus) not in job.brief
+        }
 
     def factor(self, job_id: int) -> float:
         """What part of its rate it trains at; 1 without a slowdown."""
@@ -150,11 +158,20 @@ class Rates:
         """Whether a slowdown is in force."""
         return self.factor(job_id) < 1.0
 
-    def learn(self, job_id: int, gpu_type: str, gpus: int, rate: float) -> bool:
-        """Take a measurement; whether it tells something new."""
+    def learn(
+        self, job_id: int, gpu_type: str, gpus: int, rate: float, *, brief: bool = False
+    ) -> bool:
+        """Take a measurement; whether it tells something new.
+
+        Args:
+            brief: it took a second or two only: nothing that was watched for longer gives way.
+        """
         job = self._jobs[job_id]
         rates = (job.usual if job.factor == 1.0 else job.slow).setdefault(gpu_type, {})
         known = rates.get(gpus)
+        if brief and known is not None:
+            return False
+        (job.brief.add if brief else job.brief.discard)((gpu_type, gpus))
         if known is not None and abs(rate / known - 1) <= RATE_TOLERANCE:
             return False
         rates[gpus] = rate

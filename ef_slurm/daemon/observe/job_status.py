@@ -178,8 +178,10 @@ class JobStatus:
         launch, progress = self.launch, self.progress
         if launch is None or launch.gpus_per_node < 1 or not launch.nodes:
             return None
-        if progress is not None and progress.live and progress.change:
-            return progress.world_size
+        if progress is not None and progress.live:
+            # A change may go by several sizes.
+            if progress.change or progress.change_iteration is not None:
+                return progress.world_size
         return len(launch.nodes.split(",")) * launch.gpus_per_node
 
     def declined(self, gpus: int | None) -> bool:

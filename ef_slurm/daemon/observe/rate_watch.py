@@ -15,7 +15,7 @@ class RateWatch:
     """One launch that trains.
 
     Args:
-        generation: of the launch.
+        launch: its generation, and the number of its last live change.
         nodes: that it trains on.
         gpus: of them.
         before: iterations/s that it would have if it trained as it did; None if nobody knows.
@@ -25,14 +25,14 @@ class RateWatch:
 
     def __init__(
         self,
-        generation: int,
+        launch: tuple[int, int],
         nodes: tuple[str, ...],
         gpus: int,
         before: float | None,
         progress: Progress,
         now: float,
     ) -> None:
-        self.generation = generation
+        self.launch = launch
         self.nodes = nodes
         self.gpus = gpus
         # Its owner's words, remembered beside the rate; what does not print is none.
@@ -48,9 +48,9 @@ class RateWatch:
         at = min(max(at, now - CLOCK_PLAY_SECONDS), now + CLOCK_PLAY_SECONDS)
         return self._estimator.observe(at, progress.iteration)
 
-    def follows(self, generation: int, nodes: tuple[str, ...], gpus: int) -> bool:
+    def follows(self, launch: tuple[int, int], nodes: tuple[str, ...], gpus: int) -> bool:
         """Whether it watches this launch."""
-        return (self.generation, self.nodes, self.gpus) == (generation, nodes, gpus)
+        return (self.launch, self.nodes, self.gpus) == (launch, nodes, gpus)
 
     @property
     def estimate(self) -> RateEstimate | None:

@@ -82,6 +82,23 @@ def to_hold(job: QueueJob, gpus_per_node: int) -> int:
     return max(size for size in (first, *later, job.share) if size <= gpus_per_node)
 
 
+def in_one_round(job: QueueJob) -> tuple[int, ...]:
+    """The sizes that a launch on all its GPUs can measure by itself, the largest first.
+
+    All powers of two that are not known, from the least that is wanted up to what it holds: once
+    its ranks are there, each costs a second or two.
+    """
+    measuring, running = job.measuring, job.running
+    if measuring is None or running is None or running.active is not None:
+        return ()
+    held = [size for size in measuring.wanted if size <= running.gpus]
+    if not held or not is_measured(job) or job.request.curves:
+        return ()
+    known = {*measuring.unusable, *(size for size, _ in measuring.rates)}
+    sizes = (running.gpus >> power for power in range(running.gpus.bit_length()))
+    return tuple(size for size in sizes if size >= min(held) and size not in known)
+
+
 def meanwhile(job: QueueJob, rates: Mapping[int, float], sizes: Collection[int]) -> tuple[int, ...]:
     """The size to go on with while only the number of iterations is missing."""
     if trains_on(job) in sizes:
