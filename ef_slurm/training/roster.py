@@ -235,10 +235,10 @@ class Roster:
         problem = ""
         if members != self._active:
             problem = "sizes are measured among the ranks that train"
-        elif not self._wait():
-            problem = "a loop over epochs cannot wait while others train"
         elif not sizes:
             problem = f"{order.sizes} GPUs are more than its {len(members)} ranks"
+        elif not self._wait():
+            problem = "a loop over epochs cannot wait while others train"
         if problem:
             self.refuse(order.change, problem)
             return None

@@ -78,9 +78,10 @@ def next_step(
         return start(status, target, conditions, timeouts, now)
     if status.holds(target):
         return settle(status, target, conditions, timeouts, now)
-    live = under_way(status, timeouts, now)
-    if live is None:
-        live = live_change(status, target, conditions, timeouts, now)
+    measures = under_way(status, timeouts, now)
+    if measures is not None:
+        return measures
+    live = live_change(status, target, conditions, timeouts, now)
     if live is not None:
         return live
     if conditions.in_place and shrinks_in_place(job, target):

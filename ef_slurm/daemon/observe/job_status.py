@@ -178,10 +178,9 @@ class JobStatus:
         launch, progress = self.launch, self.progress
         if launch is None or launch.gpus_per_node < 1 or not launch.nodes:
             return None
-        if progress is not None and progress.live:
-            # A change may go by several sizes.
-            if progress.change or progress.change_iteration is not None:
-                return progress.world_size
+        # From the first change on, also in the midst of it: it may go by several sizes.
+        if progress is not None and progress.live and (progress.change or _changes(progress)):
+            return progress.world_size
         return len(launch.nodes.split(",")) * launch.gpus_per_node
 
     def declined(self, gpus: int | None) -> bool:
@@ -222,6 +221,11 @@ class JobStatus:
     def requests(self, block: Block) -> bool:
         """Whether Slurm has been told to start it on exactly this block."""
         return requests_block(self.slurm, block)
+
+
+def _changes(progress: Progress) -> bool:
+    """Whether the ranks of a live launch have agreed on a change."""
+    return progress.change_iteration is not None
 
 
 def requests_block(job: SlurmJob, block: Block) -> bool:

@@ -7,7 +7,7 @@ from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.remember import remember
 from ef_slurm.formats.sentences import gpus
-from ef_slurm.model import ACTOR, FASTEST, Event, EventKind, QueueJob, active_part
+from ef_slurm.model import ACTOR, FASTEST, Event, EventKind, Json, QueueJob, active_part
 from ef_slurm.queue.store import Queue
 
 LEAST_SECONDS = 0.5
@@ -67,7 +67,7 @@ class Rounds:
                 continue
             new = True
             words = f"{rate:.3g} iterations/s for {point.seconds:.1f} s on {gpus(part.gpus)}"
-            data = {
+            data: dict[str, Json] = {
                 "what": "rate",
                 "value": rate,
                 "gpus": part.gpus,
