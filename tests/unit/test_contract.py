@@ -86,7 +86,7 @@ def test_one_key_per_line(tmp_path: Path) -> None:
     lines = state.order_file.read_text().splitlines()
     assert ' "action": "stop",' in lines
     assert ' "generation": 3,' in lines
-    assert len(lines) == 12
+    assert len(lines) == 13
 
 
 def test_files_of_an_older_version_lack_what_they_do_not_know(tmp_path: Path) -> None:

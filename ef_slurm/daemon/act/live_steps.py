@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from ef_slurm.contract import Action, Order, Phase, Progress
+from ef_slurm.contract import Action, Order, Phase, Progress, read_sizes
 from ef_slurm.daemon.act.conditions import Conditions, Timeouts
 from ef_slurm.daemon.act.steps import (
     CancelCompanion,
@@ -275,13 +275,24 @@ def part_change(
     launch, progress = status.launch, status.progress
     if not status.is_live or launch is None or progress is None:
         return None
-    if progress.world_size == gpus:
+    if progress.world_size == gpus or _ended_at(status.reports.order, launch.generation, gpus):
         return None
     order = (*status.trains_on, *(node for node in block.nodes if node not in status.trains_on))
     nodes = order[: max(1, gpus // block.gpus_per_node)]
     resize = OrderResize(launch.generation, next_change(progress), nodes, gpus)
     following = resized(status, resize, timeouts, now)
     return None if isinstance(following, Failed) else following
+
+
+def _ended_at(order: Order | None, generation: int, gpus: int) -> bool:
+    """Whether a launch before this one has ended since it was told to train on so many GPUs.
+
+    It may have been too many or too few for it. A launch that begins on them does no harm: the
+    batch script goes on with all where it fails.
+    """
+    if order is None or order.action is not Action.RESIZE or order.generation >= generation:
+        return False
+    return gpus in (order.gpus, *read_sizes(order.sizes))
 
 
 def resized(status: JobStatus, wanted: OrderResize, timeouts: Timeouts, now: float) -> Next:

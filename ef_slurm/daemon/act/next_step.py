@@ -227,10 +227,13 @@ def keep_part(
         return measures
     if order is None:
         wanted = block.gpus if active is None else active
-        live = part_change(status, block, wanted, timeouts, now) if told else None
+        declined = status.declined(active)
+        live = None
+        if told and not declined:
+            live = part_change(status, block, wanted, timeouts, now)
         if live is not None:
             return live
-        same = status.launched_gpus in (None, wanted) or status.declined(active)
+        same = declined or status.launched_gpus in (None, wanted)
         if (same and told) or not launch.finds_orders:
             return Done()
     if order is None or order.gpus != active or not told:

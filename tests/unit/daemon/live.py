@@ -7,7 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ef_slurm.contract import Action, Companion, LaunchState, Progress, companion_comment
+from ef_slurm.contract import (
+    Action,
+    Companion,
+    LaunchState,
+    Point,
+    Progress,
+    companion_comment,
+    points_text,
+    read_sizes,
+)
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.model import QueueJob
 from ef_slurm.slurm.types import HoldKind, JobBaseState
@@ -16,6 +25,8 @@ from tests.unit.daemon.world import Training, World
 
 STILL = 1.0
 """Seconds for which training stands still at a change."""
+MEASURED = 2.5
+"""Seconds that one size of a round takes, without the change to it."""
 
 
 @dataclass
@@ -32,6 +43,8 @@ class LiveTraining(Training):
     deaf: bool = False
     gather: float = 4.0
     """Seconds from a companion's start until its ranks are ready."""
+    measures: bool = True
+    """Whether its library measures what it is ordered to; an earlier one knows of no sizes."""
     train: tuple[str, ...] = ()
     change: int = 0
     last_still: float | None = None
@@ -41,6 +54,12 @@ class LiveTraining(Training):
     leaving: dict[int, float] = field(default_factory=dict)
     gone: set[int] = field(default_factory=set)
     changes: list[tuple[str, ...]] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
+    """Sizes of a round; the first one trains until `measured_at`."""
+    measured_at: float = math.inf
+    points: list[Point] = field(default_factory=list)
+    rounds: list[tuple[int, ...]] = field(default_factory=list)
+    """The sizes that each round had to measure."""
 
     @property
     def gpus(self) -> int:
@@ -50,6 +69,7 @@ class LiveTraining(Training):
 
     def _launch(self, at: float, boot_of: Callable[[Training], float]) -> None:
         self.train, self.change, self.refused = self.slurm.nodes, 0, (0, "")
+        self.left, self.measured_at, self.points = [], math.inf, []
         super()._launch(at, boot_of)
 
     def advance(self, now: float, boot_of: Callable[[Training], float]) -> None:
@@ -60,12 +80,17 @@ class LiveTraining(Training):
             return
         if self.state is not LaunchState.RUNNING or self.deaf:
             return
-        if order.action is Action.PREPARE:
+        if self.left:
+            self._measure(now, boot_of)
+        elif order.action is Action.PREPARE:
             self._prepare(now)
         elif order.action is Action.RESIZE:
             due = order.change == max(self.change, self.refused[0]) + 1
             if due and now >= self.trains_from:
-                self._resize(now)
+                if order.gpus in self.too_small:
+                    self._launch(now, boot_of)
+                else:
+                    self._resize(now)
 
     def _prepare(self, now: float) -> None:
         order = self.order
@@ -116,6 +141,11 @@ class LiveTraining(Training):
         if gpus in self.refuses:
             self.refused = (order.change, "fewer samples than ranks")
             return
+        if order.sizes and self.measures:
+            self.left, self.points = list(read_sizes(order.sizes)), []
+            self.rounds.append(tuple(self.left))
+            self._train_at(now, nodes, self.left[0])
+            return
         self._go_on(now, nodes, None if gpus == len(nodes) * self.slurm.gpus_per_node else gpus)
         if order.leave:
             for job in self.companions.values():
@@ -128,6 +158,31 @@ class LiveTraining(Training):
         self.trains_from, self.last_still = now + STILL, STILL
         self.rate = self.rates.get(self.gpus, 0.0) * self.speed
         self.changes.append(nodes)
+
+    def _train_at(self, now: float, nodes: tuple[str, ...], gpus: int) -> None:
+        """The step of a round; no change is complete with it."""
+        still = STILL if gpus != self.gpus else 0.0
+        self.base, self.trains_from = self.done(now), now + still
+        self.train = nodes[: max(1, gpus // self.slurm.gpus_per_node)]
+        self.part = None if gpus == len(self.train) * self.slurm.gpus_per_node else gpus
+        self.rate = self.rates.get(gpus, 0.0) * self.speed
+        self.measured_at = self.trains_from + MEASURED
+
+    def _measure(self, now: float, boot_of: Callable[[Training], float]) -> None:
+        order = self.order
+        assert order is not None
+        nodes = tuple(order.nodes.split(","))
+        while self.left and now >= self.measured_at:
+            if self.left[0] in self.too_small:
+                self._launch(now, boot_of)
+                return
+            iterations = max(1, round(self.rate * (MEASURED - 1.0)))
+            self.points.append(Point(self.left.pop(0), iterations, MEASURED - 1.0))
+            if self.left:
+                self._train_at(now, nodes, self.left[0])
+            else:
+                self.measured_at = math.inf
+                self._go_on(now, nodes, None)
 
     def _follow_companions(self, now: float, boot_of: Callable[[Training], float]) -> None:
         running = self.running and self.state is LaunchState.RUNNING
@@ -161,7 +216,7 @@ class LiveTraining(Training):
             for job in self.companions.values()
             if job.state is JobBaseState.RUNNING and job.started is not None
         ]
-        moments = [super().next_event(now), *starts, *self.leaving.values()]
+        moments = [super().next_event(now), *starts, *self.leaving.values(), self.measured_at]
         return min((moment for moment in moments if moment > now), default=math.inf)
 
     def reports(self, now: float) -> JobReports:
@@ -191,6 +246,8 @@ class LiveTraining(Training):
             ready=",".join(self.ready(now)),
             refused_change=self.refused[0],
             refusal=self.refused[1],
+            points=points_text(self.points),
+            change_iteration=0 if self.change or self.rounds else None,
         )
 
 

@@ -34,7 +34,14 @@ UID = os.getuid()
 
 KINDS: tuple[Any, ...] = (Launch, Progress, Order)
 SEEDS = [
-    *(dump(one).encode() for one in (launch(), progress(), Order(1, Action.STOP, 5.0, "why"))),
+    *(
+        dump(one).encode()
+        for one in (
+            launch(),
+            progress(points="4:37/1.5,2:20/1.25"),
+            Order(1, Action.RESIZE, 5.0, "why", sizes="4,2,1"),
+        )
+    ),
     *BAD.values(),
 ]
 WORDS = [
