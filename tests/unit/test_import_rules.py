@@ -51,7 +51,8 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "": set(),
         "records": set(),
         "environment": {"records"},
-        "decode": {"records"},
+        "points": {"records"},
+        "decode": {"records", "points"},
         "files": {"records", "decode"},
     },
     "daemon": {
