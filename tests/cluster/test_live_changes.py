@@ -4,13 +4,16 @@ training library together, on real Slurm."""
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from mini.client import MiniSlurm, wait_until
 
+from ef_slurm.contract import read_points
 from tests.cluster.daemon_bench import Bench, fresh_bench
+from tests.cluster.training_jobs import scripts
 
 pytestmark = pytest.mark.cluster
 
@@ -93,3 +96,27 @@ def test_a_job_grows_and_shrinks_while_it_trains(bench: Bench) -> None:
     print(bench.explain(first))
     print(f"stood still: {grown['change_seconds']:.2f} s, {shrunk['change_seconds']:.2f} s")
     cluster.cancel_all()
+
+
+WRAPPERS = ("parallel", "ddp") if os.environ.get("EF_LONG") else ("parallel",)
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_job_of_unknown_speed_measures_itself_in_one_launch(bench: Bench, wrapper: str) -> None:
+    """Beside it, with EF_LONG=1, one that cannot: 30 s for each size, and a launch."""
+    options = f"--max-gpus=4 --best-effort --model-name={wrapper}"
+    script = f"{scripts(bench.cluster)}/chars.py --wrapper {wrapper} --sleep 0.02"
+    shown = bench.cluster.output(
+        f"ef-sbatch --parsable {options} {script} --iterations 50000 --batch 32", user="user1"
+    )
+    job = int(shown)
+    bench.wait_state(job, "running")
+    wait_until("its verdict", lambda: bench.queue()[job]["verdict"], timeout=200)
+    seen, row = told(bench, job), bench.queue()[job]
+    measured = {point.gpus for point in read_points(seen.get("points", ""))}
+    if wrapper == "parallel":
+        assert (seen["generation"], seen["world_size"], measured) == (1, 4, {4, 2, 1})
+    story = bench.explain(job)
+    assert "easured while it trained: " in story, story
+    print(f"{wrapper}: {row['verdict']} {seen}\n{story}")
+    bench.cluster.cancel_all()
