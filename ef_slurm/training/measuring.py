@@ -21,6 +21,8 @@ STEADY = 0.05
 LEAST_ITERATIONS = 4
 SLOW_SECONDS = 30.0
 """Seconds after which one iteration is enough."""
+INTERRUPTIONS = 3
+"""How often something else may begin it anew at a size; what comes more often belongs to it."""
 
 
 class Pace:
@@ -34,6 +36,8 @@ class Pace:
     def __init__(self, iteration: int, at: float):
         self._began = iteration, at
         self._seen: list[tuple[int, float]] = []
+        self._interruptions = 0
+        self._disturbed = False
 
     def see(self, iteration: int, at: float, disturbed: bool) -> None:
         """An iteration that has ended.
@@ -42,7 +46,9 @@ class Pace:
             disturbed: whether something else goes on: a checkpoint, an evaluation. What was seen
                 before is no whole time of training then, and left out.
         """
-        if disturbed:
+        self._interruptions += disturbed and not self._disturbed
+        self._disturbed = disturbed
+        if disturbed and self._interruptions <= INTERRUPTIONS:
             self._began = iteration, at
             self._seen.clear()
             return

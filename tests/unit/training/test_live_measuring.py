@@ -24,7 +24,7 @@ def parent() -> Iterator[Parent]:
 def launch(parent: Parent, tmp_path: Path) -> LiveLaunch:
     """Two nodes with two ranks each."""
     variables = {"EF_CHECKPOINT_SECONDS": "0.7"}
-    launch = LiveLaunch(parent, tmp_path, {"optimizer": "adamw"}, 24, 400, variables=variables)
+    launch = LiveLaunch(parent, tmp_path, {"optimizer": "adamw"}, 24, variables=variables)
     launch.slowly(True)
     launch.start(["n1", "n2"], 2)
     launch.running()
@@ -43,14 +43,15 @@ def test_all_sizes_in_one_launch_and_the_loss_is_that_of_a_fixed_run(launch: Liv
     assert (told.world_size, told.nodes, sizes(told)) == (4, "n1,n2", [4, 2, 1])
     assert told.checkpoint_iteration is not None
     for one in read_points(told.points):
-        assert 0.9 < one.seconds < 35.0
-        assert 2.0 < one.iterations / one.seconds < 33.4  # each iteration takes 0.03 s
+        assert one.seconds > 0.9
+        assert one.iterations / one.seconds < 33.4  # each iteration takes 0.03 s at least
     assert "3 ranks are not measured: they are a part of n2" in launch.logs()
     # Its number is used up; what is ordered next is the next one.
     assert launch.resize("n1", leave=True).change == number + 1
-    launch.slowly(False)
-    launch.until(lambda told: told.phase is Phase.FINISHED)
+    launch.iterated(10)
+    launch.stop()
     assert set(launch.codes("n1", "n2")) == {0}
+    launch.iterations = len(launch.entries())
     assert_same(launch, [4, 2, 1, 4, 2], 1, 1e-8)
 
 

@@ -59,6 +59,15 @@ def test_a_checkpoint_in_between_is_left_out() -> None:
     assert point.iterations / point.seconds == pytest.approx(20.0)
 
 
+def test_what_comes_all_the_time_belongs_to_it() -> None:
+    pace, tenth = Pace(0, 0.0), 0
+    while (point := pace.point(4)) is None:
+        tenth += 1
+        assert tenth < 100
+        pace.see(tenth, tenth / 10, tenth % 6 == 0)
+    assert point.iterations / point.seconds == pytest.approx(10.0)
+
+
 def test_a_round_goes_from_size_to_size_and_back() -> None:
     now = Round(3, "4,2,1", (0, 1, 5, 6), [4, 2, 1])
     at, iteration = 0.0, 0
