@@ -69,7 +69,7 @@ class Reporter:
             software=software,
             process_started_at=process_started_at(),
         )
-        self._written_at = 0.0
+        self._iterated_at = now
         self._samples: deque[tuple[float, int]] = deque()
         self._warned = False
         self._lock = threading.Lock()
@@ -88,10 +88,14 @@ class Reporter:
         self._write(True, **changes)
 
     def iterate(self, iteration: int, first_iteration_at: float | None) -> None:
-        """Report iterations done, if the last report is old enough."""
+        """Report iterations done, if that was not done just now.
+
+        Other reports do not count: evaluations may be told of several times a second.
+        """
         now = self._clock()
-        if now - self._written_at < REPORT_SECONDS:
+        if now - self._iterated_at < REPORT_SECONDS:
             return
+        self._iterated_at = now
         rate = self._rate(now, iteration)
         self._write(
             False,
@@ -116,7 +120,6 @@ class Reporter:
             if changes.get("world_size", self._progress.world_size) != self._progress.world_size:
                 self._samples.clear()  # iterations/s at another size are another number
             self._progress = replace(self._progress, updated_at=now, **changes)
-            self._written_at = now
             if self._state is None:
                 return
             try:

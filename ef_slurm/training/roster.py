@@ -183,7 +183,9 @@ class Roster:
 
     def _ordered(self, order: Order) -> Request | None:
         try:
-            members = self._chosen(order)
+            # Ranks of a node that have left are not missed where nobody is to come.
+            same = order.nodes == ",".join(self.nodes) and order.gpus == len(self._active)
+            members = self._active if same and order.sizes else self._chosen(order)
             self._check(members)
         except RefusedError as error:
             self.refuse(order.change, str(error))
@@ -237,8 +239,6 @@ class Roster:
             problem = "sizes are measured among the ranks that train"
         elif not sizes:
             problem = f"{order.sizes} GPUs are more than its {len(members)} ranks"
-        elif not self._wait():
-            problem = "a loop over epochs cannot wait while others train"
         if problem:
             self.refuse(order.change, problem)
             return None
@@ -262,6 +262,8 @@ class Roster:
                 return None  # it is being measured
             members = now.members[: now.next]
             try:
+                if not self._wait():
+                    raise RefusedError("a loop over epochs cannot wait while others train")
                 self._check(members)
                 self._check_whole(members)
             except RefusedError as error:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from mini.client import MiniSlurm, wait_until
 
-from ef_slurm.contract import read_points
 from tests.cluster.daemon_bench import Bench, fresh_bench
 from tests.cluster.training_jobs import scripts
 
@@ -104,19 +103,19 @@ WRAPPERS = ("parallel", "ddp") if os.environ.get("EF_LONG") else ("parallel",)
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_a_job_of_unknown_speed_measures_itself_in_one_launch(bench: Bench, wrapper: str) -> None:
     """Beside it, with EF_LONG=1, one that cannot: 30 s for each size, and a launch."""
-    options = f"--max-gpus=4 --best-effort --model-name={wrapper}"
+    options = f"--max-gpus=4 --best-effort --global-batch-size=32 --model-name={wrapper}"
     script = f"{scripts(bench.cluster)}/chars.py --wrapper {wrapper} --sleep 0.02"
     shown = bench.cluster.output(
-        f"ef-sbatch --parsable {options} {script} --iterations 50000 --batch 32", user="user1"
+        f"ef-sbatch --parsable {options} {script} --iterations 50000", user="user1"
     )
     job = int(shown)
-    bench.wait_state(job, "running")
-    wait_until("its verdict", lambda: bench.queue()[job]["verdict"], timeout=200)
-    seen, row = told(bench, job), bench.queue()[job]
-    measured = {point.gpus for point in read_points(seen.get("points", ""))}
-    if wrapper == "parallel":
-        assert (seen["generation"], seen["world_size"], measured) == (1, 4, {4, 2, 1})
-    story = bench.explain(job)
-    assert "easured while it trained: " in story, story
-    print(f"{wrapper}: {row['verdict']} {seen}\n{story}")
+    wait_until("its verdict", lambda: bench.queue()[job]["verdict"], timeout=240)
+    story = json.loads(bench.cluster.output(f"ef-squeue --explain {job} --json", user="user1"))
     bench.cluster.cancel_all()
+    rates = [one["data"] for one in story["events"] if one["data"].get("what") == "rate"]
+    words = bench.explain(job)
+    print(words)
+    print(told(bench, job))
+    if wrapper == "parallel":
+        assert {rate["gpus"] for rate in rates if rate.get("brief")} == {4, 2, 1}, words
+        assert "Launched again" not in words.partition("Measured while it trained")[0]

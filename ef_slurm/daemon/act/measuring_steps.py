@@ -44,18 +44,11 @@ def round_of(
         return None
     if _ordered(status) is not None or status.coming is not None:
         return None  # it has been tried: by this launch, or by the last one, which ended in it
-    if progress.first_iteration_at is None or progress.world_size != block.gpus:
+    gpus = block.gpus if conditions.active is None else conditions.active
+    if progress.first_iteration_at is None or progress.world_size != gpus:
         return None
-    change = next_change(progress)
-    return Do(
-        OrderResize(
-            launch.generation,
-            change,
-            status.trains_on,
-            block.gpus,
-            sizes=conditions.to_measure,
-        )
-    )
+    change, sizes = next_change(progress), conditions.to_measure
+    return Do(OrderResize(launch.generation, change, status.trains_on, gpus, sizes=sizes))
 
 
 def _ordered(status: JobStatus) -> Order | None:

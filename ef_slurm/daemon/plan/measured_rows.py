@@ -83,20 +83,24 @@ def to_hold(job: QueueJob, gpus_per_node: int) -> int:
 
 
 def in_one_round(job: QueueJob) -> tuple[int, ...]:
-    """The sizes that a launch on all its GPUs can measure by itself, the largest first.
+    """The sizes that a launch can measure by itself, on what it trains on, the largest first.
 
-    All powers of two that are not known, from the least that is wanted up to what it holds: once
-    its ranks are there, each costs a second or two.
+    All powers of two that are not known, from the least that is wanted or known: once its ranks are
+    there, each costs a second or two.
     """
-    measuring, running = job.measuring, job.running
-    if measuring is None or running is None or running.active is not None:
+    measuring, trains = job.measuring, trains_on(job)
+    if measuring is None or not is_measured(job) or job.request.curves:
         return ()
-    held = [size for size in measuring.wanted if size <= running.gpus]
-    if not held or not is_measured(job) or job.request.curves:
+    if not any(size <= trains for size in measuring.wanted):
         return ()
-    known = {*measuring.unusable, *(size for size, _ in measuring.rates)}
-    sizes = (running.gpus >> power for power in range(running.gpus.bit_length()))
-    return tuple(size for size in sizes if size >= min(held) and size not in known)
+    known = {size for size, _ in measuring.rates}
+    least = min((*measuring.wanted, *known))
+    sizes = (trains >> power for power in range(trains.bit_length()))
+    return tuple(
+        size
+        for size in sizes
+        if size >= least and size not in known and size not in measuring.unusable
+    )
 
 
 def meanwhile(job: QueueJob, rates: Mapping[int, float], sizes: Collection[int]) -> tuple[int, ...]:

@@ -108,9 +108,17 @@ def test_what_cannot_be_measured_is_refused_in_words(parent: Parent, tmp_path: P
     for more, why in (
         ({"sizes": "8,4"}, "8,4 GPUs are more than its 2 ranks"),
         ({"sizes": "1", "gpus": 1}, "sizes are measured among the ranks that train"),
-        ({"sizes": "1"}, "a loop over epochs cannot wait while others train"),
     ):
         told = launch.refused(launch.order("n1", **more))
         assert (told.refusal, told.world_size, told.points) == (why, 2, "")
+    number = launch.order("n1", sizes="2,1")
+    told = launch.until(lambda told: told.change == number)
+    assert (told.world_size, sizes(told)) == (2, [2])
+    words = "1 ranks are not measured: a loop over epochs cannot wait while others train"
+    assert words in launch.logs()
+    launch.resize("n1", gpus=1)
+    number = launch.order("n1", gpus=1, sizes="1")
+    told = launch.until(lambda told: told.change == number)
+    assert (told.world_size, sizes(told)) == (1, [1])
     launch.stop()
     assert set(launch.codes("n1")) == {0}

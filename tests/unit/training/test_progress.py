@@ -62,3 +62,14 @@ def test_unwritable_is_a_warning_once(tmp_path: Path, caplog: pytest.LogCaptureF
         reporter.note(iteration=1)
         reporter.note(iteration=2)
     assert caplog.text.count("progress is not reported") == 1
+
+
+def test_evaluations_do_not_keep_iterations_from_being_reported(tmp_path: Path) -> None:
+    clock = Clock()
+    reporter = Reporter(StateDir(tmp_path), 1, 1, clock)
+    for tenth in range(30):
+        clock.now += 0.1
+        reporter.enter(Phase.EVALUATING)
+        reporter.enter(Phase.RUNNING)
+        reporter.iterate(tenth, clock.now)
+    assert reporter.progress.iteration >= 19
