@@ -138,6 +138,9 @@ class LiveTraining(Training):
         if not set(nodes) <= {*self.train, *self.slurm.nodes, *self.ready(now)}:
             return
         gpus = order.gpus or 0
+        if len(nodes) == 1 and gpus > self.launches[-1]:
+            self.refused = (order.change, f"{gpus} GPUs on {nodes[0]}, which has fewer ranks")
+            return
         if gpus in self.refuses:
             self.refused = (order.change, "fewer samples than ranks")
             return
@@ -182,7 +185,8 @@ class LiveTraining(Training):
                 self._train_at(now, nodes, self.left[0])
             else:
                 self.measured_at = math.inf
-                self._go_on(now, nodes, None)
+                whole = order.gpus == len(nodes) * self.slurm.gpus_per_node
+                self._go_on(now, nodes, None if whole else order.gpus)
 
     def _follow_companions(self, now: float, boot_of: Callable[[Training], float]) -> None:
         running = self.running and self.state is LaunchState.RUNNING

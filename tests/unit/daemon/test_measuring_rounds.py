@@ -70,8 +70,8 @@ def test_one_launch_measures_all_sizes_and_is_judged_within_seconds(world: World
 def test_one_that_begins_on_one_gpu_measures_the_rest_in_its_second_launch(world: World) -> None:
     """Its script alone knows the batch, so that nobody knows whether it runs on many."""
     job, training = unknown(world, told=False)
-    assert judged(world, job) < 45.0
-    assert training.launches == [1, 4]
+    assert judged(world, job) < 60.0
+    assert training.launches[-1] == 4
     assert training.rounds == [(1,), (4, 2)]
     assert set(measured(world, job)) == {1, 2, 4}
 
