@@ -442,7 +442,7 @@ class Scheduler:
         active: list[QueueJob] = []
         ended: list[QueueJob] = []
         intents = {intent.job_id: intent for intent in self._queue.intents.unfinished()}
-        if any(self._may_be_of_before(job) for job in jobs):
+        if any(self._may_be_of_before(job) for job in jobs if job.id not in unknown):
             self._observer.ask_who_answers()
         with self._queue.transaction(durable=False):
             # Again: another process may have changed rows since. New ones wait for the next tick.
