@@ -41,7 +41,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ef_slurm.planner.joint import ORDERS, JointReplan, with_few_changes
+from ef_slurm.planner.joint import ORDERS, JointReplan, keep_previous
 from ef_slurm.planner.relocation import Moves
 from ef_slurm.planner.share import least_share, soonest
 from ef_slurm.planner.timeline.curve import least_gpu_time
@@ -99,10 +99,10 @@ class Promises:
         # A count is cheaper than all plans made anew, but not than a look at who could move.
         if not jointly or lacks_gpu_time(newcomer, others, table, now):
             return False
-        for order, replan_in_order in zip(ORDERS, self._replans, strict=True):
+        for replan_in_order in self._replans:
             fresh = replan_in_order.with_newcomer(newcomer, now)
             if fresh is not None:
-                fresh = with_few_changes([*others, newcomer], order, table, fresh, now)
+                keep_previous(others, table, fresh, now)
                 return self._joined(newcomer, fresh, rearranged=True)
         return False
 

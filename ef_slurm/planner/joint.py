@@ -42,7 +42,8 @@ def replan_jointly(
     for order in ORDERS:
         fresh = table.blank()
         if replan(sorted(everybody, key=order), fresh, now) is None:
-            return with_few_changes(everybody, order, table, fresh, now)
+            keep_previous(others, table, fresh, now)
+            return fresh
     return None
 
 
@@ -83,117 +84,31 @@ def _least_share_in_grace(task: Task, table: ReservationTable, now: float) -> Sc
     return least_share(task, table, now, task.deadline)
 
 
-def with_few_changes(
-    tasks: list[Task],
-    order: Callable[[Task], Any],
-    old: ReservationTable,
-    new: ReservationTable,
-    now: float,
-) -> ReservationTable:
-    """All plans of `new`, as many of the old ones back as possible.
-
-    Or all plans made anew once more, nobody coming first onto a block that another one stands on:
-    what that costs in room shows only now, and whether it saves changes.
-
-    Args:
-        tasks: all of them.
-        order: in which `new` was planned.
-        old: the plans in hand.
-        new: has everybody in time. It is changed.
-        now: the present, seconds.
-    """
-
-    def paid(table: ReservationTable) -> float:
-        return sum(_paid(task, table.plans[task.id], now) for task in tasks)
-
-    keep_previous(tasks, old, new, now)
-    if paid(new) <= 0.0:
-        return new
-    spared = new.blank(sparing=True)
-    if replan(sorted(tasks, key=order), spared, now) is not None:
-        return new
-    keep_previous(tasks, old, spared, now)
-    return spared if paid(spared) < paid(new) else new
-
-
 def keep_previous(
     tasks: Iterable[Task], old: ReservationTable, new: ReservationTable, now: float
 ) -> None:
-    """Give jobs in `new` their plans of `old` back where still free, then their blocks.
+    """Give jobs in `new` their plans of `old` back where still free.
 
-    Jobs that stand on most GPUs come last: they are the ones that make room. Whoever is new in
-    `new` gets nothing back, but may have to give way.
+    Or at least the block that they stand on. Jobs that stand on most GPUs come last: they are the
+    ones that make room.
     """
-    everybody = {task.id: task for task in tasks}
-    in_turn = sorted(
-        (task for task in everybody.values() if task.id in old.plans),
-        key=lambda task: (task.current.gpus if task.current else 0, task.order),
-    )
-    for task in in_turn:
-        if new.plans[task.id] != old.plans[task.id]:
-            fresh, finish = new.remove(task)
-            if not _put_back(task, old, new, now):
-                new.put(task, fresh, finish)
-    for task in in_turn:
-        current = task.current
-        if current is not None and old.stays(task, now) and not new.stays(task, now):
-            on_it = new.timetables[current.gpu_type].on(current.first_gpu, current.gpus)
-            ids = {booking.job_id for booking in on_it if booking.reservation.start <= now}
-            others = [everybody[job_id] for job_id in ids - {task.id}]
-            _clear(task, [one for one in others if not new.stays(one, now)], old, new, now)
 
+    def width(task: Task) -> tuple[int, Order]:
+        return (task.current.gpus if task.current else 0, task.order)
 
-def _put_back(task: Task, old: ReservationTable, new: ReservationTable, now: float) -> bool:
-    """Enter a job's plan of `old` into `new`, or at least the block that it stands on."""
-    previous = old.plans[task.id]
-    if new.is_free(task, previous):
-        new.put(task, previous, old.finishes[task.id])
-        return True
-    stay = _stay(task, new, now)
-    if stay is not None:
-        new.put(task, stay, stay[-1].end)
-    return stay is not None
-
-
-def _clear(
-    task: Task, others: list[Task], old: ReservationTable, new: ReservationTable, now: float
-) -> None:
-    """Have those who came onto a job's block go elsewhere, or wait, where that saves changes.
-
-    Everybody is in time all the same; whoever was so without its grace is so still.
-    """
-    touched = [task, *sorted(others, key=lambda one: one.order)]
-    before = [(one, *new.remove(one)) for one in touched]
-    after: list[tuple[Task, Schedule]] = []
-    for one, _, finish in before:
-        if one is not task or not _put_back(task, old, new, now):
-            deadline = one.soft_deadline if finish <= one.soft_deadline else one.deadline
-            plan = least_share(one, new, now, deadline)
-            if plan is None:
-                break
-            new.put(one, plan, plan[-1].end)
-        after.append((one, new.plans[one.id]))
-    saves = len(after) == len(before) and sum(_paid(one, plan, now) for one, plan in after) < sum(
-        _paid(one, plan, now) for one, plan, _ in before
-    )
-    if saves:
-        return
-    for one, _ in after:
-        new.remove(one)
-    for one, plan, finish in before:
-        new.put(one, plan, finish)
-
-
-def _paid(task: Task, plan: Schedule, now: float) -> float:
-    """Seconds of training that the change which a plan begins with costs a job that has GPUs."""
-    if task.current is None:
-        return 0.0
-    if not plan:
-        return math.inf
-    first = plan[0]
-    if first.start > now:
-        return task.start_overhead(first.gpus)
-    return task.overhead_at(task.current, first)
+    for task in sorted(tasks, key=width):
+        previous = old.plans[task.id]
+        if new.plans[task.id] == previous:
+            continue
+        fresh, finish = new.remove(task)
+        if new.is_free(task, previous):
+            new.put(task, previous, old.finishes[task.id])
+            continue
+        stay = _stay(task, new, now)
+        if stay is not None:
+            new.put(task, stay, stay[-1].end)
+        else:
+            new.put(task, fresh, finish)
 
 
 def _stay(task: Task, table: ReservationTable, now: float) -> Schedule | None:

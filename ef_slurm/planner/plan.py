@@ -25,7 +25,7 @@ hands every job's last `Decision.schedule` back as `Job.plan` and what the job h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ef_slurm.model import (
@@ -114,8 +114,7 @@ def plan_round(
     admitted = [task for task in tasks.values() if task.job.standing is Standing.ADMITTED]
     promised = [task for task in admitted if task.promised]
     committed = {task.id: _committed_schedule(task) for task in admitted}
-    standing = _standing(admitted, committed, now)
-    table = ReservationTable.of(spaces, limits, now, committed.values(), standing)
+    table = ReservationTable.of(spaces, limits, now, committed.values(), _heads(admitted))
     infeasible = revalidate(promised, table, now, committed)
     if infeasible:
         table = recover(infeasible, promised, committed, table, now, policy)
@@ -291,22 +290,16 @@ def _carried_out(
     return [task.after(table.plans[task.id], now) for task in promised], then
 
 
-def _standing(
-    tasks: Iterable[Task], committed: Mapping[str, Schedule], now: float
-) -> Iterator[tuple[Reservation, bool]]:
-    """Where jobs are that stay there by their plans in hand, and would pay for having to leave.
+def _heads(tasks: Iterable[Task]) -> Iterator[Reservation]:
+    """The blocks of jobs that are made smaller in place for a small part of what a restart costs.
 
-    Returns:
-        Their blocks, and whether they are made smaller in place for a small part of what a restart
-        costs: those jobs change their size while they train.
+    They are the jobs that change their size while they train.
     """
     for task in tasks:
-        plan, here = committed[task.id], task.current
         overhead = task.job.overhead
-        if here is None or not overhead.restart:
-            continue
-        if plan and plan[0].start <= now and task.stays(plan[0]):
-            yield here, overhead.shrink <= CHEAP_SHRINK * overhead.restart
+        cheap = overhead.restart > 0.0 and overhead.shrink <= CHEAP_SHRINK * overhead.restart
+        if task.current is not None and cheap:
+            yield task.current
 
 
 def _committed_schedule(task: Task) -> Schedule:

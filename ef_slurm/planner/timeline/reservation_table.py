@@ -49,7 +49,7 @@ class ReservationTable:
         limits: LimitBook,
         now: float,
         committed: Iterable[Schedule] = (),
-        standing: Iterable[tuple[Reservation, bool]] = (),
+        heads: Iterable[Reservation] = (),
     ) -> ReservationTable:
         """The empty table of a cluster.
 
@@ -59,29 +59,28 @@ class ReservationTable:
             now: the present, seconds.
             committed: plans in hand. They are not entered: they say which GPUs to spare where an
                 outage takes some of a node, no matter which (`Timetable`).
-            standing: blocks that jobs stand on and would stay on, and whether that job is made
-                smaller in place for next to nothing (`StandingBlocks`).
+            heads: blocks that jobs stand on and that others leave the first node of where they can:
+                such a job is made smaller on them for next to nothing.
         """
         used: dict[str, list[Reservation]] = {gpu_type: [] for gpu_type in spaces}
         for schedule in committed:
             for reservation in schedule:
                 if reservation.gpu_type in used:
                     used[reservation.gpu_type].append(reservation)
-        held: dict[str, list[tuple[int, int, bool]]] = {gpu_type: [] for gpu_type in spaces}
-        for block, shrinks in standing:
-            if block.gpu_type in held:
-                held[block.gpu_type].append((block.first_gpu, block.gpus, shrinks))
+        first: dict[str, set[int]] = {gpu_type: set() for gpu_type in spaces}
+        for block in heads:
+            space = spaces.get(block.gpu_type)
+            if space is not None and block.gpus >= space.per_node:
+                first[block.gpu_type].add(block.first_gpu)
         timetables = {
-            gpu_type: Timetable(space.group, now, used[gpu_type], held[gpu_type])
+            gpu_type: Timetable(space.group, now, used[gpu_type], first[gpu_type])
             for gpu_type, space in spaces.items()
         }
         return cls(spaces, timetables, limits)
 
-    def blank(self, *, sparing: bool = False) -> ReservationTable:
-        """An empty table of the same cluster, whose timetables spare whoever stands somewhere."""
-        timetables = {
-            gpu_type: one.blank(sparing=sparing) for gpu_type, one in self.timetables.items()
-        }
+    def blank(self) -> ReservationTable:
+        """An empty table of the same cluster."""
+        timetables = {gpu_type: one.blank() for gpu_type, one in self.timetables.items()}
         return ReservationTable(self.spaces, timetables, self.limits.blank())
 
     def copy(self) -> ReservationTable:

@@ -28,6 +28,7 @@ True
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from copy import copy
 from itertools import chain
@@ -41,7 +42,6 @@ from ef_slurm.planner.timeline.barred import BarredBlocks
 from ef_slurm.planner.timeline.block_levels import BlockLevels, Floats
 from ef_slurm.planner.timeline.outages import assign_outages
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
-from ef_slurm.planner.timeline.standing import StandingBlocks
 
 _BUCKET_GPUS = 8
 """GPUs per entry of the index that finds the bookings on a block."""
@@ -70,11 +70,12 @@ class Timetable:
         group: NodeGroup,
         now: float,
         plans: Iterable[Reservation] = (),
-        standing: Iterable[tuple[int, int, bool]] = (),
+        heads: Iterable[int] = (),
     ) -> None:
         """The GPUs of `group` with its outages.
 
-        `standing` is where jobs are that would stay there (`StandingBlocks`).
+        `heads` are the first GPUs of blocks of whole nodes that jobs stand on, and would keep the
+        first node of.
         `plans` are those in hand. They are not entered: where an outage takes some GPUs of a node,
         no matter which, it takes those that the plans do not use.
         """
@@ -92,9 +93,7 @@ class Timetable:
         self._closes: Floats | None = None
         self._reopens: Floats | None = None
         self._read_outages(group, until, since, list(plans))
-        blocks = list(standing)
-        self._standing = StandingBlocks(padded, self.per_node, blocks) if blocks else None
-        self._spares = False
+        self._heads = sorted(heads)
         self._base_until = until.copy()
         self._base_since = since.copy()
         self._until = BlockLevels(until, least=True)
@@ -128,13 +127,9 @@ class Timetable:
         if np.isfinite(closes).any():
             self._closes, self._reopens = closes, reopens
 
-    def blank(self, *, sparing: bool = False) -> Timetable:
-        """The same GPUs and outages with nobody on them.
-
-        Searches in it look first for blocks that nobody has to leave if `sparing`.
-        """
+    def blank(self) -> Timetable:
+        """The same GPUs and outages with nobody on them."""
         twin = copy(self)
-        twin._spares = sparing
         twin._until = BlockLevels(self._base_until.copy(), least=True)
         twin._since = BlockLevels(self._base_since.copy(), least=False)
         twin._buckets = []
@@ -276,9 +271,8 @@ class Timetable:
     ) -> int | None:
         """The best block that is free from now to `until`.
 
-        Best is the one that wastes least of larger free blocks, among those the one that is needed
-        soonest by somebody else, and of that the part that fewest jobs have to leave. In a table
-        that spares them (`blank`), that comes first.
+        Best is the one that wastes least of larger free blocks, and among those the one that is
+        needed soonest by somebody else.
 
         Args:
             gpus: its size.
@@ -299,18 +293,10 @@ class Timetable:
         if not fit.any():
             self.latest_until[level] = float(self._until.at(level).max())
             return None
-        spared = self._standing if self._spares else None
-        harm = 0
-        if spared is not None:
-            others = spared.at(level)
-            harm = int(others[fit].min())
-            fit &= others <= harm
         # Climb as long as every block that fits is part of a larger one that fits as well: a lone
         # one, whose buddy is taken, is what nobody larger could use.
         while level < self._top:
             larger = self._fit(level + 1, bound, without, barred)
-            if spared is not None:
-                larger &= spared.at(level + 1) <= harm
             lone = fit & ~np.repeat(larger, 2)
             if lone.any():
                 fit = lone
@@ -320,13 +306,19 @@ class Timetable:
         (places,) = np.nonzero(fit)
         best = places[np.argmin(self._until.at(level)[places])]
         first = int(best) << level
-        if self._standing is None:
-            return first
-        # Which part of the free block it is makes no difference to what remains of it.
-        parts = self._standing.at(gpus.bit_length() - 1)[
-            first // gpus : (first + (1 << level)) // gpus
-        ]
-        return first + int(np.argmin(parts)) * gpus
+        return self._beside_heads(first, 1 << level, gpus) if self._heads else first
+
+    def _beside_heads(self, first: int, width: int, gpus: int) -> int:
+        """The part of a free block that leaves others the first node of the blocks they stand on.
+
+        Which part it is makes no difference to what remains of the free block.
+        """
+        for part in range(first, first + width, gpus):
+            node = part // self.per_node * self.per_node
+            after = bisect_left(self._heads, node)
+            if after == len(self._heads) or self._heads[after] >= part + gpus:
+                return part
+        return first
 
     def _fit(
         self,

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from ef_slurm.model import (
-    Block,
-    Cluster,
-    Job,
-    Outcome,
-    Overhead,
-    Policy,
-    Reservation,
-    Running,
-    Standing,
-    ThroughputCurve,
-)
-from ef_slurm.planner.plan import plan
+from ef_slurm.model import Cluster, Job, Outcome, Policy, ThroughputCurve
 from tests.unit.planner.world import World
 
 RATES = {1: 1.0, 2: 1.8, 4: 3.2, 8: 5.6}
@@ -70,38 +56,3 @@ def test_an_offer_counts_on_the_same() -> None:
     assert offer is not None
     twin.submit(job("new", 10.0, offer))
     assert twin.verdicts["new"].outcome is Outcome.PROMISED
-
-
-def standing(name: str, node: int, seconds: float, deadline: float, cost: Overhead) -> Job:
-    """A job that has stood on a node of 4 GPUs for long, and needs it for `seconds` yet."""
-    return Job(
-        name,
-        -1e4,
-        4.0 * seconds,
-        (("gpu", ThroughputCurve.of({4: 4.0})),),
-        deadline=deadline,
-        standing=Standing.ADMITTED,
-        overhead=cost,
-        running=Running(Block("gpu", (f"n{node}",), 4), -9e3, -9e3),
-        plan=(Reservation(-9e3, seconds, 4, "gpu", 4 * (node - 1)),),
-    )
-
-
-@pytest.mark.parametrize("shrink", [1.0, 10.0])
-@pytest.mark.parametrize("leaves", [1, 2, 3])
-def test_plans_made_anew_leave_running_jobs_where_they_stand(leaves: int, shrink: float) -> None:
-    """One node is given up by a job that is to pause; the newcomer is the first by deadline."""
-    cost = replace(Overhead.constant(10.0), shrink=shrink)
-    jobs = {node: standing(f"on-{node}", node, 400.0, 1000.0, cost) for node in (1, 2, 3)}
-    # It is to go on before the newcomer would have ended: so all plans are made anew.
-    pause = (Reservation(50.0, 460.0, 4, "gpu", 4 * (leaves - 1)),)
-    jobs[leaves] = replace(jobs[leaves], plan=pause)
-    newcomer = replace(
-        standing("new", 1, 100.0, 120.0, cost), running=None, plan=(), standing=Standing.NEW
-    )
-    cluster = Cluster.uniform(nodes=3, gpus_per_node=4)
-    answer = plan(0.0, [*jobs.values(), newcomer], cluster, Policy(offers=False))
-    assert answer.verdicts[0].outcome is Outcome.PROMISED
-    nodes = {one.job_id: one.block.nodes for one in answer.decisions if one.block is not None}
-    stay = {f"on-{node}": (f"n{node}",) for node in jobs if node != leaves}
-    assert nodes == {**stay, "new": (f"n{leaves}",)}

@@ -207,25 +207,11 @@ def test_a_search_can_leave_a_place_out() -> None:
     assert timetable.find_now(2, until=30.0) == 6, "nothing is remembered of what was left out"
 
 
-def test_of_a_free_block_the_part_is_taken_that_fewest_jobs_have_to_leave() -> None:
+def test_a_block_beside_the_first_nodes_of_others_is_found_first() -> None:
     group = Cluster.uniform(4, 4).groups[0]
-    shrinks = Timetable(group, 0.0, standing=[(0, 8, True), (8, 8, True)])
-    assert shrinks.find_now(4, 50.0) == 4, "its job keeps the first node"
-    assert shrinks.find_now(1, 50.0) == 4
-    assert shrinks.find_now(8, 50.0) == 0, "one job leaves either"
-    assert shrinks.blank().find_now(4, 50.0) == 4
-    two = Timetable(group, 0.0, standing=[(0, 4, False), (4, 4, True), (8, 8, False)])
-    assert two.find_now(8, 50.0) == 8, "one job leaves it, not two"
+    timetable = Timetable(group, 0.0, heads=[0, 8])
+    assert timetable.find_now(4, 50.0) == 4
+    assert timetable.find_now(1, 50.0) == 4
+    assert timetable.find_now(8, 50.0) == 0  # nothing is beside them
+    assert timetable.blank().find_now(4, 50.0) == 4
     assert Timetable(group, 0.0).find_now(4, 50.0) == 0
-
-
-def test_a_table_that_spares_those_who_stand_looks_beside_them_first() -> None:
-    group = Cluster.uniform(3, 4).groups[0]
-    plain = Timetable(group, 0.0, standing=[(8, 4, False)])
-    assert plain.find_now(4, 50.0) == 8, "the lone node, though a job stands there"
-    spares = plain.blank(sparing=True)
-    assert spares.find_now(4, 50.0) == 0
-    assert spares.find_now(4, 50.0, without=(0, 8)) == 8
-    spares.put("a", at(0.0, 100.0, 0, 8))
-    assert spares.find_now(4, 50.0) == 8, "nothing else is free"
-    assert spares.blank().find_now(4, 50.0) == 8
