@@ -38,7 +38,8 @@ from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.record_files import Records
 from ef_slurm.daemon.observe.settlements import due_at
 from ef_slurm.daemon.observe.state_dirs import StateDirs
-from ef_slurm.daemon.observe.transition import Transition
+from ef_slurm.daemon.observe.transition import AuditEntry, Transition
+from ef_slurm.daemon.observe.transitions import on_missing
 from ef_slurm.daemon.plan.changes import Changed, Changes, NotPossibleError
 from ef_slurm.daemon.plan.dependencies import Dependencies, WouldWait
 from ef_slurm.daemon.plan.measuring import WouldMeasure
@@ -129,7 +130,7 @@ class Scheduler:
         self._comments = Comments(slurm, self._observer, clock, self._fence)
         self._ended_at = clock()
         self._resubmitter = Resubmitter(
-            slurm, queue, self._observer, clock, self._fence, settings.uid
+            slurm, queue, self._observer, clock, self._fence, self.lose, settings.uid
         )
         self._estimates = Estimates()
         self._estimates.closures.recall(
@@ -333,6 +334,27 @@ class Scheduler:
                 self._apply(job, transition, actor=actor)
         self._recording.keep()
         return words
+
+    def lose(self, job_id: int) -> None:
+        """A job's Slurm job is gone: Slurm has used its id again, for another submission.
+
+        Args:
+            job_id: the queue's id. One that has ended stays as it is.
+
+        Raises:
+            SlurmError: Slurm was never seen and does not answer.
+        """
+        self._look()
+        with self._queue.transaction():
+            job = self._queue.jobs.get(job_id)
+            if job.state in ACTIVE:
+                transition = on_missing(job, self._observer.reports(job), self._clock())
+                why = f"Slurm has given the id {job.request.slurm_job_id} to another submission"
+                entry = AuditEntry(EventKind.ERROR, f"{why}: it had forgotten this one")
+                self._apply(job, replace(transition, entries=(*transition.entries, entry)))
+        self._observer.drop(job.request.slurm_job_id)
+        self._state_dirs.forget(job)
+        self._recording.keep()
 
     def _refuse_if_advisory(self) -> None:
         if self._settings.advisory:

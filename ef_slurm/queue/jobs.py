@@ -183,10 +183,13 @@ class Jobs:
         return job_rows.to_script(row)
 
     def of_slurm(self, slurm_job_id: int, cluster: str | None = None) -> QueueJob | None:
-        """The latest job with that Slurm id (Slurm recycles ids), or None."""
+        """The job that has that Slurm id, or the latest that had (Slurm recycles ids), or None.
+
+        An older job has it where it was submitted again.
+        """
         row = self._database.one(
             "SELECT * FROM jobs WHERE slurm_job_id = :id AND cluster = ifnull(:cluster, cluster)"
-            " ORDER BY id DESC LIMIT 1",
+            " ORDER BY ended_at IS NOT NULL, id DESC LIMIT 1",
             {"id": slurm_job_id, "cluster": cluster},
         )
         return None if row is None else self._job(row)

@@ -160,7 +160,7 @@ class MemoryCluster:
         self.licenses: tuple[SlurmLicense, ...] = ()
         self.reservations: tuple[SlurmReservation, ...] = ()
         self.partition_limits: SlurmPartition | None = None
-        self._last_id = 0
+        self.last_id = 0  # the next job's is one more
 
     def settle(self, now: float) -> None:
         """Let everything happen that is due by `now`."""
@@ -272,8 +272,8 @@ class MemoryCluster:
         held: bool = True,
     ) -> MemoryJob:
         """A new job of one node and one GPU."""
-        self._last_id += 1
-        job = MemoryJob(self._last_id, user, name, self.partition, account, now, uid)
+        self.last_id += 1
+        job = MemoryJob(self.last_id, user, name, self.partition, account, now, uid)
         job.hold = HoldKind.USER if held else HoldKind.NONE
         self.jobs[job.job_id] = job
         return job

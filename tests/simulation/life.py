@@ -262,7 +262,8 @@ class Life:
     def _to_a_job(self, job: SimulatedJob, event: Event) -> None:
         site, now = self.site, self.site.clock.now
         if event.what in OWNERS:
-            job.owned = True
+            for each in self.people.jobs:  # whichever of their jobs has that id now
+                each.owned |= each.uid == job.uid and job.slurm.job_id in each.ids
         match event.what:
             case What.CHANGES_DEADLINE:
                 self.people.change(job, JobChange(deadline=now + event.amount))

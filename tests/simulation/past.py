@@ -17,7 +17,7 @@ class Past:
 
     def __init__(self, cluster: MemoryCluster) -> None:
         self._cluster = cluster
-        self._saved: list[tuple[float, dict[int, MemoryJob]]] = []
+        self._saved: list[tuple[float, dict[int, MemoryJob], int]] = []
 
     def remember(self, now: float) -> None:
         """Save the present state, where that is due."""
@@ -25,7 +25,8 @@ class Past:
         if saved and now - saved[-1][0] < SAVED_EVERY_SECONDS:
             return
         jobs = {number: copy.copy(job) for number, job in self._cluster.jobs.items()}
-        self._saved = [*(one for one in saved if now - one[0] <= KEPT_SECONDS), (now, jobs)]
+        kept = [one for one in saved if now - one[0] <= KEPT_SECONDS]
+        self._saved = [*kept, (now, jobs, self._cluster.last_id)]
 
     def come_back(self, since: float, now: float) -> list[MemoryJob]:
         """As it was saved at `since` or soon after.
@@ -36,9 +37,11 @@ class Past:
             The jobs that it does not know any more.
         """
         cluster = self._cluster
-        past = next((jobs for at, jobs in self._saved if at >= since), None)
-        if past is None:
+        found = next((one for one in self._saved if one[0] >= since), None)
+        if found is None:
             return []
+        at, past, cluster.last_id = found  # the ids of what it forgets are used again
+        self._saved = [one for one in self._saved if one[0] <= at]
         cluster.boots += 1
         gone = [cluster.jobs.pop(number) for number in list(cluster.jobs) if number not in past]
         for job in gone:

@@ -5,6 +5,8 @@ It does what `daemon.serve.handler` does of each request, one piece after the ot
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ef_slurm.api import routes
 from ef_slurm.api.identity import Caller, Transport
 from ef_slurm.api.messages import (
@@ -13,11 +15,12 @@ from ef_slurm.api.messages import (
     Failure,
     Judge,
     Ping,
+    Register,
     Request,
     Response,
 )
 from ef_slurm.api.routes import HttpRequest
-from ef_slurm.daemon.serve.requests import Dispatch, ServerContext, failure_of
+from ef_slurm.daemon.serve.requests import Dispatch, RecycledIdError, ServerContext, failure_of
 from ef_slurm.daemon.serve.visibility import Viewer
 from ef_slurm.formats.codec import encode
 from tests.simulation.faults import ViolationError
@@ -26,15 +29,16 @@ from tests.simulation.faults import ViolationError
 class Service:
     """One daemon's."""
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: ServerContext, is_ticking: Callable[[], bool]) -> None:
+        self._is_ticking = is_ticking
         self._context = context
         self._dispatch = Dispatch(context)
 
     def close(self) -> None:
         self._dispatch.close()
 
-    def ask(self, uid: int, sent: HttpRequest) -> bytes | Failure:
-        """The answer to one request.
+    def ask(self, uid: int, sent: HttpRequest) -> bytes | Failure | None:
+        """The answer to one request; None where it has to wait for the end of a tick.
 
         Raises:
             ViolationError: the daemon has no words for what went wrong.
@@ -43,6 +47,8 @@ class Service:
         try:
             request = routes.read(sent.method, sent.target, sent.body)
             return encode(self._respond(caller, request))
+        except RecycledIdError:
+            return None
         except routes.RequestError as error:
             return error.failure
         except Exception as error:
@@ -74,6 +80,14 @@ class Service:
                 words = scheduler.act(row.id, action, caller.name, by_owner=by_owner)
                 self._context.calls.wake(refresh=True)
                 return dispatch.job_changes.acted(viewer, job_id, words)
+            case Register():
+                try:
+                    return dispatch.answer(caller, viewer, request)
+                except RecycledIdError as error:
+                    if self._is_ticking():
+                        raise  # it would wait for the scheduler's thread
+                    scheduler.lose(error.job_id)
+                return dispatch.answer(caller, viewer, request)
             case _:
                 return dispatch.answer(caller, viewer, request)
 

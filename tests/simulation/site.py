@@ -67,7 +67,7 @@ class Site:
         names = {f"n{number}": story.gpus_per_node for number in range(1, story.nodes + 1)}
         timing = Timing(start=0.3, stop=0.3, min_job_age=story.min_job_age)
         self.cluster = MemoryCluster(names, timing=timing)
-        self.cluster._last_id = FIRST_JOB
+        self.cluster.last_id = FIRST_JOB
         for number, node in enumerate(self.cluster.nodes.values()):
             if story.types > 1:
                 node.gpu_type = "a100" if 2 * number < story.nodes else "h100"
@@ -180,7 +180,8 @@ class Site:
                     lambda: _configuration(private=story.private), _rights, self.clock
                 ),
                 clock=self.daemon_clock,
-            )
+            ),
+            lambda: self._ticking,
         )
         self.up_at = None
 

@@ -118,7 +118,11 @@ class QueueClient:
         try:
             self._queue(create=True).jobs.add(request.job, request.script, actor=request.job.owner)
         except DuplicateJobError:
-            return Registered(request.job.slurm_job_id, created=False)
+            job = request.job
+            known = self._queue().jobs.of_slurm(job.slurm_job_id, job.cluster)
+            if known is not None and known.request.state_dir != job.state_dir:
+                raise  # another submission's: for the daemon to say which of them Slurm has
+            return Registered(job.slurm_job_id, created=False)
         return Registered(request.job.slurm_job_id, created=True)
 
     def _await(self, request: Await) -> JobDetail:

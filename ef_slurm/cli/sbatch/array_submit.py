@@ -13,22 +13,25 @@ and no half of an array that runs; `ef-sbatch --register=DIR` with the first dir
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ef_slurm.api.client import Client, FailureError, UnreachableError, expect
-from ef_slurm.api.messages import Register, Registered, Withdraw
+from ef_slurm.api.client import Client, FailureError, UnreachableError
+from ef_slurm.api.messages import Register, Withdraw
 from ef_slurm.cli.common.errors import CommandError, UsageError
 from ef_slurm.cli.sbatch.prepare import Prepared
 from ef_slurm.cli.sbatch.submit import (
     Answer,
+    ForgottenError,
     Patience,
     await_verdict,
     hold_in_slurm,
     measured,
     read_registration,
+    tell,
     undo,
 )
 from ef_slurm.contract import write_atomic
@@ -149,6 +152,12 @@ def submit_array(
             warnings += [line for line in (warning, *messages.splitlines()) if line]
         told = len(held)
         answers = _register_all(held, client, slurm, patience)
+    except ForgottenError as error:
+        shutil.rmtree(error.request.state_dir, ignore_errors=True)
+        others = [one for one in held if one.job != error.request]
+        _withdraw(others[:told], client)
+        _take_back(others, slurm)
+        raise
     except BaseException:
         _withdraw(held[:told], client)
         _take_back(held, slurm)
@@ -198,7 +207,7 @@ def _register_all(
 ) -> tuple[Answer, ...]:
     for registration in held:
         try:
-            expect(Registered, client.ask(registration))
+            tell(registration, client)
         except (UnreachableError, QueueError) as error:
             return tuple(Answer(one.job, None, str(error)) for one in held)
     return tuple(_answers(held, client, slurm, patience))

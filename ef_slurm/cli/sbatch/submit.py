@@ -27,7 +27,7 @@ from ef_slurm.api.client import (
     await_status,
     expect,
 )
-from ef_slurm.api.messages import Register, Registered, Until, Withdraw
+from ef_slurm.api.messages import FailureCode, Register, Registered, Until, Withdraw
 from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
 from ef_slurm.cli.common.state_dirs import REQUEST_NAME
 from ef_slurm.cli.sbatch.continuation import remember_command, take_over
@@ -37,7 +37,12 @@ from ef_slurm.formats.codec import DecodeError, decode, pretty
 from ef_slurm.model import FINAL, BatchScript, JobDetail, JobRequest, Outcome
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.siteconfig.accounts import Account
-from ef_slurm.slurm.errors import SlurmError, SlurmTimeoutError
+from ef_slurm.slurm.errors import (
+    NoSuchJobError,
+    NotPermittedError,
+    SlurmError,
+    SlurmTimeoutError,
+)
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import Submission
 
@@ -84,17 +89,29 @@ class Patience:
     nobody: str = ""
 
 
+class ForgottenError(CommandError):
+    """Slurm has forgotten a submission, and its id is that of another job, which is left alone."""
+
+    def __init__(self, message: str, request: JobRequest) -> None:
+        super().__init__(message)
+        self.request = request
+
+
 def submit(prepared: Prepared, client: Client, slurm: Slurm, patience: Patience) -> Answer:
     """Submit, register, and await the verdict.
 
     Raises:
         SlurmError: Slurm refused; nothing is left behind.
         FailureError: the daemon refused; the Slurm job is cancelled.
+        ForgottenError: Slurm has the job no more; nothing is left behind.
         OSError: the state directory cannot be made; nothing was submitted.
     """
     registration, warning, messages = hold_in_slurm(prepared, slurm)
     try:
         answer = _register(registration, client, slurm, patience)
+    except ForgottenError:
+        shutil.rmtree(registration.job.state_dir, ignore_errors=True)
+        raise
     except BaseException:
         undo(registration.job, slurm)
         raise
@@ -233,10 +250,25 @@ def _unseen(prepared: Prepared) -> str:
 def _register(registration: Register, client: Client, slurm: Slurm, patience: Patience) -> Answer:
     request = registration.job
     try:
-        expect(Registered, client.ask(registration))
+        tell(registration, client)
     except (UnreachableError, QueueError) as error:
         return Answer(request, None, str(error))
     return await_verdict(request, client, slurm, patience)
+
+
+def tell(registration: Register, client: Client) -> None:
+    """Tell the daemon of a held job.
+
+    Raises:
+        ForgottenError: the job of that id is another submission.
+        FailureError, UnreachableError, QueueError: as `Client.ask` does.
+    """
+    try:
+        expect(Registered, client.ask(registration))
+    except FailureError as error:
+        if error.code is FailureCode.UNKNOWN_JOB:
+            raise ForgottenError(str(error), registration.job) from None
+        raise
 
 
 def await_verdict(request: JobRequest, client: Client, slurm: Slurm, patience: Patience) -> Answer:
@@ -296,6 +328,8 @@ def undo(request: JobRequest, slurm: Slurm) -> None:
     """Take the held job out of Slurm again, and its state directory away."""
     try:
         slurm.cancel(request.slurm_job_id)
+    except (NoSuchJobError, NotPermittedError):
+        pass  # Slurm has forgotten it, and may have given its id to somebody else's job
     except SlurmError as error:
         raise CommandError(
             f"{error.message}; Slurm job {request.slurm_job_id} stays held: cancel it with "

@@ -12,7 +12,7 @@ from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
 from ef_slurm.daemon.observe.settlements import settle_given_up
-from ef_slurm.model import Fault, JobState, QueueJob
+from ef_slurm.model import ACTIVE, Fault, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
 
@@ -92,7 +92,12 @@ class Orphans:
             elif unfinished:
                 self._executor.drop(job, "Slurm does not know the job any more")
             return
-        # Ids are recycled: it must be the same owner's job, as Slurm knows it now.
+        row = self._queue.jobs.of_slurm(job.request.slurm_job_id, job.request.cluster)
+        if row is not None and row.state in ACTIVE:  # ids are recycled: it is another row's now
+            if unfinished:
+                self._executor.drop(job, "Slurm has given its id to another job")
+            return
+        # It must be the same owner's job, as Slurm knows it now.
         slurm = self._observer.fetch(job.request.slurm_job_id)
         if slurm is None or slurm.is_final or ownership_error(job, slurm) is not None:
             return

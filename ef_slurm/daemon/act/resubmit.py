@@ -14,9 +14,11 @@ from dataclasses import replace
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.observe.ownership import is_of_later_submission
 from ef_slurm.daemon.observe.settlements import settle_given_up
 from ef_slurm.daemon.observe.transitions import BLAMELESS_ENDS
 from ef_slurm.model import (
+    ACTIVE,
     ACTOR,
     LOST_WINDOW_SECONDS,
     Event,
@@ -51,8 +53,11 @@ class Resubmitter:
         observer: Observer,
         clock: Callable[[], float],
         fence: Fence,
+        lose: Callable[[int], None],
         uid: int | None = None,
     ) -> None:
+        """`lose` is told the queue's id of a job whose Slurm id has been used again."""
+        self._lose = lose
         self._fence = fence
         self._slurm = slurm
         self._queue = queue
@@ -86,8 +91,12 @@ class Resubmitter:
                 if not self.resubmit(row):
                     self._fail(row)
         if self._lost_expected:
-            changed |= self._recover_lost()
-            self._lost_expected = False
+            self._lost_expected = False  # unless another one is lost meanwhile
+            try:
+                changed |= self._recover_lost()
+            except BaseException:
+                self._lost_expected = True
+                raise
         return changed
 
     def _recover_lost(self) -> bool:
@@ -132,6 +141,9 @@ class Resubmitter:
             except RefusedError as error:
                 self._refused(job, intent, error.message)
                 return False
+        other = self._queue.jobs.of_slurm(found, request.cluster)
+        if other is not None and other.id != job.id and other.state in ACTIVE:
+            self._lose(other.id)
         now = self._clock()
         why = f"goes on as Slurm job {found}"
         with self._queue.transaction():
@@ -188,7 +200,8 @@ class Resubmitter:
         for slurm in self._namesakes(job):
             if slurm.job_id in known or not slurm.is_pending:
                 continue
-            if self._queue.jobs.of_slurm(slurm.job_id, job.request.cluster) is None:
+            row = self._queue.jobs.of_slurm(slurm.job_id, job.request.cluster)
+            if row is None or is_of_later_submission(row, slurm):  # Slurm uses ids again
                 return slurm.job_id
         return None
 

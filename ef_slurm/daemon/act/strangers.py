@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from ef_slurm.daemon.act.orphans import ENDED
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.observer import Observer
-from ef_slurm.daemon.observe.ownership import ownership_error
+from ef_slurm.daemon.observe.ownership import is_of_later_submission, ownership_error
 from ef_slurm.formats.sentences import instant
 from ef_slurm.model import ACTOR, FINAL, Event, EventKind, JobState, QueueJob
 from ef_slurm.queue.errors import UnreadableRowError
@@ -144,5 +144,4 @@ def _had_ended(row: QueueJob, job: SlurmJob) -> bool:
         return False
     if ownership_error(row, job) is not None:
         return False
-    submitted = job.submit_time
-    return job.restarts > 0 or submitted is None or submitted <= row.request.submitted + 1.0
+    return not is_of_later_submission(row, job)

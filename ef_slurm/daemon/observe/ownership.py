@@ -20,3 +20,20 @@ def ownership_error(job: QueueJob, slurm: SlurmJob) -> str | None:
             f"not to {job.request.owner}"
         )
     return None
+
+
+CLOCKS_SECONDS = 1.0
+"""By how much Slurm's word on when a job came may be later than the queue's, and mean the same."""
+
+
+def is_of_later_submission(job: QueueJob, slurm: SlurmJob) -> bool:
+    """Whether Slurm took the Slurm job only after the row had been registered.
+
+    slurmctld that is killed right after a submission forgets it, and gives its id to another one.
+    The two moments are of two clocks, either of which may have been set meanwhile: a witness beside
+    another, and no proof. A requeue counts as a submission in Slurm: of such a job nothing is said.
+    """
+    submitted = slurm.submit_time
+    if slurm.restarts > 0 or submitted is None:
+        return False
+    return submitted > job.request.submitted + CLOCKS_SECONDS

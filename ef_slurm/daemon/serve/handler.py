@@ -44,7 +44,7 @@ from ef_slurm.daemon.serve.exposition import METRICS_PATH, Exposition
 from ef_slurm.daemon.serve.gate import Gate
 from ef_slurm.daemon.serve.limits import Buckets, ServeLimits
 from ef_slurm.daemon.serve.openapi import DESCRIPTION_PATH, description
-from ef_slurm.daemon.serve.requests import Dispatch, ServerContext, failure_of
+from ef_slurm.daemon.serve.requests import Dispatch, RecycledIdError, ServerContext, failure_of
 from ef_slurm.daemon.serve.scheduler_calls import TooManyCallsError
 from ef_slurm.daemon.serve.visibility import Viewer
 from ef_slurm.daemon.serve.watch import QueueWatch
@@ -237,7 +237,9 @@ class Handler:
                 return await self._change(caller, viewer, asked)
             case ActOnJob():
                 return await self._act(caller, viewer, asked)
-            case Register() | Cancel():
+            case Register():
+                return await self._register(caller, viewer, asked)
+            case Cancel():
                 workers = self._askers
             case _:
                 workers = self._readers
@@ -281,6 +283,16 @@ class Handler:
                 if now() >= end:
                     break
                 await asyncio.sleep(min(max(pause, _LATER_SECONDS), max(0.0, end - now())))
+
+    async def _register(self, caller: Caller, viewer: Viewer, asked: Register) -> Response:
+        work = lambda: self._dispatch().answer(caller, viewer, asked)  # noqa: E731
+        try:
+            return await self._work(caller, work, self._askers)
+        except RecycledIdError as error:
+            # What the scheduler is about to do with the older job must not reach this one.
+            scheduler, older = self._context.scheduler, error.job_id
+        await self._scheduled(caller, lambda: scheduler.lose(older))
+        return await self._work(caller, work, self._askers)
 
     def _charge_for_a_verdict(self, caller: Caller) -> None:
         seconds = self._what_ifs.take(caller.uid, time.monotonic())

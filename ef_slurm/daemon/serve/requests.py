@@ -40,7 +40,7 @@ from ef_slurm.api.messages import (
 )
 from ef_slurm.api.routes import RequestError
 from ef_slurm.daemon.metrics import Metrics
-from ef_slurm.daemon.observe.ownership import no_single_job
+from ef_slurm.daemon.observe.ownership import is_of_later_submission, no_single_job
 from ef_slurm.daemon.plan.changes import NotPossibleError
 from ef_slurm.daemon.plan.dependencies import WouldWait
 from ef_slurm.daemon.plan.measuring import WouldMeasure
@@ -84,7 +84,7 @@ from ef_slurm.queue.errors import (
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import HoldKind
+from ef_slurm.slurm.types import HoldKind, SlurmJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,9 @@ class Dispatch:
         if slurm.uid != caller.uid:
             owner = slurm.user if viewer.sees_all else "somebody else"
             raise RequestError(
-                FailureCode.DENIED, f"job {slurm.job_id} belongs to {owner}, not to you"
+                FailureCode.DENIED,
+                f"job {slurm.job_id} belongs to {owner}, not to you: if sbatch gave you that id, "
+                "Slurm has forgotten your job since; submit it again",
             )
         if slurm.array or slurm.heterogeneous:
             raise RequestError(
@@ -256,8 +258,10 @@ class Dispatch:
         check_dependency(queue, self._context.slurm, viewer, job.dependency, slurm.job_id)
         check_array(queue, self._context.slurm, caller.uid, job.array, slurm.job_id)
         known = queue.jobs.of_slurm(slurm.job_id, cluster)
-        if known is not None and known.state in ACTIVE and known.request.uid == caller.uid:
-            return Registered(slurm.job_id, created=False)
+        if known is not None and known.state in ACTIVE:
+            if _is_repeated(known, caller, job):
+                return Registered(slurm.job_id, created=False)
+            _check_recycled(known, slurm)
         if not slurm.is_pending or slurm.hold is HoldKind.NONE:
             raise RequestError(
                 FailureCode.BAD_REQUEST,
@@ -407,6 +411,42 @@ class Dispatch:
                 )
             except ForbiddenTransitionError:
                 raise RequestError(FailureCode.BAD_REQUEST, judged) from None
+
+
+class RecycledIdError(RequestError):
+    """Slurm has given an active job's id to another submission: the job's own is gone.
+
+    Once the scheduler has heard of that, the registration can be taken. `job_id` is the queue's.
+    """
+
+    def __init__(self, job: QueueJob) -> None:
+        slurm_id = job.request.slurm_job_id
+        super().__init__(
+            FailureCode.BUSY, f"Slurm has used id {slurm_id} of a job in the queue again: try again"
+        )
+        self.job_id = job.id
+
+
+def _is_repeated(known: QueueJob, caller: Caller, job: JobRequest) -> bool:
+    """Whether it is the registration of the row: each submission has its own state directory."""
+    request = known.request
+    return (request.uid, request.state_dir) == (caller.uid, job.state_dir)
+
+
+def _check_recycled(known: QueueJob, slurm: SlurmJob) -> None:
+    """Refuse the registration of a Slurm job that an active row of another submission has.
+
+    Raises:
+        RecycledIdError: it is not the row's any more.
+        RequestError: as far as can be told it is the row's still.
+    """
+    if slurm.uid != known.request.uid or is_of_later_submission(known, slurm):
+        raise RecycledIdError(known)
+    raise RequestError(
+        FailureCode.UNKNOWN_JOB,
+        f"job {slurm.job_id} is another submission of yours, that of {known.request.state_dir}: if "
+        "sbatch gave this one that id, Slurm has forgotten it since; submit it again",
+    )
 
 
 def failure_of(error: Exception) -> Failure | None:

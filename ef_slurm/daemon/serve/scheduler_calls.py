@@ -54,6 +54,10 @@ class JudgingScheduler(Protocol):
         """Hold, release or requeue a job; a sentence on it. Its own thread only."""
         ...
 
+    def lose(self, job_id: int) -> None:
+        """A job's Slurm job is gone: Slurm has used its id again. Its own thread only."""
+        ...
+
 
 class TooManyCallsError(Exception):
     """This user waits for so many verdicts already."""

@@ -53,7 +53,7 @@ from ef_slurm.model import (
     Verdict,
     planner_id,
 )
-from ef_slurm.queue.errors import QueueMissingError
+from ef_slurm.queue.errors import DuplicateJobError, QueueMissingError
 from ef_slurm.queue.store import Queue
 from tests.unit.api.fakes import REQUEST, SCRIPT, FakeMunge
 
@@ -262,6 +262,12 @@ def judge(path: Path, outcome: Outcome, state: JobState) -> None:
 def test_embedded_registers_once(embedded: QueueClient) -> None:
     assert embedded.ask(Register(REQUEST, SCRIPT)) == Registered(7, created=True)
     assert embedded.ask(Register(REQUEST, SCRIPT)) == Registered(7, created=False)
+
+
+def test_embedded_leaves_it_to_the_daemon_whose_the_slurm_job_is(embedded: QueueClient) -> None:
+    embedded.ask(Register(REQUEST, SCRIPT))
+    with pytest.raises(DuplicateJobError):
+        embedded.ask(Register(replace(REQUEST, state_dir="/shared/other"), SCRIPT))
 
 
 def test_embedded_sees_the_verdict_as_soon_as_it_is_written(

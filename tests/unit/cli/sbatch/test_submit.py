@@ -22,7 +22,7 @@ from ef_slurm.api.messages import (
 from ef_slurm.cli.common.errors import CommandError, UsageError
 from ef_slurm.cli.common.state_dirs import REQUEST_NAME
 from ef_slurm.cli.sbatch.prepare import Prepared
-from ef_slurm.cli.sbatch.submit import Patience, resume, submit
+from ef_slurm.cli.sbatch.submit import ForgottenError, Patience, resume, submit
 from ef_slurm.model import (
     JobDetail,
     JobKind,
@@ -36,7 +36,7 @@ from ef_slurm.model import (
     StoredVerdict,
     ThroughputCurve,
 )
-from ef_slurm.slurm.errors import RefusedError
+from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, RefusedError, SlurmError
 from ef_slurm.slurm.types import HoldKind, JobBaseState, Submission
 from tests.fakes.memory_cluster import MemoryCluster
 from tests.fakes.memory_slurm import MemorySlurm
@@ -187,6 +187,38 @@ def test_given_up_with_control_c(world: World) -> None:
         submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
     assert isinstance(world.daemon.submission_options[-1], Withdraw)
     assert world.jobs() == [JobBaseState.CANCELLED]
+    assert not world.prepared.state_dir.exists()
+
+
+def test_what_slurm_has_forgotten_leaves_nothing_and_takes_nobody_along(world: World) -> None:
+    """Its id is another submission's of the same owner, in the queue as such."""
+    words = "job 1 is another submission of yours"
+    world.daemon.fail[Register] = FailureError(Failure(FailureCode.UNKNOWN_JOB, words))
+    with pytest.raises(ForgottenError, match=words):
+        submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
+    assert world.jobs() == [JobBaseState.PENDING]
+    assert not world.prepared.state_dir.exists()
+
+
+def test_a_job_that_the_queue_knows_no_more_is_cancelled(world: World) -> None:
+    world.daemon.fail[Await] = FailureError(Failure(FailureCode.UNKNOWN_JOB, "no job 1"))
+    with pytest.raises(FailureError, match="no job 1"):
+        submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
+    assert world.jobs() == [JobBaseState.CANCELLED]
+
+
+@pytest.mark.parametrize("error", [NoSuchJobError("who?"), NotPermittedError("denied")])
+def test_what_is_not_there_to_cancel_is_not_told_of(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: SlurmError
+) -> None:
+    def forgotten(_: int) -> None:
+        raise error
+
+    words = "job 1 belongs to somebody else, not to you"
+    world.daemon.fail[Register] = FailureError(Failure(FailureCode.DENIED, words))
+    monkeypatch.setattr(world.slurm, "cancel", forgotten)
+    with pytest.raises(FailureError, match=words):
+        submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
     assert not world.prepared.state_dir.exists()
 
 

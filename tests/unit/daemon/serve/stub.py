@@ -45,6 +45,9 @@ class NoScheduler:
     def act(self, *_: object, by_owner: bool) -> Any:  # noqa: ARG002
         raise AssertionError("nobody calls it here")
 
+    def lose(self, job_id: int) -> None:  # noqa: ARG002
+        raise AssertionError("nobody calls it here")
+
 
 @dataclass
 class Stub:

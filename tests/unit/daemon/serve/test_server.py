@@ -231,6 +231,23 @@ class TestRegister:
         job = request(site, deadline=time.time() - 60)
         assert site.refused(Register(job, SCRIPT)) is FailureCode.BAD_REQUEST
 
+    def test_an_id_that_slurm_has_used_again(self, site: Site, tmp_path: Path) -> None:
+        hour = time.time() + 3600  # until then nobody releases it
+        first = request(site, begin=hour, deadline=hour + 3600)
+        cluster, number = site.world.cluster, first.slurm_job_id
+        cluster.jobs[number].uid = ME
+        assert site.ask(Register(first, SCRIPT)) == Registered(number, created=True)
+        other = replace(first, state_dir="/nowhere/else")
+        assert site.refused(Register(other, SCRIPT)) is FailureCode.UNKNOWN_JOB
+        cluster.jobs[number].submitted = time.time() + 60.0
+        assert site.ask(Register(other, SCRIPT)) == Registered(number, created=True)
+        with Queue.open(tmp_path / "queue.sqlite", create=False) as queue:
+            states = {job.id: job.state for job in queue.jobs.all(JobState)}
+            newest = queue.jobs.of_slurm(number)
+        assert newest is not None
+        assert newest.request.state_dir == "/nowhere/else"
+        assert [state for job, state in states.items() if job != newest.id] == [JobState.LOST]
+
     def test_limits(self, site: Site) -> None:
         for _ in range(3):
             site.ask(Register(request(site), SCRIPT))
