@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from mini.client import MiniSlurm
+from mini.client import MiniSlurm, wait_until
 
 from tests.cluster.daemon_bench import Bench
 
@@ -46,6 +46,10 @@ def bench(running_cluster: MiniSlurm) -> Iterator[Bench]:
     yield bench
     bench.site.stop()
     bench.cluster.heal()
+
+
+def answers_now(cluster: MiniSlurm) -> bool:
+    return cluster.run("ef-squeue", check=False).returncode == 0
 
 
 def test_nothing_is_lost_or_done_twice(bench: Bench) -> None:
@@ -82,6 +86,7 @@ def test_nothing_is_lost_or_done_twice(bench: Bench) -> None:
             assert not bench.gpus_given_twice()
             time.sleep(1)
         killer.result()
+    wait_until("the last daemon", lambda: answers_now(bench.cluster))
     assert len(set(jobs)) == JOBS
     bench.cluster.run("scontrol update nodename=n3 state=drain reason=test")
     deadline = time.monotonic() + 600
