@@ -104,6 +104,7 @@ def test_owner_cancels_requeues_and_holds(bench: Bench) -> None:
     bench.wait_state(job, "running")
     bench.cluster.run(f"scontrol requeuehold {job}", user="user1")
     bench.wait_state(job, "held")
+    time.sleep(1.0)  # see `earliest_release`; this release is not the daemon's
     bench.cluster.run(f"scontrol release {job}", user="user1")
     bench.wait_state(job, "running")
     bench.cluster.run(f"scancel {job}", user="user1")

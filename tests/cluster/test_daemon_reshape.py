@@ -80,6 +80,8 @@ def test_the_same_training_requeued_by_hand(bench: Bench, tmp_path: Path) -> Non
         bench.cluster.output(
             f"date +%s.%N; scontrol requeue {job.job_id};"
             f" until squeue -h -j {job.job_id} -o %T | grep -q PENDING; do sleep 0.1; done;"
+            # Not within the second of the kill: see `earliest_release`.
+            f" sleep $(date +%N | awk '{{print 1.01 - $1 / 1e9}}');"
             f" scontrol update jobid={job.job_id} StartTime=now",
         ).splitlines()[0]
     )

@@ -2,9 +2,12 @@
 
 import os
 import re
+import time
 
 import pytest
 from mini.client import CHECKOUT, MiniSlurm, wait_until
+
+from ef_slurm.slurm.interface import earliest_release
 
 pytestmark = pytest.mark.cluster
 
@@ -90,6 +93,7 @@ def test_the_operator_requeues_holds_and_releases_the_job_of_a_user(
     refused = accounting.run(["scontrol", "release", str(job)], user="user1", check=False)
     assert refused.returncode != 0
     accounting.run(["scontrol", "update", f"jobid={job}", "StartTime=now"], user="ef-slurm")
+    time.sleep(earliest_release(time.time()) - time.time())
     accounting.run(["scontrol", "release", str(job)], user="ef-slurm")
     running = accounting.wait_for_state(job, "RUNNING")
     assert running["Restarts"] == "1"

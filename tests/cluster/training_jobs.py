@@ -163,7 +163,7 @@ class TrainingJob:
 
     def wait_for_requeue(self) -> None:
         """Wait until a requeued job may start again: not within the second in which it ended, when
-        Slurm now and then takes the new run for the old one and ends it."""
+        slurmd takes the new run for the old one and ends it."""
         self.wait_for_state("PENDING")
         time.sleep(1.1)
 
