@@ -23,6 +23,8 @@ from ef_slurm.queue.rows import readable
 
 LONGEST_NOTE = 500
 """Characters."""
+MOST_ENDED = 500
+"""Companions of one job that have ended; of more the oldest go."""
 
 
 class Companions:
@@ -43,6 +45,12 @@ class Companions:
             block: the nodes that it is to bring.
         """
         with self._database.transaction():
+            self._database.execute(
+                "DELETE FROM companions WHERE job_id = :job AND state = 'ended' AND id <="
+                " (SELECT id FROM companions WHERE job_id = :job AND state = 'ended'"
+                " ORDER BY id DESC LIMIT 1 OFFSET :kept)",
+                {"job": job_id, "kept": MOST_ENDED},
+            )
             row_id = self._database.insert(
                 "companions",
                 {

@@ -13,6 +13,9 @@ from ef_slurm.queue.events import Events
 from ef_slurm.queue.rows import readable
 from ef_slurm.queue.transitions import INTENT_TRANSITIONS
 
+MOST_INTENTS = 2000
+"""Of one job; of more the oldest go."""
+
 
 class Intents:
     """The table of intents."""
@@ -47,6 +50,13 @@ class Intents:
                 raise ConflictError(
                     f"job {job_id} has intent {other.id} ({other.action.value}) unfinished"
                 )
+            # None of them is unfinished.
+            self._database.execute(
+                "DELETE FROM intents WHERE job_id = :job AND id <= (SELECT id FROM intents"
+                " INDEXED BY intents_by_job_id WHERE job_id = :job"
+                " ORDER BY id DESC LIMIT 1 OFFSET :kept)",
+                {"job": job_id, "kept": MOST_INTENTS - 1},
+            )
             intent_id = self._database.insert(
                 "intents",
                 {

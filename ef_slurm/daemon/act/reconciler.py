@@ -12,6 +12,7 @@ from ef_slurm.daemon.act.executor import Executor, Refusal
 from ef_slurm.daemon.act.free_gpus import FreeGpus, free_gpus_of
 from ef_slurm.daemon.act.live_steps import next_part
 from ef_slurm.daemon.act.next_step import next_step
+from ef_slurm.daemon.act.step_budget import StepBudget
 from ef_slurm.daemon.act.steps import (
     Do,
     Done,
@@ -121,6 +122,7 @@ class Reconciler:
         self._requeued: set[int] = set()
         self._companion_updated: set[int] = set()
         self._intents: dict[int, Intent] = {}
+        self._budget = StepBudget()
 
     def reconcile(self, jobs: Iterable[QueueJob]) -> ReconcileResult:
         """One round over the jobs that the queue holds.
@@ -175,6 +177,7 @@ class Reconciler:
         self._leaving.pop(job.id, None)
         self._not_extended.discard(job.id)
         self._requeued.discard(job.id)
+        self._budget.forget(job.id)
 
     def _reconcile(
         self, job: QueueJob, status: JobStatus, free_gpus: FreeGpus, reconciled: ReconcileResult
@@ -242,6 +245,10 @@ class Reconciler:
                     reconciled.transit = reconciled.replan = True
                     return  # the next tick makes a new request of it
                 case Do(step):
+                    later = self._budget.take(job.id, step, now)
+                    if later:
+                        self._wait_for_budget(job, step, now + later, reconciled)
+                        return
                     read_back = isinstance(step, Update)
                     untouched = False
                     reconciled.transit = True
@@ -428,6 +435,19 @@ class Reconciler:
             data = {} if target is None else refusal_data(target, status.slurm.reason)
             self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id, data))
         reconciled.replan = True
+
+    def _wait_for_budget(
+        self, job: QueueJob, step: Step, until: float, reconciled: ReconcileResult
+    ) -> None:
+        reconciled.transit = True
+        reconciled.until(until)
+        if not self._budget.is_news(job.id):
+            return
+        what = type(step).__name__
+        why = f"too much is done for it in too short a time, by what it reports: {what} waits"
+        about_it = about(job, EventKind.ERROR)
+        _log.warning("job %d: %s", job.request.slurm_job_id, why, extra=about_it)
+        self._queue.events.log(Event(self._clock(), EventKind.ERROR, ACTOR, why, job.id))
 
     def _back_off(self, job: QueueJob, reconciled: ReconcileResult) -> None:
         self._not_before[job.id] = self._clock() + BACKOFF_SECONDS

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.model import Event, EventKind, JobState, QueueJob, QueueLimits
+from ef_slurm.model import (
+    Block,
+    CompanionState,
+    Event,
+    EventKind,
+    IntentAction,
+    IntentState,
+    JobState,
+    QueueJob,
+    QueueLimits,
+)
 from ef_slurm.queue.errors import LimitError, NoSuchRowError
 from ef_slurm.queue.events import LONGEST_MESSAGE, MOST_EVENTS
 from ef_slurm.queue.job_rows import LONGEST_NOTE
@@ -121,6 +131,45 @@ def test_a_job_has_so_many_events_and_no_more(queue: Queue) -> None:
     assert present[-1].message.startswith("too much has happened to this job")
     queue.events.log(Event(1.0, EventKind.PROMISE, "ef-schedd", "promise kept", job.id))
     assert queue.events.all(job_id=job.id)[-1].message == "promise kept"
+
+
+def test_of_a_job_so_many_intents_are_kept(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ef_slurm.queue.intents.MOST_INTENTS", 50)
+    job, other = add(queue, 1, QueueLimits()), add(queue, 2, QueueLimits())
+    kept = queue.intents.open(other.id, 1, IntentAction.HOLD, {}, at=0.0, why="hold")
+    opened = []
+    with queue.transaction():
+        for number in range(100):
+            intent = queue.intents.open(job.id, 1, IntentAction.HOLD, {}, at=number, why="hold")
+            queue.intents.advance(intent.id, IntentState.ABANDONED, at=number)
+            opened.append(intent.id)
+    with pytest.raises(NoSuchRowError):
+        queue.intents.get(opened[49])
+    assert queue.intents.get(opened[50]).opened_at == 50.0
+    last = queue.intents.last_of(job.id)
+    assert last is not None
+    assert last.id == opened[-1]
+    assert queue.intents.unfinished() == (kept,)
+
+
+def test_of_a_job_so_many_ended_companions_are_kept(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ef_slurm.queue.companions.MOST_ENDED", 50)
+    job, block = add(queue, 1, QueueLimits()), Block("a100", ("n2",), 4)
+    with queue.transaction():
+        for number in range(100):
+            one = queue.companions.want(job.id, 1, number + 1, block, at=number)
+            if number:
+                queue.companions.move(one, CompanionState.ENDED, at=number)
+                continue
+            for state in (CompanionState.SUBMITTED, CompanionState.RELEASED):
+                one = queue.companions.move(one, state, at=number, slurm_job_id=7)
+            for state in (CompanionState.RUNNING, CompanionState.JOINED):
+                one = queue.companions.move(one, state, at=number)
+    joined, *ended = queue.companions.of(job.id)
+    assert (joined.change, joined.state) == (1, CompanionState.JOINED)
+    assert [one.change for one in ended] == list(range(50, 101))
 
 
 def test_texts_are_stored_up_to_a_length(queue: Queue) -> None:
