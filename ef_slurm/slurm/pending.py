@@ -169,6 +169,27 @@ def our_part(state: JobState, intent: Intent | None, restarts: int, booted: str 
     return OurPart.RAN if intent.state is IntentState.CLOSED else OurPart.RELEASED
 
 
+def may_be_forgotten(intent: Intent | None, restarts: int, booted: str = "") -> bool:
+    """Whether Slurm may have forgotten the run for which a job pends, as the job's report says.
+
+    Its owner could end an operator's hold with such a report. So it is not believed where the queue
+    knows better: Slurm has counted a requeue since we last did anything, or the slurmctld that took
+    our release of this run is the one that says that it pends.
+
+    Args:
+        intent: its unfinished intent, or the last one.
+        restarts, booted: as `our_part` takes them.
+    """
+    if intent is None:
+        return True
+    asked = intent.arguments.get("restarts")
+    if isinstance(asked, int) and asked < restarts:
+        return False
+    if intent.action is not IntentAction.RELEASE or asked != restarts:
+        return True
+    return not booted or intent.arguments.get(BOOTED) != booted
+
+
 def holder(hold: HoldKind, part: OurPart, ours: HoldKind, *, forgotten: bool) -> Holder:
     """Who keeps a pending job from starting.
 
@@ -176,7 +197,7 @@ def holder(hold: HoldKind, part: OurPart, ours: HoldKind, *, forgotten: bool) ->
         hold: what Slurm shows (`SlurmJob.hold`).
         part: what we did last.
         ours: how we hold, ADMIN or USER.
-        forgotten: whether Slurm has forgotten the run that the job reports.
+        forgotten: whether Slurm has forgotten the run that the job reports (`may_be_forgotten`).
 
     >>> holder(HoldKind.USER, OurPart.RELEASED, HoldKind.ADMIN, forgotten=False)
     <Holder.OWNER: 'its owner'>

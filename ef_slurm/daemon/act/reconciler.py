@@ -48,7 +48,7 @@ from ef_slurm.daemon.plan.measured_rows import in_one_round
 from ef_slurm.model import ACTOR, Block, Event, EventKind, Intent, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
-from ef_slurm.slurm.pending import holder, our_part
+from ef_slurm.slurm.pending import holder, may_be_forgotten, our_part
 from ef_slurm.slurm.refusals import Refused, refusal_of
 from ef_slurm.slurm.types import HoldKind
 
@@ -281,7 +281,9 @@ class Reconciler:
             time_limit=None if job.id in self._not_extended else job.time_limit,
             leaving_since=self._leaving_since(job, status, target),
             hold=self._hold,
-            holder=holder(slurm.hold, part, self._hold, forgotten=status.forgotten),
+            holder=holder(
+                slurm.hold, part, self._hold, forgotten=self._forgotten(job, intent, status)
+            ),
             wake_seconds=0.0 if target is None else self._observer.wake_seconds(target),
             live_open=self._closures.live_open(job.id, now),
             part_free=more is not None and free_gpus.fits(more),
@@ -291,6 +293,12 @@ class Reconciler:
             not_extended=self._companions_not_extended,
             to_measure=in_one_round(job),
         )
+
+    def _forgotten(self, job: QueueJob, intent: Intent | None, status: JobStatus) -> bool:
+        if not status.forgotten:
+            return False
+        last = intent or self._queue.intents.last_of(job.id)
+        return may_be_forgotten(last, status.slurm.restarts, status.booted)
 
     def _leaving_since(
         self, job: QueueJob, status: JobStatus, target: Block | None

@@ -20,7 +20,7 @@ from ef_slurm.daemon.act.steps import (
 )
 
 STEPS_AT_ONCE = 40
-"""Steps that a job may cause at a time. To grow to four times its size while it trains takes ten."""
+"""Steps that a job may cause at a time. Two doublings while it trains take ten."""
 SECONDS_PER_STEP = 10.0
 """Seconds after which it may cause one more."""
 

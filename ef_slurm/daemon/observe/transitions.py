@@ -32,7 +32,7 @@ from ef_slurm.model import (
     PromiseState,
     QueueJob,
 )
-from ef_slurm.slurm.pending import Holder, OurPart, holder, our_part
+from ef_slurm.slurm.pending import Holder, OurPart, holder, may_be_forgotten, our_part
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 
 MAX_FAILED_STARTS = 3
@@ -237,13 +237,15 @@ def _pending(
         return Transition(job, JobState.PAUSED, f"paused at iteration {job.iteration:.0f}")
     slurm = status.slurm
     part = our_part(job.state, intent, slurm.restarts, status.booted)
-    who = holder(slurm.hold, part, ours, forgotten=status.forgotten)
+    forgotten = status.forgotten and may_be_forgotten(intent, slurm.restarts, status.booted)
+    who = holder(slurm.hold, part, ours, forgotten=forgotten)
     if who in (Holder.OWNER, Holder.OPERATOR):
         return held_in_slurm(job, who, now)
     if part is OurPart.LOST and (who is Holder.WE or _was_seen_to_start(intent)):
-        return replace(_put_back(job, status, who, lost_nodes, lost=True), forgotten=True)
+        back = _put_back(job, status, who, lost_nodes, forgotten=forgotten, lost=True)
+        return replace(back, forgotten=True)
     if part is OurPart.RAN or (part is OurPart.RELEASED and who is Holder.WE):
-        return _put_back(job, status, who, lost_nodes)
+        return _put_back(job, status, who, lost_nodes, forgotten=forgotten)
     return Transition(job)
 
 
@@ -257,6 +259,7 @@ def _put_back(
     who: Holder,
     lost_nodes: Collection[str],
     *,
+    forgotten: bool,
     lost: bool = False,
 ) -> Transition:
     """It pends again, and that is not our doing."""
@@ -265,7 +268,7 @@ def _put_back(
     if dead:
         kind = EventKind.NODE
         why = f"Slurm took it off {','.join(dead)}, which it cannot use, and put it back"
-    elif status.forgotten:
+    elif forgotten:
         kind = EventKind.ERROR
         why = "Slurm has forgotten that it ran: slurmctld came back with an older state"
     elif lost:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.model import FINAL, JobState, PromiseOutcome, QueueJob
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.fakes.memory_cluster import MemoryJob, Timing
+from tests.unit.daemon.make import launch
 from tests.unit.daemon.world import World
 
 
@@ -82,6 +84,26 @@ def test_a_hold_after_the_second_release_is_somebodys_too(world: World) -> None:
     slurm.hold = HoldKind.ADMIN
     world.run(5.0)
     assert world.state(job) is JobState.HELD
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_no_report_ends_an_operators_hold(world: World, runs: bool) -> None:
+    """Its owner says that the run that Slurm holds it from has begun, and is forgotten."""
+    liar, slurm, _ = released(world)
+    read = world.bench.read
+
+    def lying(job: QueueJob) -> JobReports:
+        said = launch(slurm_job_id=slurm.job_id, restart_count=slurm.restarts)
+        return replace(read(job), launch=said, progress=None)
+
+    if runs:
+        world.run_until(lambda: world.state(liar) is JobState.RUNNING)
+    world.bench.read = lying  # type: ignore[method-assign]
+    if runs:
+        world.cluster.requeue(slurm, world.clock.now)  # scontrol requeuehold
+    slurm.hold = HoldKind.ADMIN
+    world.run(120.0)
+    assert (world.state(liar), slurm.hold) == (JobState.HELD, HoldKind.ADMIN)
 
 
 def test_a_run_that_was_seen_and_is_forgotten_is_ended_first(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from ef_slurm.slurm.pending import (
     hold_shown,
     holder,
     is_secured,
+    may_be_forgotten,
     our_part,
 )
 from ef_slurm.slurm.types import HoldKind, JobBaseState
@@ -151,3 +153,22 @@ def test_what_another_slurmctld_shows_may_be_from_before_our_release(
 def test_a_hold_that_its_owner_could_end_is_not_enough_for_an_operator(hold: HoldKind) -> None:
     assert is_secured(hold, HoldKind.ADMIN) is (hold in (HoldKind.ADMIN, HoldKind.SLURM))
     assert is_secured(hold, HoldKind.USER) is (hold is not HoldKind.NONE)
+
+
+@pytest.mark.parametrize(
+    ("intent", "restarts", "believed"),
+    [
+        (None, 0, True),
+        (release(IntentState.CLOSED, 1, "monday"), 0, True),
+        (release(IntentState.CLOSED, 0, "sunday"), 0, True),
+        (release(IntentState.CLOSED, 0), 0, True),
+        (release(IntentState.CLOSED, 0, "monday"), 0, False),  # no slurmctld has come since
+        (release(IntentState.CLOSED, 0, "sunday"), 1, False),  # Slurm has counted its requeue
+        (replace(release(IntentState.CLOSED, 0), action=IntentAction.ORDER_STOP), 1, False),
+        (replace(release(IntentState.CLOSED, 0), action=IntentAction.ORDER_STOP), 0, True),
+    ],
+)
+def test_what_a_job_says_of_a_forgotten_run_is_held_against_the_books(
+    intent: Intent | None, restarts: int, believed: bool
+) -> None:
+    assert may_be_forgotten(intent, restarts, "monday") is believed
