@@ -11,8 +11,8 @@ from pathlib import Path
 from ef_slurm.resources import SITE, find
 
 _MODULES = (
-    *("__init__", "launch", "script", "learned", "preload", "child"),
-    *("ranks", "store", "meeting", "waiting", "main"),
+    *("__init__", "launch", "script", "learned", "preload", "leave"),
+    *("child", "ranks", "store", "meeting", "waiting", "main"),
 )
 """In the order of their imports."""
 

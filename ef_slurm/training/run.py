@@ -55,6 +55,14 @@ class Unusable(SystemExit):
         return cls(message)
 
 
+class Stopped(SystemExit):
+    """This rank ends as ordered, with nothing left to do: the fork server lets it go quickly."""
+
+    def __init__(self, code: int):
+        super().__init__(code)
+        self.ef_stopped = code
+
+
 class Run:
     """What this launch does, agreed with the other ranks and reported to the daemon.
 
@@ -293,7 +301,7 @@ class Run:
         self.close()
         say_left(reason)
         atexit.register(_shorten_exit)
-        raise SystemExit(int(Exit.FINISHED))
+        raise Stopped(int(Exit.FINISHED))
 
     def begin_evaluation(self) -> None:
         """No iteration ends until `end_evaluation`."""
@@ -561,7 +569,7 @@ class Run:
         atexit.register(_shorten_exit)
         # torchrun would take any other code of a worker for a failure; progress.json tells.
         under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
-        raise SystemExit(int(Exit.FINISHED if under_torchrun else Exit.STOPPED))
+        raise Stopped(int(Exit.FINISHED if under_torchrun else Exit.STOPPED))
 
     def _end(self, phase: Phase, code: Exit, message: str = "") -> None:
         self.reporter.enter(

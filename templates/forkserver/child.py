@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from forkserver import leave
+
 _PR_SET_PDEATHSIG = 1  # see prctl(2)
 FOR_RANKS = frozenset({signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM})
 """What sbatch's `--signal` sends to all processes of the step is for the ranks, not for the server:
@@ -107,8 +109,10 @@ def run(module: types.ModuleType, script: str) -> NoReturn:
     code = _compiled(script)
     try:
         exec(code, vars(module))  # noqa: S102 - this is what an interpreter does
-    except SystemExit:
-        raise
+    except SystemExit as end:
+        stopped = getattr(end, leave.STOPPED, None)
+        if type(stopped) is not int or stopped != end.code:
+            raise
     except BaseException as error:
         trace = error.__traceback__
         trace = None if trace is None else trace.tb_next  # without this function
@@ -116,7 +120,9 @@ def run(module: types.ModuleType, script: str) -> NoReturn:
         if isinstance(error, KeyboardInterrupt):
             _end_by_interrupt()
         raise SystemExit(1) from None
-    raise SystemExit(0)
+    else:
+        raise SystemExit(0)
+    leave.leave(module, stopped)  # behind the handler, which keeps the script's frames
 
 
 def _compiled(script: str) -> types.CodeType:
