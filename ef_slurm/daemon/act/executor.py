@@ -396,9 +396,10 @@ class Executor:
 
     def _order(self, job: QueueJob, status: JobStatus, order: Order) -> JobStatus:
         self._state_dirs.order(job, order)
-        # Only shortens the wait: the training reads the order several times a second.
+        # Only shortens the wait: the training reads the order several times a second. The servers
+        # of a next launch are in a step too, and may not know yet that the signal is not for them.
         signal = _stop_signal(status)
-        if signal is not None and order.action is not Action.PREPARE:
+        if signal is not None and order.action not in (Action.PREPARE, Action.RELAUNCH):
             with contextlib.suppress(RefusedError, NotPermittedError, UnexpectedOutputError):
                 self._slurm.signal(status.slurm.job_id, signal.value, SignalTarget.STEPS)
         return replace(status, reports=self._state_dirs.read(job))

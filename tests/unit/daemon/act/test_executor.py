@@ -201,6 +201,9 @@ def test_only_a_signal_that_the_launch_knows_is_sent(
     monkeypatch.setattr(world.bench, "order", lambda _job, _order: None)
     assert isinstance(actor(world).execute(job, status, OrderStop(1), "test"), JobStatus)
     assert signals == sent
+    # All steps would get it, and one may just be starting the servers of the next launch.
+    assert isinstance(actor(world).execute(job, status, OrderRelaunch(1), "test"), JobStatus)
+    assert signals == sent
 
 
 class _Forgetful(MemorySlurm):
