@@ -6,12 +6,17 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from ef_slurm.daemon.observe.calibration import NOTHING, Calibration
+from ef_slurm.daemon.observe.measuring_time import MeasuringTime
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
 from ef_slurm.daemon.observe.settlements import settle_given_up
 from ef_slurm.daemon.observe.stalls import StallLimits, Stalls
 from ef_slurm.daemon.observe.transition import Transition
-from ef_slurm.daemon.observe.transitions import derive_transition, on_missing
+from ef_slurm.daemon.observe.transitions import (
+    derive_transition,
+    not_measurable,
+    on_missing,
+)
 from ef_slurm.model import Fault, Intent, JobState, QueueJob
 from ef_slurm.slurm.types import HoldKind
 
@@ -36,6 +41,7 @@ class Follower:
         self._observer = observer
         self._calibration = calibration
         self._stalls = None if limits is None else Stalls(limits)
+        self._measuring = None if limits is None else MeasuringTime(limits)
         self._hold = hold
         self._clock = clock
 
@@ -43,6 +49,8 @@ class Follower:
         """The job has ended."""
         if self._stalls is not None:
             self._stalls.forget(job_id)
+        if self._measuring is not None:
+            self._measuring.forget(job_id)
 
     def look(self) -> None:
         """To be called once before each round of `follow`."""
@@ -86,4 +94,8 @@ class Follower:
             transition = replace(transition, job=replace(transition.job, note=learned.note))
         if self._stalls is not None:
             transition = self._stalls.review(job, status, transition, now)
+        if self._measuring is not None:
+            why = self._measuring.review(job, now, runs=status.slurm.is_running)
+            if why and transition.to in (None, JobState.RUNNING):
+                transition = not_measurable(transition.job, why, now)
         return transition

@@ -170,7 +170,7 @@ def _running(job: QueueJob, status: JobStatus, intent: Intent | None, now: float
         return Transition(job)  # not judged yet; that it runs is for the next step to mend
     unmeasurable = _unmeasurable(job, status, now)
     if unmeasurable:
-        return _given_up(job, JobState.REJECTED, Fault.JOB, unmeasurable, now)
+        return not_measurable(job, unmeasurable, now)
     if job.state is JobState.STOPPING and not _relaunched(status, intent):
         return Transition(job)
     if progress is None or progress.first_iteration_at is None:
@@ -192,6 +192,11 @@ def _running(job: QueueJob, status: JobStatus, intent: Intent | None, now: float
         f"trains on {on} ({progress.world_size} GPUs)",
         replan=job.promise is PromiseState.AT_RISK,
     )
+
+
+def not_measurable(job: QueueJob, why: str, now: float) -> Transition:
+    """It was to be measured, and is refused since it cannot be."""
+    return _given_up(job, JobState.REJECTED, Fault.JOB, why, now)
 
 
 def _unmeasurable(job: QueueJob, status: JobStatus, now: float) -> str:

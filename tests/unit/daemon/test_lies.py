@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from ef_slurm.contract import LaunchState, Phase
 from ef_slurm.daemon.act.conditions import Timeouts
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.job_status import JobReports
+from ef_slurm.daemon.observe.stalls import StallLimits
 from ef_slurm.daemon.settings import Settings
 from ef_slurm.model import JobState, PromiseOutcome, QueueJob
 from tests.unit.daemon.make import progress
@@ -145,3 +147,26 @@ def test_who_says_that_it_is_done_and_stays_keeps_nobody_waiting(world: World) -
     promise = world.queue.promises.of(victim.id)
     assert promise is not None
     assert promise.outcome is PromiseOutcome.KEPT
+
+
+def test_who_says_nothing_of_its_speed_is_not_measured_for_ever(world: World) -> None:
+    """Another change of its size at each look, always at the same moment: no rate, no training."""
+    limits = StallLimits(first_iteration=200.0, stalled=100.0, evaluation=100.0)
+    world.settings = replace(world.settings, stall_limits=limits)
+    world.restart()
+    liar = world.submit(10**9, 3e6, known=False)
+    world.run_until(lambda: world.state(liar) is JobState.RUNNING)
+    looks = count(1)
+
+    def of_no_time(reports: JobReports, _: float) -> JobReports:
+        if reports.launch is None:
+            return reports
+        look = next(looks)
+        changing = {"live": True, "change": look, "iteration": look, "updated_at": 2.0}
+        said = progress(Phase.RUNNING, reports.launch.generation, **changing)
+        return replace(reports, progress=said)
+
+    lies(world, liar, of_no_time)
+    world.run_until(lambda: world.state(liar) is JobState.REJECTED, 600.0)
+    world.run(30.0)
+    assert not any(job.holds_nodes for job in world.cluster.jobs.values())
