@@ -88,9 +88,14 @@ class CompanionEnds:
             and (slurm.is_pending or slurm.is_running)
             and (whose := read_companion_comment(slurm.requested.comment)) is not None
         ]
-        ended = 0
+        ended, rows = 0, dict[int, QueueJob | None]()
         for slurm, whose in sorted(strays, key=lambda stray: stray[0].is_pending):
-            ended += self._end_stray(slurm, whose)
+            if whose.job_id not in rows:  # of which any number may say that they are its
+                try:
+                    rows[whose.job_id] = self._queue.jobs.of_slurm(whose.job_id)
+                except UnreadableRowError:
+                    continue
+            ended += self._end_stray(rows[whose.job_id], slurm, whose)
             if ended == MOST_STRAYS:
                 break
         return cancelled or bool(ended)
@@ -121,12 +126,8 @@ class CompanionEnds:
             return False
         return self._book.is_still(companion, slurm, job)
 
-    def _end_stray(self, slurm: SlurmJob, whose: CompanionOf) -> bool:
-        """One that is not in the queue, or not any more."""
-        try:
-            row = self._queue.jobs.of_slurm(whose.job_id)
-        except UnreadableRowError:
-            return False
+    def _end_stray(self, row: QueueJob | None, slurm: SlurmJob, whose: CompanionOf) -> bool:
+        """One that is not in the queue, or not any more; `row` of the job that it names."""
         if row is not None and row.state in ACTIVE and self._may_serve(row, slurm, whose):
             return False
         if not self._cancel(slurm):

@@ -182,7 +182,10 @@ def other_account(slurm: SlurmJob, first: SlurmJob) -> str:
     What is promised to others of an account counts with what this one's jobs hold.
     """
     known, asked = dict(first.settings), dict(slurm.settings)
-    pairs = [("account", first.account, slurm.account)]
+    pairs = [
+        ("account", first.account, slurm.account),
+        ("partition", first.requested.partition, slurm.requested.partition),
+    ]
     pairs += [(name, known.get(name, ""), asked.get(name, "")) for name in ("QOS", "reservation")]
     for name, wanted, given in pairs:
         if wanted != given:

@@ -285,6 +285,29 @@ def test_strays_hold_up_no_tick_however_many_there_are(
     assert {one.state for one in strays} == {JobBaseState.CANCELLED}
 
 
+def test_of_many_that_may_be_the_one_that_is_wanted_the_job_is_read_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, training = alone(world)
+    training.deaf = True
+    world.run_until(lambda: CompanionState.WANTED in companions(world, job), 100.0)
+    for _ in range(3 * MOST_STRAYS):
+        one = world.cluster.add_job("user1", "train", now=world.clock.now)
+        one.comment = f"ef-slurm: companion of {job.request.slurm_job_id}, launch 1, change 1"
+    world.scheduler._observer.refresh()
+    read: list[int] = []
+    jobs = world.queue.jobs
+    plain = jobs.of_slurm
+
+    def of_slurm(slurm_job_id: int, cluster: str | None = None) -> QueueJob | None:
+        read.append(slurm_job_id)
+        return plain(slurm_job_id, cluster)
+
+    monkeypatch.setattr(jobs, "of_slurm", of_slurm)
+    assert not world.scheduler._companion_ends.cancel({job.id})
+    assert read == [job.request.slurm_job_id]
+
+
 def test_slurm_forgets_a_companion(world: World) -> None:
     job, training = grown(world)
     forgotten = companion_of(training, 1)

@@ -18,6 +18,7 @@ OTHER = Requested(1, 1, 1, 1, comment="mine now")
 ONE = Block("gpu", ("n1",), 4)
 PART = Block("gpu", ("n2",), 4)
 COMMENT = "ef-slurm: companion of 7, launch 1, change 1"
+ELSEWHERE = Requested(1, 1, 1, 1, comment=COMMENT, partition="other")
 REQUEST = JobRequest(7, "user1", 1001, "train", 0.0, JobKind.BEST_EFFORT, 100, 8, (), "/shared/7")
 JOB = QueueJob(1, REQUEST, JobState.RUNNING)
 FIRST = slurm_job(JobBaseState.RUNNING, on=ONE)
@@ -97,6 +98,7 @@ def test_what_is_no_companion(slurm: SlurmJob | None, known: bool, why: str) -> 
         (CompanionState.SUBMITTED, seen(requested=OTHER), {}, CompanionState.LEAVING),
         (CompanionState.RELEASED, seen(requested=OTHER), {}, CompanionState.LEAVING),
         (CompanionState.SUBMITTED, seen(account="theirs"), {}, CompanionState.LEAVING),
+        (CompanionState.RELEASED, seen(requested=ELSEWHERE), {}, CompanionState.LEAVING),
         (CompanionState.RUNNING, seen(JobBaseState.RUNNING, requested=OTHER), {}, None),
         (CompanionState.RELEASED, seen(JobBaseState.RUNNING), {}, CompanionState.RUNNING),
         (
