@@ -64,6 +64,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "first_iteration_at": (0, MAX_TIME),
     "process_started_at": (0, MAX_TIME),
     "last_iteration_at": (0, MAX_TIME),
+    "trained_until": (0, MAX_TIME),
     "restore_seconds": (0, MAX_SECONDS),
     "save_seconds": (0, MAX_SECONDS),
     "stall_seconds": (0, MAX_SECONDS),

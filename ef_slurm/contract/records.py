@@ -104,6 +104,8 @@ class Progress:
             the script's imports and the process group between it and `started_at`.
         last_iteration_at: at the end: when the last iteration of this launch ended. Training stood
             still from there to the `first_iteration_at` of the next launch.
+        trained_until: the `last_iteration_at` of the launch before, so that who reads this report
+            alone knows how long training stood still; None where that launch did not tell.
         iterations_per_second: over about the last ten seconds of training, checkpoints included;
             None before the second iteration.
         checkpoint_iteration: of the newest durable checkpoint; None when there is none.
@@ -154,6 +156,7 @@ class Progress:
     script_global_batch_size: int | None = None
     process_started_at: float | None = None
     last_iteration_at: float | None = None
+    trained_until: float | None = None
     live: bool = False
     change: int = 0
     change_iteration: int | None = None

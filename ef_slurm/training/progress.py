@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ef_slurm.contract import Phase, Progress, StateDir
+from ef_slurm.contract import ContractError, Phase, Progress, StateDir
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,23 @@ def process_started_at() -> float | None:
         return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot)
     except (OSError, ValueError, IndexError, AttributeError):
         return None
+
+
+def trained_until(state: StateDir, generation: int) -> float | None:
+    """When the last iteration before a launch ended, UTC epoch seconds; None where nobody tells.
+
+    The launch before says so where it stopped in good order. One that has trained nothing itself
+    knows of the one before it.
+    """
+    try:
+        before = state.read_progress()
+    except (OSError, ContractError):
+        return None
+    if before is None or before.generation > generation:
+        return None
+    if before.first_iteration_at is None:
+        return before.trained_until
+    return before.last_iteration_at
 
 
 class Reporter:
@@ -68,6 +85,7 @@ class Reporter:
             script_global_batch_size=script_global_batch_size,
             software=software,
             process_started_at=process_started_at(),
+            trained_until=None if state is None else trained_until(state, generation),
         )
         self._iterated_at = now
         self._samples: deque[tuple[float, int]] = deque()

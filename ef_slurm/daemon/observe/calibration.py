@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ef_slurm.contract import Phase, Progress
+from ef_slurm.daemon.observe.change_costs import (
+    Decided,
+    carried_out,
+    measured_fields,
+    recalled,
+    recalled_fields,
+    taken,
+)
 from ef_slurm.daemon.observe.estimates import RATE_TOLERANCE, Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus
-from ef_slurm.daemon.observe.overheads import LIVE_KINDS, Submitter
+from ef_slurm.daemon.observe.overheads import LIVE_KINDS, Submitter, Taken
 from ef_slurm.daemon.observe.rate_watch import RateWatch
 from ef_slurm.daemon.observe.remember import remember
 from ef_slurm.daemon.observe.rounds import Rounds
@@ -22,10 +29,8 @@ from ef_slurm.model import (
     Event,
     EventKind,
     Json,
-    Overhead,
     QueueJob,
     active_part,
-    overhead_field,
 )
 from ef_slurm.queue.store import Queue
 
@@ -37,15 +42,6 @@ REMEMBER_SECONDS = 3600.0
 
 MAX_REMEMBERED = 2000
 """Measurements that are read back after a restart."""
-
-_REQUEUES = frozenset({ChangeKind.MOVE, ChangeKind.RESTART})
-_KINDS = {kind.value: kind for kind in ChangeKind}
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    change: ChangeKind
-    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +91,7 @@ class Calibration:
     def __init__(self, estimates: Estimates, queue: Queue) -> None:
         self._estimates = estimates
         self._queue = queue
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Decided] = {}
         self._seen: dict[int, _LiveSize] = {}
         self._rounds = Rounds(estimates, queue)
         self._watches: dict[int, RateWatch] = {}
@@ -130,15 +126,16 @@ class Calibration:
         owner, training = event.data.get("owner"), event.data.get("training")
         # Earlier versions did not write whose it was.
         submitter = Submitter(str(owner), str(training or "")) if owner else None
-        for overhead in _recalled_fields(event.data):
-            self._estimates.overheads.add(job_id, submitter, overhead, seconds)
+        took = recalled(event.data, seconds)
+        for overhead in recalled_fields(event.data):
+            self._estimates.overheads.add(job_id, submitter, overhead, took)
 
     def expect(self, job_id: int, change: ChangeKind | None, since: float) -> None:
         """A job was given another block (None: it pauses): how long will the change take?"""
         if change is None:
             self._pending.pop(job_id, None)
         else:
-            self._pending[job_id] = _Pending(change, since)
+            self._pending[job_id] = Decided(change, since)
 
     def forget(self, job_id: int) -> None:
         """What is going on with the job says nothing about its cost, or its rate."""
@@ -183,27 +180,27 @@ class Calibration:
         return self._learn_rate(job, watch, part, now)
 
     def _measure_change(
-        self, job: QueueJob, status: JobStatus, pending: _Pending, first: float, now: float
+        self, job: QueueJob, status: JobStatus, pending: Decided, first: float, now: float
     ) -> None:
         launch = status.launch
         # A stop on the way, or an older launch that still trains, would tell another story.
         if launch is None or launch.started_at < pending.since:
             return
         del self._pending[job.id]
-        change = _carried_out(pending, status)
-        # When it trained is the job's own word: not before Slurm started it, and not after now.
-        started = status.slurm.start_time or pending.since
-        seconds = min(max(first, started, pending.since), max(now, pending.since)) - pending.since
+        change, took = carried_out(pending, status), taken(pending, status, first, now)
         submitter = Submitter.of(job.request)
-        for overhead in _measured_fields(change, pending.change):
-            self._estimates.overheads.add(job.id, submitter, overhead, seconds)
+        for overhead in measured_fields(change, pending.change):
+            self._estimates.overheads.add(job.id, submitter, overhead, took)
         more: dict[str, Json] = {"owner": submitter.owner, "training": submitter.training}
         if change is not pending.change:
             more["decided"] = pending.change.value
         if change is ChangeKind.GROW:
             more["requeued"] = False
-        words = f"{change.value} took {seconds:.1f} s until training"
-        self._log(job, now, words, change.value, seconds, more)
+        words = f"{change.value} took {took.seconds:.1f} s until training"
+        if took.still < took.seconds:
+            more["still"] = took.still
+            words += f" ({took.still:.1f} s of them without any)"
+        self._log(job, now, words, change.value, took.seconds, more)
 
     def _measure_live_change(self, job: QueueJob, progress: Progress, now: float) -> None:
         """What the last live change cost, by the job's own word of how long training stood still.
@@ -230,7 +227,7 @@ class Calibration:
         if kind is ChangeKind.GROW:
             seconds = passed - (passed - seconds) * before.ranks / seen.ranks
         submitter = Submitter.of(job.request)
-        self._estimates.overheads.add(job.id, submitter, LIVE_KINDS[kind], seconds)
+        self._estimates.overheads.add(job.id, submitter, LIVE_KINDS[kind], Taken(seconds))
         more: dict[str, Json] = {"owner": submitter.owner, "training": submitter.training}
         words = f"a live {kind.value} cost {seconds:.1f} s of training"
         self._log(job, now, words, LIVE_KINDS[kind], seconds, more)
@@ -326,48 +323,6 @@ class Calibration:
         data: dict[str, Json] = {"what": what, "value": value, "gpus": gpus, **(more or {})}
         on = f"{message} on {gpus} GPU{'' if gpus == 1 else 's'}"
         self._queue.events.log(Event(now, EventKind.MEASURED, ACTOR, on, job.id, data))
-
-
-def _carried_out(pending: _Pending, status: JobStatus) -> ChangeKind:
-    """The kind that a change was in the end: what keeps nodes may have needed a requeue after all.
-
-    Slurm has started the job since then.
-    """
-    started = status.slurm.start_time
-    requeued = started is not None and started >= pending.since
-    keeps = pending.change in (ChangeKind.GROW, ChangeKind.SHRINK)
-    return ChangeKind.RESTART if keeps and requeued else pending.change
-
-
-def _measured_fields(change: ChangeKind, decided: ChangeKind) -> frozenset[str]:
-    """Of which fields of `Overhead` a change tells something.
-
-    To Slurm a move and a restart are the same thing, a requeue. A shrink that took one tells what
-    that takes, and also what it costs to decide on a shrink here: where Slurm allows none, every
-    one of them ends so.
-
-    Args:
-        change: as it was carried out.
-        decided: as it was planned.
-    """
-    alike = _REQUEUES if change in _REQUEUES else {change}
-    return frozenset(overhead_field(kind) for kind in {*alike, decided})
-
-
-def _recalled_fields(data: Mapping[str, Json]) -> frozenset[str]:
-    """The same of an event, those of earlier versions among them."""
-    what, decided = data.get("what"), data.get("decided")
-    if what in LIVE_KINDS.values():
-        return frozenset({str(what)})
-    # Earlier versions called every requeue of a running job a reshape, then a growth was always
-    # one. Some of what they called a shrink was one too: that errs on the safe side and gives way
-    # to what is measured from now on.
-    if what == "reshape" or (what == ChangeKind.GROW.value and "requeued" not in data):
-        return frozenset(Overhead.FORMER_FIELDS["reshape"])
-    change = _KINDS.get(str(what))
-    if change is None:
-        return frozenset()
-    return _measured_fields(change, _KINDS.get(str(decided), change))
 
 
 def _curve(job: QueueJob, part: Block) -> dict[int, float]:

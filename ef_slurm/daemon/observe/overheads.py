@@ -1,5 +1,9 @@
 """Seconds per change of share, as they were measured: of a job, of its kind, of its owner.
 
+A change costs the time for which training stands still, where what is trained until then is no
+less than what would be trained in that time after the change. A growth also costs what it is slower
+until then: all the time since it was decided is counted for it.
+
 When a job trains again is the job's own word. So what is learned of one owner's jobs is believed of
 that owner's jobs alone; for everybody else the site's configuration counts.
 """
@@ -31,12 +35,37 @@ TAKES_OVER = frozenset(
     for kind in (ChangeKind.START, ChangeKind.GROW, ChangeKind.MOVE, ChangeKind.RESTART)
 )
 
+TRAINS_ON = frozenset(
+    overhead_field(kind) for kind in (ChangeKind.SHRINK, ChangeKind.RELAUNCH, ChangeKind.MOVE)
+)
+"""Costs of changes after which a job trains no faster than before, so that nothing is lost as long
+as it trains on."""
+
 LIVE_KINDS = {
     ChangeKind.GROW: "live grow",
     ChangeKind.SHRINK: "live shrink",
     ChangeKind.RELAUNCH: "live shrink",
 }
 """Under which name live changes of a kind are remembered, apart from those that stop a launch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a change took.
+
+    Args:
+        seconds: from its decision to the end of the first iteration after it.
+        without: for how many of them training stood still; None where that is not known, which
+            counts as all of them.
+    """
+
+    seconds: float
+    without: float | None = None
+
+    @property
+    def still(self) -> float:
+        """Seconds for which training stood still, as far as is known."""
+        return self.seconds if self.without is None else self.without
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +90,30 @@ class Submitter:
 
 
 class Overheads:
-    """Seconds from a decision to training again, by the field of `Overhead` that they are."""
+    """What changes took, by the field of `Overhead` that tells what they cost."""
 
     def __init__(self) -> None:
-        self._of_job: dict[tuple[int, str], deque[float]] = defaultdict(
+        self._of_job: dict[tuple[int, str], deque[Taken]] = defaultdict(
             lambda: deque(maxlen=SAMPLES_PER_JOB)
         )
-        self._of_others: dict[tuple[Submitter, str], deque[float]] = defaultdict(
+        self._of_others: dict[tuple[Submitter, str], deque[Taken]] = defaultdict(
             lambda: deque(maxlen=SAMPLES_OF_OTHERS)
         )
 
-    def add(self, job_id: int, submitter: Submitter | None, overhead: str, seconds: float) -> None:
+    def add(self, job_id: int, submitter: Submitter | None, overhead: str, took: Taken) -> None:
         """What a field of `Overhead` states took a job so long.
 
         Args:
             submitter: None where that is not known any more.
         """
-        self._of_job[job_id, overhead].append(seconds)
+        self._of_job[job_id, overhead].append(took)
         if submitter is not None:
             for whose in {submitter, Submitter(submitter.owner)}:
-                self._of_others[whose, overhead].append(seconds)
+                self._of_others[whose, overhead].append(took)
 
-    def estimate(self, job_id: int | None, request: JobRequest) -> Overhead:
+    def estimate(
+        self, job_id: int | None, request: JobRequest, *, slower: bool = False
+    ) -> Overhead:
         """What the job's next change will cost.
 
         Its own worst lately, else what most changes of the same owner's jobs took, those of the
@@ -90,9 +121,13 @@ class Overheads:
 
         Args:
             job_id: None for a job that is not in the queue.
+            slower: whether it may train slower until a change than after it, whatever the kind.
         """
         submitter = Submitter.of(request)
-        seconds = {kind: self._seconds(job_id, submitter, kind) for kind in OVERHEAD_KINDS}
+        seconds = {
+            kind: self._seconds(job_id, submitter, kind, whole=slower or kind not in TRAINS_ON)
+            for kind in OVERHEAD_KINDS
+        }
         known = {kind: value for kind, value in seconds.items() if value is not None}
         return replace(request.overhead, **known)
 
@@ -117,14 +152,25 @@ class Overheads:
             shrink=LIVE_SECONDS if shrink is None else shrink,
         )
 
-    def _seconds(self, job_id: int | None, submitter: Submitter, overhead: str) -> float | None:
+    def _seconds(
+        self, job_id: int | None, submitter: Submitter, overhead: str, *, whole: bool = True
+    ) -> float | None:
+        """What a change is to be taken to cost; None where none was measured.
+
+        Args:
+            whole: count all the time since the decision.
+        """
+
+        def cost(took: Taken) -> float:
+            return took.seconds if whole else took.still
+
         own = None if job_id is None else self._of_job.get((job_id, overhead))
         if own:
-            return _with_margin(max(own), overhead)
+            return _with_margin(max(map(cost, own)), overhead)
         for whose in (submitter, Submitter(submitter.owner)):
             others = self._of_others.get((whose, overhead))
             if others:
-                ranked = sorted(others)
+                ranked = sorted(map(cost, others))
                 return _with_margin(ranked[int(QUANTILE * (len(ranked) - 1))], overhead)
         return None
 

@@ -40,8 +40,9 @@ def _launch(launch: Launch, now: float) -> Launch:
 def _progress(progress: Progress, iterations: int | None, now: float) -> Progress:
     first, checkpoint = progress.first_iteration_at, progress.checkpoint_iteration
     process, last = progress.process_started_at, progress.last_iteration_at
+    until = progress.trained_until
     most = MOST_ITERATIONS if iterations is None else iterations
-    times = (progress.updated_at, progress.started_at, first, process, last)
+    times = (progress.updated_at, progress.started_at, first, process, last, until)
     latest = max(moment or 0.0 for moment in times)
     if latest <= now and max(progress.iteration, checkpoint or 0) <= most:
         return progress
@@ -54,4 +55,5 @@ def _progress(progress: Progress, iterations: int | None, now: float) -> Progres
         first_iteration_at=None if first is None else min(first, now),
         process_started_at=None if process is None else min(process, now),
         last_iteration_at=None if last is None else min(last, now),
+        trained_until=None if until is None else min(until, now),
     )

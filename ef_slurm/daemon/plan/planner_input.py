@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from ef_slurm.contract import Phase
 from ef_slurm.daemon.observe.capacity import ResourceScope, cluster_of
 from ef_slurm.daemon.observe.closures import Closed
-from ef_slurm.daemon.observe.estimates import Estimates, calibrated_types
+from ef_slurm.daemon.observe.estimates import Curves, Estimates, calibrated_types
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.plan.reservations import reservation_of
 from ef_slurm.model import (
@@ -17,6 +18,7 @@ from ef_slurm.model import (
     DEFAULT_ACCOUNT_HOURS,
     DEFAULT_USER_HOURS,
     MOST_ITERATIONS,
+    Block,
     ChangeKind,
     Cluster,
     Job,
@@ -45,6 +47,12 @@ SILENCE_SECONDS = 60.0
 
 MIN_REMAINING_SECONDS = 1.0
 """A job that has trained to its end and has not left yet is taken to need this long."""
+
+OBEY_SECONDS = 60.0
+"""Seconds for which a launch is taken to be about to obey an order to relaunch."""
+
+_STANDS_STILL = frozenset({Phase.STARTING, Phase.STOPPING, Phase.STOPPED})
+"""What a job tells that trains later."""
 
 SAME_MOMENT_SECONDS = 1e-3
 """Seconds of training that are none."""
@@ -189,13 +197,17 @@ def _gpu_hours(given: float | None, default: float, cluster: Cluster) -> float:
 
 def planner_newcomer(request: JobRequest, estimates: Estimates) -> Job:
     """A job that nobody has submitted, as the planner is to see it."""
-    return newcomer(replace(request, overhead=estimates.overheads.estimate(None, request)))
+    overhead = estimates.overheads.estimate(None, request, slower=_falls(request.curves))
+    return newcomer(replace(request, overhead=overhead))
 
 
 def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, now: float) -> Job:
     """One job as the planner is to see it."""
     learned = estimates.rates.by_type(job.id)
-    overhead = estimates.overheads.estimate(job.id, job.request)
+    curves = calibrated_types(job.request.curves, learned)
+    # On a part of its GPUs it trains slower than it will.
+    part = job.running is not None and job.running.active_gpus < job.running.gpus
+    overhead = estimates.overheads.estimate(job.id, job.request, slower=part or _falls(curves))
     if status is not None and status.is_live:
         grows = estimates.closures.live_open(job.id, now)
         overhead = estimates.overheads.live(job.id, job.request, overhead, grows=grows)
@@ -205,7 +217,7 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
         overhead = replace(overhead, shrink=overhead.restart)
     request = replace(
         job.request,
-        curves=calibrated_types(job.request.curves, learned),
+        curves=curves,
         growth_curves=calibrated_types(job.request.growth_curves, learned),
         overhead=overhead,
     )
@@ -217,6 +229,13 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
         planned = replace(planned, begin=soonest)
     closed = estimates.closures.of(job.id, now)
     return planned if closed is None else without_closed(planned, closed)
+
+
+def _falls(curves: Curves) -> bool:
+    """Whether fewer GPUs may be faster: until it gives some up the job trains slower than then."""
+    return any(
+        more < fewer for _, curve in curves for (_, fewer), (_, more) in pairwise(curve.points)
+    )
 
 
 def without_closed(job: Job, closed: Closed) -> Job:
@@ -274,18 +293,20 @@ def _told_rate(job: QueueJob) -> float:
     return 0.0 if curve is None else dict(curve.points).get(job.running.active_gpus, 0.0)
 
 
+def _trains_there(status: JobStatus, block: Block, now: float) -> bool:
+    """Whether it trains on a block and goes on with that: no next launch is about to begin."""
+    progress, order = status.progress, status.ordered_to_relaunch
+    if progress is None or progress.phase in _STANDS_STILL or not status.holds(block):
+        return False
+    return order is None or now >= order.issued_at + OBEY_SECONDS
+
+
 def running_now(job: QueueJob, status: JobStatus | None, now: float) -> Running | None:
     """What the job holds, with a start that takes longer than was counted on pushed back."""
     running = job.running
     if running is None or running.trains_from > now:
         return running
-    trains = (
-        status is not None
-        and status.holds(running.block)
-        and status.progress is not None
-        and status.progress.phase is not Phase.STARTING
-    )
-    if trains:
+    if status is not None and _trains_there(status, running.block, now):
         return running
     late = now - running.trains_from
     waited = running.trains_from - running.since

@@ -79,6 +79,26 @@ def test_it_is_measured_while_it_trains_promised_and_in_time(world: World) -> No
     assert "nobody knows yet how fast it trains" in told
 
 
+def test_a_launch_that_is_prepared_beside_the_one_before_costs_what_is_not_trained(
+    world: World,
+) -> None:
+    """It trains on for 12 s, saves for half of one, and trains again 5 s later."""
+    job = unknown(world)
+    world.training(job).prepares = 12.0
+    assert judged(world, job) is Outcome.PROMISED
+    relaunched = [
+        event
+        for event in world.queue.events.all(job_id=job.id, kinds=[EventKind.MEASURED])
+        if event.data.get("what") == "relaunch"
+    ]
+    assert relaunched
+    for event in relaunched:
+        assert event.data["still"] == pytest.approx(5.5, abs=1.1)
+        assert event.data["value"] == pytest.approx(17.5, abs=2.1)
+    world.run_until(world.finished)
+    assert outcome(world, job) is PromiseOutcome.KEPT
+
+
 def test_nobodys_promise_gives_way_to_it(world: World) -> None:
     busy = world.submit(88 * 500, deadline=520.0)  # needs all that there is
     world.run_until(lambda: world.state(busy) is JobState.RUNNING)

@@ -77,6 +77,10 @@ class Training:
     checkpoint: float = 0.0
     rate: float = 0.0
     stopped_at: float | None = None
+    prepares: float = 0.0
+    """Seconds that it trains on after an order to relaunch, until its next launch is ready."""
+    trained_until: float | None = None
+    """When the launch before ended its last iteration."""
     state: LaunchState = LaunchState.RUNNING
     order: Order | None = None
     part: int | None = None
@@ -122,6 +126,8 @@ class Training:
             moments.append(self.trains_from)
         if self.stopped_at is not None and self.state is LaunchState.RUNNING:
             moments.append(self.stopped_at + self.save)
+        if self.order is not None and self.prepares:
+            moments.append(self.order.issued_at + self.prepares)
         return min((m for m in moments if m > now), default=math.inf)
 
     def advance(self, now: float, boot_of: Callable[[Training], float]) -> None:
@@ -153,10 +159,17 @@ class Training:
     def _interrupted(self, now: float) -> None:
         """TERM: what was done is saved, as the library does within KillWait."""
         self.checkpoint = self.count(self.done(now)) if self.elastic else 0
+        self._trained(now if self.stopped_at is None else self.stopped_at)
         self.base, self.rate, self.run = self.checkpoint, 0.0, None
         self.trains_from, self.stopped_at = math.inf, None
 
+    def _trained(self, until: float | None) -> None:
+        """A launch ends that stops in good order (None: it does not)."""
+        if until is not None and self.trains_from < until:
+            self.trained_until = until
+
     def _launch(self, at: float, boot_of: Callable[[Training], float]) -> None:
+        self._trained(self.stopped_at)
         self.generation += 1
         if self.order is not None and self.order.iterations is not None:
             self.iterations = self.order.iterations
@@ -175,7 +188,8 @@ class Training:
             return
         runs = self.state is LaunchState.RUNNING
         if order.action is Action.STOP or (order.action is Action.RELAUNCH and runs):
-            if self.stopped_at is None and runs:
+            waits = order.action is Action.RELAUNCH and now < order.issued_at + self.prepares
+            if self.stopped_at is None and runs and not waits:
                 self.stopped_at = now
             stopped = self.stopped_at
             if stopped is not None and now >= stopped + self.save:
@@ -228,6 +242,7 @@ class Training:
             checkpoint_iteration=self.count(self.checkpoint),
             script_iterations=self.says[0],
             script_global_batch_size=self.says[1],
+            trained_until=self.trained_until,
         )
 
 

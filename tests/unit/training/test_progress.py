@@ -1,11 +1,12 @@
 """Reports: at once when the phase changes, at most once per second otherwise."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ef_slurm.contract import Phase, StateDir
+from ef_slurm.contract import Phase, Progress, StateDir
 from ef_slurm.training.progress import Reporter
 
 
@@ -73,3 +74,44 @@ def test_evaluations_do_not_keep_iterations_from_being_reported(tmp_path: Path) 
         reporter.enter(Phase.RUNNING)
         reporter.iterate(tenth, clock.now)
     assert reporter.progress.iteration >= 19
+
+
+STOPPED = Progress(1, Phase.STOPPED, 4, 100, 50.0, 10.0, first_iteration_at=20.0, trained_until=5.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "until"),
+    [
+        (replace(STOPPED, last_iteration_at=49.0), 49.0),
+        # It died, and nobody knows when.
+        (STOPPED, None),
+        (replace(STOPPED, phase=Phase.RUNNING), None),
+        # It came to nothing: the one before it counts.
+        (replace(STOPPED, phase=Phase.FAILED, first_iteration_at=None), 5.0),
+        # The script has a second session in one launch.
+        (replace(STOPPED, generation=2, last_iteration_at=49.0), 49.0),
+        # Somebody else's, of a later launch.
+        (replace(STOPPED, generation=3, last_iteration_at=49.0), None),
+    ],
+)
+def test_a_launch_knows_until_when_the_one_before_it_trained(
+    tmp_path: Path, before: Progress, until: float | None
+) -> None:
+    state = StateDir(tmp_path)
+    state.write_progress(before)
+    reporter = Reporter(state, 2, 1, Clock())
+    reporter.enter(Phase.RUNNING)
+    told = state.read_progress()
+    assert told is not None
+    assert told.trained_until == until
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"version": 1, "generation": NaN}', "[]", "\0" * 99999])
+def test_a_launch_before_it_that_wrote_anything_is_nothing(tmp_path: Path, text: str) -> None:
+    StateDir(tmp_path).progress_file.write_text(text)
+    assert Reporter(StateDir(tmp_path), 2, 1, Clock()).progress.trained_until is None
+
+
+def test_no_report_where_a_file_should_be(tmp_path: Path) -> None:
+    StateDir(tmp_path).progress_file.mkdir()
+    assert Reporter(StateDir(tmp_path), 2, 1, Clock()).progress.trained_until is None

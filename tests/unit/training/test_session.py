@@ -131,11 +131,13 @@ def test_stopped_and_continued_equals_uninterrupted(tmp_path: Path) -> None:
         progress.updated_at,
     ]
     assert times == sorted(times, key=lambda time: time or 0.0)
+    until = progress.last_iteration_at
     (tmp_path / "order.json").unlink()
     losses = train(tmp_path)
     assert losses == pytest.approx(fixed[progress.iteration :], rel=1e-6)
     progress = StateDir(tmp_path).read_progress()
     assert progress is not None
+    assert progress.trained_until == until
     assert (progress.phase, progress.exit_code, progress.iteration) == (Phase.FINISHED, 0, 40)
 
 

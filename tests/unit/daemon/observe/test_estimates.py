@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ef_slurm.daemon.observe.calibration import Calibration
+from ef_slurm.daemon.observe.change_costs import Decided, recalled, taken
 from ef_slurm.daemon.observe.estimates import RATE_TOLERANCE, Estimates, Rates, calibrated
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.overheads import (
@@ -19,6 +20,7 @@ from ef_slurm.daemon.observe.overheads import (
     SAFETY_FACTOR,
     Overheads,
     Submitter,
+    Taken,
 )
 from ef_slurm.model import (
     ACTOR,
@@ -32,7 +34,7 @@ from ef_slurm.model import (
     ThroughputCurve,
 )
 from ef_slurm.queue.store import Queue
-from tests.unit.daemon.make import NOW, SCRIPT, TWO_NODES, progress, row, running
+from tests.unit.daemon.make import NOW, SCRIPT, TWO_NODES, launch, progress, row, running
 
 STATED = Overhead(start=30.0, grow=40.0, move=40.0, restart=40.0, shrink=20.0)
 REQUEST = replace(row().request, overhead=STATED)
@@ -50,18 +52,18 @@ def submitter(owner: str, training: str = "") -> Submitter:
 def test_what_was_told_counts_until_something_was_seen() -> None:
     learned = Overheads()
     assert learned.estimate(1, of("ann")) == STATED
-    learned.add(2, submitter("ann"), "start", 10.0)
+    learned.add(2, submitter("ann"), "start", Taken(10.0))
     assert learned.estimate(1, of("ann")) == replace(STATED, start=12.0)
-    learned.add(1, submitter("ann"), "start", 50.0)
+    learned.add(1, submitter("ann"), "start", Taken(50.0))
     assert learned.estimate(1, of("ann")).start == 55.0
     assert learned.estimate(2, of("ann")).start == 12.0
 
 
 def test_the_same_training_tells_more_than_other_ones() -> None:
     learned = Overheads()
-    learned.add(1, submitter("ann", "bert"), "start", 100.0)
-    learned.add(2, submitter("ann", "resnet"), "start", 10.0)
-    learned.add(3, submitter("ann"), "start", 20.0)
+    learned.add(1, submitter("ann", "bert"), "start", Taken(100.0))
+    learned.add(2, submitter("ann", "resnet"), "start", Taken(10.0))
+    learned.add(3, submitter("ann"), "start", Taken(20.0))
     assert learned.estimate(None, of("ann", "bert")).start == 110.0
     assert learned.estimate(None, of("ann", "resnet")).start == 12.0
     assert learned.estimate(None, of("ann", "vgg")).start == 22.0
@@ -73,7 +75,7 @@ def test_what_one_owner_reports_moves_nobody_elses_estimate(
 ) -> None:
     learned = Overheads()
     for number, one in enumerate(seconds):
-        learned.add(number, submitter("mallory", training), "start", one)
+        learned.add(number, submitter("mallory", training), "start", Taken(one))
     assert learned.estimate(99, of("ann", training)) == STATED
 
 
@@ -81,7 +83,7 @@ def test_what_one_owner_reports_moves_nobody_elses_estimate(
 def test_a_jobs_own_worst_lately_is_never_underestimated(seconds: list[float]) -> None:
     learned = Overheads()
     for one in seconds:
-        learned.add(1, submitter("ann"), "restart", one)
+        learned.add(1, submitter("ann"), "restart", Taken(one))
     worst = max(seconds[-3:])
     least = max(SAFETY_FACTOR * worst, worst + HANDOVER_SECONDS)
     assert learned.estimate(1, of("ann")).restart >= least - 1e-6
@@ -94,10 +96,10 @@ def test_a_jobs_own_worst_lately_is_never_underestimated(seconds: list[float]) -
 def test_who_takes_gpus_over_waits_for_whoever_leaves(overhead: str, margin: float) -> None:
     """What was measured may have had free ones; a shrink takes nothing from anybody."""
     learned = Overheads()
-    learned.add(1, submitter("ann"), overhead, 6.0)
+    learned.add(1, submitter("ann"), overhead, Taken(6.0))
     for job in (1, 2):
         assert getattr(learned.estimate(job, of("ann")), overhead) == 6.0 + margin
-    learned.add(1, submitter("ann"), overhead, 60.0)
+    learned.add(1, submitter("ann"), overhead, Taken(60.0))
     assert getattr(learned.estimate(1, of("ann")), overhead) == 66.0
 
 
@@ -256,6 +258,110 @@ def test_a_live_change_costs_what_was_not_trained_meanwhile(
         assert closed.grow == STATED.restart
         # A launch that stops for it is another matter.
         assert known.overheads.estimate(1, REQUEST) == STATED
+
+
+# It trained elsewhere until 70 s after the decision, and trains here 94 s after it.
+SINCE = NOW - 200.0
+MOVED = {"slurm_started": SINCE + 80.0, "launched": SINCE + 82.0, "first": SINCE + 94.0}
+
+
+def changed(slurm_started: float, launched: float, first: float, until: float | None) -> JobStatus:
+    status = running(
+        TWO_NODES,
+        launch=launch(started_at=launched),
+        progress=progress(first_iteration_at=first, trained_until=until),
+    )
+    return replace(status, slurm=replace(status.slurm, start_time=slurm_started))
+
+
+@pytest.mark.parametrize(
+    ("kind", "costs"),
+    [
+        # 24 s without training, and the margin; whoever trains faster afterwards loses more.
+        (ChangeKind.MOVE, {"move": 27.0, "restart": 104.0}),
+        (ChangeKind.RESTART, {"move": 27.0, "restart": 104.0}),
+        (ChangeKind.START, {"start": 104.0}),
+    ],
+)
+def test_a_change_costs_the_time_without_training(
+    queue: Queue, kind: ChangeKind, costs: dict[str, float]
+) -> None:
+    estimates = Estimates()
+    calibration = Calibration(estimates, queue)
+    calibration.expect(1, kind, SINCE)
+    job = row(running=Running(TWO_NODES, SINCE, SINCE + 30.0))
+    calibration.observe(job, changed(**MOVED, until=SINCE + 70.0), NOW)
+    (event,) = queue.events.last(EventKind.MEASURED, 9)
+    said = f"{kind.value} took 94.0 s until training (24.0 s of them without any) on 8 GPUs"
+    assert event.message == said
+    again = Estimates()
+    Calibration(again, queue).recall()
+    for known in (estimates, again):
+        assert known.overheads.estimate(1, REQUEST) == replace(STATED, **costs)
+        whole = dict.fromkeys(costs, 104.0)
+        assert known.overheads.estimate(1, REQUEST, slower=True) == replace(STATED, **whole)
+
+
+def test_a_relaunch_in_place_costs_what_is_not_trained_while_it_is_prepared(queue: Queue) -> None:
+    estimates = Estimates()
+    calibration = Calibration(estimates, queue)
+    calibration.expect(1, ChangeKind.RELAUNCH, SINCE)
+    status = changed(SINCE - 900.0, SINCE + 11.0, SINCE + 14.0, until=SINCE + 10.0)
+    calibration.observe(row(running=Running(TWO_NODES, SINCE, SINCE + 30.0)), status, NOW)
+    assert estimates.overheads.estimate(1, REQUEST).shrink == 5.0
+    assert estimates.overheads.estimate(1, REQUEST, slower=True).shrink == 16.0
+
+
+@pytest.mark.parametrize(
+    "until",
+    [
+        None,
+        0.0,
+        SINCE - 1.0,  # nothing was trained since the decision
+        SINCE,
+        SINCE + 81.0,  # Slurm had started it elsewhere by then
+        SINCE + 83.0,  # its next launch had begun
+        SINCE + 95.0,
+        NOW,
+        1e9,
+        2.0**33,
+    ],
+)
+def test_what_cannot_be_true_of_the_launch_before_is_not_believed(
+    queue: Queue, until: float | None
+) -> None:
+    estimates = Estimates()
+    calibration = Calibration(estimates, queue)
+    calibration.expect(1, ChangeKind.MOVE, SINCE)
+    job = row(running=Running(TWO_NODES, SINCE, SINCE + 30.0))
+    calibration.observe(job, changed(**MOVED, until=until), NOW)
+    assert estimates.overheads.estimate(1, REQUEST).move == 104.0
+    (event,) = queue.events.last(EventKind.MEASURED, 9)
+    assert "still" not in event.data
+
+
+moments = st.floats(0.0, 2.0**33)
+
+
+@given(moments, moments, st.none() | moments, moments, moments, st.sampled_from(ChangeKind))
+def test_whatever_a_job_says_and_the_clocks_do_a_change_takes_what_can_be(
+    launched: float,
+    first: float,
+    until: float | None,
+    since: float,
+    now: float,
+    kind: ChangeKind,
+) -> None:
+    for started in (since - 5.0, since + 5.0, now):
+        status = changed(started, launched, first, until)
+        took = taken(Decided(kind, since), status, first, now)
+        assert 0.0 <= took.still <= took.seconds <= max(0.0, now - since)
+
+
+@pytest.mark.parametrize("still", [-1.0, 21.0, 1e300, math.inf, "x", None, True, [1]])
+def test_an_event_that_cannot_be_is_recalled_as_all_of_the_time(still: Json) -> None:
+    assert recalled({"what": "move", "still": still}, 20.0).still == 20.0
+    assert recalled({"what": "move", "still": 5}, 20.0).still == 5.0
 
 
 def test_a_start_that_was_never_is_clipped_to_what_the_daemon_saw(queue: Queue) -> None:

@@ -232,6 +232,7 @@ def test_what_lies_in_the_future_is_now_and_nobody_trains_beyond_the_end() -> No
             first_iteration_at=1e9,
             process_started_at=1e9,
             last_iteration_at=1e9,
+            trained_until=1e9,
         ),
     )
     found = plausible(told, 10_000, NOW)
@@ -244,8 +245,9 @@ def test_what_lies_in_the_future_is_now_and_nobody_trains_beyond_the_end() -> No
         found.progress.first_iteration_at,
         found.progress.process_started_at,
         found.progress.last_iteration_at,
+        found.progress.trained_until,
     )
-    assert times == (NOW,) * 5
+    assert times == (NOW,) * 6
     assert (found.progress.iteration, found.progress.checkpoint_iteration) == (10_000, 10_000)
     honest = JobReports(launch(), progress())
     assert plausible(honest, 10_000, NOW) is honest

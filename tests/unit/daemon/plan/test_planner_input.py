@@ -7,8 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ef_slurm.contract import Phase
+from ef_slurm.contract import Action, Order, Phase
 from ef_slurm.daemon.observe.estimates import Estimates
+from ef_slurm.daemon.observe.overheads import Taken
 from ef_slurm.daemon.plan.planner_input import (
     SILENCE_SECONDS,
     capped,
@@ -28,6 +29,7 @@ from ef_slurm.model import (
     Overhead,
     Policy,
     PromiseLimit,
+    QueueJob,
     QueueLimits,
     Reservation,
     Running,
@@ -85,13 +87,49 @@ def test_on_a_part_of_its_gpus_it_is_relaunched_before_it_trains_on_all() -> Non
 
 def test_what_was_learned_replaces_what_was_told() -> None:
     estimates = Estimates()
-    estimates.overheads.add(1, None, "start", 100.0)
+    estimates.overheads.add(1, None, "start", Taken(100.0))
     estimates.rates.learn(1, "gpu", 8, 5.0)
     estimates.closures.refuse(1, TWO_NODES, "QOSMaxGRESPerUser", NOW - 60)
     job = planner_job(TRAINING, running(TWO_NODES), estimates, NOW)
     assert job.overhead.start == 110.0
     assert dict(job.curves[0][1].points)[8] == 5.0
     assert job.max_gpus == 4
+
+
+def test_what_is_trained_until_a_change_counts_unless_it_is_less_than_afterwards() -> None:
+    estimates = Estimates()
+    for kind in ("shrink", "move"):
+        estimates.overheads.add(1, None, kind, Taken(20.0, 5.0))
+
+    def cost(job: QueueJob) -> tuple[float, float]:
+        seen = planner_job(job, running(TWO_NODES), estimates, NOW).overhead
+        return seen.shrink, seen.move
+
+    assert cost(TRAINING) == (6.0, 7.0)
+    # It trains on a part of its GPUs: the next change is to more of them.
+    held = Running(TWO_NODES, NOW - 100, NOW - 70, active=4)
+    assert cost(replace(TRAINING, running=held)) == (22.0, 22.0)
+    # It is faster on fewer GPUs, as is found only now.
+    for gpus, rate in ((4, 7.0), (8, 5.0)):
+        estimates.rates.learn(1, "gpu", gpus, rate)
+    assert cost(TRAINING) == (22.0, 22.0)
+
+
+def test_a_job_that_is_about_to_be_launched_again_does_not_train_as_planned_yet() -> None:
+    held = Running(TWO_NODES, NOW - 8, NOW - 3)
+    job = replace(TRAINING, running=held)
+    order = Order(1, Action.RELAUNCH, NOW - 8)
+    assert running_now(job, running(TWO_NODES), NOW) == held
+    later = replace(held, trains_from=NOW + 3)
+    for status in (
+        running(TWO_NODES, order=order),
+        running(TWO_NODES, progress=progress(Phase.STOPPING)),
+        running(TWO_NODES, progress=progress(Phase.STOPPED)),
+    ):
+        assert running_now(job, status, NOW) == later
+    # Whoever has not obeyed by now goes on as it is.
+    ignored = replace(order, issued_at=NOW - 61)
+    assert running_now(job, running(TWO_NODES, order=ignored), NOW) == held
 
 
 def test_what_was_learned_on_one_type_of_gpu_says_nothing_faster_of_another() -> None:
