@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ef_slurm.formats.codec import decode, encode
@@ -25,6 +26,9 @@ from ef_slurm.model import (
     Schedule,
     ThroughputCurve,
 )
+
+# Most columns of a row that has changed say what they said before, or what other rows say.
+_remembered = lru_cache(maxsize=4096)
 
 
 def dump(value: object) -> str:
@@ -46,6 +50,7 @@ def dump_strings(values: Iterable[str]) -> str:
     return dump(list(values))
 
 
+@_remembered
 def load_strings(text: str) -> tuple[str, ...]:
     """The inverse of `dump_strings`."""
     return decode(tuple[str, ...], text)
@@ -56,6 +61,7 @@ def dump_curves(curves: Iterable[tuple[str, ThroughputCurve]]) -> str:
     return dump({gpu_type: curve.points for gpu_type, curve in curves})
 
 
+@_remembered
 def load_curves(text: str) -> tuple[tuple[str, ThroughputCurve], ...]:
     """The inverse of `dump_curves`."""
     table = decode(dict[str, tuple[tuple[int, float], ...]], text)
@@ -67,6 +73,7 @@ def dump_overhead(overhead: Overhead) -> str:
     return dump(overhead)
 
 
+@_remembered
 def load_overhead(text: str) -> Overhead:
     """The inverse of `dump_overhead`."""
     return decode(Overhead, text)
@@ -87,6 +94,7 @@ def dump_running(running: Running | None) -> str | None:
     return None if running is None else dump(running)
 
 
+@_remembered
 def load_running(text: str | None) -> Running | None:
     """The inverse of `dump_running`."""
     return None if text is None else decode(Running, text)
@@ -97,6 +105,7 @@ def dump_measuring(measuring: Measuring | None) -> str | None:
     return None if measuring is None else dump(measuring)
 
 
+@_remembered
 def load_measuring(text: str | None) -> Measuring | None:
     """The inverse of `dump_measuring`."""
     return None if text is None else decode(Measuring, text)
@@ -107,6 +116,7 @@ def dump_dependency(dependency: Dependency) -> str | None:
     return dump(dependency) if dependency.conditions else None
 
 
+@_remembered
 def load_dependency(text: str | None) -> Dependency:
     """The inverse of `dump_dependency`."""
     return Dependency() if text is None else decode(Dependency, text)
@@ -117,6 +127,7 @@ def dump_array(array: ArrayMember | None) -> str | None:
     return None if array is None else dump(array)
 
 
+@_remembered
 def load_array(text: str | None) -> ArrayMember | None:
     """The inverse of `dump_array`."""
     return None if text is None else decode(ArrayMember, text)

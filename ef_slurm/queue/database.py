@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Database:
     ) -> None:
         self.path = path
         self._depth = 0
+        self._synchronous = ""
         self._on_rollback: list[Callable[[], None]] = []
         refuse_network_filesystem(path)
         if not path.exists():
@@ -89,7 +90,7 @@ class Database:
                     )
                 return
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+        self._sync("FULL")
         self._migrate()
 
     def _check_identity(self) -> None:
@@ -171,7 +172,7 @@ class Database:
             begin, commit = f"SAVEPOINT {name}", f"RELEASE {name}"
             undo: tuple[str, ...] = (f"ROLLBACK TO {name}", commit)
         else:
-            self._run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._sync("FULL" if durable else "NORMAL")
             begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
         self._run(begin)
         self._depth += 1
@@ -213,7 +214,10 @@ class Database:
         names = ", ".join(values)
         marks = ", ".join(f":{name}" for name in values)
         sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - values are bound
-        with self.transaction():
+        if not self._depth:
+            with self.transaction():
+                row_id = self._run(sql, values).lastrowid
+        else:
             row_id = self._run(sql, values).lastrowid
         assert row_id is not None
         return row_id
@@ -222,8 +226,10 @@ class Database:
         self, sql: str, values: Mapping[str, Any] | tuple[Any, ...] = ()
     ) -> list[sqlite3.Row]:
         """All rows of a SELECT."""
-        with self._translated():
+        try:
             return self._connection.execute(sql, values).fetchall()
+        except _FAILURES as error:
+            raise _translation(self.path, error) from error
 
     def one(self, sql: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> sqlite3.Row | None:
         """The first row of a SELECT, or None."""
@@ -231,35 +237,51 @@ class Database:
         return rows[0] if rows else None
 
     def _run(self, sql: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        with self._translated():
+        try:
             return self._connection.execute(sql, values)
+        except _FAILURES as error:
+            raise _translation(self.path, error) from error
+
+    def _sync(self, how: str) -> None:
+        """Have commits from now on be on disk when they return (FULL), or not yet (NORMAL)."""
+        if how != self._synchronous:
+            self._run(f"PRAGMA synchronous = {how}")
+            self._synchronous = how
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError) as error:
-            if "transition" in str(error):
-                raise ForbiddenTransitionError(str(error)) from error
-            raise RefusedRowError(f"{self.path}: the queue refused the row: {error}") from error
-        except (OverflowError, UnicodeEncodeError) as error:
-            # A number of more than 64 bits, half of a surrogate pair.
-            raise RefusedRowError(f"{self.path}: the queue cannot hold that: {error}") from error
-        except sqlite3.Error as error:
-            raise _typed(self.path, error) from error
+        except _FAILURES as error:
+            raise _translation(self.path, error) from error
 
 
-def _wanted_transitions() -> set[tuple[str, str, str]]:
+@cache
+def _wanted_transitions() -> frozenset[tuple[str, str, str]]:
     tables: tuple[tuple[str, Mapping[Any, frozenset[Enum]]], ...] = (
         ("job", TRANSITIONS),
         ("intent", INTENT_TRANSITIONS),
     )
-    return {
+    return frozenset(
         (what, before.value, after.value)
         for what, table in tables
         for before, followers in table.items()
         for after in followers
-    }
+    )
+
+
+# OverflowError: a number of more than 64 bits. UnicodeEncodeError: half of a surrogate pair.
+_FAILURES = (sqlite3.Error, OverflowError, UnicodeEncodeError)
+
+
+def _translation(path: Path, error: Exception) -> QueueError:
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError):
+        if "transition" in str(error):
+            return ForbiddenTransitionError(str(error))
+        return RefusedRowError(f"{path}: the queue refused the row: {error}")
+    if isinstance(error, sqlite3.Error):
+        return _typed(path, error)
+    return RefusedRowError(f"{path}: the queue cannot hold that: {error}")
 
 
 def _typed(path: Path, error: sqlite3.Error) -> QueueError:

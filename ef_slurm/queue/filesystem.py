@@ -50,17 +50,16 @@ def filesystem_of(path: Path, mountinfo: str) -> str:
         path: absolute, without symbolic links. Need not exist.
         mountinfo: the text of /proc/self/mountinfo (proc(5)).
     """
-    best, found = -1, ""
+    best, found, name = -1, "", str(path)
     for line in mountinfo.splitlines():
         before, separator, after = line.partition(" - ")
         fields = before.split()
         if not separator or len(fields) < 5 or not after.split():
             continue
-        mount_point = Path(_ESCAPE.sub(lambda match: chr(int(match[1], 8)), fields[4]))
-        depth = len(mount_point.parts)
+        mount_point = _ESCAPE.sub(lambda match: chr(int(match[1], 8)), fields[4]).rstrip("/")
         # Of two mounts on one point the later line covers the earlier.
-        if path.is_relative_to(mount_point) and depth >= best:
-            best, found = depth, after.split()[0]
+        if len(mount_point) >= best and f"{name}/".startswith(f"{mount_point}/"):
+            best, found = len(mount_point), after.split()[0]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from sqlite3 import Row
 from typing import Any
 
@@ -266,8 +267,12 @@ class Jobs:
         Which index to use is said in it: by its statistics SQLite would take few states for most
         of the table, where most of the table has ended.
         """
-        with self._database.snapshot():
-            found = self._database.query(f"SELECT id, revision FROM jobs {which}", values)  # noqa: S608 - values are bound
+        wanted = f"SELECT id, revision FROM jobs {which}"  # noqa: S608 - values are bound
+        found = self._database.query(wanted, values)
+        if all(self._knows(*row) for row in found):
+            return tuple(self._decoded[job_id] for job_id in sorted(row[0] for row in found))
+        with self._database.snapshot():  # rows of one moment
+            found = self._database.query(wanted, values)
             jobs = {row[0]: self._decoded[row[0]] for row in found if self._knows(*row)}
             changed = [row[0] for row in found if row[0] not in jobs]
             if changed:
@@ -505,4 +510,9 @@ _CHANGED = (
 
 
 def _states(states: Iterable[JobState]) -> str:
-    return codec.dump([state.value for state in states])
+    return _state_names(frozenset(states))
+
+
+@cache
+def _state_names(states: frozenset[JobState]) -> str:
+    return codec.dump(sorted(state.value for state in states))

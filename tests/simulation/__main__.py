@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.simulation.author import story_of
 from tests.simulation.faults import ViolationError
-from tests.simulation.life import begun, play
+from tests.simulation.life import begun, play, quiet
 from tests.simulation.shrink import shrunk
 from tests.simulation.story import as_code
 
@@ -84,11 +84,12 @@ def _known(log: Path) -> Iterator[tuple[tuple[int, int], list[str]]]:
 def _chunk(chunk: tuple[int, int]) -> tuple[tuple[int, int], int, list[str]]:
     """Play some seeds: how many steps, and a line for each that failed."""
     steps, lines = 0, []
-    for seed in range(*chunk):
-        try:
-            steps += play(story_of(seed))
-        except ViolationError as violation:
-            lines.append(f"seed {seed}: {' '.join(str(violation).split())[:300]}")
+    with quiet():
+        for seed in range(*chunk):
+            try:
+                steps += play(story_of(seed))
+            except ViolationError as violation:
+                lines.append(f"seed {seed}: {' '.join(str(violation).split())[:300]}")
     return chunk, steps, lines
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.author import story_of
 from tests.simulation.faults import ViolationError
-from tests.simulation.life import play
+from tests.simulation.life import play, quiet
 from tests.simulation.story import as_code
 
 SEEDS = 20_000 if os.environ.get("EF_LONG") else 500
@@ -21,12 +21,13 @@ pytestmark = pytest.mark.no_cover
 
 @pytest.mark.parametrize("first", range(0, SEEDS, EACH))
 def test_whatever_happens_what_is_promised_holds(first: int) -> None:
-    for seed in range(first, first + EACH):
-        story = story_of(seed)
-        try:
-            play(story)
-        except ViolationError as violation:
-            pytest.fail(f"seed {seed}: {violation}\n{as_code(story)}", pytrace=False)
+    with quiet():
+        for seed in range(first, first + EACH):
+            story = story_of(seed)
+            try:
+                play(story)
+            except ViolationError as violation:
+                pytest.fail(f"seed {seed}: {violation}\n{as_code(story)}", pytrace=False)
 
 
 def test_a_seed_is_the_same_life_each_time() -> None:

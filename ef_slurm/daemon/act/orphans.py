@@ -58,7 +58,7 @@ class Orphans:
         since = max(self._since, now - ORPHAN_WINDOW_SECONDS)
         ended = self._queue.jobs.ended(ENDED, since=since)
         self._settled &= {job.id for job in ended}
-        unfinished = {intent.job_id for intent in self._queue.intents.unfinished()}
+        unfinished = self._unfinished() if ended else frozenset()
         for job in ended:
             if job.ended_at is None:
                 continue
@@ -77,11 +77,15 @@ class Orphans:
         # Whoever ended before that has been seen to; not looked at again with every tick. Who ended
         # while Slurm was silent is looked at until its end is seen.
         self._since = now - CANCEL_DELAY_SECONDS - CLOCK_STEP_SECONDS
-        unfinished = {intent.job_id for intent in self._queue.intents.unfinished()}
+        unfinished = self._unfinished() if ended else frozenset()
         for job in ended:
             if job.ended_at is not None and job.id in unfinished:
                 self._since = min(self._since, job.ended_at)
         return following
+
+    def _unfinished(self) -> frozenset[int]:
+        """Queue ids of the jobs that something is under way for."""
+        return frozenset(intent.job_id for intent in self._queue.intents.unfinished())
 
     def _cancel(self, job: QueueJob, *, unfinished: bool) -> None:
         """Once is not enough: slurmctld may come back with a state from before."""

@@ -13,7 +13,7 @@ from ef_slurm.daemon.observe.plausible import plausible
 from ef_slurm.daemon.observe.power import REREAD_SECONDS, power_times, wake_seconds_of
 from ef_slurm.daemon.observe.site_limits import SiteLimits, SiteLimitsReader
 from ef_slurm.daemon.observe.state_dirs import StateDirs
-from ef_slurm.model import Block, QueueJob
+from ef_slurm.model import Block, JobRequest, QueueJob
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.site_types import PowerTimes
@@ -45,6 +45,8 @@ class Observer:
         self._pending: dict[int, tuple[int, float]] = {}
         self._reports: dict[int, JobReports] = {}
         self._done: dict[int, float] = {}
+        # Made once for all who ask; whatever is learned makes them void.
+        self._statuses: dict[int, tuple[JobRequest, JobStatus]] = {}
         self._forgotten: dict[int, tuple[int, float]] = {}
         self.expects_end = False
         """Whether a job is to end that had not ended when Slurm was last asked."""
@@ -71,6 +73,7 @@ class Observer:
         Raises:
             SlurmError: it does not answer, or not as known; the last look stays.
         """
+        self._statuses.clear()
         known = {} if self._observation is None else self._observation.jobs
         seen = self._slurm.observe()
         if not 0.0 <= seen.at - self._configuration_read_at < REREAD_SECONDS:
@@ -104,6 +107,7 @@ class Observer:
             SlurmError: it does not answer.
         """
         self._read_configuration(self.observation.at)
+        self._statuses.clear()
         self._observation = replace(self.observation, booted=self._booted)
 
     def expect_another(self) -> None:
@@ -117,10 +121,12 @@ class Observer:
 
     def expect_new_run(self, job_id: int) -> None:
         """A job was released again: what Slurm had forgotten of it is over."""
+        self._statuses.clear()
         self._forgotten.pop(job_id, None)
 
     def expect_forgotten_run(self, job_id: int) -> None:
         """Slurm has forgotten that a job was released: its nodes may run it all the same."""
+        self._statuses.clear()
         job = self.observation.jobs.get(job_id)
         if job is not None:
             self._forgotten[job_id] = (job.restarts, self._clock())
@@ -136,6 +142,7 @@ class Observer:
 
     def update(self, job: SlurmJob) -> None:
         """A single job was read again."""
+        self._statuses.clear()
         known = self.observation
         if known.jobs.get(job.job_id) != job:
             self._reports.pop(job.job_id, None)
@@ -150,6 +157,7 @@ class Observer:
         """
         known = self.observation
         job = known.jobs.get(job_id)
+        self._statuses.clear()
         if job is not None and job.holds_nodes:
             leaves = replace(job, end_time=end)
             self._observation = replace(known, jobs={**known.jobs, job_id: leaves})
@@ -170,6 +178,7 @@ class Observer:
 
     def drop(self, job_id: int) -> None:
         """Slurm said that it does not know the job."""
+        self._statuses.clear()
         jobs = dict(self.observation.jobs)
         jobs.pop(job_id, None)
         self._observation = replace(self.observation, jobs=jobs)
@@ -202,6 +211,16 @@ class Observer:
         slurm = self.observation.jobs.get(job.request.slurm_job_id)
         if slurm is None:
             return None
+        known = self._statuses.get(slurm.job_id)
+        alone = self._companions is None or not self._companions.of(job.id)
+        if known is not None and known[0] is job.request and alone:
+            return known[1]
+        status = self._status(job, slurm)
+        if alone:
+            self._statuses[slurm.job_id] = (job.request, status)
+        return status
+
+    def _status(self, job: QueueJob, slurm: SlurmJob) -> JobStatus:
         status = JobStatus(
             slurm,
             self.reports(job),
@@ -231,6 +250,7 @@ class Observer:
             self._take(job, reports)
 
     def _take(self, job: QueueJob, reports: JobReports) -> None:
+        self._statuses.clear()
         now = self._clock()
         self._reports[job.request.slurm_job_id] = plausible(reports, job.request.iterations, now)
 
@@ -241,6 +261,7 @@ class Observer:
 
     def keep_reports(self, jobs: Iterable[QueueJob]) -> None:
         """Forget the reports of all other jobs."""
+        self._statuses.clear()
         known = self._reports
         ids = (job.request.slurm_job_id for job in jobs)
         self._reports = {slurm_id: known[slurm_id] for slurm_id in ids if slurm_id in known}

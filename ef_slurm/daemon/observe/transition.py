@@ -53,6 +53,8 @@ class Transition:
         new = self.job
         if self.to is not None or new.progress_at is None or before.progress_at is None:
             return False
+        if not 0 <= new.progress_at - before.progress_at < seconds:
+            return False
         same = replace(
             new,
             iteration=before.iteration,
@@ -60,4 +62,4 @@ class Transition:
             rate=before.rate,
             measuring=before.measuring,
         )
-        return same == before and 0 <= new.progress_at - before.progress_at < seconds
+        return same == before

@@ -161,6 +161,8 @@ def _iterations(job: QueueJob, reports: JobReports) -> QueueJob:
         return job
     if progress.phase is Phase.FINISHED:
         return replace(job, iteration=float(progress.iteration), progress_at=progress.updated_at)
+    if job.iteration == job.checkpoint_iteration:
+        return job  # as in most looks at it
     return replace(job, iteration=job.checkpoint_iteration)
 
 

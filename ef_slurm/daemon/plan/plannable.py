@@ -14,6 +14,7 @@ from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.observe.site_limits import SiteLimits
 from ef_slurm.daemon.plan.allowed_nodes import AllowedNodes
 from ef_slurm.daemon.plan.culprits import Planned, plan_without_culprits
 from ef_slurm.daemon.plan.footprints import footprints_by_job, widened
@@ -71,6 +72,24 @@ class Inputs:
     jobs: tuple[Job, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """All that the cluster as it is for some jobs is made of, while nobody else runs there."""
+
+    seen: tuple[object, ...]
+    site: SiteLimits
+    asked: tuple[_Asked, ...]
+
+    def is_that_of(self, other: _Basis | None) -> bool:
+        """Whether the same cluster is made of both, as far as can be told at a glance."""
+        if other is None or self.site is not other.site or len(self.asked) != len(other.asked):
+            return False
+        pairs = zip(self.asked, other.asked, strict=True)
+        if not all(one[0] is two[0] and one[1] is two[1] for one, two in pairs):
+            return False
+        return self.seen == other.seen
+
+
 def _throttle(array: ArrayMember) -> str:
     """What bounds how many of an array run at once."""
     return f"--array=...%{array.most} of job {array.job_id}"
@@ -114,6 +133,8 @@ class Plannable:
         self._fence = fence
         self._set_aside: dict[int, float] = {}
         self._allowed = allowed
+        self._basis: _Basis | None = None
+        self._cluster = Cluster(())
 
     def of(self, jobs: tuple[QueueJob, ...], now: float) -> tuple[QueueJob, ...]:
         """Those of the jobs that are not set aside, and that a plan can be made for at all."""
@@ -128,15 +149,31 @@ class Plannable:
 
     def cluster(self, jobs: tuple[QueueJob, ...]) -> Cluster:
         """The cluster as it is for these jobs, with what Slurm lets them use together."""
-        return self._with_budgets(
-            schedulable_cluster(
-                self._observer.observation,
-                self._scope,
+        basis = self._basis_of(jobs)
+        if basis is None or not basis.is_that_of(self._basis):
+            self._cluster = self._with_budgets(
+                schedulable_cluster(
+                    self._observer.observation,
+                    self._scope,
+                    jobs,
+                    companions=self._observer.companion_ids,
+                ),
+                [(job.request, job.slurm_settings) for job in jobs],
                 jobs,
-                companions=self._observer.companion_ids,
-            ),
-            [(job.request, job.slurm_settings) for job in jobs],
-            jobs,
+            )
+            self._basis = basis
+        return self._cluster
+
+    def _basis_of(self, jobs: tuple[QueueJob, ...]) -> _Basis | None:
+        """What the cluster is made of; None where others run there: their ends come nearer."""
+        seen = self._observer.observation
+        ours = {job.request.slurm_job_id for job in jobs} | self._observer.companion_ids
+        if any(job.holds_nodes and job.job_id not in ours for job in seen.jobs.values()):
+            return None
+        return _Basis(
+            (seen.nodes, seen.reservations, seen.power, seen.memory_counts),
+            self._observer.limits(job.request.owner for job in jobs),
+            tuple((job.request, job.slurm_settings) for job in jobs),
         )
 
     def _with_budgets(

@@ -83,6 +83,20 @@ def test_a_transaction_is_all_or_nothing(queue: Queue, add: Add) -> None:
     assert queue.jobs.get(job.id).state is JobState.ADMITTED
 
 
+def test_the_outermost_transaction_says_whether_it_is_durable(queue: Queue) -> None:
+    def synchronous() -> int:
+        row = queue._database.one("PRAGMA synchronous")
+        assert row is not None
+        return int(row[0])
+
+    full, normal = 2, 1
+    for durable in (False, False, True, True, False):
+        with queue.transaction(durable=durable), queue.transaction():
+            assert synchronous() == (full if durable else normal)
+    queue._database.execute("DELETE FROM plans")  # alone, it is durable
+    assert synchronous() == full
+
+
 def test_an_error_undoes_only_what_it_leaves(queue: Queue, add: Add) -> None:
     job = add()
     with queue.transaction():
