@@ -18,6 +18,8 @@ class MemoryRecords:
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self._files: dict[int, bytes] = {}
+        self.missing: set[int] = set()
+        """Jobs that nothing is recorded of, since the disk was full when it was to be written."""
 
     @property
     def path(self) -> Path:
@@ -25,6 +27,7 @@ class MemoryRecords:
 
     def write(self, records: Sequence[JobRecord]) -> Mapping[int, str]:
         if self._faults.orders_fail:
+            self.missing |= {record.job.id for record in records} - self._files.keys()
             return {record.job.id: "No space left on device" for record in records}
         for record in records:
             self._faults.around(Point.ORDER, partial(self._write, record))
@@ -32,6 +35,7 @@ class MemoryRecords:
 
     def _write(self, record: JobRecord) -> None:
         self._files[record.job.id] = encode(record)
+        self.missing.discard(record.job.id)
 
     def forget(self, job_ids: Iterable[int]) -> None:
         for job_id in job_ids:

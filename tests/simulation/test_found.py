@@ -341,6 +341,15 @@ FOUND: dict[str, Story] = {
         ),
         nodes=1,
     ),
+    # The simulation's: while the records' disk is full nothing is promised, and who asks for no
+    # promise runs all the same. The queue was lost then, with the only word of that job.
+    "who was promised nothing was wanted of records that could not be written": Story(
+        events=(
+            Event(1.0, What.ORDERS_FAIL, amount=100.0),
+            Event(5.0, What.SUBMIT, job=Submitted(iterations=400)),
+            Event(30.0, What.LOSES_QUEUE, amount=10.0),
+        )
+    ),
 }
 
 
