@@ -98,12 +98,16 @@ class JobStatus:
 
     @property
     def trains_on(self) -> tuple[str, ...]:
-        """The nodes that a live launch trains on, in rank order, by its own word."""
+        """The nodes that a live launch trains on, in rank order, by its own word.
+
+        Of nodes that it may be on: they are written into orders, and kept.
+        """
         launch, progress = self.launch, self.progress
         if launch is None or progress is None:
             return ()
-        names = progress.nodes or launch.nodes
-        return tuple(name for name in names.split(",") if name)
+        may_be = {*self.slurm.nodes}.union(*(one.companion.block.nodes for one in self.members))
+        names = (progress.nodes or launch.nodes).split(",")
+        return tuple(dict.fromkeys(name for name in names if name in may_be))
 
     @property
     def launch(self) -> Launch | None:
