@@ -16,6 +16,7 @@ from ef_slurm.daemon.act.actions import JobActions
 from ef_slurm.daemon.act.comments import Comments
 from ef_slurm.daemon.act.companion_ends import CompanionEnds
 from ef_slurm.daemon.act.executor import Executor
+from ef_slurm.daemon.act.leftovers import Leftovers, Namesakes
 from ef_slurm.daemon.act.notices import Notices
 from ef_slurm.daemon.act.orphans import Orphans
 from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
@@ -129,8 +130,10 @@ class Scheduler:
         self._strangers = Strangers(slurm, self._observer, queue, clock, settings.scope.partitions)
         self._comments = Comments(slurm, self._observer, clock, self._fence)
         self._ended_at = clock()
+        namesakes = Namesakes(queue, self._observer)
+        self._leftovers = Leftovers(slurm, queue, self._observer, namesakes, clock, self._fence)
         self._resubmitter = Resubmitter(
-            slurm, queue, self._observer, clock, self._fence, self.lose, settings.uid
+            slurm, queue, self._observer, namesakes, clock, self._fence, self.lose, settings.uid
         )
         self._estimates = Estimates()
         self._estimates.closures.recall(
@@ -249,13 +252,14 @@ class Scheduler:
                     self._planning.make(jobs, self._clock())
                 jobs = self._queue.jobs.all(ACTIVE)
             if not self._settings.advisory:
+                leftover = self._leftovers.cancel()
                 self._reconciled = self._reconciler.reconcile(jobs)
                 self._planning.wanted |= self._reconciled.replan
                 self._planning.wanted |= self._resubmitter.recover(self._reconciled.dead)
                 ours = {job.request.slurm_job_id for job in jobs} | self._companions.slurm_ids
                 self._refresh_wanted |= self._strangers.stop(ours)
                 self._refresh_wanted |= self._companion_ends.cancel({job.id for job in jobs})
-                for wake in (self._orphans.cancel(), self._comments.write(jobs)):
+                for wake in (leftover, self._orphans.cancel(), self._comments.write(jobs)):
                     if wake is not None:
                         self._reconciled.until(wake)
         except SlurmError as error:

@@ -16,7 +16,6 @@ from ef_slurm.model import (
     Condition,
     Event,
     EventKind,
-    IntentAction,
     JobRequest,
     JobState,
     Json,
@@ -371,7 +370,7 @@ class Jobs:
                 },
             )
             if to in FINAL:
-                self._abandon_intents(job_id, to, at)
+                self._abandon_intents(job_id, at)
             if to in (JobState.REJECTED, JobState.CANCELLED) and job.first_started_at is None:
                 # Nobody submits it again, and its script is the largest part of it.
                 self._database.execute("DELETE FROM scripts WHERE job_id = ?", (job_id,))
@@ -381,16 +380,15 @@ class Jobs:
             )
             return self.get(job_id)
 
-    def _abandon_intents(self, job_id: int, to: JobState, at: float) -> None:
+    def _abandon_intents(self, job_id: int, at: float) -> None:
         """Whoever ends a job: nothing of it is on its way any more.
 
-        A lost one may be submitted again already: its intent tells whoever is to do that.
+        But it may be submitted again already: that intent tells whoever is to do it, or to undo it.
         """
-        kept = IntentAction.SUBMIT.value if to is JobState.LOST else ""
         self._database.execute(
             "UPDATE intents SET state = 'abandoned', changed_at = ?"
-            " WHERE job_id = ? AND action <> ? AND state IN ('open', 'executed')",
-            (at, job_id, kept),
+            " WHERE job_id = ? AND action <> 'submit' AND state IN ('open', 'executed')",
+            (at, job_id),
         )
 
     def complete(self, job_id: int, request: JobRequest) -> QueueJob:

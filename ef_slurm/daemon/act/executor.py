@@ -42,6 +42,7 @@ from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.job_status import JobStatus, layout, layout_of
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.model import (
+    ACTIVE,
     ACTOR,
     Block,
     Event,
@@ -156,6 +157,8 @@ def arguments_of(step: Step, status: JobStatus) -> Mapping[str, Json]:
 def effect_seen(intent: Intent, status: JobStatus) -> bool:
     """Whether the facts show what the intent wanted, or that it is overtaken for good."""
     job, launch = status.slurm, status.launch
+    if intent.action is IntentAction.SUBMIT:
+        return False  # what that made has another id
     if job.is_final:
         return True
     later = job.restarts != intent.arguments.get("restarts")
@@ -265,8 +268,8 @@ class Executor:
         intent = self._queue.intents.unfinished_of(job.id)
         if intent is None:
             return
-        if intent.action is IntentAction.SUBMIT and job.state is JobState.LOST:
-            return  # it may be done: whoever submits it again finds that out
+        if intent.action is IntentAction.SUBMIT and job.state not in ACTIVE:
+            return  # it may be done: `resubmit` or `leftovers` finds that out
         now = self._clock()
         with self._queue.transaction():
             if intent.action is IntentAction.RELEASE:

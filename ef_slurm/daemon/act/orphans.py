@@ -12,7 +12,7 @@ from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import ownership_error
 from ef_slurm.daemon.observe.settlements import settle_given_up
-from ef_slurm.model import ACTIVE, Fault, JobState, QueueJob
+from ef_slurm.model import ACTIVE, Fault, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
 
@@ -84,8 +84,9 @@ class Orphans:
         return following
 
     def _unfinished(self) -> frozenset[int]:
-        """Queue ids of the jobs that something is under way for."""
-        return frozenset(intent.job_id for intent in self._queue.intents.unfinished())
+        """Jobs with something on its way to their Slurm job; not what was submitted beside it."""
+        intents = self._queue.intents.unfinished()
+        return frozenset(one.job_id for one in intents if one.action is not IntentAction.SUBMIT)
 
     def _cancel(self, job: QueueJob, *, unfinished: bool) -> None:
         """Once is not enough: slurmctld may come back with a state from before."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from ef_slurm.daemon.act.leftovers import NAMESAKES, Left, Namesakes
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.observer import Observer
-from ef_slurm.daemon.observe.ownership import is_of_later_submission
 from ef_slurm.daemon.observe.settlements import settle_given_up
 from ef_slurm.daemon.observe.transitions import BLAMELESS_ENDS
 from ef_slurm.model import (
@@ -28,17 +28,13 @@ from ef_slurm.model import (
     IntentAction,
     IntentState,
     JobState,
-    Json,
     Outcome,
     QueueJob,
 )
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import SlurmJob, Submission
-
-NAMESAKES = "namesakes"
-"""Argument of an intent to submit: Slurm's ids that its owner had under the same name before."""
+from ef_slurm.slurm.types import Submission
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +47,7 @@ class Resubmitter:
         slurm: Slurm,
         queue: Queue,
         observer: Observer,
+        namesakes: Namesakes,
         clock: Callable[[], float],
         fence: Fence,
         lose: Callable[[int], None],
@@ -62,6 +59,7 @@ class Resubmitter:
         self._slurm = slurm
         self._queue = queue
         self._observer = observer
+        self._namesakes = namesakes
         self._clock = clock
         self._uid = os.getuid() if uid is None else uid
         self._lost_expected = True  # there may be some from before
@@ -88,7 +86,7 @@ class Resubmitter:
             changed = True
             with self._fence.around(job, "submitted again"):
                 row = self._queue.jobs.get(job.id)
-                if not self.resubmit(row):
+                if row.state in ACTIVE and not self.resubmit(row):
                     self._fail(row)
         if self._lost_expected:
             self._lost_expected = False  # unless another one is lost meanwhile
@@ -131,7 +129,11 @@ class Resubmitter:
         if request.uid != self._uid or not script.text:
             return False
         intent = self._announce(job)
-        found = self._left_by_a_crash(job, intent)
+        left = self._namesakes.left(job, intent) if intent.attempts else Left()
+        if left.doubtful:
+            self._cannot_tell(job, left)
+            return False
+        found = next(iter(left.ids), None)
         if found is None:
             submission = Submission(
                 script.text, script.options, script.arguments, script.directory or None
@@ -167,10 +169,7 @@ class Resubmitter:
         now = self._clock()
         if other is not None and other.action is IntentAction.SUBMIT:
             return self._queue.intents.tried(other.id, at=now)
-        # What is there already cannot be what this attempt makes. By their times that could not be
-        # said: Slurm's clock is another one than ours.
-        self._observer.refresh()
-        before: list[Json] = [slurm.job_id for slurm in self._namesakes(job)]
+        before = self._namesakes.present(job)
         with self._queue.transaction():
             if other is not None:
                 self._queue.intents.advance(other.id, IntentState.ABANDONED, at=now)
@@ -183,27 +182,17 @@ class Resubmitter:
                 why="submit it again",
             )
 
-    def _namesakes(self, job: QueueJob) -> Iterator[SlurmJob]:
-        """The jobs in Slurm of the same owner and name."""
-        wanted = job.request.uid, job.request.name
-        for slurm in self._observer.observation.jobs.values():
-            if (slurm.uid, slurm.name) == wanted:
-                yield slurm
+    def _cannot_tell(self, job: QueueJob, left: Left) -> None:
+        """An older daemon's attempt may have made these, or their owner: neither is to be risked.
 
-    def _left_by_a_crash(self, job: QueueJob, intent: Intent) -> int | None:
-        """The Slurm job that an earlier attempt made without living to write it down."""
-        if not intent.attempts:
-            return None
-        self._observer.refresh()
-        before = intent.arguments.get(NAMESAKES)
-        known = before if isinstance(before, list) else []
-        for slurm in self._namesakes(job):
-            if slurm.job_id in known or not slurm.is_pending:
-                continue
-            row = self._queue.jobs.of_slurm(slurm.job_id, job.request.cluster)
-            if row is None or is_of_later_submission(row, slurm):  # Slurm uses ids again
-                return slurm.job_id
-        return None
+        The intent stays: whoever looks later, when they have gone, knows that nothing is left.
+        """
+        why = (
+            f"is not submitted again: an older ef-schedd may have done so, as Slurm job {left}, "
+            "and nobody can tell; cancel that, if it is nothing else"
+        )
+        _log.warning("job %d %s", job.request.slurm_job_id, why, extra=about(job, EventKind.ERROR))
+        self._queue.events.log(Event(self._clock(), EventKind.ERROR, ACTOR, why, job.id))
 
     def _refused(self, job: QueueJob, intent: Intent, message: str) -> None:
         now, why = self._clock(), f"cannot be submitted again: {message}"
