@@ -169,6 +169,17 @@ def our_part(state: JobState, intent: Intent | None, restarts: int, booted: str 
     return OurPart.RAN if intent.state is IntentState.CLOSED else OurPart.RELEASED
 
 
+def is_run_of_others(intent: Intent | None, restarts: int) -> bool:
+    """Whether a run came about without us: Slurm, or somebody, put the job back and started it.
+
+    Args:
+        intent: the job's unfinished intent, or its last one: whatever we did last.
+        restarts: how often Slurm has requeued it.
+    """
+    asked = None if intent is None else intent.arguments.get("restarts")
+    return isinstance(asked, int) and asked < restarts
+
+
 def may_be_forgotten(intent: Intent | None, restarts: int, booted: str = "") -> bool:
     """Whether Slurm may have forgotten the run for which a job pends, as the job's report says.
 
@@ -180,12 +191,11 @@ def may_be_forgotten(intent: Intent | None, restarts: int, booted: str = "") -> 
         intent: its unfinished intent, or the last one.
         restarts, booted: as `our_part` takes them.
     """
-    if intent is None:
-        return True
-    asked = intent.arguments.get("restarts")
-    if isinstance(asked, int) and asked < restarts:
+    if is_run_of_others(intent, restarts):
         return False
-    if intent.action is not IntentAction.RELEASE or asked != restarts:
+    if intent is None or intent.action is not IntentAction.RELEASE:
+        return True
+    if intent.arguments.get("restarts") != restarts:
         return True
     return not booted or intent.arguments.get(BOOTED) != booted
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from mini.client import MiniSlurm, wait_until
 
+from ef_slurm.daemon.observe.transitions import MAX_FAILED_STARTS
 from tests.cluster.daemon_bench import Bench
 
 pytestmark = pytest.mark.cluster
@@ -109,6 +110,34 @@ def test_owner_cancels_requeues_and_holds(bench: Bench) -> None:
     bench.wait_state(job, "running")
     bench.cluster.run(f"scancel {job}", user="user1")
     bench.wait_state(job, "cancelled")
+
+
+def test_what_never_began_because_somebody_was_too_quick_goes_on(bench: Bench) -> None:
+    """More often than a training may fail: its node refuses each of these starts."""
+    job = bench.job(3000, "--best-effort")
+
+    def runs() -> bool:
+        shown = bench.cluster.output(f"scontrol show job {job}")
+        return "JobState=RUNNING" in shown and bench.state(job) == "running"
+
+    for _ in range(2 * MAX_FAILED_STARTS):  # some are a second late, and no harm is done
+        wait_until("its next run", runs)
+        bench.cluster.run("bash", user="root", stdin=WITHIN_A_SECOND.format(job=job))
+        time.sleep(1.0)  # until the run, if it was refused, has ended
+    wait_until("its next run", runs)
+    refused = bench.explain(job).count("before its script began")
+    bench.cluster.run(f"scancel {job}", user="user1")
+    assert refused, "slurmd has refused none of them"
+
+
+WITHIN_A_SECOND = """
+until [ $(date +%1N) = 0 ]; do :; done
+scontrol requeuehold {job}
+until scontrol show job {job} | grep -q JobState=PENDING; do :; done
+scontrol update jobid={job} StartTime=now
+scontrol release {job}
+"""
+"""Puts a job back and starts it, as a rule in the same second of slurmctld's clock."""
 
 
 def test_an_operators_hold_of_a_running_job_is_respected(bench: Bench) -> None:

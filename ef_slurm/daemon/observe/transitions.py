@@ -32,11 +32,21 @@ from ef_slurm.model import (
     PromiseState,
     QueueJob,
 )
-from ef_slurm.slurm.pending import Holder, OurPart, holder, may_be_forgotten, our_part
+from ef_slurm.slurm.pending import (
+    Holder,
+    OurPart,
+    holder,
+    is_run_of_others,
+    may_be_forgotten,
+    our_part,
+)
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 
 MAX_FAILED_STARTS = 3
 """Runs in a row that ended badly without a newer checkpoint, after which a job is failed."""
+
+AT_ONCE_SECONDS = 10.0
+"""What a run that a node refuses lasts at most: slurmd may be busy."""
 
 BLAMELESS_ENDS = frozenset({JobBaseState.NODE_FAIL, JobBaseState.BOOT_FAIL, JobBaseState.PREEMPTED})
 """Ends of a run that are not the job's own doing."""
@@ -344,12 +354,24 @@ def _ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) 
         # A node on which it runs still refuses to start it again, and so it fails at once.
         why = "slurmctld, which came back with an older state, had forgotten that it ran"
         return _revived(job, f"{why}: {slurm.state.value}")
+    if is_run_of_others(intent, slurm.restarts) and _never_began(status):
+        # Started in the second in which its last run was ended, a job is refused by its node. We
+        # never do that, so only by others' doing, each time, does it come to this uncounted.
+        why = f"others started it, and Slurm ended it ({slurm.state.value}) before its script began"
+        return _revived(job, why)
     # The batch script went without its own word on why.
     job = replace(job, failed_starts=job.failed_starts + 1)
     if job.failed_starts >= MAX_FAILED_STARTS:
         why = f"{_failed(job)} ({job.failed_starts} times without progress)"
         return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
     return _revived(job, f"its batch script ended ({slurm.state.value}) before the training did")
+
+
+def _never_began(status: JobStatus) -> bool:
+    """Whether an ended run was over at once, and there is no report of its batch script."""
+    began, ended = status.slurm.start_time, status.slurm.end_time
+    at_once = began is not None and ended is not None and ended - began <= AT_ONCE_SECONDS
+    return status.launch is None and at_once
 
 
 def _requeued_by_us(intent: Intent | None, restarts: int) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from ef_slurm.contract import LaunchState, Phase
+from ef_slurm.contract import Launch, LaunchState, Phase
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.transition import Transition
 from ef_slurm.daemon.observe.transitions import derive_transition, on_missing
@@ -70,6 +71,21 @@ def ended(state: JobBaseState, **reports: object) -> JobStatus:
     job = slurm_job(state, exit_code=1, end_time=NOW - 1.0)
     values = {"launch": launch(), "progress": progress(), **reports}
     return JobStatus(job, JobReports(**values))  # type: ignore[arg-type]
+
+
+def never_began(
+    restarts: int, *, said: Launch | None = None, end_time: float | None = NOW - 7.0
+) -> JobStatus:
+    """What a node makes of a job that starts there in the second in which its last run ended."""
+    job = slurm_job(
+        JobBaseState.FAILED,
+        exit_code=1,
+        restarts=restarts,
+        start_time=NOW - 8.0,
+        end_time=end_time,
+    )
+    earlier = launch(LaunchState.INTERRUPTED, restart_count=1)
+    return JobStatus(job, JobReports(said or earlier))
 
 
 class TestProgress:
@@ -314,6 +330,34 @@ class TestEnds:
             result = transition(job, status, released)
             assert result.job.failed_starts == starts
             assert result.to is (JobState.PAUSED if starts == 2 else JobState.FAILED)
+
+    @pytest.mark.parametrize("before", [release(restarts=1), requeue(IntentState.CLOSED, 1)])
+    def test_a_run_of_others_that_never_began_is_no_failed_start(self, before: Intent) -> None:
+        """Put back and started by hand within a second, it is refused by its node."""
+        job = row(failed_starts=2, first_started_at=NOW - 500, running=HELD)
+        refused = never_began(restarts=2)
+        for state in (JobState.STARTING, JobState.RUNNING, JobState.STOPPING):
+            result = transition(replace(job, state=state), refused, before)
+            assert (result.to, result.job.failed_starts) == (JobState.PAUSED, 2)
+            assert "before its script began" in result.why
+            assert result.why in result.entries[0].message
+
+    @pytest.mark.parametrize(
+        ("before", "refused"),
+        [
+            (release(restarts=2), {}),  # ours: whoever does nothing can fail so again and again
+            (None, {}),
+            (release(restarts=1), {"end_time": NOW + 3.0}),
+            (release(restarts=1), {"end_time": None}),
+            (release(restarts=1), {"said": launch(restart_count=2)}),
+        ],
+    )
+    def test_whatever_else_ends_before_the_training_is_one(
+        self, before: Intent | None, refused: dict[str, Any]
+    ) -> None:
+        job = row(failed_starts=2, running=HELD)
+        status = never_began(restarts=2, **refused)
+        assert transition(job, status, before).to is JobState.FAILED
 
     def test_what_was_requeued_long_ago_may_fail(self) -> None:
         for before in (requeue(IntentState.CLOSED, restarts=7), requeue(IntentState.ABANDONED)):
