@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -170,6 +171,13 @@ def _ignore_no_signal() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def end_group(process: "subprocess.Popen[str]") -> None:
+    """End a script that leads a group, and what it has left there where it has ended already."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 @pytest.fixture
 def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
     running: list[Script] = []
@@ -229,9 +237,7 @@ def start(tmp_path: Path, fake: Path) -> Iterator[Callable[..., Script]]:
 
     yield begin
     for script in running:
-        if script.process.poll() is None:
-            os.killpg(script.process.pid, signal.SIGKILL)
-            script.process.wait()
+        end_group(script.process)
 
 
 Start = Callable[..., Script]

@@ -20,7 +20,7 @@ from ef_slurm.contract import (
     read_companion_comment,
     rendezvous_port,
 )
-from tests.unit.launch.scripts import SCANCEL, Script, Start, await_file
+from tests.unit.launch.scripts import SCANCEL, Script, Start, await_file, end_group
 
 SHOWN = """JobId=12 JobName=odd QOS=evil name
    UserId=me(1000) GroupId=me(1000) MCS_label=N/A
@@ -213,6 +213,23 @@ def test_signals_for_the_command_do_not_end_the_watching(
     assert script.end() == 0
 
 
+def test_the_watching_ends_with_a_script_that_is_killed(start: Start, tmp_path: Path) -> None:
+    script = start(f"touch there; {STEP}")
+    await_file(tmp_path / "there")
+    (watching,) = children(script.process.pid, "job.sh")
+    script.process.kill()  # it alone
+    script.process.wait()
+    until(lambda: not is_there(watching), "it watches for nobody")
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process goes on; one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 Make = Callable[[str], tuple[Script, Callable[[], "subprocess.Popen[str]"]]]
 
 
@@ -257,9 +274,7 @@ def companion(start: Start, fake: Path, tmp_path: Path) -> Iterator[Make]:
 
     yield make
     for process in begun:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        end_group(process)
 
 
 def test_the_ranks_of_a_companion_know_whose_they_are(companion: Make, tmp_path: Path) -> None:
@@ -309,6 +324,20 @@ def test_term_reaches_the_ranks(companion: Make, tmp_path: Path) -> None:
     assert (tmp_path / "left").exists()
     (tmp_path / "enough").touch()
     assert script.end() == 0
+
+
+def test_the_watching_of_a_companion_ends_with_it(
+    companion: Make, fake: Path, tmp_path: Path
+) -> None:
+    script, run = companion("touch there; exec sleep 60")
+    process = run()
+    await_file(tmp_path / "there")
+    (watching,) = children(process.pid, "companion.sh")
+    process.kill()
+    process.wait()
+    until(lambda: not is_there(watching), "it watches for nobody")
+    assert script.process.poll() is None
+    assert not (fake / "cancelled").exists()
 
 
 @pytest.mark.parametrize("gone", ["launch", "job"])
