@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ef_slurm.queue.errors import QueueError
 from ef_slurm.queue.migrations import APPLICATION_ID, BACKUP_ID
 
 _SIDES = ("", "-wal", "-shm", "-journal")
 """What SQLite keeps of one database."""
+
+_UNFINISHED = ".unfinished"
+_LEFT_SECONDS = 86400.0
+"""Age at which what a backup began is not another one's that goes on."""
 
 
 def back_up(queue: Path, target: Path) -> int:
@@ -32,17 +40,32 @@ def back_up(queue: Path, target: Path) -> int:
     _refuse_odd(queue, target)
     if not queue.exists():
         raise QueueError(f"there is no queue at {queue}: nothing to back up")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    begins = f".{target.name}."
     try:
-        _copy(queue, temporary, BACKUP_ID)
-        size = temporary.stat().st_size
-        temporary.replace(target)
-        _sync(target.parent)
+        _remove_left(target.parent, begins)
+        # A directory of our own: where others may write, they could lay a journal beside the copy,
+        # which SQLite would take for its own.
+        with TemporaryDirectory(
+            prefix=begins, suffix=_UNFINISHED, dir=target.parent, ignore_cleanup_errors=True
+        ) as own:
+            copy = Path(own) / "copy.sqlite"
+            _copy(queue, copy, BACKUP_ID)
+            size = copy.stat().st_size
+            copy.replace(target)
+            _sync(target.parent)
     except (sqlite3.Error, OSError) as error:
         raise QueueError(f"{target}: cannot be written: {_why(error)}") from None
-    finally:
-        _remove(temporary)
     return size
+
+
+def _remove_left(directory: Path, begins: str) -> None:
+    """Remove what backups to the same target left that were killed long ago."""
+    for path in directory.glob(f"{glob.escape(begins)}*{_UNFINISHED}"):
+        with suppress(OSError):
+            found = path.lstat()
+            ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+            if ours and time.time() - found.st_mtime > _LEFT_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _refuse_odd(queue: Path, target: Path) -> None:

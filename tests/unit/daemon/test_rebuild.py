@@ -33,6 +33,7 @@ from ef_slurm.model import (
     QueueJob,
     lasting,
 )
+from ef_slurm.queue import copies
 from ef_slurm.queue.copies import back_up, install, is_backup, new_queue
 from ef_slurm.queue.errors import QueueError, QueueIsBackupError
 from ef_slurm.queue.job_records import record_of
@@ -467,6 +468,46 @@ class TestBackups:
         world.run_until(world.finished)
         assert world.state(old) in FINAL
         back_up(world.path, target)
+
+    def test_nobody_else_reaches_a_copy_that_is_being_made(
+        self, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A journal of theirs beside it would be taken for its own."""
+        target, made, copied = tmp_path / "backup.sqlite", list[Path](), copies._copy
+
+        def seen(source: Path, place: Path, application_id: int) -> None:
+            copied(source, place, application_id)
+            made.append(place)
+            assert place.parent.parent == tmp_path
+            assert place.parent.stat().st_mode & 0o777 == 0o700
+
+        monkeypatch.setattr(copies, "_copy", seen)
+        back_up(world.path, target)
+        back_up(world.path, target)
+        assert made[0].parent != made[1].parent
+        assert not list(tmp_path.glob(".backup*"))
+
+    def test_what_a_killed_backup_left_goes_with_a_later_one(
+        self, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target, left = tmp_path / "backup.sqlite", list[Path]()
+
+        def fails(_source: Path, place: Path, _application_id: int) -> None:
+            left.append(place.parent)
+            raise OSError("no more room")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(copies, "_copy", fails)
+            with pytest.raises(QueueError):
+                back_up(world.path, target)
+        assert not left[0].exists()
+        left[0].mkdir()  # as one that was killed leaves it
+        (left[0] / "copy.sqlite").write_text("half")
+        back_up(world.path, target)
+        assert left[0].exists()  # which may go on
+        os.utime(left[0], (0.0, 0.0))
+        back_up(world.path, target)
+        assert not left[0].exists()
 
     def test_a_backup_in_a_queues_place_is_refused(self, world: World, tmp_path: Path) -> None:
         target = tmp_path / "backup.sqlite"
