@@ -92,10 +92,10 @@ class Closures:
         before.append(Refusal(block, refused, words, now + seconds))
         del before[:-MOST_KEPT]
 
-    def refuse_live(self, job_id: int, words: str, now: float) -> None:
+    def refuse_live(self, job_id: int, refused: Refused, now: float) -> None:
         """A job could not grow while it trains, for a reason that says nothing of its block."""
         before = self._live.setdefault(job_id, [])
-        seconds = CLOSED_SECONDS[refusal_of(words)] * 2 ** min(len(before), 16)
+        seconds = CLOSED_SECONDS[refused] * 2 ** min(len(before), 16)
         before.append(now + min(seconds, LONGEST_CLOSED_SECONDS))
         del before[:-MOST_KEPT]
 
@@ -119,7 +119,9 @@ class Closures:
                     self.refuse(event.job_id, *refused, now=event.at, refused=what)
                 words = event.data.get("live_refused")
                 if isinstance(words, str):
-                    self.refuse_live(event.job_id, words, event.at)
+                    unknown = event.data.get("of") == Refused.UNKNOWN.value
+                    live = Refused.UNKNOWN if unknown else refusal_of(words)
+                    self.refuse_live(event.job_id, live, event.at)
 
     def of(self, job_id: int, now: float) -> Closed | None:
         """What is closed to a job now; None for nothing."""
@@ -152,9 +154,14 @@ class Closures:
         self._live.pop(job_id, None)
 
 
-def live_refusal_data(words: str) -> Mapping[str, Json]:
-    """What the audit log keeps of a growth that failed while the job trained."""
-    return {"live_refused": words}
+def live_refusal_data(words: str, refused: Refused) -> Mapping[str, Json]:
+    """What the audit log keeps of a growth that failed while the job trained.
+
+    Args:
+        words: for whoever reads it. They may be the job's own, so they do not say what of it is
+            refused.
+    """
+    return {"live_refused": words, "of": refused.value}
 
 
 def refusal_data(block: Block, words: str) -> Mapping[str, Json]:

@@ -99,7 +99,8 @@ class CompanionFollower:
         """The job does not grow now: it keeps what it has, and is planned otherwise.
 
         Args:
-            words: Slurm's, where it was Slurm that refused; else why.
+            why: a sentence for its story, in which the job's own words may stand.
+            words: Slurm's own, where it was Slurm that refused; they say what is closed to the job.
             held: whether it is not to have these nodes by any other way either.
         """
         now = self._clock()
@@ -107,7 +108,7 @@ class CompanionFollower:
         data: dict[str, Json] = {}
         if row.running is not None:
             block = row.running.block
-            data = self._close(job.id, block, status, words or why, stays=held)
+            data = self._close(job.id, block, status, words, why, stays=held)
         sentence = f"it does not grow while it trains: {why}" + (f" ({words})" if words else "")
         about_it = about(job, EventKind.ERROR)
         _log.warning("job %d: %s", job.request.slurm_job_id, sentence, extra=about_it)
@@ -116,25 +117,27 @@ class CompanionFollower:
             self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, sentence, job.id, data))
 
     def _close(
-        self, job_id: int, block: Block, status: JobStatus, words: str, *, stays: bool
+        self, job_id: int, block: Block, status: JobStatus, words: str, why: str, *, stays: bool
     ) -> dict[str, Json]:
         """Close a growth for a while; what the audit log keeps of that.
 
         Args:
             block: that the job was to get.
+            words: Slurm's own on it, "" for none. Nobody else's are read for what they close.
             stays: whether no larger one is to be tried either.
         """
         now = self._clock()
         if stays:
             # The next larger one is closed, and with it all that are larger still.
             block = replace(block, nodes=block.nodes[: 2 * max(1, len(dict(status.gpus)))])
-            self._closures.refuse(job_id, block, words, now, Refused.SIZE)
-            return {**refusal_data(block, words), "of": Refused.SIZE.value}
-        if refusal_of(words) in _OF_THE_SHAPE:
+            self._closures.refuse(job_id, block, words or why, now, Refused.SIZE)
+            return {**refusal_data(block, words or why), "of": Refused.SIZE.value}
+        refused = refusal_of(words) if words else Refused.UNKNOWN
+        if refused in _OF_THE_SHAPE:
             self._closures.refuse(job_id, block, words, now)
             return dict(refusal_data(block, words))
-        self._closures.refuse_live(job_id, words, now)
-        return dict(live_refusal_data(words))
+        self._closures.refuse_live(job_id, refused, now)
+        return dict(live_refusal_data(words or why, refused))
 
     def _member(self, job: QueueJob, companion: Companion) -> Member:
         slurm_id = companion.slurm_job_id
@@ -163,7 +166,7 @@ class CompanionFollower:
             failed = move.to is CompanionState.ENDED and not brought & set(lost_nodes)
             if move.unwanted or failed:
                 stays = move.unwanted and not brought & set(lost_nodes)
-                data = self._close(job.id, block, after, move.why, stays=stays)
+                data = self._close(job.id, block, after, "", move.why, stays=stays)
                 why = f"it does not grow now: {move.why}"
                 self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id, data))
             self._keep(row, after, move.why)
@@ -184,22 +187,22 @@ class CompanionFollower:
             return False
         now = self._clock()
         if told.slurm_job_id is None:
-            words = told.message or "no reason given"
-            why = "its batch script could submit no companion"
+            told_why = told.message or "no reason given"
+            why = f"its batch script could submit no companion ({told_why})"
         else:
             slurm = self._observer.observation.jobs.get(told.slurm_job_id)
             other = self._queue.companions.of_slurm(told.slurm_job_id)
             known = other is not None or self._queue.jobs.of_slurm(told.slurm_job_id) is not None
-            words = disbelief(job, status.slurm, companion, slurm, known)
-            why = f"Slurm job {told.slurm_job_id} is not its companion"
-            if not words:
+            doubt = disbelief(job, status.slurm, companion, slurm, known)
+            why = f"Slurm job {told.slurm_job_id} is not its companion ({doubt})"
+            if not doubt:
                 self._book.move(
                     companion, CompanionState.SUBMITTED, at=now, slurm_job_id=told.slurm_job_id
                 )
                 return False
         with self._queue.transaction():
             self._book.move(companion, CompanionState.ENDED, at=now)
-            self.give_up(job, status, why, words)
+            self.give_up(job, status, why, "")
         return True
 
     def _keep(self, row: QueueJob, status: JobStatus, note: str) -> None:

@@ -60,6 +60,8 @@ class LiveTraining(Training):
     points: list[Point] = field(default_factory=list)
     rounds: list[tuple[int, ...]] = field(default_factory=list)
     """The sizes that each round had to measure."""
+    says_why: str = "QOSMaxSubmitJobPerUserLimit"
+    """What it writes where it submits no companion."""
 
     @property
     def gpus(self) -> int:
@@ -100,7 +102,7 @@ class LiveTraining(Training):
         if told is not None and (told.generation, told.change, told.issued_at) == answers:
             return
         if not self.submits:
-            self.told = Companion(*answers, None, "QOSMaxSubmitJobPerUserLimit")
+            self.told = Companion(*answers, None, self.says_why)
             return
         comment = companion_comment(self.slurm.job_id, order.generation, order.change)
         there = [

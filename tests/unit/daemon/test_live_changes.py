@@ -87,13 +87,19 @@ def test_a_job_grows_to_twice_its_size_and_again(world: World) -> None:
     assert "Slurm job 3 of" not in everybody
 
 
-def test_what_no_companion_can_bring_comes_by_a_requeue(world: World) -> None:
+@pytest.mark.parametrize("words", ["QOSMaxSubmitJobPerUserLimit", "BadConstraints", "Resources"])
+def test_what_no_companion_can_bring_comes_by_a_requeue(world: World, words: str) -> None:
+    """Whatever its batch script says of that: of its size and nodes only Slurm's words count."""
     job, training = alone(world)
-    training.submits = False
+    training.submits, training.says_why = False, words
+    world.run_until(lambda: "no companion" in messages(world, job), 100.0)
+    for _ in range(2):  # and of those that a later daemon finds in the log
+        assert world.scheduler._estimates.closures.of(job.id, world.clock.now) is None
+        world.restart()
     world.run(120.0)
     assert (training.generation, training.slurm.restarts) == (2, 1)
     assert training.slurm.nodes == ("n1", "n2", "n3", "n4")
-    told = "its batch script could submit no companion (QOSMaxSubmitJobPerUserLimit)"
+    told = f"its batch script could submit no companion ({words})"
     assert f"it does not grow while it trains: {told}" in messages(world, job)
     assert companions(world, job) == [CompanionState.ENDED]
 
