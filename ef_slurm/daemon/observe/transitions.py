@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from math import isfinite
 
 from ef_slurm.contract import Launch, LaunchState, Phase, Progress
 from ef_slurm.daemon.observe.holds import held_here, held_in_slurm, while_held
@@ -319,7 +320,8 @@ def _training_has_finished(launch: Launch, progress: Progress | None) -> bool:
 
 def _ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) -> Transition:
     slurm, launch = status.slurm, status.launch
-    at = slurm.end_time if slurm.end_time is not None and slurm.end_time <= now else now
+    # Of a clock that is behind Slurm's, a job that was late would have ended in time.
+    at = slurm.end_time if slurm.end_time is not None and isfinite(slurm.end_time) else now
     job = replace(job, exit_code=slurm.exit_code)
     unfinished = (
         launch is not None

@@ -296,6 +296,21 @@ class TestEnds:
         assert (result.to, result.job.note) == (JobState.FAILED, "no such file")
         assert outcome(result) == (PromiseOutcome.VOID, Fault.JOB)
 
+    @pytest.mark.parametrize("late", [0.0, 60.0])
+    def test_when_it_ended_is_for_slurm_to_say(self, late: float) -> None:
+        """The daemon's clock may be behind, and show a moment at which there was time left."""
+        job = row(running=HELD)
+        assert job.request.deadline is not None
+        at = job.request.deadline + late
+        assert at > NOW
+        slurm = slurm_job(JobBaseState.COMPLETED, exit_code=0, end_time=at)
+        done = progress(Phase.FINISHED, iteration=10_000)
+        status = JobStatus(slurm, JobReports(launch(LaunchState.FINISHED), done))
+        result = transition(job, status)
+        assert (result.to, result.ended_at) == (JobState.COMPLETED, at)
+        assert result.settled is not None
+        assert result.settled.outcome is (PromiseOutcome.BROKEN if late else PromiseOutcome.KEPT)
+
     def test_a_script_that_dies_is_tried_three_times(self) -> None:
         job = row(running=HELD, first_started_at=NOW - 500)
         for times in (1, 2):
