@@ -114,7 +114,7 @@ def test_owner_cancels_requeues_and_holds(bench: Bench) -> None:
 
 def test_what_never_began_because_somebody_was_too_quick_goes_on(bench: Bench) -> None:
     """More often than a training may fail: its node refuses each of these starts."""
-    job = bench.job(3000, "--best-effort")
+    job = bench.job(500_000, "--best-effort")
 
     def in_slurm() -> str:
         return bench.cluster.output(f"scontrol show job {job}")
