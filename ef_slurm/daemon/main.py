@@ -15,6 +15,7 @@ from types import FrameType
 from ef_slurm.api.munge import MungeCommand
 from ef_slurm.daemon.act.channels import WhileActing, channel_of
 from ef_slurm.daemon.act.sender import Sender
+from ef_slurm.daemon.act.time_to_act import TimeToAct
 from ef_slurm.daemon.acting_slurm import ActingSlurm
 from ef_slurm.daemon.beginning import begin, refuse_without_orders
 from ef_slurm.daemon.log_fields import about
@@ -48,6 +49,9 @@ QUEUE_POLL_SECONDS = 0.05
 
 RETRY_SECONDS = 5.0
 """Seconds before a queue that could not be written is tried again."""
+
+ANSWERS_SECONDS = 0.25
+"""For how long what-ifs are answered at most before actions that gave way go on."""
 
 HEARTBEAT_SECONDS = 10.0
 """Seconds between two signs of life in the queue."""
@@ -106,8 +110,11 @@ def run(
         records = RecordFiles(config.order_root, check=check)
         if acting is not None:
             records.sweep()
+        calls = SchedulerCalls()
+        others = Others(queue)
+        time_to_act = TimeToAct(lambda: calls.waited_for or others.wrote)
         scheduler = Scheduler(
-            settings, acts_on, queue, state_dirs, time.time, tell, records, metrics
+            settings, acts_on, queue, state_dirs, time.time, tell, records, metrics, time_to_act
         )
         started = time.time()
         _announce(queue, started, version, advisory)
@@ -116,7 +123,6 @@ def run(
                 slurm.configuration()  # its error is more to the point than a silent tick
                 scheduler.tick()
                 return
-            calls = SchedulerCalls()
             context = ServerContext(
                 scheduler=scheduler,
                 calls=calls,
@@ -157,7 +163,7 @@ def run(
                         lambda: status_line(metrics.seen.jobs, metrics.seconds_since_look)
                     )
 
-                _loop(scheduler, queue, calls, sign_of_life, check)
+                _loop(scheduler, queue, calls, sign_of_life, check, others)
         finally:
             if acting is not None:
                 acting.give_up()
@@ -185,28 +191,55 @@ def _begin(config: SiteConfig, queue: Queue, slurm: Slurm, *, take_over: bool) -
         return None
 
 
+class Others:
+    """Whoever writes into the queue beside the daemon: with one's own, one's own commands."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._version: int | None = None
+
+    def look(self) -> None:
+        """What they wrote so far is about to be seen.
+
+        Raises:
+            QueueError: the queue cannot be read; until it can, nobody is known to write.
+        """
+        self._version = None
+        self._version = self._queue.data_version()
+
+    @property
+    def wrote(self) -> bool:
+        """Whether they have written since.
+
+        Raises:
+            QueueError: the queue cannot be read.
+        """
+        return self._version is not None and self._queue.data_version() != self._version
+
+
 def _loop(
     scheduler: Scheduler,
     queue: Queue,
     calls: SchedulerCalls,
     sign_of_life: Callable[[], None],
     check: Callable[[], None] | None = None,
+    others: Others | None = None,
 ) -> None:
+    others = others or Others(queue)
     # What was imported stays: not to be searched for garbage in the midst of a verdict.
     gc.collect()
     gc.freeze()
     with _stop_signals() as stopping:
         heartbeat_at = 0.0
         while not stopping:
-            version = None
             began = time.monotonic()
             sign_of_life()
             try:
-                version = queue.data_version()
+                others.look()
                 if calls.begin_tick():
                     scheduler.refresh_soon()
                 seconds = scheduler.tick() if _may_act(check) else RETRY_SECONDS
-                calls.answer_one()  # or whoever keeps waking the scheduler keeps all others waiting
+                _answer(calls, ANSWERS_SECONDS if scheduler.gave_way else 0.0)
                 if time.monotonic() >= heartbeat_at + HEARTBEAT_SECONDS:
                     queue.owner.seen(at=time.time())
                     heartbeat_at = time.monotonic()
@@ -215,9 +248,21 @@ def _loop(
             except QueueError as error:
                 _log.error("the queue: %s", error)
                 seconds = RETRY_SECONDS
-            # However much there is to do, half of the time is somebody else's.
-            seconds = max(seconds, time.monotonic() - began)
-            _rest(seconds, version, queue, calls, stopping, sign_of_life)
+            if not scheduler.gave_way:
+                # However much there is to do, half of the time is somebody else's. Actions see to
+                # that themselves.
+                seconds = max(seconds, time.monotonic() - began - scheduler.acted)
+            _rest(seconds, others, calls, stopping, sign_of_life)
+
+
+def _answer(calls: SchedulerCalls, seconds: float) -> None:
+    """Answer what-ifs for so long, if there are as many.
+
+    One at least, or whoever keeps waking the scheduler keeps all others waiting.
+    """
+    end = time.monotonic() + seconds
+    while calls.answer_one() and time.monotonic() < end:
+        pass
 
 
 def _may_act(check: Callable[[], None] | None) -> bool:
@@ -237,15 +282,14 @@ def _may_act(check: Callable[[], None] | None) -> bool:
 
 def _rest(
     seconds: float,
-    version: int | None,
-    queue: Queue,
+    others: Others,
     calls: SchedulerCalls,
     stopping: list[int],
     sign_of_life: Callable[[], None],
 ) -> None:
     """Sleep until something is due, somebody rings, or another process writes the queue.
 
-    `version` is the queue's from before the tick: what was written meanwhile counts.
+    What was written during the tick counts.
     """
     end = time.monotonic() + seconds
     try:
@@ -256,7 +300,7 @@ def _rest(
                 return
             if not calls.answer_one():
                 calls.wait(min(left, QUEUE_POLL_SECONDS))
-            if version is not None and queue.data_version() != version:
+            if others.wrote:
                 return
     except QueueError as error:
         _log.error("the queue: %s", error)

@@ -22,6 +22,7 @@ from ef_slurm.daemon.act.orphans import Orphans
 from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
 from ef_slurm.daemon.act.resubmit import Resubmitter
 from ef_slurm.daemon.act.strangers import Strangers
+from ef_slurm.daemon.act.time_to_act import TimeToAct
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.metrics import Metrics
@@ -101,6 +102,7 @@ class Scheduler:
         tell: Callable[[], None] | None = None,
         records: Records | None = None,
         metrics: Metrics | None = None,
+        time_to_act: TimeToAct | None = None,
     ) -> None:
         """Make one.
 
@@ -108,7 +110,9 @@ class Scheduler:
             tell: called when there is something to tell owners; None where nobody tells.
             records: of jobs beside the queue; None to keep none.
             metrics: what it does is counted there.
+            time_to_act: says when actions give way; None where nobody waits for answers.
         """
+        self._time_to_act = time_to_act or TimeToAct()
         self._metrics = metrics = metrics or Metrics()
         self._gpu_account = GpuAccount(settings.scope, metrics)
         self._settings = settings
@@ -128,7 +132,7 @@ class Scheduler:
         )
         self._orphans = Orphans(executor, self._observer, queue, clock, self._fence)
         self._strangers = Strangers(slurm, self._observer, queue, clock, settings.scope.partitions)
-        self._comments = Comments(slurm, self._observer, clock, self._fence)
+        self._comments = Comments(slurm, self._observer, clock, self._fence, self._time_to_act)
         self._ended_at = clock()
         namesakes = Namesakes(queue, self._observer)
         self._leftovers = Leftovers(slurm, queue, self._observer, namesakes, clock, self._fence)
@@ -158,6 +162,7 @@ class Scheduler:
             self._companions,
             self._companion_follower,
             self._launches,
+            self._time_to_act,
         )
         self._calibration = Calibration(self._estimates, queue)
         if settings.learn:
@@ -195,6 +200,18 @@ class Scheduler:
         self._silent_since: float | None = None
         self._ticked_at: float | None = None
         self._reconciled = ReconcileResult()
+        self._acted = 0.0
+        self._gave_way = False
+
+    @property
+    def acted(self) -> float:
+        """Seconds of the last tick that were actions: those give way to whoever waits."""
+        return self._acted
+
+    @property
+    def gave_way(self) -> bool:
+        """Whether they did in the last tick: whoever waits is answered, and a tick goes on."""
+        return self._gave_way
 
     @property
     def ticked_at(self) -> float | None:
@@ -230,6 +247,7 @@ class Scheduler:
 
     def _tick(self) -> float:
         now = self._clock()
+        goes_on, self._gave_way, self._acted = self._gave_way, False, 0.0
         jobs = self._queue.jobs.all(ACTIVE)
         self._planning.wanted |= self._early_verdicts.review(jobs, now)
         self._companions.load()
@@ -252,16 +270,10 @@ class Scheduler:
                     self._planning.make(jobs, self._clock())
                 jobs = self._queue.jobs.all(ACTIVE)
             if not self._settings.advisory:
-                leftover = self._leftovers.cancel()
-                self._reconciled = self._reconciler.reconcile(jobs)
-                self._planning.wanted |= self._reconciled.replan
-                self._planning.wanted |= self._resubmitter.recover(self._reconciled.dead)
-                ours = {job.request.slurm_job_id for job in jobs} | self._companions.slurm_ids
-                self._refresh_wanted |= self._strangers.stop(ours)
-                self._refresh_wanted |= self._companion_ends.cancel({job.id for job in jobs})
-                for wake in (leftover, self._orphans.cancel(), self._comments.write(jobs)):
-                    if wake is not None:
-                        self._reconciled.until(wake)
+                self._time_to_act.begin(goes_on=goes_on)
+                self._act(jobs)
+                self._time_to_act.end()
+                self._gave_way, self._acted = self._time_to_act.gave_way, self._time_to_act.acted
         except SlurmError as error:
             self._slurm_is_silent(error)
             return self._settings.retry_interval
@@ -367,6 +379,22 @@ class Scheduler:
     def _look(self) -> None:
         if self._observer.refreshed_at is None:
             self._observer.refresh()
+
+    # Acting
+
+    def _act(self, jobs: tuple[QueueJob, ...]) -> None:
+        leftover = self._leftovers.cancel()
+        self._reconciled = self._reconciler.reconcile(jobs)
+        self._planning.wanted |= self._reconciled.replan
+        self._planning.wanted |= self._resubmitter.recover(self._reconciled.dead)
+        if self._reconciled.unfinished:
+            return  # its rest comes before all that is in less of a hurry
+        ours = {job.request.slurm_job_id for job in jobs} | self._companions.slurm_ids
+        self._refresh_wanted |= self._strangers.stop(ours)
+        self._refresh_wanted |= self._companion_ends.cancel({job.id for job in jobs})
+        for wake in (leftover, self._orphans.cancel(), self._comments.write(jobs)):
+            if wake is not None:
+                self._reconciled.until(wake)
 
     # Observing
 
@@ -605,6 +633,8 @@ class Scheduler:
     # Pace
 
     def _delay(self) -> float:
+        if self._gave_way:
+            return 0.0
         now = self._clock()
         settings = self._settings
         refreshed_at = self._observer.refreshed_at

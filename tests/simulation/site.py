@@ -11,6 +11,7 @@ from typing import cast
 
 from ef_slurm.api.messages import Failure
 from ef_slurm.api.routes import HttpRequest
+from ef_slurm.daemon.act.time_to_act import TimeToAct
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.rebuild import Evidence, rebuild
 from ef_slurm.daemon.scheduler import Scheduler
@@ -57,6 +58,10 @@ def _empty_queue() -> bytes:
         return path.read_bytes()
 
 
+TURNS = 23
+"""So many jobs have their turn between two at which actions give way."""
+
+
 class Site:
     """The cluster and the daemon. Time is `clock`; the daemon's own differs by `clock_offset`."""
 
@@ -92,6 +97,7 @@ class Site:
         self._service: Service | None = None
         self._scheduler: Scheduler | None = None
         self._calls = SchedulerCalls()
+        self._asked = 0
 
     def daemon_clock(self) -> float:
         """What the daemon's host takes for the present."""
@@ -153,6 +159,7 @@ class Site:
                 self.daemon_clock,
                 lambda: None,
                 self.records,
+                time_to_act=TimeToAct(self._somebody_waits, lambda: float(self._asked)),
             )
         except QueueError as error:
             if not self.faults.disk_full:
@@ -197,6 +204,11 @@ class Site:
             idle_report_interval=5.0,
             idle_interval=10.0,
         )
+
+    def _somebody_waits(self) -> bool:
+        """Each job's turn takes a second, by the clock of actions, and after some they give way."""
+        self._asked += 1
+        return self._asked % TURNS == 0
 
     def die(self, seconds: float = RESTART_SECONDS) -> None:
         """The daemon is gone without a word; the next one comes after so many seconds."""

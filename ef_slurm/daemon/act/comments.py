@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
+from ef_slurm.daemon.act.time_to_act import TimeToAct
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.job_status import JobStatus
@@ -66,8 +67,14 @@ class Comments:
     """Writes the comments that no other update takes along. The scheduler's thread only."""
 
     def __init__(
-        self, slurm: Slurm, observer: Observer, clock: Callable[[], float], fence: Fence
+        self,
+        slurm: Slurm,
+        observer: Observer,
+        clock: Callable[[], float],
+        fence: Fence,
+        time_to_act: TimeToAct,
     ) -> None:
+        self._time_to_act = time_to_act
         self._slurm = slurm
         self._observer = observer
         self._clock = clock
@@ -111,7 +118,9 @@ class Comments:
             self._right[job.id] = said
             return
         later = max(now, self._not_before.get(job.id, now))
-        if later > now or self._written >= MOST_IN_A_TICK:
+        # One at least, however many wait for answers.
+        over = self._written >= MOST_IN_A_TICK or (self._written and self._time_to_act.is_over())
+        if later > now or over:
             self._wake = later if self._wake is None else min(self._wake, later)
             return
         self._written += 1

@@ -35,6 +35,7 @@ from ef_slurm.daemon.act.steps import (
     Update,
     Wait,
 )
+from ef_slurm.daemon.act.time_to_act import TimeToAct, Turns
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.closures import Closures, refusal_data
@@ -71,6 +72,7 @@ class ReconcileResult:
         wake: when to look again although nothing may be seen to change.
         replan: whether some job could not be brought where the plan wants it.
         dead: jobs that ended in Slurm, are to go on, and are not taken back.
+        unfinished: whether it gave way: jobs are left that come next, and at once.
     """
 
     transit: bool = False
@@ -78,10 +80,15 @@ class ReconcileResult:
     wake: float | None = None
     replan: bool = False
     dead: list[QueueJob] = field(default_factory=list)
+    unfinished: bool = False
 
     def until(self, at: float) -> None:
         """Look again at `at`."""
         self.wake = at if self.wake is None else min(self.wake, at)
+
+    def of_those_before(self) -> ReconcileResult:
+        """What it still says, once the round goes on, of jobs that are not reached again."""
+        return ReconcileResult(self.transit, set(self.reports), self.wake)
 
 
 class Reconciler:
@@ -100,8 +107,11 @@ class Reconciler:
         companions: CompanionBook,
         follower: CompanionFollower,
         launches: LiveLaunches,
+        time_to_act: TimeToAct,
     ) -> None:
         self._fence = fence
+        self._turns = Turns(time_to_act)
+        self._last = ReconcileResult()
         self._companions = companions
         self._follower = follower
         self._launches = launches
@@ -125,7 +135,7 @@ class Reconciler:
         self._budget = StepBudget()
 
     def reconcile(self, jobs: Iterable[QueueJob]) -> ReconcileResult:
-        """One round over the jobs that the queue holds.
+        """One round over the jobs that the queue holds, or over those that the last did not reach.
 
         Raises:
             SlurmUnavailableError: Slurm does not answer; the rest of the round is left out.
@@ -134,7 +144,6 @@ class Reconciler:
         jobs = [job for job in jobs if job.state is not JobState.HELD or job.held_here]
         ours = {job.request.slurm_job_id for job in jobs} | self._companions.slurm_ids
         free_gpus = free_gpus_of(self._observer.observation, ours)
-        reconciled = ReconcileResult()
         self._intents = {intent.job_id: intent for intent in self._queue.intents.unfinished()}
         # Those that leave GPUs come before those that wait for them.
         running: list[tuple[QueueJob, JobStatus]] = []
@@ -144,7 +153,9 @@ class Reconciler:
                 status = self._observer.status(job)
                 if status is not None:
                     (running if status.slurm.holds_nodes else others).append((job, status))
-        for job, status in running + others:
+        goes_on = self._turns.goes_on(running + others)
+        reconciled = self._last = self._last.of_those_before() if goes_on else ReconcileResult()
+        for job, status in self._turns.take(running + others):
             later = self._not_before.get(job.id)
             if later is not None and self._clock() < later:
                 reconciled.until(later)
@@ -159,6 +170,9 @@ class Reconciler:
                 fine = True
             if not fine:
                 self._back_off(job, reconciled)
+        reconciled.unfinished = self._turns.unfinished
+        if goes_on and not reconciled.unfinished:
+            reconciled.until(self._clock())  # those before, and newcomers, may have something to do
         return reconciled
 
     def requeue(self, job_id: int) -> None:

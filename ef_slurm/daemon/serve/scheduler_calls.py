@@ -119,6 +119,11 @@ class SchedulerCalls:
         """Whether somebody has waked the scheduler since `begin_tick`."""
         return self._tick_wanted
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits: for a what-if, or for what a tick has for them."""
+        return self._tick_wanted or bool(self._waiting)
+
     def answer_one(self) -> bool:
         """Answer one what-if; whether there was one."""
         found = self._next()

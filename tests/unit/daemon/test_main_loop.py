@@ -22,6 +22,8 @@ class Ticking:
     def __init__(self) -> None:
         self.ticks: list[float] = []
         self.refreshes = 0
+        self.gave_way = False
+        self.acted = 0.0
 
     def tick(self) -> float:
         self.ticks.append(time.monotonic())

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import cast
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
+from ef_slurm.daemon.act.time_to_act import TimeToAct
 from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.job_status import JobReports
@@ -320,8 +321,10 @@ class World:
         settings: Settings | None = None,
         now: float = START,
         records: Records | None = None,
+        time_to_act: Callable[[], TimeToAct] = TimeToAct,
     ) -> None:
         self.records = records
+        self.time_to_act = time_to_act
         self.clock = Clock(now)
         names = {f"n{number}": gpus_per_node for number in range(1, nodes + 1)}
         self.cluster = MemoryCluster(
@@ -351,6 +354,7 @@ class World:
             self.clock,
             records=self.records,
             metrics=self.metrics,
+            time_to_act=self.time_to_act(),
         )
 
     def restart(self, slurm: Slurm | None = None) -> None:
