@@ -47,6 +47,7 @@ tick = 0.5
 idle_tick = 5.0
 acknowledge = 15.0
 stop = 60.0
+ready = {ready}
 """
 
 DEFAULTS: Mapping[str, float] = {
@@ -54,6 +55,7 @@ DEFAULTS: Mapping[str, float] = {
     "restart": 15.0,
     "shrink": 15.0,
     "offer_resolution": 5.0,
+    "ready": 0.0,
 }
 
 # The queue's lock file names the daemon that owns, or last owned, the queue.

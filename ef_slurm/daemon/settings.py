@@ -115,6 +115,7 @@ def settings_of(config: SiteConfig, *, advisory: bool = False) -> Settings:
             prepare=timers.prepare,
             gather=timers.gather,
             resize=timers.resize,
+            ready=timers.ready,
         ),
         hold=HoldKind.ADMIN if operator else HoldKind.USER,
         query_interval=config.slurm.query_interval,

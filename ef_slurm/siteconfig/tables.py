@@ -235,6 +235,8 @@ class TimersTable:
         gather: for a companion's ranks to be ready, from its start.
         resize: for a launch to change its size, from the order. After any of the last three the job
             keeps what it has.
+        ready: for the next launch of a job that is to give up nodes to be ready on those that it
+            keeps, while it trains; then it is stopped first. 0: always.
         first_iteration: for a launch to end its first iteration.
         stalled: for the next iteration to end, while a job trains.
         evaluation: for an evaluation that the training tells of to end. After any of the last three
@@ -249,6 +251,7 @@ class TimersTable:
     prepare: float = 90.0
     gather: float = 300.0
     resize: float = 60.0
+    ready: float = 0.0
     first_iteration: float = 3600.0
     stalled: float = 1800.0
     evaluation: float = 7200.0

@@ -63,13 +63,14 @@ class Bench:
         """The id of a job that was taken."""
         return self.register(self.submit(iterations, *options, user=user, more=more), user=user)
 
-    def real_training(self, *arguments: str) -> int:
-        """The id of a best-effort job that trains a real model, on 4 or 8 GPUs.
+    def real_training(self, *arguments: str, rates: str = "4:10,8:18") -> int:
+        """The id of a best-effort job that trains a real model.
 
         Args:
             arguments: for its script.
+            rates: by GPUs, on as many as which it may train.
         """
-        shape = "--iterations=50000 --global-batch-size=32 --throughput=4:10,8:18 --best-effort"
+        shape = f"--iterations=50000 --global-batch-size=32 --throughput={rates} --best-effort"
         script = f"{scripts(self.cluster)}/chars.py {shlex.join(arguments)}"
         return int(self.cluster.output(f"ef-sbatch --parsable {shape} {script}", user="user1"))
 

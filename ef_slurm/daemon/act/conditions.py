@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ef_slurm.slurm.pending import Holder
@@ -28,6 +29,9 @@ class Timeouts:
         gather: from a companion's start until its ranks are ready.
         resize: from the order to change its size to the launch's word that it has.
         leave: from when a companion's ranks are to have left until it is cancelled.
+        ready: from the order to go on with fewer nodes to the training's agreement to stop, which
+            comes when its next launch is ready on them; 0 to stop a job before that is prepared.
+            A training gives up after 20 s by itself (`training/next_launch.py`).
     """
 
     acknowledge: float = 30.0
@@ -41,6 +45,7 @@ class Timeouts:
     gather: float = 300.0
     resize: float = 60.0
     leave: float = 20.0
+    ready: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Conditions:
         was_live: whether a launch of this job could change its size while it ran.
         changed_since: when its last live change was first seen to be complete.
         not_extended: companions whose time limit Slurm does not let be extended.
+        spare_seconds: how much later than now it may give up nodes without harm to a promise.
         to_measure: GPUs at which a launch that can do so is to measure itself, one after the other.
     """
 
@@ -88,4 +94,5 @@ class Conditions:
     was_live: bool = False
     changed_since: float | None = None
     not_extended: frozenset[int] = frozenset()
+    spare_seconds: float = math.inf
     to_measure: tuple[int, ...] = ()

@@ -8,7 +8,9 @@ already is not asked for twice. The ways in which a job changes:
   part of its GPUs, that is ordered before.
 - `vacate`: a running job leaves: order → acknowledged → requeue → held. A pause ends here; a
   reshape goes on with `start`.
-- `shrink`: a running job gives up whole nodes in place: order → acknowledged → resize → relaunch.
+- `shrink`: a running job gives up whole nodes in place. `early_shrink`: ordered to go on without
+  them → acknowledged when the next launch is ready → launched → resize. Where that cannot be:
+  order to stop → acknowledged → resize → relaunch.
 - `settle`: a job that was ordered to stop and may stay after all is relaunched where it is.
 - `relaunch`: a running job goes on with another part of its GPUs: order → acknowledged → launched
   again by its script, without Slurm.
@@ -22,6 +24,7 @@ from dataclasses import replace
 
 from ef_slurm.contract import Action, Launch, LaunchState
 from ef_slurm.daemon.act.conditions import Conditions, Timeouts
+from ef_slurm.daemon.act.early_shrink import early_shrink
 from ef_slurm.daemon.act.live_steps import (
     dismissal,
     live_change,
@@ -177,8 +180,13 @@ def shrink(
     """The next step of a running job that is to give up whole nodes and keep `block`."""
     if status.waiting:
         return Do(Resize(block))
+    early = early_shrink(status, block, conditions, timeouts, now)
+    if not isinstance(early, str):
+        return early
     stop = _stop(status, conditions, timeouts, now)
-    return Do(Requeue()) if isinstance(stop, Failed) else stop
+    if isinstance(stop, Failed):
+        return Do(Requeue(), stop.why)
+    return replace(stop, why=f"stopped first: {early}") if isinstance(stop, Do) else stop
 
 
 def settle(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ef_slurm.contract import Launch
 from ef_slurm.daemon.act.conditions import Conditions, Timeouts
+from ef_slurm.daemon.act.early_shrink import spare_seconds
 from ef_slurm.daemon.act.executor import Executor, Refusal
 from ef_slurm.daemon.act.free_gpus import FreeGpus, free_gpus_of
 from ef_slurm.daemon.act.live_steps import next_part
@@ -133,6 +134,7 @@ class Reconciler:
         self._companion_updated: set[int] = set()
         self._intents: dict[int, Intent] = {}
         self._budget = StepBudget()
+        self._jobs: list[QueueJob] = []
 
     def reconcile(self, jobs: Iterable[QueueJob]) -> ReconcileResult:
         """One round over the jobs that the queue holds, or over those that the last did not reach.
@@ -143,6 +145,7 @@ class Reconciler:
         # What is held in Slurm is its holder's; what is held here is kept off its GPUs.
         jobs = [job for job in jobs if job.state is not JobState.HELD or job.held_here]
         ours = {job.request.slurm_job_id for job in jobs} | self._companions.slurm_ids
+        self._jobs = jobs
         free_gpus = free_gpus_of(self._observer.observation, ours)
         self._intents = {intent.job_id: intent for intent in self._queue.intents.unfinished()}
         # Those that leave GPUs come before those that wait for them.
@@ -258,7 +261,7 @@ class Reconciler:
                 case Do(Release()) if changes(job, status.slurm):
                     reconciled.transit = reconciled.replan = True
                     return  # the next tick makes a new request of it
-                case Do(step):
+                case Do(step, reason):
                     later = self._budget.take(job.id, step, now)
                     if later:
                         self._wait_for_budget(job, step, now + later, reconciled)
@@ -266,7 +269,7 @@ class Reconciler:
                     read_back = isinstance(step, Update)
                     untouched = False
                     reconciled.transit = True
-                    after = self._do(job, status, step, target, free_gpus, reconciled)
+                    after = self._do(job, status, step, target, free_gpus, reconciled, reason)
                     if after is None:
                         return
                     status = after
@@ -305,6 +308,7 @@ class Reconciler:
             was_live=self._launches.was_live(job.id),
             changed_since=self._launches.changed_since(job.id),
             not_extended=self._companions_not_extended,
+            spare_seconds=spare_seconds(job, slurm.nodes, target, self._jobs),
             to_measure=in_one_round(job),
         )
 
@@ -343,9 +347,11 @@ class Reconciler:
         target: Block | None,
         free_gpus: FreeGpus,
         reconciled: ReconcileResult,
+        reason: str = "",
     ) -> JobStatus | None:
         """The facts after the step, or None where the job must wait for another tick."""
-        result = self._executor.execute(job, status, step, _purpose(target))
+        why = "; ".join(filter(None, (_purpose(target), reason)))
+        result = self._executor.execute(job, status, step, why)
         if isinstance(result, Refusal):
             return self._refused(job, status, result, target, reconciled)
         self._observer.update(result.slurm)
@@ -378,7 +384,7 @@ class Reconciler:
             case Resize():
                 self._requeue_only.add(_key(job, status.launch))
                 return status
-            case OrderStop():
+            case OrderStop() | OrderRelaunch() if _gives_up_nodes(status, target):
                 # It cannot be told; TERM, which comes with the requeue, is its chance to save.
                 return self._do(job, status, Requeue(), target, FreeGpus({}), reconciled)
             case OrderRelaunch() if status.slurm.is_pending and _begins_on_a_part(job):
@@ -478,6 +484,10 @@ class Reconciler:
 
 def _key(job: QueueJob, launch: Launch | None) -> tuple[int, int]:
     return job.id, 0 if launch is None else launch.generation
+
+
+def _gives_up_nodes(status: JobStatus, target: Block | None) -> bool:
+    return status.slurm.is_running and (target is None or not status.holds(target))
 
 
 def _begins_on_a_part(job: QueueJob) -> bool:

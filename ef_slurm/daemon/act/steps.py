@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ef_slurm.model import Block, Companion
 
@@ -178,9 +178,13 @@ Step = (
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """The next step."""
+    """The next step.
+
+    `why` says in a few words why it is not a better one, for the log.
+    """
 
     step: Step
+    why: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,9 +188,9 @@ def _running(job: QueueJob, status: JobStatus, intent: Intent | None, now: float
         return Transition(job)
     if progress is None or progress.first_iteration_at is None:
         if job.state is JobState.STOPPING:
-            return Transition(
-                job, JobState.STARTING, f"launched again on {','.join(status.slurm.nodes)}"
-            )
+            # It may hold others that it is about to give back.
+            nodes = "" if status.launch is None else status.launch.nodes
+            return Transition(job, JobState.STARTING, f"launched again on {nodes}")
         return Transition(job)
     if job.state is JobState.RUNNING or progress.phase is Phase.STARTING:
         return Transition(job)
