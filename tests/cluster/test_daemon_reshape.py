@@ -60,7 +60,7 @@ def test_reshape_of_real_training_by_stage(bench: Bench) -> None:
     first = bench.real_training("--sleep", "0.05")
     bench.wait_state(first, "running", timeout=90)
     time.sleep(5)
-    second = bench.job(700, "--deadline=+38s")
+    second = bench.job(700, "--deadline=+60s", "--max-gpus=4")
     try:
         print_stages(bench, first, generation=2)
         bench.wait_state(second, "completed")
