@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus, layout_of
-from ef_slurm.daemon.observe.ownership import ownership_error
+from ef_slurm.daemon.observe.ownership import is_another_submission, ownership_error
 from ef_slurm.daemon.observe.plausible import plausible
 from ef_slurm.daemon.observe.record_files import FoundRecords
 from ef_slurm.daemon.observe.state_dirs import StateDirs
@@ -193,7 +193,9 @@ def corrected(record: JobRecord, evidence: Evidence, reports: JobReports) -> tup
 def _in_slurm(job: QueueJob, observation: Observation) -> SlurmJob | None:
     """The job that carries it; ids are recycled, so it has to be the same owner's."""
     slurm = observation.jobs.get(job.request.slurm_job_id)
-    return None if slurm is None or ownership_error(job, slurm) is not None else slurm
+    if slurm is None or is_another_submission(job, slurm):
+        return None
+    return None if ownership_error(job, slurm) is not None else slurm
 
 
 def _as_in_slurm(job: QueueJob, slurm: SlurmJob, ours: HoldKind) -> tuple[QueueJob, str]:

@@ -38,10 +38,10 @@ from ef_slurm.daemon.observe.gpu_use import GpuAccount
 from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.record_files import Records
+from ef_slurm.daemon.observe.recycled import on_recycled
 from ef_slurm.daemon.observe.settlements import due_at
 from ef_slurm.daemon.observe.state_dirs import StateDirs
-from ef_slurm.daemon.observe.transition import AuditEntry, Transition
-from ef_slurm.daemon.observe.transitions import on_missing
+from ef_slurm.daemon.observe.transition import Transition
 from ef_slurm.daemon.plan.changes import Changed, Changes, NotPossibleError
 from ef_slurm.daemon.plan.dependencies import Dependencies, WouldWait
 from ef_slurm.daemon.plan.measuring import WouldMeasure
@@ -364,10 +364,7 @@ class Scheduler:
         with self._queue.transaction():
             job = self._queue.jobs.get(job_id)
             if job.state in ACTIVE:
-                transition = on_missing(job, self._observer.reports(job), self._clock())
-                why = f"Slurm has given the id {job.request.slurm_job_id} to another submission"
-                entry = AuditEntry(EventKind.ERROR, f"{why}: it had forgotten this one")
-                self._apply(job, replace(transition, entries=(*transition.entries, entry)))
+                self._apply(job, on_recycled(job, self._observer.reports(job), self._clock()))
         self._observer.drop(job.request.slurm_job_id)
         self._state_dirs.forget(job)
         self._recording.keep()

@@ -66,6 +66,7 @@ class QueueJob:
         time_limit: seconds that Slurm is to let a run take, since its owner has changed what it
             needs; None for the limit that it was submitted with.
         gate: what has come of its dependency; None until that was looked at.
+        slurm_submitted: when Slurm took its Slurm job, by slurmctld's clock; None for not known.
         turn: when it counts as submitted on the waiting list, where its owner has changed that.
     """
 
@@ -101,6 +102,7 @@ class QueueJob:
     time_limit: float | None = None
     turn: float | None = None
     gate: Gate | None = None
+    slurm_submitted: float | None = None
 
     @property
     def depends(self) -> bool:

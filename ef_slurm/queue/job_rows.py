@@ -138,6 +138,7 @@ _CHANGING: Mapping[str, Callable[[Any], Any]] = {
     "time_limit": _as_it_is,
     "turn": _as_it_is,
     "gate": codec.dump_gate,
+    "slurm_submitted": _as_it_is,
 }
 
 
@@ -226,4 +227,5 @@ def to_job(row: Row) -> QueueJob:
         time_limit=row["time_limit"],
         turn=row["turn"],
         gate=codec.load_gate(row["gate"]),
+        slurm_submitted=row["slurm_submitted"],
     )

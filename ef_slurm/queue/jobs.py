@@ -61,6 +61,7 @@ class Jobs:
         actor: str,
         limits: QueueLimits | None = None,
         settings: SlurmSettings = (),
+        slurm_submitted: float | None = None,
     ) -> QueueJob:
         """A new job, not judged yet.
 
@@ -69,6 +70,7 @@ class Jobs:
             actor: who adds it, for the log.
             limits: what its owner and account may have; None for as much as they like.
             settings: what Slurm says that the job asks for; empty for not known yet.
+            slurm_submitted: when Slurm says that it took it; None for not known yet.
 
         Raises:
             DuplicateJobError: its Slurm job is in the queue already.
@@ -93,6 +95,7 @@ class Jobs:
             columns = job_rows.request_columns(request)
             columns["iteration"] = columns["checkpoint_iteration"] = float(request.done)
             columns["slurm_settings"] = job_rows.settings_column(settings)
+            columns["slurm_submitted"] = slurm_submitted
             job_id = self._database.insert("jobs", columns)
             self._database.insert("scripts", {"job_id": job_id, **job_rows.script_columns(script)})
             self._events.log(
@@ -442,8 +445,8 @@ class Jobs:
             if other is not None and other.id != job_id and other.state in ACTIVE:
                 raise DuplicateJobError(f"Slurm job {slurm_job_id} carries job {other.id}")
             self._database.execute(
-                "UPDATE jobs SET slurm_job_id = ?, slurm_settings = '{}', revision = revision + 1"
-                " WHERE id = ?",
+                "UPDATE jobs SET slurm_job_id = ?, slurm_settings = '{}', slurm_submitted = NULL,"
+                " revision = revision + 1 WHERE id = ?",
                 (slurm_job_id, job_id),
             )
             self._events.log(

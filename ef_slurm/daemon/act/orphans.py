@@ -10,7 +10,7 @@ from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.steps import CancelOrphan
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.observer import Observer
-from ef_slurm.daemon.observe.ownership import ownership_error
+from ef_slurm.daemon.observe.ownership import is_another_submission, ownership_error
 from ef_slurm.daemon.observe.settlements import settle_given_up
 from ef_slurm.model import ACTIVE, Fault, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
@@ -105,6 +105,8 @@ class Orphans:
         # It must be the same owner's job, as Slurm knows it now.
         slurm = self._observer.fetch(job.request.slurm_job_id)
         if slurm is None or slurm.is_final or ownership_error(job, slurm) is not None:
+            return
+        if is_another_submission(job, slurm):
             return
         status = replace(known, slurm=slurm)
         try:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from ef_slurm.daemon.observe.calibration import NOTHING, Calibration
 from ef_slurm.daemon.observe.measuring_time import MeasuringTime
 from ef_slurm.daemon.observe.observer import Observer
-from ef_slurm.daemon.observe.ownership import ownership_error
+from ef_slurm.daemon.observe.ownership import is_another_submission, ownership_error
+from ef_slurm.daemon.observe.recycled import on_recycled
 from ef_slurm.daemon.observe.settlements import settle_given_up
 from ef_slurm.daemon.observe.stalls import StallLimits, Stalls
 from ef_slurm.daemon.observe.transition import Transition
@@ -70,12 +71,16 @@ class Follower:
         status = self._observer.status(job)
         if status is None:
             return on_missing(job, self._observer.reports(job), now)
+        if is_another_submission(job, status.slurm):
+            return on_recycled(job, self._observer.reports(job), now)
         problem = ownership_error(job, status.slurm)
         if problem is not None:
             settled = settle_given_up(job, Fault.CLUSTER, problem, now)
             return Transition(
                 replace(job, running=None, note=problem), JobState.FAILED, problem, settled=settled
             )
+        if job.slurm_submitted is None and status.slurm.restarts == 0:
+            job = replace(job, slurm_submitted=status.slurm.submit_time)
         learned = NOTHING
         if self._calibration is not None:
             learned = self._calibration.observe(job, status, now)

@@ -22,18 +22,30 @@ def ownership_error(job: QueueJob, slurm: SlurmJob) -> str | None:
     return None
 
 
+def is_another_submission(job: QueueJob, slurm: SlurmJob) -> bool:
+    """Whether the Slurm job is none of the row's: Slurm has forgotten that, and used its id again.
+
+    slurmctld that is killed right after a submission forgets it, and gives its id to another one.
+    Both moments are slurmctld's own, and a job keeps its own until it is requeued, which counts as
+    a submission in Slurm: of a job that was requeued nothing is said.
+    """
+    taken, seen = job.slurm_submitted, slurm.submit_time
+    if slurm.restarts > 0 or taken is None or seen is None:
+        return False
+    return seen > taken
+
+
 CLOCKS_SECONDS = 1.0
 """By how much Slurm's word on when a job came may be later than the queue's, and mean the same."""
 
 
 def is_of_later_submission(job: QueueJob, slurm: SlurmJob) -> bool:
-    """Whether Slurm took the Slurm job only after the row had been registered.
+    """Whether Slurm took the Slurm job after the row's own, as far as can be told.
 
-    slurmctld that is killed right after a submission forgets it, and gives its id to another one.
-    The two moments are of two clocks, either of which may have been set meanwhile: a witness beside
-    another, and no proof. A requeue counts as a submission in Slurm: of such a job nothing is said.
+    Where Slurm's word on the row's own is not known, that is later than the row's registration: two
+    clocks, either of which may have been set meanwhile, are a witness beside another, and no proof.
     """
-    submitted = slurm.submit_time
-    if slurm.restarts > 0 or submitted is None:
-        return False
-    return submitted > job.request.submitted + CLOCKS_SECONDS
+    seen = slurm.submit_time
+    if job.slurm_submitted is not None or slurm.restarts > 0 or seen is None:
+        return is_another_submission(job, slurm)
+    return seen > job.request.submitted + CLOCKS_SECONDS

@@ -283,6 +283,7 @@ class Dispatch:
             actor=caller.name,
             limits=self._context.limits,
             settings=slurm.settings,
+            slurm_submitted=slurm.submit_time,
         )
         self._context.calls.wake()
         return Registered(slurm.job_id, created=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ef_slurm.queue.migrations.eighth import eighth
 from ef_slurm.queue.migrations.eleventh import eleventh
+from ef_slurm.queue.migrations.fifteenth import fifteenth
 from ef_slurm.queue.migrations.fifth import fifth
 from ef_slurm.queue.migrations.first import first
 from ef_slurm.queue.migrations.fourteenth import fourteenth
@@ -54,5 +55,6 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     twelfth,
     thirteenth,
     fourteenth,
+    fifteenth,
 )
 """The migrations, in order."""
