@@ -26,13 +26,13 @@ def is_another_submission(job: QueueJob, slurm: SlurmJob) -> bool:
     """Whether the Slurm job is none of the row's: Slurm has forgotten that, and used its id again.
 
     slurmctld that is killed right after a submission forgets it, and gives its id to another one.
-    Both moments are slurmctld's own, and a job keeps its own until it is requeued, which counts as
+    Both moments are of slurmctld's clock. A job keeps its own until it is requeued, which counts as
     a submission in Slurm: of a job that was requeued nothing is said.
     """
     taken, seen = job.slurm_submitted, slurm.submit_time
     if slurm.restarts > 0 or taken is None or seen is None:
         return False
-    return seen > taken
+    return seen != taken
 
 
 CLOCKS_SECONDS = 1.0

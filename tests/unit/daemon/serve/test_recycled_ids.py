@@ -201,22 +201,53 @@ def test_what_was_on_its_way_does_not_reach_the_next_one(world: World) -> None:
     assert is_kept(world, new)
 
 
-def test_what_slurm_forgot_of_the_older_one_keeps_the_next_one_waiting_for_nothing(
-    world: World,
+@pytest.mark.parametrize("may", [True, False])
+@pytest.mark.parametrize("state", [JobState.ADMITTED, JobState.STARTING, JobState.RUNNING])
+@pytest.mark.parametrize("seconds", [5.0, -100.0])  # slurmctld's clock may have been set back
+def test_before_it_is_registered_the_next_one_is_nobodys(
+    world: World, state: JobState, seconds: float, may: bool
 ) -> None:
-    """Before it was told, the daemon took the next one for the older one, its release forgotten."""
-    resubmits(world, yes=False)
+    resubmits(world, yes=may)
     old = world.submit(2000, deadline=4000.0)
-    world.run_until(lambda: world.state(old) is JobState.STARTING)
-    forgets(world, old)
+    world.run_until(lambda: world.state(old) is state)
+    forgets(world, old, seconds)
     request, slurm = next_one(world, old)
     world.scheduler.refresh_soon()
     world.scheduler.tick()
-    assert world.state(old) is JobState.ADMITTED
+    again = world.row(old)
+    if may:
+        assert again.request.slurm_job_id != slurm.job_id
+        assert again.state in ACTIVE
+    else:
+        assert again.state is JobState.LOST
+        assert str(slurm.job_id) in again.note
+        told = [event.message for event in world.queue.events.of_job(old.id)]
+        assert any("to another submission" in message for message in told)
+    world.run(30.0)
+    assert (slurm.state, slurm.hold) == (JobBaseState.PENDING, HoldKind.USER)
+    request = replace(request, submitted=world.clock.now)
     assert register(world, request) == Registered(slurm.job_id, created=True)
-    world.run(5.0)
-    assert slurm.hold is HoldKind.NONE
     assert is_kept(world, rows(world)[request.state_dir])
+
+
+def test_a_requeue_makes_no_other_job_of_it(world: World) -> None:
+    job = world.submit(2000, deadline=4000.0)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING)
+    slurm = world.training(job).slurm
+    world.cluster.requeue(slurm, world.clock.now)
+    slurm.submitted = world.clock.now
+    world.restart()
+    assert is_kept(world, job)
+    assert world.row(job).request.slurm_job_id == job.request.slurm_job_id
+
+
+def test_what_slurm_took_is_known_from_the_registration_on(world: World) -> None:
+    old = world.submit(2000, deadline=4000.0)
+    forgets(world, old)
+    request, slurm = next_one(world, old)
+    register(world, request)
+    new = rows(world)[request.state_dir]
+    assert new.slurm_submitted == world.slurm.job(slurm.job_id).submit_time is not None
 
 
 def test_a_killed_daemon_leaves_no_half(world: World) -> None:
