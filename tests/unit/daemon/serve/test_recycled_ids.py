@@ -202,7 +202,7 @@ def test_what_was_on_its_way_does_not_reach_the_next_one(world: World) -> None:
 
 
 @pytest.mark.parametrize("may", [True, False])
-@pytest.mark.parametrize("state", [JobState.ADMITTED, JobState.STARTING, JobState.RUNNING])
+@pytest.mark.parametrize("state", [JobState.STARTING, JobState.RUNNING])
 @pytest.mark.parametrize("seconds", [5.0, -100.0])  # slurmctld's clock may have been set back
 def test_before_it_is_registered_the_next_one_is_nobodys(
     world: World, state: JobState, seconds: float, may: bool
@@ -221,7 +221,7 @@ def test_before_it_is_registered_the_next_one_is_nobodys(
     else:
         assert again.state is JobState.LOST
         assert str(slurm.job_id) in again.note
-        told = [event.message for event in world.queue.events.of_job(old.id)]
+        told = [event.message for event in world.queue.events.all(job_id=old.id)]
         assert any("to another submission" in message for message in told)
     world.run(30.0)
     assert (slurm.state, slurm.hold) == (JobBaseState.PENDING, HoldKind.USER)
