@@ -134,7 +134,9 @@ def unit_tests(python: Path, arguments: list[str]) -> Ended:
         measure = {"COVERAGE_FILE": str(Path(directory) / "data")}
         # What is missing is looked at below, since pytest's exit code is that of a failed test.
         cover = ["--cov", f"--cov-report=json:{report}", "--cov-fail-under=0"]
-        options = [SLOWEST, "--numprocesses", str(processes), *cover, *first.options]
+        # Else whoever has the slowest tests is left with them at the end, beside an idle core.
+        divided = ["--numprocesses", str(processes), "--dist=worksteal"]
+        options = [SLOWEST, *divided, *cover, *first.options]
         code = show(pytest_command(python, "not cluster", options), measure)
         end = first.ended(code, lambda more: show(pytest_command(python, "not cluster", more)))
         return replace(end, code=end.code or covered(report)) if report.exists() else end

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ MOST_JOBS = 14
 WARM_UP_SECONDS = 20.0
 DRAIN_SECONDS = 900.0
 GOOD_ENDS = frozenset({"completed", "rejected"})
+FORGOTTEN = "lost"
+"""State of a job that Slurm does not know any more, and that only its owner may submit again."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +118,12 @@ def play(plan: Plan) -> Outcome:
         sending.join()
         watching.join()
     observer.look()
-    _what_is_left(observer, stream)
-    outcome = _outcome(observer, injector, stream, time.time() - began)
+    told = _what_is_left(observer, stream)
+    outcome = _outcome(observer, injector, stream, time.time() - began, told)
     for each in outcome.broken:
         tell("broken", {**asdict(each), "story": _story(service, observer.jobs[each.name])})
     for name, row in observer.jobs.items():
-        if row["state"] not in GOOD_ENDS:
+        if row["state"] not in GOOD_ENDS or _is_only_called_completed(name, row, observer):
             tell("bad end", {"name": name, "story": _story(service, row)})
     service.stop()
     return outcome
@@ -140,29 +143,45 @@ def _drain(observer: Observer, injector: Injector) -> None:
         time.sleep(3)
 
 
-def _what_is_left(observer: Observer, stream: Stream) -> None:
-    """Jobs that did not come to a good end, that were forgotten, or that are in Slurm twice."""
+def _what_is_left(observer: Observer, stream: Stream) -> list[str]:
+    """Jobs that did not come to a good end, that were forgotten, or that are in Slurm twice.
+
+    Returns:
+        Those that do not run, and whose users were told so, and how to go on.
+    """
+    told: list[str] = []
     for sent in stream.sent:
         row = observer.jobs.get(sent.name)
         ids = observer.slurm_ids[sent.name]
         if row is None:
-            if sent.job_id:
+            if sent.job_id and sent.answer:
+                told.append(f"{sent.name} ({sent.job_id}): {sent.answer.splitlines()[-1]}")
+            elif sent.job_id:
                 observer.found_wrong("job lost", f"{sent.name} ({sent.job_id}): never in the queue")
             for number in ids:
                 state = observer.slurm_states.get(number, "")
                 observer.tell("left", f"{sent.name} ({number}) is {state}: {sent.answer}")
             continue
-        if row["state"] not in GOOD_ENDS:
-            told = f"{sent.name} ({row['slurm_job_id']}) is {row['state']}"
-            observer.found_wrong("job lost", told)
-        elif row["state"] == "completed" and not observer.trace(sent.name).has_finished:
-            told = f"{sent.name} has completed, and its training has not"
-            observer.found_wrong("job lost", told)
+        if row["state"] == FORGOTTEN and not observer.trace(sent.name).has_finished:
+            told.append(f"{sent.name} ({row['slurm_job_id']}): {row['note']}")
+        elif row["state"] not in GOOD_ENDS:
+            why = f"{sent.name} ({row['slurm_job_id']}) is {row['state']}"
+            observer.found_wrong("job lost", why)
+        elif _is_only_called_completed(sent.name, row, observer):
+            why = f"{sent.name} has completed, and its training has not"
+            observer.found_wrong("job lost", why)
         if len(ids) > 1:
             observer.found_wrong("double start", f"{sent.name} is in Slurm as {sorted(ids)}")
+    return told
 
 
-def _outcome(observer: Observer, injector: Injector, stream: Stream, seconds: float) -> Outcome:
+def _is_only_called_completed(name: str, row: Row, observer: Observer) -> bool:
+    return row["state"] == "completed" and not observer.trace(name).has_finished
+
+
+def _outcome(
+    observer: Observer, injector: Injector, stream: Stream, seconds: float, told: Sequence[str]
+) -> Outcome:
     by_id = {int(row["id"]): row for row in observer.jobs.values()}
     broken = [
         _broken(by_id[int(promise["job_id"])], promise, observer, injector)
@@ -181,6 +200,7 @@ def _outcome(observer: Observer, injector: Injector, stream: Stream, seconds: fl
         promises=dict(Counter(str(row["outcome"]) for row in observer.promises.values())),
         broken=broken,
         wrong=observer.wrong,
+        told=told,
         launches=sum(trace.launches for trace in traces),
         redone=(again, trained + again),
         looks=observer.looks,

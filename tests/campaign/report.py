@@ -44,6 +44,8 @@ class Outcome:
         states: of the queue's jobs, by how many.
         promises: outcomes, by how many.
         wrong: kind and text of whatever must not be.
+        told: jobs that do not run, as their users were told: Slurm has forgotten them, or the
+            daemon was away for as long as they tried to register them.
         redone: iterations trained again, of all that were trained.
     """
 
@@ -55,6 +57,7 @@ class Outcome:
     promises: dict[str, int]
     broken: Sequence[Broken]
     wrong: Sequence[tuple[str, str]]
+    told: Sequence[str]
     launches: int
     redone: tuple[int, int]
     looks: int
@@ -87,6 +90,7 @@ def markdown(outcome: Outcome) -> str:
         )
     lines += ["", "| what | how many |", "|---|---|"]
     lines += [f"| {_PLURALS[kind]} | {wrong[kind]} |" for kind in KINDS_OF_WRONG]
+    lines.append(f"| jobs that do not run, as their users were told | {len(outcome.told)} |")
     lines += [f"| jobs {state} | {count} |" for state, count in sorted(outcome.states.items())]
     lines += [f"| promises {how} | {count} |" for how, count in sorted(outcome.promises.items())]
     lines.append(f"| broken promises without a fault | {causes['']} |")
@@ -95,6 +99,7 @@ def markdown(outcome: Outcome) -> str:
         lines += ["", "| broken promise | late by | launches | the fault | seconds that it took |"]
         lines.append("|---|---|---|---|---|")
         lines += [_broken(each) for each in outcome.broken]
+    lines += [f"- told: {text}" for text in outcome.told]
     lines += [f"- {kind}: {text}" for kind, text in outcome.wrong]
     return "\n".join(lines) + "\n"
 

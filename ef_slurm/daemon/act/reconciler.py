@@ -13,6 +13,7 @@ from ef_slurm.daemon.act.executor import Executor, Refusal
 from ef_slurm.daemon.act.free_gpus import FreeGpus, free_gpus_of
 from ef_slurm.daemon.act.live_steps import next_part
 from ef_slurm.daemon.act.next_step import next_step
+from ef_slurm.daemon.act.since import Since
 from ef_slurm.daemon.act.step_budget import StepBudget
 from ef_slurm.daemon.act.steps import (
     Do,
@@ -127,7 +128,8 @@ class Reconciler:
         self._updated: dict[int, tuple[Block, int, str]] = {}
         self._requeue_only: set[tuple[int, int]] = set()
         self._not_before: dict[int, float] = {}
-        self._leaving: dict[int, tuple[int, float]] = {}
+        self._leaving = Since()
+        self._released = Since()
         self._not_extended: set[int] = set()
         self._companions_not_extended: frozenset[int] = frozenset()
         self._requeued: set[int] = set()
@@ -159,8 +161,8 @@ class Reconciler:
         goes_on = self._turns.goes_on(running + others)
         reconciled = self._last = self._last.of_those_before() if goes_on else ReconcileResult()
         for job, status in self._turns.take(running + others):
-            later = self._not_before.get(job.id)
-            if later is not None and self._clock() < later:
+            later = self._backs_off_until(job)
+            if later is not None:
                 reconciled.until(later)
                 continue
             self._not_before.pop(job.id, None)
@@ -191,7 +193,8 @@ class Reconciler:
         self._executor.drop(job, "the job has ended")
         self._updated.pop(job.id, None)
         self._not_before.pop(job.id, None)
-        self._leaving.pop(job.id, None)
+        self._leaving.forget(job.id)
+        self._released.forget(job.id)
         self._not_extended.discard(job.id)
         self._requeued.discard(job.id)
         self._budget.forget(job.id)
@@ -291,7 +294,7 @@ class Reconciler:
         return Conditions(
             free=target is not None and free_gpus.fits(target),
             updated=target is not None and self._updated.get(job.id) == told,
-            released=self._released(intent, status),
+            released=self._released_at(intent, status),
             in_place=_key(job, status.launch) not in self._requeue_only,
             active=None if job.running is None else job.running.active,
             iterations=job.ordered_iterations,
@@ -324,20 +327,24 @@ class Reconciler:
         """Since when the present run is wanted off GPUs that it has; None if it is not."""
         stays = target is not None and status.holds(target)
         if stays or not status.slurm.is_running:
-            self._leaving.pop(job.id, None)
+            self._leaving.forget(job.id)
             return None
-        restarts, since = self._leaving.get(job.id, (-1, 0.0))
-        if restarts != status.slurm.restarts:
-            since = self._clock()
-            self._leaving[job.id] = (status.slurm.restarts, since)
-        return min(since, self._clock())  # a clock may be set back
+        return self._leaving.of(job.id, status.slurm.restarts, self._clock())
 
-    def _released(self, intent: Intent | None, status: JobStatus) -> float | None:
+    def _released_at(self, intent: Intent | None, status: JobStatus) -> float | None:
         """When we released the job for its present run; not before this daemon could watch it."""
         if intent is None or intent.action is not IntentAction.RELEASE:
             return None
-        same_run = intent.arguments.get("restarts") == status.slurm.restarts
-        return max(intent.opened_at, self._born) if same_run else None
+        if intent.arguments.get("restarts") != status.slurm.restarts:
+            return None
+        began = max(intent.opened_at, self._born)
+        return self._released.of(intent.job_id, intent.id, self._clock(), began)
+
+    def _backs_off_until(self, job: QueueJob) -> float | None:
+        """Before when nothing is tried: what is further off than it can be is of another clock."""
+        until = self._not_before.get(job.id, 0.0)
+        now = self._clock()
+        return until if now < until <= now + BACKOFF_SECONDS else None
 
     def _do(
         self,

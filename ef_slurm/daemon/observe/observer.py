@@ -281,6 +281,9 @@ class Observer:
             self._pending.pop(job.job_id, None)
             self._forgotten.pop(job.job_id, None)
             return
-        seen = self._pending.get(job.job_id)
-        if seen is None or seen[0] != job.restarts:
+        # A clock that was set back would put both an hour ahead.
+        seen, found = self._pending.get(job.job_id), self._forgotten.get(job.job_id)
+        if seen is None or seen[0] != job.restarts or at < seen[1]:
             self._pending[job.job_id] = (job.restarts, at)
+        if found is not None and at < found[1]:
+            self._forgotten[job.job_id] = (found[0], at)

@@ -60,3 +60,21 @@ def test_it_is_made_anew_with_whatever_is_learned() -> None:
     assert status().slurm.state is JobBaseState.PENDING
     observer.drop(known.job_id)
     assert observer.status(job) is None
+
+
+def test_a_clock_that_is_set_back_puts_nothing_ahead() -> None:
+    cluster = MemoryCluster({"n1": 4})
+    known = cluster.add_job("user1", "train", now=NOW, uid=1001)
+    plain = row()
+    job = replace(plain, request=replace(plain.request, slurm_job_id=known.job_id))
+    times = [NOW]
+    slurm = MemorySlurm(cluster, lambda: times[0])
+    observer = Observer(slurm, _Dirs(), lambda: times[0])  # type: ignore[arg-type]
+    observer.refresh()
+    observer.expect_forgotten_run(known.job_id)
+    for now in (NOW - 3600.0, NOW - 3590.0):
+        times[0] = now
+        observer.refresh()
+        found = observer.status(job)
+        assert found is not None
+        assert (found.seen_pending, found.forgotten_at) == (NOW - 3600.0, NOW - 3600.0)
