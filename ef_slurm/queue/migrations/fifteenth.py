@@ -10,4 +10,5 @@ if TYPE_CHECKING:
 
 def fifteenth(database: Database) -> None:
     """From the fourteenth schema to the fifteenth."""
-    database.table("jobs").add_column("slurm_submitted", float)
+    # In older versions of sqlite-utils a float is FLOAT, which a STRICT table does not know.
+    database.execute("ALTER TABLE jobs ADD COLUMN slurm_submitted REAL")
