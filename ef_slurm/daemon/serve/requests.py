@@ -283,7 +283,7 @@ class Dispatch:
             actor=caller.name,
             limits=self._context.limits,
             settings=slurm.settings,
-            slurm_submitted=slurm.submit_time,
+            slurm_submitted=None if slurm.restarts else slurm.submit_time,
         )
         self._context.calls.wake()
         return Registered(slurm.job_id, created=True)
