@@ -95,7 +95,8 @@ def _is_set_back(
 ) -> bool:
     """Whether a job needs more than it was given, by what befell it alone.
 
-    Less than a start costs is none: starts take longer than they were planned to.
+    For a job that holds its GPUs, less than a start costs is none: starts take longer than they
+    were planned to. One that holds none though its time has come was put back.
 
     Args:
         committed: its plan in hand; whoever has none was held, and has lost it by that.
@@ -107,7 +108,8 @@ def _is_set_back(
         return True
     if committed[0].start > now and task.current is None:
         return False  # it has not come to it yet
-    if finish <= committed[-1].end + task.start_overhead(committed[-1].gpus):
+    slack = 0.0 if task.current is None else task.start_overhead(committed[-1].gpus)
+    if finish <= committed[-1].end + slack:
         return False
     left = [one.over(max(one.start, now), one.end) for one in committed if one.end > now]
     return table.is_free(task, left)

@@ -350,6 +350,20 @@ FOUND: dict[str, Story] = {
             Event(30.0, What.LOSES_QUEUE, amount=10.0),
         )
     ),
+    # It was put back twice within five seconds, the second time by less than a start takes, and so
+    # counted as one that was only slow to start.
+    "who was put back took the GPUs of another promise": Story(
+        events=(
+            Event(
+                0.5,
+                What.SUBMIT,
+                during=1,
+                job=Submitted(iterations=5200, deadline=185.1, waits=True, members=3),
+            ),
+            Event(81.1, What.REQUEUE, during=3),
+        ),
+        gpus_per_node=2,
+    ),
 }
 
 

@@ -126,7 +126,7 @@ def beside_another(job: Job, order: RiskOrder) -> dict[str, PromiseState]:
 
 
 @pytest.mark.parametrize("order", RiskOrder)
-@pytest.mark.parametrize("what", ["held", "put back", "slow"])
+@pytest.mark.parametrize("what", ["held", "put back", "put back by little", "slow"])
 def test_what_is_done_to_one_job_costs_no_other_ones_promise(order: RiskOrder, what: str) -> None:
     """Were it alone, `a` could still be in time; each order would put it first."""
     a = planned("a", 40.0, 130.0, (0.0, 60.0, 0))
@@ -137,6 +137,9 @@ def test_what_is_done_to_one_job_costs_no_other_ones_promise(order: RiskOrder, w
             a = replace(a, running=None, plan=(), iterations=120.0)
         case "put back":
             a = replace(a, running=None, plan=hand, iterations=120.0)
+        case "put back by little":
+            hand = (Reservation(0.0, 101.0, 2, "gpu", 0),)
+            a = replace(a, running=None, plan=hand, iterations=96.0)
         case "slow":
             running = Running(Block("gpu", ("n1",), 2), 0.0, 0.0)
             a = replace(a, running=running, plan=hand, iterations=120.0)
