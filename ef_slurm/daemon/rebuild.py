@@ -27,6 +27,7 @@ from ef_slurm.model import (
     Block,
     Event,
     EventKind,
+    HeldBy,
     JobRecord,
     JobState,
     ModelError,
@@ -179,6 +180,9 @@ def corrected(record: JobRecord, evidence: Evidence, reports: JobReports) -> tup
     order = reports.order
     if order is not None and order.generation > job.generation:
         job = replace(job, generation=order.generation)
+    if job.state is JobState.HELD and job.held_by is None:
+        # Records of older versions do not say. Nobody ends a hold that may not be theirs to end.
+        job = replace(job, held_by=HeldBy.OPERATOR)
     record = replace(record, job=job)
     slurm = _in_slurm(job, evidence.observation)
     if slurm is not None:
@@ -251,7 +255,7 @@ def _ended(
         return record, f"it ended in Slurm ({slurm.state.value}) and is to go on"
     assert transition.to is not None
     at = evidence.now if transition.ended_at is None else transition.ended_at
-    job = replace(transition.job, state=transition.to, held_from=None, ended_at=at)
+    job = replace(transition.job, state=transition.to, held_from=None, held_by=None, ended_at=at)
     promise, settled = record.promise, transition.settled
     if promise is not None and promise.outcome is PromiseOutcome.OPEN and settled is not None:
         promise = replace(

@@ -332,12 +332,13 @@ class Scheduler:
 
         Args:
             job_id: the queue's id.
-            actor: who wants it; `by_owner` whether that is its owner.
+            actor: who wants it; `by_owner` whether they act as its owner, else as an operator.
 
         Returns:
             A sentence on what becomes of it.
 
         Raises:
+            NotAllowedError: it is not its owner's to do.
             NotPossibleError: the job is not one with which this can be done.
             SlurmError: Slurm was never seen and does not answer.
         """

@@ -81,7 +81,8 @@ def done(job: JobView) -> float:
 
 def why(job: JobView, name_of: NameOf) -> str:
     """Why it has the share that it has, or what its owner should know, in a sentence."""
-    if job.note and job.reason is None:
+    # The reason is that of its last plan: of one that is held it tells nothing any more.
+    if job.note and (job.reason is None or job.state is JobState.HELD):
         return job.note
     return job.state.value if job.reason is None else reason_sentence(job.reason, name_of)
 

@@ -32,7 +32,14 @@ from ef_slurm.model.history import EndedJob, HistoryMark, HistoryPage
 from ef_slurm.model.intent import Intent, IntentAction, IntentState
 from ef_slurm.model.job import NEWCOMER, IfInfeasible, Job, JobKind, Standing
 from ef_slurm.model.job_record import RECORD_VERSION, JobRecord, lasting
-from ef_slurm.model.job_state import ACTIVE, FINAL, LOST_WINDOW_SECONDS, JobState, standing
+from ef_slurm.model.job_state import (
+    ACTIVE,
+    FINAL,
+    LOST_WINDOW_SECONDS,
+    HeldBy,
+    JobState,
+    standing,
+)
 from ef_slurm.model.job_view import (
     CompanionView,
     JobDetail,
@@ -155,6 +162,7 @@ __all__ = [
     "Fault",
     "Gate",
     "GateState",
+    "HeldBy",
     "HistoryMark",
     "HistoryPage",
     "IfInfeasible",

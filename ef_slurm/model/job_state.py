@@ -25,6 +25,13 @@ class JobState(enum.Enum):
     LOST = "lost"  # Slurm no longer knows it and nothing tells how it ended
 
 
+class HeldBy(enum.Enum):
+    """Whose hold keeps a held job from running."""
+
+    OWNER = "owner"  # they end it, and so do operators
+    OPERATOR = "operator"  # only operators end it
+
+
 FINAL = frozenset(
     {
         JobState.REJECTED,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ef_slurm.model.dependency import Gate, GateState
 from ef_slurm.model.job import NEWCOMER, Job, JobKind, Standing
-from ef_slurm.model.job_state import JobState, standing
+from ef_slurm.model.job_state import HeldBy, JobState, standing
 from ef_slurm.model.measuring import Measuring
 from ef_slurm.model.plan import PromiseState, Reason, ReasonCode
 from ef_slurm.model.request import JobRequest
@@ -61,6 +61,7 @@ class QueueJob:
         script_iterations, script_global_batch_size: what its script says, whatever was submitted.
         held_here: whether it is held in the queue itself (`ef-scontrol hold`), so that no release
             in Slurm that nobody asked for lets it go on.
+        held_by: whose hold it is, while it is held: the stricter one where both hold it.
         ordered_iterations: to how many its owner has changed its iterations since it was
             submitted; its batch script knows only the number of then.
         time_limit: seconds that Slurm is to let a run take, since its owner has changed what it
@@ -98,6 +99,7 @@ class QueueJob:
     script_iterations: int | None = None
     script_global_batch_size: int | None = None
     held_here: bool = False
+    held_by: HeldBy | None = None
     ordered_iterations: int | None = None
     time_limit: float | None = None
     turn: float | None = None

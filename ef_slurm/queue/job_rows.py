@@ -11,6 +11,7 @@ from ef_slurm.formats.printing import shortened
 from ef_slurm.model import (
     MOST_ITERATIONS,
     BatchScript,
+    HeldBy,
     IfInfeasible,
     JobKind,
     JobRequest,
@@ -134,6 +135,7 @@ _CHANGING: Mapping[str, Callable[[Any], Any]] = {
     "script_iterations": _as_it_is,
     "script_global_batch_size": _as_it_is,
     "held_here": int,
+    "held_by": lambda by: None if by is None else by.value,
     "ordered_iterations": _as_it_is,
     "time_limit": _as_it_is,
     "turn": _as_it_is,
@@ -223,6 +225,7 @@ def to_job(row: Row) -> QueueJob:
         script_iterations=row["script_iterations"],
         script_global_batch_size=row["script_global_batch_size"],
         held_here=bool(row["held_here"]),
+        held_by=None if row["held_by"] is None else HeldBy(row["held_by"]),
         ordered_iterations=row["ordered_iterations"],
         time_limit=row["time_limit"],
         turn=row["turn"],

@@ -342,7 +342,7 @@ class Life:
                 continue
             if slurm.state in FINAL_STATES:
                 if job.request.name in held:  # its script died when it was held
-                    self.people.act(job, JobAction.RELEASE)
+                    self.people.act(job, JobAction.RELEASE, uid=OPERATOR_UID)
                 continue
             if job.blamed or job.given_up:
                 cluster.cancel(slurm, now)
@@ -353,7 +353,7 @@ class Life:
                 or job.owned
                 or job.request.name in held  # our own hold, back from the past, as an operator's
             ):
-                self.people.act(job, JobAction.RELEASE)
+                self.people.act(job, JobAction.RELEASE, uid=OPERATOR_UID)
 
     def _over(self) -> bool:
         if not self.site.is_up:

@@ -224,8 +224,10 @@ class People:
         """The owner of a job asks for something."""
         self.site.ask(job.uid, write(request))
 
-    def act(self, job: SimulatedJob, action: JobAction) -> None:
-        self.ask(job, ActOnJob(job.slurm.job_id, action))
+    def act(self, job: SimulatedJob, action: JobAction, *, uid: int | None = None) -> None:
+        """Its owner, or whoever has `uid`, asks for it."""
+        asked = write(ActOnJob(job.slurm.job_id, action))
+        self.site.ask(job.uid if uid is None else uid, asked)
 
     def change(self, job: SimulatedJob, change: JobChange) -> None:
         self.ask(job, ChangeJob(job.slurm.job_id, change))

@@ -178,7 +178,7 @@ _action(
 )
 _action(
     JobAction.RELEASE,
-    """Let held jobs go on, from where they were.
+    """Let held jobs go on, from where they were. What an operator holds only operators release.
 
     The deadline of a job without a promise is judged anew. If it cannot be promised now, a job that
     had been admitted goes on as best effort.

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from ef_slurm.daemon.act.comments import comment_of
 from ef_slurm.daemon.act.reconciler import Reconciler
-from ef_slurm.daemon.observe.holds import held_here, released
+from ef_slurm.daemon.observe.holds import held_here, held_too, released
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.transition import AuditEntry, Transition
-from ef_slurm.daemon.plan.changes import NotPossibleError
-from ef_slurm.model import FINAL, EventKind, JobAction, JobState, QueueJob
+from ef_slurm.daemon.plan.changes import NotAllowedError, NotPossibleError
+from ef_slurm.model import FINAL, EventKind, HeldBy, JobAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
@@ -46,9 +46,10 @@ class JobActions:
         Args:
             job: its row.
             actor: the user who wants it.
-            by_owner: whether that is its owner; else an operator.
+            by_owner: whether they act as its owner; else as an operator.
 
         Raises:
+            NotAllowedError: it is not its owner's to do.
             NotPossibleError: the job is not one with which this can be done.
         """
         name = f"job {job.request.slurm_job_id}"
@@ -63,6 +64,10 @@ class JobActions:
             case JobAction.RELEASE:
                 if job.state is not JobState.HELD:
                     raise NotPossibleError(f"{name} is {job.state.value}, not held")
+                if by_owner and job.held_by is not HeldBy.OWNER:
+                    raise NotAllowedError(
+                        f"{name} is held by an operator of Slurm: only operators may release it"
+                    )
                 self._clear_mark(job)
                 return released(job, f"released by {actor}"), f"{name} may go on"
             case JobAction.REQUEUE:
@@ -78,14 +83,30 @@ class JobActions:
     def _hold(
         self, job: QueueJob, name: str, actor: str, *, by_owner: bool
     ) -> tuple[Transition, str]:
-        if job.state is JobState.HELD and job.held_here:
-            return Transition(job), f"{name} is held already"
+        why = f"held by {actor}" if by_owner else f"held by {actor}, an operator"
+        if job.state is JobState.HELD:
+            return self._hold_too(job, name, why, by_owner=by_owner)
         self._clear_mark(job)
-        if job.state is JobState.HELD:  # in Slurm, so far
-            return Transition(replace(job, held_here=True)), f"{name} is held"
-        transition = held_here(job, f"held by {actor}", self._clock(), by_owner=by_owner)
+        transition = held_here(job, why, self._clock(), by_owner=by_owner)
         then = "saves a checkpoint and leaves its GPUs" if job.state in RUNS else "is held"
         return transition, f"{name} {then}, until ef-scontrol release {job.request.slurm_job_id}"
+
+    def _hold_too(
+        self, job: QueueJob, name: str, why: str, *, by_owner: bool
+    ) -> tuple[Transition, str]:
+        """It is held already. An operator's hold is added to its owner's, and not the reverse."""
+        by_operator = job.held_by is not HeldBy.OWNER
+        if by_owner and by_operator:
+            words = (
+                f"{name} is held already, by an operator of Slurm: only operators may release it"
+            )
+            return Transition(job), words
+        if job.held_here and by_owner is not by_operator:
+            return Transition(job), f"{name} is held already"
+        self._clear_mark(job)
+        if by_owner or by_operator:  # in Slurm, so far
+            return Transition(replace(job, held_here=True)), f"{name} is held"
+        return held_too(job, why, here=True), f"{name} is held: its owner cannot release it now"
 
     def _clear_mark(self, job: QueueJob) -> None:
         """What its owner asked for before, by scontrol, is overtaken."""

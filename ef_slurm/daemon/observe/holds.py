@@ -3,6 +3,9 @@
 A job is held in Slurm (`scontrol hold` where that reaches it), or here: by `ef-scontrol hold`, or
 by the mark that the job_submit plugin leaves in place of its owner's `scontrol hold`. Held here, it
 saves a checkpoint, leaves its GPUs, and stays away until somebody asks for it.
+
+As in Slurm, its owner ends their own hold only, and operators end either. Where both hold it, it is
+the operator's hold, whoever was first; its end is the end of both.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from ef_slurm.daemon.observe.transition import AuditEntry, Transition
 from ef_slurm.model import (
     EventKind,
     Fault,
+    HeldBy,
     IfInfeasible,
     JobKind,
     JobState,
@@ -49,8 +53,8 @@ def _held(job: QueueJob, why: str, now: float, *, by_owner: bool, here: bool) ->
     promise is broken.
     """
     entries = [AuditEntry(EventKind.USER, f"{why}: it takes no part in plans until it is released")]
-    note = f"{why}: ef-scontrol release lets it go on"
-    held = replace(job, running=None, note=note, held_here=here)
+    held_by = HeldBy.OWNER if by_owner else HeldBy.OPERATOR
+    held = replace(job, running=None, note=_note(why, held_by), held_here=here, held_by=held_by)
     settled = None
     if by_owner:
         settled = settle_given_up(job, Fault.OWNER, why, now)
@@ -70,11 +74,39 @@ def _held(job: QueueJob, why: str, now: float, *, by_owner: bool, here: bool) ->
     )
 
 
+def held_stalled(job: QueueJob) -> QueueJob:
+    """One that has stopped training has left its GPUs: it is its owner's to let go on."""
+    return replace(job, note=_note(job.note, HeldBy.OWNER), held_by=HeldBy.OWNER)
+
+
+def held_too(job: QueueJob, why: str, *, here: bool) -> Transition:
+    """An operator holds what its owner holds already: its owner's release is not enough any more.
+
+    Args:
+        why: a sentence that names who it is.
+        here: whether with `ef-scontrol`.
+    """
+    entry = AuditEntry(EventKind.USER, f"{why}, and not by its owner alone any more")
+    note = _note(why, HeldBy.OPERATOR)
+    here = here or job.held_here
+    held = replace(job, note=note, held_here=here, held_by=HeldBy.OPERATOR)
+    return Transition(held, entries=(entry,))
+
+
+def _note(why: str, held_by: HeldBy) -> str:
+    whose = "" if held_by is HeldBy.OWNER else "an operator's "
+    return f"{why}: {whose}ef-scontrol release lets it go on"
+
+
 def while_held(job: QueueJob, status: JobStatus) -> Transition:
     """What Slurm's word means for a job that is held."""
     slurm = status.slurm
-    if slurm.is_released_by_owner and slurm.is_pending:
+    if slurm.is_released_by_owner and slurm.is_pending and job.held_by is HeldBy.OWNER:
         return released(job, "released in Slurm by its owner")
+    # Held here, or since it has stalled, it has our own hold, which looks like an operator's.
+    by_owner = job.held_by is HeldBy.OWNER and not (job.held_here or job.stalled)
+    if by_owner and slurm.is_pending and slurm.hold is HoldKind.ADMIN:
+        return held_too(job, f"held in Slurm by {Holder.OPERATOR.value}", here=False)
     if job.held_here or (slurm.is_pending and slurm.hold is not HoldKind.NONE):
         return Transition(job)
     return released(job, "released in Slurm")
@@ -86,9 +118,9 @@ def released(job: QueueJob, why: str) -> Transition:
     A promise that has survived its hold stands. A job that has none is judged anew; once it had
     been admitted it is not turned away any more, and goes on as best effort at the worst.
     """
-    free = replace(
-        job, note="", held_here=False, reason=None if job.stalled else job.reason, failed_starts=0
-    )
+    free = replace(job, note="", held_here=False, held_by=None, failed_starts=0)
+    if job.stalled:
+        free = replace(free, reason=None)
     words = why
     if job.held_from in UNJUDGED:
         back = job.held_from

@@ -11,7 +11,12 @@ from dataclasses import replace
 from math import isfinite
 
 from ef_slurm.contract import Launch, LaunchState, Phase, Progress
-from ef_slurm.daemon.observe.holds import held_here, held_in_slurm, while_held
+from ef_slurm.daemon.observe.holds import (
+    held_here,
+    held_in_slurm,
+    held_stalled,
+    while_held,
+)
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.script_numbers import count_training, judged_anew, script_numbers
 from ef_slurm.daemon.observe.settlements import (
@@ -250,7 +255,7 @@ def _pending(
 ) -> Transition:
     if job.stalled and status.slurm.hold is not HoldKind.NONE:
         why = f"held until its owner releases it: {job.note}"
-        return Transition(job, JobState.HELD, why)
+        return Transition(held_stalled(job), JobState.HELD, why)
     if job.state is JobState.STOPPING and job.running is None:
         return Transition(job, JobState.PAUSED, f"paused at iteration {job.iteration:.0f}")
     slurm = status.slurm

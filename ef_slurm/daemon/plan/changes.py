@@ -55,6 +55,10 @@ class NotPossibleError(Exception):
     """The job is not one with which this can be done; the text says why, and what can."""
 
 
+class NotAllowedError(Exception):
+    """Whoever asks may not do this with the job; the text says who may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Changed:
     """What became of a change.

@@ -333,7 +333,12 @@ class Handler:
 
     async def _act(self, caller: Caller, viewer: Viewer, asked: ActOnJob) -> Response:
         row = await self._may_change(caller, viewer, asked.job_id)
-        scheduler, by_owner = self._context.scheduler, row.request.uid == caller.uid
+        scheduler = self._context.scheduler
+        by_owner = await self._work(
+            caller,
+            lambda: self._dispatch().job_changes.acts_as_owner(caller, row, asked.action),
+            self._askers,
+        )
         words = await self._scheduled(
             caller, lambda: scheduler.act(row.id, asked.action, caller.name, by_owner=by_owner)
         )

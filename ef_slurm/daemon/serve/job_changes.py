@@ -16,7 +16,7 @@ from ef_slurm.daemon.serve.visibility import (
     masked_reason,
     masked_text,
 )
-from ef_slurm.model import NEWCOMER, OtherJob, QueueJob, Reason, queue_id
+from ef_slurm.model import NEWCOMER, HeldBy, JobAction, OtherJob, QueueJob, Reason, queue_id
 from ef_slurm.queue import queries
 from ef_slurm.queue.store import Queue
 
@@ -45,6 +45,16 @@ class JobChanges:
             FailureCode.DENIED,
             f"job {job_id} belongs to {row.request.owner}: only they and operators may change it",
         )
+
+    def acts_as_owner(self, caller: Caller, row: QueueJob, action: JobAction) -> bool:
+        """Whether somebody who may change a job does so as its owner; else as an operator.
+
+        Whoever is both holds it as its owner, as in Slurm, and releases it as an operator.
+        """
+        if row.request.uid != caller.uid:
+            return False
+        theirs = action is not JobAction.RELEASE or row.held_by is HeldBy.OWNER
+        return theirs or not self._visibility.is_operator(caller.uid)
 
     def changed(self, viewer: Viewer, job_id: int, changed: Changed) -> JobChanged:
         """What became of a change, for whoever asked."""

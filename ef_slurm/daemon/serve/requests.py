@@ -41,7 +41,7 @@ from ef_slurm.api.messages import (
 from ef_slurm.api.routes import RequestError
 from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.ownership import is_of_later_submission, no_single_job
-from ef_slurm.daemon.plan.changes import NotPossibleError
+from ef_slurm.daemon.plan.changes import NotAllowedError, NotPossibleError
 from ef_slurm.daemon.plan.dependencies import WouldWait
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.plan.record import train_on
@@ -459,6 +459,8 @@ def failure_of(error: Exception) -> Failure | None:
             return Failure(FailureCode.UNKNOWN_JOB, str(error))
         case ModelError() | DuplicateJobError() | LimitError():
             return Failure(FailureCode.BAD_REQUEST, str(error))
+        case NotAllowedError():
+            return Failure(FailureCode.DENIED, str(error))
         case NotPossibleError():
             return Failure(FailureCode.BAD_REQUEST, str(error))
         case SlurmError():

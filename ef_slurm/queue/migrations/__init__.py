@@ -25,6 +25,7 @@ from ef_slurm.queue.migrations.fourth import fourth
 from ef_slurm.queue.migrations.ninth import ninth
 from ef_slurm.queue.migrations.second import second
 from ef_slurm.queue.migrations.seventh import seventh
+from ef_slurm.queue.migrations.sixteenth import sixteenth
 from ef_slurm.queue.migrations.sixth import sixth
 from ef_slurm.queue.migrations.tenth import tenth
 from ef_slurm.queue.migrations.third import third
@@ -56,5 +57,6 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     thirteenth,
     fourteenth,
     fifteenth,
+    sixteenth,
 )
 """The migrations, in order."""

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.daemon.plan.changes import NotPossibleError
+from ef_slurm.daemon.plan.changes import NotAllowedError, NotPossibleError
 from ef_slurm.model import (
     FINAL,
     Fault,
+    HeldBy,
     IfInfeasible,
     JobAction,
     JobChange,
@@ -123,6 +124,74 @@ def test_an_operators_hold_leaves_the_promise_at_risk(world: World) -> None:
     world.run_until(lambda: world.state(job) is JobState.COMPLETED)
     assert outcomes(world, job) == [PromiseOutcome.KEPT]
     assert any("held by root" in line for line in story(world, job))
+
+
+@pytest.mark.parametrize("daemon_dies", [False, True])
+@pytest.mark.parametrize("owner", ["no", "before", "after"])
+def test_an_operators_hold_is_not_its_owners_to_end(
+    world: World, owner: str, daemon_dies: bool
+) -> None:
+    job = running(world)
+    slurm = world.training(job).slurm
+    if owner == "before":
+        act(world, job, JobAction.HOLD)
+    words = act(world, job, JobAction.HOLD, operator=True)
+    assert ("its owner cannot release it" in words) is (owner == "before")
+    if owner == "after":
+        assert "only operators may release it" in act(world, job, JobAction.HOLD)
+    if daemon_dies:
+        world.restart()
+    world.run_until(lambda: is_off_its_gpus(world, job), 60.0)
+    for _ in range(2):
+        with pytest.raises(NotAllowedError, match="only operators may release it"):
+            act(world, job, JobAction.RELEASE)
+        slurm.comment = OWNER_RELEASED  # of scontrol release
+        world.run(30)
+        assert (world.state(job), world.row(job).held_by) == (JobState.HELD, HeldBy.OPERATOR)
+        assert "an operator's ef-scontrol release" in world.row(job).note
+    assert outcomes(world, job) == [
+        PromiseOutcome.VOID if owner == "before" else PromiseOutcome.OPEN
+    ]
+    act(world, job, JobAction.RELEASE, operator=True)
+    assert world.row(job).held_by is None
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+    assert outcomes(world, job)[-1] is PromiseOutcome.KEPT
+
+
+def test_operators_release_their_owners_hold_too(world: World) -> None:
+    job = running(world)
+    act(world, job, JobAction.HOLD)
+    assert world.row(job).held_by is HeldBy.OWNER
+    act(world, job, JobAction.RELEASE, operator=True)
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+
+
+@pytest.mark.parametrize("owner_first", [False, True])
+def test_an_operators_hold_in_slurm_is_not_its_owners_to_end(
+    world: World, owner_first: bool
+) -> None:
+    job = running(world)
+    slurm = world.training(job).slurm
+    world.cluster.requeue(slurm, world.clock.now)
+    slurm.hold = HoldKind.USER if owner_first else HoldKind.ADMIN
+    world.run_until(lambda: world.state(job) is JobState.HELD)
+    slurm.hold = HoldKind.ADMIN  # `scontrol hold` by an operator
+    world.run(30)
+    world.restart()
+    assert world.row(job).held_by is HeldBy.OPERATOR
+    assert "already, by an operator" in act(world, job, JobAction.HOLD)
+    with pytest.raises(NotAllowedError):
+        act(world, job, JobAction.RELEASE)
+    slurm.hold = HoldKind.NONE  # `scontrol release` by an operator
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+
+
+def test_a_hold_that_ends_with_its_job_is_nobodys(world: World) -> None:
+    job = running(world)
+    act(world, job, JobAction.HOLD, operator=True)
+    world.cluster.cancel(world.training(job).slurm, world.clock.now)
+    world.run_until(lambda: world.state(job) is JobState.CANCELLED, 60.0)
+    assert world.row(job).held_by is None
 
 
 def test_a_hold_of_slurms_is_ended_from_here(world: World) -> None:

@@ -24,6 +24,7 @@ from ef_slurm.model import (
     ArrayMember,
     Block,
     CompanionState,
+    HeldBy,
     IfInfeasible,
     JobAction,
     JobChange,
@@ -170,7 +171,7 @@ def play(world: World, script: list[tuple[str, int, float]]) -> list[QueueJob]:
 def act(world: World, what: str, job: QueueJob, deadline: float, *, by_owner: bool) -> None:
     if what == "hold":
         world.scheduler.act(job.id, JobAction.HOLD, "somebody", by_owner=by_owner)
-    elif what == "release" and job.state is JobState.HELD:
+    elif what == "release" and (job.held_by is HeldBy.OWNER or (job.held_by and not by_owner)):
         world.scheduler.act(job.id, JobAction.RELEASE, "somebody", by_owner=by_owner)
     elif what == "cancel":
         world.slurm.cancel(job.request.slurm_job_id)
@@ -324,6 +325,19 @@ def test_a_job_with_a_recycled_id_is_not_taken_for_it(world: World) -> None:
     found = replace(found, observation=replace(found.observation, jobs=theirs))
     made_anew = rebuild(world.path, found)
     assert "does not know it" in made_anew.jobs[0].words
+
+
+def test_a_hold_of_which_its_record_does_not_say_whose_it_is_is_an_operators(world: World) -> None:
+    job = world.submit(3_000, deadline=9000.0)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING)
+    world.scheduler.act(job.id, JobAction.HOLD, "user1", by_owner=True)
+    assert world.records is not None
+    record = world.records.read().records[job.id]
+    assert record.job.held_by is HeldBy.OWNER
+    before = replace(record, job=replace(record.job, held_by=None))  # of an older version
+    lose(world)
+    recover(world, records=FoundRecords({job.id: before}, {}))
+    assert (world.state(job), world.row(job).held_by) == (JobState.HELD, HeldBy.OPERATOR)
 
 
 def test_what_has_no_record_and_what_is_none_is_told(world: World) -> None:

@@ -11,6 +11,7 @@ from ef_slurm.daemon.observe.record_files import FoundRecords
 from ef_slurm.daemon.plan.changes import NotPossibleError
 from ef_slurm.model import (
     ChangeOutcome,
+    HeldBy,
     JobAction,
     JobChange,
     JobRecord,
@@ -144,6 +145,7 @@ def test_what_an_owner_changes_is_recorded_before_they_are_answered(
     held = agree(world, shelf, job).job
     assert held.state is JobState.HELD
     assert held.held_here
+    assert held.held_by is HeldBy.OPERATOR
     assert "held by root" in held.note
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.model import BatchScript, JobState, PromiseOutcome, PromiseState
+from ef_slurm.model import (
+    ACTIVE,
+    BatchScript,
+    HeldBy,
+    JobState,
+    PromiseOutcome,
+    PromiseState,
+)
+from ef_slurm.queue import database
 from ef_slurm.queue.errors import QueueError, QueueMissingError
 from ef_slurm.queue.migrations import MIGRATIONS
 from ef_slurm.queue.store import Queue
@@ -166,6 +174,51 @@ def test_a_new_queue_has_what_a_migrated_one_has(old: Path, tmp_path: Path) -> N
     new = tmp_path / "new.sqlite"
     Queue.open(new).close()
     assert schema(new) == schema(old)
+
+
+def test_of_jobs_that_are_held_already_the_note_says_by_whom(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(database, "MIGRATIONS", MIGRATIONS[:15])
+        Queue.open(old).close()
+    stalled = '{"code":"stalled"}'
+    held = {  # note, held here, reason → by its owner
+        ("held by user1: ef-scontrol release lets it go on", 1, None): True,
+        ("held by user1x: ef-scontrol release lets it go on", 1, None): False,
+        ("held by its owner (scontrol hold): ef-scontrol release lets it go on", 1, None): True,
+        ("held in Slurm by its owner: ef-scontrol release lets it go on", 0, None): True,
+        ("held in Slurm by its owner: ef-scontrol release lets it go on", 1, None): False,
+        ("held in Slurm by an operator: ef-scontrol release lets it go on", 0, None): False,
+        ("no iteration for 30 min", 0, stalled): True,
+        ("no iteration for 30 min", 1, stalled): False,
+        ("Slurm: held by user1: it says", 1, None): False,
+        ("", 0, None): False,
+    }
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        names = [row[1] for row in connection.execute("PRAGMA table_info(jobs)")][1:]
+        copied = ", ".join({"slurm_job_id": "slurm_job_id + ?"}.get(name, name) for name in names)
+        connection.execute("DROP TRIGGER jobs_begin")
+        connection.execute("UPDATE jobs SET state = 'held', held_from = state WHERE id = 4")
+        ids = {}
+        for number, (note, here, reason) in enumerate(held):
+            connection.execute(
+                f"INSERT INTO jobs ({', '.join(names)}) SELECT {copied} FROM jobs WHERE id = 4",
+                (1000 + number,),
+            )
+            (made,) = connection.execute("SELECT last_insert_rowid()").fetchone()
+            ids[made] = (note, here, reason)
+            connection.execute(
+                "UPDATE jobs SET note = ?, held_here = ?, reason = ? WHERE id = ?",
+                (note, here, reason, made),
+            )
+    with Queue.open(old) as queue:
+        found = {
+            ids[job.id]: job.held_by for job in queue.jobs.all({JobState.HELD}) if job.id in ids
+        }
+        assert {job.held_by for job in queue.jobs.all(ACTIVE - {JobState.HELD})} == {None}
+    owner = {key: HeldBy.OWNER if own else HeldBy.OPERATOR for key, own in held.items()}
+    assert found == owner
 
 
 def schema(path: Path) -> set[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ from datetime import UTC
 import pytest
 
 from ef_slurm.formats.job_story import lines
+from ef_slurm.formats.job_words import why
 from ef_slurm.model import (
     CompanionState,
     CompanionView,
@@ -19,6 +20,8 @@ from ef_slurm.model import (
     Overhead,
     Promise,
     PromiseOutcome,
+    Reason,
+    ReasonCode,
     Story,
     ThroughputCurve,
 )
@@ -111,6 +114,12 @@ def test_soft_and_best_effort(job: Make) -> None:
 def test_a_held_job_says_by_whom(job: Make) -> None:
     told = tell(job(state=JobState.HELD, share=0, nodes=(), note="held by its owner"))
     assert any("(held by its owner)" in line for line in told)
+
+
+def test_of_a_held_job_not_what_its_last_plan_said(job: Make) -> None:
+    reason = Reason(ReasonCode.STARTED, gpus=8)
+    held = job(state=JobState.HELD, reason=reason, note="held by root, an operator")
+    assert why(held, str) == "held by root, an operator"
 
 
 def test_a_prediction_that_has_passed_is_not_in_the_past(job: Make) -> None:

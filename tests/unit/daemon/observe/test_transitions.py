@@ -14,6 +14,7 @@ from ef_slurm.daemon.observe.transitions import derive_transition, on_missing
 from ef_slurm.model import (
     EventKind,
     Fault,
+    HeldBy,
     Intent,
     IntentAction,
     IntentState,
@@ -229,7 +230,12 @@ class TestBehindOurBack:
         assert transition(held, pending(hold=HoldKind.NONE)).to is JobState.PAUSED
 
     def test_an_owners_release_may_come_as_a_comment(self) -> None:
-        held = row(JobState.HELD, held_from=JobState.RUNNING, first_started_at=NOW - 500)
+        held = row(
+            JobState.HELD,
+            held_from=JobState.RUNNING,
+            held_by=HeldBy.OWNER,
+            first_started_at=NOW - 500,
+        )
         status = pending(hold=HoldKind.USER)
         asked = replace(status.slurm.requested, comment=OWNER_RELEASED)
         result = replace(status, slurm=replace(status.slurm, requested=asked))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from ef_slurm.daemon.serve.job_changes import JobChanges
 from ef_slurm.daemon.serve.visibility import Viewer, Visibility
 from ef_slurm.model import (
     ChangeOutcome,
+    HeldBy,
+    JobAction,
     JobState,
     Outcome,
     QueueJob,
@@ -78,6 +81,22 @@ def test_others_may_not(changes: JobChanges, job: QueueJob, uid: int) -> None:
     with pytest.raises(RequestError) as refused:
         allowed(changes, job, uid)
     assert refused.value.failure.code is FailureCode.DENIED
+
+
+@pytest.mark.parametrize("held_by", [None, *HeldBy])
+@pytest.mark.parametrize("action", JobAction)
+def test_an_owner_who_is_an_operator_too_releases_as_one(
+    changes: JobChanges, job: QueueJob, held_by: HeldBy | None, action: JobAction
+) -> None:
+    def as_owner(uid: int, *, owns: bool) -> bool:
+        row = replace(job, request=replace(job.request, uid=uid if owns else OTHER))
+        row = replace(row, held_by=held_by)
+        return changes.acts_as_owner(Caller(uid, uid, Transport.UNIX), row, action)
+
+    assert as_owner(OWNER, owns=True)
+    assert not as_owner(OPERATOR, owns=False)
+    ends_anothers = action is JobAction.RELEASE and held_by is not HeldBy.OWNER
+    assert as_owner(OPERATOR, owns=True) is not ends_anothers
 
 
 def test_whoever_may_not_see_it_is_told_that_there_is_none(
