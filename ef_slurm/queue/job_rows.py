@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from sqlite3 import Row
 from typing import Any
 
@@ -60,6 +61,16 @@ def request_columns(request: JobRequest) -> dict[str, Any]:
         "array_job": None if request.array is None else request.array.job_id,
         "array": codec.dump_array(request.array),
     }
+
+
+def states_list(states: Iterable[JobState]) -> str:
+    """Some states, as `json_each` reads them."""
+    return _state_names(frozenset(states))
+
+
+@cache
+def _state_names(states: frozenset[JobState]) -> str:
+    return codec.dump(sorted(state.value for state in states))
 
 
 def settings_column(settings: SlurmSettings) -> str:

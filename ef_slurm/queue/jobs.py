@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
-from functools import cache
-from sqlite3 import Row
-from typing import Any
 
 from ef_slurm.model import (
     ACTIVE,
@@ -26,17 +22,17 @@ from ef_slurm.model import (
     check_request,
     check_script,
 )
-from ef_slurm.queue import codec, job_rows
+from ef_slurm.queue import job_rows
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.errors import (
     ConflictError,
     DuplicateJobError,
     ForbiddenTransitionError,
-    LimitError,
     NoSuchRowError,
-    UnreadableRowError,
 )
 from ef_slurm.queue.events import Events
+from ef_slurm.queue.known_jobs import KnownJobs
+from ef_slurm.queue.limits import Limits
 from ef_slurm.queue.transitions import TRANSITIONS
 
 
@@ -46,12 +42,13 @@ class Jobs:
     def __init__(self, database: Database, events: Events) -> None:
         self._database = database
         self._events = events
-        self._decoded: dict[int, QueueJob] = {}
-        self.unreadable: dict[int, str] = {}
-        """Rows that were left out of an answer because they hold what nobody can have meant: id →
-        what is wrong with it."""
-        # A revision that is taken back comes again with other values.
-        database.on_rollback(self._decoded.clear)
+        self._known = KnownJobs(database)
+        self._limits = Limits(database)
+
+    @property
+    def unreadable(self) -> Mapping[int, str]:
+        """Rows that were left out of an answer: id → what is wrong with it."""
+        return self._known.unreadable
 
     def add(
         self,
@@ -83,7 +80,7 @@ class Jobs:
         with self._database.transaction():
             # Under the lock: of many at once only as many are taken as there is room for.
             if limits is not None:
-                self._check_limits(request, limits)
+                self._limits.check(request, limits)
             present = self.of_slurm(request.slurm_job_id, request.cluster)
             if present is not None and present.state in ACTIVE:
                 raise DuplicateJobError(f"Slurm job {request.slurm_job_id} is in the queue already")
@@ -130,38 +127,9 @@ class Jobs:
         row = self._database.one(
             "SELECT slurm_job_id FROM jobs INDEXED BY jobs_by_state"
             " WHERE state IN (SELECT value FROM json_each(?)) AND uid = ? AND state_dir = ?",
-            (_states(ACTIVE), request.uid, request.state_dir),
+            (job_rows.states_list(ACTIVE), request.uid, request.state_dir),
         )
         return None if row is None else int(row[0])
-
-    def _check_limits(self, request: JobRequest, limits: QueueLimits) -> None:
-        account = request.account
-        counted = (
-            (limits.jobs, self.count(), "the queue has {} jobs"),
-            (limits.jobs_per_user, self.count(uid=request.uid), "you have {} jobs in the queue"),
-            (
-                limits.jobs_per_account if account else 0,
-                self.count(account=account),
-                f"account {account} has {{}} jobs in the queue",
-            ),
-            (
-                limits.submissions_per_hour,
-                self._submitted(request.uid, since=request.submitted - 3600.0),
-                "you have submitted {} jobs within an hour",
-            ),
-        )
-        for most, present, sentence in counted:
-            if most and present >= most:
-                raise LimitError(f"{sentence.format(present)}, and the limit is {most}: try later")
-
-    def _submitted(self, uid: int, *, since: float) -> int:
-        row = self._database.one(
-            "SELECT count(*) FROM jobs INDEXED BY jobs_by_uid WHERE uid = ? AND submitted > ?",
-            (uid, since),
-        )
-        assert row is not None
-        number: int = row[0]
-        return number
 
     def get(self, job_id: int) -> QueueJob:
         """One job.
@@ -172,7 +140,7 @@ class Jobs:
         row = self._database.one("SELECT * FROM jobs WHERE id = ?", (job_id,))
         if row is None:
             raise NoSuchRowError(f"the queue has no job {job_id}")
-        return self._job(row)
+        return self._known.value(row)
 
     def script(self, job_id: int) -> BatchScript:
         """What sbatch was given for a job.
@@ -195,12 +163,12 @@ class Jobs:
             " ORDER BY ended_at IS NOT NULL, id DESC LIMIT 1",
             {"id": slurm_job_id, "cluster": cluster},
         )
-        return None if row is None else self._job(row)
+        return None if row is None else self._known.value(row)
 
     def of_array(self, job_id: int) -> tuple[QueueJob, ...]:
         """The members of the latest array of that name (Slurm recycles ids), by number."""
         which = "INDEXED BY jobs_by_array WHERE array_job = :job_id"
-        found = self._found(which, {"job_id": job_id})
+        found = self._known.found(which, {"job_id": job_id})
         members: dict[int, QueueJob] = {}
         for job in found:
             request, latest = job.request, found[-1].request
@@ -221,10 +189,10 @@ class Jobs:
             states: in one of these.
             uid: of one owner only.
         """
-        return self._found(
+        return self._known.found(
             "INDEXED BY jobs_by_state WHERE state IN (SELECT value FROM json_each(:states))"
             " AND (:uid IS NULL OR uid = :uid)",
-            {"states": _states(states), "uid": uid},
+            {"states": job_rows.states_list(states), "uid": uid},
         )
 
     def ended(self, states: Iterable[JobState], *, since: float) -> tuple[QueueJob, ...]:
@@ -233,63 +201,16 @@ class Jobs:
         Args:
             states: in one of these now.
         """
-        return self._found(
+        return self._known.found(
             "INDEXED BY jobs_by_ended_at WHERE ended_at >= :since"
             " AND state IN (SELECT value FROM json_each(:states))",
-            {"states": _states(states), "since": since},
+            {"states": job_rows.states_list(states), "since": since},
         )
 
     def ids_after(self, job_id: int) -> tuple[int, ...]:
         """The ids of all jobs that came later, in order."""
         rows = self._database.query("SELECT id FROM jobs WHERE id > ? ORDER BY id", (job_id,))
         return tuple(row["id"] for row in rows)
-
-    def count(
-        self,
-        states: Iterable[JobState] = ACTIVE,
-        *,
-        uid: int | None = None,
-        account: str | None = None,
-    ) -> int:
-        """How many jobs are in one of the states, of one owner or account, or of everybody."""
-        row = self._database.one(
-            "SELECT count(*) FROM jobs INDEXED BY jobs_by_state"
-            " WHERE state IN (SELECT value FROM json_each(:states))"
-            " AND (:uid IS NULL OR uid = :uid)"
-            " AND (:account IS NULL OR account = :account)",
-            {"states": _states(states), "uid": uid, "account": account},
-        )
-        assert row is not None
-        number: int = row[0]
-        return number
-
-    def _found(self, which: str, values: Mapping[str, Any]) -> tuple[QueueJob, ...]:
-        """The jobs that the rest of a SELECT picks: only rows that are new or changed are read.
-
-        Which index to use is said in it: by its statistics SQLite would take few states for most
-        of the table, where most of the table has ended.
-        """
-        wanted = f"SELECT id, revision FROM jobs {which}"  # noqa: S608 - values are bound
-        found = self._database.query(wanted, values)
-        if all(self._knows(*row) for row in found):
-            return tuple(self._decoded[job_id] for job_id in sorted(row[0] for row in found))
-        with self._database.snapshot():  # rows of one moment
-            found = self._database.query(wanted, values)
-            jobs = {row[0]: self._decoded[row[0]] for row in found if self._knows(*row)}
-            changed = [row[0] for row in found if row[0] not in jobs]
-            if changed:
-                rows = self._database.query(
-                    "SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
-                    (codec.dump(changed),),
-                )
-                for row in rows:
-                    with suppress(UnreadableRowError):
-                        jobs[row["id"]] = self._job(row)
-        return tuple(jobs[job_id] for job_id in sorted(jobs))
-
-    def _knows(self, job_id: int, revision: int) -> bool:
-        known = self._decoded.get(job_id)
-        return known is not None and known.revision == revision
 
     def save(self, job: QueueJob, *, durable: bool = True) -> QueueJob:
         """Write everything that may change but the state; returns the job with its new revision.
@@ -301,9 +222,7 @@ class Jobs:
             ConflictError: the row was changed since `job` was read.
             NoSuchRowError: there is none of that id.
         """
-        known = self._decoded.get(job.id)
-        if known is not None and known.revision != job.revision:
-            known = None
+        known = self._known.of(job.id, job.revision)
         columns = job_rows.changing_columns(job, known)
         assignments = "".join(f"{name} = :{name}, " for name in columns)
         with self._database.transaction(durable=durable):
@@ -327,7 +246,7 @@ class Jobs:
                     ended_at=known.ended_at,
                     revision=job.revision + 1,
                 )
-                self._decoded[job.id] = saved
+                self._known.keep(saved)
                 return saved
             return self.get(job.id)
 
@@ -432,7 +351,7 @@ class Jobs:
             " ORDER BY id DESC LIMIT 1",
             (uid, model_name, precision),
         )
-        return None if row is None else self._job(row)
+        return None if row is None else self._known.value(row)
 
     def rebind(self, job_id: int, slurm_job_id: int, *, at: float, actor: str) -> QueueJob:
         """Let another Slurm job carry the job, after it had to be submitted again.
@@ -462,26 +381,7 @@ class Jobs:
             )
             return self.get(job_id)
 
-    def _job(self, row: Row) -> QueueJob:
-        """The row as a value; decoded again only when its revision has grown.
 
-        Raises:
-            UnreadableRowError: it is none.
-        """
-        if not self._knows(row["id"], row["revision"]):
-            if len(self._decoded) >= _MOST_DECODED:
-                self._decoded.clear()
-            try:
-                self._decoded[row["id"]] = job_rows.to_job(row)
-            except Exception as error:
-                problem = f"job {row['id']} of the queue (Slurm job {row['slurm_job_id']}): {error}"
-                self.unreadable[row["id"]] = problem
-                raise UnreadableRowError(problem) from error
-            self.unreadable.pop(row["id"], None)
-        return self._decoded[row["id"]]
-
-
-_MOST_DECODED = 20_000
 _ARRAY_SECONDS = 86400.0
 """Within which all of an array are submitted."""
 
@@ -509,12 +409,3 @@ _CHANGED = (
     "dependency",
 )
 """Those that its owner may change."""
-
-
-def _states(states: Iterable[JobState]) -> str:
-    return _state_names(frozenset(states))
-
-
-@cache
-def _state_names(states: frozenset[JobState]) -> str:
-    return codec.dump(sorted(state.value for state in states))

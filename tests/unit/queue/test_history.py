@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from ef_slurm.model import Event, EventKind, JobState, QueueJob
+from ef_slurm.model import Event, EventKind, JobState, QueueJob, QueueLimits
 from ef_slurm.queue import job_rows
+from ef_slurm.queue.limits import Limits
 from ef_slurm.queue.store import Queue
 
 Add = Callable[..., QueueJob]
@@ -34,7 +35,7 @@ def test_no_question_of_a_tick_goes_through_a_whole_table(
     queue.jobs.all()
     queue.jobs.get(job.id)
     queue.jobs.of_slurm(100, "mini")
-    queue.jobs.count(uid=3001)
+    Limits(queue._database).check(job.request, QueueLimits(jobs=2, jobs_per_user=2))
     queue.jobs.ended([JobState.REJECTED, JobState.CANCELLED], since=5.0)
     queue.intents.unfinished_of(job.id)
     queue.promises.of(job.id)
@@ -43,7 +44,7 @@ def test_no_question_of_a_tick_goes_through_a_whole_table(
     queue.events.all(job_id=job.id)
     queue.retention.prune(5.0, limit=10)
     asked = [sql for sql in statements if sql.startswith("SELECT")]
-    assert len(asked) >= 11
+    assert len(asked) >= 14
     for sql in asked:
         found = plan_of(queue, sql)
         tables = ("jobs", "events", "promises", "verdicts", "intents", "scripts")
