@@ -27,9 +27,9 @@ from ef_slurm.model import (
     Reservation,
     is_in_time,
 )
+from ef_slurm.planner.timeline.bookings import Booking
 from ef_slurm.planner.timeline.reservation_table import ReservationTable
 from ef_slurm.planner.timeline.task import Task
-from ef_slurm.planner.timeline.timetable import Booking
 
 
 def decisions(tasks: Iterable[Task], table: ReservationTable, now: float) -> tuple[Decision, ...]:

@@ -31,8 +31,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from copy import copy
-from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,18 +38,9 @@ from numpy.typing import NDArray
 from ef_slurm.model import NodeGroup, Reservation
 from ef_slurm.planner.timeline.barred import BarredBlocks
 from ef_slurm.planner.timeline.block_levels import BlockLevels, Floats
+from ef_slurm.planner.timeline.bookings import Booking, Bookings
 from ef_slurm.planner.timeline.outages import assign_outages
 from ef_slurm.planner.timeline.rounding import EDGE_SECONDS
-
-_BUCKET_GPUS = 8
-"""GPUs per entry of the index that finds the bookings on a block."""
-
-
-class Booking(NamedTuple):
-    """A reservation on the timetable, and whose it is."""
-
-    job_id: str
-    reservation: Reservation
 
 
 class Timetable:
@@ -98,10 +87,7 @@ class Timetable:
         self._base_since = since.copy()
         self._until = BlockLevels(until, least=True)
         self._since = BlockLevels(since, least=False)
-        # Most tables are only ever added to: bookings are sorted by place when that is asked for.
-        self._buckets: list[list[Booking]] = []
-        self._unsorted: list[Booking] = []
-        self._of: dict[str, tuple[Booking, ...]] = {}
+        self._bookings = Bookings(padded)
         self._forget_bounds()
 
     def _read_outages(
@@ -132,9 +118,7 @@ class Timetable:
         twin = copy(self)
         twin._until = BlockLevels(self._base_until.copy(), least=True)
         twin._since = BlockLevels(self._base_since.copy(), least=False)
-        twin._buckets = []
-        twin._unsorted = []
-        twin._of = {}
+        twin._bookings = Bookings(len(self._base_until))
         twin._forget_bounds()
         return twin
 
@@ -142,9 +126,7 @@ class Timetable:
         """The same timetable, to be changed on its own."""
         twin = copy(self)
         twin._until, twin._since = self._until.copy(), self._since.copy()
-        twin._buckets = [bucket.copy() for bucket in self._buckets]
-        twin._unsorted = self._unsorted.copy()
-        twin._of = self._of.copy()
+        twin._bookings = self._bookings.copy()
         twin.latest_until = self.latest_until.copy()
         twin.earliest_since = self.earliest_since.copy()
         return twin
@@ -156,12 +138,8 @@ class Timetable:
 
     def put(self, job_id: str, reservation: Reservation) -> None:
         """Enter a reservation. The caller has made sure that it is free."""
-        booking = Booking(job_id, reservation)
-        first, last = reservation.first_gpu, reservation.first_gpu + reservation.gpus
-        self._unsorted.append(booking)
-        before = self._of.get(job_id)
-        self._of[job_id] = (booking,) if before is None else (*before, booking)
-        level = (last - first).bit_length() - 1
+        self._bookings.add(Booking(job_id, reservation))
+        first, level = reservation.first_gpu, reservation.gpus.bit_length() - 1
         start = -math.inf if reservation.start <= self.now else reservation.start
         self._until.tighten(first, level, start)
         self._since.tighten(first, level, reservation.end)
@@ -178,33 +156,16 @@ class Timetable:
             np.minimum(until, start, out=until)
             np.maximum(since, reservation.end, out=since)
 
-    def _sort_in(self) -> list[list[Booking]]:
-        """The bookings by place."""
-        if not self._buckets:
-            self._buckets = [[] for _ in range(0, len(self._base_until), _BUCKET_GPUS)]
-        for booking in self._unsorted:
-            first, last = booking.reservation.first_gpu, booking.reservation.gpus - 1
-            last += first
-            for bucket in self._buckets[first // _BUCKET_GPUS : last // _BUCKET_GPUS + 1]:
-                bucket.append(booking)
-        self._unsorted = []
-        return self._buckets
-
     def remove(self, job_id: str) -> None:
         """Take away all that a job holds; nothing when it holds nothing."""
         self._forget_bounds()
-        buckets = self._sort_in()
-        for booking in self._of.pop(job_id, ()):
+        for booking, others in self._bookings.remove(job_id):
             first = booking.reservation.first_gpu
             last = first + booking.reservation.gpus
             # Minima cannot be undone: start from the bare GPUs and mark what else lies there.
             self._until.arrays[0][first:last] = self._base_until[first:last]
             self._since.arrays[0][first:last] = self._base_since[first:last]
-            others: dict[int, Reservation] = {}
-            for bucket in buckets[first // _BUCKET_GPUS : (last - 1) // _BUCKET_GPUS + 1]:
-                bucket.remove(booking)
-                others.update((id(other), other.reservation) for other in bucket)
-            for other in others.values():
+            for other in others:
                 low = max(first, other.first_gpu)
                 high = min(last, other.first_gpu + other.gpus)
                 if low < high:
@@ -214,12 +175,7 @@ class Timetable:
 
     def on(self, first_gpu: int, gpus: int) -> Iterator[Booking]:
         """The bookings that touch a block, in no particular order, some perhaps twice."""
-        last = first_gpu + gpus
-        for bucket in self._sort_in()[first_gpu // _BUCKET_GPUS : (last - 1) // _BUCKET_GPUS + 1]:
-            for booking in bucket:
-                other = booking.reservation
-                if other.first_gpu < last and first_gpu < other.first_gpu + other.gpus:
-                    yield booking
+        return self._bookings.on(first_gpu, gpus)
 
     def free_until(self, first_gpu: int, gpus: int) -> float:
         """Until when a block is free from now on; minus infinity when it is not free now."""
@@ -442,7 +398,7 @@ class Timetable:
         free = self._base_since <= low
         if self._closes is not None and self._reopens is not None:
             free &= (high <= self._closes) | (low >= self._reopens)
-        for booking in chain.from_iterable(self._of.values()):
+        for booking in self._bookings:
             other = booking.reservation
             if other.start < high and low < other.end:
                 free[other.first_gpu : other.first_gpu + other.gpus] = False
