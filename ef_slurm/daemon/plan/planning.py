@@ -11,10 +11,10 @@ from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.capacity import COMPLETING_SECONDS, ResourceScope
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
-from ef_slurm.daemon.observe.reserved import is_inside
 from ef_slurm.daemon.plan.advice import advise
 from ef_slurm.daemon.plan.allowed_nodes import AllowedNodes
 from ef_slurm.daemon.plan.culprits import Planned
+from ef_slurm.daemon.plan.doubts import with_doubts
 from ef_slurm.daemon.plan.footprints import (
     footprints_by_job,
     footprints_of,
@@ -30,29 +30,25 @@ from ef_slurm.daemon.plan.planner_input import (
     IN_PLAN,
     planner_newcomer,
     running_now,
-    runs_on,
 )
 from ef_slurm.daemon.plan.record import record, train_on
 from ef_slurm.daemon.plan.recording import Recording
 from ef_slurm.daemon.plan.reservations import outside
-from ef_slurm.formats.sentences import reason_sentence, verdict_sentence
+from ef_slurm.daemon.plan.together import refuse_parted
+from ef_slurm.daemon.plan.turned_away import turn_away, types_here, types_of
+from ef_slurm.formats.sentences import verdict_sentence
 from ef_slurm.model import (
-    ACTOR,
     FOREVER,
     Cluster,
-    Decision,
-    GateState,
     Job,
     JobRequest,
     JobState,
     ModelError,
-    Outcome,
     Plan,
     Policy,
     PromiseState,
     QueueJob,
     QueueLimits,
-    ReasonCode,
     Verdict,
     planner_id,
     queue_id,
@@ -61,7 +57,6 @@ from ef_slurm.planner.plan import PlannedRound, plan_round
 from ef_slurm.planner.waiting import WaitingList
 from ef_slurm.planner.what_if import WhatIf, what_if
 from ef_slurm.queue.store import Queue
-from ef_slurm.slurm.per_gpu import per_gpu_of
 
 UNRECORDED_REPLAN_SECONDS = 5.0
 """Seconds until a promise is tried again that could not be recorded."""
@@ -130,7 +125,7 @@ class Planning:
     def gpu_types(self) -> tuple[str, ...]:
         """The GPU types that were last seen. Any thread may ask."""
         seen = self._seen
-        return () if seen is None else _types_of(seen)
+        return () if seen is None else types_of(seen)
 
     @property
     def cluster(self) -> Cluster | None:
@@ -160,7 +155,7 @@ class Planning:
             unknown = QueueJob(0, request, JobState.NEW, slurm_settings=request.asked)
             would = self._measuring.would_measure(unknown, cluster, now)
             if would is None:
-                raise ModelError("GPU types", ", ".join(request.gpu_types), _types_here(cluster))
+                raise ModelError("GPU types", ", ".join(request.gpu_types), types_here(cluster))
             return would, "nobody knows yet how long it takes: it would train for a while first"
         inputs = self._plannable.inputs(jobs, now, self._measuring.rehearsal())
         asked = replace(planner_newcomer(request, self._estimates), begin_by=begin_by)
@@ -219,7 +214,7 @@ class Planning:
         """
         cluster = self.look(jobs)
         jobs = tuple(job for job in jobs if not job.set_apart)
-        jobs = self._turn_away(jobs, cluster, now)
+        jobs = turn_away(self._queue, jobs, cluster, now, self._fence)
         for job in jobs:
             with self._fence.around(job, "planned"):
                 if job.running is not None and self._runs(job):
@@ -239,7 +234,11 @@ class Planning:
         if made is not None and _breaks_a_promise(made.answer.plan, jobs):
             # A slot stands beside promises, never in the way of one.
             made = self._round(jobs, now) if self._measuring.revoke() else made
-        if made is not None and self._refuse_parted(made, jobs, now):
+        if (
+            made is not None
+            and not self._advisory
+            and refuse_parted(self._queue, made.answer.plan, jobs, now)
+        ):
             jobs = self._queue.jobs.all(IN_PLAN)
             jobs = tuple(job for job in jobs if not job.set_apart)
             made = self._round(jobs, now)
@@ -248,45 +247,6 @@ class Planning:
             self.next_change, self.wanted = now + SET_ASIDE_SECONDS, False
             return
         self._enforce(made, jobs, now)
-
-    def _refuse_parted(
-        self, made: Planned[PlannedRound], jobs: tuple[QueueJob, ...], now: float
-    ) -> bool:
-        """Refuse arrays that are wanted together and of which some would not be promised.
-
-        Returns:
-            Whether there were any: the plan is none then, for it counts on the others of them.
-        """
-        verdicts = {queue_id(one.job_id): one for one in made.answer.plan.verdicts}
-        arrays: dict[int, list[QueueJob]] = {}
-        for job in jobs:
-            array = job.request.array
-            if array is not None and array.together and job.id in verdicts:
-                arrays.setdefault(array.job_id, []).append(job)
-        names = {planner_id(job.id): str(job.request.slurm_job_id) for job in jobs}
-
-        def name_of(name: str) -> str:
-            return names.get(name, name)
-
-        refused = False
-        for members in arrays.values():
-            late = [job for job in members if verdicts[job.id].outcome is not Outcome.PROMISED]
-            if not late or self._advisory:
-                continue
-            refused = True
-            first = verdicts[late[0].id]
-            array = late[0].request.array
-            assert array is not None
-            words = reason_sentence(first.reason, name_of)
-            parts = f"{len(late)} of {len(members)} would not be"
-            why = f"not promised together: {parts}; {array.name}: {words}"
-            with self._queue.transaction():
-                for job in members:
-                    verdict = Verdict(planner_id(job.id), Outcome.REJECTED, first.reason)
-                    self._queue.promises.record(verdict, at=now, explanation=why)
-                    self._queue.jobs.save(replace(self._queue.jobs.get(job.id), note=why))
-                    self._queue.jobs.move(job.id, JobState.REJECTED, at=now, actor=ACTOR, why=why)
-        return refused
 
     def judge_anew(
         self,
@@ -352,8 +312,10 @@ class Planning:
         (answer, self._waiting, arrivals), planned = made.answer, made.jobs
         self._cluster = made.cluster
         answer = outside(narrowed(answer, footprints_by_job(jobs, made.cluster)))
-        answer = self._with_refusals(self._measuring.record(answer), jobs, now)
-        opening = self._estimates.closures.next_opening(now)
+        answer = self._measuring.record(answer)
+        closures = self._estimates.closures
+        answer = with_doubts(answer, jobs, now, self._observer, closures, self._fence)
+        opening = closures.next_opening(now)
         # The planner knows nothing of those that are to be measured later.
         begins = [job.begin for job in jobs if job.waits_to_begin(now)]
         self.next_change, self.wanted = min(answer.next_change, opening, *begins), False
@@ -400,40 +362,6 @@ class Planning:
             if reallocation.new is None or wake_seconds.keys().isdisjoint(reallocation.new.nodes):
                 self._calibration.expect(reallocation.job_id, reallocation.change, now)
 
-    def _with_refusals(self, answer: Plan, jobs: tuple[QueueJob, ...], now: float) -> Plan:
-        """The plan, in which no promise is safe that something known speaks against.
-
-        What Slurm refuses to start may be refused again, whatever the planner thinks of it.
-        """
-        waits = {}
-        for job in jobs:
-            with self._fence.around(job, "planned"):
-                if not self._is_running(job):
-                    waits[planner_id(job.id)] = job
-
-        def seen(decision: Decision) -> Decision:
-            if self._fence.fails(queue_id(decision.job_id)):
-                risk = decision.promise is not PromiseState.NONE
-                return replace(decision, promise=PromiseState.AT_RISK) if risk else decision
-            job = waits.get(decision.job_id)
-            if job is None or decision.promise is PromiseState.NONE:
-                return decision
-            reason = decision.reason
-            if job.depends and (job.gate is None or job.gate.state is GateState.UNKNOWN):
-                words = "" if job.gate is None else job.gate.words
-                reason, code = replace(reason, limit=words), ReasonCode.DEPENDENCY
-            elif self._estimates.closures.of(job.id, now) is not None:
-                code = ReasonCode.REFUSED
-            elif reason.code is ReasonCode.BEHIND and job.first_started_at is None:
-                code = ReasonCode.NOT_STARTED  # what has never run is not slow
-            else:
-                return decision
-            return replace(
-                decision, promise=PromiseState.AT_RISK, reason=replace(reason, code=code)
-            )
-
-        return replace(answer, decisions=tuple(seen(decision) for decision in answer.decisions))
-
     def _runs(self, job: QueueJob) -> bool:
         """Whether it runs where it is to."""
         status = self._observer.status(job)
@@ -444,37 +372,6 @@ class Planning:
             and status.holds(job.running.block)
         )
 
-    def _is_running(self, job: QueueJob) -> bool:
-        status = self._observer.status(job)
-        return status is not None and status.slurm.is_running
-
-    def _turn_away(
-        self, jobs: tuple[QueueJob, ...], cluster: Cluster, now: float
-    ) -> tuple[QueueJob, ...]:
-        """Fail newcomers that no node of ours can ever run."""
-        kept = []
-        takes = footprints_by_job(jobs, cluster)
-        for job in jobs:
-            with self._fence.around(job, "judged"):
-                fits = runs_on(job, cluster) and takes[planner_id(job.id)]
-                if job.state is JobState.NEW and not fits:
-                    self._fail(job, cluster, now)
-                    continue
-            kept.append(job)
-        return tuple(kept)
-
-    def _fail(self, job: QueueJob, cluster: Cluster, now: float) -> None:
-        wanted = ", ".join(kind for kind, _ in job.request.curves)
-        asks = f"it has throughput curves for {wanted}"
-        if not wanted:
-            asks = f"it asks for {', '.join(job.request.gpu_types) or 'GPUs'}"
-        why = f"{asks}; {_types_here(cluster)}"
-        if runs_on(job, cluster):
-            why = too_much(per_gpu_of(job.slurm_settings), cluster)
-        with self._queue.transaction():
-            self._queue.jobs.save(replace(job, note=why))
-            self._queue.jobs.move(job.id, JobState.FAILED, at=now, actor=ACTOR, why=why)
-
 
 def _breaks_a_promise(answer: Plan, jobs: tuple[QueueJob, ...]) -> bool:
     """Whether a promise is at risk in the plan."""
@@ -484,12 +381,3 @@ def _breaks_a_promise(answer: Plan, jobs: tuple[QueueJob, ...]) -> bool:
         for decision in answer.decisions
         if decision.job_id not in measured
     )
-
-
-def _types_here(cluster: Cluster) -> str:
-    return f"GPU types here: {', '.join(_types_of(cluster)) or 'none'}"
-
-
-def _types_of(cluster: Cluster) -> tuple[str, ...]:
-    """GPU types, wherever they are: those inside a reservation are outside of it as well."""
-    return tuple(one.gpu_type for one in cluster.groups if not is_inside(one.gpu_type))
