@@ -25,7 +25,7 @@ from ef_slurm.daemon.observe.order_files import OrderFiles
 from ef_slurm.daemon.observe.record_files import RecordFiles
 from ef_slurm.daemon.observe.state_dirs import FileStateDirs
 from ef_slurm.daemon.scheduler import Scheduler
-from ef_slurm.daemon.serve.requests import ServerContext
+from ef_slurm.daemon.serve.context import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
 from ef_slurm.daemon.serve.visibility import Visibility

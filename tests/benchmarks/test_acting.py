@@ -31,8 +31,8 @@ from ef_slurm.api.http_client import HttpClient
 from ef_slurm.api.messages import Judge, Register, Until
 from ef_slurm.daemon import main
 from ef_slurm.daemon.act.time_to_act import TimeToAct
+from ef_slurm.daemon.serve.context import ServerContext
 from ef_slurm.daemon.serve.limits import ServeLimits
-from ef_slurm.daemon.serve.requests import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
 from ef_slurm.daemon.serve.visibility import Visibility

@@ -20,7 +20,10 @@ from ef_slurm.api.messages import (
     Response,
 )
 from ef_slurm.api.routes import HttpRequest
-from ef_slurm.daemon.serve.requests import Dispatch, RecycledIdError, ServerContext, failure_of
+from ef_slurm.daemon.serve.context import ServerContext
+from ef_slurm.daemon.serve.failures import failure_of
+from ef_slurm.daemon.serve.registration import RecycledIdError
+from ef_slurm.daemon.serve.requests import Dispatch
 from ef_slurm.daemon.serve.visibility import Viewer
 from ef_slurm.formats.codec import encode
 from tests.simulation.faults import ViolationError

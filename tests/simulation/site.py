@@ -15,7 +15,7 @@ from ef_slurm.daemon.act.time_to_act import TimeToAct
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.rebuild import Evidence, rebuild
 from ef_slurm.daemon.scheduler import Scheduler
-from ef_slurm.daemon.serve.requests import ServerContext
+from ef_slurm.daemon.serve.context import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.visibility import Visibility
 from ef_slurm.daemon.settings import NO_LIMITS, Settings

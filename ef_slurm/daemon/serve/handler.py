@@ -7,16 +7,15 @@ import logging
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
 from aiohttp import web
 
-from ef_slurm.api import credentials, routes
+from ef_slurm.api import routes
 from ef_slurm.api.client import reached
-from ef_slurm.api.credentials import CredentialError, ReplayGuard
+from ef_slurm.api.credentials import CredentialError
 from ef_slurm.api.identity import Caller, Transport
 from ef_slurm.api.messages import (
     MAX_WAIT_SECONDS,
@@ -29,39 +28,35 @@ from ef_slurm.api.messages import (
     Judge,
     Ping,
     Register,
-    Registered,
     Request,
     Response,
 )
-from ef_slurm.api.munge import Munge, MungeError
-from ef_slurm.api.problems import MEDIA_TYPE, STATUS, write_problem
+from ef_slurm.api.munge import Munge
 from ef_slurm.api.routes import RequestError
-from ef_slurm.daemon.serve.answer import NO_ROUTE, Answer
+from ef_slurm.daemon.serve.answer import NO_ROUTE, Answer, refusal, success
 from ef_slurm.daemon.serve.charging import Charged
 from ef_slurm.daemon.serve.connections import Connections
+from ef_slurm.daemon.serve.context import ServerContext
 from ef_slurm.daemon.serve.exposition import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from ef_slurm.daemon.serve.exposition import METRICS_PATH, Exposition
+from ef_slurm.daemon.serve.failures import failure_of
 from ef_slurm.daemon.serve.gate import Gate
+from ef_slurm.daemon.serve.identification import Identification
 from ef_slurm.daemon.serve.limits import Buckets, ServeLimits
 from ef_slurm.daemon.serve.openapi import DESCRIPTION_PATH, description
-from ef_slurm.daemon.serve.requests import Dispatch, RecycledIdError, ServerContext, failure_of
+from ef_slurm.daemon.serve.registration import RecycledIdError
+from ef_slurm.daemon.serve.requests import Dispatch
 from ef_slurm.daemon.serve.scheduler_calls import TooManyCallsError
+from ef_slurm.daemon.serve.sending import Sending
 from ef_slurm.daemon.serve.visibility import Viewer
 from ef_slurm.daemon.serve.watch import QueueWatch
 from ef_slurm.daemon.serve.web.access import Peer, WebSettings, check_api, check_host, is_a_page
 from ef_slurm.daemon.serve.web.front import Front
 from ef_slurm.daemon.serve.workers import FairWorkers
-from ef_slurm.formats.codec import encode
 from ef_slurm.model import JobDetail, QueueJob
 
-NAME = "ef-schedd"
-"""What answers call their sender."""
 VERDICT_SECONDS = 12.0
 """How long the scheduler's thread may take over a what-if."""
-SEND_SECONDS = 30.0
-"""How long a peer may take to receive an answer."""
-UNSENT_LIMIT = 128 << 20
-"""Bytes of answers that one user has asked for and not received yet."""
 _SMALL = 1 << 14
 """Bytes of a body that is read at once; longer ones are a worker's."""
 _SOON_SECONDS = 2.0
@@ -93,11 +88,8 @@ class Handler:
     ) -> None:
         self._exposition = exposition
         self._context = context
-        self._munge = munge
         self._connections = connections
         self._limits = limits
-        self._daemon = daemon
-        self._guard = ReplayGuard()
         self._charged = Charged(limits)
         self._looks = Buckets(limits.requests_per_second, limits.burst)
         per_second = limits.what_ifs_per_minute / 60.0
@@ -108,7 +100,10 @@ class Handler:
         self._credentials = FairWorkers("munge", threads=4, at_once=3)
         self._watch = QueueWatch(context.open_queue)
         self._local = threading.local()
-        self._unsent: Counter[int] = Counter()
+        self._identification = Identification(
+            munge, self._credentials, connections, daemon, context.cluster
+        )
+        self._sending = Sending(munge, self._credentials)
         self._asking: dict[int, asyncio.Task[Viewer]] = {}
         self._pages = pages
         self._front = Front(
@@ -135,7 +130,7 @@ class Handler:
         seconds = time.monotonic() - began
         self._context.metrics.answered(answer.route, answer.status, seconds)
         try:
-            return await self._send(gate, request, answer)
+            return await self._sending.send(gate, request, answer)
         finally:
             gate.answered()
 
@@ -153,12 +148,12 @@ class Handler:
                     return replace(await self._front.answer(peer, request), route="page")
                 check_api(request.headers, peer, self._pages)
             if gate.kind is Transport.TCP:
-                nonce, sent = await self._identify(gate, request, target, body)
+                nonce, sent = await self._identification.identify(gate, request, target, body)
             caller = _caller(gate)
             self._charged.take(caller.uid)
             if nonce is not None:  # what is refused by then need not be remembered
-                self._guard.check(caller.uid, nonce, sent, time.time())
-            self._right_version(request)
+                self._identification.once(caller.uid, nonce, sent)
+            self._identification.check_version(request)
             if (request.method, target) == ("GET", DESCRIPTION_PATH):
                 return Answer(200, description(), nonce=nonce, route="openapi")
             if (request.method, target) == ("GET", METRICS_PATH):
@@ -168,53 +163,15 @@ class Handler:
             route = routes.route_of(asked).name
             response = await self._respond(caller, asked)
         except (RequestError, CredentialError) as error:
-            return self._refusal(gate, error.failure, nonce, route)
+            return _refusal(gate, error.failure, nonce, route)
         except Exception as error:
             failure = failure_of(error)
             if failure is None:
                 _log.exception("%s %s", request.method, routes.shown(request.raw_path))
                 words = "ef-schedd failed on this request: see its log"
                 failure = Failure(FailureCode.INTERNAL, words)
-            return self._refusal(gate, failure, nonce, route)
-        return replace(_success(response, encode(response), nonce), route=route)
-
-    async def _identify(
-        self, gate: Gate, request: web.BaseRequest, target: str, body: bytes
-    ) -> tuple[str, int]:
-        """See whose TCP connection it is; the request's nonce, and when it was sent."""
-        given = request.headers.getall("Authorization", [])
-        if len(given) > 1:
-            raise CredentialError(FailureCode.UNAUTHENTICATED, "more than one credential")
-        value = given[0] if given else None
-        identity, signed = await self._credentials.run(
-            gate.address, lambda: credentials.read_authorization(value, self._munge)
-        )
-        digest = credentials.request_digest(request.method, target, body)
-        credentials.check_request(signed, digest, self._daemon)
-        self._right_cluster(signed.cluster)
-        failure = self._connections.identified(gate, identity.uid, identity.gid)
-        if failure is not None:
-            raise CredentialError(failure.code, failure.message)
-        return signed.nonce, signed.sent
-
-    def _right_version(self, request: web.BaseRequest) -> None:
-        version = request.headers.get(routes.VERSION_HEADER)
-        if version is not None and version != str(routes.VERSION):
-            raise RequestError(
-                FailureCode.OTHER_VERSION,
-                f"the command is of another release than ef-schedd (protocol "
-                f"{routes.shown(version)}, ef-schedd's is {routes.VERSION}): install the same one "
-                "on both hosts; nothing was done, and jobs go on meanwhile",
-            )
-        self._right_cluster(request.headers.get(routes.CLUSTER_HEADER, ""))
-
-    def _right_cluster(self, cluster: str) -> None:
-        ours = self._context.cluster
-        if cluster and ours and cluster != ours:
-            raise RequestError(
-                FailureCode.BAD_REQUEST,
-                f"this ef-schedd serves cluster {ours}, not {routes.shown(cluster)}",
-            )
+            return _refusal(gate, failure, nonce, route)
+        return success(response, nonce, route)
 
     # What they get
 
@@ -368,63 +325,6 @@ class Handler:
             own = self._local.own = _Own(Dispatch(self._context))
         return own.dispatch
 
-    # How it goes back
-
-    def _refusal(self, gate: Gate, failure: Failure, nonce: str | None, route: str) -> Answer:
-        _log.debug("refused for uid %s: %s", gate.uid, failure.message)
-        headers: list[tuple[str, str]] = []
-        if failure.code in (FailureCode.TOO_MANY, FailureCode.BUSY):
-            headers.append(("Retry-After", "1"))
-        if STATUS[failure.code] == 401:
-            headers.append(("WWW-Authenticate", credentials.SCHEME))
-        return Answer(
-            STATUS[failure.code], write_problem(failure), MEDIA_TYPE, tuple(headers), nonce, route
-        )
-
-    async def _send(
-        self, gate: Gate, request: web.BaseRequest, answer: Answer
-    ) -> web.StreamResponse:
-        headers = {
-            "Content-Type": answer.media_type,
-            routes.VERSION_HEADER: str(routes.VERSION),
-            "Cache-Control": "no-store",
-            "Server": NAME,
-            **dict(answer.headers),
-        }
-        if gate.kind is Transport.TCP:
-            headers.update(await self._signature(gate, answer))
-        response = web.Response(status=answer.status, body=answer.body, headers=headers)
-        if gate.kind is Transport.TCP and answer.nonce is None:
-            response.force_close()
-        uid = -1 if gate.uid is None else gate.uid
-        self._unsent[uid] += len(answer.body)
-        try:
-            if self._unsent[uid] > UNSENT_LIMIT + len(answer.body):
-                gate.abort()
-            async with asyncio.timeout(SEND_SECONDS):
-                await response.prepare(request)
-                await response.write_eof()
-        except (TimeoutError, ConnectionError):
-            gate.abort()
-        finally:
-            self._unsent[uid] -= len(answer.body)
-            if not self._unsent[uid]:
-                del self._unsent[uid]
-        return response
-
-    async def _signature(self, gate: Gate, answer: Answer) -> list[tuple[str, str]]:
-        nonce = answer.nonce
-        if nonce is None:
-            return []  # nobody is known to whom anything could be promised
-        sign: Callable[[], str] = lambda: credentials.answer_credential(  # noqa: E731
-            answer.status, answer.body, nonce, self._munge
-        )
-        try:
-            return [(credentials.ANSWER_HEADER, await self._credentials.run(gate.address, sign))]
-        except MungeError as error:
-            _log.warning("an answer could not be signed: %s", error)
-            return []
-
 
 class _Own:
     """A worker's own view of the queue, closed by its thread when that ends."""
@@ -436,14 +336,12 @@ class _Own:
         self.dispatch.close()
 
 
+def _refusal(gate: Gate, failure: Failure, nonce: str | None, route: str) -> Answer:
+    _log.debug("refused for uid %s: %s", gate.uid, failure.message)
+    return refusal(failure, nonce, route)
+
+
 def _caller(gate: Gate) -> Caller:
     assert gate.uid is not None
     assert gate.gid is not None
     return Caller(gate.uid, gate.gid, gate.kind)
-
-
-def _success(response: Response, body: bytes, nonce: str | None) -> Answer:
-    if isinstance(response, Registered):
-        location = (("Location", f"{routes.PREFIX}/jobs/{response.job_id}"),)
-        return Answer(201 if response.created else 200, body, headers=location, nonce=nonce)
-    return Answer(200, body, nonce=nonce)

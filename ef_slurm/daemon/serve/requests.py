@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ef_slurm.api.identity import Caller
 from ef_slurm.api.messages import (
@@ -18,7 +16,6 @@ from ef_slurm.api.messages import (
     ChangeJob,
     DeleteRates,
     Explain,
-    Failure,
     FailureCode,
     FindCurves,
     Judge,
@@ -30,7 +27,6 @@ from ef_slurm.api.messages import (
     Ping,
     Pong,
     Register,
-    Registered,
     Request,
     Response,
     TrainOn,
@@ -39,19 +35,16 @@ from ef_slurm.api.messages import (
     Withdrawn,
 )
 from ef_slurm.api.routes import RequestError
-from ef_slurm.daemon.metrics import Metrics
-from ef_slurm.daemon.observe.ownership import is_of_later_submission, no_single_job
-from ef_slurm.daemon.plan.changes import NotAllowedError, NotPossibleError
 from ef_slurm.daemon.plan.dependencies import WouldWait
 from ef_slurm.daemon.plan.measuring import WouldMeasure
 from ef_slurm.daemon.plan.record import train_on
 from ef_slurm.daemon.serve import profile_requests
+from ef_slurm.daemon.serve.context import ServerContext
 from ef_slurm.daemon.serve.job_changes import JobChanges, others_of
 from ef_slurm.daemon.serve.predecessors import check_array, check_dependency
-from ef_slurm.daemon.serve.scheduler_calls import JudgingScheduler, SchedulerCalls
+from ef_slurm.daemon.serve.registration import max_gpus, register
 from ef_slurm.daemon.serve.visibility import (
     Viewer,
-    Visibility,
     masked,
     masked_history,
     masked_others,
@@ -59,61 +52,22 @@ from ef_slurm.daemon.serve.visibility import (
     masked_text,
 )
 from ef_slurm.model import (
-    ACTIVE,
     FINAL,
-    BatchScript,
     Cluster,
     JobChange,
     JobKind,
     JobRequest,
     JobState,
-    ModelError,
     QueueJob,
-    QueueLimits,
     check_request,
-    check_script,
 )
 from ef_slurm.planner.what_if import WhatIf
 from ef_slurm.queue import queries
 from ef_slurm.queue.errors import (
-    DuplicateJobError,
     ForbiddenTransitionError,
-    LimitError,
-    QueueError,
 )
 from ef_slurm.queue.store import Queue
-from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
-from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import HoldKind, SlurmJob
-
-
-@dataclass(frozen=True, slots=True)
-class ServerContext:
-    """What all requests share.
-
-    Args:
-        cluster: Slurm's name of the cluster; "" when it could not be asked.
-        version: of ef-slurm.
-        started: when the daemon started, UTC epoch seconds.
-        hanging: how many of the threads that read jobs' files hang.
-        clock: the present, UTC epoch seconds.
-    """
-
-    scheduler: JudgingScheduler
-    calls: SchedulerCalls
-    slurm: Slurm
-    open_queue: Callable[[], Queue]
-    cluster: str
-    partition: str
-    limits: QueueLimits
-    user: str
-    version: str
-    started: float
-    advisory: bool
-    visibility: Visibility
-    metrics: Metrics = field(default_factory=Metrics)
-    hanging: Callable[[], int] = lambda: 0
-    clock: Callable[[], float] = time.time
+from ef_slurm.slurm.errors import NoSuchJobError
 
 
 class Dispatch:
@@ -139,7 +93,7 @@ class Dispatch:
             case Ping():
                 return self._pong()
             case Register(job, script):
-                return self._register(caller, viewer, job, script)
+                return register(self._context, self._rows(), caller, viewer, job, script)
             case Await(job_id):
                 self._visible(viewer, job_id)
                 return masked(self._rows(), viewer, queries.status(self._rows(), job_id))
@@ -228,72 +182,6 @@ class Dispatch:
             gpu_types=context.scheduler.gpu_types,
         )
 
-    def _register(
-        self, caller: Caller, viewer: Viewer, job: JobRequest, script: BatchScript
-    ) -> Registered:
-        # What is no job for the queue whoever sends it costs Slurm no question.
-        now = self._context.clock()
-        check_request(replace(job, owner=caller.name, uid=caller.uid, submitted=now), now)
-        check_script(script)
-        slurm = self._context.slurm.job(job.slurm_job_id)
-        if slurm.uid != caller.uid:
-            owner = slurm.user if viewer.sees_all else "somebody else"
-            raise RequestError(
-                FailureCode.DENIED,
-                f"job {slurm.job_id} belongs to {owner}, not to you: if sbatch gave you that id, "
-                "Slurm has forgotten your job since; submit it again",
-            )
-        if slurm.array or slurm.heterogeneous:
-            raise RequestError(
-                FailureCode.BAD_REQUEST, f"job {slurm.job_id} is {no_single_job(slurm)}"
-            )
-        partition = self._context.partition
-        if slurm.requested.partition != partition:
-            raise RequestError(
-                FailureCode.BAD_REQUEST,
-                f"job {slurm.job_id} is in partition {slurm.requested.partition}: "
-                f"ef-slurm schedules {partition}",
-            )
-        queue, cluster = self._rows(), self._context.cluster
-        check_dependency(queue, self._context.slurm, viewer, job.dependency, slurm.job_id)
-        check_array(queue, self._context.slurm, caller.uid, job.array, slurm.job_id)
-        known = queue.jobs.of_slurm(slurm.job_id, cluster)
-        if known is not None and known.state in ACTIVE:
-            if _is_repeated(known, caller, job):
-                return Registered(slurm.job_id, created=False)
-            _check_recycled(known, slurm)
-        if not slurm.is_pending or slurm.hold is HoldKind.NONE:
-            raise RequestError(
-                FailureCode.BAD_REQUEST,
-                f"job {slurm.job_id} is {slurm.state.value} and not held: submit it with ef-sbatch",
-            )
-        request = replace(
-            job,
-            owner=slurm.user,
-            uid=slurm.uid,
-            account=slurm.account,
-            partition=partition,
-            cluster=cluster,
-            submitted=self._context.clock(),
-            max_gpus=self._max_gpus(job),
-        )
-        queue.jobs.add(
-            request,
-            script,
-            actor=caller.name,
-            limits=self._context.limits,
-            settings=slurm.settings,
-            slurm_submitted=None if slurm.restarts else slurm.submit_time,
-        )
-        self._context.calls.wake()
-        return Registered(slurm.job_id, created=True)
-
-    def _max_gpus(self, job: JobRequest) -> int | None:
-        most = self._context.limits.gpus_per_job
-        if not most:
-            return job.max_gpus
-        return most if job.max_gpus is None else min(most, job.max_gpus)
-
     def what_if(self, caller: Caller, viewer: Viewer, job: JobRequest) -> JobRequest:
         """What the scheduler is to judge.
 
@@ -305,7 +193,7 @@ class Dispatch:
             owner=caller.name,
             uid=caller.uid,
             submitted=self._context.clock(),
-            max_gpus=self._max_gpus(job),
+            max_gpus=max_gpus(self._context, job),
         )
         check_request(request, request.submitted)
         check_dependency(self._rows(), self._context.slurm, viewer, request.dependency, 0)
@@ -412,64 +300,6 @@ class Dispatch:
                 )
             except ForbiddenTransitionError:
                 raise RequestError(FailureCode.BAD_REQUEST, judged) from None
-
-
-class RecycledIdError(RequestError):
-    """Slurm has given an active job's id to another submission: the job's own is gone.
-
-    Once the scheduler has heard of that, the registration can be taken. `job_id` is the queue's.
-    """
-
-    def __init__(self, job: QueueJob) -> None:
-        slurm_id = job.request.slurm_job_id
-        super().__init__(
-            FailureCode.BUSY, f"Slurm has used id {slurm_id} of a job in the queue again: try again"
-        )
-        self.job_id = job.id
-
-
-def _is_repeated(known: QueueJob, caller: Caller, job: JobRequest) -> bool:
-    """Whether it is the registration of the row: each submission has its own state directory."""
-    request = known.request
-    return (request.uid, request.state_dir) == (caller.uid, job.state_dir)
-
-
-def _check_recycled(known: QueueJob, slurm: SlurmJob) -> None:
-    """Refuse the registration of a Slurm job that an active row of another submission has.
-
-    Raises:
-        RecycledIdError: it is not the row's any more.
-        RequestError: as far as can be told it is the row's still.
-    """
-    if slurm.uid != known.request.uid or is_of_later_submission(known, slurm):
-        raise RecycledIdError(known)
-    raise RequestError(
-        FailureCode.UNKNOWN_JOB,
-        f"job {slurm.job_id} is another submission of yours, that of {known.request.state_dir}: if "
-        "sbatch gave this one that id, Slurm has forgotten it since; submit it again",
-    )
-
-
-def failure_of(error: Exception) -> Failure | None:
-    """What whoever asked is told of an error; None for one that nobody counted on."""
-    match error:
-        case RequestError():
-            return error.failure
-        case queries.UnknownJobError():
-            return Failure(FailureCode.UNKNOWN_JOB, str(error))
-        case ModelError() | DuplicateJobError() | LimitError():
-            return Failure(FailureCode.BAD_REQUEST, str(error))
-        case NotAllowedError():
-            return Failure(FailureCode.DENIED, str(error))
-        case NotPossibleError():
-            return Failure(FailureCode.BAD_REQUEST, str(error))
-        case SlurmError():
-            return Failure(FailureCode.SLURM, error.message)
-        case TimeoutError():
-            return Failure(FailureCode.BUSY, "ef-schedd is busy: try again")
-        case QueueError():
-            return Failure(FailureCode.INTERNAL, str(error))
-    return None
 
 
 def _bounded(job_ids: tuple[int, ...]) -> None:

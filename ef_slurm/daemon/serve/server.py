@@ -24,12 +24,13 @@ from ef_slurm.api.problems import MEDIA_TYPE, STATUS, write_problem
 from ef_slurm.api.routes import VERSION, VERSION_HEADER, shown
 from ef_slurm.daemon.serve import frames
 from ef_slurm.daemon.serve.connections import Connections
+from ef_slurm.daemon.serve.context import ServerContext
 from ef_slurm.daemon.serve.exposition import Exposition
 from ef_slurm.daemon.serve.gate import Gate
-from ef_slurm.daemon.serve.handler import NAME, Handler
+from ef_slurm.daemon.serve.handler import Handler
 from ef_slurm.daemon.serve.limits import ServeLimits
 from ef_slurm.daemon.serve.metrics_listener import ADDRESS, MetricsListener
-from ef_slurm.daemon.serve.requests import ServerContext
+from ef_slurm.daemon.serve.sending import NAME
 from ef_slurm.daemon.serve.web.access import WebSettings
 
 BACKLOG = 1024

@@ -20,7 +20,8 @@ from ef_slurm.api.routes import TARGET_LIMIT, RequestError, shown
 from ef_slurm.charts import library, page
 from ef_slurm.daemon.serve.answer import Answer
 from ef_slurm.daemon.serve.charging import Charged
-from ef_slurm.daemon.serve.requests import ServerContext, failure_of
+from ef_slurm.daemon.serve.context import ServerContext
+from ef_slurm.daemon.serve.failures import failure_of
 from ef_slurm.daemon.serve.visibility import Viewer
 from ef_slurm.daemon.serve.web.access import Asker, Peer, WebSettings, asker, check_page
 from ef_slurm.daemon.serve.web.site import PAGES, Site, refusal_page

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from ef_slurm.api.messages import FailureCode
 from ef_slurm.api.routes import RequestError, shown
 from ef_slurm.charts.page import figure, theme_block
-from ef_slurm.daemon.serve.requests import ServerContext
+from ef_slurm.daemon.serve.context import ServerContext
 from ef_slurm.daemon.serve.visibility import Viewer
 from ef_slurm.daemon.serve.web import health, job, now, promises, waiting
 from ef_slurm.daemon.serve.web.view import Look

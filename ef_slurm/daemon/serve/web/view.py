@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ef_slurm.charts import library
-from ef_slurm.daemon.serve.requests import ServerContext
+from ef_slurm.daemon.serve.context import ServerContext
 from ef_slurm.daemon.serve.visibility import Viewer, masked
 from ef_slurm.daemon.serve.web.words import JobRow, job_row
 from ef_slurm.formats.job_words import name_of, waits_for, why

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ef_slurm.api.problems import read_problem
+from ef_slurm.daemon.serve.context import ServerContext
 from ef_slurm.daemon.serve.limits import ServeLimits
-from ef_slurm.daemon.serve.requests import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
 from ef_slurm.daemon.serve.visibility import Visibility

@@ -216,7 +216,7 @@ class TestTime:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The kernel's buffers are full; after a while the places are free again."""
-        monkeypatch.setattr("ef_slurm.daemon.serve.handler.SEND_SECONDS", 0.5)
+        monkeypatch.setattr("ef_slurm.daemon.serve.sending.SEND_SECONDS", 0.5)
         limits = replace(LIMITS, connections_per_user=3, requests_per_second=1e6, burst=1e6)
         with serving(tmp_path, limits) as stub:
             streams = [stub.connect() for _ in range(3)]

@@ -51,7 +51,7 @@ from ef_slurm.api.messages import (
     Withdraw,
 )
 from ef_slurm.api.problems import read_problem
-from ef_slurm.daemon.serve.requests import ServerContext
+from ef_slurm.daemon.serve.context import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server, ServerError
 from ef_slurm.daemon.serve.visibility import Visibility

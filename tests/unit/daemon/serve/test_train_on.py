@@ -9,7 +9,9 @@ import pytest
 
 from ef_slurm.api.identity import Caller, Transport
 from ef_slurm.api.messages import Failure, FailureCode, Response, TrainOn, TrainsOn
-from ef_slurm.daemon.serve.requests import Dispatch, ServerContext, failure_of
+from ef_slurm.daemon.serve.context import ServerContext
+from ef_slurm.daemon.serve.failures import failure_of
+from ef_slurm.daemon.serve.requests import Dispatch
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.visibility import Viewer, Visibility
 from ef_slurm.model import EventKind, QueueJob, QueueLimits

@@ -22,7 +22,8 @@ from ef_slurm.api.messages import (
     TrainOn,
     Withdraw,
 )
-from ef_slurm.daemon.serve.requests import Dispatch, ServerContext
+from ef_slurm.daemon.serve.context import ServerContext
+from ef_slurm.daemon.serve.requests import Dispatch
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.visibility import (
     FRESH_SECONDS,

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ef_slurm.daemon.serve.context import ServerContext
 from ef_slurm.daemon.serve.limits import ServeLimits
-from ef_slurm.daemon.serve.requests import ServerContext
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.server import Server
 from ef_slurm.daemon.serve.visibility import Visibility
