@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from mini.client import MiniSlurm, wait_until
 
-from ef_slurm.daemon.observe.transitions import MAX_FAILED_STARTS
+from ef_slurm.daemon.observe.ends import MAX_FAILED_STARTS
 from tests.cluster.daemon_bench import Bench
 
 pytestmark = pytest.mark.cluster

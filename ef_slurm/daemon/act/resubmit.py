@@ -14,9 +14,9 @@ from dataclasses import replace
 from ef_slurm.daemon.act.leftovers import NAMESAKES, Left, Namesakes
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
+from ef_slurm.daemon.observe.ends import BLAMELESS_ENDS
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.settlements import settle_given_up
-from ef_slurm.daemon.observe.transitions import BLAMELESS_ENDS
 from ef_slurm.model import (
     ACTIVE,
     ACTOR,

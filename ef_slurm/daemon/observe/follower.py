@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from ef_slurm.daemon.observe.calibration import NOTHING, Calibration
+from ef_slurm.daemon.observe.ends import not_measurable, on_missing
 from ef_slurm.daemon.observe.measuring_time import MeasuringTime
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import is_another_submission, ownership_error
@@ -13,11 +14,7 @@ from ef_slurm.daemon.observe.recycled import on_recycled
 from ef_slurm.daemon.observe.settlements import settle_given_up
 from ef_slurm.daemon.observe.stalls import StallLimits, Stalls
 from ef_slurm.daemon.observe.transition import Transition
-from ef_slurm.daemon.observe.transitions import (
-    derive_transition,
-    not_measurable,
-    on_missing,
-)
+from ef_slurm.daemon.observe.transitions import derive_transition
 from ef_slurm.model import Fault, Intent, JobState, QueueJob
 from ef_slurm.slurm.types import HoldKind
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ef_slurm.daemon.observe.ends import on_missing
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.observe.transition import AuditEntry, Transition
-from ef_slurm.daemon.observe.transitions import on_missing
 from ef_slurm.model import EventKind, QueueJob
 
 

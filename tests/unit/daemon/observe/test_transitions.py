@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from ef_slurm.contract import Launch, LaunchState, Phase
+from ef_slurm.daemon.observe.ends import on_missing
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.transition import Transition
-from ef_slurm.daemon.observe.transitions import derive_transition, on_missing
+from ef_slurm.daemon.observe.transitions import derive_transition
 from ef_slurm.model import (
     EventKind,
     Fault,
