@@ -7,13 +7,42 @@ nothing of it is left out and nothing is done twice.
 """
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ef_slurm.training.session import Session, Step
 
-ENDED = "ef_slurm.epochs_ended"
+_ENDED = "ef_slurm.epochs_ended"
 """Key of `Counted.ended` in the state of the script's own that checkpoints keep."""
+
+
+class Counted:
+    """How far a training that counts in epochs is.
+
+    Attributes:
+        ended: epochs after which all is done that the script does then; None where it does not
+            count in epochs.
+    """
+
+    def __init__(self) -> None:
+        self.ended: int | None = None
+
+
+class ExtraState:
+    """A dictionary as a part of the checkpoint, and beside it how many epochs have ended."""
+
+    def __init__(self, values: dict[str, Any], counted: Counted):
+        self._values = values
+        self._counted = counted
+
+    def state_dict(self) -> dict[str, Any]:
+        ended = self._counted.ended
+        return {**self._values, **({} if ended is None else {_ENDED: ended})}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._values.clear()
+        self._values.update(state)
+        self._counted.ended = self._values.pop(_ENDED, None)
 
 
 class Epoch:

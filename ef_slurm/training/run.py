@@ -3,14 +3,12 @@
 `session` builds the plain PyTorch interface on it, `lightning` and `huggingface` theirs.
 """
 
-import atexit
-import gc
-import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar
 
 import torch
 
@@ -22,45 +20,25 @@ from ef_slurm.contract import (
     StateDir,
 )
 from ef_slurm.training.batches import BatchError, Order, Share
-from ef_slurm.training.checkpoint import CheckpointStore, Manifest
+from ef_slurm.training.checkpoint import CheckpointStore
 from ef_slurm.training.environment import targets
+from ef_slurm.training.keeper import Identity, Keeper
+from ef_slurm.training.leaving import Unusable, leave
 from ef_slurm.training.live import Ended, Live, say_left
-from ef_slurm.training.private import NotPrivateError, make_private
+from ef_slurm.training.preconditions import (
+    opening_problem,
+    read_otherwise,
+    too_few_ranks,
+    unkeepable,
+)
 from ef_slurm.training.progress import Reporter
-from ef_slurm.training.ranks import Ranks, RanksError, of_process_group
+from ef_slurm.training.ranks import Ranks, of_process_group
 from ef_slurm.training.restore import NotOursError, Restored, restore
-from ef_slurm.training.saver import Saved, Saver
 from ef_slurm.training.state import Snapshot, seed_rng
 from ef_slurm.training.values import StateError
 from ef_slurm.training.watch import Kind, Meeting, Request, Signals, Watcher
 
-logger = logging.getLogger(__name__)
-
-
-class Unusable(SystemExit):
-    """The training cannot work as asked, however often it is tried. Exit code 78."""
-
-    def __init__(self, message: str):
-        super().__init__(int(Exit.UNUSABLE))
-        self.message = message
-
-    def __str__(self) -> str:
-        return self.message
-
-    @classmethod
-    def before_the_run(cls, message: str) -> Self:
-        """For who has no run yet to give up: the first rank says so."""
-        if os.environ.get("RANK", "0") == "0":
-            print(f"ef-slurm: {message}", file=sys.stderr, flush=True)
-        return cls(message)
-
-
-class Stopped(SystemExit):
-    """This rank ends as ordered, with nothing left to do: the fork server lets it go quickly."""
-
-    def __init__(self, code: int):
-        super().__init__(code)
-        self.ef_stopped = code
+T = TypeVar("T")
 
 
 class Run:
@@ -118,31 +96,19 @@ class Run:
             )
         except (BatchError, ContractError) as error:
             self.give_up(str(error))
-        self._refuse_too_few_ranks()
+        if not self._newcomer:
+            self._refuse(too_few_ranks(environment, self.ranks.world_size))
         self.iteration = 0
         self._last: int | None = None
         self._why_early = ""
         self._left = False
         self._samples = samples
         self._seed = seed
-        self._saved_iteration: int | None = None
         self._first_iteration_at: float | None = None
         self._last_iteration_at: float | None = None
         self._meeting = Meeting(0)
         self._signature: dict[str, str] = {}
-        self._saver: Saver | None = None
-
-    def _refuse_too_few_ranks(self) -> None:
-        """Without torchrun a script would train once for each node, or on one GPU of many."""
-        wanted, world = self.environment.ranks, self.ranks.world_size
-        if wanted is None or world >= wanted or self._newcomer:
-            return
-        nodes, gpus = self.environment.num_nodes, self.environment.gpus_per_node
-        self.give_up(
-            f"{world} {'rank' if world == 1 else 'ranks'} for {nodes} nodes with {gpus} GPUs each: "
-            "start one rank for each GPU (ef-sbatch --deadline=… train.py does, or torchrun as "
-            "ef-sbatch --help has it); each of these would train alone"
-        )
+        self._keeper: Keeper | None = None
 
     def start(self, snapshot: Snapshot, live: Live | None = None, obstacle: str = "") -> None:
         """Restore the newest good checkpoint into the snapshot's objects; start watching.
@@ -163,12 +129,14 @@ class Run:
         if self._newcomer:
             self._come(self._state, store, snapshot, obstacle)
             return
-        self._prepare(self._state, store)
+        secret_file = None if live is None else live.secret_file
+        self._refuse(opening_problem(self.ranks, self._state, store, secret_file))
         self._signals = Signals(self.environment.stop_signal)
         self._signature = snapshot.model()
-        self._refuse_what_cannot_be_kept(snapshot)
+        self._refuse(unkeepable(self.ranks, snapshot))
         restored = self._restore(store, snapshot)
-        self._saver = self._new_saver(store, snapshot)
+        saved = None if restored.manifest is None else restored.manifest.iteration
+        self._keeper = keeper = self._new_keeper(store, snapshot, saved)
         nodes = ""
         if live is not None:
             nodes = live.begin(
@@ -177,12 +145,12 @@ class Run:
                 self.global_batch_size,
                 self.reporter,
                 self._print,
-                lambda: self._saver is not None and self._saver.busy,
+                lambda: keeper.busy,
             )
         self.reporter.enter(
             Phase.RUNNING,
             iteration=self.iteration,
-            checkpoint_iteration=self._saved_iteration,
+            checkpoint_iteration=saved,
             corrupt_checkpoints=restored.corrupt,
             restore_seconds=restored.seconds,
             live=live is not None,
@@ -195,6 +163,8 @@ class Run:
         """Agree with the ranks that there are now, from this iteration on."""
         assert self._state is not None
         assert self._signals is not None
+        keeper = self._keeper
+        assert keeper is not None
         self._meeting = Meeting(self.iteration)
         self._watcher = Watcher(
             self.ranks,
@@ -203,22 +173,12 @@ class Run:
             self.reporter,
             self._state,
             self.environment.generation,
-            self._save_due,
+            lambda: keeper.idle_seconds >= self.environment.checkpoint_seconds,
             lambda: self._first_iteration_at,
             None if self._live is None else self._live.roster,
             self.environment.next_file,
         )
         self._watcher.start()
-
-    def _new_saver(self, store: CheckpointStore, snapshot: Snapshot) -> Saver:
-        return Saver(
-            store,
-            self.ranks,
-            snapshot,
-            lambda iteration, files: self._manifest(iteration, files, snapshot.format),
-            self.environment.generation,
-            self._on_saved,
-        )
 
     def _training(self) -> dict[str, Any]:
         """What must be the same for all ranks."""
@@ -246,7 +206,7 @@ class Run:
         except Ended as ended:
             self._leave(str(ended))
         self._settle(ranks)
-        self._saver = self._new_saver(store, snapshot)
+        self._keeper = self._new_keeper(store, snapshot, None)
         self._watch()
 
     def _resize(self, request: Request) -> None:
@@ -255,11 +215,11 @@ class Run:
         Raises:
             SystemExit: this rank trains no more.
         """
-        live, saver, signals = self._live, self._saver, self._signals
+        live, keeper, signals = self._live, self._keeper, self._signals
         assert live is not None
-        assert saver is not None
+        assert keeper is not None
         assert signals is not None
-        saver.wait()
+        keeper.wait()
         if self._watcher is not None:
             self._watcher.close()
         try:
@@ -271,7 +231,7 @@ class Run:
         if moved:
             self._settle(ranks)
         self.ranks = ranks
-        saver.use(ranks)
+        keeper.use(ranks)
         self._watch()
         if self._finishing is not None:
             ranks.post("finish", self._finishing)
@@ -300,8 +260,7 @@ class Run:
         """This process is not needed any more; training goes on without it, or has ended."""
         self.close()
         say_left(reason)
-        atexit.register(_shorten_exit)
-        raise Stopped(int(Exit.FINISHED))
+        leave(int(Exit.FINISHED))
 
     def begin_evaluation(self) -> None:
         """No iteration ends until `end_evaluation`."""
@@ -329,10 +288,11 @@ class Run:
         request = self._meeting.arrive(self.iteration)
         if request is None:
             return
-        assert self._saver is not None
+        keeper = self._keeper
+        assert keeper is not None
         match request.kind:
             case Kind.SAVE:
-                self._begin_save(self._saver)
+                self._kept(lambda: keeper.begin(self.iteration))
                 return
             case Kind.FINISH:
                 self._ends_early(request.reason)
@@ -379,16 +339,7 @@ class Run:
         """
         if self.ranks.world_size == 1 or self._state is None:
             return
-        self.ranks.post("first batch", checksum)
-        if self.ranks.first:
-            found = self.ranks.gather("first batch")
-            self.ranks.publish("first batch", [r for r, one in enumerate(found) if one != checksum])
-        others = self.ranks.fetch("first batch")
-        if others:
-            self.give_up(
-                f"rank {others[0]} reads other samples than rank 0: every rank must read the whole "
-                "stream in the same order (no splitting by rank, shuffling with a fixed seed)"
-            )
+        self._refuse(read_otherwise(self.ranks, checksum))
 
     def finish(self) -> None:
         """Training is complete: the last checkpoint, the last report.
@@ -419,6 +370,11 @@ class Run:
         self._print(message)
         self._failed(Exit.UNUSABLE, message)
         raise Unusable(message)
+
+    def _refuse(self, problem: str) -> None:
+        """Give up where there is one."""
+        if problem:
+            self.give_up(problem)
 
     def close(self) -> None:
         """End the background threads, give signals back. Safe to call again."""
@@ -451,106 +407,51 @@ class Run:
         if error is not None and not isinstance(error, SystemExit):
             self._failed(1, f"{type(error).__name__}: {error}".splitlines()[0])
 
-    def _prepare(self, state: StateDir, store: CheckpointStore) -> None:
-        problem, secret = "", None
-        if self.ranks.first:
-            try:
-                make_private(state.path, store.directory)
-                store.clean()
-                if self._live is not None:
-                    secret = self._live.secret_file(store.directory)
-            except (OSError, NotPrivateError) as failure:
-                problem = f"the state directory cannot be used: {failure}"
-        try:
-            self.ranks.open(store.directory, problem, secret)
-        except RanksError as error:
-            if not (self.ranks.first or error.told):
-                print(f"ef-slurm: {error}", file=sys.stderr, flush=True)
-            self.give_up(str(error))
+    def _identity(self, snapshot: Snapshot) -> Identity:
+        return Identity(
+            self.global_batch_size, self._samples, self._seed, snapshot.format, self._signature
+        )
 
-    def _refuse_what_cannot_be_kept(self, snapshot: Snapshot) -> None:
-        """Before training, rather than at the first checkpoint, as far as it is there already."""
-        if self.ranks.first:
-            problem = ""
-            try:
-                snapshot.check(self.ranks.rank)
-            except StateError as error:
-                problem = f"no checkpoint could be made: {error}"
-            self.ranks.publish("state", problem)
-        problem = self.ranks.fetch("state")
-        if problem:
-            self.give_up(problem)
+    def _new_keeper(
+        self, store: CheckpointStore, snapshot: Snapshot, saved_iteration: int | None
+    ) -> Keeper:
+        return Keeper(
+            store,
+            self.ranks,
+            snapshot,
+            self._identity(snapshot),
+            self.reporter,
+            self.environment.generation,
+            saved_iteration,
+        )
 
     def _restore(self, store: CheckpointStore, snapshot: Snapshot) -> Restored:
-        wanted = {
-            "global_batch_size": self.global_batch_size,
-            "samples": self._samples,
-            "seed": self._seed,
-            "format": snapshot.format,
-            "model": self._signature,
-        }
         try:
-            restored = restore(self.ranks, store, snapshot, wanted, self._seed)
+            restored = restore(
+                self.ranks, store, snapshot, self._identity(snapshot).fields(), self._seed
+            )
         except NotOursError as error:
             self.give_up(str(error))
         manifest = restored.manifest
         if manifest is None:
             self._print("starting at iteration 0")
             return restored
-        self.iteration = self._saved_iteration = manifest.iteration
+        self.iteration = manifest.iteration
         self._print(
             f"resumed at iteration {manifest.iteration} on {self.ranks.world_size} ranks "
             f"(saved on {manifest.world_size})"
         )
         return restored
 
-    def _manifest(self, iteration: int, files: dict[str, tuple[int, int]], kind: str) -> Manifest:
-        return Manifest(
-            iteration=iteration,
-            generation=self.environment.generation,
-            world_size=self.ranks.world_size,
-            global_batch_size=self.global_batch_size,
-            samples=self._samples,
-            seed=self._seed,
-            format=kind,
-            model=self._signature,
-            files=files,
-        )
-
-    def _save_due(self) -> bool:
-        assert self._saver is not None
-        return self._saver.idle_seconds >= self.environment.checkpoint_seconds
-
-    def _on_saved(self, saved: Saved) -> None:
-        if saved.error:
-            if self.ranks.first:
-                logger.warning(
-                    "checkpoint of iteration %d was not saved: %s", saved.iteration, saved.error
-                )
-            return
-        self._saved_iteration = saved.iteration
-        if self.ranks.first:
-            self.reporter.note(
-                checkpoint_iteration=saved.iteration,
-                save_seconds=saved.seconds,
-                stall_seconds=saved.stall_seconds,
-            )
-
     def _save_now(self) -> str:
         """Save this iteration unless it is saved already; the error, or nothing."""
-        if self._saver is None:
-            return ""
-        self._saver.wait()
-        if self._saved_iteration == self.iteration:
-            return ""
-        self._begin_save(self._saver)
-        saved = self._saver.wait()
-        assert saved is not None
-        return saved.error
+        keeper = self._keeper
+        return "" if keeper is None else self._kept(lambda: keeper.save(self.iteration))
 
-    def _begin_save(self, saver: Saver) -> None:
+    def _kept(self, save: Callable[[], T]) -> T:
+        """Have something saved, or give up where this rank's state cannot be."""
         try:
-            saver.begin(self.iteration)
+            return save()
         except StateError as error:
             # Of this rank alone; the others end with it. Going on would lose all that follows.
             self.give_up(f"no checkpoint can be made: {error}")
@@ -566,10 +467,9 @@ class Run:
             raise SystemExit(int(Exit.NOT_SAVED))
         self._end(Phase.STOPPED, Exit.STOPPED)
         self._print(f"stopped at iteration {self.iteration}")
-        atexit.register(_shorten_exit)
         # torchrun would take any other code of a worker for a failure; progress.json tells.
         under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
-        raise Stopped(int(Exit.FINISHED if under_torchrun else Exit.STOPPED))
+        leave(int(Exit.FINISHED if under_torchrun else Exit.STOPPED))
 
     def _end(self, phase: Phase, code: Exit, message: str = "") -> None:
         self.reporter.enter(
@@ -588,12 +488,3 @@ class Run:
         """A line for the job's log, whatever the script does with logging."""
         if self.ranks.first:
             print(f"ef-slurm: {text}", file=sys.stderr, flush=True)
-
-
-def _shorten_exit() -> None:
-    """Leave out the last searches for garbage among torch's objects: most of a process's end.
-
-    The script's own garbage is collected as ever; all else the end of the process frees.
-    """
-    gc.collect()
-    gc.freeze()

@@ -1,6 +1,5 @@
 """The interface for a plain PyTorch loop."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -8,18 +7,18 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
-from ef_slurm.contract import ENV_CHANGE, ContractError, JobEnvironment
+from ef_slurm.contract import ContractError, JobEnvironment
 from ef_slurm.training.batches import PartSampler
 from ef_slurm.training.environment import environment
-from ef_slurm.training.epochs import ENDED, Epoch, epochs
+from ef_slurm.training.epochs import Counted, Epoch, ExtraState, epochs
+from ef_slurm.training.leaving import Unusable
 from ef_slurm.training.live import Live, obstacle
 from ef_slurm.training.loader import part_loader
-from ef_slurm.training.parallel import Parallel, shared
-from ef_slurm.training.run import Run, Unusable
+from ef_slurm.training.parallel import Parallel
+from ef_slurm.training.run import Run
 from ef_slurm.training.shards import ShardedSnapshot
 from ef_slurm.training.state import Snapshot, Stateful, WholeSnapshot, is_sharded
 from ef_slurm.training.stream import DataError, Stream, samples_of
@@ -64,18 +63,6 @@ class Step:
         if scaler is not None:
             loss = scaler.scale(loss)
         loss.backward()  # type: ignore[no-untyped-call]
-
-
-class Counted:
-    """How far a training that counts in epochs is.
-
-    Attributes:
-        ended: epochs after which all is done that the script does then; None where it does not
-            count in epochs.
-    """
-
-    def __init__(self) -> None:
-        self.ended: int | None = None
 
 
 class Session:
@@ -260,23 +247,6 @@ class Session:
         return iter(part_loader(self._data, sampler, self._loader))
 
 
-class _Extra:
-    """A dictionary as a part of the checkpoint, and beside it how many epochs have ended."""
-
-    def __init__(self, values: dict[str, Any], counted: Counted):
-        self._values = values
-        self._counted = counted
-
-    def state_dict(self) -> dict[str, Any]:
-        ended = self._counted.ended
-        return {**self._values, **({} if ended is None else {ENDED: ended})}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._values.clear()
-        self._values.update(state)
-        self._counted.ended = self._values.pop(ENDED, None)
-
-
 def session(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer | None = None,
@@ -367,7 +337,7 @@ def session(
     source: Any = data
     extra: dict[str, Any] = {}
     counted = Counted()
-    others: dict[str, Stateful] = {"extra": _Extra(extra, counted), **(state or {})}
+    others: dict[str, Stateful] = {"extra": ExtraState(extra, counted), **(state or {})}
     if samples is None:
         source = Stream(data, run.share, loader or {}, run.agree_on_first_batch)
         others["stream"] = source
@@ -408,39 +378,3 @@ def _live_changes(
     if problem or not isinstance(model, Parallel) or not isinstance(snapshot, WholeSnapshot):
         return None, problem
     return Live(model, snapshot, environment), ""
-
-
-def wrap(model: torch.nn.Module, **options: Any) -> torch.nn.Module:
-    """The model in `DistributedDataParallel` if there are ranks to share it with, else as it is.
-
-    Args:
-        model: on this rank's device (`init`).
-        options: of `DistributedDataParallel`.
-    """
-    if not dist.is_initialized():
-        return model
-    return shared(model, options)
-
-
-def init(backend: str | None = None) -> torch.device:
-    """Join the process group of a torchrun launch, if there is one.
-
-    NCCL on the rank's own GPU where there are GPUs, gloo otherwise. A script that makes its process
-    group itself does not need it. A process that is to join a launch that trains already has none
-    before its `session`.
-
-    Args:
-        backend: another one, as torch names it.
-
-    Returns:
-        This rank's device.
-    """
-    rank = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    comes_later = bool(os.environ.get(ENV_CHANGE))
-    if "RANK" in os.environ and not dist.is_initialized() and not comes_later:
-        usual = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend or usual)
-    return device

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from ef_slurm.training import container
 from ef_slurm.training.batches import Share
-from ef_slurm.training.run import Unusable
+from ef_slurm.training.leaving import Unusable
 from ef_slurm.training.state import capture_rng, restore_rng
 from ef_slurm.training.values import StateError, freeze
 
