@@ -19,7 +19,8 @@ from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.leftovers import Leftovers, Namesakes
 from ef_slurm.daemon.act.notices import Notices
 from ef_slurm.daemon.act.orphans import Orphans
-from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
+from ef_slurm.daemon.act.reconcile_result import ReconcileResult
+from ef_slurm.daemon.act.reconciler import Reconciler
 from ef_slurm.daemon.act.resubmit import Resubmitter
 from ef_slurm.daemon.act.strangers import Strangers
 from ef_slurm.daemon.act.time_to_act import TimeToAct

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from ef_slurm.contract import Launch
-from ef_slurm.daemon.act.conditions import Conditions, Timeouts
-from ef_slurm.daemon.act.early_shrink import spare_seconds
+from ef_slurm.daemon.act.conditions import Timeouts
 from ef_slurm.daemon.act.executor import Executor, Refusal
 from ef_slurm.daemon.act.free_gpus import FreeGpus, free_gpus_of
-from ef_slurm.daemon.act.live_steps import next_part
 from ef_slurm.daemon.act.next_step import next_step
-from ef_slurm.daemon.act.since import Since
+from ef_slurm.daemon.act.reconcile_result import ReconcileResult
 from ef_slurm.daemon.act.step_budget import StepBudget
 from ef_slurm.daemon.act.steps import (
     Do,
@@ -37,6 +34,7 @@ from ef_slurm.daemon.act.steps import (
     Update,
     Wait,
 )
+from ef_slurm.daemon.act.surroundings import Surroundings
 from ef_slurm.daemon.act.time_to_act import TimeToAct, Turns
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
@@ -47,11 +45,9 @@ from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.slurm_changes import changes
-from ef_slurm.daemon.plan.measured_rows import in_one_round
 from ef_slurm.model import ACTOR, Block, Event, EventKind, Intent, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
-from ef_slurm.slurm.pending import holder, may_be_forgotten, our_part
 from ef_slurm.slurm.refusals import Refused, refusal_of
 from ef_slurm.slurm.types import HoldKind
 
@@ -62,35 +58,6 @@ BACKOFF_SECONDS = 15.0
 """Seconds before a step that was refused is tried again."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class ReconcileResult:
-    """What one round over the jobs came to.
-
-    Args:
-        transit: whether some job is on its way.
-        reports: queue ids of the jobs whose own files will say when to go on.
-        wake: when to look again although nothing may be seen to change.
-        replan: whether some job could not be brought where the plan wants it.
-        dead: jobs that ended in Slurm, are to go on, and are not taken back.
-        unfinished: whether it gave way: jobs are left that come next, and at once.
-    """
-
-    transit: bool = False
-    reports: set[int] = field(default_factory=set)
-    wake: float | None = None
-    replan: bool = False
-    dead: list[QueueJob] = field(default_factory=list)
-    unfinished: bool = False
-
-    def until(self, at: float) -> None:
-        """Look again at `at`."""
-        self.wake = at if self.wake is None else min(self.wake, at)
-
-    def of_those_before(self) -> ReconcileResult:
-        """What it still says, once the round goes on, of jobs that are not reached again."""
-        return ReconcileResult(self.transit, set(self.reports), self.wake)
 
 
 class Reconciler:
@@ -116,24 +83,17 @@ class Reconciler:
         self._last = ReconcileResult()
         self._companions = companions
         self._follower = follower
-        self._launches = launches
+        self._surroundings = Surroundings(
+            observer, queue, closures, hold, clock, companions, launches
+        )
         self._executor = executor
         self._observer = observer
         self._queue = queue
         self._closures = closures
         self._timeouts = timeouts
-        self._hold = hold
         self._clock = clock
-        self._born = clock()
-        self._updated: dict[int, tuple[Block, int, str]] = {}
-        self._requeue_only: set[tuple[int, int]] = set()
         self._not_before: dict[int, float] = {}
-        self._leaving = Since()
-        self._released = Since()
-        self._not_extended: set[int] = set()
-        self._companions_not_extended: frozenset[int] = frozenset()
         self._requeued: set[int] = set()
-        self._companion_updated: set[int] = set()
         self._intents: dict[int, Intent] = {}
         self._budget = StepBudget()
         self._jobs: list[QueueJob] = []
@@ -191,11 +151,8 @@ class Reconciler:
     def forget(self, job: QueueJob) -> None:
         """The job has ended: nothing of it is on its way any more."""
         self._executor.drop(job, "the job has ended")
-        self._updated.pop(job.id, None)
+        self._surroundings.forget(job.id)
         self._not_before.pop(job.id, None)
-        self._leaving.forget(job.id)
-        self._released.forget(job.id)
-        self._not_extended.discard(job.id)
         self._requeued.discard(job.id)
         self._budget.forget(job.id)
 
@@ -225,7 +182,9 @@ class Reconciler:
             if not untouched:
                 intent = self._queue.intents.unfinished_of(job.id)
                 state = self._queue.jobs.get(job.id).state
-            conditions = self._conditions(job, state, intent, status, target, free_gpus)
+            conditions = self._surroundings.conditions(
+                job, state, intent, status, target, free_gpus, self._jobs
+            )
             following = next_step(status, target, conditions, self._timeouts, now)
             if status.slurm.is_final:
                 if not to_go_on:
@@ -277,69 +236,6 @@ class Reconciler:
                         return
                     status = after
 
-    def _conditions(
-        self,
-        job: QueueJob,
-        state: JobState,
-        intent: Intent | None,
-        status: JobStatus,
-        target: Block | None,
-        free_gpus: FreeGpus,
-    ) -> Conditions:
-        slurm = status.slurm
-        part = our_part(state, intent, slurm.restarts, status.booted)
-        told = (target, slurm.restarts, status.booted)
-        more = None if target is None else next_part(status, target)
-        coming, now = status.coming, self._clock()
-        return Conditions(
-            free=target is not None and free_gpus.fits(target),
-            updated=target is not None and self._updated.get(job.id) == told,
-            released=self._released_at(intent, status),
-            in_place=_key(job, status.launch) not in self._requeue_only,
-            active=None if job.running is None else job.running.active,
-            iterations=job.ordered_iterations,
-            time_limit=None if job.id in self._not_extended else job.time_limit,
-            leaving_since=self._leaving_since(job, status, target),
-            hold=self._hold,
-            holder=holder(
-                slurm.hold, part, self._hold, forgotten=self._forgotten(job, intent, status)
-            ),
-            wake_seconds=0.0 if target is None else self._observer.wake_seconds(target),
-            live_open=self._closures.live_open(job.id, now),
-            part_free=more is not None and free_gpus.fits(more),
-            companion_updated=coming is not None and coming.companion.id in self._companion_updated,
-            was_live=self._launches.was_live(job.id),
-            changed_since=self._launches.changed_since(job.id),
-            not_extended=self._companions_not_extended,
-            spare_seconds=spare_seconds(job, slurm.nodes, target, self._jobs),
-            to_measure=in_one_round(job),
-        )
-
-    def _forgotten(self, job: QueueJob, intent: Intent | None, status: JobStatus) -> bool:
-        if not status.forgotten:
-            return False
-        last = intent or self._queue.intents.last_of(job.id)
-        return may_be_forgotten(last, status.slurm.restarts, status.booted)
-
-    def _leaving_since(
-        self, job: QueueJob, status: JobStatus, target: Block | None
-    ) -> float | None:
-        """Since when the present run is wanted off GPUs that it has; None if it is not."""
-        stays = target is not None and status.holds(target)
-        if stays or not status.slurm.is_running:
-            self._leaving.forget(job.id)
-            return None
-        return self._leaving.of(job.id, status.slurm.restarts, self._clock())
-
-    def _released_at(self, intent: Intent | None, status: JobStatus) -> float | None:
-        """When we released the job for its present run; not before this daemon could watch it."""
-        if intent is None or intent.action is not IntentAction.RELEASE:
-            return None
-        if intent.arguments.get("restarts") != status.slurm.restarts:
-            return None
-        began = max(intent.opened_at, self._born)
-        return self._released.of(intent.job_id, intent.id, self._clock(), began)
-
     def _backs_off_until(self, job: QueueJob) -> float | None:
         """Before when nothing is tried: what is further off than it can be is of another clock."""
         until = self._not_before.get(job.id, 0.0)
@@ -367,14 +263,12 @@ class Reconciler:
                 self._observer.update(member.slurm)
         match step:
             case Update(block):
-                self._updated[job.id] = (block, result.slurm.restarts, status.booted)
+                self._surroundings.updated(job, block, result)
             case Release(block):
                 free_gpus.take(block)
                 self._observer.expect_new_run(job.request.slurm_job_id)
             case ShapeCompanion(companion):
-                self._companion_updated = {companion.id} | (
-                    self._companion_updated & {one.id for one in self._companions.present}
-                )
+                self._surroundings.companion_updated(companion)
             case ReleaseCompanion(companion):
                 free_gpus.take(companion.block)
         return replace(result, seen_pending=self._observer.pending_since(result.slurm))
@@ -389,7 +283,7 @@ class Reconciler:
     ) -> JobStatus | None:
         match refusal.step:
             case Resize():
-                self._requeue_only.add(_key(job, status.launch))
+                self._surroundings.stays_whole(job, status)
                 return status
             case OrderStop() | OrderRelaunch() if _gives_up_nodes(status, target):
                 # It cannot be told; TERM, which comes with the requeue, is its chance to save.
@@ -404,19 +298,16 @@ class Reconciler:
                 return None
             case Extend():
                 # Only operators may; its next run has the limit that it needs.
-                self._not_extended.add(job.id)
+                self._surroundings.not_extended(job)
                 self._save(job, f"its time limit stays until its next start: {refusal.message}")
                 return status
             case ExtendCompanion(companion):
-                present = {one.id for one in self._companions.present}
-                self._companions_not_extended = self._companions_not_extended & present | {
-                    companion.id
-                }
+                self._surroundings.companion_not_extended(companion)
                 why = f"its companion {companion.slurm_job_id} ends before it: {refusal.message}"
                 self._save(job, why)
                 return status
             case GiveBack():
-                self._requeue_only.add(_key(job, status.launch))
+                self._surroundings.stays_whole(job, status)
                 return status
             case OrderPrepare() | OrderResize() | ShapeCompanion() | ReleaseCompanion():
                 self._follower.give_up(job, status, "it was refused", refusal.message)
@@ -487,10 +378,6 @@ class Reconciler:
     def _back_off(self, job: QueueJob, reconciled: ReconcileResult) -> None:
         self._not_before[job.id] = self._clock() + BACKOFF_SECONDS
         reconciled.until(self._not_before[job.id])
-
-
-def _key(job: QueueJob, launch: Launch | None) -> tuple[int, int]:
-    return job.id, 0 if launch is None else launch.generation
 
 
 def _gives_up_nodes(status: JobStatus, target: Block | None) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from ef_slurm.daemon.act.reconciler import Reconciler, ReconcileResult
+from ef_slurm.daemon.act.reconcile_result import ReconcileResult
+from ef_slurm.daemon.act.reconciler import Reconciler
 from ef_slurm.daemon.plan.record import train_on
 from ef_slurm.model import EventKind, JobState, QueueJob
 from tests.unit.daemon.test_crashes import EXAMPLES, Killed, Killer, kills, mortal
