@@ -6,12 +6,10 @@ again (`Estimates`, from events) or only saves work.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from ef_slurm.contract import LaunchState
 from ef_slurm.daemon.act.actions import JobActions
 from ef_slurm.daemon.act.comments import Comments
 from ef_slurm.daemon.act.companion_ends import CompanionEnds
@@ -25,7 +23,8 @@ from ef_slurm.daemon.act.resubmit import Resubmitter
 from ef_slurm.daemon.act.strangers import Strangers
 from ef_slurm.daemon.act.time_to_act import TimeToAct
 from ef_slurm.daemon.fence import Fence
-from ef_slurm.daemon.log_fields import about
+from ef_slurm.daemon.ingest import Ingest
+from ef_slurm.daemon.looks import Looks
 from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.closures import MOST_RECALLED
@@ -40,7 +39,6 @@ from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.record_files import Records
 from ef_slurm.daemon.observe.recycled import on_recycled
-from ef_slurm.daemon.observe.settlements import due_at
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.daemon.observe.transition import Transition
 from ef_slurm.daemon.plan.changes import Changed, Changes, NotPossibleError
@@ -58,7 +56,6 @@ from ef_slurm.model import (
     Event,
     EventKind,
     GateState,
-    Intent,
     JobAction,
     JobChange,
     JobRequest,
@@ -70,24 +67,11 @@ from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
 
-_log = logging.getLogger(__name__)
-
 PROGRESS_SECONDS = 2.0
 """How much training may pass between two writes of a job's progress."""
 
-EMPTY_LOOK_SECONDS = 60.0
-"""Least seconds between looks at Slurm while nothing is queued."""
-
 PRUNED_ROWS = 500
 """How much of the past is forgotten in one tick: some milliseconds' worth."""
-
-WATCH_SECONDS = 600.0
-"""For how long Slurm is asked although no job is active: an ended one may be put back there."""
-
-LAUNCHING = frozenset({JobState.STARTING, JobState.STOPPING})
-ON_ITS_WAY = LAUNCHING | {JobState.NEW}
-UNDER_WAY = frozenset({JobState.STARTING, JobState.RUNNING, JobState.STOPPING})
-LEAVING = frozenset({LaunchState.FINISHED, LaunchState.FAILED, LaunchState.INTERRUPTED})
 
 
 class Scheduler:
@@ -127,14 +111,13 @@ class Scheduler:
         self._observer = Observer(slurm, state_dirs, clock, self._companions)
         self._fence = Fence(queue, clock)
         self._complaints = Complaints(queue, self._observer, clock, metrics)
-        self._all_read_at = -math.inf
+        self._looks = Looks(settings, self._observer, queue, self._complaints, metrics, clock)
         executor = Executor(
             slurm, queue, state_dirs, clock, self._observer.slurm_type, self._companions
         )
         self._orphans = Orphans(executor, self._observer, queue, clock, self._fence)
         self._strangers = Strangers(slurm, self._observer, queue, clock, settings.scope.partitions)
         self._comments = Comments(slurm, self._observer, clock, self._fence, self._time_to_act)
-        self._ended_at = clock()
         namesakes = Namesakes(queue, self._observer)
         self._leftovers = Leftovers(slurm, queue, self._observer, namesakes, clock, self._fence)
         self._resubmitter = Resubmitter(
@@ -196,9 +179,18 @@ class Scheduler:
         self._changes = Changes(
             queue, self._planning, self._observer, slurm, settings.scope.partitions, clock
         )
-        self._refresh_wanted = True
-        self._completing = False
-        self._silent_since: float | None = None
+        self._ingest = Ingest(
+            queue,
+            self._observer,
+            self._follower,
+            self._companion_follower,
+            self._launches,
+            self._state_dirs,
+            self._planning,
+            self._fence,
+            self._apply,
+            advisory=settings.advisory,
+        )
         self._ticked_at: float | None = None
         self._reconciled = ReconcileResult()
         self._acted = 0.0
@@ -252,16 +244,18 @@ class Scheduler:
         jobs = self._queue.jobs.all(ACTIVE)
         self._planning.wanted |= self._early_verdicts.review(jobs, now)
         self._companions.load()
-        self._read_reports(jobs, now)
+        self._looks.read_reports(jobs, now, self._reconciled.reports, self._planning.next_change)
         for job in jobs:
             with self._fence.around(job, "looked at"):
-                self._refresh_wanted |= self._has_news(job, now)
-        if self._refresh_is_due(now, jobs) and not self._refresh(now):
+                self._looks.wanted |= self._looks.has_news(job, now)
+        transit, replan = self._reconciled.transit, self._planning.wanted
+        due = self._looks.are_due(jobs, now, transit=transit, replan=replan)
+        if due and not self._looks.look(now):
             return self._settings.retry_interval
         if self._observer.refreshed_at is None:
             return self._settings.idle_interval
         try:
-            jobs = self._ingest(jobs)
+            jobs = self._ingest.all(jobs)
             companions = self._companions.present
             self._gpu_account.look(self._observer.observation, jobs, companions)
             jobs, news = self._dependencies.review(jobs)
@@ -276,7 +270,7 @@ class Scheduler:
                 self._time_to_act.end()
                 self._gave_way, self._acted = self._time_to_act.gave_way, self._time_to_act.acted
         except SlurmError as error:
-            self._slurm_is_silent(error)
+            self._looks.slurm_is_silent(error)
             return self._settings.retry_interval
         self._recording.keep()
         self._make_notices()
@@ -287,7 +281,7 @@ class Scheduler:
 
     def refresh_soon(self) -> None:
         """Something has changed in Slurm: ask it again as soon as `query_interval` allows."""
-        self._refresh_wanted = True
+        self._looks.wanted = True
 
     def judge(self, request: JobRequest) -> tuple[WhatIf | WouldMeasure | WouldWait, str]:
         """The verdict that this request would get now, also in words. Writes nothing.
@@ -389,178 +383,13 @@ class Scheduler:
         if self._reconciled.unfinished:
             return  # its rest comes before all that is in less of a hurry
         ours = {job.request.slurm_job_id for job in jobs} | self._companions.slurm_ids
-        self._refresh_wanted |= self._strangers.stop(ours)
-        self._refresh_wanted |= self._companion_ends.cancel({job.id for job in jobs})
+        self._looks.wanted |= self._strangers.stop(ours)
+        self._looks.wanted |= self._companion_ends.cancel({job.id for job in jobs})
         for wake in (leftover, self._orphans.cancel(), self._comments.write(jobs)):
             if wake is not None:
                 self._reconciled.until(wake)
 
-    # Observing
-
-    def _read_reports(self, jobs: tuple[QueueJob, ...], now: float) -> None:
-        """Read what jobs may have written: those on their way always, all that run now and then.
-
-        What the others wrote is read when Slurm says something new about them.
-        """
-        since = now - self._all_read_at
-        # Where the plan counts on something now, it is looked at whether it has come.
-        expected = self._all_read_at < self._planning.next_change <= now
-        if expected or not 0 <= since < self._settings.progress_interval:
-            self._all_read_at = now
-            self._observer.read_reports(job for job in jobs if self._observer.runs(job))
-        else:
-            awaited = self._reconciled.reports
-            self._observer.read_reports(
-                job for job in jobs if job.state in LAUNCHING or job.id in awaited
-            )
-        self._observer.keep_reports(jobs)
-        self._complaints.tell(jobs)
-
-    def _refresh_is_due(self, now: float, jobs: tuple[QueueJob, ...]) -> bool:
-        refreshed_at = self._observer.refreshed_at
-        if refreshed_at is None:
-            return True
-        since = now - refreshed_at
-        if since < 0:
-            return True  # the clock was set back
-        if since < self._settings.query_interval:
-            return False
-        if self._refresh_wanted or self._planning.wanted:
-            return True
-        busy = self._is_on_its_way or any(
-            job.state in ON_ITS_WAY and not job.set_apart for job in jobs
-        )
-        if not jobs and not busy and now - self._ended_at > WATCH_SECONDS:
-            # Curves are checked against the GPU types that were last seen.
-            return since >= max(EMPTY_LOOK_SECONDS, self._settings.idle_interval)
-        return since >= (self._settings.tick_interval if busy else self._settings.idle_interval)
-
-    @property
-    def _is_on_its_way(self) -> bool:
-        """Whether some job is, or GPUs of ours are about to be free."""
-        return self._reconciled.transit or self._completing or self._observer.expects_end
-
-    def _has_news(self, job: QueueJob, now: float) -> bool:
-        """Whether Slurm is to be asked because of it."""
-        fresh = job.state is JobState.NEW and not job.set_apart
-        return fresh or self._leaves(job) or self._is_overdue(job, now)
-
-    def _leaves(self, job: QueueJob) -> bool:
-        """Whether the job says that its run ends, and Slurm has not said so yet."""
-        status = None if self._observer.refreshed_at is None else self._observer.status(job)
-        launch = None if status is None else status.launch
-        if status is None or launch is None:
-            return False
-        return launch.state in LEAVING and status.slurm.is_running
-
-    def _is_overdue(self, job: QueueJob, now: float) -> bool:
-        """Whether its deadline is over, and Slurm was not asked since whether the job is, too."""
-        due, refreshed_at = due_at(job), self._observer.refreshed_at
-        return due is not None and due <= now and (refreshed_at is None or refreshed_at < due)
-
-    def _refresh(self, now: float) -> bool:
-        try:
-            self._observer.refresh()
-        except SlurmError as error:
-            self._slurm_is_silent(error)
-            return False
-        self._metrics.looked()
-        self._refresh_wanted = False
-        self._completing = any(
-            "COMPLETING" in job.flags and job.requested.partition in self._settings.scope.partitions
-            for job in self._observer.observation.jobs.values()
-        )
-        if self._silent_since is not None:
-            self._log_daemon_event(f"Slurm answers again after {now - self._silent_since:.0f} s")
-            self._silent_since = None
-        return True
-
-    def _slurm_is_silent(self, error: SlurmError) -> None:
-        self._refresh_wanted = True
-        self._observer.expect_another()
-        if self._silent_since is None:
-            self._silent_since = self._clock()
-            self._log_daemon_event(
-                f"Slurm does not answer, nothing is changed until it does: {error.message}"
-            )
-
-    # Ingest
-
-    def _ingest(self, jobs: tuple[QueueJob, ...]) -> tuple[QueueJob, ...]:
-        """Write what Slurm and the jobs say into the rows; returns those that are active still."""
-        unknown = self._not_found(jobs)
-        lost = {node.name for node in self._observer.observation.nodes if not node.usable}
-        self._follower.look()
-        observed = {job.id for job in jobs}
-        active: list[QueueJob] = []
-        ended: list[QueueJob] = []
-        intents = {intent.job_id: intent for intent in self._queue.intents.unfinished()}
-        if any(self._may_be_of_before(job) for job in jobs if job.id not in unknown):
-            self._observer.ask_who_answers()
-        with self._queue.transaction(durable=False):
-            # Again: another process may have changed rows since. New ones wait for the next tick.
-            for job in self._queue.jobs.all(ACTIVE):
-                if job.id not in observed:
-                    continue
-                if job.id in unknown:
-                    # It keeps what it has; of a new one nobody knows yet whose it is.
-                    if job.state is not JobState.NEW:
-                        active.append(job)
-                    continue
-                with self._fence.around(job, "followed"):
-                    intent = intents.get(job.id) or self._last_intent(job)
-                    transition = self._follower.follow(job, intent, lost)
-                    if transition != Transition(job):
-                        with self._queue.transaction():
-                            job = self._apply(job, transition)
-                    if job.state in ACTIVE and not self._settings.advisory:
-                        job = self._follow_live(job, lost)
-                (active if job.state in ACTIVE else ended).append(job)
-        for job in ended:
-            self._state_dirs.forget(job)
-        return tuple(active)
-
-    def _not_found(self, jobs: tuple[QueueJob, ...]) -> frozenset[int]:
-        """Read again what the last look did not mention.
-
-        Returns:
-            Queue ids of those of which nobody can say whether Slurm has them, or a companion of
-            theirs: its answer was no answer. They are not gone for that.
-        """
-        unknown = set[int]()
-        for job in jobs:
-            with self._fence.around(job, "found in Slurm"):
-                unknown.add(job.id)
-                if self._observer.status(job) is None:
-                    self._observer.fetch(job.request.slurm_job_id)
-                self._companion_follower.ask(job)
-                unknown.remove(job.id)
-        return frozenset(unknown)
-
-    def _may_be_of_before(self, job: QueueJob) -> bool:
-        """Whether Slurm holds a job that we have released, as it did before, or has ended it."""
-        status = self._observer.status(job)
-        if status is None or job.state not in (JobState.STARTING, JobState.RUNNING):
-            return False
-        return status.held or status.slurm.is_final
-
-    def _last_intent(self, job: QueueJob) -> Intent | None:
-        """What we did last with a job that does not run as it is to; None for the others."""
-        status = self._observer.status(job)
-        if status is None or not (status.slurm.is_pending or status.slurm.is_final):
-            return None
-        return self._queue.intents.last_of(job.id) if job.state in UNDER_WAY else None
-
-    def _follow_live(self, job: QueueJob, lost: set[str]) -> QueueJob:
-        """What is new of the job's live changes; its row as it is then."""
-        status = self._observer.status(job)
-        if status is not None:
-            self._launches.see(job.id, status)
-        with self._queue.transaction():
-            if self._companion_follower.follow(job, lost):
-                self._planning.wanted = True
-                return self._queue.jobs.get(job.id)
-        return job
+    # What is new
 
     def _apply(
         self, job: QueueJob, transition: Transition, *, actor: str | None = None
@@ -600,7 +429,7 @@ class Scheduler:
         if transition.to is JobState.LOST:
             self._resubmitter.expect_lost()
         if transition.to in FINAL:
-            self._ended_at = now
+            self._looks.job_ended(now)
             self._calibration.ended(job.id)
             self._follower.forget(job.id)
             self._estimates.closures.forget(job.id)
@@ -640,15 +469,12 @@ class Scheduler:
         ready = now if refreshed_at is None else refreshed_at + settings.query_interval
         if self._reconciled.reports:
             delay = settings.report_interval
-        elif self._planning.wanted or self._refresh_wanted:
+        elif self._planning.wanted or self._looks.wanted:
             delay = max(0.0, ready - now)
         else:
-            delay = settings.tick_interval if self._is_on_its_way else settings.idle_report_interval
+            busy = self._looks.is_on_its_way(transit=self._reconciled.transit)
+            delay = settings.tick_interval if busy else settings.idle_report_interval
         for moment in (self._planning.next_change, self._reconciled.wake):
             if moment is not None:
                 delay = min(delay, max(0.0, moment - now))
         return delay
-
-    def _log_daemon_event(self, message: str) -> None:
-        _log.warning("%s", message, extra=about(None, EventKind.DAEMON))
-        self._queue.events.log(Event(self._clock(), EventKind.DAEMON, ACTOR, message))
