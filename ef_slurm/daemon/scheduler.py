@@ -118,7 +118,7 @@ class Scheduler:
         self._orphans = Orphans(executor, self._observer, queue, clock, self._fence)
         self._strangers = Strangers(slurm, self._observer, queue, clock, settings.scope.partitions)
         self._comments = Comments(slurm, self._observer, clock, self._fence, self._time_to_act)
-        namesakes = Namesakes(queue, self._observer)
+        namesakes = Namesakes(queue, slurm)
         self._leftovers = Leftovers(slurm, queue, self._observer, namesakes, clock, self._fence)
         self._resubmitter = Resubmitter(
             slurm, queue, self._observer, namesakes, clock, self._fence, self.lose, settings.uid

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ef_slurm.daemon.act.since import Since
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.observer import Observer
@@ -45,31 +46,40 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Pending Slurm jobs that may be what an attempt made, by id.
+    """Pending Slurm jobs that may be what an attempt made.
 
     Args:
         sure: whether they cannot be anything older. Not so where the intent, of an older daemon,
             does not say what was there before.
     """
 
-    ids: tuple[int, ...] = ()
+    jobs: tuple[SlurmJob, ...] = ()
     sure: bool = True
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Slurm's."""
+        return tuple(job.job_id for job in self.jobs)
 
     @property
     def doubtful(self) -> bool:
         """Whether there is something that may as well be somebody's own."""
-        return bool(self.ids) and not self.sure
+        return bool(self.jobs) and not self.sure
 
     def __str__(self) -> str:
         return ", ".join(str(slurm_id) for slurm_id in self.ids)
 
 
 class Namesakes:
-    """Slurm jobs of the same owner and name as a job of the queue."""
+    """Slurm jobs of the same owner and name as a job of the queue.
 
-    def __init__(self, queue: Queue, observer: Observer) -> None:
+    Slurm is asked, and nobody else hears the answer: the round of actions that this is a part of
+    goes by what the jobs were followed to.
+    """
+
+    def __init__(self, queue: Queue, slurm: Slurm) -> None:
         self._queue = queue
-        self._observer = observer
+        self._slurm = slurm
 
     def present(self, job: QueueJob) -> list[Json]:
         """Those that Slurm has now, by id: what an attempt that begins now cannot have made.
@@ -79,7 +89,6 @@ class Namesakes:
         Raises:
             SlurmError: it does not answer.
         """
-        self._observer.refresh()
         return [slurm.job_id for slurm in self._of(job)]
 
     def left(self, job: QueueJob, intent: Intent) -> Left:
@@ -88,26 +97,20 @@ class Namesakes:
         Raises:
             SlurmError: it does not answer.
         """
-        self._observer.refresh()
         before = intent.arguments.get(NAMESAKES)
         sure = isinstance(before, list)
         known = before if isinstance(before, list) else []
-        ids = (
-            slurm.job_id
-            for slurm in self._of(job)
-            if slurm.job_id not in known and slurm.is_pending
-        )
-        return Left(tuple(one for one in ids if self._is_nobodys(one, job)), sure)
+        new = (slurm for slurm in self._of(job) if slurm.job_id not in known and slurm.is_pending)
+        return Left(tuple(slurm for slurm in new if self._is_nobodys(slurm, job)), sure)
 
     def _of(self, job: QueueJob) -> Iterator[SlurmJob]:
         wanted = job.request.uid, job.request.name
-        for slurm in self._observer.observation.jobs.values():
+        for slurm in self._slurm.observe().jobs.values():
             if (slurm.uid, slurm.name) == wanted:
                 yield slurm
 
-    def _is_nobodys(self, slurm_id: int, job: QueueJob) -> bool:
-        row = self._queue.jobs.of_slurm(slurm_id, job.request.cluster)
-        slurm = self._observer.observation.jobs[slurm_id]
+    def _is_nobodys(self, slurm: SlurmJob, job: QueueJob) -> bool:
+        row = self._queue.jobs.of_slurm(slurm.job_id, job.request.cluster)
         return row is None or is_of_later_submission(row, slurm)  # Slurm uses ids again
 
 
@@ -129,6 +132,7 @@ class Leftovers:
         self._namesakes = namesakes
         self._clock = clock
         self._fence = fence
+        self._tried = Since()
 
     def cancel(self) -> float | None:
         """Cancel those whose time has come; returns when the next one's comes, or None.
@@ -147,12 +151,14 @@ class Leftovers:
             with self._fence.around(job, "its submission given up"):
                 if self._is_wanted(job):
                     continue
-                due = intent.changed_at + SETTLE_SECONDS
+                now = self._clock()
+                due = self._tried.of(job.id, intent.id, now, intent.changed_at) + SETTLE_SECONDS
                 # Of one that goes on as it was, the next step needs the intent's place.
-                if job.state not in ACTIVE and self._clock() < due:
+                if job.state not in ACTIVE and now < due:
                     following = due if following is None else min(due, following)
                     continue
                 self._give_up(job, intent)
+                self._tried.forget(job.id)
         return following
 
     def _is_wanted(self, job: QueueJob) -> bool:
@@ -168,22 +174,21 @@ class Leftovers:
     def _give_up(self, job: QueueJob, intent: Intent) -> None:
         left = self._namesakes.left(job, intent)
         why = "what was to be submitted again is not wanted any more"
-        if left.ids:
+        if left.jobs:
             why = f"{why}; {self._undone(left)}"
         now = self._clock()
         about_it = about(job, EventKind.INTENT)
         _log.info("job %d: %s", job.request.slurm_job_id, why, extra=about_it)
         with self._queue.transaction():
             self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=now, why=why)
-            if left.ids:
+            if left.jobs:
                 self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id))
 
     def _undone(self, left: Left) -> str:
         """Cancel what can be nothing else; what became of it, in words."""
-        seen = self._observer.observation.jobs
         # It was submitted held. Several would be of several attempts, or the owner's own.
-        held = all(seen[one].hold is not HoldKind.NONE for one in left.ids)
-        if not (left.sure and held and len(left.ids) == 1):
+        held = all(one.hold is not HoldKind.NONE for one in left.jobs)
+        if not (left.sure and held and len(left.jobs) == 1):
             return f"Slurm job {left} may be left of it: cancel that, if it is nothing else"
         try:
             self._slurm.cancel(left.ids[0])

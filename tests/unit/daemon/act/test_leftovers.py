@@ -9,7 +9,7 @@ import pytest
 
 from ef_slurm.model import EventKind, IntentAction, JobState, QueueJob
 from ef_slurm.slurm.errors import SlurmUnavailableError
-from ef_slurm.slurm.types import HoldKind, JobBaseState, Submission, Submitted
+from ef_slurm.slurm.types import HoldKind, JobBaseState, Observation, Submission, Submitted
 from tests.fakes.memory_cluster import MemoryJob
 from tests.unit.daemon.world import World
 
@@ -180,3 +180,43 @@ def test_what_an_older_daemon_may_have_submitted_is_not_cancelled(
     assert doubtful.state is JobBaseState.PENDING
     assert not world.queue.intents.unfinished()
     assert f"{doubtful.job_id} may be left" in told(world, job)
+
+
+def test_who_ends_while_slurm_is_asked_for_it_has_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was heard in the midst of a round is not acted upon before it was followed."""
+    job, other = (world.submit(20_000, deadline=3000.0) for _ in range(2))
+    world.run(60)
+    assert world.state(job) is world.state(other) is JobState.RUNNING
+    dies(world, job)
+    submits_unheard(world, job, monkeypatch)
+    withdraw(world, job)
+    world.cluster.reachable = True
+    training, observe, asked = world.training(other), world.slurm.observe, list[float]()
+
+    def ends_before_the_second_look_in_a_tick() -> Observation:
+        asked.append(world.clock.now)
+        if asked.count(world.clock.now) == 2 and training.running:
+            training.finished = True
+            world.cluster.finish(training.slurm.job_id, world.clock.now)
+        return observe()
+
+    monkeypatch.setattr(world.slurm, "observe", ends_before_the_second_look_in_a_tick)
+    world.run(30)
+    assert training.finished
+    assert not world.queue.intents.unfinished()
+    assert training.slurm.restarts == 0
+    assert world.state(other) is JobState.COMPLETED
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait_for_it(
+    world: World, job: QueueJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies(world, job)
+    made = submits_unheard(world, job, monkeypatch)
+    withdraw(world, job)
+    world.cluster.reachable = True
+    world.clock.now -= 3600.0
+    world.run(30)
+    assert made.state is JobBaseState.CANCELLED
