@@ -105,9 +105,16 @@ class JobStatus:
         launch, progress = self.launch, self.progress
         if launch is None or progress is None:
             return ()
+        return self._of_its_nodes(progress.nodes or launch.nodes)
+
+    @property
+    def launched_on(self) -> tuple[str, ...]:
+        """The nodes that its launch began on, by its script's word: of those that it may be on."""
+        return () if self.launch is None else self._of_its_nodes(self.launch.nodes)
+
+    def _of_its_nodes(self, named: str) -> tuple[str, ...]:
         may_be = {*self.slurm.nodes}.union(*(one.companion.block.nodes for one in self.members))
-        names = (progress.nodes or launch.nodes).split(",")
-        return tuple(dict.fromkeys(name for name in names if name in may_be))
+        return tuple(dict.fromkeys(name for name in named.split(",") if name in may_be))
 
     @property
     def launch(self) -> Launch | None:

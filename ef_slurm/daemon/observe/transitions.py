@@ -110,7 +110,7 @@ def _running(job: QueueJob, status: JobStatus, intent: Intent | None, now: float
     if progress is None or progress.first_iteration_at is None:
         if job.state is JobState.STOPPING:
             # It may hold others that it is about to give back.
-            nodes = "" if status.launch is None else status.launch.nodes
+            nodes = ",".join(status.launched_on)
             return Transition(job, JobState.STARTING, f"launched again on {nodes}")
         return Transition(job)
     if job.state is JobState.RUNNING or progress.phase is Phase.STARTING:

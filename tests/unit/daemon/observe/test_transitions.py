@@ -205,6 +205,12 @@ class TestBehindOurBack:
     def test_our_own_requeue_is_none_of_theirs(self) -> None:
         assert transition(row(JobState.STOPPING, running=HELD), pending(restarts=1)).to is None
 
+    def test_it_is_launched_again_on_nodes_that_it_has(self) -> None:
+        said = launch(generation=2, nodes="n2,n9 as an operator wishes," + "x" * 60_000)
+        status = running(TWO_NODES, launch=said, progress=None)
+        result = transition(row(JobState.STOPPING, running=HELD), status)
+        assert (result.to, result.why) == (JobState.STARTING, "launched again on n2")
+
     def test_without_a_block_to_go_to_it_is_paused(self) -> None:
         assert transition(row(JobState.STOPPING), pending(restarts=1)).to is JobState.PAUSED
 
