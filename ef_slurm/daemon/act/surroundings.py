@@ -51,7 +51,8 @@ class Surroundings:
         self._born = clock()
         self._updated: dict[int, tuple[Block, int, str]] = {}
         self._companions_updated: set[int] = set()
-        self._requeue_only: set[tuple[int, int]] = set()
+        # By job the last launch of which that was found: one runs at a time.
+        self._requeue_only: dict[int, int] = {}
         self._not_extended: set[int] = set()
         self._companions_not_extended: frozenset[int] = frozenset()
         self._leaving = Since()
@@ -67,8 +68,8 @@ class Surroundings:
         self._companions_updated = {companion.id} | (self._companions_updated & present)
 
     def stays_whole(self, job: QueueJob, status: JobStatus) -> None:
-        """The present launch cannot give up nodes without a requeue: that was refused."""
-        self._requeue_only.add(_launch_of(job, status))
+        """The present launch cannot give up nodes without a requeue."""
+        self._requeue_only[job.id] = _generation(status)
 
     def not_extended(self, job: QueueJob) -> None:
         """Slurm does not let its time limit be extended."""
@@ -85,6 +86,7 @@ class Surroundings:
         self._leaving.forget(job_id)
         self._released.forget(job_id)
         self._not_extended.discard(job_id)
+        self._requeue_only.pop(job_id, None)
 
     def conditions(
         self,
@@ -113,7 +115,7 @@ class Surroundings:
             free=target is not None and free_gpus.fits(target),
             updated=target is not None and self._updated.get(job.id) == told,
             released=self._released_at(intent, status),
-            in_place=_launch_of(job, status) not in self._requeue_only,
+            in_place=self._requeue_only.get(job.id) != _generation(status),
             active=None if job.running is None else job.running.active,
             iterations=job.ordered_iterations,
             time_limit=None if job.id in self._not_extended else job.time_limit,
@@ -160,5 +162,5 @@ class Surroundings:
         return self._released.of(intent.job_id, intent.id, self._clock(), began)
 
 
-def _launch_of(job: QueueJob, status: JobStatus) -> tuple[int, int]:
-    return job.id, 0 if status.launch is None else status.launch.generation
+def _generation(status: JobStatus) -> int:
+    return 0 if status.launch is None else status.launch.generation

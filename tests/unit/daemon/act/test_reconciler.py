@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from ef_slurm.daemon.act.reconciler import BACKOFF_SECONDS
-from ef_slurm.model import EventKind, JobState, Outcome, PromiseOutcome, PromiseState
+from ef_slurm.model import (
+    EventKind,
+    JobState,
+    Outcome,
+    Overhead,
+    PromiseOutcome,
+    PromiseState,
+)
 from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.types import JobUpdate, SlurmJob
 from tests.unit.daemon.world import World
@@ -113,3 +120,20 @@ def test_what_slurm_starts_in_the_end_is_safe_again(world: World) -> None:
     assert world.row(job).promise is PromiseState.SAFE
     told = [event.message for event in world.queue.events.all(kinds=[EventKind.PROMISE])]
     assert any("Slurm does not start it" in message for message in told)
+
+
+def test_of_what_is_not_shrunk_in_place_nothing_is_kept_when_it_has_ended(world: World) -> None:
+    def refused(job_id: int, nodes: Sequence[str]) -> SlurmJob:
+        raise RefusedError(f"job {job_id} cannot shrink to {nodes}")
+
+    world.slurm.resize = refused  # type: ignore[method-assign]
+    world.overhead = Overhead(start=8.0, grow=40.0, shrink=8.0, move=40.0, restart=40.0)
+    jobs = [world.submit(200_000, deadline=40_000.0)]
+    world.run_until(lambda: world.state(jobs[0]) is JobState.RUNNING)
+    world.run(5)
+    jobs.append(world.submit(10_000, deadline=260.0))
+    world.run_until(lambda: world.training(jobs[0]).slurm.restarts == 1, 60)
+    kept = world.scheduler._reconciler._surroundings._requeue_only
+    assert list(kept) == [jobs[0].id]
+    world.run_until(world.finished, 10_000)
+    assert not kept
