@@ -38,6 +38,10 @@ class ActingSlurm:
         """As the real one."""
         return self._slurm.job(job_id)
 
+    def step_nodes(self, job_id: int) -> frozenset[str]:
+        """As the real one."""
+        return self._slurm.step_nodes(job_id)
+
     def configuration(self) -> SlurmConfiguration:
         """As the real one."""
         return self._slurm.configuration()

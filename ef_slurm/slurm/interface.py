@@ -63,6 +63,13 @@ class Slurm(Protocol):
         """
         ...
 
+    def step_nodes(self, job_id: int) -> frozenset[str]:
+        """Nodes on which steps of a job run, its batch script not counted.
+
+        A step is on all of its nodes until it ends, also on those where its processes have ended.
+        """
+        ...
+
     def configuration(self) -> SlurmConfiguration:
         """Slurm's version and settings."""
         ...
@@ -126,8 +133,8 @@ class Slurm(Protocol):
     def resize(self, job_id: int, nodes: Sequence[str]) -> SlurmJob:
         """Shrink a running job to some of its nodes. GPUs per node stay.
 
-        Stop its steps first: those on the nodes that go are killed, and a live step may drain a
-        node. The batch host must stay.
+        Stop its steps first (`step_nodes`): those on the nodes that go are killed, and a live step
+        may drain a node. The batch host must stay.
 
         Returns:
             The job as it is afterwards.

@@ -55,6 +55,10 @@ class Site(ABC):
     def now(self) -> float:
         """The cluster's clock."""
 
+    @abstractmethod
+    def runs_steps(self, job_id: int, nodes: tuple[str, ...]) -> None:
+        """The script of a job would have a step there now; where scripts run nothing is done."""
+
     def until(self, true: Callable[[], bool], seconds: float = 60.0) -> None:
         """Let time pass until something holds; fail if it does not in time."""
         end = self.now() + seconds
@@ -80,6 +84,9 @@ class MemorySite(Site):
 
     def now(self) -> float:
         return self.time
+
+    def runs_steps(self, job_id: int, nodes: tuple[str, ...]) -> None:
+        self.cluster.jobs[job_id].step_nodes = nodes
 
 
 # Runs commands inside the mini-Slurm, one after another: an exec for each would take a second.
@@ -175,6 +182,9 @@ class CommandSite(Site):
     def now(self) -> float:
         return time.time()
 
+    def runs_steps(self, job_id: int, nodes: tuple[str, ...]) -> None:
+        """They run."""
+
     def clear(self) -> None:
         """Cancel what a test has left behind."""
         operator = self.of("ef-slurm")
@@ -228,9 +238,9 @@ def site(request: pytest.FixtureRequest) -> Site:
 def submit(site: Site) -> Callable[..., SlurmJob]:
     """Submit a held job of one GPU as a user; more options may be given."""
 
-    def do(user: str = "user1", *options: str) -> SlurmJob:
+    def do(user: str = "user1", *options: str, script: str = SCRIPT) -> SlurmJob:
         slurm = site.of(user)
-        submitted = slurm.submit(Submission(SCRIPT, options=(*OPTIONS, *options)))
+        submitted = slurm.submit(Submission(script, options=(*OPTIONS, *options)))
         return slurm.job(submitted.job_id)
 
     return do

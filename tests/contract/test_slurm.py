@@ -40,6 +40,8 @@ class Site(Protocol):
 
     def now(self) -> float: ...
 
+    def runs_steps(self, job_id: int, nodes: tuple[str, ...]) -> None: ...
+
     def until(self, true: Callable[[], bool]) -> None: ...
 
 
@@ -165,6 +167,25 @@ def test_a_running_job_gives_up_nodes(site: Site, submit: Submit) -> None:
     with pytest.raises(RefusedError):
         operator.resize(job.job_id, ("n2",))  # without its batch host
     assert operator.job(job.job_id).nodes == ("n1", "n2")
+
+
+A_STEP = """#!/bin/bash
+# EF_STATE_DIR: what job_submit.lua knows our scripts by
+unset SLURM_NTASKS SLURM_NPROCS SLURM_NNODES SLURM_NTASKS_PER_NODE
+srun --nodes=2 --ntasks=2 --nodelist=n1,n2 --gres=gpu:1 sleep 4
+exec sleep 600
+"""
+
+
+def test_steps_are_shown_on_their_nodes_until_they_end(site: Site, submit: Submit) -> None:
+    operator = site.of("ef-slurm")
+    job_id = submit(script=A_STEP).job_id
+    start(site, operator, job_id, Shape(("n1", "n2", "n3", "n4"), 2))
+    site.runs_steps(job_id, ("n1", "n2"))
+    site.until(lambda: operator.step_nodes(job_id) == {"n1", "n2"})
+    site.runs_steps(job_id, ())
+    site.until(lambda: operator.step_nodes(job_id) == set())
+    assert operator.job(job_id).is_running
 
 
 def test_only_an_operator_ends_an_operators_hold(site: Site, submit: Submit) -> None:

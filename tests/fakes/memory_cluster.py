@@ -99,6 +99,8 @@ class MemoryJob:
     restarts: int = 0
     exit_code: int | None = None
     signals: list[str] = field(default_factory=list)
+    step_nodes: tuple[str, ...] = ()
+    """On which its script runs a step, as whoever plays its script says."""
     settings: dict[str, str] = field(default_factory=lambda: dict(SETTINGS))
     array: bool = False
     heterogeneous: bool = False

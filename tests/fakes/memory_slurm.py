@@ -89,6 +89,13 @@ class MemorySlurm:
         now = self._reach()
         return _seen(self._known(job_id), now)
 
+    def step_nodes(self, job_id: int) -> frozenset[str]:
+        """Nodes on which a running job's script has a step."""
+        self._reach()
+        job = self._known(job_id)
+        runs = job.state is JobBaseState.RUNNING
+        return frozenset(job.nodes).intersection(job.step_nodes) if runs else frozenset()
+
     def seen(self, job: MemoryJob) -> SlurmJob:
         """What was known of a job, also one that the cluster has forgotten."""
         return _seen(job, self._clock())

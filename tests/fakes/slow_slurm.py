@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, int] = MappingProxyType(
         "update": 2,  # and read back; what was last seen says that it pends
         "release": 1,
         "resize": 3,
+        "step_nodes": 1,
         "requeue": 1,
         "signal": 1,
         "cancel": 1,

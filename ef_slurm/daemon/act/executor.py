@@ -174,6 +174,14 @@ class Executor:
         """
         return self._slurm.job(slurm_job_id)
 
+    def step_nodes(self, slurm_job_id: int) -> frozenset[str]:
+        """Nodes on which steps of the job run, as Slurm knows it now.
+
+        Raises:
+            SlurmUnavailableError: Slurm does not answer.
+        """
+        return self._slurm.step_nodes(slurm_job_id)
+
     def _announce(self, job: QueueJob, status: JobStatus, step: Step, why: str) -> Intent:
         action, arguments = action_of(step), arguments_of(step, status)
         now = self._clock()

@@ -261,7 +261,7 @@ def _shrink(
     if conditions.changed_since is None or now < conditions.changed_since + EMPTY_SECONDS:
         since = now if conditions.changed_since is None else conditions.changed_since
         return Wait("its nodes to be empty", since + EMPTY_SECONDS)
-    return Do(GiveBack(replace(target, nodes=own)))
+    return Do(GiveBack(replace(target, nodes=own), live=True))
 
 
 def part_change(

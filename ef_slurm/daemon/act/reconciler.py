@@ -9,6 +9,7 @@ from dataclasses import replace
 from ef_slurm.daemon.act.conditions import Timeouts
 from ef_slurm.daemon.act.executor import Executor, Refusal
 from ef_slurm.daemon.act.free_gpus import FreeGpus, free_gpus_of
+from ef_slurm.daemon.act.left_nodes import LeftNodes
 from ef_slurm.daemon.act.next_step import next_step
 from ef_slurm.daemon.act.reconcile_result import ReconcileResult
 from ef_slurm.daemon.act.step_budget import StepBudget
@@ -92,6 +93,7 @@ class Reconciler:
         self._closures = closures
         self._timeouts = timeouts
         self._clock = clock
+        self._left_nodes = LeftNodes(executor.step_nodes, clock)
         self._not_before: dict[int, float] = {}
         self._requeued: set[int] = set()
         self._intents: dict[int, Intent] = {}
@@ -154,6 +156,7 @@ class Reconciler:
         self._surroundings.forget(job.id)
         self._not_before.pop(job.id, None)
         self._requeued.discard(job.id)
+        self._left_nodes.forget(job.id)
         self._budget.forget(job.id)
 
     def _reconcile(
@@ -223,6 +226,14 @@ class Reconciler:
                 case Do(Release()) if changes(job, status.slurm):
                     reconciled.transit = reconciled.replan = True
                     return  # the next tick makes a new request of it
+                case Do(Resize(block) | GiveBack(block, live=False)) if (
+                    busy := self._left_nodes.look(job, status, block)
+                ):
+                    reconciled.transit = True
+                    if busy.again is not None:
+                        reconciled.until(busy.again)
+                        return
+                    self._not_in_place(job, status, busy.words)
                 case Do(step, reason):
                     later = self._budget.take(job.id, step, now)
                     if later:
@@ -328,6 +339,14 @@ class Reconciler:
                 self._save(job, f"Slurm: {refusal.message}")
                 self._back_off(job, reconciled)  # the same again would be refused again
                 return None
+
+    def _not_in_place(self, job: QueueJob, status: JobStatus, why: str) -> None:
+        """Its launch gives up nodes by a requeue alone."""
+        self._surroundings.stays_whole(job, status)
+        about_it = about(job, EventKind.ERROR)
+        _log.warning("job %d: %s", job.request.slurm_job_id, why, extra=about_it)
+        self._save(job, why)
+        self._queue.events.log(Event(self._clock(), EventKind.ERROR, ACTOR, why, job.id))
 
     def _save(self, job: QueueJob, note: str, *, gives_up: bool = False) -> None:
         """Put a note on the row; `gives_up`: it does not get the block that it was to have."""

@@ -150,9 +150,15 @@ class OrderResize:
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
-    """Shrink the first Slurm job to the block's nodes while its launch goes on on them."""
+    """Shrink the first Slurm job to the block's nodes while its launch goes on on them.
+
+    Args:
+        live: whether it is the launch that was on all of them: its ranks have left, and Slurm shows
+            its step on all until it ends.
+    """
 
     block: Block
+    live: bool = False
 
 
 Step = (

@@ -18,6 +18,7 @@ from ef_slurm.slurm.accounting_types import Accounting
 from ef_slurm.slurm.commands.accounting_limits import read_accounting
 from ef_slurm.slurm.commands.job_json import parse_jobs
 from ef_slurm.slurm.commands.job_looks import JobLooks
+from ef_slurm.slurm.commands.job_steps import parse_step_nodes
 from ef_slurm.slurm.commands.listing import (
     parse_configuration,
     parse_licenses,
@@ -92,6 +93,11 @@ class CommandSlurm:
         if job is None:
             raise NoSuchJobError(f"Slurm does not know job {job_id}")
         return job
+
+    def step_nodes(self, job_id: int) -> frozenset[str]:
+        """Nodes on which steps of a job run, its batch script not counted."""
+        command = ("squeue", "--noheader", "--steps", f"--jobs={job_id}", "--format=%i %N")
+        return parse_step_nodes(self._ask(*command), job_id)
 
     def configuration(self) -> SlurmConfiguration:
         """Slurm's version and settings."""

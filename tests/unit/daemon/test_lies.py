@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from ef_slurm.contract import LaunchState, Phase
+from ef_slurm.contract import Action, LaunchState, Phase
 from ef_slurm.daemon.act.conditions import Timeouts
 from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.observe.stalls import StallLimits
 from ef_slurm.daemon.settings import Settings
-from ef_slurm.model import JobState, PromiseOutcome, QueueJob
+from ef_slurm.model import JobState, Overhead, PromiseOutcome, QueueJob
 from tests.unit.daemon.make import progress
 from tests.unit.daemon.world import World
 
@@ -104,6 +104,7 @@ LIES: dict[str, Lie] = {
     "finished": told(LaunchState.FINISHED, Phase.FINISHED),
     "finished, all done": told(LaunchState.FINISHED, Phase.FINISHED, iteration=10**9),
     "trains at its last iteration": told(LaunchState.RUNNING, iteration=10**9),
+    "waiting": told(LaunchState.WAITING, Phase.STOPPED),
     "interrupted": told(LaunchState.INTERRUPTED, Phase.STOPPED),
     "failed": told(LaunchState.FAILED, Phase.FAILED),
     "retrying": told(LaunchState.RETRYING, Phase.FAILED),
@@ -134,6 +135,78 @@ def test_gpus_that_a_promise_needs_come_back(world: World, name: str) -> None:
     promise = world.queue.promises.of(victim.id)
     assert promise is not None
     assert promise.outcome is PromiseOutcome.KEPT
+
+
+def on_two_nodes(reports: JobReports, _: float) -> JobReports:
+    """Its next launch has taken over, as it says."""
+    launch = reports.launch
+    if launch is None or reports.order is None or reports.order.action is not Action.RELAUNCH:
+        return reports
+    seen = progress(Phase.RUNNING, launch.generation + 1, world_size=8)
+    after = replace(launch, generation=launch.generation + 1, nodes=first_half(launch.nodes))
+    return replace(reports, launch=after, progress=seen)
+
+
+def first_half(names: str) -> str:
+    nodes = names.split(",")
+    return ",".join(nodes[: len(nodes) // 2])
+
+
+EMPTY: dict[str, Lie] = {
+    "waits": told(LaunchState.WAITING, Phase.STOPPED),
+    "waits, each time in another launch": lambda reports, seconds: waiting_anew(reports, seconds),
+    "has gone on on the others": on_two_nodes,
+}
+
+
+def waiting_anew(reports: JobReports, seconds: float) -> JobReports:
+    launch = always_anew(reports, 10.0 * seconds).launch
+    return replace(reports, launch=launch and replace(launch, state=LaunchState.WAITING))
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_no_node_is_taken_from_under_a_step_whatever_its_script_says(
+    world: World, name: str
+) -> None:
+    """Slurm would kill what is there, and may drain the node: it is the liar that is put back."""
+    world.overhead = Overhead(start=8.0, grow=40.0, shrink=8.0, move=40.0, restart=40.0)
+    world.settings = replace(SETTINGS, timeouts=replace(SETTINGS.timeouts, ready=25.0))
+    world.restart()
+    liar = world.submit(200_000, deadline=40_000.0)
+    world.run_until(lambda: world.state(liar) is JobState.RUNNING)
+    world.run(5)
+    slurm = world.training(liar).slurm
+    assert len(slurm.nodes) == 4
+    lies(world, liar, EMPTY[name])
+    victim = world.submit(10_000, deadline=260.0)  # half of the nodes for 179 s
+    world.run_until(lambda: slurm.restarts == 1 or len(slurm.nodes) < 4, 60.0)
+    assert slurm.restarts == 1
+    assert any("a step of it does" in one.message for one in world.queue.events.all(job_id=liar.id))
+    world.run_until(lambda: world.state(victim) is JobState.COMPLETED, limit=400.0)
+    promise = world.queue.promises.of(victim.id)
+    assert promise is not None
+    assert promise.outcome is PromiseOutcome.KEPT
+
+
+def test_a_step_that_ends_a_moment_later_costs_nothing_more(world: World) -> None:
+    world.overhead = Overhead(start=8.0, grow=40.0, shrink=8.0, move=40.0, restart=40.0)
+    liar = world.submit(200_000, deadline=40_000.0)
+    world.run_until(lambda: world.state(liar) is JobState.RUNNING)
+    world.run(5)
+    slurm = world.training(liar).slurm
+    plain, until = world.slurm.step_nodes, [0.0]
+
+    def later(job_id: int) -> frozenset[str]:
+        if not until[0]:
+            until[0] = world.clock.now + 2.0
+        return plain(job_id) if world.clock.now > until[0] else frozenset({"n4"})
+
+    world.slurm.step_nodes = later  # type: ignore[method-assign]
+    world.restart()
+    world.submit(10_000, deadline=260.0)
+    world.run_until(lambda: len(slurm.nodes) < 4, 60.0)
+    assert until[0] < world.clock.now < until[0] + 2.0
+    assert (len(slurm.nodes), slurm.restarts) == (2, 0)
 
 
 def test_who_says_that_it_is_done_and_stays_keeps_nobody_waiting(world: World) -> None:

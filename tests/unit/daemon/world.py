@@ -90,6 +90,8 @@ class Training:
     """GPUs on which the training fails at its first iteration."""
     launches: list[int] = field(default_factory=list)
     """GPUs of each launch."""
+    step_nodes: tuple[str, ...] = ()
+    """Nodes of the step of its launch."""
     finished: bool = False
     losses: list[float] = field(default_factory=list)
     says: tuple[int | None, int | None] = (None, None)
@@ -146,6 +148,7 @@ class Training:
                 self.part = order.gpus if order.action is Action.RELAUNCH else None
             self._launch(self.slurm.started or now, boot_of)
         self._obey(now, boot_of)
+        self.slurm.step_nodes = self.step_nodes if self.state is LaunchState.RUNNING else ()
 
     def pace(self, now: float, speed: float) -> None:
         """From now on it trains at this part of its rates."""
@@ -177,6 +180,7 @@ class Training:
         self.launches.append(self.gpus)
         if self.gpus in self.too_small:
             self.generation, self.part = self.generation + 1, None
+        self.step_nodes = self._nodes()
         self.reported = self.slurm.restarts
         self.launched, self.state, self.stopped_at = at, LaunchState.RUNNING, None
         self.base = self.checkpoint
@@ -200,6 +204,10 @@ class Training:
             self.part = order.gpus
             self._launch(now, boot_of)
 
+    def _nodes(self) -> tuple[str, ...]:
+        """Of its launch."""
+        return self.slurm.nodes[: max(1, self.gpus // self.slurm.gpus_per_node)]
+
     def reports(self, now: float) -> JobReports:
         if self.generation == 0:
             return JobReports(order=self.order)
@@ -211,7 +219,7 @@ class Training:
             state=state,
             slurm_job_id=self.slurm.job_id,
             restart_count=self.reported,
-            nodes=",".join(self.slurm.nodes[: max(1, self.gpus // self.slurm.gpus_per_node)]),
+            nodes=",".join(self._nodes()),
             gpus_per_node=min(self.gpus, self.slurm.gpus_per_node),
             port=15000,
             started_at=self.launched,

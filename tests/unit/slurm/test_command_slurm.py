@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
+from ef_slurm.slurm.commands.job_steps import parse_step_nodes
 from ef_slurm.slurm.commands.recent import RECENT_SECONDS, RecentJobs
 from ef_slurm.slurm.commands.runner import Result, Runner
 from ef_slurm.slurm.errors import (
     NoSuchJobError,
     RefusedError,
     SlurmTimeoutError,
+    UnexpectedOutputError,
     UpdateIncompleteError,
 )
 from ef_slurm.slurm.types import JobUpdate, Shape, SignalTarget
@@ -226,6 +228,26 @@ def test_what_cannot_shrink(state: str, nodes: list[str]) -> None:
 def test_a_resize_that_did_nothing_is_told() -> None:
     with pytest.raises(UpdateIncompleteError, match=r"took the resize .* is on n\[1-2\]"):
         CommandSlurm(console("RUNNING")).resize(7, ["n1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes"),
+    [
+        ("", set()),
+        ("7.batch n1\n7.extern n[1-4]\n", set()),
+        ("7.0 n[1-2]\n7.1 n2\n7.interactive n4\n", {"n1", "n2", "n4"}),
+        ("7.0 \n", set()),  # none yet
+        ("77.0 n3\n", set()),
+    ],
+)
+def test_steps_are_those_of_the_jobs_script(text: str, nodes: set[str]) -> None:
+    assert parse_step_nodes(text, 7) == nodes
+
+
+@pytest.mark.parametrize("text", ["squeue: what?\n", "7 n1\n", "7.0 n[1-\n", "7.0 n1 n2\n"])
+def test_what_tells_of_no_steps_is_an_error(text: str) -> None:
+    with pytest.raises(UnexpectedOutputError):
+        parse_step_nodes(text, 7)
 
 
 def test_signals_go_to_running_jobs_only() -> None:
