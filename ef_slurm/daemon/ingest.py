@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.companion_follower import CompanionFollower
@@ -12,8 +13,11 @@ from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.daemon.observe.transition import Transition
 from ef_slurm.daemon.plan.planning import Planning
-from ef_slurm.model import ACTIVE, Intent, JobState, QueueJob
+from ef_slurm.model import ACTIVE, ACTOR, Event, Intent, JobState, QueueJob
 from ef_slurm.queue.store import Queue
+
+PROGRESS_SECONDS = 2.0
+"""How much training may pass between two writes of a job's progress."""
 
 _UNDER_WAY = frozenset({JobState.STARTING, JobState.RUNNING, JobState.STOPPING})
 
@@ -132,3 +136,37 @@ class Ingest:
                 self._planning.wanted = True
                 return self._queue.jobs.get(job.id)
         return job
+
+
+def write_transition(
+    queue: Queue, job: QueueJob, transition: Transition, now: float, actor: str | None
+) -> QueueJob:
+    """Write the row, its state and the audit log; returns the row as it is then.
+
+    Args:
+        actor: who did it; None: its owner or the daemon, as the transition says.
+
+    Raises:
+        QueueError: it cannot be written.
+    """
+    row = job
+    if transition.job != job and not transition.is_little_progress(job, PROGRESS_SECONDS):
+        job_now = transition.job
+        if job_now.request != job.request:  # told by the training, or by Slurm
+            completed = queue.jobs.complete(job.id, job_now.request)
+            job_now = replace(job_now, revision=completed.revision)
+        row = queue.jobs.save(job_now, durable=False)
+    if actor is None:
+        actor = job.request.owner if transition.actor_is_owner else ACTOR
+    for entry in transition.entries:
+        queue.events.log(Event(now, entry.kind, actor, entry.message, job.id, entry.data))
+    if transition.to is not None:
+        row = queue.jobs.move(
+            job.id,
+            transition.to,
+            at=now,
+            actor=actor,
+            why=transition.why,
+            ended_at=transition.ended_at,
+        )
+    return row

@@ -8,22 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 from ef_slurm.daemon.act.actions import JobActions
-from ef_slurm.daemon.act.comments import Comments
-from ef_slurm.daemon.act.companion_ends import CompanionEnds
-from ef_slurm.daemon.act.executor import Executor
-from ef_slurm.daemon.act.leftovers import Leftovers, Namesakes
 from ef_slurm.daemon.act.notices import Notices
-from ef_slurm.daemon.act.orphans import Orphans
-from ef_slurm.daemon.act.reconcile_result import ReconcileResult
-from ef_slurm.daemon.act.reconciler import Reconciler
-from ef_slurm.daemon.act.resubmit import Resubmitter
-from ef_slurm.daemon.act.strangers import Strangers
 from ef_slurm.daemon.act.time_to_act import TimeToAct
+from ef_slurm.daemon.acting import Acting
 from ef_slurm.daemon.fence import Fence
-from ef_slurm.daemon.ingest import Ingest
+from ef_slurm.daemon.ingest import Ingest, write_transition
 from ef_slurm.daemon.looks import Looks
 from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.calibration import Calibration
@@ -50,10 +41,8 @@ from ef_slurm.daemon.settings import Settings
 from ef_slurm.formats.sentences import gate_words
 from ef_slurm.model import (
     ACTIVE,
-    ACTOR,
     FINAL,
     Cluster,
-    Event,
     EventKind,
     GateState,
     JobAction,
@@ -66,9 +55,6 @@ from ef_slurm.planner.what_if import WhatIf
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
-
-PROGRESS_SECONDS = 2.0
-"""How much training may pass between two writes of a job's progress."""
 
 PRUNED_ROWS = 500
 """How much of the past is forgotten in one tick: some milliseconds' worth."""
@@ -112,17 +98,6 @@ class Scheduler:
         self._fence = Fence(queue, clock)
         self._complaints = Complaints(queue, self._observer, clock, metrics)
         self._looks = Looks(settings, self._observer, queue, self._complaints, metrics, clock)
-        executor = Executor(
-            slurm, queue, state_dirs, clock, self._observer.slurm_type, self._companions
-        )
-        self._orphans = Orphans(executor, self._observer, queue, clock, self._fence)
-        self._strangers = Strangers(slurm, self._observer, queue, clock, settings.scope.partitions)
-        self._comments = Comments(slurm, self._observer, clock, self._fence, self._time_to_act)
-        namesakes = Namesakes(queue, slurm)
-        self._leftovers = Leftovers(slurm, queue, self._observer, namesakes, clock, self._fence)
-        self._resubmitter = Resubmitter(
-            slurm, queue, self._observer, namesakes, clock, self._fence, self.lose, settings.uid
-        )
         self._estimates = Estimates()
         self._estimates.closures.recall(
             queue.events.last(EventKind.ERROR, MOST_RECALLED),
@@ -130,23 +105,6 @@ class Scheduler:
         )
         self._companion_follower = CompanionFollower(
             queue, self._companions, self._observer, self._estimates.closures, clock
-        )
-        self._companion_ends = CompanionEnds(
-            slurm, self._observer, queue, self._companions, clock, settings.scope.partitions
-        )
-        self._reconciler = Reconciler(
-            executor,
-            self._observer,
-            queue,
-            self._estimates.closures,
-            settings.timeouts,
-            settings.hold,
-            clock,
-            self._fence,
-            self._companions,
-            self._companion_follower,
-            self._launches,
-            self._time_to_act,
         )
         self._calibration = Calibration(self._estimates, queue)
         if settings.learn:
@@ -174,8 +132,25 @@ class Scheduler:
             fence=self._fence,
             recording=self._recording,
         )
+        self._acting = Acting(
+            settings,
+            slurm,
+            queue,
+            state_dirs,
+            self._observer,
+            self._companions,
+            self._companion_follower,
+            self._launches,
+            self._estimates.closures,
+            self._planning,
+            self._looks,
+            self._fence,
+            self._time_to_act,
+            clock,
+            self.lose,
+        )
         self._dependencies = Dependencies(queue, self._observer, slurm, clock, self._fence)
-        self._actions = JobActions(queue, self._observer, self._reconciler, slurm, clock)
+        self._actions = JobActions(queue, self._observer, self._acting.reconciler, slurm, clock)
         self._changes = Changes(
             queue, self._planning, self._observer, slurm, settings.scope.partitions, clock
         )
@@ -192,7 +167,6 @@ class Scheduler:
             advisory=settings.advisory,
         )
         self._ticked_at: float | None = None
-        self._reconciled = ReconcileResult()
         self._acted = 0.0
         self._gave_way = False
 
@@ -244,11 +218,12 @@ class Scheduler:
         jobs = self._queue.jobs.all(ACTIVE)
         self._planning.wanted |= self._early_verdicts.review(jobs, now)
         self._companions.load()
-        self._looks.read_reports(jobs, now, self._reconciled.reports, self._planning.next_change)
+        awaited = self._acting.reconciled.reports
+        self._looks.read_reports(jobs, now, awaited, self._planning.next_change)
         for job in jobs:
             with self._fence.around(job, "looked at"):
                 self._looks.wanted |= self._looks.has_news(job, now)
-        transit, replan = self._reconciled.transit, self._planning.wanted
+        transit, replan = self._acting.reconciled.transit, self._planning.wanted
         due = self._looks.are_due(jobs, now, transit=transit, replan=replan)
         if due and not self._looks.look(now):
             return self._settings.retry_interval
@@ -266,7 +241,7 @@ class Scheduler:
                 jobs = self._queue.jobs.all(ACTIVE)
             if not self._settings.advisory:
                 self._time_to_act.begin(goes_on=goes_on)
-                self._act(jobs)
+                self._acting.round(jobs)
                 self._time_to_act.end()
                 self._gave_way, self._acted = self._time_to_act.gave_way, self._time_to_act.acted
         except SlurmError as error:
@@ -373,22 +348,6 @@ class Scheduler:
         if self._observer.refreshed_at is None:
             self._observer.refresh()
 
-    # Acting
-
-    def _act(self, jobs: tuple[QueueJob, ...]) -> None:
-        leftover = self._leftovers.cancel()
-        self._reconciled = self._reconciler.reconcile(jobs)
-        self._planning.wanted |= self._reconciled.replan
-        self._planning.wanted |= self._resubmitter.recover(self._reconciled.dead)
-        if self._reconciled.unfinished:
-            return  # its rest comes before all that is in less of a hurry
-        ours = {job.request.slurm_job_id for job in jobs} | self._companions.slurm_ids
-        self._looks.wanted |= self._strangers.stop(ours)
-        self._looks.wanted |= self._companion_ends.cancel({job.id for job in jobs})
-        for wake in (leftover, self._orphans.cancel(), self._comments.write(jobs)):
-            if wake is not None:
-                self._reconciled.until(wake)
-
     # What is new
 
     def _apply(
@@ -399,27 +358,8 @@ class Scheduler:
         Args:
             actor: who did it; None: its owner or the daemon, as the transition says.
         """
-        now, row = self._clock(), job
-        if transition.job != job and not transition.is_little_progress(job, PROGRESS_SECONDS):
-            job_now = transition.job
-            if job_now.request != job.request:  # told by the training, or by Slurm
-                completed = self._queue.jobs.complete(job.id, job_now.request)
-                job_now = replace(job_now, revision=completed.revision)
-            row = self._queue.jobs.save(job_now, durable=False)
-        if actor is None:
-            actor = job.request.owner if transition.actor_is_owner else ACTOR
-        for entry in transition.entries:
-            self._queue.events.log(Event(now, entry.kind, actor, entry.message, job.id, entry.data))
-        if transition.to is not None:
-            row = self._queue.jobs.move(
-                job.id,
-                transition.to,
-                at=now,
-                actor=actor,
-                why=transition.why,
-                ended_at=transition.ended_at,
-            )
-            self._planning.wanted |= transition.to in FINAL
+        now = self._clock()
+        row = write_transition(self._queue, job, transition, now, actor)
         if transition.settled is not None:
             self._early_verdicts.settle(job, transition.settled, now)
         if transition.job.running is None and job.running is not None:
@@ -427,13 +367,14 @@ class Scheduler:
         if transition.forgotten:
             self._observer.expect_forgotten_run(job.request.slurm_job_id)
         if transition.to is JobState.LOST:
-            self._resubmitter.expect_lost()
+            self._acting.expect_lost()
         if transition.to in FINAL:
+            self._planning.wanted = True
             self._looks.job_ended(now)
             self._calibration.ended(job.id)
             self._follower.forget(job.id)
             self._estimates.closures.forget(job.id)
-            self._reconciler.forget(row)
+            self._acting.forget(row)
             self._fence.forget(job.id)
             self._complaints.forget(job.id)
             self._launches.forget(job.id)
@@ -467,14 +408,14 @@ class Scheduler:
         settings = self._settings
         refreshed_at = self._observer.refreshed_at
         ready = now if refreshed_at is None else refreshed_at + settings.query_interval
-        if self._reconciled.reports:
+        if self._acting.reconciled.reports:
             delay = settings.report_interval
         elif self._planning.wanted or self._looks.wanted:
             delay = max(0.0, ready - now)
         else:
-            busy = self._looks.is_on_its_way(transit=self._reconciled.transit)
+            busy = self._looks.is_on_its_way(transit=self._acting.reconciled.transit)
             delay = settings.tick_interval if busy else settings.idle_report_interval
-        for moment in (self._planning.next_change, self._reconciled.wake):
+        for moment in (self._planning.next_change, self._acting.reconciled.wake):
             if moment is not None:
                 delay = min(delay, max(0.0, moment - now))
         return delay

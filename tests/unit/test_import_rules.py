@@ -68,7 +68,10 @@ INSIDE: Mapping[str, Mapping[str, set[str]]] = {
         "settings": PLAN | {"act", "serve"},
         "looks": OBSERVE | {"settings", "metrics", "log_fields"},
         "ingest": PLAN | {"fence"},
-        "scheduler": PLAN | {"act", "serve", "settings", "looks", "ingest", "fence", "metrics"},
+        "acting": PLAN | {"act", "settings", "looks", "fence"},
+        "scheduler": PLAN
+        | {"act", "serve", "settings", "fence", "metrics"}
+        | {"looks", "ingest", "acting"},
         "findings": set(),
         "startup": set(),
         "check_service": OBSERVE | {"findings", "startup"},

@@ -310,7 +310,7 @@ def test_of_many_that_may_be_the_one_that_is_wanted_the_job_is_read_once(
         return plain(slurm_job_id, cluster)
 
     monkeypatch.setattr(jobs, "of_slurm", of_slurm)
-    assert not world.scheduler._companion_ends.cancel({job.id})
+    assert not world.scheduler._acting._companion_ends.cancel({job.id})
     assert read == [job.request.slurm_job_id]
 
 

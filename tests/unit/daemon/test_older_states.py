@@ -150,7 +150,7 @@ def test_a_lost_requeue_is_no_end_and_no_failed_start(world: World, exit_code: i
     world.run(30.0)
     before = as_it_is(slurm)
     world.cluster.timing = Timing(start=0.3, stop=2.0, min_job_age=1e12)
-    world.scheduler._reconciler.requeue(job.id)
+    world.scheduler._acting.reconciler.requeue(job.id)
     world.run_until(lambda: slurm.completing_until is not None, 60)
     comes_back(world, slurm, before)
     world.cluster.finish(slurm.job_id, world.clock.now, exit_code=exit_code)

@@ -349,11 +349,11 @@ def test_an_id_that_a_job_submitted_again_gets(world: World, dies: bool) -> None
     world.scheduler.lose(first.id)
     world.scheduler._observer.refresh()
     if dies:  # it has submitted, and did not live to write it down
-        world.scheduler._resubmitter._announce(world.row(first))
+        world.scheduler._acting._resubmitter._announce(world.row(first))
         got = world.cluster.add_job("root", "train", now=world.clock.now)
         world.restart()
         world.scheduler._observer.refresh()
-    assert world.scheduler._resubmitter.recover(())
+    assert world.scheduler._acting._resubmitter.recover(())
     assert world.row(first).request.slurm_job_id == number
     assert world.state(second) is JobState.LOST
     assert [job.job_id for job in world.cluster.jobs.values()] == [number]
