@@ -133,7 +133,7 @@ def test_of_what_is_not_shrunk_in_place_nothing_is_kept_when_it_has_ended(world:
     world.run(5)
     jobs.append(world.submit(10_000, deadline=260.0))
     world.run_until(lambda: world.training(jobs[0]).slurm.restarts == 1, 60)
-    kept = world.scheduler._reconciler._surroundings._requeue_only
+    kept = world.scheduler._acting.reconciler._surroundings._requeue_only
     assert list(kept) == [jobs[0].id]
     world.run_until(world.finished, 10_000)
     assert not kept
