@@ -257,6 +257,16 @@ class MiniSlurm:
 
         return wait_until(f"{node} to be {' or '.join(prefixes)}", reached, timeout=timeout)
 
+    def wait_for_saved_state(self) -> None:
+        """slurmctld writes its jobs down every few seconds; what is younger dies with it."""
+        files = "$(scontrol show config | sed -n 's/^StateSaveLocation *= //p')/job_state"
+        saved = f"stat --format=%.9Y {files}"
+        before = self.output(saved, on="ctl")
+        # Without a change it may have written down all that there is.
+        changes = "scancel $(sbatch --parsable --hold --output=/dev/null --wrap=true)"
+        self.output(changes, user="user1")
+        wait_until("saved jobs", lambda: self.output(saved, on="ctl") != before)
+
     def kill(self, host: str, daemon: str = "") -> None:
         """Pull a host's plug, or SIGKILL one daemon on it (`kill("n2", "slurmd")`)."""
         self._switch("kill", host, daemon)

@@ -78,7 +78,8 @@ for nothing at all on one that runs."""
 class Requested:
     """What a job asks for now; the fields that `JobUpdate` changes.
 
-    None is what Slurm does not tell: 22.05 hides the node counts of a pending job that has run.
+    None is what Slurm does not tell: 22.05 hides the node counts of a pending job that has run, and
+    every version those of one that it has tried to start before slurmctld was restarted.
     `gpu_type` is "" where the job asks for none, or for several.
     """
 

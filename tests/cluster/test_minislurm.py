@@ -163,17 +163,9 @@ def test_slurmd_alone_can_be_killed_and_its_job_lives_on(cluster: MiniSlurm) -> 
 def test_slurmctld_can_be_killed_and_remembers_its_jobs(cluster: MiniSlurm) -> None:
     job = cluster.sbatch(script="sleep 300")
     cluster.wait_for_state(job, "RUNNING")
-    wait_for_saved_state(cluster)
+    cluster.wait_for_saved_state()
     cluster.kill("ctl", "slurmctld")
     assert "is DOWN" in cluster.output("scontrol ping || true")
     cluster.start("ctl", "slurmctld")
     wait_until("slurmctld", lambda: "is UP" in cluster.output("scontrol ping || true"))
     assert cluster.job_state(job) == "RUNNING"
-
-
-def wait_for_saved_state(cluster: MiniSlurm) -> None:
-    """slurmctld writes its jobs down every few seconds; what is younger dies with it."""
-    files = "$(scontrol show config | sed -n 's/^StateSaveLocation *= //p')/job_state"
-    saved = f"stat --format=%.9Y {files}"
-    before = cluster.output(saved, on="ctl")
-    wait_until("saved jobs", lambda: cluster.output(saved, on="ctl") != before)

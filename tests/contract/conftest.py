@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from mini.client import MiniSlurm
 
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
 from ef_slurm.slurm.commands.runner import Result, Runner, failure
@@ -59,6 +60,10 @@ class Site(ABC):
     def runs_steps(self, job_id: int, nodes: tuple[str, ...]) -> None:
         """The script of a job would have a step there now; where scripts run nothing is done."""
 
+    @abstractmethod
+    def restart_slurmctld(self) -> None:
+        """It ends without a word, and comes back with what it has saved by now."""
+
     def until(self, true: Callable[[], bool], seconds: float = 60.0) -> None:
         """Let time pass until something holds; fail if it does not in time."""
         end = self.now() + seconds
@@ -81,6 +86,9 @@ class MemorySite(Site):
 
     def wait(self, seconds: float) -> None:
         self.time += seconds
+
+    def restart_slurmctld(self) -> None:
+        self.cluster.restart()
 
     def now(self) -> float:
         return self.time
@@ -184,6 +192,16 @@ class CommandSite(Site):
 
     def runs_steps(self, job_id: int, nodes: tuple[str, ...]) -> None:
         """They run."""
+
+    def restart_slurmctld(self) -> None:
+        cluster = MiniSlurm.named(os.environ["MINISLURM_NAME"])
+        assert cluster is not None
+        cluster.wait_for_saved_state()
+        cluster.kill("ctl", "slurmctld")
+        cluster.start("ctl", "slurmctld")
+        self.until(lambda: "is UP" in cluster.output("scontrol ping || true"))
+        for node in ("n1", "n2", "n3", "n4"):  # they are unknown until they have answered
+            cluster.wait_for_node(node, "idle", "mixed", "allocated")
 
     def clear(self) -> None:
         """Cancel what a test has left behind."""

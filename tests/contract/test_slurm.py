@@ -44,6 +44,8 @@ class Site(Protocol):
 
     def until(self, true: Callable[[], bool]) -> None: ...
 
+    def restart_slurmctld(self) -> None: ...
+
 
 UNKNOWN = 4_000_000
 
@@ -152,6 +154,20 @@ def test_requeue_and_another_shape(site: Site, submit: Submit) -> None:
     site.until(lambda: operator.job(job_id).is_pending)
     operator.requeue(job_id)
     assert operator.job(job_id).restarts == 2
+
+
+def test_who_waited_for_nodes_when_slurmctld_ended_gets_others(site: Site, submit: Submit) -> None:
+    """From then on Slurm shows the nodes for which the job waited, and not how many it asks for."""
+    operator = site.of("ef-slurm")
+    start(site, operator, submit().job_id, Shape(("n2",), 4))
+    waits = submit().job_id
+    operator.update(waits, JobUpdate(shape=Shape(("n2",), 4), start_now=True))
+    operator.release(waits)
+    site.until(lambda: operator.job(waits).reason == "Resources")
+    operator.hold(waits)
+    site.restart_slurmctld()
+    job = start(site, operator, waits, Shape(("n3", "n4"), 2))
+    assert job.gpus == (("n3", 2), ("n4", 2))
 
 
 def test_a_running_job_gives_up_nodes(site: Site, submit: Submit) -> None:

@@ -111,6 +111,10 @@ class MemoryJob:
     becomes: JobBaseState = JobBaseState.PENDING
     pending_since: float | None = None
     may_requeue: bool = True  # False with --no-requeue
+    tried: bool = False
+    """Whether Slurm looked for nodes that were not free, and has not started it since."""
+    hides_nodes: bool = False
+    """Whether it shows the nodes of that try, and not how many it asks for."""
 
     @property
     def holds_nodes(self) -> bool:
@@ -120,9 +124,10 @@ class MemoryJob:
     @property
     def requested(self) -> Requested:
         """What it asks for."""
+        hidden = self.hides_nodes and self.state is JobBaseState.PENDING
         return Requested(
-            min_nodes=self.min_nodes,
-            max_nodes=self.max_nodes,
+            min_nodes=None if hidden else self.min_nodes,
+            max_nodes=None if hidden else self.max_nodes,
             tasks=self.tasks,
             gpus_per_node=self.gpus_per_node,
             nodes=self.required,
@@ -195,7 +200,9 @@ class MemoryCluster:
             return
         nodes = self._nodes_for(job)
         if nodes is None:
+            job.tried = True
             return
+        job.tried = job.hides_nodes = False
         job.nodes, job.started, job.ended, job.exit_code = nodes, now, None, None
         job.reason = ""
         if job.pending_since is not None and math.floor(job.pending_since) == math.floor(now):
@@ -258,6 +265,12 @@ class MemoryCluster:
             job.begin = at + self.timing.begin_delay
 
     # What happens to jobs and nodes from outside.
+
+    def restart(self) -> None:
+        """slurmctld comes back."""
+        self.boots += 1
+        for job in self.jobs.values():
+            job.hides_nodes = job.tried
 
     def power_down(self, name: str) -> None:
         """The node saves power until a job wants it."""

@@ -42,7 +42,6 @@ class Past:
             return []
         at, past, cluster.last_id = found  # the ids of what it forgets are used again
         self._saved = [one for one in self._saved if one[0] <= at]
-        cluster.boots += 1
         gone = [cluster.jobs.pop(number) for number in list(cluster.jobs) if number not in past]
         for job in gone:
             job.state, job.completing_until, job.ended = JobBaseState.CANCELLED, None, now
@@ -58,5 +57,6 @@ class Past:
             if old.state is JobBaseState.RUNNING and not (runs and same):
                 # Its node says that there is no such job, or another run of it.
                 cluster.end_on_dead_node(job_now, now)
+        cluster.restart()
         cluster.settle(now)
         return gone

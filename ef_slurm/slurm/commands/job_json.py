@@ -117,8 +117,9 @@ def _requested(job: Mapping[str, Any], state: JobBaseState, time_limit: float | 
     least = _number(job.get("node_count"))
     most = _number(job.get("max_nodes"))
     tasks = _number(job.get("tasks"))
-    if state is JobBaseState.PENDING and not most and _number(job.get("restart_cnt")):
-        # 22.05 shows the nodes of its last run, and not what it asks for, once a job has run.
+    if state is JobBaseState.PENDING and not most:
+        # It shows the nodes of its last run (22.05), or those on which Slurm last tried to start it
+        # (after a restart of slurmctld), and not what it asks for.
         least = None
     gpus = gpus_of(parse_gres(_text(job.get("tres_per_node"))))
     return Requested(

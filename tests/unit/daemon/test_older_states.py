@@ -34,7 +34,7 @@ def comes_back(world: World, job: MemoryJob, before: MemoryJob) -> None:
     for field in fields(MemoryJob):
         if field.name not in ("signals", "settings"):
             setattr(job, field.name, getattr(before, field.name))
-    world.cluster.boots += 1
+    world.cluster.restart()
 
 
 def released(world: World) -> tuple[QueueJob, MemoryJob, MemoryJob]:
@@ -121,7 +121,7 @@ def test_a_run_that_was_seen_and_is_forgotten_is_ended_first(world: World) -> No
 
 def test_a_slurmctld_that_remembers_the_release_starts_the_job(world: World) -> None:
     job, _, _ = released(world)
-    world.cluster.boots += 1
+    world.cluster.restart()
     world.run(10.0)
     events = [event.message for event in world.queue.events.all(job_id=job.id)]
     assert not [words for words in events if "forgotten" in words]

@@ -201,6 +201,13 @@ def test_what_22_05_does_not_tell() -> None:
     assert parse(older(time_limit=None)).end_time == math.inf
 
 
+def test_who_waited_for_nodes_before_a_restart_of_slurmctld_does_not_tell_how_many() -> None:
+    """24.11.5 shows those for which it waited, whatever it was updated to."""
+    fields: dict[str, Any] = {"nodes": "", "gres_detail": [], "node_count": number(1)}
+    asked = parse(newer(job_state=["PENDING"], restart_cnt=0, **fields)).requested
+    assert (asked.min_nodes, asked.max_nodes, asked.tasks) == (None, None, 2)
+
+
 def test_a_requeued_job_of_newer_versions_tells_what_it_asks_for() -> None:
     job = parse(newer(job_state=["PENDING"], restart_cnt=2, max_nodes=number(2)))
     assert (job.requested.min_nodes, job.requested.max_nodes) == (2, 2)

@@ -93,7 +93,7 @@ def forgets(world: World, job: QueueJob, seconds: float = 5.0) -> None:
     slurm.ended = world.clock.now
     del world.bench.trainings[number]
     world.cluster.last_id = number - 1
-    world.cluster.boots += 1
+    world.cluster.restart()
     world.clock.now += seconds
 
 
