@@ -62,9 +62,17 @@ class Left:
         return tuple(job.job_id for job in self.jobs)
 
     @property
+    def held(self) -> tuple[SlurmJob, ...]:
+        """Those that wait as they were submitted: whatever else does is its owner's."""
+        return tuple(job for job in self.jobs if job.hold is not HoldKind.NONE)
+
+    @property
     def doubtful(self) -> bool:
-        """Whether there is something that may as well be somebody's own."""
-        return bool(self.jobs) and not self.sure
+        """Whether there is something that may as well be somebody's own.
+
+        Several that are held would be of several attempts, or the owner's own.
+        """
+        return len(self.held) > 1 or (bool(self.jobs) and not self.sure)
 
     def __str__(self) -> str:
         return ", ".join(str(slurm_id) for slurm_id in self.ids)
@@ -186,9 +194,7 @@ class Leftovers:
 
     def _undone(self, left: Left) -> str:
         """Cancel what can be nothing else; what became of it, in words."""
-        # It was submitted held. Several would be of several attempts, or the owner's own.
-        held = all(one.hold is not HoldKind.NONE for one in left.jobs)
-        if not (left.sure and held and len(left.jobs) == 1):
+        if left.doubtful or left.held != left.jobs:
             return f"Slurm job {left} may be left of it: cancel that, if it is nothing else"
         try:
             self._slurm.cancel(left.ids[0])

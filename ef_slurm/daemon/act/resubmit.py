@@ -133,7 +133,7 @@ class Resubmitter:
         if left.doubtful:
             self._cannot_tell(job, left)
             return False
-        found = next(iter(left.ids), None)
+        found = next((one.job_id for one in left.held), None)
         if found is None:
             submission = Submission(
                 script.text, script.options, script.arguments, script.directory or None
@@ -183,13 +183,13 @@ class Resubmitter:
             )
 
     def _cannot_tell(self, job: QueueJob, left: Left) -> None:
-        """An older daemon's attempt may have made these, or their owner: neither is to be risked.
+        """An earlier attempt may have made one of these, or their owner: neither is to be risked.
 
         The intent stays: whoever looks later, when they have gone, knows that nothing is left.
         """
         why = (
-            f"is not submitted again: an older ef-schedd may have done so, as Slurm job {left}, "
-            "and nobody can tell; cancel that, if it is nothing else"
+            f"is not submitted again: that may have been done, as one of Slurm jobs {left}, "
+            "and nobody can tell; cancel what is nothing else"
         )
         _log.warning("job %d %s", job.request.slurm_job_id, why, extra=about(job, EventKind.ERROR))
         self._queue.events.log(Event(self._clock(), EventKind.ERROR, ACTOR, why, job.id))

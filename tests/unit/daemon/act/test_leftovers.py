@@ -162,7 +162,7 @@ def test_what_an_older_daemon_may_have_submitted_is_neither_used_nor_doubled(
         world.run(30)
         assert world.state(job) is JobState.LOST
         assert list(world.cluster.jobs.values()) == [doubtful]
-    assert f"Slurm job {doubtful.job_id}, and nobody can tell" in told(world, job)
+    assert f"Slurm jobs {doubtful.job_id}, and nobody can tell" in told(world, job)
     del world.cluster.jobs[doubtful.job_id]  # its owner has looked
     world.restart()
     world.step()
@@ -220,3 +220,33 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_for_it(
     world.clock.now -= 3600.0
     world.run(30)
     assert made.state is JobBaseState.CANCELLED
+
+
+def test_what_its_owner_has_submitted_since_is_not_used_for_it(
+    world: World, job: QueueJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempt had never come to Slurm."""
+    dies(world, job)
+    made = submits_unheard(world, job, monkeypatch)
+    del world.cluster.jobs[made.job_id]
+    own = namesake(world, job)
+    own.hold, own.begin = HoldKind.NONE, 1e12
+    world.cluster.reachable = True
+    world.run(30)
+    assert world.row(job).request.slurm_job_id not in (own.job_id, made.job_id)
+    assert own.hold is HoldKind.NONE
+    assert world.state(job) is not JobState.FAILED
+
+
+def test_of_several_none_is_used_for_it(
+    world: World, job: QueueJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies(world, job)
+    made = submits_unheard(world, job, monkeypatch)
+    own = namesake(world, job)
+    world.cluster.reachable = True
+    world.run(30)
+    assert world.row(job).request.slurm_job_id == job.request.slurm_job_id
+    assert {made.state, own.state} == {JobBaseState.PENDING}
+    assert len(world.cluster.jobs) == 3
+    assert f"Slurm jobs {made.job_id}, {own.job_id}, and nobody can tell" in told(world, job)
