@@ -16,6 +16,7 @@ from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.settlements import due_at
+from ef_slurm.daemon.pauses import Pauses
 from ef_slurm.model import EventKind, JobKind, JobState, PromiseState, QueueJob
 from ef_slurm.slurm.comments import compose, deadline_words, owners_words
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmError, SlurmUnavailableError
@@ -81,7 +82,7 @@ class Comments:
         self._fence = fence
         self._written = 0
         self._wake: float | None = None
-        self._not_before: dict[int, float] = {}
+        self._pauses = Pauses()
         self._right: dict[int, tuple[str, float | None, float, str]] = {}
 
     def write(self, jobs: Iterable[QueueJob]) -> float | None:
@@ -99,9 +100,9 @@ class Comments:
             known.add(job.id)
             with self._fence.around(job, "told to Slurm"):
                 self._look_at(job)
-        for of_jobs in (self._not_before, self._right):
-            for job_id in of_jobs.keys() - known:
-                del of_jobs[job_id]
+        self._pauses.keep(known)
+        for job_id in self._right.keys() - known:
+            del self._right[job_id]
         return self._wake
 
     def _look_at(self, job: QueueJob) -> None:
@@ -117,14 +118,14 @@ class Comments:
         if wanted == comment:
             self._right[job.id] = said
             return
-        later = max(now, self._not_before.get(job.id, now))
+        later = self._pauses.until(job.id, now) or now
         # One at least, however many wait for answers.
         over = self._written >= MOST_IN_A_TICK or (self._written and self._time_to_act.is_over())
         if later > now or over:
             self._wake = later if self._wake is None else min(self._wake, later)
             return
         self._written += 1
-        self._not_before[job.id] = now + self._write(job, wanted)
+        self._pauses.begin(job.id, self._write(job, wanted), now)
 
     def _write(self, job: QueueJob, wanted: str) -> float:
         """Write one; returns for how many seconds none is to be tried again."""

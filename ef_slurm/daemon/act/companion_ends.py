@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from ef_slurm.contract import CompanionOf, read_companion_comment
 from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.pauses import Pauses, lately
 from ef_slurm.model import (
     ACTIVE,
     ACTOR,
@@ -59,7 +60,7 @@ class CompanionEnds:
         self._book = book
         self._clock = clock
         self._partitions = frozenset(partitions)
-        self._tried: dict[int, float] = {}
+        self._tried = Pauses()
 
     def cancel(self, active: Collection[int]) -> bool:
         """Cancel what is due.
@@ -79,7 +80,7 @@ class CompanionEnds:
                 cancelled |= self._end(companion)
         mine = self._book.slurm_ids
         seen = self._observer.observation.jobs
-        self._tried = {one: at for one, at in self._tried.items() if one in seen}
+        self._tried.keep(seen)
         strays = [
             (slurm, whose)
             for slurm in seen.values()
@@ -114,7 +115,7 @@ class CompanionEnds:
                 at=now,
                 why=f"the job has ended, and its companion {slurm_id} with it",
             )
-        if slurm.is_pending or now >= companion.changed_at + GRACE_SECONDS:
+        if slurm.is_pending or not lately(companion.changed_at, GRACE_SECONDS, now):
             return self._cancel(slurm)
         return False
 
@@ -151,9 +152,9 @@ class CompanionEnds:
 
     def _cancel(self, slurm: SlurmJob) -> bool:
         now = self._clock()
-        if now < self._tried.get(slurm.job_id, 0.0) + GRACE_SECONDS:
+        if self._tried.until(slurm.job_id, now) is not None:
             return False
-        self._tried[slurm.job_id] = now
+        self._tried.begin(slurm.job_id, GRACE_SECONDS, now)
         try:
             self._slurm.cancel(slurm.job_id)
         except NoSuchJobError:

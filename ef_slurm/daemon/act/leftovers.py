@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ef_slurm.daemon.act.since import Since
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import is_of_later_submission
+from ef_slurm.daemon.pauses import lately
 from ef_slurm.model import (
     ACTIVE,
     ACTOR,
@@ -140,7 +140,6 @@ class Leftovers:
         self._namesakes = namesakes
         self._clock = clock
         self._fence = fence
-        self._tried = Since()
 
     def cancel(self) -> float | None:
         """Cancel those whose time has come; returns when the next one's comes, or None.
@@ -159,14 +158,13 @@ class Leftovers:
             with self._fence.around(job, "its submission given up"):
                 if self._is_wanted(job):
                     continue
-                now = self._clock()
-                due = self._tried.of(job.id, intent.id, now, intent.changed_at) + SETTLE_SECONDS
+                tried = intent.changed_at
                 # Of one that goes on as it was, the next step needs the intent's place.
-                if job.state not in ACTIVE and now < due:
+                if job.state not in ACTIVE and lately(tried, SETTLE_SECONDS, self._clock()):
+                    due = tried + SETTLE_SECONDS
                     following = due if following is None else min(due, following)
                     continue
                 self._give_up(job, intent)
-                self._tried.forget(job.id)
         return following
 
     def _is_wanted(self, job: QueueJob) -> bool:

@@ -28,6 +28,7 @@ from ef_slurm.daemon.act.steps import (
     WantCompanion,
 )
 from ef_slurm.daemon.observe.job_status import JobStatus, Member, layout_of, requests_block
+from ef_slurm.daemon.pauses import lately
 from ef_slurm.model import Block, Companion, CompanionState, is_power_of_two
 from ef_slurm.slurm.pending import Holder, OurPart, holder
 from ef_slurm.slurm.refusals import is_hopeless
@@ -52,7 +53,7 @@ def dismissal(status: JobStatus, target: Block | None, timeouts: Timeouts, now: 
             # Its ranks end by themselves; whoever only waits for nodes does not.
             patience = 0.0 if slurm.is_pending else timeouts.leave
             stays = slurm.is_pending or slurm.is_running
-            if stays and now >= companion.changed_at + patience:
+            if stays and not lately(companion.changed_at, patience, now):
                 return Do(CancelCompanion(companion))
     return None
 
@@ -165,15 +166,15 @@ def _grow(
         case CompanionState.WANTED:
             if not is_prepared(status.reports.order, companion):
                 return Do(OrderPrepare(companion))
-            until = companion.ordered_at + timeouts.prepare
-            if now < until:
+            if lately(companion.ordered_at, timeouts.prepare, now):
+                until = companion.ordered_at + timeouts.prepare
                 return Wait("its batch script to submit a companion", until, reports=True)
             return GivenUp(f"its batch script submitted no companion within {timeouts.prepare:g} s")
         case CompanionState.SUBMITTED | CompanionState.RELEASED:
             return _start(coming, conditions, timeouts, now)
         case CompanionState.RUNNING:
-            until = companion.changed_at + timeouts.gather
-            if now < until:
+            if lately(companion.changed_at, timeouts.gather, now):
+                until = companion.changed_at + timeouts.gather
                 return Wait("the ranks of its companion", until)
             return GivenUp(f"the ranks of its companion were not there in {timeouts.gather:g} s")
     nodes = (*status.trains_on, *part.nodes)
@@ -214,8 +215,9 @@ def _start(coming: Member, conditions: Conditions, timeouts: Timeouts, now: floa
     if slurm.hold is not HoldKind.NONE:
         return Do(ReleaseCompanion(companion))
     patience = timeouts.hopeless if is_hopeless(slurm.reason) else timeouts.start
-    until = companion.changed_at + min(patience, timeouts.start) + conditions.wake_seconds
-    if now < until:
+    patience = min(patience, timeouts.start) + conditions.wake_seconds
+    if lately(companion.changed_at, patience, now):
+        until = companion.changed_at + patience
         return Wait(f"Slurm to start its companion ({slurm.reason or 'no reason given'})", until)
     return GivenUp(f"Slurm does not start its companion on {nodes}", slurm.reason)
 
@@ -309,9 +311,8 @@ def resized(status: JobStatus, wanted: OrderResize, timeouts: Timeouts, now: flo
         return Failed(f"the launch refuses: {progress.refusal or 'no reason given'}")
     if order is None or not is_ordered(order, wanted):
         return Do(wanted)
-    until = order.issued_at + timeouts.resize
-    if now < until:
-        return Wait("it to change its size", until, reports=True)
+    if lately(order.issued_at, timeouts.resize, now):
+        return Wait("it to change its size", order.issued_at + timeouts.resize, reports=True)
     return Failed(f"it did not change its size within {timeouts.resize:g} s")
 
 

@@ -12,6 +12,7 @@ from ef_slurm.daemon.act.conditions import Conditions, Timeouts
 from ef_slurm.daemon.act.live_steps import next_change
 from ef_slurm.daemon.act.steps import Do, Next, OrderResize, Wait
 from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.pauses import lately
 from ef_slurm.model import OBSERVE_SECONDS, Block
 
 
@@ -28,8 +29,10 @@ def under_way(status: JobStatus, timeouts: Timeouts, now: float) -> Wait | None:
     if max(progress.change, progress.refused_change) >= order.change:
         return None
     sizes = order.sizes.count(",") + 1
-    until = order.issued_at + timeouts.resize + sizes * OBSERVE_SECONDS
-    return Wait("it to measure itself", until, reports=True) if now < until else None
+    patience = timeouts.resize + sizes * OBSERVE_SECONDS
+    if not lately(order.issued_at, patience, now):
+        return None
+    return Wait("it to measure itself", order.issued_at + patience, reports=True)
 
 
 def round_of(

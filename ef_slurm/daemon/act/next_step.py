@@ -48,6 +48,7 @@ from ef_slurm.daemon.act.steps import (
     Wait,
 )
 from ef_slurm.daemon.observe.job_status import JobStatus, shrinks_in_place
+from ef_slurm.daemon.pauses import lately
 from ef_slurm.model import Block
 from ef_slurm.slurm.interface import earliest_release
 from ef_slurm.slurm.pending import Holder, is_secured
@@ -194,15 +195,15 @@ def settle(
 ) -> Next:
     """The next step of a running job that has what it is to have."""
     launch, relaunch = status.launch, status.relaunching
-    if relaunch is not None and now < relaunch.issued_at + timeouts.launch:
+    if relaunch is not None and lately(relaunch.issued_at, timeouts.launch, now):
         return Wait("it to go on", relaunch.issued_at + timeouts.launch, reports=True)
     if launch is not None and launch.state is LaunchState.WAITING:
         return Do(_relaunch(launch.generation, conditions))
     stop = status.ordered_to_stop
     if stop is not None:
         # A job that does not obey is not looked after more closely for ever.
-        until = stop.issued_at + max(timeouts.acknowledge, timeouts.save)
-        return Wait("it to stop as ordered, to be relaunched where it is", reports=now < until)
+        lately_told = lately(stop.issued_at, max(timeouts.acknowledge, timeouts.save), now)
+        return Wait("it to stop as ordered, to be relaunched where it is", reports=lately_told)
     if launch is None or launch.state is not LaunchState.RUNNING:
         return Done()
     limit = status.slurm.requested.time_limit
@@ -247,8 +248,9 @@ def keep_part(
     if order is None or order.gpus != active or not told:
         return Do(_relaunch(launch.generation, conditions))
     limit = timeouts.save if status.acknowledged else timeouts.acknowledge
-    until = order.issued_at + limit
-    return Wait("it to be launched again in place", until, reports=True) if now < until else Done()
+    if not lately(order.issued_at, limit, now):
+        return Done()
+    return Wait("it to be launched again in place", order.issued_at + limit, reports=True)
 
 
 def _stop(status: JobStatus, conditions: Conditions, timeouts: Timeouts, now: float) -> Next:

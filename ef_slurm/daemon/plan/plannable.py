@@ -15,6 +15,7 @@ from ef_slurm.daemon.observe.capacity import ResourceScope
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.site_limits import SiteLimits
+from ef_slurm.daemon.pauses import Pauses
 from ef_slurm.daemon.plan.allowed_nodes import AllowedNodes
 from ef_slurm.daemon.plan.culprits import Planned, plan_without_culprits
 from ef_slurm.daemon.plan.footprints import footprints_by_job, widened
@@ -131,7 +132,7 @@ class Plannable:
         self._policy = policy
         self._limits = limits
         self._fence = fence
-        self._set_aside: dict[int, float] = {}
+        self._set_aside = Pauses()
         self._allowed = allowed
         self._basis: _Basis | None = None
         self._cluster = Cluster(())
@@ -139,13 +140,12 @@ class Plannable:
     def of(self, jobs: tuple[QueueJob, ...], now: float) -> tuple[QueueJob, ...]:
         """Those of the jobs that are not set aside, and that a plan can be made for at all."""
         return tuple(
-            job for job in jobs if self._set_aside.get(job.id, now) <= now and not job.set_apart
+            job for job in jobs if not job.set_apart and self._set_aside.until(job.id, now) is None
         )
 
     def forget_all_but(self, jobs: tuple[QueueJob, ...]) -> None:
         """All other jobs have ended."""
-        known = self._set_aside
-        self._set_aside = {job.id: known[job.id] for job in jobs if job.id in known}
+        self._set_aside.keep({job.id for job in jobs})
 
     def cluster(self, jobs: tuple[QueueJob, ...]) -> Cluster:
         """The cluster as it is for these jobs, with what Slurm lets them use together."""
@@ -285,13 +285,13 @@ class Plannable:
 
         made = plan_without_culprits(inputs.jobs, cluster_without, make)
         for name, error in () if made is None else made.culprits:
-            self._set_aside[rows[name].id] = now + SET_ASIDE_SECONDS
+            self._set_aside.begin(rows[name].id, SET_ASIDE_SECONDS, now)
             self._fence.tell(rows[name], "planned", error)
         return made
 
     def _seen(self, job: QueueJob, cluster: Cluster, now: float) -> tuple[Job, ...]:
         """One job as the planner is to see it; none where it takes no part or cannot be seen."""
-        self._set_aside[job.id] = now + SET_ASIDE_SECONDS
+        self._set_aside.begin(job.id, SET_ASIDE_SECONDS, now)
         seen: tuple[Job, ...] = ()
         with self._fence.around(job, "planned"):
             if runs_on(job, cluster):
@@ -302,7 +302,7 @@ class Plannable:
                     self.fitting(one, cluster, job.request, job.slurm_settings, job)
                     for one in found
                 )
-            del self._set_aside[job.id]
+            self._set_aside.end(job.id)
         return seen
 
     def _measured(
@@ -317,12 +317,12 @@ class Plannable:
         per_node = {group.gpu_type: group.gpus_per_node for group in cluster.groups}
         if measuring.gpu_type not in per_node:
             return ()
-        self._set_aside[job.id] = now + SET_ASIDE_SECONDS
+        self._set_aside.begin(job.id, SET_ASIDE_SECONDS, now)
         seen: tuple[Job, ...] = ()
         with self._fence.around(job, "planned"):
             known = self._observer.status(job)
             one = planner_job(stand_in(job), known, self._estimates, now)
             asked = self._measuring.ask(job, one, per_node[measuring.gpu_type], now, slots)
             seen = (self._charged(capped(asked, self._limits), job, cluster),)
-            del self._set_aside[job.id]
+            self._set_aside.end(job.id)
         return seen

@@ -12,6 +12,7 @@ from ef_slurm.daemon.observe.capacity import ResourceScope, cluster_of
 from ef_slurm.daemon.observe.closures import Closed
 from ef_slurm.daemon.observe.estimates import Curves, Estimates, calibrated_types
 from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.pauses import lately
 from ef_slurm.daemon.plan.reservations import reservation_of
 from ef_slurm.model import (
     ACTIVE,
@@ -298,7 +299,7 @@ def _trains_there(status: JobStatus, block: Block, now: float) -> bool:
     progress, order = status.progress, status.ordered_to_relaunch
     if progress is None or progress.phase in _STANDS_STILL or not status.holds(block):
         return False
-    return order is None or now >= order.issued_at + OBEY_SECONDS
+    return order is None or not lately(order.issued_at, OBEY_SECONDS, now)
 
 
 def running_now(job: QueueJob, status: JobStatus | None, now: float) -> Running | None:

@@ -173,8 +173,8 @@ class Planning:
 
     def is_due(self, jobs: tuple[QueueJob, ...], now: float) -> bool:
         """Whether the plan in force does not do any more."""
-        if self.wanted or now >= self.next_change:
-            return True
+        if self.wanted or now >= self.next_change or now < self._made_at:
+            return True  # the last: the clock was set back
         jobs = self._plannable.of(jobs, now)
         if any(job.state is JobState.NEW for job in jobs):
             return True

@@ -206,6 +206,16 @@ def test_a_companion_on_its_way_is_cancelled_with_its_job(world: World) -> None:
     assert not any(one.holds_nodes for one in world.cluster.jobs.values())
 
 
+def test_a_clock_that_is_set_back_does_not_spare_a_companion(world: World) -> None:
+    job, training = grown(world)
+    training.companions.clear()  # nobody ends them but the daemon
+    world.cluster.cancel(training.slurm, world.clock.now)
+    world.run_until(lambda: CompanionState.LEAVING in companions(world, job), 60.0)
+    world.clock.now -= 3600.0
+    world.run(60.0)
+    assert companions(world, job) == [CompanionState.ENDED] * 2
+
+
 def test_a_node_of_a_companion_fails(world: World) -> None:
     job, training = grown(world)
     companion = companion_of(training, 1)

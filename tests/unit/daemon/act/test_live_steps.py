@@ -1,0 +1,53 @@
+"""What a live change waits for comes, or is given up: whatever the clock does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ef_slurm.contract import Action, Order
+from ef_slurm.daemon.act.conditions import Conditions, Timeouts
+from ef_slurm.daemon.act.live_steps import dismissal, live_change
+from ef_slurm.daemon.act.steps import Do, GivenUp, Next, Wait
+from ef_slurm.daemon.observe.job_status import JobStatus, Member
+from ef_slurm.model import Block, Companion, CompanionState
+from ef_slurm.slurm.types import JobBaseState
+from tests.unit.daemon.make import NOW, TWO_NODES, launch, progress, running, slurm_job
+
+ONE, OTHER = Block("gpu", ("n1",), 4), Block("gpu", ("n2",), 4)
+LATELY, LONG_AGO, TO_COME = NOW - 1.0, NOW - 3000.0, NOW + 3000.0
+
+
+def growing(state: CompanionState, at: float) -> JobStatus:
+    """A live job on one node, with a companion on another that is in this state since then."""
+    companion = Companion(1, 1, 1, 1, state, OTHER, at, at, 18)
+    runs = slurm_job(JobBaseState.RUNNING, on=OTHER, job_id=18)
+    status = running(
+        ONE,
+        launch=launch(nodes="n1"),
+        progress=progress(live=True, nodes="n1", world_size=4),
+        order=Order(1, Action.PREPARE, at, change=1),
+    )
+    return replace(status, members=(Member(companion, runs),))
+
+
+def following(status: JobStatus) -> Next | None:
+    conditions = Conditions(part_free=True, live_open=True)
+    return live_change(status, TWO_NODES, conditions, Timeouts(), NOW)
+
+
+@pytest.mark.parametrize("state", [CompanionState.WANTED, CompanionState.RUNNING])
+def test_a_companion_is_waited_for_and_given_up(state: CompanionState) -> None:
+    assert isinstance(following(growing(state, LATELY)), Wait)
+    assert isinstance(following(growing(state, LONG_AGO)), GivenUp)
+    assert isinstance(following(growing(state, TO_COME)), GivenUp)
+
+
+def test_one_whose_ranks_do_not_leave_is_cancelled() -> None:
+    def step(at: float) -> Do | None:
+        return dismissal(growing(CompanionState.LEAVING, at), ONE, Timeouts(), NOW)
+
+    assert step(LATELY) is None
+    assert isinstance(step(LONG_AGO), Do)
+    assert isinstance(step(TO_COME), Do)
