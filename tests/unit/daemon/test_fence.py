@@ -12,14 +12,14 @@ import pytest
 
 from ef_slurm.contract import Launch, Progress
 from ef_slurm.daemon import fence as fence_module
-from ef_slurm.daemon import scheduler
+from ef_slurm.daemon import looks, scheduler
 from ef_slurm.daemon.act import orphans, reconciler
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe import follower
 from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.observe.plausible import plausible
-from ef_slurm.daemon.plan import plannable, planning, record
+from ef_slurm.daemon.plan import plannable, planning, record, turned_away
 from ef_slurm.model import (
     EventKind,
     JobState,
@@ -124,13 +124,13 @@ SMALL = ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 32.0})
 """Of a job that leaves others a place beside what it may go on holding."""
 
 PLACES: dict[str, tuple[object, str]] = {
-    "looked at": (scheduler.Scheduler, "_has_news"),
+    "looked at": (looks.Looks, "has_news"),
     "followed": (follower, "derive_transition"),
     "measured": (Calibration, "observe"),
-    "written": (scheduler.Scheduler, "_apply"),
+    "written": (scheduler, "write_transition"),
     "slips": (planning, "running_now"),
     "planned": (plannable, "planner_jobs"),
-    "judged": (planning, "runs_on"),
+    "judged": (turned_away, "runs_on"),
     "the planner itself": (planning, "plan_round"),
     "assigned": (record, "_assign"),
     "reconciled": (reconciler.Reconciler, "_reconcile"),
