@@ -4,7 +4,7 @@ Rules for callers, all measured on Slurm 22.05, 24.11 and 26.05:
 
 - A running job gets other GPUs only through `requeue` → `is_pending` → `update` → `release`.
 - Never `release` after an `update` that raised: the job would start in a half-changed shape.
-- Release a requeued job no earlier than `earliest_release` of the time when it was seen pending.
+- Release a requeued job no earlier than `earliest_release` of when its last run was killed.
 - `JobUpdate.start_now` works only on a job that is pending.
 - A time-out says nothing about what happened: `observe` (or `job`) before acting again. Acting
   twice is harmless.
@@ -12,7 +12,6 @@ Rules for callers, all measured on Slurm 22.05, 24.11 and 26.05:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
@@ -29,18 +28,21 @@ from ef_slurm.slurm.types import (
 )
 
 
-def earliest_release(seen_pending: float) -> float:
-    """When a requeued job may be released: at the next whole second after its last run was gone.
+def earliest_release(killed_by: float) -> float:
+    """When a requeued job may be released: when the second is over in which its run was killed.
 
-    Started again on the same node within the same second, a job is killed as "non-startable:
-    credential revoked" and fails.
+    Started again on the same node within that second, a job is refused by the node ("already
+    killed, do not launch batch job") and fails. It is a second of slurmctld's clock, of which
+    nobody else knows when it begins.
+
+    Args:
+        killed_by: when that was at the latest: when the requeue was answered, or, where somebody
+            else had the job requeued, when it was seen pending. UTC epoch seconds.
 
     >>> earliest_release(100.25)
-    101.0
-    >>> earliest_release(100.0)
-    101.0
+    101.25
     """
-    return math.floor(seen_pending) + 1.0
+    return killed_by + 1.0
 
 
 class Slurm(Protocol):

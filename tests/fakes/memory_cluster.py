@@ -1,8 +1,8 @@
 """A small Slurm without machines: jobs, nodes and time in memory, for replays and tests.
 
 It keeps to what real Slurm was measured to do where that matters to ef-slurm: requeued jobs wait
-for a begin time, a job released within the second in which its last run ended fails, jobs land on
-exactly the nodes that they ask for, ended jobs are forgotten. Nothing in it runs by itself: time
+for a begin time, a job started within the second in which its last run was killed fails, jobs land
+on exactly the nodes that they ask for, ended jobs are forgotten. Nothing in it runs by itself: time
 passes when `settle` is told so.
 """
 
@@ -109,7 +109,7 @@ class MemoryJob:
     # While its processes end: until when, and what it is afterwards.
     completing_until: float | None = None
     becomes: JobBaseState = JobBaseState.PENDING
-    pending_since: float | None = None
+    killed_at: float | None = None
     may_requeue: bool = True  # False with --no-requeue
     tried: bool = False
     """Whether Slurm looked for nodes that were not free, and has not started it since."""
@@ -159,6 +159,7 @@ class MemoryCluster:
         self.jobs: dict[int, MemoryJob] = {}
         self.partition = partition
         self.timing = timing or Timing()
+        self.clock_offset = 0.0  # slurmctld's clock less everybody's
         self.reachable = True
         self.boots = 1  # how often slurmctld was started
         self.answers_lost = 0
@@ -205,7 +206,7 @@ class MemoryCluster:
         job.tried = job.hides_nodes = False
         job.nodes, job.started, job.ended, job.exit_code = nodes, now, None, None
         job.reason = ""
-        if job.pending_since is not None and math.floor(job.pending_since) == math.floor(now):
+        if job.killed_at is not None and self._second(job.killed_at) == self._second(now):
             job.state, job.ended, job.reason = JobBaseState.FAILED, now, "NonZeroExitCode"
             return
         job.state = JobBaseState.RUNNING
@@ -215,6 +216,10 @@ class MemoryCluster:
                 node.awake_at = now + self.timing.wake
             if node.state & ASLEEP:
                 job.started = max(job.started, node.awake_at)  # until then it is CONFIGURING
+
+    def _second(self, at: float) -> int:
+        """Of slurmctld's clock."""
+        return math.floor(at + self.clock_offset)
 
     def _nodes_for(self, job: MemoryJob) -> tuple[str, ...] | None:
         free = self.free_gpus()
@@ -261,7 +266,6 @@ class MemoryCluster:
             job.ended = at
         else:
             job.nodes = ()
-            job.pending_since = at
             job.begin = at + self.timing.begin_delay
 
     # What happens to jobs and nodes from outside.
@@ -316,6 +320,7 @@ class MemoryCluster:
     def requeue(self, job: MemoryJob, now: float) -> None:
         """End a job's run and put it back."""
         job.restarts += 1
+        job.killed_at = now
         job.exit_code = job.ended = None
         running = job.state is JobBaseState.RUNNING
         job.state, job.becomes = JobBaseState.PENDING, JobBaseState.PENDING

@@ -122,11 +122,11 @@ def start(
         until = max(found) + timeouts.forgotten
         if now < until:
             return Wait("its nodes to end the run that Slurm has forgotten", until)
-    # A job that ran before must not start within the second in which its last run ended.
-    if job.restarts and status.seen_pending is not None:
-        earliest = earliest_release(status.seen_pending)
+    # A job that ran before must not start within the second in which its last run was killed.
+    if job.restarts and status.killed_by is not None:
+        earliest = earliest_release(status.killed_by)
         if now < earliest:
-            return Wait("the next whole second", earliest)
+            return Wait("the second of its last run's end to be over", earliest)
     if _first_part(status) != conditions.active or not _told(status, conditions.iterations):
         return Do(_relaunch(_last_generation(status), conditions))
     return Do(Release(block))

@@ -275,6 +275,8 @@ class Reconciler:
         match step:
             case Update(block):
                 self._surroundings.updated(job, block, result)
+            case Requeue() if not status.slurm.is_pending:
+                self._observer.expect_ended_run(status.slurm)
             case Release(block):
                 free_gpus.take(block)
                 self._observer.expect_new_run(job.request.slurm_job_id)
@@ -282,7 +284,8 @@ class Reconciler:
                 self._surroundings.companion_updated(companion)
             case ReleaseCompanion(companion):
                 free_gpus.take(companion.block)
-        return replace(result, seen_pending=self._observer.pending_since(result.slurm))
+        seen_pending, killed_by = self._observer.ended_run(result.slurm)
+        return replace(result, seen_pending=seen_pending, killed_by=killed_by)
 
     def _refused(
         self,

@@ -50,6 +50,8 @@ class JobStatus:
         slurm: the job's first Slurm job, where its batch script runs.
         seen_pending: when it was first seen pending since its last run (UTC epoch seconds), None
             while it is not.
+        killed_by: when its last run was killed at the latest (UTC epoch seconds), None while it
+            does not pend.
         done_since: when a run that goes on first said that nothing is left to train.
         members: its companions that have not ended.
         booted: which slurmctld says so (`Observation.booted`).
@@ -60,6 +62,7 @@ class JobStatus:
     slurm: SlurmJob
     reports: JobReports = JobReports()
     seen_pending: float | None = None
+    killed_by: float | None = None
     done_since: float | None = None
     members: tuple[Member, ...] = ()
     booted: str = ""

@@ -48,6 +48,7 @@ class Observer:
         # Made once for all who ask; whatever is learned makes them void.
         self._statuses: dict[int, tuple[JobRequest, JobStatus]] = {}
         self._forgotten: dict[int, tuple[int, float]] = {}
+        self._killed: dict[int, tuple[int, float]] = {}
         self.expects_end = False
         """Whether a job is to end that had not ended when Slurm was last asked."""
 
@@ -93,8 +94,11 @@ class Observer:
             for job_id, seen in self._pending.items()
             if job_id in self.observation.jobs
         }
+        for job_id in self._killed.keys() - self._observation.jobs.keys():
+            del self._killed[job_id]
+        answered = self._clock()  # what is seen may have happened since Slurm was asked
         for job in self._observation.jobs.values():
-            self._remember(job, self._observation.at)
+            self._remember(job, answered)
 
     def limits(self, users: Iterable[str]) -> SiteLimits:
         """The limits that Slurm keeps, as far as these users' jobs are concerned."""
@@ -123,6 +127,16 @@ class Observer:
         """A job was released again: what Slurm had forgotten of it is over."""
         self._statuses.clear()
         self._forgotten.pop(job_id, None)
+        self._killed.pop(job_id, None)
+
+    def expect_ended_run(self, job: SlurmJob) -> None:
+        """We have put a job back, as Slurm has just answered: it has killed its run by now.
+
+        Args:
+            job: as it was before.
+        """
+        self._statuses.clear()
+        self._killed[job.job_id] = (job.restarts + 1, self._clock())
 
     def expect_forgotten_run(self, job_id: int) -> None:
         """Slurm has forgotten that a job was released: its nodes may run it all the same."""
@@ -224,7 +238,7 @@ class Observer:
         status = JobStatus(
             slurm,
             self.reports(job),
-            self.pending_since(slurm),
+            *self.ended_run(slurm),
             booted=self.observation.booted,
             forgotten_at=self._forgotten_since(slurm),
         )
@@ -267,10 +281,13 @@ class Observer:
         self._reports = {slurm_id: known[slurm_id] for slurm_id in ids if slurm_id in known}
         self._done = {slurm_id: at for slurm_id, at in self._done.items() if slurm_id in known}
 
-    def pending_since(self, job: SlurmJob) -> float | None:
-        """When the job was first seen pending since its last run."""
+    def ended_run(self, job: SlurmJob) -> tuple[float | None, float | None]:
+        """When a job was first seen pending since its last run, and by when that was killed."""
         seen = self._pending.get(job.job_id)
-        return None if seen is None else seen[1]
+        if seen is None:
+            return None, None
+        restarts, killed = self._killed.get(job.job_id, seen)
+        return seen[1], killed if restarts == job.restarts else seen[1]
 
     def _forgotten_since(self, job: SlurmJob) -> float | None:
         found = self._forgotten.get(job.job_id)
@@ -280,10 +297,15 @@ class Observer:
         if not job.is_pending:
             self._pending.pop(job.job_id, None)
             self._forgotten.pop(job.job_id, None)
+            if job.is_running and self._killed.get(job.job_id, (math.inf,))[0] <= job.restarts:
+                del self._killed[job.job_id]
             return
-        # A clock that was set back would put both an hour ahead.
+        # A clock that was set back would put them an hour ahead.
         seen, found = self._pending.get(job.job_id), self._forgotten.get(job.job_id)
         if seen is None or seen[0] != job.restarts or at < seen[1]:
             self._pending[job.job_id] = (job.restarts, at)
         if found is not None and at < found[1]:
             self._forgotten[job.job_id] = (found[0], at)
+        killed = self._killed.get(job.job_id)
+        if killed is not None and at < killed[1]:
+            self._killed[job.job_id] = (killed[0], at)

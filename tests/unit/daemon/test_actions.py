@@ -22,6 +22,7 @@ from ef_slurm.model import (
     QueueJob,
 )
 from ef_slurm.slurm.types import OWNER_HELD, OWNER_RELEASED, HoldKind, JobBaseState
+from tests.fakes.memory_cluster import Timing
 from tests.unit.daemon.test_changes import outcomes, running, story
 from tests.unit.daemon.world import World
 
@@ -243,6 +244,36 @@ def test_a_requeue_saves_and_starts_anew(world: World) -> None:
     world.run_until(lambda: world.state(job) is JobState.COMPLETED)
     assert world.training(job).slurm.restarts == 1
     assert outcomes(world, job) == [PromiseOutcome.KEPT]
+
+
+@pytest.mark.parametrize("by_us", [True, False])
+@pytest.mark.parametrize("offset", [0.0, 0.2, 0.5, 0.8, 3600.5])
+def test_no_start_falls_into_the_second_in_which_the_run_before_was_killed(
+    tmp_path: Path, offset: float, by_us: bool
+) -> None:
+    """A second of slurmctld's clock, which is not the daemon's on another host."""
+    quick = Timing(start=0.0, stop=0.1, min_job_age=1e12)
+    world = World(tmp_path / "queue.sqlite", timing=quick)
+    world.settings = replace(world.settings, tick_interval=0.1, query_interval=0.1)
+    world.restart()
+    world.cluster.clock_offset = offset
+    job = world.submit(1_000_000, deadline=None)
+    slurm = world.training(job).slurm
+    for restarts in range(12):
+        world.run_until(lambda: world.state(job) is JobState.RUNNING, 60.0)
+        world.run(0.1 + 0.08 * restarts)  # in all parts of a second
+        if by_us:
+            act(world, job, JobAction.REQUEUE)
+        else:
+            world.cluster.requeue(slurm, world.clock.now)
+            world.run(0.15)
+            world.scheduler.refresh_soon()
+        again = restarts + 1
+        world.run_until(lambda again=again: slurm.restarts >= again, 60.0)  # type: ignore[misc]
+        assert slurm.restarts == again  # and not once more, for a start that its node refused
+    world.run_until(lambda: world.state(job) is JobState.RUNNING, 60.0)
+    assert slurm.restarts == 12
+    world.queue.close()
 
 
 def test_a_requeue_that_a_dying_daemon_forgets_leaves_the_job_training(world: World) -> None:

@@ -210,7 +210,7 @@ def test_an_ended_job_that_its_owner_puts_back_is_stopped(world: World) -> None:
     world.run_until(lambda: world.state(victim) is JobState.RUNNING)
     slurm = world.training(job).slurm
     world.cluster.requeue(slurm, world.clock.now)  # scontrol requeue: not held
-    slurm.hold, slurm.begin, slurm.pending_since = HoldKind.NONE, 0.0, None
+    slurm.hold, slurm.begin, slurm.killed_at = HoldKind.NONE, 0.0, None
     world.run(30)
     assert slurm.state is JobBaseState.CANCELLED
     assert world.state(job) is JobState.COMPLETED
@@ -234,7 +234,7 @@ def test_it_is_seen_although_the_queue_is_empty(world: World) -> None:
     world.run(100)
     slurm = world.training(job).slurm
     world.cluster.requeue(slurm, world.clock.now)
-    slurm.hold, slurm.begin, slurm.pending_since = HoldKind.NONE, 0.0, None
+    slurm.hold, slurm.begin, slurm.killed_at = HoldKind.NONE, 0.0, None
     world.run(20)
     assert slurm.state is JobBaseState.CANCELLED
 

@@ -71,14 +71,17 @@ class TestStart:
             Update(TWO_NODES)
         )
 
-    def test_a_job_that_ran_waits_for_the_next_second(self) -> None:
-        status = replace(pending(TWO_NODES, restarts=1), seen_pending=NOW - 0.5)
+    @pytest.mark.parametrize("since", [0.0, 0.3, 0.9, 1.0, 1.2])
+    def test_a_job_that_ran_waits_for_a_second(self, since: float) -> None:
+        """Whatever the second of slurmctld's clock is, in which its last run was killed."""
+        killed_by = NOW - since
+        status = replace(pending(TWO_NODES, restarts=1), seen_pending=NOW, killed_by=killed_by)
         later = step(status, TWO_NODES, Conditions(updated=True))
-        assert later == Do(Release(TWO_NODES))  # NOW is a whole second
-        status = replace(status, seen_pending=NOW)
-        assert step(status, TWO_NODES, Conditions(updated=True)) == Wait(
-            "the next whole second", NOW + 1.0
-        )
+        if since >= 1.0:
+            assert later == Do(Release(TWO_NODES))
+        else:
+            assert isinstance(later, Wait)
+            assert later.until == killed_by + 1.0
 
     def test_the_nodes_first_end_a_run_that_slurm_has_forgotten(self) -> None:
         seen = NOW - 5.0
