@@ -7,9 +7,9 @@ object by GPU type, and a schedule is rows in which no end is null.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, wraps
+from typing import Any, NamedTuple, TypeVar
 
 from ef_slurm.formats.codec import decode, encode
 from ef_slurm.model import (
@@ -27,8 +27,22 @@ from ef_slurm.model import (
     ThroughputCurve,
 )
 
-# Most columns of a row that has changed say what they said before, or what other rows say.
-_remembered = lru_cache(maxsize=4096)
+LONGEST_REMEMBERED = 2048
+"""Characters. What is longer is read each time: anybody may make thousands of such texts."""
+
+_Text = TypeVar("_Text", str, str | None)
+_Value = TypeVar("_Value")
+
+
+def _remembered(load: Callable[[_Text], _Value]) -> Callable[[_Text], _Value]:
+    """Most columns of a row that has changed say what they said before, or what other rows say."""
+    known = lru_cache(maxsize=4096)(load)
+
+    @wraps(load)
+    def loading(text: _Text) -> _Value:
+        return load(text) if text is not None and len(text) > LONGEST_REMEMBERED else known(text)
+
+    return loading
 
 
 def dump(value: object) -> str:

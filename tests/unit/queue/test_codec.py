@@ -113,3 +113,11 @@ def test_what_is_no_column_says_what_it_should_be() -> None:
         codec.load_reason('{"code":"because"}')
     with pytest.raises(TypeError, match="NaN"):
         codec.dump({"x": math.nan})
+
+
+def test_what_users_may_make_long_is_not_kept() -> None:
+    """4,096 scripts' options would be gigabytes, whether their jobs are there or not."""
+    short, long = codec.dump_strings(["--time=60"]), codec.dump_strings(["x" * 3000])
+    assert codec.load_strings(short) is codec.load_strings(short)
+    assert codec.load_strings(long) is not codec.load_strings(long)
+    assert codec.load_strings(long) == ("x" * 3000,)
