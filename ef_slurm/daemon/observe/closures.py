@@ -17,6 +17,7 @@ import math
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
+from ef_slurm.daemon.pauses import lately
 from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.model import Bar, Block, Event, Json, ModelError
 from ef_slurm.slurm.refusals import Refused, refusal_of
@@ -40,18 +41,32 @@ MOST_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
+class _Span:
+    """For how many seconds something is closed, from `at`, UTC epoch seconds."""
+
+    at: float
+    seconds: float
+
+    @property
+    def until(self) -> float:
+        return self.at + self.seconds
+
+    def counts(self, now: float) -> bool:
+        return lately(self.at, self.seconds, now)
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
-    """One refusal: what was asked for, what of it is closed, until when.
+    """One refusal: what was asked for, what of it is closed, for how long.
 
     Args:
         words: Slurm's own.
-        until: epoch seconds.
     """
 
     block: Block
     refused: Refused
     words: str
-    until: float
+    span: _Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +91,7 @@ class Closures:
 
     def __init__(self) -> None:
         self._refusals: dict[int, list[Refusal]] = {}
-        self._live: dict[int, list[float]] = {}
+        self._live: dict[int, list[_Span]] = {}
 
     def refuse(
         self, job_id: int, block: Block, words: str, now: float, refused: Refused | None = None
@@ -89,19 +104,19 @@ class Closures:
         refused, before = refused or refusal_of(words), self._refusals.setdefault(job_id, [])
         alike = sum(one.refused is refused for one in before)
         seconds = min(CLOSED_SECONDS[refused] * 2 ** min(alike, 16), LONGEST_CLOSED_SECONDS)
-        before.append(Refusal(block, refused, words, now + seconds))
+        before.append(Refusal(block, refused, words, _Span(now, seconds)))
         del before[:-MOST_KEPT]
 
     def refuse_live(self, job_id: int, refused: Refused, now: float) -> None:
         """A job could not grow while it trains, for a reason that says nothing of its block."""
         before = self._live.setdefault(job_id, [])
         seconds = CLOSED_SECONDS[refused] * 2 ** min(len(before), 16)
-        before.append(now + min(seconds, LONGEST_CLOSED_SECONDS))
+        before.append(_Span(now, min(seconds, LONGEST_CLOSED_SECONDS)))
         del before[:-MOST_KEPT]
 
     def live_open(self, job_id: int, now: float) -> bool:
         """Whether a job may try to grow while it trains."""
-        return all(until <= now for until in self._live.get(job_id, ()))
+        return not any(span.counts(now) for span in self._live.get(job_id, ()))
 
     def recall(self, events: Iterable[Event], jobs: Container[int]) -> None:
         """Take in what Slurm refused before this daemon started (`refusal_data`).
@@ -125,7 +140,7 @@ class Closures:
 
     def of(self, job_id: int, now: float) -> Closed | None:
         """What is closed to a job now; None for nothing."""
-        refusals = [one for one in self._refusals.get(job_id, ()) if one.until > now]
+        refusals = [one for one in self._refusals.get(job_id, ()) if one.span.counts(now)]
         if not refusals:
             return None
         sizes = [most for one in refusals if (most := _largest_open(one)) is not None]
@@ -133,14 +148,14 @@ class Closures:
             max_gpus=min(sizes, default=None),
             bars=tuple(bar for one in refusals if (bar := _bar(one)) is not None),
             words=refusals[-1].words,
-            until=min(one.until for one in refusals),
+            until=min(one.span.until for one in refusals),
         )
 
     def next_opening(self, now: float) -> float:
         """When something opens again; infinite if nothing is closed."""
-        untils = [one.until for refusals in self._refusals.values() for one in refusals]
-        untils += [until for closed in self._live.values() for until in closed]
-        return min((until for until in untils if until > now), default=math.inf)
+        spans = [one.span for refusals in self._refusals.values() for one in refusals]
+        spans += [span for closed in self._live.values() for span in closed]
+        return min((span.until for span in spans if span.counts(now)), default=math.inf)
 
     def started(self, job_id: int, block: Block) -> None:
         """A job runs on a block: whatever closes that, or as much on these nodes, was mistaken."""

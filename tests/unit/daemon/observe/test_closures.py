@@ -164,3 +164,14 @@ def test_other_lines_of_the_log_close_nothing() -> None:
     closures.recall(events, {7})
     assert closures.of(7, now=1.0) is None
     assert closures.of(8, now=1.0) is None
+
+
+def test_a_clock_that_is_set_back_opens_what_was_closed_by_it() -> None:
+    closures, hour = Closures(), 3600.0
+    closures.refuse(1, PAIR, WORDS[Refused.NODES], now=hour)
+    closures.refuse_live(1, Refused.NODES, hour)
+    assert closures.of(1, now=hour - 1.0) is not None
+    assert not closures.live_open(1, now=hour - 1.0)
+    assert closures.of(1, now=0.0) is None
+    assert closures.live_open(1, now=0.0)
+    assert closures.next_opening(0.0) == math.inf
