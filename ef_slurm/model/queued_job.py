@@ -53,6 +53,7 @@ class QueueJob:
         promise: what the last plan says about its promise.
         reason: why it has the share that it has.
         failed_starts: starts in a row that gained no iteration.
+        unbegun_starts: starts in a row that Slurm took and in which its script never began.
         ended_at: when it reached a final state.
         exit_code: of its script.
         note: the last thing that its owner should know.
@@ -91,6 +92,7 @@ class QueueJob:
     last_reshape: float = -math.inf
     reshapes: int = 0
     failed_starts: int = 0
+    unbegun_starts: int = 0
     ended_at: float | None = None
     exit_code: int | None = None
     note: str = ""

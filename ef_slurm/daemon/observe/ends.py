@@ -30,6 +30,10 @@ from ef_slurm.slurm.types import JobBaseState
 MAX_FAILED_STARTS = 3
 """Runs in a row that ended badly without a newer checkpoint, after which a job is failed."""
 
+MAX_UNBEGUN_STARTS = 20
+"""Starts in a row that Slurm took and in which the script never began, after which a job is failed.
+They are not the training's doing: many more, as a node that comes back ends most such rows."""
+
 AT_ONCE_SECONDS = 10.0
 """What a run that a node refuses lasts at most: slurmd may be busy."""
 
@@ -68,7 +72,11 @@ def ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) -
     if job.state not in _UNDER_WAY:
         return Transition(job)  # revived before; Slurm is about to have it back
     if slurm.state in BLAMELESS_ENDS:
-        return _revived(job, f"Slurm ended it: {slurm.state.value}")
+        why = f"Slurm ended it: {slurm.state.value}"
+        never_booted = slurm.state is JobBaseState.BOOT_FAIL and launch is None
+        if never_booted or _never_began(status):
+            return _unbegun(job, why, at)
+        return _revived(job, why)
     if launch is not None and launch.state is LaunchState.FAILED:
         why = _message(status.reports) or _failed(job)
         smaller = _without_size(job, why)
@@ -84,15 +92,39 @@ def ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) -
         return _revived(job, f"{why}: {slurm.state.value}")
     if is_run_of_others(intent, slurm.restarts) and _never_began(status):
         # Started in the second in which its last run was ended, a job is refused by its node. We
-        # never do that, so only by others' doing, each time, does it come to this uncounted.
+        # never do that, so only by others' doing, each time, is it no failed start.
         why = f"others started it, and Slurm ended it ({slurm.state.value}) before its script began"
-        return _revived(job, why)
+        return _unbegun(job, why, at)
     # The batch script went without its own word on why.
     job = replace(job, failed_starts=job.failed_starts + 1)
     if job.failed_starts >= MAX_FAILED_STARTS:
         why = f"{_failed(job)} ({job.failed_starts} times without progress)"
         return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
     return _revived(job, f"its batch script ended ({slurm.state.value}) before the training did")
+
+
+def count_unbegun(job: QueueJob, why: str, at: float) -> tuple[QueueJob, Transition | None]:
+    """The row with one more start in which the job's script never began; and its end, if it is one.
+
+    Args:
+        why: what became of the start, a sentence.
+        at: when that was, UTC epoch seconds.
+    """
+    job = replace(job, unbegun_starts=job.unbegun_starts + 1)
+    if job.unbegun_starts < MAX_UNBEGUN_STARTS:
+        return job, None
+    words = (
+        f"it was started {job.unbegun_starts} times in a row, and its script never began (the last "
+        f"time: {why}): what its nodes say of Slurm job {job.request.slurm_job_id} is for an "
+        "administrator to see; ef-sbatch --continue goes on from its checkpoint"
+    )
+    return job, _given_up(job, JobState.FAILED, Fault.CLUSTER, words, at)
+
+
+def _unbegun(job: QueueJob, why: str, at: float) -> Transition:
+    """Its script never began: it is put back, but not for ever."""
+    job, end = count_unbegun(job, why, at)
+    return _revived(job, why) if end is None else end
 
 
 def on_missing(job: QueueJob, reports: JobReports, now: float) -> Transition:

@@ -118,7 +118,7 @@ def released(job: QueueJob, why: str) -> Transition:
     A promise that has survived its hold stands. A job that has none is judged anew; once it had
     been admitted it is not turned away any more, and goes on as best effort at the worst.
     """
-    free = replace(job, note="", held_here=False, held_by=None, failed_starts=0)
+    free = replace(job, note="", held_here=False, held_by=None, failed_starts=0, unbegun_starts=0)
     if job.stalled:
         free = replace(free, reason=None)
     words = why

@@ -15,6 +15,8 @@ def with_reports(job: QueueJob, status: JobStatus) -> QueueJob:
     launch, progress = status.launch, status.progress
     if launch is not None and launch.generation > job.generation:
         job = replace(job, generation=launch.generation, rate=None)
+    if launch is not None and job.unbegun_starts:
+        job = replace(job, unbegun_starts=0)
     if status.slurm.is_running:
         if job.first_started_at is None:
             job = replace(job, first_started_at=status.slurm.start_time)

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ef_slurm.contract import LaunchState, Phase
-from ef_slurm.daemon.observe.ends import ended, not_measurable
+from ef_slurm.daemon.observe.ends import count_unbegun, ended, not_measurable
 from ef_slurm.daemon.observe.holds import held_here, held_in_slurm, held_stalled, while_held
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.reported import with_reports
@@ -176,10 +176,10 @@ def _pending(
     if who in (Holder.OWNER, Holder.OPERATOR):
         return held_in_slurm(job, who, now)
     if part is OurPart.LOST and (who is Holder.WE or _was_seen_to_start(intent)):
-        back = _put_back(job, status, who, lost_nodes, forgotten=forgotten, lost=True)
+        back = _put_back(job, status, who, now, lost_nodes, forgotten=forgotten, lost=True)
         return replace(back, forgotten=True)
     if part is OurPart.RAN or (part is OurPart.RELEASED and who is Holder.WE):
-        return _put_back(job, status, who, lost_nodes, forgotten=forgotten)
+        return _put_back(job, status, who, now, lost_nodes, forgotten=forgotten)
     return Transition(job)
 
 
@@ -187,10 +187,21 @@ def _was_seen_to_start(intent: Intent | None) -> bool:
     return intent is not None and intent.state is IntentState.CLOSED
 
 
+def _began(job: QueueJob, status: JobStatus) -> bool:
+    """Whether the script of its last run began, as far as anybody has told."""
+    launch, slurm = status.reports.launch, status.slurm
+    if job.state is not JobState.STARTING:
+        return True
+    if launch is None or launch.slurm_job_id != slurm.job_id:
+        return False
+    return launch.restart_count >= slurm.restarts - 1
+
+
 def _put_back(
     job: QueueJob,
     status: JobStatus,
     who: Holder,
+    now: float,
     lost_nodes: Collection[str],
     *,
     forgotten: bool,
@@ -213,6 +224,10 @@ def _put_back(
         why = f"Slurm put it back and holds it ({status.slurm.reason})"
     else:
         why = "requeued in Slurm, not by ef-slurm (scontrol requeue, preemption or node failure)"
+    if not (forgotten or lost or _began(job, status)):
+        job, end = count_unbegun(job, why, now)
+        if end is not None:
+            return end
     entry = AuditEntry(
         kind, f"{why}; goes on from iteration {job.iteration:.0f}", {"nodes": ",".join(dead)}
     )

@@ -24,6 +24,7 @@ from ef_slurm.queue.migrations.fourteenth import fourteenth
 from ef_slurm.queue.migrations.fourth import fourth
 from ef_slurm.queue.migrations.ninth import ninth
 from ef_slurm.queue.migrations.second import second
+from ef_slurm.queue.migrations.seventeenth import seventeenth
 from ef_slurm.queue.migrations.seventh import seventh
 from ef_slurm.queue.migrations.sixteenth import sixteenth
 from ef_slurm.queue.migrations.sixth import sixth
@@ -58,5 +59,6 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     fourteenth,
     fifteenth,
     sixteenth,
+    seventeenth,
 )
 """The migrations, in order."""

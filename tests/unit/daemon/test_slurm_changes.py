@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.daemon.observe.ends import MAX_UNBEGUN_STARTS
+from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.model import (
+    FINAL,
     EventKind,
     Fault,
     IfInfeasible,
@@ -237,6 +240,34 @@ def test_it_is_seen_although_the_queue_is_empty(world: World) -> None:
     slurm.hold, slurm.begin, slurm.killed_at = HoldKind.NONE, 0.0, None
     world.run(20)
     assert slurm.state is JobBaseState.CANCELLED
+
+
+def test_a_job_whose_nodes_never_boot_does_not_start_for_ever(world: World) -> None:
+    job = world.submit(20_000, deadline=DEADLINE)
+    world.run(0.1)
+    slurm, starts = world.training(job).slurm, 0
+
+    def silent(job: QueueJob) -> JobReports:  # noqa: ARG001
+        return JobReports()
+
+    world.bench.read = silent  # type: ignore[method-assign]
+
+    def started() -> bool:
+        return slurm.state is JobBaseState.RUNNING or world.state(job) in FINAL
+
+    while world.state(job) not in FINAL:
+        world.run_until(started, 100.0)
+        if slurm.state is JobBaseState.RUNNING:
+            slurm.state, slurm.ended = JobBaseState.BOOT_FAIL, world.clock.now
+            starts += 1
+            world.run(2.0)
+            if starts == MAX_UNBEGUN_STARTS // 2:
+                world.restart()
+    assert (world.state(job), starts) == (JobState.FAILED, MAX_UNBEGUN_STARTS)
+    assert "its script never began" in world.row(job).note
+    promise = world.queue.promises.of(job.id)
+    assert promise is not None
+    assert (promise.outcome, promise.fault) == (PromiseOutcome.BROKEN, Fault.CLUSTER)
 
 
 def test_somebody_elses_job_is_counted_and_told_once(world: World) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ef_slurm.contract import Launch, LaunchState, Phase
-from ef_slurm.daemon.observe.ends import on_missing
+from ef_slurm.daemon.observe.ends import MAX_UNBEGUN_STARTS, on_missing
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.transition import Transition
 from ef_slurm.daemon.observe.transitions import derive_transition
@@ -386,6 +386,49 @@ class TestEnds:
         job = row(failed_starts=2, running=HELD)
         status = never_began(restarts=2, **refused)
         assert transition(job, status, before).to is JobState.FAILED
+
+    @pytest.mark.parametrize("state", [JobBaseState.FAILED, JobBaseState.BOOT_FAIL])
+    def test_so_many_that_never_began_in_a_row_and_no_more(self, state: JobBaseState) -> None:
+        job = row(JobState.STARTING, running=HELD, promise=PromiseState.SAFE)
+        refused = never_began(restarts=2)
+        refused = replace(refused, slurm=replace(refused.slurm, state=state))
+        for starts in range(1, MAX_UNBEGUN_STARTS):
+            result = transition(job, refused, release(restarts=1))
+            assert (result.to, result.job.unbegun_starts) == (JobState.ADMITTED, starts)
+            job = replace(result.job, state=JobState.STARTING, running=HELD)
+        result = transition(job, refused, release(restarts=1))
+        assert (result.to, result.job.failed_starts) == (JobState.FAILED, 0)
+        assert outcome(result) == (PromiseOutcome.BROKEN, Fault.CLUSTER)
+        assert f"{MAX_UNBEGUN_STARTS} times in a row, and its script never began" in result.why
+        assert result.job.note == result.why
+
+    def test_one_that_began_clears_the_count(self) -> None:
+        before = row(JobState.STARTING, running=HELD, unbegun_starts=MAX_UNBEGUN_STARTS - 1)
+        status = running(TWO_NODES, progress=None)
+        assert transition(before, status).job.unbegun_starts == 0
+        silent = replace(status, reports=JobReports())
+        assert transition(before, silent).job.unbegun_starts == MAX_UNBEGUN_STARTS - 1
+
+    @pytest.mark.parametrize(
+        ("state", "said", "counts"),
+        [
+            (JobState.STARTING, None, True),
+            (JobState.STARTING, launch(LaunchState.INTERRUPTED, restart_count=3), True),
+            (JobState.STARTING, launch(LaunchState.INTERRUPTED, restart_count=4), False),
+            (JobState.RUNNING, None, False),  # its reports cannot be read just now
+        ],
+    )
+    def test_slurm_may_put_it_back_instead(
+        self, state: JobState, said: Launch | None, counts: bool
+    ) -> None:
+        job = row(state, running=HELD, unbegun_starts=MAX_UNBEGUN_STARTS - 2)
+        back = pending(restarts=5, hold=HoldKind.SLURM, reason="launch failed requeued held")
+        status = replace(back, reports=JobReports(said))
+        result = transition(job, status, release(restarts=4))
+        assert result.to in (JobState.ADMITTED, JobState.PAUSED)
+        again = replace(result.job, state=state, running=HELD)
+        result = transition(again, status, release(restarts=4))
+        assert (result.to is JobState.FAILED) is counts
 
     def test_what_was_requeued_long_ago_may_fail(self) -> None:
         for before in (requeue(IntentState.CLOSED, restarts=7), requeue(IntentState.ABANDONED)):
