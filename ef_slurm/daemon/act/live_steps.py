@@ -260,8 +260,8 @@ def _shrink(
         return None if isinstance(following, Failed) else following
     if not leaves_own:
         return Wait("the next look at its companions", reports=True)
-    if conditions.changed_since is None or now < conditions.changed_since + EMPTY_SECONDS:
-        since = now if conditions.changed_since is None else conditions.changed_since
+    since = now if conditions.changed_since is None else conditions.changed_since
+    if lately(since, EMPTY_SECONDS, now):
         return Wait("its nodes to be empty", since + EMPTY_SECONDS)
     return Do(GiveBack(replace(target, nodes=own), live=True))
 

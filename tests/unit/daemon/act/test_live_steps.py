@@ -9,7 +9,7 @@ import pytest
 from ef_slurm.contract import Action, Order
 from ef_slurm.daemon.act.conditions import Conditions, Timeouts
 from ef_slurm.daemon.act.live_steps import dismissal, live_change
-from ef_slurm.daemon.act.steps import Do, GivenUp, Next, Wait
+from ef_slurm.daemon.act.steps import Do, GiveBack, GivenUp, Next, Wait
 from ef_slurm.daemon.observe.job_status import JobStatus, Member
 from ef_slurm.model import Block, Companion, CompanionState
 from ef_slurm.slurm.types import JobBaseState
@@ -51,3 +51,19 @@ def test_one_whose_ranks_do_not_leave_is_cancelled() -> None:
     assert step(LATELY) is None
     assert isinstance(step(LONG_AGO), Do)
     assert isinstance(step(TO_COME), Do)
+
+
+def test_nodes_that_a_launch_has_left_are_given_back() -> None:
+    def step(since: float | None) -> Next | None:
+        status = running(
+            TWO_NODES,
+            launch=launch(nodes="n1,n2"),
+            progress=progress(live=True, nodes="n1", world_size=4, change=1),
+            order=Order(1, Action.RESIZE, LONG_AGO, change=1, nodes="n1", gpus=4, leave=True),
+        )
+        return live_change(status, ONE, Conditions(changed_since=since), Timeouts(), NOW)
+
+    assert isinstance(step(None), Wait)
+    assert isinstance(step(LATELY), Wait)
+    assert step(LONG_AGO) == Do(GiveBack(ONE, live=True))
+    assert step(TO_COME) == Do(GiveBack(ONE, live=True))
