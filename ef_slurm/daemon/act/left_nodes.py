@@ -14,6 +14,7 @@ from ef_slurm.daemon.act.since import Since
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.model import Block, QueueJob
+from ef_slurm.slurm.errors import NotPermittedError, RefusedError, UnexpectedOutputError
 
 STEP_SECONDS = 5.0
 """Seconds for which steps may still be there of which a job says that they have ended: slurmctld
@@ -54,12 +55,19 @@ class LeftNodes:
     def look(self, job: QueueJob, status: JobStatus, kept: Block) -> Busy | None:
         """What runs on nodes that the job is not to keep; None where nothing does.
 
+        Where Slurm does not say, any step may.
+
         Raises:
-            SlurmError: Slurm does not say.
+            SlurmUnavailableError: Slurm does not answer.
+            NoSuchJobError: it does not know the job any more.
         """
         slurm = status.slurm
-        gone = set(slurm.nodes).difference(kept.nodes)
-        busy = gone & self._step_nodes(slurm.job_id)
+        busy = gone = set(slurm.nodes).difference(kept.nodes)
+        words = "its script says that nothing runs on {}, and a step of it does"
+        try:
+            busy = gone & self._step_nodes(slurm.job_id)
+        except (RefusedError, NotPermittedError, UnexpectedOutputError):
+            words = "Slurm does not say whether a step of it runs on {}"
         if not busy:
             self._busy.forget(job.id)
             return None
@@ -67,8 +75,7 @@ class LeftNodes:
         # Of a run: another launch, as the job says, is no reason to wait anew.
         until = self._busy.of(job.id, slurm.restarts, now) + STEP_SECONDS
         again = min(until, now + AGAIN_SECONDS) if now < until else None
-        where = compress(sorted(busy))
-        return Busy(again, f"its script says that nothing runs on {where}, and a step of it does")
+        return Busy(again, words.format(compress(sorted(busy))))
 
     def forget(self, job_id: int) -> None:
         """The job has ended."""

@@ -17,6 +17,7 @@ from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.observe.stalls import StallLimits
 from ef_slurm.daemon.settings import Settings
 from ef_slurm.model import JobState, Overhead, PromiseOutcome, QueueJob
+from ef_slurm.slurm.errors import UnexpectedOutputError
 from tests.unit.daemon.make import progress
 from tests.unit.daemon.world import World
 
@@ -207,6 +208,27 @@ def test_a_step_that_ends_a_moment_later_costs_nothing_more(world: World) -> Non
     world.run_until(lambda: len(slurm.nodes) < 4, 60.0)
     assert until[0] < world.clock.now < until[0] + 2.0
     assert (len(slurm.nodes), slurm.restarts) == (2, 0)
+
+
+def test_where_slurm_does_not_tell_of_steps_a_job_gives_up_nodes_by_a_requeue(
+    world: World,
+) -> None:
+    world.overhead = Overhead(start=8.0, grow=40.0, shrink=8.0, move=40.0, restart=40.0)
+    job = world.submit(200_000, deadline=40_000.0)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING)
+    world.run(5)
+
+    def untold(job_id: int) -> frozenset[str]:
+        raise UnexpectedOutputError(f"squeue wrote 'what is {job_id}?', no step and its nodes")
+
+    world.slurm.step_nodes = untold  # type: ignore[method-assign]
+    world.restart()
+    victim = world.submit(10_000, deadline=260.0)
+    world.run_until(lambda: world.state(victim) is JobState.COMPLETED, 400.0)
+    assert world.training(job).slurm.restarts == 1
+    promise = world.queue.promises.of(victim.id)
+    assert promise is not None
+    assert promise.outcome is PromiseOutcome.KEPT
 
 
 def test_who_says_that_it_is_done_and_stays_keeps_nobody_waiting(world: World) -> None:
