@@ -61,6 +61,13 @@ from ef_slurm.queue.store import Queue
 UNRECORDED_REPLAN_SECONDS = 5.0
 """Seconds until a promise is tried again that could not be recorded."""
 
+OFTEN_SECONDS = 1.0
+"""Seconds within which a second plan is made often."""
+
+TIMED_SECONDS = 0.25
+"""Least seconds from then on to the next plan that only the time asks for. By what it has reported
+a job may be about to end in no time at all, and say so for as long as it likes."""
+
 SLIP_REPLAN_SECONDS = 10.0
 """Seconds between plans that only take a late start into account."""
 
@@ -308,6 +315,7 @@ class Planning:
         Raises:
             NotRecordedError: one of those cannot be promised it now.
         """
+        often = 0.0 <= now - self._made_at < OFTEN_SECONDS
         self._made_at = now
         (answer, self._waiting, arrivals), planned = made.answer, made.jobs
         self._cluster = made.cluster
@@ -319,6 +327,8 @@ class Planning:
         # The planner knows nothing of those that are to be measured later.
         begins = [job.begin for job in jobs if job.waits_to_begin(now)]
         self.next_change, self.wanted = min(answer.next_change, opening, *begins), False
+        if often:
+            self.next_change = max(self.next_change, now + TIMED_SECONDS)
         if self._advisory:
             advise(answer, self._advice, jobs)
             self._advice, self._arrivals = answer, arrivals

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ef_slurm.daemon.observe.job_status import JobReports
+from ef_slurm.daemon.plan import planning
 from ef_slurm.daemon.settings import settings_of
 from ef_slurm.model import JobState, MeasuredRate, ProfileKey, QueueJob
+from ef_slurm.planner.plan import PlannedRound, plan_round
 from ef_slurm.queue.errors import NoSuchRowError
 from ef_slurm.siteconfig.tables import ProfilesTable, QueueTable, SiteConfig
 from tests.unit.daemon.world import World
@@ -146,3 +149,20 @@ def test_old_rates_are_forgotten_as_the_site_says(world: World) -> None:
     assert settings_of(SiteConfig()).keep_profiles == 180 * 86400.0
     ever = SiteConfig(profiles=ProfilesTable(keep_days=0.0))
     assert settings_of(ever).keep_profiles == float("inf")
+
+
+def test_a_plan_that_is_always_about_to_change_is_not_made_without_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one is where a job has reported so much that its rest would take milliseconds."""
+
+    def about_to_change(now: float, *rest: Any) -> PlannedRound:
+        made = plan_round(now, *rest)
+        return made._replace(plan=replace(made.plan, next_change=now + 0.005))
+
+    monkeypatch.setattr(planning, "plan_round", about_to_change)
+    world.submit(200_000, deadline=None)
+    world.run(2.0)
+    before = world.ticks
+    world.run(5.0)
+    assert 4 * 5 <= world.ticks - before < 12 * 5
