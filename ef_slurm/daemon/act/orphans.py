@@ -12,6 +12,7 @@ from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import is_another_submission, ownership_error
 from ef_slurm.daemon.observe.settlements import settle_given_up
+from ef_slurm.daemon.pauses import lately
 from ef_slurm.model import ACTIVE, Fault, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
@@ -63,7 +64,7 @@ class Orphans:
             if job.ended_at is None:
                 continue
             due = job.ended_at + CANCEL_DELAY_SECONDS
-            if now < due:
+            if lately(job.ended_at, CANCEL_DELAY_SECONDS, now):
                 following = due if following is None else min(due, following)
                 continue
             with self._fence.around(job, "cancelled in Slurm"):

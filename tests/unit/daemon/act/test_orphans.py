@@ -34,6 +34,15 @@ def test_what_a_rejected_job_leaves_is_cancelled_after_ten_seconds(world: World)
     assert in_slurm(world, job) is JobBaseState.CANCELLED
 
 
+def test_a_clock_that_is_set_back_leaves_nothing_lying(world: World) -> None:
+    job = world.submit(10_000_000, deadline=100.0)
+    world.step()
+    assert world.state(job) is JobState.REJECTED
+    world.clock.now -= 3600.0
+    world.run(12)
+    assert in_slurm(world, job) is JobBaseState.CANCELLED
+
+
 def test_an_id_that_slurm_has_given_to_somebody_else_is_left_alone(world: World) -> None:
     job = world.submit(10_000_000, deadline=100.0)
     world.step()
