@@ -215,7 +215,10 @@ def _broken(job: Row, promise: Row, observer: Observer, injector: Injector) -> B
     until = float(ended or time.time())
     cause, lost = explain(injector.done, trace.gaps(since, until), since, until)
     late = None if ended is None else ended - promise["deadline"] - promise["grace"]
-    if late is not None and late <= 0:
+    if job["state"] == FORGOTTEN:
+        # It was gone with what slurmctld had not saved, and ended when the daemon saw that.
+        late, cause, lost = None, "slurmctld killed", 0.0
+    elif late is not None and late <= 0:
         # In time, and called late by a daemon whose clock was ahead.
         cause, lost = "daemon's clock stepped", 0.0
     return Broken(job["name"], late, trace.launches, cause, lost)
