@@ -149,6 +149,7 @@ class Calibration:
         self._remembered.pop(job_id, None)
         self._seen.pop(job_id, None)
         self._estimates.rates.forget([job_id])
+        self._estimates.overheads.forget(job_id)
 
     def observe(self, job: QueueJob, status: JobStatus, now: float) -> Learned:
         """Learn from a running job."""

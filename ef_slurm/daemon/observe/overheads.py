@@ -93,9 +93,7 @@ class Overheads:
     """What changes took, by the field of `Overhead` that tells what they cost."""
 
     def __init__(self) -> None:
-        self._of_job: dict[tuple[int, str], deque[Taken]] = defaultdict(
-            lambda: deque(maxlen=SAMPLES_PER_JOB)
-        )
+        self._of_job: dict[int, dict[str, deque[Taken]]] = {}
         self._of_others: dict[tuple[Submitter, str], deque[Taken]] = defaultdict(
             lambda: deque(maxlen=SAMPLES_OF_OTHERS)
         )
@@ -106,10 +104,15 @@ class Overheads:
         Args:
             submitter: None where that is not known any more.
         """
-        self._of_job[job_id, overhead].append(took)
+        own = self._of_job.setdefault(job_id, {})
+        own.setdefault(overhead, deque(maxlen=SAMPLES_PER_JOB)).append(took)
         if submitter is not None:
             for whose in {submitter, Submitter(submitter.owner)}:
                 self._of_others[whose, overhead].append(took)
+
+    def forget(self, job_id: int) -> None:
+        """A job has ended: what its changes took counts for its owner's others only."""
+        self._of_job.pop(job_id, None)
 
     def estimate(
         self, job_id: int | None, request: JobRequest, *, slower: bool = False
@@ -164,7 +167,7 @@ class Overheads:
         def cost(took: Taken) -> float:
             return took.seconds if whole else took.still
 
-        own = None if job_id is None else self._of_job.get((job_id, overhead))
+        own = None if job_id is None else self._of_job.get(job_id, {}).get(overhead)
         if own:
             return _with_margin(max(map(cost, own)), overhead)
         for whose in (submitter, Submitter(submitter.owner)):

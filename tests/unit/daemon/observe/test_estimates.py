@@ -59,6 +59,15 @@ def test_what_was_told_counts_until_something_was_seen() -> None:
     assert learned.estimate(2, of("ann")).start == 12.0
 
 
+def test_what_an_ended_jobs_changes_took_counts_for_the_owners_others() -> None:
+    learned = Overheads()
+    for seconds in (10.0, 50.0):
+        learned.add(1, submitter("ann"), "start", Taken(seconds))
+    learned.forget(1)
+    assert learned.estimate(1, of("ann")) == learned.estimate(2, of("ann"))
+    learned.forget(1)
+
+
 def test_the_same_training_tells_more_than_other_ones() -> None:
     learned = Overheads()
     learned.add(1, submitter("ann", "bert"), "start", Taken(100.0))
