@@ -2,6 +2,9 @@
 
 import json
 import os
+import sys
+import threading
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,25 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     measured: coverage is that of the examples."""
     if is_hypothesis_test(getattr(item, "obj", None)):
         item.add_marker(pytest.mark.no_cover)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """What is not to be measured is not traced either.
+
+    In a process of pytest-xdist, pytest-cov 7.1 begins to measure twice, and pauses one of them for
+    `no_cover`: the other one would count for nothing, and take as long.
+    """
+    if item.get_closest_marker("no_cover") is None:
+        return (yield)
+    own, threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(own)
+        threading.settrace(threads)
 
 
 def pytest_terminal_summary(
