@@ -49,7 +49,7 @@ def bench(running_cluster: MiniSlurm) -> Iterator[Bench]:
 
 
 def answers_now(cluster: MiniSlurm) -> bool:
-    return cluster.run("ef-squeue", check=False).returncode == 0
+    return cluster.run("ef-squeue", user="user1", check=False).returncode == 0
 
 
 def test_nothing_is_lost_or_done_twice(bench: Bench) -> None:
