@@ -1,8 +1,9 @@
 """What live changes, forks and checkpoints cost with CUDA, on a machine with one GPU:
 PYTHONPATH=. python3 tests/benchmarks/cuda_live.py
 
-Up to four ranks share the GPU, with gloo between them (NCCL takes one rank for each GPU). `--cpu`
-plays the same without a GPU. Nothing but torch is needed; about two minutes, one table.
+Up to four ranks share the GPU, with gloo between them. `--backend cpu:gloo,cuda:nccl` shows what a
+launch does whose new process group NCCL refuses, as it does two ranks on one GPU. `--cpu` plays the
+same without a GPU. Nothing but torch is needed; about two minutes, one table.
 """
 
 import argparse
@@ -145,10 +146,10 @@ def copies(directory: Path, cpu: bool, megabytes: int) -> dict[str, float]:
     return found
 
 
-def train(directory: Path, cpu: bool, width: int) -> None:
+def train(directory: Path, cpu: bool, width: int, backend: str) -> None:
     """One rank."""
     device = device_of(cpu)
-    training.init("gloo")
+    training.init(backend)
     torch.manual_seed(1)
     layers = [torch.nn.Linear(width, width) for _ in range(4)]
     model = training.parallel(torch.nn.Sequential(*layers).to(device))
@@ -169,10 +170,11 @@ def train(directory: Path, cpu: bool, width: int) -> None:
 class Launch:
     """One live launch, and those that come to it."""
 
-    def __init__(self, directory: Path, cpu: bool, width: int):
+    def __init__(self, directory: Path, cpu: bool, width: int, backend: str):
         self._directory = directory
         self._cpu = cpu
         self._width = width
+        self._backend = backend
         self.state = StateDir(directory / "state")
         self.state.path.mkdir(mode=0o700)
         self.pids: list[int] = []
@@ -203,7 +205,7 @@ class Launch:
 
             def work(variables: dict[str, Any] = variables) -> None:
                 os.environ.update({name: str(value) for name, value in variables.items()})
-                train(self._directory, self._cpu, self._width)
+                train(self._directory, self._cpu, self._width, self._backend)
 
             self.pids.append(fork(work, self._directory / "log"))
 
@@ -251,10 +253,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cpu", action="store_true", help="without a GPU")
     parser.add_argument("--width", type=int, default=0, help="of four linear layers")
+    parser.add_argument("--backend", default="gloo", help="of the process group")
     given = parser.parse_args()
     width = given.width or (256 if given.cpu else 2048)
     where = "CPU" if given.cpu else "CUDA"
-    print(f"torch {torch.__version__}, {where}, four layers of width {width}, fp32, AdamW, gloo")
+    what = f"four layers of width {width}, fp32, AdamW, {given.backend}"
+    print(f"torch {torch.__version__}, {where}, {what}")
     print(f"  {'':<52}{'median':>9}   seconds")
     row("import of torch and ef_slurm.training, once per node", IMPORTED)
     with tempfile.TemporaryDirectory() as temporary:
@@ -265,7 +269,7 @@ def main() -> None:
         megabytes = 64 if given.cpu else 1024
         for name, seconds in copies(directory, given.cpu, megabytes // 8 * 8).items():
             row(f"copy of {megabytes} MiB to the host, {name}", seconds)
-        launch = Launch(directory, given.cpu, width)
+        launch = Launch(directory, given.cpu, width, given.backend)
         launch.start(NODES[:1], 0)
         launch.until(lambda told: told.first_iteration_at is not None)
         began = time.monotonic()

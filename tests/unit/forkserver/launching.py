@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from ef_slurm.launch.program import fork_server_program
 from ef_slurm.resources import templates_dir
 
 TOP = Path(__file__).parents[3]
-SECRET = "5e1d"  # noqa: S105 - of no launch but these
+SECRET = secrets.token_hex(8)
+"""Of this process's launches alone: the hidden ports follow from it, and tests run side by side."""
 
 
 @cache

@@ -18,17 +18,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-TOP = Path(__file__).parents[3]
+from tests.unit.training.rank_environment import environment
 
 
 class Parent:
     """The process that forks, seen from a test."""
 
     def __init__(self, *modules: str):
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("EF_", "SLURM_"))}
+        variables = environment()
+        if os.environ.get("EF_TEST_DEVICE") == "cuda":  # as in live_script
+            del variables["CUDA_VISIBLE_DEVICES"]
+            # As in the fork server: to ask the driver would keep forks from using it.
+            variables |= {"EF_TEST_DEVICE": "cuda", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__)), *modules],
-            env={**kept, "PYTHONPATH": str(TOP), "OMP_NUM_THREADS": "1"},
+            env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

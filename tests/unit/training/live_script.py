@@ -12,6 +12,8 @@ import torch.distributed as dist
 from ef_slurm import training
 
 SAMPLES = 96
+DEVICE = torch.device(os.environ.get("EF_TEST_DEVICE", "cpu"))
+"""`EF_TEST_DEVICE=cuda`: all ranks share one GPU, which NCCL would not do."""
 
 
 class Points(torch.utils.data.Dataset[Any]):
@@ -62,16 +64,23 @@ class Recorder:
                 file.write(json.dumps(entry) + "\n")
 
 
+def join() -> None:
+    """Into the process group; one GPU stands for that of each rank."""
+    if DEVICE.type == "cuda":
+        torch.cuda.set_device = lambda _: None  # type: ignore[assignment]
+    training.init("gloo")
+
+
 def train(given: dict[str, Any]) -> None:
     """Train as `given` says: optimizer, loop, data, limit, width, spoilt, record."""
-    training.init()
+    join()
     torch.manual_seed(1 + int(os.environ.get("RANK", "0")))
     width = given.get("width", 8)
     net = torch.nn.Sequential(
         torch.nn.Linear(6, width), torch.nn.Tanh(), torch.nn.BatchNorm1d(width, affine=False).eval()
     )
     net.append(torch.nn.Linear(width, 1))
-    net.double()
+    net.double().to(DEVICE)
     wrapped = given.get("wrap", "parallel")
     model = training.parallel(net) if wrapped == "parallel" else training.wrap(net)
     optimizer: torch.optim.Optimizer
@@ -95,8 +104,8 @@ def train(given: dict[str, Any]) -> None:
         def iterate(step: training.Step) -> None:
             total = torch.zeros((), dtype=torch.float64)
             for x, y in step:
-                loss = torch.nn.functional.mse_loss(model(x), y)
-                total += loss.detach() * step.weight
+                loss = torch.nn.functional.mse_loss(model(x.to(DEVICE)), y.to(DEVICE))
+                total += loss.detach().cpu() * step.weight
                 step.backward(loss)
             optimizer.step()
             optimizer.zero_grad()

@@ -1,7 +1,6 @@
 """Several ranks on this host: DDP and FSDP, stopped and continued elsewhere."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import pytest
 from ef_slurm.contract import Action, Order, Phase, StateDir
 from ef_slurm.resources import templates_dir
 from tests.unit.forkserver.launching import launcher
+from tests.unit.training.rank_environment import environment
 
 SCRIPT = Path(__file__).parents[2] / "cluster" / "training_scripts" / "chars.py"
 ITERATIONS = 60
@@ -26,12 +26,6 @@ def command(world: int, record: Path, *arguments: str) -> list[str]:
     words = launcher(world) if world else [sys.executable]
     words += [str(SCRIPT), "--iterations", str(ITERATIONS), "--batch", str(BATCH)]
     return [*words, "--samples", "100", "--record", str(record), *arguments]
-
-
-def environment(**changes: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("EF_", "SLURM_"))}
-    root = str(Path(__file__).parents[3])
-    return {**kept, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **changes}
 
 
 def entries(record: Path) -> list[dict[str, Any]]:

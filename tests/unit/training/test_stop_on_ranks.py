@@ -1,6 +1,5 @@
 """`session.stop()` with several ranks: all end at the same iteration, whoever says it."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,22 +8,17 @@ import pytest
 
 from ef_slurm.contract import Phase, StateDir
 from ef_slurm.resources import templates_dir
+from tests.unit.training.rank_environment import environment
 
 SCRIPT = Path(__file__).parent / "stopping_script.py"
 
 
 @pytest.mark.parametrize("who", ["0", "1", "all"])
 def test_all_end_at_the_same_iteration(tmp_path: Path, who: str) -> None:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("EF_", "SLURM_"))}
     words = [str(templates_dir() / "torchrun.py"), "--standalone", "--nproc_per_node=2"]
     subprocess.run(
         [sys.executable, *words, "--monitor_interval=0.1", str(SCRIPT), who, "ended"],
-        env={
-            **kept,
-            "PYTHONPATH": str(Path(__file__).parents[3]),
-            "OMP_NUM_THREADS": "1",
-            "EF_STATE_DIR": str(tmp_path / "state"),
-        },
+        env=environment(EF_STATE_DIR=str(tmp_path / "state")),
         cwd=tmp_path,
         timeout=200,
         check=True,

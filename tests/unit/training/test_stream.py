@@ -20,6 +20,7 @@ from ef_slurm.contract import Exit
 from ef_slurm.resources import templates_dir
 from ef_slurm.training.batches import Share
 from ef_slurm.training.stream import Stream
+from tests.unit.training.rank_environment import environment
 
 SAMPLES = 23
 BATCH = 5
@@ -258,15 +259,9 @@ def launch(script: Path, state: Path, world: int, iterations: int, how: str = "w
     if world > 1:
         words += [str(templates_dir() / "torchrun.py"), "--standalone"]
         words += [f"--nproc_per_node={world}", "--monitor_interval=0.1"]
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("EF_", "SLURM_"))}
     return subprocess.run(
         [*words, str(script), str(iterations), how],
-        env={
-            **kept,
-            "PYTHONPATH": str(Path(__file__).parents[3]),
-            "OMP_NUM_THREADS": "1",
-            "EF_STATE_DIR": str(state),
-        },
+        env=environment(EF_STATE_DIR=str(state)),
         capture_output=True,
         text=True,
         timeout=120,
