@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from mini import image, variants
+from mini import bytecode, image, variants
 from mini.dockerd import Docker
 from mini.engine import Invocation
 from mini.process import say
@@ -66,6 +66,7 @@ class DockerEngine:
         )
 
     def boot(self, cluster: Cluster) -> None:
+        self._compile(cluster)
         for subnet in self._free_subnets():
             self._write_compose(cluster, subnet)
             try:
@@ -78,6 +79,18 @@ class DockerEngine:
             else:
                 return
         raise UserError(f"no free subnet in {SUBNETS}: end other mini-Slurms first")
+
+    def _compile(self, cluster: Cluster) -> None:
+        """As the one who runs this command; who may not write the checkout goes without."""
+        place = PATHS["checkout"]
+        options = ["--rm", "--network", "none", "--user", f"{os.geteuid()}:{os.getegid()}"]
+        options += ["--volume", f"{CHECKOUT}:{place}", "--workdir", place]
+        name = image.image_name(cluster.suite)
+
+        def run_python(arguments: list[str]) -> None:
+            self.docker.run("run", *options, name, "python3", *arguments, check=False)
+
+        bytecode.ensure(CHECKOUT, SUITES[cluster.suite].python, run_python)
 
     def destroy(self, cluster: Cluster) -> None:
         """By label, so that it works on whatever is there, and without the compose file."""

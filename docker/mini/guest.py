@@ -140,16 +140,9 @@ def make_gpus(layout: Layout) -> None:
         path.chmod(0o666)
 
 
-# The checkout is read-only, and compiling it anew costs a command more than running it: its
-# compiled form is kept aside. Not by the environment, which the jobs would inherit: torch has its
-# own compiled form, and would be compiled again.
 COMMAND = """\
 #!/usr/bin/python3
-import os
 import sys
-
-sys.dont_write_bytecode = False
-sys.pycache_prefix = f"/tmp/pycache-{{os.getuid()}}"
 
 from {module} import {function}
 

@@ -16,7 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from mini import host_changes, wheels
+from mini import bytecode, host_changes, wheels
 from mini.engine import Invocation
 from mini.process import install_packages, package_exists, run, say
 from mini.processes import environment_of, is_alive, kill_all, kill_tree
@@ -73,6 +73,7 @@ class NativeEngine:
 
     def boot(self, cluster: Cluster) -> None:
         host_changes.apply(cluster)
+        compile_checkout(cluster)
         if lacks := lacking():
             found = wheels.fetch(lacks, wheels.system_python())
             # As Debian's packages are; what cannot be compiled are torch's templates.
@@ -177,8 +178,7 @@ def pid_of(cluster: Cluster, host: str) -> int:
 def cluster_environment(cluster: Cluster, host: str, user: str) -> dict[str, str]:
     base = cluster.directory
     home = "/root" if user == "root" else str(base / "shared" / "home" / user)
-    copy = base / "checkout"
-    checkout = copy if copy.exists() else CHECKOUT
+    checkout = checkout_of(cluster)
     return {
         "PATH": f"{base / 'bin'}:{SYSTEM_PATH}",
         "HOME": home,
@@ -193,6 +193,21 @@ def cluster_environment(cluster: Cluster, host: str, user: str) -> dict[str, str
         "MINISLURM_HOST": host,
         "MINISLURM_LAYOUT": str(layout_file(cluster)),
     }
+
+
+def checkout_of(cluster: Cluster) -> Path:
+    """Where the cluster's hosts see the checkout."""
+    copy = cluster.directory / "checkout"
+    return copy if copy.exists() else CHECKOUT
+
+
+def compile_checkout(cluster: Cluster) -> None:
+    checkout = checkout_of(cluster)
+
+    def run_python(arguments: list[str]) -> None:
+        run([wheels.SYSTEM_PYTHON, *arguments], cwd=checkout, check=False)
+
+    bytecode.ensure(checkout, wheels.system_python(), run_python)
 
 
 def reachable_checkout(cluster: Cluster) -> Path:
