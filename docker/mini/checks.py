@@ -5,7 +5,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
@@ -51,7 +52,7 @@ class Part:
 
 @dataclass
 class Checks:
-    """The parts that have ended, in that order."""
+    """The parts that have ended, in that order; some run beside others."""
 
     ended: list[Part] = field(default_factory=list)
 
@@ -90,9 +91,8 @@ def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
     python = ensure_environment()
     checks = Checks()
     try:
-        for name, command in linters(python).items() if not pytest_arguments else ():
-            checks.do(name, partial(lint, command))
-        checks.do("unit tests", partial(unit_tests, python, pytest_arguments))
+        with nullcontext() if pytest_arguments else linting(python, checks):
+            checks.do("unit tests", partial(unit_tests, python, pytest_arguments))
         if not (checks.code or fast) and has_cluster_tests(python, pytest_arguments):
             with record.recording(pytest_arguments):
                 checks.do("cluster tests", partial(cluster_tests, python, wanted, pytest_arguments))
@@ -118,8 +118,33 @@ def linters(python: Path) -> dict[str, list[str]]:
     }
 
 
-def lint(command: list[str]) -> Ended:
-    return Ended(show(command))
+@contextmanager
+def linting(python: Path, checks: Checks) -> Iterator[None]:
+    """The linters run meanwhile, one after another; what they said is shown at the end, whole.
+
+    What is interrupted waits for the one that runs, and no other one begins.
+    """
+    said: list[str] = []
+    thread = ThreadPoolExecutor(max_workers=1)
+    runs = [
+        thread.submit(checks.do, name, partial(lint, command, said))
+        for name, command in linters(python).items()
+    ]
+    try:
+        yield
+        wait(runs)
+    finally:
+        thread.shutdown(cancel_futures=True)
+        print(*said, sep="\n", flush=True)
+    for ended in runs:
+        ended.result()
+
+
+def lint(command: list[str], said: list[str]) -> Ended:
+    """Run a linter out of view; what it said is added to `said`."""
+    code, text = kept(command)
+    said.append(f"{line_of(command)}\n{text}".rstrip())
+    return Ended(code)
 
 
 def unit_tests(python: Path, arguments: list[str]) -> Ended:
@@ -214,7 +239,31 @@ def pytest_command(python: Path, marker: str, arguments: list[str]) -> list[str]
 
 def show(command: list[str], env: dict[str, str] | None = None) -> int:
     """Run a command in the checkout, in full view."""
-    print(f"$ {' '.join(command)}", flush=True)
-    # First on the path: the environment may hold an editable install of another checkout.
-    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)} | (env or {})
-    return subprocess.run(command, cwd=CHECKOUT, env=environment, check=False).returncode
+    print(line_of(command), flush=True)
+    return subprocess.run(
+        command, cwd=CHECKOUT, env=environment() | (env or {}), check=False
+    ).returncode
+
+
+def kept(command: list[str]) -> tuple[int, str]:
+    """Run a command in the checkout, out of view: its exit code, and all that it printed."""
+    done = subprocess.run(
+        command,
+        cwd=CHECKOUT,
+        env=environment(),
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    return done.returncode, done.stdout
+
+
+def line_of(command: list[str]) -> str:
+    return f"$ {' '.join(command)}"
+
+
+def environment() -> dict[str, str]:
+    """The checkout is first on the path: there may be an editable install of another one."""
+    return os.environ | {"PYTHONPATH": str(CHECKOUT)}

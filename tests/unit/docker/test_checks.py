@@ -2,6 +2,7 @@
 
 import ast
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,7 @@ class Commands:
         self.failing = failing
         monkeypatch.setattr(checks, "ensure_environment", lambda: Path("python"))
         monkeypatch.setattr(checks, "show", self.show)
+        monkeypatch.setattr(checks, "kept", lambda command: (self.show(command), "its words"))
         monkeypatch.setattr(lifecycle, "up", lambda wanted: wanted)
         monkeypatch.setattr(lifecycle, "down", lambda _: self.ran.append("down"))
 
@@ -92,6 +94,56 @@ def test_everything_is_checked_but_a_cluster_only_for_what_passed(
     assert told.out.count("FAILED") == (1 if failing else 0)
     assert ("cluster tests" in told.out) is cluster
     assert "s in all" in told.err
+
+
+def beside(commands: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> Checks:
+    """Linters in their own processes, beside a part that ends at once."""
+    monkeypatch.setattr(checks, "linters", lambda _: commands)
+    done = Checks()
+    with checks.linting(Path("python"), done):
+        done.do("unit tests", partial(Ended, 0))
+    return done
+
+
+def test_linters_run_beside_the_unit_tests_and_are_heard_afterwards(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    slow = ["sh", "-c", "sleep 0.1; echo one; echo two >&2; exit 3"]
+    done = beside({"slow": slow, "quick": ["echo", "three"]}, monkeypatch)
+    assert [(part.name, part.code) for part in done.ended] == [
+        ("unit tests", 0),
+        ("slow", 3),
+        ("quick", 0),
+    ]
+    assert done.code == 3
+    by_name = {part.name: part.seconds for part in done.ended}
+    assert by_name["slow"] >= 0.1 > by_name["unit tests"]
+    assert capfd.readouterr().out == f"$ {' '.join(slow)}\none\ntwo\n$ echo three\nthree\n"
+
+
+def test_a_linter_that_cannot_be_run_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError):
+        beside({"none": ["/nowhere/none"]}, monkeypatch)
+
+
+def test_whoever_interrupts_the_unit_tests_ends_the_linters_too(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    linters = {"running": ["sh", "-c", f"touch {runs}; sleep 0.2"], "next": ["echo", "begun"]}
+    monkeypatch.setattr(checks, "linters", lambda _: linters)
+    done = Checks()
+
+    def interrupted() -> None:
+        with checks.linting(Path("python"), done):
+            while not runs.exists():
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [part.name for part in done.ended] == ["running"]
+    assert "begun" not in capfd.readouterr().out
 
 
 def test_chosen_tests_are_neither_linted_nor_measured(monkeypatch: pytest.MonkeyPatch) -> None:
