@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -49,14 +50,65 @@ class _Job(Generic[Result]):
 
 @dataclass(slots=True)
 class _Shared(Generic[Result]):
-    """What caller and threads both touch, all of it under `changed`."""
+    """What caller and threads both touch, all of it under `changed`.
 
+    The threads know nothing else, so that they end when nobody is left who could ask.
+    """
+
+    per_owner: int
     changed: threading.Condition = field(default_factory=threading.Condition)
     jobs: dict[Hashable, _Job[Result]] = field(default_factory=dict)
     waiting: deque[_Job[Result]] = field(default_factory=deque)
     at_work: Counter[int] = field(default_factory=Counter)
     threads: int = 0
     closed: bool = False
+
+    def close(self) -> None:
+        """Let go of the threads that are not lost."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+
+    def work(self) -> None:
+        """What a thread does all its life."""
+        done = False
+        with self.changed:
+            while not self.closed:
+                job = self._next()
+                if job is None:
+                    if done:  # or idle threads would keep waking one another
+                        self.changed.notify_all()
+                    done = False
+                    self.changed.wait()
+                    continue
+                self._do(job)
+                done = True
+                del job  # it may know who asked
+            self.threads -= 1
+
+    def _do(self, job: _Job[Result]) -> None:
+        """Without `changed`, which is held before and after."""
+        owner = job.task.owner
+        self.at_work[owner] += 1
+        job.began = time.monotonic()
+        self.changed.release()
+        try:
+            result: Result | Exception = job.task.work()
+        except Exception as error:
+            result = error
+        finally:
+            self.changed.acquire()
+        job.result, job.ended = result, time.monotonic()
+        self.at_work[owner] -= 1
+
+    def _next(self) -> _Job[Result] | None:
+        """The first that waits and whose owner has a thread left."""
+        for _ in range(len(self.waiting)):
+            job = self.waiting.popleft()
+            if self.at_work[job.task.owner] < self.per_owner:
+                return job
+            self.waiting.append(job)
+        return None
 
 
 class Workers(Generic[Result]):
@@ -79,9 +131,9 @@ class Workers(Generic[Result]):
     ) -> None:
         self._patience = patience
         self._penance = penance
-        self._per_owner = per_owner
         self._most = most
-        self._shared: _Shared[Result] = _Shared()
+        self._shared: _Shared[Result] = _Shared(per_owner)
+        weakref.finalize(self, self._shared.close).atexit = False
         self._slow_until: dict[int, float] = {}
 
     def ask(self, tasks: Iterable[Task[Result]]) -> Mapping[Hashable, Result | Exception]:
@@ -125,12 +177,6 @@ class Workers(Generic[Result]):
             now = time.monotonic()
             began = [job.began for job in self._shared.jobs.values() if job.ended is None]
         return sum(at is not None and now - at > self._patience + SPAWN_SECONDS for at in began)
-
-    def close(self) -> None:
-        """Let go of the threads that are not lost."""
-        with self._shared.changed:
-            self._shared.closed = True
-            self._shared.changed.notify_all()
 
     def _begin(self, task: Task[Result]) -> _Job[Result]:
         shared, job = self._shared, _Job(task)
@@ -185,39 +231,4 @@ class Workers(Generic[Result]):
 
     def _spawn(self) -> None:
         self._shared.threads += 1
-        threading.Thread(target=self._work, name="ef-files", daemon=True).start()
-
-    def _work(self) -> None:
-        shared, done = self._shared, False
-        with shared.changed:
-            while not shared.closed:
-                job = self._next()
-                if job is None:
-                    if done:  # or idle threads would keep waking one another
-                        shared.changed.notify_all()
-                    done = False
-                    shared.changed.wait()
-                    continue
-                owner = job.task.owner
-                shared.at_work[owner] += 1
-                job.began = time.monotonic()
-                shared.changed.release()
-                try:
-                    result: Result | Exception = job.task.work()
-                except Exception as error:
-                    result = error
-                finally:
-                    shared.changed.acquire()
-                job.result, job.ended, done = result, time.monotonic(), True
-                shared.at_work[owner] -= 1
-            shared.threads -= 1
-
-    def _next(self) -> _Job[Result] | None:
-        """The first that waits and whose owner has a thread left."""
-        shared = self._shared
-        for _ in range(len(shared.waiting)):
-            job = shared.waiting.popleft()
-            if shared.at_work[job.task.owner] < self._per_owner:
-                return job
-            shared.waiting.append(job)
-        return None
+        threading.Thread(target=self._shared.work, name="ef-files", daemon=True).start()

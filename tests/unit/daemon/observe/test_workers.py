@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from ef_slurm.daemon.observe.workers import NoAnswerError, Task, Workers
+from ef_slurm.daemon.observe.workers import NoAnswerError, Task, Workers, _Shared
 
-PATIENCE = 0.2
+PATIENCE = 0.5
 
 
 @pytest.fixture
@@ -22,10 +23,8 @@ def gate() -> Iterator[threading.Event]:
 
 
 @pytest.fixture
-def workers() -> Iterator[Workers[int]]:
-    pool: Workers[int] = Workers(patience=PATIENCE, penance=60.0, per_owner=2, most=4)
-    yield pool
-    pool.close()
+def workers() -> Workers[int]:
+    return Workers(patience=PATIENCE, penance=60.0, per_owner=2, most=4)
 
 
 def seconds(what: Callable[[], object]) -> float:
@@ -151,12 +150,32 @@ def test_threads_that_have_nothing_to_do_wake_nobody(
     workers.ask([good(4), good(5, owner=2)])  # several threads are there, and idle from here on
     time.sleep(0.1)
     looks = []
-    plain = Workers._next
+    plain = _Shared._next
 
-    def counting(self: Workers[int]) -> object:
+    def counting(self: _Shared[int]) -> object:
         looks.append(threading.get_ident())
         return plain(self)
 
-    monkeypatch.setattr(Workers, "_next", counting)
+    monkeypatch.setattr(_Shared, "_next", counting)
     time.sleep(0.3)
     assert looks == []
+
+
+def test_threads_end_with_whoever_asked() -> None:
+    class Asker:
+        """As the daemon's: what is done is its own method."""
+
+        def __init__(self) -> None:
+            self.workers: Workers[int] = Workers(patience=5.0)
+            self.thread = self.workers.call(Task(1, 1, self.work))
+
+        def work(self) -> int:
+            return threading.get_ident()
+
+    asker = Asker()
+    (thread,) = (one for one in threading.enumerate() if one.ident == asker.thread)
+    assert thread.name == "ef-files"
+    del asker
+    gc.collect()
+    thread.join(5.0)
+    assert not thread.is_alive()
