@@ -8,6 +8,7 @@ and the future is known.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,6 +43,30 @@ class Case:
     def cheapest(self) -> float:
         """GPU seconds per iteration where that is lowest."""
         return min(gpus / rate for gpus, rate in self.rates)
+
+    @cached_property
+    def prices(self) -> tuple[tuple[float, float], ...]:
+        """What speed costs at the least, as if sizes could be mixed: (iterations/s more, GPU
+        seconds for each further iteration), the cheapest first."""
+        found = []
+        gpus, rate = 0, 0.0
+        while rate < self.fastest:
+            more = [((g - gpus) / (r - rate), -r, g) for g, r in self.rates if r > rate]
+            price, faster, gpus = min(more)
+            found.append((-faster - rate, price))
+            rate = -faster
+        return tuple(found)
+
+    def least(self, work: float, seconds: float, unpaid: float) -> float:
+        """GPU seconds that any schedule needs for so many iterations in so many seconds, of which
+        it waits `unpaid`; infinite where none can do it."""
+        needed = unpaid * min(self.rates)[0]
+        seconds -= unpaid
+        for rate, price in self.prices:
+            here = min(work, rate * max(0.0, seconds))
+            needed += here * price
+            work -= here
+        return needed if work <= 0 else math.inf
 
 
 @dataclass(frozen=True)
@@ -96,8 +121,9 @@ class _Search:
         """Whether all can end in time from here; `unpaid` are seconds of overhead to come."""
         if not any(left):
             return True
-        key = (round(now, 6), left, held, unpaid)
-        if key in self.dead or self._hopeless(now, left):
+        # What somebody holds says what a change costs, and nothing else.
+        key = (round(now, 6), left, held if self.puzzle.overhead else (), unpaid)
+        if key in self.dead or self._hopeless(now, left, held, unpaid):
             return False
         for shares in self._shares(now, left):
             owed = tuple(
@@ -116,17 +142,22 @@ class _Search:
         self.dead.add(key)
         return False
 
-    def _hopeless(self, now: float, left: Work) -> bool:
+    def _hopeless(self, now: float, left: Work, held: Shares, unpaid: Work) -> bool:
         due = sorted(
-            (job.deadline, work * job.cheapest, work / job.fastest, job.arrival)
-            for job, work in zip(self.jobs, left, strict=True)
+            (
+                job.deadline,
+                job.least(
+                    work,
+                    job.deadline - max(now, job.arrival) + HAIR,
+                    debt if share else self.puzzle.overhead,
+                ),
+            )
+            for job, work, share, debt in zip(self.jobs, left, held, unpaid, strict=True)
             if work
         )
         used = 0.0
-        for deadline, gpu_seconds, seconds, arrival in due:
+        for deadline, gpu_seconds in due:
             used += gpu_seconds
-            if seconds > deadline - max(now, arrival) + HAIR:
-                return True
             if used > self.puzzle.gpus * (deadline - now + HAIR):
                 return True
         return False
