@@ -114,6 +114,13 @@ def next_one(
     return request, slurm
 
 
+def trains(world: World, job: QueueJob) -> None:
+    """What was submitted again in the job's place is a training, too: it comes to an end."""
+    request = world.row(job).request
+    slurm, rates = world.cluster.jobs[request.slurm_job_id], dict(request.curves[0][1].points)
+    world.bench.trainings[slurm.job_id] = Training(slurm, 2000, rates, 5.0, 0.5)
+
+
 def code(answer: Response) -> FailureCode:
     assert isinstance(answer, Failure), answer
     return answer.code
@@ -164,6 +171,7 @@ def test_the_next_one_is_a_job_of_its_own(world: World, state: JobState, may: bo
     if may:
         assert again.state in ACTIVE
         assert again.request.slurm_job_id != slurm.job_id
+        trains(world, old)
     else:
         assert again.state is JobState.LOST
     assert is_kept(world, new)
@@ -176,10 +184,7 @@ def test_the_older_one_goes_on_where_it_was(world: World) -> None:
     request, _ = next_one(world, old)
     register(world, request)
     world.step()
-    number = world.row(old).request.slurm_job_id
-    rates = dict(old.request.curves[0][1].points)
-    slurm = world.cluster.jobs[number]
-    world.bench.trainings[number] = Training(slurm, 2000, rates, 5.0, 0.5)
+    trains(world, old)
     assert is_kept(world, rows(world)[request.state_dir])
     assert is_kept(world, old)
 
@@ -216,6 +221,7 @@ def test_before_it_is_registered_the_next_one_is_nobodys(
     if may:
         assert again.request.slurm_job_id != slurm.job_id
         assert again.state in ACTIVE
+        trains(world, old)
     else:
         assert again.state is JobState.LOST
         assert str(slurm.job_id) in again.note
