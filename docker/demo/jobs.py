@@ -2,8 +2,8 @@
 
 Chosen so that the same story unfolds whether a start takes 8 or 20 seconds (held by
 tests/unit/docker/test_demo_jobs.py, which plays it in virtual time). On a slower machine
-everything takes longer: arrivals, work, deadlines and overheads alike. No rate is more than sixteen
-ranks reach together on two cores.
+everything takes longer, on a quick one less time: arrivals, work, deadlines and overheads alike.
+No rate is more than sixteen ranks reach together on two cores.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ OVERHEAD_SECONDS = 22.0
 """Seconds per start and reshape that the demo's site counts on before it has measured any."""
 
 TYPICAL_START_SECONDS = 15.0
-"""Seconds that a start may take before the demo slows down."""
+"""Seconds of a start at the pace for which the numbers below are."""
+
+QUICKEST = 0.7
+"""Of that pace's times the least, however quick the starts are: people must be able to follow."""
 
 PATIENCE_SECONDS = 60.0
 """For which a job is kept back at most until another one has grown."""
@@ -105,14 +108,22 @@ SOONER_SECONDS = 6.0
 """Seconds by which `Request.SOONER_THAN_OFFERED` undercuts what can be promised."""
 
 
+def sooner_seconds(factor: float) -> float:
+    """The same on a machine that is `factor` times slower; never less than an offer is exact."""
+    return SOONER_SECONDS * max(1.0, factor)
+
+
 def slowed_down(factor: float) -> tuple[DemoJob, ...]:
     """The jobs for a machine that is `factor` times slower."""
-    return tuple(
-        replace(
-            job,
-            at=job.at * factor,
-            iterations=round(job.iterations * factor),
-            deadline=None if job.deadline is None else job.deadline * factor,
-        )
-        for job in JOBS
+    return tuple(_slowed_down(job, factor) for job in JOBS)
+
+
+def _slowed_down(job: DemoJob, factor: float) -> DemoJob:
+    # Measuring takes as long on a quick machine.
+    work = max(1.0, factor) if job.request is Request.UNKNOWN else factor
+    return replace(
+        job,
+        at=job.at * factor,
+        iterations=round(job.iterations * work),
+        deadline=None if job.deadline is None else job.deadline * work,
     )

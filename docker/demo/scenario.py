@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from demo.jobs import PATIENCE_SECONDS, SOONER_SECONDS, DemoJob, Request, slowed_down
+from demo.jobs import PATIENCE_SECONDS, DemoJob, Request, slowed_down, sooner_seconds
 from demo.report import TERMINAL, Entry, letters, page, picture
 from demo.timeline import Timeline, holding
 from ef_slurm.api.client import Client, UnreachableError, expect
@@ -139,7 +139,7 @@ class Scenario:
                 self.accept(job, self.submit(job, f"--deadline=+{job.deadline:.0f}s"))
             case Request.SOONER_THAN_OFFERED:
                 probe = self.ef_sbatch(job, "--deadline=+5s", "--test-only")
-                sooner = int(probe["earliest_deadline"] - SOONER_SECONDS * self.factor)
+                sooner = int(probe["earliest_deadline"] - sooner_seconds(self.factor))
                 # Where starts are very quick nobody could make it that soon, even alone.
                 self.accept(
                     job, self.submit(job, f"--deadline=uts{sooner}", "--if-infeasible=wait")

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from demo.jobs import (
-    JOBS,
     OVERHEAD_SECONDS,
     PATIENCE_SECONDS,
-    SOONER_SECONDS,
+    QUICKEST,
     DemoJob,
     Request,
+    slowed_down,
+    sooner_seconds,
 )
 
 from ef_slurm.daemon.observe.capacity import ResourceScope
@@ -37,15 +38,19 @@ READING = 4.0
 
 
 class Play:
-    def __init__(self, path: Path, boot: float) -> None:
+    def __init__(self, path: Path, boot: float, factor: float = 1.0) -> None:
         settings = Settings(
             ResourceScope(frozenset({"ef"})), policy=Policy(offer_resolution=5.0), idle_interval=5.0
         )
-        self.world = World(path, overhead=Overhead.constant(OVERHEAD_SECONDS), settings=settings)
+        self.world = World(
+            path, overhead=Overhead.constant(OVERHEAD_SECONDS * factor), settings=settings
+        )
         self.boot = boot
+        self.factor = factor
         self.rows: dict[str, QueueJob] = {}
         self.shares: dict[str, list[int]] = defaultdict(list)
-        self.todo = list(JOBS)
+        self.jobs = slowed_down(factor)
+        self.todo = list(self.jobs)
         self.kept_back = 0.0
 
     def arrivals(self) -> None:
@@ -53,7 +58,7 @@ class Play:
         while self.todo and self.world.clock.now >= START + self.todo[0].at + self.kept_back:
             job, late = self.todo[0], self.world.clock.now - START - self.todo[0].at
             if job.after and job.after not in self.grown():
-                assert late < PATIENCE_SECONDS, f"{job.after} has not grown"
+                assert late < PATIENCE_SECONDS * self.factor, f"{job.after} has not grown"
                 self.kept_back = late
                 return
             self.arrive(self.todo.pop(0))
@@ -75,7 +80,7 @@ class Play:
             self.world.at(now + READING, lambda: self.accept(job, offered))
         elif job.request is Request.SOONER_THAN_OFFERED:
             assert self.submit(job, 5.0, IfInfeasible.REJECT) is Outcome.REJECTED
-            sooner = self.offer(job) - SOONER_SECONDS
+            sooner = self.offer(job) - sooner_seconds(self.factor)
             assert self.submit(job, sooner, IfInfeasible.WAIT) is Outcome.WAITLISTED
         elif job.request is Request.UNKNOWN:
             assert self.submit(job, job.deadline, IfInfeasible.REJECT) is None
@@ -120,7 +125,7 @@ class Play:
 
     def run(self) -> None:
         while self.todo or not self.world.finished():
-            assert self.world.clock.now < START + 400, "the demo takes too long"
+            assert self.world.clock.now < START + 330, "the demo takes too long"
             self.arrivals()
             self.world.step(self.world.clock.now + 2)
             for name, row in self.rows.items():
@@ -139,12 +144,14 @@ class Play:
         return any(tests[change](a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("boot", [8.0, 14.0, 20.0])
-def test_the_story(tmp_path: Path, boot: float) -> None:
-    play = Play(tmp_path / "queue.sqlite", boot)
+@pytest.mark.parametrize(
+    ("boot", "factor"), [(8.0, QUICKEST), (20.0, QUICKEST), (14.0, 1.0), (20.0, 1.0)]
+)
+def test_the_story(tmp_path: Path, boot: float, factor: float) -> None:
+    play = Play(tmp_path / "queue.sqlite", boot * factor, factor)
     play.run()
     promises = play.world.queue.promises
-    for job in JOBS:
+    for job in play.jobs:
         row = play.world.row(play.rows[job.name])
         assert row.state is JobState.COMPLETED
         if job.request is not Request.BEST_EFFORT:
