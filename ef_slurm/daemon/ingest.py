@@ -131,6 +131,8 @@ class Ingest:
         status = self._observer.status(job)
         if status is not None:
             self._launches.see(job.id, status)
+        if not self._companions.has_any(job):
+            return job
         with self._queue.transaction():
             if self._companions.follow(job, lost):
                 self._planning.wanted = True

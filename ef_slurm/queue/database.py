@@ -27,6 +27,10 @@ from ef_slurm.queue.migrations import APPLICATION_ID, BACKUP_ID, MIGRATIONS
 from ef_slurm.queue.transitions import INTENT_TRANSITIONS, TRANSITIONS
 from ef_slurm.queue.views import VIEWS
 
+_STATEMENTS = 512
+"""How many stay compiled: more than there are. With fewer (128 by default) each tick would compile
+some of its own anew."""
+
 
 class Database:
     """One connection. Not to be shared between threads: open another.
@@ -61,7 +65,13 @@ class Database:
             mode = "ro" if read_only else "rw"
             uri = f"{path.absolute().as_uri()}?mode={mode}"
             # isolation_level None: transactions begin and end where `transaction` says.
-            self._connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+            self._connection = sqlite3.connect(
+                uri,
+                uri=True,
+                timeout=timeout,
+                isolation_level=None,
+                cached_statements=_STATEMENTS,
+            )
         try:
             self._connection.row_factory = sqlite3.Row
             # By default one text that is no UTF-8 makes every row of an answer unreadable.

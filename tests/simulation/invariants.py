@@ -24,6 +24,7 @@ from ef_slurm.queue.transitions import TRANSITIONS
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.simulation.faults import ViolationError
 from tests.simulation.people import People, SimulatedJob
+from tests.simulation.rows import RowsSeen
 from tests.simulation.site import Site
 from tests.simulation.story import Behaviour, What
 from tests.simulation.trainings import companions_of, lives_in_slurm
@@ -72,6 +73,7 @@ class Invariants:
     _version: int = -1
     _ticks: list[float] = field(default_factory=list)
     _finished: set[int] = field(default_factory=set)
+    _rows: RowsSeen = field(default_factory=RowsSeen)
 
     def check(self) -> None:
         """After a step."""
@@ -84,10 +86,10 @@ class Invariants:
         if version == self._version:
             return
         self._version = version
-        jobs = {job.id: job for job in self.site.record.jobs.all(JobState)}
+        jobs = self._rows.now(self.site.record)
         self._states_follow(jobs)
         self._no_gpu_planned_twice(jobs)
-        self._promises_stand(jobs)
+        self._promises_stand()
 
     def _no_gpu_twice_in_slurm(self) -> None:
         for name, free in self.site.cluster.free_gpus().items():
@@ -183,7 +185,7 @@ class Invariants:
                 shares = {job.id: job.running for job in jobs.values() if job.running}
                 raise ViolationError(f"{gpus} GPUs of {node} are given out: {shares}")
 
-    def _promises_stand(self, jobs: dict[int, QueueJob]) -> None:
+    def _promises_stand(self) -> None:
         """What was promised is never less, and what came of it is never something else."""
         asked = "SELECT id, deadline, grace, outcome FROM promises"
         found = {row["id"]: tuple(row) for row in self.site.record._database.query(asked)}
@@ -196,11 +198,11 @@ class Invariants:
             number = promise.id
             before = self._promises.get(number)
             self._promises[number] = promise
-            row = jobs[promise.job_id]
+            row = self.site.record.jobs.get(promise.job_id)
             if promise.outcome is PromiseOutcome.OPEN and row.state is JobState.NEW:
                 raise ViolationError(f"promise {promise} was given to a job without a verdict")
             if before is None:
-                self._is_as_asked(promise, jobs[promise.job_id])
+                self._is_as_asked(promise, row)
                 continue
             if (before.deadline, before.grace) != (promise.deadline, promise.grace):
                 raise ViolationError(f"promise {number} was {before}, and is {promise}")
@@ -211,7 +213,7 @@ class Invariants:
                 continue  # called broken by a clock that was ahead
             if before.outcome is not PromiseOutcome.OPEN:
                 raise ViolationError(f"promise {number} was {before.outcome}, is {promise.outcome}")
-            self._is_explained(promise, jobs[promise.job_id])
+            self._is_explained(promise, row)
 
     def _is_as_asked(self, promise: Promise, row: QueueJob) -> None:
         job = self.job_of(row)
@@ -273,7 +275,7 @@ class Invariants:
         )
         self._states = {job.id: job.state for job in rows.values()}
         self._promises = {promise.id: promise for promise in queue.promises.all()}
-        self._version = -1
+        self._version, self._rows = -1, RowsSeen()
 
     def check_end(self) -> None:
         """When everything has come to its end."""

@@ -43,6 +43,10 @@ class CompanionBook:
         ids = (one.slurm_job_id for one in self._present.values())
         return frozenset(slurm_id for slurm_id in ids if slurm_id is not None)
 
+    def has_any(self, job_id: int) -> bool:
+        """Whether a job has any."""
+        return job_id in self._by_job
+
     def of(self, job_id: int) -> tuple[Companion, ...]:
         """Those of a job, oldest first."""
         return tuple(self._present[one] for one in self._by_job.get(job_id, ()))

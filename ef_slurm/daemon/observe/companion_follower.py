@@ -68,6 +68,10 @@ class CompanionFollower:
             if slurm_id is not None and (told is not None or not known):
                 self._observer.fetch(slurm_id)
 
+    def has_any(self, job: QueueJob) -> bool:
+        """Whether the job has companions that have not ended: most have none."""
+        return self._book.has_any(job.id)
+
     def follow(self, job: QueueJob, lost_nodes: Collection[str] = ()) -> bool:
         """Write what is new of a job's companions.
 
@@ -78,8 +82,6 @@ class CompanionFollower:
         Returns:
             Whether the plan in force does not fit any more.
         """
-        if not self._book.of(job.id):
-            return False
         replan = False
         for companion in self._book.of(job.id):
             status = self._observer.status(job)

@@ -226,7 +226,7 @@ class Observer:
         if slurm is None:
             return None
         known = self._statuses.get(slurm.job_id)
-        alone = self._companions is None or not self._companions.of(job.id)
+        alone = self._companions is None or not self._companions.has_any(job.id)
         if known is not None and known[0] is job.request and alone:
             return known[1]
         status = self._status(job, slurm)
@@ -275,10 +275,12 @@ class Observer:
 
     def keep_reports(self, jobs: Iterable[QueueJob]) -> None:
         """Forget the reports of all other jobs."""
-        self._statuses.clear()
         known = self._reports
-        ids = (job.request.slurm_job_id for job in jobs)
-        self._reports = {slurm_id: known[slurm_id] for slurm_id in ids if slurm_id in known}
+        ids = {job.request.slurm_job_id for job in jobs}
+        if known.keys() <= ids and self._done.keys() <= known.keys():
+            return
+        self._statuses.clear()
+        self._reports = {slurm_id: said for slurm_id, said in known.items() if slurm_id in ids}
         self._done = {slurm_id: at for slurm_id, at in self._done.items() if slurm_id in known}
 
     def ended_run(self, job: SlurmJob) -> tuple[float | None, float | None]:

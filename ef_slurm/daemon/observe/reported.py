@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ef_slurm.contract import Phase
+from ef_slurm.contract import Phase, Progress
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.script_numbers import count_training
 from ef_slurm.model import QueueJob
@@ -21,16 +21,21 @@ def with_reports(job: QueueJob, status: JobStatus) -> QueueJob:
         if job.first_started_at is None:
             job = replace(job, first_started_at=status.slurm.start_time)
         if progress is not None and progress.phase is not Phase.STARTING:
-            rate = progress.iterations_per_second
-            job = replace(
-                job,
-                iteration=float(progress.iteration),
-                progress_at=progress.updated_at,
-                rate=job.rate if rate is None else rate,
-                measuring=count_training(job, progress, _gpus(status)).measuring,
-            )
+            job = _progressed(job, progress, status)
         return _checkpointed(job, status.reports)
     return at_checkpoint(job, status.reports)
+
+
+def _progressed(job: QueueJob, progress: Progress, status: JobStatus) -> QueueJob:
+    iteration, at = float(progress.iteration), progress.updated_at
+    rate = job.rate if progress.iterations_per_second is None else progress.iterations_per_second
+    measuring = count_training(job, progress, _gpus(status)).measuring
+    if (iteration, at, rate, measuring) == (
+        *(job.iteration, job.progress_at),
+        *(job.rate, job.measuring),
+    ):
+        return job  # it was read in an earlier tick
+    return replace(job, iteration=iteration, progress_at=at, rate=rate, measuring=measuring)
 
 
 def _gpus(status: JobStatus) -> int:

@@ -145,19 +145,20 @@ class Stalls:
             words = f"goes on after {format_duration(silent_for)}"
             return _noted(transition, words, note="")
         limit, told_after = self._patience(watched)
-        idle, words = now - watched.since, _words(job, watched, now)
+        idle = now - watched.since
         if watched.awaited is _Await.REPORT:
             if idle >= limit and not watched.voided:
                 watched.voided = watched.told = True
-                return _void(transition, words, now)
+                return _void(transition, _words(job, watched, now), now)
             limit += SILENT_FACTOR * _expected(job)
         elif now - watched.advanced >= self._everything:
             limit = 0.0
         if idle >= limit:
             self.forget(job.id)
-            return _give_back(transition, words, now)
+            return _give_back(transition, _words(job, watched, now), now)
         if idle >= told_after and not watched.told:
             watched.told = True
+            words = _words(job, watched, now)
             if limit < math.inf:
                 words += f": at {format_host_instant(watched.since + limit)} it gives its GPUs back"
             return _noted(transition, words)

@@ -71,8 +71,9 @@ def derive_transition(
         transition = changed
     else:
         transition = _going_on(updated, status, intent, now, ours, lost_nodes)
-        overdue = settle_overdue(updated, status, seen_at)
-        transition = replace(transition, settled=overdue or transition.settled or void)
+        settled = settle_overdue(updated, status, seen_at) or transition.settled or void
+        if settled is not transition.settled:
+            transition = replace(transition, settled=settled)
     if told is job:
         return transition
     entries = tuple(AuditEntry(EventKind.USER, words) for words in numbers.words)
