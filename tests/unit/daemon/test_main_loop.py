@@ -13,7 +13,7 @@ import pytest
 from ef_slurm.daemon import main
 from ef_slurm.daemon.scheduler import Scheduler
 from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
-from ef_slurm.queue.store import Queue
+from tests.fakes.new_queue import open_queue
 
 
 class Ticking:
@@ -71,7 +71,7 @@ def play(
                 timer.start()
             signs.append(time.monotonic())
 
-        with Queue.open(tmp_path / "queue.sqlite") as queue:
+        with open_queue(tmp_path / "queue.sqlite") as queue:
             scheduler = cast(Scheduler, ticking)
             main._loop(scheduler, queue, calls, sign)
         return ticking

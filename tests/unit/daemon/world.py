@@ -36,6 +36,7 @@ from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import JobBaseState
 from tests.fakes.memory_cluster import MemoryCluster, MemoryJob, Timing
 from tests.fakes.memory_slurm import MemorySlurm
+from tests.fakes.new_queue import open_queue
 from tests.unit.daemon.unmeasured import once_enough
 
 CURVE = ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 32.0, 8: 56.0, 16: 90.0})
@@ -347,7 +348,7 @@ class World:
             ResourceScope(frozenset({"ef"})), idle_interval=5.0, uid=0
         )
         self.slurm: Slurm = MemorySlurm(self.cluster, self.clock)
-        self.queue = Queue.open(path)
+        self.queue = open_queue(path)
         self.scheduler = self._scheduler()
         self.arrivals: list[tuple[float, Callable[[], object]]] = []
         self.ticks = 0

@@ -8,6 +8,7 @@ import pytest
 
 from ef_slurm.model import BatchScript, JobKind, JobRequest, Overhead, QueueJob, ThroughputCurve
 from ef_slurm.queue.store import Queue
+from tests.fakes.new_queue import open_queue
 
 REQUEST = JobRequest(
     slurm_job_id=100,
@@ -47,7 +48,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def queue(path: Path) -> Iterator[Queue]:
-    with Queue.open(path) as queue:
+    with open_queue(path) as queue:
         yield queue
 
 

@@ -19,18 +19,25 @@ KILLS = 25
 def test_a_killed_writer_loses_nothing_that_it_was_told(path: Path) -> None:
     chance = random.Random(20260715)
     told = 0
-    for _ in range(KILLS):
-        with subprocess.Popen(
-            [sys.executable, str(WRITER), str(path)], stdout=subprocess.PIPE, text=True
-        ) as writer:
-            assert writer.stdout is not None
-            acknowledged = [int(writer.stdout.readline()) for _ in range(chance.randint(1, 4))]
+    with subprocess.Popen(
+        [sys.executable, str(WRITER), str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writers:
+        assert writers.stdin is not None
+        assert writers.stdout is not None
+        for _ in range(KILLS):
+            print(file=writers.stdin, flush=True)
+            writer = int(writers.stdout.readline())
+            acknowledged = [int(writers.stdout.readline()) for _ in range(chance.randint(1, 4))]
             time.sleep(chance.uniform(0.0, 0.05))
-            os.kill(writer.pid, signal.SIGKILL)
-            acknowledged += [int(line) for line in writer.stdout if line.endswith("\n")]
-        told = max([told, *acknowledged])
-        with Queue.open(path) as queue:
-            check(queue, told)
+            os.kill(writer, signal.SIGKILL)
+            acknowledged += [int(line) for line in iter(writers.stdout.readline, "end\n")]
+            told = max([told, *acknowledged])
+            with Queue.open(path) as queue:
+                check(queue, told)
+        writers.stdin.close()
     assert told >= KILLS
 
 

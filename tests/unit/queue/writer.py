@@ -1,5 +1,10 @@
-"""Writes to a queue without end, and says after each job that it is on disk. For test_kill."""
+"""Writers to a queue, one after another: each line of standard input is for the next one.
 
+Each tells its process id, writes without end, and says after each job that it is on disk. When it
+was killed, "end" is told. They are forked, so that modules are imported once. For test_kill.
+"""
+
+import os
 import sys
 from pathlib import Path
 
@@ -42,12 +47,22 @@ def write(queue: Queue, number: int) -> int:
     return job.id
 
 
-def main() -> None:
-    with Queue.open(Path(sys.argv[1])) as queue:
+def write_on(path: Path) -> None:
+    print(os.getpid(), flush=True)
+    with Queue.open(path) as queue:
         number = len(queue.jobs.all(JobState))
         while True:
             number += 1
             print(write(queue, number), flush=True)
+
+
+def main() -> None:
+    for _ in sys.stdin:
+        writer = os.fork()
+        if writer == 0:
+            write_on(Path(sys.argv[1]))
+        os.waitpid(writer, 0)
+        print("end", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from ef_slurm.model import (
     ThroughputCurve,
 )
 from ef_slurm.queue.store import Queue
+from tests.fakes.new_queue import open_queue
 from tests.unit.daemon.make import (
     ELSEWHERE,
     NOW,
@@ -34,7 +35,7 @@ from tests.unit.daemon.make import (
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
-    with Queue.open(tmp_path / "queue.sqlite") as queue:
+    with open_queue(tmp_path / "queue.sqlite") as queue:
         queue.jobs.add(row().request, SCRIPT, actor="user1")
         yield queue
 

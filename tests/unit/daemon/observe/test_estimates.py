@@ -34,6 +34,7 @@ from ef_slurm.model import (
     ThroughputCurve,
 )
 from ef_slurm.queue.store import Queue
+from tests.fakes.new_queue import open_queue
 from tests.unit.daemon.make import NOW, SCRIPT, TWO_NODES, launch, progress, row, running
 
 STATED = Overhead(start=30.0, grow=40.0, move=40.0, restart=40.0, shrink=20.0)
@@ -141,7 +142,7 @@ def test_noise_is_not_news() -> None:
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
-    with Queue.open(tmp_path / "queue.sqlite") as queue:
+    with open_queue(tmp_path / "queue.sqlite") as queue:
         queue.jobs.add(row().request, SCRIPT, actor="user1")
         yield queue
 

@@ -19,6 +19,7 @@ from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.rounds import believed
 from ef_slurm.model import QueueJob, Running
 from ef_slurm.queue.store import Queue
+from tests.fakes.new_queue import open_queue
 from tests.unit.daemon.make import NOW, SCRIPT, TWO_NODES, progress, row, running
 
 TRUE = (Point(8, 30, 1.5), Point(4, 16, 1.6), Point(1, 4, 1.9))
@@ -32,7 +33,7 @@ def measured(points: str, order: Order = ORDER, **more: Any) -> JobStatus:
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
-    with Queue.open(tmp_path / "queue.sqlite") as queue:
+    with open_queue(tmp_path / "queue.sqlite") as queue:
         queue.jobs.add(row().request, SCRIPT, actor="user1")
         yield queue
 

@@ -31,6 +31,7 @@ from ef_slurm.model import (
     planner_id,
 )
 from ef_slurm.queue.store import Queue
+from tests.fakes.new_queue import open_queue
 from tests.unit.daemon.make import ELSEWHERE, FOUR_NODES, NOW, SCRIPT, TWO_NODES, row
 
 WHY = Reason(ReasonCode.STARTED, gpus=8)
@@ -39,7 +40,7 @@ COST = {1: Overhead(start=30.0, grow=40.0, move=40.0, restart=40.0, shrink=20.0)
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Queue]:
-    with Queue.open(tmp_path / "queue.sqlite") as queue:
+    with open_queue(tmp_path / "queue.sqlite") as queue:
         queue.jobs.add(row().request, SCRIPT, actor="user1")
         yield queue
 

@@ -23,6 +23,7 @@ from ef_slurm.model import QueueLimits
 from ef_slurm.queue.store import Queue
 from tests.fakes.memory_cluster import MemoryCluster
 from tests.fakes.memory_slurm import MemorySlurm
+from tests.fakes.new_queue import open_queue
 from tests.unit.api.fakes import FakeMunge
 
 ME = os.getuid()
@@ -81,7 +82,7 @@ class Stub:
 def serving(tmp_path: Path, limits: ServeLimits) -> Iterator[Stub]:
     """A server with these limits."""
     path = tmp_path / "queue.sqlite"
-    Queue.open(path).close()
+    open_queue(path).close()
     port, metrics_port = _free_port(), _free_port()
     calls, munge = SchedulerCalls(), FakeMunge(ME)
     slurm = MemorySlurm(MemoryCluster({"n1": 4}), time.time, user="me", operator=True)
