@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sqlite3
@@ -30,6 +31,8 @@ from ef_slurm.simulator.trace import TraceJob, make_trace
 DOCUMENT = Path(__file__).parents[3] / "docs" / "simulator.md"
 CONTEXT = RunContext("run", "2026-11-26T12:00:00+00:00", "1.2.3", "t.csv", "analytic", "wait")
 CLUSTER = ("--nodes", "4", "--gpus-per-node", "4")
+JOBS = r"\g<0>" if os.environ.get("EF_LONG") else "--jobs 40"
+"""In the traces of the document."""
 
 
 @pytest.fixture
@@ -245,9 +248,10 @@ def test_a_file_is_refused_before_the_work(tmp_path: Path) -> None:
 
 
 def documented_commands() -> list[list[str]]:
+    """As they stand there, but for the number of jobs: that says how long they take, no more."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S)
     return [
-        shlex.split(command.replace("\\\n", " "), comments=True)
+        shlex.split(re.sub(r"--jobs \d+", JOBS, command.replace("\\\n", " ")), comments=True)
         for block in blocks
         for command in re.findall(r"^(?:ef-sim|sqlite-utils) (?:.*\n)(?:^ .*\n)*", block, re.M)
     ]
