@@ -265,5 +265,8 @@ def line_of(command: list[str]) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The checkout is first on the path: there may be an editable install of another one."""
-    return os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    """The checkout is first on the path: there may be an editable install of another one.
+
+    It is compiled once, whatever the image says: tests start hundreds of processes of Python.
+    """
+    return os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": ""}
