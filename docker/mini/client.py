@@ -5,16 +5,19 @@ cost as much as half of what the tests do, since most of them ask again and agai
 """
 
 import json
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mini import lifecycle
 from mini.settings import Cluster, UserError
+from mini.standing import Request, Standing
 
 CHECKOUT = Path(__file__).parents[2]
 PROGRAM = CHECKOUT / "docker" / "minislurm"
@@ -87,6 +90,7 @@ class MiniSlurm:
         docker_host: address of its Docker engine; empty for the default one and for none.
         shared: the directory that all hosts share, as they see it.
         checkout: the checkout, as they see it.
+        standing: runs the commands where there is one, see `with_standing`.
     """
 
     name: str
@@ -99,6 +103,7 @@ class MiniSlurm:
     shared: str
     checkout: str
     variants: tuple[str, ...] = ()
+    standing: Standing | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def named(cls, name: str) -> "MiniSlurm | None":
@@ -110,7 +115,27 @@ class MiniSlurm:
         places = {name: status[name] for name in ("shared", "checkout")}
         settings: dict[str, Any] = status["cluster"] | places
         settings["variants"] = tuple(settings["variants"])
-        return cls(**{field.name: settings[field.name] for field in fields(cls)})
+        return cls(**{one.name: settings[one.name] for one in fields(cls) if one.name in settings})
+
+    @contextmanager
+    def with_standing(self) -> Iterator["MiniSlurm"]:
+        """The same, whose hosts have a process that runs commands, as long as this lasts.
+
+        For many commands in containers. The native engine's are plain processes anyway.
+        """
+        if self.engine == "native":
+            yield self
+            return
+        standing = Standing(self._answering)
+        try:
+            yield replace(self, standing=standing)
+        finally:
+            standing.close()
+
+    def _answering(self, host: str) -> subprocess.Popen[str]:
+        words = ["python3", "-P", f"{self.checkout}/docker/mini/answering.py"]
+        invocation = lifecycle.invocation_on(self._cluster, host, "root", words, terminal=False)
+        return lifecycle.begin(invocation)
 
     @property
     def node_names(self) -> list[str]:
@@ -141,7 +166,11 @@ class MiniSlurm:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on a host, in the user's home directory, whatever its exit code."""
         invocation = lifecycle.invocation_on(self._cluster, on, user, [*command], terminal=False)
-        done = lifecycle.execute(invocation, capture=True, stdin=stdin, timeout=timeout)
+        if self.standing is None:
+            done = lifecycle.execute(invocation, capture=True, stdin=stdin, timeout=timeout)
+        else:
+            request = Request(command, user, self._directory(user), stdin or "", timeout)
+            done = self.standing.run(on, request)
         try:
             if done.returncode:
                 lifecycle.check_up(self._cluster, on)
@@ -183,6 +212,23 @@ class MiniSlurm:
     ) -> str:
         """What it prints, without the last line's end."""
         return self.run(command, user=user, on=on, stdin=stdin).stdout.strip()
+
+    def poll(self, command: str, *, user: str = "user1", on: str = "login") -> str:
+        """What one of ef-slurm's commands prints, for those who ask again and again.
+
+        Raises:
+            AssertionError: it failed.
+        """
+        if self.standing is None:
+            return self.output(command, user=user, on=on)
+        words = shlex.split(command)
+        request = Request(words, user, self._directory(user), imported=True)
+        done = self.standing.run(on, request)
+        assert done.returncode == 0, f"{user}@{on}: {command!r}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def _directory(self, user: str) -> str:
+        return "/root" if user == "root" else self.home(user)
 
     def home(self, user: str) -> str:
         return f"{self.shared}/home/{user}"

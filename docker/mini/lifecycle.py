@@ -269,6 +269,19 @@ def execute(
     )
 
 
+def begin(invocation: Invocation) -> subprocess.Popen[str]:
+    """Start it, with pipes to its input and from its output."""
+    base = {} if invocation.clear_environment else dict(os.environ)
+    return subprocess.Popen(
+        invocation.command,
+        env=base | dict(invocation.environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
 def layout_paths(cluster: Cluster) -> dict[str, str]:
     """Where things are on the hosts; empty while the cluster is only just starting."""
     path = cluster.directory / "guest" / "layout.json"

@@ -25,6 +25,8 @@ LONGEST_FIRST = (
 """Groups that take most of a minute or more: none of them comes last, while the others are idle."""
 
 
+# First: xdist reads the groups in this hook, too.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of a file go to one process, and so do all that share a cluster with variants."""
     groups = {item: _group(item) for item in items}
@@ -52,8 +54,9 @@ def _named(name: str) -> MiniSlurm:
 
 
 @pytest.fixture(scope="session")
-def running_cluster() -> MiniSlurm:
-    return _named(os.environ.get("MINISLURM_NAME", "minislurm"))
+def running_cluster() -> Iterator[MiniSlurm]:
+    with _named(os.environ.get("MINISLURM_NAME", "minislurm")).with_standing() as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -79,7 +82,8 @@ def _with_variants(
     try:
         started = minislurm("up", "--name", name, *words, timeout=UP_TIMEOUT_SECONDS)
         assert started.returncode == 0, started.stderr
-        yield _named(name)
+        with _named(name).with_standing() as cluster:
+            yield cluster
     finally:
         minislurm("down", "--name", name)
 

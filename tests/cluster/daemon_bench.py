@@ -94,12 +94,12 @@ class Bench:
 
     def queue(self) -> Rows:
         """ef-squeue's view of all jobs, ended ones too."""
-        shown = json.loads(self.cluster.output("ef-squeue --json --states=all", user="user1"))
+        shown = json.loads(self.cluster.poll("ef-squeue --json --states=all"))
         return {int(job["job_id"]): job for job in shown["jobs"]}
 
     def active(self) -> list[int]:
         """Jobs that have not ended."""
-        shown = json.loads(self.cluster.output("ef-squeue --json", user="user1"))
+        shown = json.loads(self.cluster.poll("ef-squeue --json"))
         return [int(job["job_id"]) for job in shown["jobs"]]
 
     def state(self, job_id: int) -> str:
@@ -134,7 +134,7 @@ class Bench:
             assert rows[job_id]["promise_outcome"] in stands, self.explain(job_id)
 
     def explain(self, job_id: int) -> str:
-        return self.cluster.output(f"ef-squeue --explain {job_id}", user="user1")
+        return self.cluster.poll(f"ef-squeue --explain {job_id}")
 
     def gpus_given_twice(self) -> list[str]:
         """GPUs, as node and index, that more than one running job has according to Slurm."""

@@ -61,7 +61,7 @@ class People:
         return int(done.stdout)
 
     def queue(self, options: str = "-a", *, user: str = "user1") -> dict[int, dict[str, Any]]:
-        shown = json.loads(self.cluster.output(f"ef-squeue --json {options}", user=user))
+        shown = json.loads(self.cluster.poll(f"ef-squeue --json {options}", user=user))
         return {job["job_id"]: job for job in shown["jobs"]}
 
     def slurm_jobs(self) -> list[str]:

@@ -121,7 +121,7 @@ def submit(cluster: MiniSlurm, train: str, number: int) -> dict[str, Any]:
 
 
 def any_at_work(cluster: MiniSlurm) -> bool:
-    jobs = json.loads(cluster.output("ef-squeue --json --all", user="user2"))["jobs"]
+    jobs = json.loads(cluster.poll("ef-squeue --json --all", user="user2"))["jobs"]
     return any(job["iteration"] > 0 for job in jobs)
 
 
@@ -139,7 +139,7 @@ def test_twenty_at_once(running_cluster: MiniSlurm, site: Site) -> None:
     assert len(set(ids)) == len(KINDS), "two submissions got one job"
 
     # Nothing is lost: every submission is in the queue, with the verdict that it was told.
-    shown = json.loads(cluster.output("ef-squeue --json --all", user="user1"))
+    shown = json.loads(cluster.poll("ef-squeue --json --all"))
     rows = {job["job_id"]: job for job in shown["jobs"]}
     assert set(rows) == set(ids)
     for answer in answers:

@@ -46,12 +46,12 @@ def submit(cluster: MiniSlurm, site: Site, options: str, rates: str, command: st
 
 
 def queue(cluster: MiniSlurm) -> dict[int, dict[str, Any]]:
-    shown = json.loads(cluster.output("ef-squeue --json --all", user="user1"))
+    shown = json.loads(cluster.poll("ef-squeue --json --all"))
     return {job["job_id"]: job for job in shown["jobs"]}
 
 
 def story(cluster: MiniSlurm, job: int) -> list[dict[str, Any]]:
-    shown = json.loads(cluster.output(f"ef-squeue --explain {job} --json", user="user1"))
+    shown = json.loads(cluster.poll(f"ef-squeue --explain {job} --json"))
     events: list[dict[str, Any]] = shown["events"]
     return events
 

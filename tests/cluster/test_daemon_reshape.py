@@ -32,7 +32,7 @@ def bench(running_cluster: MiniSlurm) -> Iterator[Bench]:
 
 
 def story(bench: Bench, job: int) -> list[dict[str, Any]]:
-    shown = bench.cluster.output(f"ef-squeue --explain {job} --json", user="user1")
+    shown = bench.cluster.poll(f"ef-squeue --explain {job} --json")
     events: list[dict[str, Any]] = json.loads(shown)["events"]
     return events
 

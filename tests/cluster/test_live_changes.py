@@ -71,9 +71,9 @@ def test_a_job_grows_and_shrinks_while_it_trains(bench: Bench) -> None:
         lambda: [one["state"] for one in bench.queue()[first]["companions"]] == ["joined"],
         timeout=60,
     )
-    found = json.loads(cluster.output(f"ef-squeue --json -j {number}", user="user1"))
+    found = json.loads(cluster.poll(f"ef-squeue --json -j {number}"))
     assert [job["job_id"] for job in found["jobs"]] == [first]
-    told_of = cluster.output(f"ef-squeue --explain {number}", user="user1")
+    told_of = cluster.poll(f"ef-squeue --explain {number}")
     assert f"Its companion, Slurm job {number}, trains with it on n2." in told_of
     # It may run as long as its job.
     cluster.run(f"scontrol update jobid={number} TimeLimit=3")
@@ -110,7 +110,7 @@ def test_a_job_of_unknown_speed_measures_itself_in_one_launch(bench: Bench, wrap
     )
     job = int(shown)
     wait_until("its verdict", lambda: bench.queue()[job]["verdict"], timeout=240)
-    story = json.loads(bench.cluster.output(f"ef-squeue --explain {job} --json", user="user1"))
+    story = json.loads(bench.cluster.poll(f"ef-squeue --explain {job} --json"))
     bench.cluster.cancel_all()
     rates = [one["data"] for one in story["events"] if one["data"].get("what") == "rate"]
     words = bench.explain(job)

@@ -46,11 +46,11 @@ class VariantPeople:
         return int(done.stdout)
 
     def queue(self) -> dict[int, dict[str, Any]]:
-        shown = json.loads(self.cluster.output("ef-squeue --json --all", user="user1"))
+        shown = json.loads(self.cluster.poll("ef-squeue --json --all"))
         return {job["job_id"]: job for job in shown["jobs"]}
 
     def story(self, job: int) -> str:
-        return self.cluster.output(f"ef-squeue --explain {job}", user="user1")
+        return self.cluster.poll(f"ef-squeue --explain {job}")
 
     def wait_for_story(self, job: int, *words: str, timeout: float = 120) -> str:
         """Wait until a job's story has one of these words; returns it."""
