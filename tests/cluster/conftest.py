@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 from mini.client import MiniSlurm, minislurm
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 UP_TIMEOUT_SECONDS = 900
-VARIANT_CLUSTERS = frozenset({"running_tight_cluster", "running_typed_cluster"})
 TIGHT = ("memory", "powersave", "limits")
 TYPED = ("mixed-gpus", "mig-names")
+VARIANT_CLUSTERS = frozenset({"running_tight_cluster", "running_typed_cluster"})
 VARIANTS = "variants"
+WITH_VARIANTS = frozenset({"test_limits", "test_minislurm_variants", "test_variant_promises"})
+"""Files whose tests ask for a cluster with variants."""
 LONGEST_FIRST = (
     *(VARIANTS, "test_cli", "test_daemon", "test_cli_learning", "test_hostile", "test_minislurm"),
     *("test_life", "test_sbatch_options", "test_installation", "test_rebuild"),
@@ -25,21 +29,41 @@ LONGEST_FIRST = (
 """Groups that take most of a minute or more: none of them comes last, while the others are idle."""
 
 
-# First: xdist reads the groups in this hook, too.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file go to one process, and so do all that share a cluster with variants."""
-    groups = {item: _group(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Long ones first.
+
+    Raises:
+        pytest.UsageError: one that asks for a cluster with variants is in another file.
+    """
+    for item in items:
+        asks = VARIANT_CLUSTERS.intersection(getattr(item, "fixturenames", ()))
+        if asks and group_of(item.nodeid) != VARIANTS:
+            raise pytest.UsageError(f"{item.nodeid}: its file belongs into WITH_VARIANTS")
     ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: ranks.get(Path(groups[item]).stem, len(ranks)))
+    items.sort(key=lambda item: ranks.get(Path(group_of(item.nodeid)).stem, len(ranks)))
 
 
-def _group(item: pytest.Item) -> str:
-    if VARIANT_CLUSTERS.intersection(getattr(item, "fixturenames", ())):
-        return VARIANTS
-    return item.path.relative_to(item.config.rootpath).as_posix()
+class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+    """The tests of a file go to one process, and so do all that share a cluster with variants.
+
+    By a scheduler, and not by the mark xdist_group, which has no effect with xdist 3.8 and
+    pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByGroup | None:
+    """With --dist=loadgroup; otherwise, as where unit tests run too, what is asked for."""
+    return ByGroup(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def group_of(nodeid: str) -> str:
+    """Of a test."""
+    path = nodeid.partition("::")[0]
+    return VARIANTS if Path(path).stem in WITH_VARIANTS else path
 
 
 def _named(name: str) -> MiniSlurm:
