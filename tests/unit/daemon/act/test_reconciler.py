@@ -10,6 +10,7 @@ import pytest
 
 from ef_slurm.daemon.act.reconciler import BACKOFF_SECONDS
 from ef_slurm.model import (
+    FINAL,
     EventKind,
     JobState,
     Outcome,
@@ -106,7 +107,7 @@ def test_a_job_that_slurm_refuses_takes_nothing_from_another(world: World) -> No
     verdict = world.queue.promises.verdict(other.id)
     assert verdict is not None
     assert verdict.outcome is Outcome.PROMISED
-    world.run(2900)
+    world.run_until(lambda: world.state(other) in FINAL, 2900)
     promise = world.queue.promises.of(other.id)
     assert promise is not None
     assert promise.outcome is PromiseOutcome.KEPT
@@ -128,7 +129,7 @@ def test_of_what_is_not_shrunk_in_place_nothing_is_kept_when_it_has_ended(world:
 
     world.slurm.resize = refused  # type: ignore[method-assign]
     world.overhead = Overhead(start=8.0, grow=40.0, shrink=8.0, move=40.0, restart=40.0)
-    jobs = [world.submit(200_000, deadline=40_000.0)]
+    jobs = [world.submit(30_000, deadline=40_000.0)]
     world.run_until(lambda: world.state(jobs[0]) is JobState.RUNNING)
     world.run(5)
     jobs.append(world.submit(10_000, deadline=260.0))
