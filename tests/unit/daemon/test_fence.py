@@ -77,7 +77,7 @@ def test_a_report_that_nobody_checked_hurts_its_own_job_alone(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     launched, progressed = POISON[name]
-    bad, good = world.submit(30_000, 4000.0), world.submit(20_000, 3000.0)
+    bad, good = world.submit(30_000, 4000.0), world.submit(6_000, 3000.0)
     plain = world.bench.read
 
     def read(job: QueueJob) -> JobReports:
@@ -98,7 +98,7 @@ def test_a_report_that_nobody_checked_hurts_its_own_job_alone(
     world.bench.read = read  # type: ignore[method-assign]
     assert_kept(world, good)
     world.restart()
-    later = world.submit(10_000, 2000.0)
+    later = world.submit(3_000, 2000.0)
     assert_kept(world, later)
 
 

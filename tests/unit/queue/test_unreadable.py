@@ -61,7 +61,7 @@ def assert_kept(world: World, job: QueueJob) -> None:
 
 @pytest.mark.parametrize("name", POISON)
 def test_a_queue_with_such_a_row_starts_again(world: World, name: str) -> None:
-    bad, good = world.submit(20_000, 3000.0), world.submit(20_000, 3000.0)
+    bad, good = world.submit(20_000, 3000.0), world.submit(6_000, 3000.0)
     world.run(30)
     write(world, bad, POISON[name])
     world.run(5)
@@ -74,12 +74,12 @@ def test_a_queue_with_such_a_row_starts_again(world: World, name: str) -> None:
     assert told_once.isprintable()
     assert_kept(world, good)
     world.restart()
-    assert_kept(world, world.submit(5_000, 1000.0))
+    assert_kept(world, world.submit(2_000, 1000.0))
 
 
 @pytest.mark.parametrize("name", STRANGE)
 def test_what_a_report_once_left_there_is_taken_for_what_it_can_be(world: World, name: str) -> None:
-    bad, good = world.submit(20_000, 3000.0), world.submit(20_000, 3000.0)
+    bad, good = world.submit(20_000, 3000.0), world.submit(6_000, 3000.0)
     world.run(30)
     write(world, bad, STRANGE[name])
     row = world.row(bad)
