@@ -19,7 +19,7 @@ from demo.jobs import OVERHEAD_SECONDS, QUICKEST, TYPICAL_START_SECONDS
 
 USER = "user1"
 # A start on four nodes, which import torch once each, beside what trains on others.
-START_OF_IMPORTS = 2.4
+START_OF_IMPORTS = 2.8
 WARM_UP = "for i in 1 2 3 4; do python3 -c 'import torch.distributed' & done; wait"
 
 
