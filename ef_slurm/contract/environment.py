@@ -26,6 +26,7 @@ ENV_MAX_BATCH_PER_GPU = "EF_MAX_BATCH_PER_GPU"
 ENV_CHECKPOINT_SECONDS = "EF_CHECKPOINT_SECONDS"
 ENV_KEEP_CHECKPOINTS = "EF_KEEP_CHECKPOINTS"
 ENV_NEXT_FILE = "EF_NEXT_FILE"
+ENV_HANDOVERS = "EF_HANDOVERS"
 
 DEFAULT_CHECKPOINT_SECONDS = 300.0
 DEFAULT_KEEP_CHECKPOINTS = 2
@@ -43,6 +44,8 @@ class JobEnvironment:
         change: the live change that this process is to be taken in with; 0 for one that the launch
             began with.
         next_file: appears when a `relaunch` need not be waited for any longer; None: it never does.
+        handovers: number of the last change by which this launch took over from a smaller one, 0
+            for one that began anew; None: the batch script prepares none.
         script_iterations, script_global_batch_size: what the script says itself, whatever counts;
             no variables.
     """
@@ -63,6 +66,7 @@ class JobEnvironment:
     keep_checkpoints: int = DEFAULT_KEEP_CHECKPOINTS
     change: int = 0
     next_file: Path | None = None
+    handovers: int | None = None
     script_iterations: int | None = None
     script_global_batch_size: int | None = None
 
@@ -102,6 +106,7 @@ class JobEnvironment:
             or DEFAULT_KEEP_CHECKPOINTS,
             change=_whole(environment, ENV_CHANGE, 1) or 0,
             next_file=Path(next_file) if next_file else None,
+            handovers=_whole(environment, ENV_HANDOVERS, 0),
         )
 
 

@@ -32,7 +32,7 @@ class Action(enum.Enum):
     STOP = "stop"  # checkpoint and leave
     RELAUNCH = "relaunch"  # go on in the same allocation; a launch that runs checkpoints first
     PREPARE = "prepare"  # submit a companion, held, for a live change to come
-    RESIZE = "resize"  # a live change: the same processes go on at another size
+    RESIZE = "resize"  # a live change: the launch goes on at another size
 
 
 class Phase(enum.Enum):
@@ -121,6 +121,8 @@ class Progress:
         script_iterations: of the whole training, as the script says; None where it does not.
         script_global_batch_size: samples per iteration over all ranks, likewise.
         live: whether this launch can change its size while it runs.
+        hands_over: whether it does so by handing over to a larger one that is prepared beside it,
+            whose ranks begin with a checkpoint: it can grow, and nothing else.
         change: number of its last live change that is complete; 0 for none yet.
         change_iteration: the iteration that the ranks agreed to change at: the acknowledgement of
             the order. Of the change under way, or of the last one.
@@ -158,6 +160,7 @@ class Progress:
     last_iteration_at: float | None = None
     trained_until: float | None = None
     live: bool = False
+    hands_over: bool = False
     change: int = 0
     change_iteration: int | None = None
     change_seconds: float | None = None
@@ -183,6 +186,7 @@ class Launch:
         exit_code: of the training command; None while it runs.
         stop_signal: what this launch's processes know to mean "look at your orders".
         finds_orders: whether the batch script could read the file with its orders.
+        change: number of the change by which it took over from a smaller one; 0 if it began anew.
     """
 
     generation: int
@@ -199,6 +203,7 @@ class Launch:
     exit_code: int | None = None
     stop_signal: str = DEFAULT_STOP_SIGNAL
     finds_orders: bool = False
+    change: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,7 @@ def context(request: LaunchRequest, site: Path = SITE) -> dict[str, Any]:
     )
     if not request.settings.container_image:
         values["container_runtime"] = None
+    prepares_next = request.torchrun and request.settings.launcher is Launcher.FORKSERVER
     values.update(
         fork_server_program=_quoted(fork_server_program(site)),
         torchrun_program=_quoted(find("templates/torchrun.py", site).read_text(encoding="utf-8")),
@@ -144,7 +145,8 @@ def context(request: LaunchRequest, site: Path = SITE) -> dict[str, Any]:
             job_id="$EF_JOB_ID", generation="$EF_GENERATION", change="$change"
         ),
         companion_begin=COMPANION_COMMENT.partition(",")[0].format(job_id="$EF_JOB_ID") + ",",
-        prepares_next=request.torchrun and request.settings.launcher is Launcher.FORKSERVER,
+        prepares_next=prepares_next,
+        hands_over=prepares_next and not request.own_steps,
         version=VERSION,
         first_port=FIRST_PORT,
         ports=PORTS,

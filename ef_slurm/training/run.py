@@ -13,6 +13,7 @@ from typing import Any, NoReturn, Self, TypeVar
 import torch
 
 from ef_slurm.contract import (
+    ENV_NODES,
     ContractError,
     Exit,
     JobEnvironment,
@@ -22,6 +23,7 @@ from ef_slurm.contract import (
 from ef_slurm.training.batches import BatchError, Order, Share
 from ef_slurm.training.checkpoint import CheckpointStore
 from ef_slurm.training.environment import targets
+from ef_slurm.training.handover import Handover
 from ef_slurm.training.keeper import Identity, Keeper
 from ef_slurm.training.leaving import Unusable, leave
 from ef_slurm.training.live import Ended, Live, say_left
@@ -81,6 +83,7 @@ class Run:
         self._signals: Signals | None = None
         self._watcher: Watcher | None = None
         self._live: Live | None = None
+        self._handover: Handover | None = None
         self._finishing: str | None = None
         self.changes = 0
         try:
@@ -137,8 +140,12 @@ class Run:
         restored = self._restore(store, snapshot)
         saved = None if restored.manifest is None else restored.manifest.iteration
         self._keeper = keeper = self._new_keeper(store, snapshot, saved)
-        nodes = ""
-        if live is not None:
+        nodes, handed_over = "", 0
+        if live is None:
+            self._handover = handover = self._hand_over(self._state, keeper)
+            if handover is not None:
+                nodes, handed_over = ",".join(handover.nodes), handover.made
+        else:
             nodes = live.begin(
                 self.ranks,
                 self._training(),
@@ -153,11 +160,40 @@ class Run:
             checkpoint_iteration=saved,
             corrupt_checkpoints=restored.corrupt,
             restore_seconds=restored.seconds,
-            live=live is not None,
+            live=live is not None or self._handover is not None,
+            hands_over=self._handover is not None,
             nodes=nodes,
             refusal=obstacle,
+            change=handed_over,
+            change_seconds=self._stood_still() if handed_over else None,
         )
         self._watch()
+
+    def _hand_over(self, state: StateDir, keeper: Keeper) -> Handover | None:
+        """What lets a larger launch take over from this one; None where that cannot be."""
+        given = self.environment
+        nodes = [name for name in os.environ.get(ENV_NODES, "").split(",") if name]
+        if given.handovers is None or given.next_file is None or not given.gpus_per_node:
+            return None
+        if not nodes or given.ranks != self.ranks.world_size:
+            return None
+        return Handover(
+            state,
+            given.generation,
+            given.next_file,
+            nodes,
+            given.gpus_per_node,
+            self.global_batch_size,
+            given.handovers,
+            self.reporter,
+            self._print,
+            lambda: keeper.busy,
+        )
+
+    def _stood_still(self) -> float | None:
+        """Seconds from the last iteration of the launch before to now."""
+        until = self.reporter.progress.trained_until
+        return None if until is None else max(0.0, time.time() - until)
 
     def _watch(self) -> None:
         """Agree with the ranks that there are now, from this iteration on."""
@@ -175,7 +211,7 @@ class Run:
             self.environment.generation,
             lambda: keeper.idle_seconds >= self.environment.checkpoint_seconds,
             lambda: self._first_iteration_at,
-            None if self._live is None else self._live.roster,
+            self._handover if self._live is None else self._live.roster,
             self.environment.next_file,
         )
         self._watcher.start()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from ef_slurm.contract import Action, Order, Phase, Progress, read_sizes
+from ef_slurm.contract import Action, LaunchState, Order, Phase, Progress, read_sizes
 from ef_slurm.daemon.act.conditions import Conditions, Timeouts
 from ef_slurm.daemon.act.steps import (
     CancelCompanion,
@@ -124,13 +124,31 @@ def live_change(
     part = next_part(status, target)
     if status.ordered_to_stop is not None or status.ordered_to_relaunch is not None:
         return None
+    taking_over = _taking_over(status, target, timeouts, now)
+    if taking_over is not None:
+        return taking_over
     if not status.is_live:
         return _wait_for_it(status, part, conditions, timeouts, now)
     if part is not None:
         return _grow(status, part, conditions, timeouts, now) if conditions.live_open else None
-    if layout_of(target) < status.layout:
+    if layout_of(target) < status.layout and not status.hands_over:
         return _shrink(status, target, conditions, timeouts, now)
     return None
+
+
+def _taking_over(status: JobStatus, target: Block, timeouts: Timeouts, now: float) -> Wait | None:
+    """What to wait for while one launch of a job has stopped and the larger one begins.
+
+    Who is to give something up meanwhile is stopped as ever.
+    """
+    order, launch = status.handing_over, status.launch
+    if order is None or launch is None or launch.state is not LaunchState.RUNNING:
+        return None
+    limit = timeouts.gather + timeouts.launch
+    grows = set(order.nodes.split(",")) <= set(target.nodes)
+    if not grows or not lately(order.issued_at, limit, now):
+        return None
+    return Wait("the larger launch to take over", order.issued_at + limit, reports=True)
 
 
 def _wait_for_it(
@@ -275,7 +293,7 @@ def part_change(
         None where that needs a relaunch.
     """
     launch, progress = status.launch, status.progress
-    if not status.is_live or launch is None or progress is None:
+    if not status.is_live or launch is None or progress is None or progress.hands_over:
         return None
     if progress.world_size == gpus or _ended_at(status.reports.order, launch.generation, gpus):
         return None
@@ -311,9 +329,11 @@ def resized(status: JobStatus, wanted: OrderResize, timeouts: Timeouts, now: flo
         return Failed(f"the launch refuses: {progress.refusal or 'no reason given'}")
     if order is None or not is_ordered(order, wanted):
         return Do(wanted)
-    if lately(order.issued_at, timeouts.resize, now):
-        return Wait("it to change its size", order.issued_at + timeouts.resize, reports=True)
-    return Failed(f"it did not change its size within {timeouts.resize:g} s")
+    # The servers of a launch that takes over begin with the order, and training goes on meanwhile.
+    limit = timeouts.gather if progress.hands_over else timeouts.resize
+    if lately(order.issued_at, limit, now):
+        return Wait("it to change its size", order.issued_at + limit, reports=True)
+    return Failed(f"it did not change its size within {limit:g} s")
 
 
 def is_ordered(order: Order, wanted: OrderResize) -> bool:

@@ -45,6 +45,8 @@ def round_of(
     launch, progress = status.launch, status.progress
     if not (conditions.to_measure and status.is_live) or launch is None or progress is None:
         return None
+    if progress.hands_over:
+        return None
     if _ordered(status) is not None or status.coming is not None:
         return None  # it has been tried: by this launch, or by the last one, which ended in it
     gpus = block.gpus if conditions.active is None else conditions.active

@@ -47,7 +47,7 @@ from ef_slurm.daemon.act.steps import (
     Update,
     Wait,
 )
-from ef_slurm.daemon.observe.job_status import JobStatus, shrinks_in_place
+from ef_slurm.daemon.observe.job_status import JobStatus, layout, layout_of, shrinks_in_place
 from ef_slurm.daemon.pauses import lately
 from ef_slurm.model import Block
 from ef_slurm.slurm.interface import earliest_release
@@ -88,6 +88,8 @@ def next_step(
     live = live_change(status, target, conditions, timeouts, now)
     if live is not None:
         return live
+    if status.members and layout(job) == layout_of(target):
+        return shed(status, conditions, timeouts, now)
     if conditions.in_place and shrinks_in_place(job, target):
         return shrink(status, target, conditions, timeouts, now)
     return vacate(status, conditions, timeouts, now)
@@ -188,6 +190,15 @@ def shrink(
     if isinstance(stop, Failed):
         return Do(Requeue(), stop.why)
     return replace(stop, why=f"stopped first: {early}") if isinstance(stop, Do) else stop
+
+
+def shed(status: JobStatus, conditions: Conditions, timeouts: Timeouts, now: float) -> Next:
+    """The next step of a running job that is to go on without its companions.
+
+    Once its launch has ended it has its own nodes alone, and is settled there.
+    """
+    stop = _stop(status, conditions, timeouts, now)
+    return Do(Requeue(), stop.why) if isinstance(stop, Failed) else stop
 
 
 def settle(

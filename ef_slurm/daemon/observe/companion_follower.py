@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from ef_slurm.contract import Companion as Told
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.closures import Closures, live_refusal_data, refusal_data
 from ef_slurm.daemon.observe.companion_book import CompanionBook, of_owner
-from ef_slurm.daemon.observe.companion_moves import CompanionMove, companion_move, disbelief
+from ef_slurm.daemon.observe.companion_moves import (
+    CompanionMove,
+    companion_move,
+    disbelief,
+    is_cancelled,
+)
 from ef_slurm.daemon.observe.job_status import JobStatus, Member
 from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.pauses import lately
 from ef_slurm.model import (
     ACTOR,
     Block,
@@ -32,6 +38,10 @@ _log = logging.getLogger(__name__)
 
 _OF_THE_SHAPE = frozenset({Refused.SIZE, Refused.NODES, Refused.BUSY})
 """What Slurm refuses a companion for, and would refuse the whole job for, too."""
+
+
+_NEW_SECONDS = 5.0
+"""A launch that dies so soon after it has grown, or before that, is taken to die of it."""
 
 
 class CompanionFollower:
@@ -83,11 +93,12 @@ class CompanionFollower:
             Whether the plan in force does not fit any more.
         """
         replan = False
-        for companion in self._book.of(job.id):
-            status = self._observer.status(job)
+        # Of several that go at once with their launch, the one that was cancelled says why.
+        members = [self._member(job, companion) for companion in self._book.of(job.id)]
+        for member in sorted(members, key=lambda one: not is_cancelled(one.slurm)):
+            companion, status = member.companion, self._observer.status(job)
             if status is None:
                 continue
-            member = self._member(job, companion)
             move = companion_move(member, status)
             if move is not None:
                 replan |= self._move(job, status, companion, move, lost_nodes)
@@ -110,7 +121,7 @@ class CompanionFollower:
         data: dict[str, Json] = {}
         if row.running is not None:
             block = row.running.block
-            data = self._close(job.id, block, status, words, why, stays=held)
+            data = self._close(job.id, block, status.gpus, words, why, stays=held)
         sentence = f"it does not grow while it trains: {why}" + (f" ({words})" if words else "")
         about_it = about(job, EventKind.ERROR)
         _log.warning("job %d: %s", job.request.slurm_job_id, sentence, extra=about_it)
@@ -119,19 +130,27 @@ class CompanionFollower:
             self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, sentence, job.id, data))
 
     def _close(
-        self, job_id: int, block: Block, status: JobStatus, words: str, why: str, *, stays: bool
+        self,
+        job_id: int,
+        block: Block,
+        kept: Sequence[tuple[str, int]],
+        words: str,
+        why: str,
+        *,
+        stays: bool,
     ) -> dict[str, Json]:
         """Close a growth for a while; what the audit log keeps of that.
 
         Args:
             block: that the job was to get.
+            kept: (node, GPUs) that it has.
             words: Slurm's own on it, "" for none. Nobody else's are read for what they close.
             stays: whether no larger one is to be tried either.
         """
         now = self._clock()
         if stays:
             # The next larger one is closed, and with it all that are larger still.
-            block = replace(block, nodes=block.nodes[: 2 * max(1, len(dict(status.gpus)))])
+            block = replace(block, nodes=block.nodes[: 2 * max(1, len(kept))])
             self._closures.refuse(job_id, block, words or why, now, Refused.SIZE)
             return {**refusal_data(block, words or why), "of": Refused.SIZE.value}
         refused = refusal_of(words) if words else Refused.UNKNOWN
@@ -165,10 +184,12 @@ class CompanionFollower:
             if block is None or not move.unexpected or not brought <= set(block.nodes):
                 return False
             after = self._observer.status(row) or status
-            failed = move.to is CompanionState.ENDED and not brought & set(lost_nodes)
+            ended = move.to is CompanionState.ENDED or (move.died and _is_new(companion, now))
+            failed = ended and not brought & set(lost_nodes)
             if move.unwanted or failed:
                 stays = move.unwanted and not brought & set(lost_nodes)
-                data = self._close(job.id, block, after, "", move.why, stays=stays)
+                kept = after.slurm.gpus if move.died else after.gpus
+                data = self._close(job.id, block, kept, "", move.why, stays=stays)
                 why = f"it does not grow now: {move.why}"
                 self._queue.events.log(Event(now, EventKind.ERROR, ACTOR, why, job.id, data))
             self._keep(row, after, move.why)
@@ -218,3 +239,13 @@ class CompanionFollower:
         if nodes and len(nodes) == len(held) and is_power_of_two(len(nodes)):
             running = Running(replace(block, nodes=nodes), now, now)
         self._queue.jobs.save(replace(row, running=running, note=note))
+
+
+def _is_new(companion: Companion, now: float) -> bool:
+    """Whether its nodes have hardly been trained on."""
+    match companion.state:
+        case CompanionState.RUNNING | CompanionState.READY:
+            return True
+        case CompanionState.JOINED:
+            return lately(companion.changed_at, _NEW_SECONDS, now)
+    return False

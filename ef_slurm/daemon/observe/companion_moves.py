@@ -6,9 +6,9 @@ owner's, held and pending, with the comment that names this job, this launch and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ef_slurm.contract import LaunchState, Progress, companion_comment
+from ef_slurm.contract import Progress, companion_comment
 from ef_slurm.daemon.observe.job_status import JobStatus, Member
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.formats.sentences import gpus
@@ -24,12 +24,14 @@ class CompanionMove:
         why: a sentence for the job's story; "" for none.
         unexpected: whether it is not what the job was to have.
         unwanted: whether somebody, or its time limit, has ended it: the job is not to grow again.
+        died: whether its launch has ended without being told to.
     """
 
     to: CompanionState
     why: str = ""
     unexpected: bool = False
     unwanted: bool = False
+    died: bool = False
 
 
 def companion_move(member: Member, status: JobStatus) -> CompanionMove | None:
@@ -41,17 +43,24 @@ def companion_move(member: Member, status: JobStatus) -> CompanionMove | None:
     """
     companion, slurm = member.companion, member.slurm
     known = companion.slurm_job_id is not None
+    over = _launch_is_over(companion, status)
+    told = status.ordered_to_stop or status.ordered_to_relaunch or status.relaunching
+    died = bool(over) and status.slurm.holds_nodes and told is None
     if known and (slurm is None or slurm.is_final):
-        return _ended(companion, slurm)
+        return replace(_ended(companion, slurm), died=died)
     if companion.state is CompanionState.LEAVING:
         return None
-    over = _launch_is_over(companion, status)
     if over:
         to = CompanionState.LEAVING if known else CompanionState.ENDED
-        return CompanionMove(to, over, unexpected=True)
+        return CompanionMove(to, over, unexpected=True, unwanted=is_cancelled(slurm), died=died)
     if slurm is not None:
         return _in_slurm(companion, slurm, status)
     return None
+
+
+def is_cancelled(slurm: SlurmJob | None) -> bool:
+    """Whether a companion has been cancelled, though it may still have its nodes."""
+    return slurm is not None and slurm.state is JobBaseState.CANCELLED
 
 
 def _ended(companion: Companion, slurm: SlurmJob | None) -> CompanionMove:
@@ -63,18 +72,15 @@ def _ended(companion: Companion, slurm: SlurmJob | None) -> CompanionMove:
             CompanionState.ENDED, f"Slurm no longer knows {whose}", unexpected=unexpected
         )
     why = f"{whose} has ended" + (f": {slurm.state.value}" if unexpected else "")
-    cancelled = unexpected and slurm.state is JobBaseState.CANCELLED
-    return CompanionMove(CompanionState.ENDED, why, unexpected=unexpected, unwanted=cancelled)
+    unwanted = unexpected and is_cancelled(slurm)
+    return CompanionMove(CompanionState.ENDED, why, unexpected=unexpected, unwanted=unwanted)
 
 
 def _launch_is_over(companion: Companion, status: JobStatus) -> str:
     """Why nothing more can come of a companion; "" as long as something may."""
-    launch = status.reports.launch
     if not status.slurm.holds_nodes:
         return "the job does not run any more, and its companion ends"
-    if launch is None:
-        return ""  # not to be read just now
-    if launch.generation != companion.generation or launch.state is not LaunchState.RUNNING:
+    if status.is_over(companion):
         return f"launch {companion.generation} is over, and its companion ends"
     return ""
 

@@ -71,9 +71,21 @@ class JobStatus:
     @property
     def gpus(self) -> tuple[tuple[str, int], ...]:
         """(node, GPUs) that its launch has, its companions' included once they train."""
-        joined = [one.slurm for one in self.members if one.companion.state is CompanionState.JOINED]
+        joined = [
+            one.slurm
+            for one in self.members
+            if one.companion.state is CompanionState.JOINED and not self.is_over(one.companion)
+        ]
         more = (pair for job in joined if job is not None and job.is_running for pair in job.gpus)
         return (*self.slurm.gpus, *more)
+
+    def is_over(self, companion: Companion) -> bool:
+        """Whether the launch that a companion is for has ended, as the batch script says."""
+        launch = self.reports.launch
+        if launch is None:
+            return False  # not to be read just now
+        other = launch.generation != companion.generation
+        return other or launch.state is not LaunchState.RUNNING
 
     @property
     def layout(self) -> Layout:
@@ -98,6 +110,21 @@ class JobStatus:
             and progress.live
             and progress.phase is Phase.RUNNING
         )
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether its launch changes its size by handing over to a larger one."""
+        return self.progress is not None and self.progress.hands_over
+
+    @property
+    def handing_over(self) -> Order | None:
+        """The order by which its launch has stopped for the one that takes over, or is about to."""
+        progress, order = self.progress, self.reports.order
+        if progress is None or order is None or not progress.hands_over:
+            return None
+        ordered = order.action is Action.RESIZE and order.generation == progress.generation
+        due = ordered and order.change > max(progress.change, progress.refused_change)
+        return order if due and progress.phase in (Phase.STOPPING, Phase.STOPPED) else None
 
     @property
     def trains_on(self) -> tuple[str, ...]:

@@ -135,13 +135,14 @@ class Overheads:
         return replace(request.overhead, **known)
 
     def live(
-        self, job_id: int, request: JobRequest, overhead: Overhead, *, grows: bool
+        self, job_id: int, request: JobRequest, overhead: Overhead, *, grows: bool, shrinks: bool
     ) -> Overhead:
         """What the next change will cost of a job whose launch changes while it runs.
 
         Args:
             overhead: what it costs where the launch has to stop.
             grows: whether it may grow so.
+            shrinks: whether it can shrink so.
         """
         submitter = Submitter.of(request)
 
@@ -152,7 +153,7 @@ class Overheads:
         return replace(
             overhead,
             grow=grow if grows else overhead.restart,
-            shrink=LIVE_SECONDS if shrink is None else shrink,
+            shrink=(LIVE_SECONDS if shrink is None else shrink) if shrinks else overhead.shrink,
         )
 
     def _seconds(

@@ -211,7 +211,9 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
     overhead = estimates.overheads.estimate(job.id, job.request, slower=part or _falls(curves))
     if status is not None and status.is_live:
         grows = estimates.closures.live_open(job.id, now)
-        overhead = estimates.overheads.live(job.id, job.request, overhead, grows=grows)
+        overhead = estimates.overheads.live(
+            job.id, job.request, overhead, grows=grows, shrinks=not status.hands_over
+        )
     else:  # its growth is a requeue, whatever its owner or the site hopes for
         overhead = replace(overhead, grow=max(overhead.grow, overhead.restart))
     if status is not None and not _first_node_leads(job, status):

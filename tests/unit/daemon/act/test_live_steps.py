@@ -6,10 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from ef_slurm.contract import Action, Order
+from ef_slurm.contract import Action, LaunchState, Order, Phase
 from ef_slurm.daemon.act.conditions import Conditions, Timeouts
 from ef_slurm.daemon.act.live_steps import dismissal, live_change
-from ef_slurm.daemon.act.steps import Do, GiveBack, GivenUp, Next, Wait
+from ef_slurm.daemon.act.next_step import next_step
+from ef_slurm.daemon.act.steps import (
+    Do,
+    GiveBack,
+    GivenUp,
+    Next,
+    OrderRelaunch,
+    OrderStop,
+    Wait,
+)
 from ef_slurm.daemon.observe.job_status import JobStatus, Member
 from ef_slurm.model import Block, Companion, CompanionState
 from ef_slurm.slurm.types import JobBaseState
@@ -67,3 +76,58 @@ def test_nodes_that_a_launch_has_left_are_given_back() -> None:
     assert isinstance(step(LATELY), Wait)
     assert step(LONG_AGO) == Do(GiveBack(ONE, live=True))
     assert step(TO_COME) == Do(GiveBack(ONE, live=True))
+
+
+def handing_over(phase: Phase, at: float, launch_state: LaunchState = LaunchState.RUNNING) -> Next:
+    """What follows for a job on one node whose launch was ordered so long ago to hand over."""
+    status = growing(CompanionState.READY, at)
+    reports = replace(
+        status.reports,
+        launch=launch(launch_state, nodes="n1"),
+        progress=progress(phase, live=True, hands_over=True, nodes="n1", world_size=4),
+        order=Order(1, Action.RESIZE, at, change=1, nodes="n1,n2", gpus=8),
+    )
+    conditions = Conditions(part_free=True, live_open=True, was_live=True)
+    return next_step(replace(status, reports=reports), TWO_NODES, conditions, Timeouts(), NOW)
+
+
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.STOPPING, Phase.STOPPED])
+def test_a_launch_that_hands_over_is_left_alone_but_not_for_ever(phase: Phase) -> None:
+    """By the daemon's own clock: what the job says of it may be anything."""
+    assert isinstance(handing_over(phase, LATELY), Wait)
+    for at in (LONG_AGO, TO_COME):
+        assert not isinstance(handing_over(phase, at), Wait)
+
+
+def test_one_that_waits_for_orders_has_not_handed_over() -> None:
+    following = handing_over(Phase.STOPPED, LATELY, LaunchState.WAITING)
+    assert not (isinstance(following, Wait) and "larger" in following.why)
+
+
+@pytest.mark.parametrize("target", [ONE, OTHER, None])
+def test_who_is_to_give_up_its_gpus_hands_nothing_over(target: Block | None) -> None:
+    status = growing(CompanionState.JOINED, LATELY)
+    reports = replace(
+        status.reports,
+        progress=progress(
+            Phase.STOPPED, live=True, hands_over=True, nodes="n1,n2", change=1, world_size=8
+        ),
+        order=Order(1, Action.RESIZE, LATELY, change=2, nodes="n1,n2,n3,n4", gpus=16),
+    )
+    status = replace(status, reports=reports)
+    assert next_step(status, target, Conditions(), Timeouts(), NOW) == Do(OrderStop(1))
+
+
+def test_without_its_companions_it_is_relaunched_where_it_is() -> None:
+    status = growing(CompanionState.JOINED, LATELY)
+    running_there = progress(live=True, hands_over=True, nodes="n1,n2", change=1, world_size=8)
+    ordered = Order(1, Action.STOP, LATELY)
+    said = replace(status.reports, progress=running_there, order=None)
+    assert next_step(replace(status, reports=said), ONE, Conditions(), Timeouts(), NOW) == Do(
+        OrderStop(1)
+    )
+    stopped = replace(said, order=ordered, launch=launch(LaunchState.WAITING, nodes="n1,n2"))
+    for members in (status.members, ()):  # its ranks have ended, its companion may take a moment
+        left = replace(status, reports=stopped, members=members)
+        following = next_step(left, ONE, Conditions(), Timeouts(), NOW)
+        assert following == Do(OrderRelaunch(1, None, None))

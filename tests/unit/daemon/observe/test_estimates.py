@@ -261,10 +261,10 @@ def test_a_live_change_costs_what_was_not_trained_meanwhile(
     again = Estimates()
     Calibration(again, queue).recall()
     for known in (estimates, again):
-        overhead = known.overheads.live(1, REQUEST, STATED, grows=True)
+        overhead = known.overheads.live(1, REQUEST, STATED, grows=True, shrinks=True)
         learned = {kind.value: math.ceil(SAFETY_FACTOR * cost)}
         assert overhead == replace(STATED, **{"grow": 33.0, "shrink": 3.0, **learned})
-        closed = known.overheads.live(1, REQUEST, STATED, grows=False)
+        closed = known.overheads.live(1, REQUEST, STATED, grows=False, shrinks=True)
         assert closed.grow == STATED.restart
         # A launch that stops for it is another matter.
         assert known.overheads.estimate(1, REQUEST) == STATED
