@@ -6,14 +6,16 @@ stops, and the next ranks go on from there: it stands still for a stop and a res
 the start of a process or an import. Where something is missing nothing has happened.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ef_slurm.contract import Order, StateDir
+from ef_slurm.contract import ENV_NODES, JobEnvironment, Order, StateDir
 from ef_slurm.training.batches import BatchError, Share
 from ef_slurm.training.progress import Reporter
 from ef_slurm.training.roster import RefusedError
@@ -105,7 +107,8 @@ class Handover:
             self._check(order)
             if self._told_imports < order.change:
                 self._told_imports = order.change
-                tell_imports(self._directory)
+                with suppress(Exception):  # what modules there are is nobody's to foresee
+                    tell_imports(self._directory)
             said = ready_file(self._next_file, order.change).read_text()
             if said.strip() == FAILED:
                 raise RefusedError("the launch that was to take over cannot be prepared")
@@ -146,14 +149,50 @@ class Handover:
             raise RefusedError(
                 f"{self.nodes[0]}, where rank 0 is, must be the first node, not {nodes[0]}"
             )
-        if not set(self.nodes) < set(nodes):
-            raise RefusedError(f"{order.nodes} is not more than {','.join(self.nodes)}")
+        if nodes[: len(self.nodes)] != self.nodes or len(nodes) == len(self.nodes):
+            raise RefusedError(f"{order.nodes} is not {','.join(self.nodes)} and more")
         if order.gpus and order.gpus != ranks:
             raise RefusedError(f"{order.gpus} GPUs on {order.nodes}, which has {ranks} ranks")
         try:
             Share(self._batch, 0, ranks)
         except BatchError as error:
             raise RefusedError(str(error)) from None
+
+
+def handover_of(
+    environment: JobEnvironment,
+    ranks: int,
+    state: StateDir,
+    batch: int,
+    reporter: Reporter,
+    say: Callable[[str], None],
+    busy: Callable[[], bool],
+) -> Handover | None:
+    """What lets a larger launch take over from this one; None where that cannot be.
+
+    Args:
+        environment: the job's variables.
+        ranks: of this launch.
+        batch, busy, say: as for `Handover`.
+    """
+    nodes = [name for name in os.environ.get(ENV_NODES, "").split(",") if name]
+    per_node, made = environment.gpus_per_node, environment.handovers
+    if made is None or environment.next_file is None or not per_node or not nodes:
+        return None
+    if environment.ranks != ranks:
+        return None
+    return Handover(
+        state,
+        environment.generation,
+        environment.next_file,
+        nodes,
+        per_node,
+        batch,
+        made,
+        reporter,
+        say,
+        busy,
+    )
 
 
 def tell_imports(directory: Path) -> None:

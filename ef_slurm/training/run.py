@@ -13,7 +13,6 @@ from typing import Any, NoReturn, Self, TypeVar
 import torch
 
 from ef_slurm.contract import (
-    ENV_NODES,
     ContractError,
     Exit,
     JobEnvironment,
@@ -23,7 +22,7 @@ from ef_slurm.contract import (
 from ef_slurm.training.batches import BatchError, Order, Share
 from ef_slurm.training.checkpoint import CheckpointStore
 from ef_slurm.training.environment import targets
-from ef_slurm.training.handover import Handover
+from ef_slurm.training.handover import Handover, handover_of
 from ef_slurm.training.keeper import Identity, Keeper
 from ef_slurm.training.leaving import Unusable, leave
 from ef_slurm.training.live import Ended, Live, say_left
@@ -142,7 +141,15 @@ class Run:
         self._keeper = keeper = self._new_keeper(store, snapshot, saved)
         nodes, handed_over = "", 0
         if live is None:
-            self._handover = handover = self._hand_over(self._state, keeper)
+            self._handover = handover = handover_of(
+                self.environment,
+                self.ranks.world_size,
+                self._state,
+                self.global_batch_size,
+                self.reporter,
+                self._print,
+                lambda: keeper.busy,
+            )
             if handover is not None:
                 nodes, handed_over = ",".join(handover.nodes), handover.made
         else:
@@ -168,27 +175,6 @@ class Run:
             change_seconds=self._stood_still() if handed_over else None,
         )
         self._watch()
-
-    def _hand_over(self, state: StateDir, keeper: Keeper) -> Handover | None:
-        """What lets a larger launch take over from this one; None where that cannot be."""
-        given = self.environment
-        nodes = [name for name in os.environ.get(ENV_NODES, "").split(",") if name]
-        if given.handovers is None or given.next_file is None or not given.gpus_per_node:
-            return None
-        if not nodes or given.ranks != self.ranks.world_size:
-            return None
-        return Handover(
-            state,
-            given.generation,
-            given.next_file,
-            nodes,
-            given.gpus_per_node,
-            self.global_batch_size,
-            given.handovers,
-            self.reporter,
-            self._print,
-            lambda: keeper.busy,
-        )
 
     def _stood_still(self) -> float | None:
         """Seconds from the last iteration of the launch before to now."""

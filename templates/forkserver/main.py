@@ -164,7 +164,7 @@ class Server:
         else:
             self._store = open_store(launch.port)
             agreed = meeting.Agreed("", self._store.port, self._store.by_agent)
-        if not self._waiting.await_word():
+        if not self._waiting.await_word(self._host.connections if self._host else ()):
             self._end(NOT_WANTED)
         if self._host is not None:
             self._host.tell(agreed)

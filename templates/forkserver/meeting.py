@@ -173,6 +173,11 @@ class Host:
                 self._drop(None, guest)
         return found
 
+    @property
+    def connections(self) -> list[socket.socket]:
+        """To all others, which are silent as long as they are there."""
+        return [guest.connection for guest in self._guests.values()]
+
     def tell(self, agreed: Agreed) -> None:
         """Say to all others what holds."""
         values = {

@@ -2,14 +2,20 @@
 
 It imports, agrees with the other nodes, and says so by making a file. Its ranks are forked when the
 batch script says a line on stdin. A batch script that has ended says nothing more, however it did:
-the stream ends, and so does the server.
+the stream ends, and so does the server. It ends, too, when one of the other nodes leaves meanwhile:
+its ranks would wait for theirs.
 """
 
 from __future__ import annotations
 
 import os
+import selectors
+from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
+FAILED = "failed\n"
+"""What stands in the file where the launch cannot begin; it is empty where it can."""
 _SCORE = "/proc/self/oom_score_adj"
 
 
@@ -37,18 +43,32 @@ class Waiting:
                 self._score = file.read()
             _write(_SCORE, "1000")
 
-    def await_word(self) -> bool:
-        """On the first node, when all of them are ready: whether the ranks may begin."""
+    def await_word(self, others: Iterable[Any] = ()) -> bool:
+        """On the first node, when all of them are ready: whether the ranks may begin.
+
+        Args:
+            others: connections to the other nodes, which say nothing until they end.
+        """
         if not self._ready or not self._speaks:
             return True
         with suppress(OSError):  # the batch script does not wait for it for ever
             _write(self._ready, "")
         word = b""
-        while not word.endswith(b"\n"):
-            read = os.read(0, 16)
-            if not read:
+        with selectors.DefaultSelector() as selector:
+            selector.register(0, selectors.EVENT_READ)
+            for connection in others:
+                selector.register(connection, selectors.EVENT_READ)
+            while not word.endswith(b"\n"):
+                if any(key.fd for key, _ in selector.select()):
+                    with suppress(OSError):
+                        _replace(self._ready, FAILED)
+                    return False
+                read = os.read(0, 16)
+                if not read:
+                    return False
+                word += read
+            if any(key.fd for key, _ in selector.select(0)):
                 return False
-            word += read
         _close_stdin()
         # Whoever takes it away has decided: the batch script may have given up.
         try:
@@ -67,6 +87,12 @@ class Waiting:
 def _write(path: str, text: str) -> None:
     with open(path, "w") as file:  # noqa: PTH123
         file.write(text)
+
+
+def _replace(path: str, text: str) -> None:
+    """Nobody reads a part of it."""
+    _write(f"{path}.new", text)
+    os.replace(f"{path}.new", path)  # noqa: PTH105
 
 
 def _close_stdin() -> None:

@@ -55,7 +55,8 @@ def test_reshape_by_stage(bench: Bench) -> None:
 
 
 def test_reshape_of_real_training_by_stage(bench: Bench) -> None:
-    """8 to 4 ranks in place for a newcomer and back by requeue; the other two nodes are taken."""
+    """8 to 4 ranks for a newcomer, and back by a larger launch that takes over; the other two nodes
+    are taken."""
     bench.occupy("n3,n4")
     first = bench.real_training("--sleep", "0.05")
     bench.wait_state(first, "running", timeout=90)
@@ -64,7 +65,7 @@ def test_reshape_of_real_training_by_stage(bench: Bench) -> None:
     try:
         print_stages(bench, first, generation=2)
         bench.wait_state(second, "completed")
-        print_stages(bench, first, generation=3)
+        print_stages(bench, first, generation=2, change=1)
     except AssertionError:
         print(bench.explain(first), bench.queue()[first], bench.site.log()[-1500:])
         raise
@@ -94,13 +95,13 @@ def test_the_same_training_requeued_by_hand(bench: Bench, tmp_path: Path) -> Non
     job.run("scancel", str(job.job_id))
 
 
-def print_stages(bench: Bench, job: int, generation: int) -> None:
-    """Wait for that launch to train, and print how it came about."""
+def print_stages(bench: Bench, job: int, generation: int, change: int = 0) -> None:
+    """Wait for that launch to train, after that change of it, and print how it came about."""
 
     def reached() -> dict[str, Any] | None:
         progress = report(bench, job, "progress.json")
-        trains = progress["generation"] >= generation and progress["first_iteration_at"]
-        return progress if trains else None
+        there = (progress["generation"], progress["change"]) >= (generation, change)
+        return progress if there and progress["first_iteration_at"] else None
 
     progress = wait_until(f"launch {generation} to train", reached, timeout=90)
     assert progress is not None
@@ -119,6 +120,8 @@ def print_stages(bench: Bench, job: int, generation: int) -> None:
     print(f"\n{shares[-1]['message']}\nseconds after the decision:")
     for stage, moment in sorted(at.items(), key=lambda pair: pair[1]):
         print(f"  {stage:<18} {moment - began:6.2f}")
+    if change:
+        print(f"  stood still for    {progress['change_seconds']:6.2f}")
 
 
 def test_submission_costs_little_more_than_sbatch(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """An installed wheel, not only a checkout, finds its data files, and its commands work."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -92,7 +93,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = [line.rstrip("/") for line in (CHECKOUT / ".gitignore").read_text().splitlines()]
     shutil.copytree(CHECKOUT, top / "source", ignore=shutil.ignore_patterns(".git", *ignored))
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(top)]
-    subprocess.run([*build, str(top / "source")], check=True, capture_output=True, timeout=300)
+    plain = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # or the source is no checkout any more
+    subprocess.run(
+        [*build, str(top / "source")], check=True, capture_output=True, timeout=300, env=plain
+    )
     (sdist,) = top.glob("*.tar.gz")
     check_sdist(sdist, top / "source")
     (wheel,) = top.glob("*.whl")

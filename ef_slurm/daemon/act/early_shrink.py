@@ -54,7 +54,7 @@ def early_shrink(
         return Do(GiveBack(block))
     if progress is None or progress.phase not in TRAINS:
         return "it does not train yet"
-    if progress.live:
+    if progress.live and not progress.hands_over:
         return "its launch can change, and does not"
     if not launch.finds_orders:
         return "its batch script finds no orders"

@@ -124,7 +124,7 @@ def live_change(
     part = next_part(status, target)
     if status.ordered_to_stop is not None or status.ordered_to_relaunch is not None:
         return None
-    taking_over = _taking_over(status, target, timeouts, now)
+    taking_over = None if part is None else _taking_over(status, target, timeouts, now)
     if taking_over is not None:
         return taking_over
     if not status.is_live:
@@ -144,11 +144,12 @@ def _taking_over(status: JobStatus, target: Block, timeouts: Timeouts, now: floa
     order, launch = status.handing_over, status.launch
     if order is None or launch is None or launch.state is not LaunchState.RUNNING:
         return None
-    limit = timeouts.gather + timeouts.launch
-    grows = set(order.nodes.split(",")) <= set(target.nodes)
-    if not grows or not lately(order.issued_at, limit, now):
+    since, limit = order.issued_at, timeouts.gather + timeouts.save
+    if launch.change >= order.change:
+        since, limit = launch.started_at, timeouts.check_in
+    if not set(order.nodes.split(",")) <= set(target.nodes) or not lately(since, limit, now):
         return None
-    return Wait("the larger launch to take over", order.issued_at + limit, reports=True)
+    return Wait("the larger launch to take over", since + limit, reports=True)
 
 
 def _wait_for_it(
@@ -161,6 +162,8 @@ def _wait_for_it(
     if progress is None or progress.first_iteration_at is None:
         until = launch.started_at + timeouts.check_in
         return Wait("it to train, to grow then", until) if now < until else None
+    if progress.phase is Phase.EVALUATING:
+        return Wait("its evaluation to end, to grow then", reports=True)
     if progress.phase is Phase.FAILED:
         until = progress.updated_at + timeouts.launch  # its script launches it again
         return Wait("its script", until, reports=True) if now < until else None

@@ -260,7 +260,9 @@ def keep_part(
         return Do(_relaunch(launch.generation, conditions))
     limit = timeouts.save if status.acknowledged else timeouts.acknowledge
     if not lately(order.issued_at, limit, now):
-        return Done()
+        # Ranks whose peers are gone without a word may wait for them for half an hour.
+        gone = status.nodes_gone
+        return Do(Requeue(), f"its launch does not end without {gone}") if gone else Done()
     return Wait("it to be launched again in place", order.issued_at + limit, reports=True)
 
 

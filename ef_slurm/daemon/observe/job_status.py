@@ -142,6 +142,16 @@ class JobStatus:
         """The nodes that its launch began on, by its script's word: of those that it may be on."""
         return () if self.launch is None else self._of_its_nodes(self.launch.nodes)
 
+    @property
+    def nodes_gone(self) -> str:
+        """Nodes that its launch says it trains on and that are not its own any more."""
+        launch, progress = self.launch, self.progress
+        named = "" if progress is None else progress.nodes
+        if launch is not None and launch.change:  # it may not have come to a report
+            named = f"{named},{launch.nodes}"
+        left = set(named.split(",")).difference(self._of_its_nodes(named), ("",))
+        return ",".join(sorted(left))
+
     def _of_its_nodes(self, named: str) -> tuple[str, ...]:
         may_be = {*self.slurm.nodes}.union(*(one.companion.block.nodes for one in self.members))
         return tuple(dict.fromkeys(name for name in named.split(",") if name in may_be))
@@ -251,9 +261,14 @@ class JobStatus:
 
     @property
     def acknowledged(self) -> bool:
-        """Whether the training has agreed to stop."""
-        progress = self.progress
-        return progress is not None and progress.phase in (Phase.STOPPING, Phase.STOPPED)
+        """Whether the training has agreed to stop.
+
+        That a smaller launch stopped says nothing of the one that has taken over.
+        """
+        launch, progress = self.launch, self.progress
+        if launch is None or progress is None or launch.change > progress.change:
+            return False
+        return progress.phase in (Phase.STOPPING, Phase.STOPPED)
 
     def holds(self, block: Block) -> bool:
         """Whether it runs on exactly this block."""

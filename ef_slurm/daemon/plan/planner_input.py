@@ -214,6 +214,8 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
         overhead = estimates.overheads.live(
             job.id, job.request, overhead, grows=grows, shrinks=not status.hands_over
         )
+        if status.hands_over and len(status.members) > 1:  # it can leave all of them, or requeue
+            overhead = replace(overhead, shrink=overhead.restart)
     else:  # its growth is a requeue, whatever its owner or the site hopes for
         overhead = replace(overhead, grow=max(overhead.grow, overhead.restart))
     if status is not None and not _first_node_leads(job, status):

@@ -101,7 +101,7 @@ def test_a_launch_that_took_over_counts_on(tmp_path: Path) -> None:
         ("", {}, "expected each name once"),
         ("n1,n2,n2", {}, "expected each name once"),
         ("n2,n1", {}, "n1, where rank 0 is, must be the first node, not n2"),
-        ("n1", {}, "n1 is not more than n1"),
+        ("n1", {}, "n1 is not n1 and more"),
         ("n1,n2", {"gpus": 3}, "3 GPUs on n1,n2, which has 4 ranks"),
         ("n1,n2", {"sizes": "1,2"}, "ranks that cannot stay cannot measure themselves"),
         ("n1,n2,n3,n4,n5", {}, "10 ranks cannot share a global batch of 8 samples"),
@@ -125,6 +125,14 @@ def test_what_cannot_be_prepared_is_refused(stage: Stage) -> None:
     stage.ready(text=f"{FAILED}\n")
     assert stage.handover.due(stage.order("n1,n2")) is None
     assert stage.told["refusal"] == "the launch that was to take over cannot be prepared"
+
+
+def test_those_that_train_stay_first(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.handover.nodes = ["n1", "n2"]
+    stage.ready()
+    assert stage.handover.due(stage.order("n1,n3,n2")) is None
+    assert "n1,n3,n2 is not n1,n2 and more" in stage.told["refusal"]
 
 
 def test_a_file_that_cannot_be_read_is_no_reason_to_stop(stage: Stage) -> None:

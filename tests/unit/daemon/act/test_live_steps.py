@@ -12,11 +12,13 @@ from ef_slurm.daemon.act.live_steps import dismissal, live_change
 from ef_slurm.daemon.act.next_step import next_step
 from ef_slurm.daemon.act.steps import (
     Do,
+    Done,
     GiveBack,
     GivenUp,
     Next,
     OrderRelaunch,
     OrderStop,
+    Requeue,
     Wait,
 )
 from ef_slurm.daemon.observe.job_status import JobStatus, Member
@@ -62,6 +64,21 @@ def test_one_whose_ranks_do_not_leave_is_cancelled() -> None:
     assert isinstance(step(TO_COME), Do)
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_a_launch_that_hangs_since_a_companion_is_gone_is_requeued(live: bool) -> None:
+    """Its node died without a word: the ranks that are left wait for it, and obey nobody."""
+
+    def step(at: float, nodes: str = "n1,n2") -> Next:
+        says = progress(live=True, hands_over=not live, nodes=nodes, change=1, world_size=8)
+        order = Order(1, Action.RELAUNCH, at)
+        status = running(ONE, launch=launch(nodes=nodes), progress=says, order=order)
+        return next_step(status, ONE, Conditions(), Timeouts(), NOW)
+
+    assert isinstance(step(LATELY), Wait)
+    assert step(LONG_AGO) == Do(Requeue(), "its launch does not end without n2")
+    assert step(LONG_AGO, "n1") == Done()
+
+
 def test_nodes_that_a_launch_has_left_are_given_back() -> None:
     def step(since: float | None) -> Next | None:
         status = running(
@@ -97,6 +114,53 @@ def test_a_launch_that_hands_over_is_left_alone_but_not_for_ever(phase: Phase) -
     assert isinstance(handing_over(phase, LATELY), Wait)
     for at in (LONG_AGO, TO_COME):
         assert not isinstance(handing_over(phase, at), Wait)
+
+
+def begun(started: float) -> Next:
+    """A larger launch has begun then; its report is that of the smaller one, which stopped."""
+    status = growing(CompanionState.READY, LONG_AGO)
+    reports = replace(
+        status.reports,
+        launch=launch(nodes="n1,n2", change=1, started_at=started),
+        progress=progress(Phase.STOPPED, live=True, hands_over=True, nodes="n1", world_size=4),
+        order=Order(1, Action.RESIZE, LONG_AGO, change=1, nodes="n1,n2", gpus=8),
+    )
+    conditions = Conditions(part_free=True, live_open=True, was_live=True)
+    return next_step(replace(status, reports=reports), TWO_NODES, conditions, Timeouts(), NOW)
+
+
+def test_a_larger_launch_that_has_begun_has_as_long_as_any_for_its_first_report() -> None:
+    assert isinstance(begun(LATELY), Wait)
+    for started in (LONG_AGO, TO_COME):
+        assert not isinstance(begun(started), Wait)
+
+
+def test_that_the_smaller_launch_stopped_acknowledges_nothing() -> None:
+    status = growing(CompanionState.JOINED, LATELY)
+    stopped = progress(Phase.STOPPED, live=True, hands_over=True, nodes="n1")
+    for change, acknowledged in ((0, True), (1, False)):
+        reports = replace(status.reports, launch=launch(change=change), progress=stopped)
+        assert replace(status, reports=reports).acknowledged is acknowledged
+
+
+def test_an_evaluation_is_waited_for_before_it_grows() -> None:
+    assert isinstance(handing_over(Phase.EVALUATING, LATELY), Wait)
+    status = growing(CompanionState.JOINED, LATELY)
+    evaluates = progress(Phase.EVALUATING, live=True, hands_over=True, nodes="n1,n2", change=1)
+    reports = replace(status.reports, progress=evaluates, order=None)
+    conditions = Conditions(was_live=True)
+    shrinks = next_step(replace(status, reports=reports), ONE, conditions, Timeouts(), NOW)
+    assert shrinks == Do(OrderStop(1))
+
+
+def test_an_order_to_shrink_is_no_handover() -> None:
+    """Whatever the job says: its nodes are wanted."""
+    status = growing(CompanionState.JOINED, LATELY)
+    says = progress(Phase.STOPPING, live=True, hands_over=True, nodes="n1,n2", change=1)
+    order = Order(1, Action.RESIZE, LATELY, change=2, nodes="n1", gpus=4, leave=True)
+    reports = replace(status.reports, progress=says, order=order)
+    following = next_step(replace(status, reports=reports), ONE, Conditions(), Timeouts(), NOW)
+    assert following == Do(OrderStop(1))
 
 
 def test_one_that_waits_for_orders_has_not_handed_over() -> None:
