@@ -61,6 +61,7 @@ def story_of(seed: int) -> Story:
     events += aimed
     if seed % 7 == 2:
         events = _live(Random(f"{seed} live"), clean, events, nodes)
+        events = _handing_over(Random(f"{seed} hands over"), events)
     if seed % 11 == 3 and not clean:
         lost = Random(f"{seed} lost")
         events.append(Event(_moment(lost), What.LOSES_QUEUE, amount=lost.uniform(1.0, 60.0)))
@@ -180,6 +181,17 @@ def _live(random: Random, clean: bool, events: list[Event], nodes: int) -> list[
         number, after = random.randrange(6), float(random.random() < 0.5)
         found.append(Event(_moment(random) / 2, What.KILLED_AT_COMPANION, number, after))
     return found
+
+
+def _handing_over(random: Random, events: list[Event]) -> list[Event]:
+    """The same; the ranks of some of these jobs cannot stay."""
+
+    def chosen(event: Event) -> Event:
+        if event.job is None or event.job.live is None or random.random() < 0.6:
+            return event
+        return replace(event, job=replace(event.job, hands_over=True))
+
+    return [chosen(event) for event in events]
 
 
 def _owners(random: Random, what: What, jobs: int) -> Event:

@@ -44,7 +44,7 @@ from tests.simulation.author import RATES, USERS
 from tests.simulation.faults import ViolationError
 from tests.simulation.site import OPERATOR_UID, Site
 from tests.simulation.story import Behaviour, Submitted
-from tests.simulation.trainings import SimulatedLive, SimulatedTraining
+from tests.simulation.trainings import SimulatedHandover, SimulatedLive, SimulatedTraining
 
 OVERHEAD = Overhead(start=8.0, grow=10.0, shrink=8.0, move=10.0, restart=10.0)
 BOOT_SECONDS = 5.0
@@ -163,7 +163,8 @@ class People:
         }
         if spec.live is None:
             return SimulatedTraining(**parts)
-        live = SimulatedLive(**parts, cluster=cluster)
+        kind = SimulatedHandover if spec.hands_over else SimulatedLive
+        live = kind(**parts, cluster=cluster)
         live.answer_as(spec.live, self.jobs[0].slurm.job_id if self.jobs else slurm.job_id)
         return live
 

@@ -132,6 +132,7 @@ class Submitted:
         members: of an array.
         max_time: its --time, seconds.
         live: how it changes its size while it runs; None: it does not.
+        hands_over: whether that is by a larger launch, which takes over.
     """
 
     user: int = 0
@@ -147,6 +148,7 @@ class Submitted:
     max_time: float | None = None
     behaviour: Behaviour = Behaviour.HONEST
     live: Live | None = None
+    hands_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from ef_slurm.model import QueueJob
 from ef_slurm.slurm.types import JobBaseState
 from tests.fakes.memory_cluster import MemoryCluster, MemoryJob
 from tests.simulation.story import Behaviour, Live
+from tests.unit.daemon.handover import HandoverTraining
 from tests.unit.daemon.live import LiveTraining
 from tests.unit.daemon.world import SAME_MOMENT, Clock, Training
 
@@ -156,6 +157,11 @@ class SimulatedLive(SimulatedTraining, LiveTraining):
         """From now on."""
         super().misbehave(behaviour, now)
         self.deaf = behaviour is Behaviour.DEAF
+
+
+@dataclass
+class SimulatedHandover(SimulatedLive, HandoverTraining):
+    """One from which a larger launch takes over."""
 
 
 class StateDirectories:

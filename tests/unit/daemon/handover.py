@@ -24,7 +24,7 @@ class HandoverTraining(LiveTraining):
     stops_at: float = math.inf
     begins_at: float = math.inf
     grows_to: tuple[str, ...] = ()
-    fails_at: frozenset[int] = frozenset()
+    dies_at: frozenset[int] = frozenset()
     """Sizes at which the larger launch dies as soon as it begins."""
 
     def _launch(self, at: float, boot_of: Callable[[Training], float]) -> None:
@@ -35,7 +35,7 @@ class HandoverTraining(LiveTraining):
         super().advance(now, boot_of)
         if self.running and now >= self.begins_at:
             self.stops_at, self.begins_at = math.inf, math.inf
-            if len(self.grows_to) * self.slurm.gpus_per_node in self.fails_at:
+            if len(self.grows_to) * self.slurm.gpus_per_node in self.dies_at:
                 self.checkpoint = self.count(self.base)
                 self._launch(now, boot_of)
             else:

@@ -74,7 +74,7 @@ def test_what_is_refused_is_done_by_a_requeue(world: World) -> None:
 
 def test_a_larger_launch_that_dies_is_not_tried_again_at_once(world: World) -> None:
     job, training = alone(world)
-    training.fails_at = frozenset({8, 16})
+    training.dies_at = frozenset({8, 16})
     world.run(300.0)
     assert training.generation <= 4, training.launches
     assert world.state(job) is JobState.RUNNING
