@@ -19,15 +19,15 @@ class MemoryRecords:
         self._faults = faults
         self._files: dict[int, bytes] = {}
         self.missing: set[int] = set()
-        """Jobs that nothing is recorded of, since the disk was full when it was to be written."""
+        """Jobs that nothing is recorded of: the disk was full then, or the daemon died first."""
 
     @property
     def path(self) -> Path:
         return Path("/records")
 
     def write(self, records: Sequence[JobRecord]) -> Mapping[int, str]:
+        self.missing |= {record.job.id for record in records} - self._files.keys()
         if self._faults.orders_fail:
-            self.missing |= {record.job.id for record in records} - self._files.keys()
             return {record.job.id: "No space left on device" for record in records}
         for record in records:
             self._faults.around(Point.ORDER, partial(self._write, record))

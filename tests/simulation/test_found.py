@@ -13,6 +13,19 @@ from tests.simulation.life import play
 from tests.simulation.story import Behaviour, Event, Story, Submitted, What
 
 FOUND: dict[str, Story] = {
+    # Of the simulation: the daemon died between the queue and the record of a job that nothing was
+    # promised to, and nobody had been told of, and then the queue was lost.
+    "an unpromised job was lost with its queue before its record": Story(
+        events=(
+            Event(26.6, What.KILLED_AT_ORDER, number=2),
+            Event(48.2, What.KILLED_AT_PROMISE, number=2, amount=1.0),
+            Event(59.1, What.KILLED_AT_WRITE, number=11, amount=1.0),
+            Event(80.1, What.KILLED_AT_COMMAND, number=13),
+            Event(83.8, What.SUBMIT, during=5, job=Submitted(iterations=6800, deadline=340.0)),
+            Event(86.3, What.SUBMIT, during=3, job=Submitted(user=2, iterations=14800, members=2)),
+            Event(97.4, What.LOSES_QUEUE, amount=43.1522774639176),
+        )
+    ),
     # What was refused while it was measured was still in Slurm: its GPUs counted as somebody's for
     # as long as that may run, and for ten seconds nobody looked whether they had come free.
     "who was refused kept its GPUs from a promise": Story(
