@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ef_slurm.contract import Phase, Progress
+from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.model import QueueJob
 from ef_slurm.slurm.types import JobBaseState
 from tests.unit.daemon.live import STILL, LiveTraining
@@ -71,8 +72,16 @@ class HandoverTraining(LiveTraining):
         moments = (super().next_event(now), self.stops_at, self.begins_at)
         return min((moment for moment in moments if moment > now), default=math.inf)
 
+    def reports(self, now: float) -> JobReports:
+        known = super().reports(now)
+        if known.launch is None or self.part is None:
+            return known
+        # Its script launches it on a part of a node, and prepares no other launch then.
+        return replace(known, launch=replace(known.launch, gpus_per_node=self.part))
+
     def _progress(self, now: float) -> Progress:
-        known = replace(super()._progress(now), hands_over=True)
+        able = self.part is None
+        known = replace(super()._progress(now), live=able, hands_over=able)
         if self.begins_at == math.inf:
             return known
         return replace(known, phase=Phase.STOPPED, updated_at=self.begins_at - STILL)
