@@ -3,7 +3,6 @@ by an order on two ranks and continued on one ends with the weights of an uninte
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import pytest
 
 from ef_slurm.contract import Action, Order, Phase, StateDir
 from tests.unit.forkserver.launching import launcher
+from tests.unit.training.rank_environment import environment
 
 SCRIPT = Path(__file__).parent / "framework_script.py"
 ITERATIONS = 40
@@ -20,23 +20,26 @@ NEEDS = {"lightning": "lightning", "huggingface": "transformers"}
 
 
 def start(
-    framework: str, world: int, record: Path, state: StateDir, generation: int, sleep: float
+    framework: str,
+    world: int,
+    record: Path,
+    state: StateDir,
+    generation: int,
+    sleep: float,
+    **variables: str,
 ) -> "subprocess.Popen[bytes]":
     words = launcher(world) if world > 1 else [sys.executable]
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("EF_", "SLURM_"))}
+    own = {
+        "EF_STATE_DIR": str(state.path),
+        "EF_GENERATION": str(generation),
+        "EF_ITERATIONS": str(ITERATIONS),
+        "EF_GLOBAL_BATCH_SIZE": "9",
+        "EF_MAX_BATCH_PER_GPU": "3",
+        "SLEEP": str(sleep),
+    }
     return subprocess.Popen(
         [*words, str(SCRIPT), framework, str(record)],
-        env={
-            **kept,
-            "PYTHONPATH": str(Path(__file__).parents[3]),
-            "OMP_NUM_THREADS": "1",
-            "EF_STATE_DIR": str(state.path),
-            "EF_GENERATION": str(generation),
-            "EF_ITERATIONS": str(ITERATIONS),
-            "EF_GLOBAL_BATCH_SIZE": "9",
-            "EF_MAX_BATCH_PER_GPU": "3",
-            "SLEEP": str(sleep),
-        },
+        env=environment(**{**own, **variables}),
         cwd=record.parent,
     )
 
