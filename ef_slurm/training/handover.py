@@ -50,6 +50,9 @@ class Handover:
         made: number of the last change.
         say: prints a line into the job's log.
         busy: whether a checkpoint is being written.
+
+    Attributes:
+        nodes, made: as given.
     """
 
     def __init__(

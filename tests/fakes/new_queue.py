@@ -14,12 +14,12 @@ def open_queue(path: Path) -> Queue:
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(0o600)
-        path.write_bytes(_empty())
+        path.write_bytes(empty())
     return Queue.open(path)
 
 
 @cache
-def _empty() -> bytes:
+def empty() -> bytes:
     """The file of a new queue."""
     with TemporaryDirectory() as directory:
         path = Path(directory) / "queue.sqlite"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast
 
 from ef_slurm.api.messages import Failure
@@ -28,6 +26,7 @@ from ef_slurm.slurm.site_types import SlurmConfiguration
 from ef_slurm.slurm.types import HoldKind, SlurmJob, Submission, Submitted
 from tests.fakes.memory_cluster import MemoryCluster, Timing
 from tests.fakes.memory_slurm import MemorySlurm
+from tests.fakes.new_queue import empty
 from tests.simulation.faults import Faults, FaultySlurm, Killed, ViolationError, order, watched
 from tests.simulation.records import MemoryRecords
 from tests.simulation.service import Service
@@ -47,15 +46,6 @@ RETRY_SECONDS = 5.0
 RESTART_SECONDS = 3.0
 """Seconds from the end of a daemon to the next one."""
 MEMORY = Path("/dev/shm")
-
-
-@functools.cache
-def _empty_queue() -> bytes:
-    """A queue with its tables: making them takes longer than a life."""
-    with TemporaryDirectory() as directory:
-        path = Path(directory) / "queue.sqlite"
-        Queue.open(path).close()
-        return path.read_bytes()
 
 
 TURNS = 23
@@ -85,7 +75,7 @@ class Site:
         leave = order(self.faults, self.directories.order)
         self.directories.order = leave  # type: ignore[method-assign]
         self.path = directory / "queue.sqlite"
-        self.path.write_bytes(_empty_queue())
+        self.path.write_bytes(empty())
         self.record = Queue.open(self.path, create=False)
         """The queue as somebody else's connection sees it, whether the daemon is up or not."""
         self.up_at: float | None = -math.inf  # None while the daemon is up

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from ef_slurm.contract import Phase, Progress
 from ef_slurm.daemon.observe.job_status import JobReports
-from ef_slurm.model import QueueJob
 from ef_slurm.slurm.types import JobBaseState
 from tests.unit.daemon.live import STILL, LiveTraining
-from tests.unit.daemon.world import Training, World
+from tests.unit.daemon.world import Training
 
 PREPARED = 4.0
 """Seconds from the order until the servers of the larger launch are ready."""
@@ -85,15 +83,3 @@ class HandoverTraining(LiveTraining):
         if self.begins_at == math.inf:
             return known
         return replace(known, phase=Phase.STOPPED, updated_at=self.begins_at - STILL)
-
-
-def submit_handover(
-    world: World, *arguments: Any, **options: Any
-) -> tuple[QueueJob, HandoverTraining]:
-    """`World.submit` of a training that hands over."""
-    job = world.submit(*arguments, **options)
-    plain = world.training(job)
-    values = {one.name: getattr(plain, one.name) for one in fields(plain)}
-    made = HandoverTraining(**values, cluster=world.cluster)
-    world.bench.trainings[job.request.slurm_job_id] = made
-    return job, made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ef_slurm.contract import (
     Action,
@@ -27,6 +27,9 @@ STILL = 1.0
 """Seconds for which training stands still at a change."""
 MEASURED = 2.5
 """Seconds that one size of a round takes, without the change to it."""
+
+
+Kind = TypeVar("Kind", bound="LiveTraining")
 
 
 @dataclass
@@ -265,12 +268,19 @@ def _phase(plain: Progress) -> Any:
 
 def submit_live(world: World, *arguments: Any, **options: Any) -> tuple[QueueJob, LiveTraining]:
     """`World.submit` of a training that is live."""
+    return submit_as(LiveTraining, world, *arguments, **options)
+
+
+def submit_as(
+    kind: type[Kind], world: World, *arguments: Any, **options: Any
+) -> tuple[QueueJob, Kind]:
+    """`World.submit` of a training of this kind."""
     job = world.submit(*arguments, **options)
     plain = world.training(job)
     values = {one.name: getattr(plain, one.name) for one in fields(plain)}
-    live = LiveTraining(**values, cluster=world.cluster)
-    world.bench.trainings[job.request.slurm_job_id] = live
-    return job, live
+    made = kind(**values, cluster=world.cluster)
+    world.bench.trainings[job.request.slurm_job_id] = made
+    return job, made
 
 
 def holds(job: MemoryJob) -> bool:

@@ -8,11 +8,11 @@ import pytest
 
 from ef_slurm.model import CompanionState, JobState, QueueJob
 from tests.fakes.memory_slurm import MemorySlurm
-from tests.unit.daemon.handover import HandoverTraining, submit_handover
+from tests.unit.daemon.handover import HandoverTraining
+from tests.unit.daemon.live import submit_as
 from tests.unit.daemon.test_crashes import Killer, mortal, survive
+from tests.unit.daemon.test_live_changes import LONG, companions
 from tests.unit.daemon.world import World
-
-LONG = 400_000
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def world(tmp_path: Path) -> World:
 def alone(world: World) -> tuple[QueueJob, HandoverTraining]:
     """A job that has one node, since somebody has the others for a while."""
     world.cluster.occupy("user9", ("n2", "n3", "n4"), 4, 40.0, world.clock.now)
-    job, training = submit_handover(world, LONG, deadline=40_000.0)
+    job, training = submit_as(HandoverTraining, world, LONG, deadline=40_000.0)
     world.run_until(lambda: world.state(job) is JobState.RUNNING)
     return job, training
 
@@ -33,10 +33,6 @@ def grown(world: World) -> tuple[QueueJob, HandoverTraining]:
     world.run_until(lambda: len(training.train) == 4, 200.0)
     world.run(10.0)
     return job, training
-
-
-def companions(world: World, job: QueueJob) -> list[CompanionState]:
-    return [one.state for one in world.queue.companions.of(job.id)]
 
 
 def test_it_grows_without_a_requeue(world: World) -> None:
@@ -101,7 +97,7 @@ def test_the_daemon_may_die_at_any_call(world: World, first: int, after: bool) -
     killer = Killer({(number, after) for number in range(first, 600, 12)})
     mortal(world, killer)
     world.cluster.occupy("user9", ("n2", "n3", "n4"), 4, 40.0, world.clock.now)
-    job, _training = submit_handover(world, 30_000, deadline=40_000.0)
+    job, _training = submit_as(HandoverTraining, world, 30_000, deadline=40_000.0)
     others: list[QueueJob] = []
     world.at(world.clock.now + 90.0, lambda: others.append(world.submit(10_000, deadline=260.0)))
     survive(world, 4000.0)
