@@ -4,10 +4,10 @@ In comes a model, an optimizer and data; out come iterations that are this rank'
 batch, checkpoints and reports (`ef_slurm.contract`). Begin with `session`, the interface for a
 plain loop; `init` joins torchrun's process group, `parallel` shares a model with the other ranks.
 `lightning` and `huggingface` are adapters for other people's loops. All three stand on `run` (one
-launch: restore, stop, end); below it `watch` agrees on where to stop, `keeper`, `saver` and
-`checkpoint` save, `restore` goes on from there, `batches` says which samples whose are. `ranks` is
-how the ranks talk, `values` what a checkpoint can hold. `live` changes the number of ranks while
-they train.
+launch, from its `beginning` to its `ending`); below it `watch` agrees on where to stop, `keeper`,
+`saver` and `checkpoint` save, `restore` goes on from there, `batches` says which samples whose are.
+`ranks` is how the ranks talk, `values` what a checkpoint can hold. `live` changes the number of
+ranks while they train.
 """
 
 from ef_slurm.training.leaving import Unusable

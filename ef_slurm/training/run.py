@@ -1,43 +1,31 @@
-"""One launch of a training, whatever framework runs the loop: restore, boundaries, the end.
+"""One launch of a training, whatever framework runs the loop: what happens between iterations.
 
-`session` builds the plain PyTorch interface on it, `lightning` and `huggingface` theirs.
+`beginning` is how it gets there, `ending` how it leaves. `session` builds the plain PyTorch
+interface on it, `lightning` and `huggingface` theirs.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import NoReturn, Self, TypeVar
 
 import torch
 
-from ef_slurm.contract import (
-    ContractError,
-    Exit,
-    JobEnvironment,
-    Phase,
-    StateDir,
-)
+from ef_slurm.contract import ContractError, Exit, JobEnvironment, Phase, StateDir
 from ef_slurm.training.batches import BatchError, Order, Share
-from ef_slurm.training.checkpoint import CheckpointStore
+from ef_slurm.training.beginning import Beginning, CannotBeginError, Training
+from ef_slurm.training.ending import Ending, Trained
 from ef_slurm.training.environment import targets
-from ef_slurm.training.handover import Handover, handover_of
-from ef_slurm.training.keeper import Identity, Keeper
-from ef_slurm.training.leaving import Unusable, leave
+from ef_slurm.training.keeper import Keeper
+from ef_slurm.training.leaving import leave
 from ef_slurm.training.live import Ended, Live, say_left
-from ef_slurm.training.preconditions import (
-    opening_problem,
-    read_otherwise,
-    too_few_ranks,
-    unkeepable,
-)
+from ef_slurm.training.preconditions import read_otherwise, too_few_ranks
 from ef_slurm.training.progress import Reporter
 from ef_slurm.training.ranks import Ranks, of_process_group
-from ef_slurm.training.restore import NotOursError, Restored, restore
 from ef_slurm.training.state import Snapshot, seed_rng
 from ef_slurm.training.values import StateError
-from ef_slurm.training.watch import Kind, Meeting, Request, Signals, Watcher
+from ef_slurm.training.watch import Changes, Kind, Meeting, Request, Signals, Watcher
 
 T = TypeVar("T")
 
@@ -79,10 +67,11 @@ class Run:
             script_global_batch_size=environment.script_global_batch_size,
             software=f"torch {torch.__version__}",
         )
+        self._ending = Ending(self.reporter, self._print)
         self._signals: Signals | None = None
         self._watcher: Watcher | None = None
         self._live: Live | None = None
-        self._handover: Handover | None = None
+        self._size_changes: Changes | None = None
         self._finishing: str | None = None
         self.changes = 0
         try:
@@ -104,12 +93,12 @@ class Run:
         self._last: int | None = None
         self._why_early = ""
         self._left = False
-        self._samples = samples
-        self._seed = seed
+        self._training = Training(
+            self.iterations, self.global_batch_size, environment.max_batch_per_gpu, samples, seed
+        )
         self._first_iteration_at: float | None = None
         self._last_iteration_at: float | None = None
         self._meeting = Meeting(0)
-        self._signature: dict[str, str] = {}
         self._keeper: Keeper | None = None
 
     def start(self, snapshot: Snapshot, live: Live | None = None, obstacle: str = "") -> None:
@@ -127,59 +116,33 @@ class Run:
         if self._state is None:
             self.reporter.enter(Phase.RUNNING)
             return
-        store = CheckpointStore(self._state.checkpoints, self.environment.keep_checkpoints)
-        if self._newcomer:
-            self._come(self._state, store, snapshot, obstacle)
-            return
-        secret_file = None if live is None else live.secret_file
-        self._refuse(opening_problem(self.ranks, self._state, store, secret_file))
-        self._signals = Signals(self.environment.stop_signal)
-        self._signature = snapshot.model()
-        self._refuse(unkeepable(self.ranks, snapshot))
-        restored = self._restore(store, snapshot)
-        saved = None if restored.manifest is None else restored.manifest.iteration
-        self._keeper = keeper = self._new_keeper(store, snapshot, saved)
-        nodes, handed_over = "", 0
-        if live is None:
-            self._handover = handover = handover_of(
-                self.environment,
-                self.ranks.world_size,
-                self._state,
-                self.global_batch_size,
-                self.reporter,
-                self._print,
-                lambda: keeper.busy,
-            )
-            if handover is not None:
-                nodes, handed_over = ",".join(handover.nodes), handover.made
-        else:
-            nodes = live.begin(
-                self.ranks,
-                self._training(),
-                self.global_batch_size,
-                self.reporter,
-                self._print,
-                lambda: keeper.busy,
-            )
-        self.reporter.enter(
-            Phase.RUNNING,
-            iteration=self.iteration,
-            checkpoint_iteration=saved,
-            corrupt_checkpoints=restored.corrupt,
-            restore_seconds=restored.seconds,
-            live=live is not None or self._handover is not None,
-            hands_over=self._handover is not None,
-            nodes=nodes,
-            refusal=obstacle,
-            change=handed_over,
-            change_seconds=self._stood_still() if handed_over else None,
+        beginning = Beginning(
+            self.environment,
+            self._state,
+            self._training,
+            snapshot,
+            live,
+            obstacle,
+            self.reporter,
+            self._print,
         )
+        if not self._newcomer:
+            self._refuse(beginning.open(self.ranks))
+        self._signals = signals = Signals(self.environment.stop_signal)
+        try:
+            if self._newcomer:
+                begun = beginning.join(lambda: signals.terminated)
+            else:
+                begun = beginning.resume(self.ranks)
+        except Ended as ended:
+            self._leave(str(ended))
+        except CannotBeginError as error:
+            self.give_up(str(error))
+        self.iteration, self._keeper = begun.iteration, begun.keeper
+        self._size_changes = begun.changes
+        if self._newcomer:
+            self._settle(begun.ranks)
         self._watch()
-
-    def _stood_still(self) -> float | None:
-        """Seconds from the last iteration of the launch before to now."""
-        until = self.reporter.progress.trained_until
-        return None if until is None else max(0.0, time.time() - until)
 
     def _watch(self) -> None:
         """Agree with the ranks that there are now, from this iteration on."""
@@ -197,39 +160,10 @@ class Run:
             self.environment.generation,
             lambda: keeper.idle_seconds >= self.environment.checkpoint_seconds,
             lambda: self._first_iteration_at,
-            self._handover if self._live is None else self._live.roster,
+            self._size_changes,
             self.environment.next_file,
         )
         self._watcher.start()
-
-    def _training(self) -> dict[str, Any]:
-        """What must be the same for all ranks."""
-        return {
-            "model": sorted(self._signature.items()),
-            "iterations": self.iterations,
-            "batch": self.global_batch_size,
-            "limit": self.environment.max_batch_per_gpu,
-            "samples": self._samples,
-            "seed": self._seed,
-        }
-
-    def _come(
-        self, state: StateDir, store: CheckpointStore, snapshot: Snapshot, obstacle: str
-    ) -> None:
-        """A process that was started to be taken in waits for it."""
-        self._signals = signals = Signals(self.environment.stop_signal)
-        self._signature = snapshot.model()
-        try:
-            if self._live is None:
-                raise Ended(f"it cannot be taken in: {obstacle}")
-            ranks, self.iteration = self._live.come(
-                store.directory, state.generation, self._training(), lambda: signals.terminated
-            )
-        except Ended as ended:
-            self._leave(str(ended))
-        self._settle(ranks)
-        self._keeper = self._new_keeper(store, snapshot, None)
-        self._watch()
 
     def _resize(self, request: Request) -> None:
         """Go on in another process group, or end here.
@@ -265,7 +199,7 @@ class Run:
             self.global_batch_size, ranks.rank, ranks.world_size, self.environment.max_batch_per_gpu
         )
         # As a launch does at another world size: there is no right state per rank.
-        seed_rng(self._seed, self.iteration, ranks.rank)
+        seed_rng(self._training.seed, self.iteration, ranks.rank)
         self.changes += 1
 
     def going_on(self) -> None:
@@ -369,18 +303,9 @@ class Run:
         Raises:
             SystemExit: the checkpoint could not be saved.
         """
-        error = self._save_now()
+        unsaved = self._save_now()
         self.close()
-        if error:
-            self._print(f"the last checkpoint was not saved: {error}")
-            self._failed(Exit.NOT_SAVED, f"the last checkpoint was not saved: {error}")
-            raise SystemExit(int(Exit.NOT_SAVED))
-        early = ""
-        if self.iteration < self.iterations:
-            why = f": {self._why_early}" if self._why_early else ""
-            early = f"finished early at iteration {self.iteration}{why}"
-        self._end(Phase.FINISHED, Exit.FINISHED, early)
-        self._print(early or f"finished at iteration {self.iteration}")
+        self._ending.finished(self._trained(), self.iterations, self._why_early, unsaved)
 
     def give_up(self, message: str) -> NoReturn:
         """Every rank comes here, with the same message.
@@ -389,9 +314,7 @@ class Run:
             Unusable: always.
         """
         self.close()
-        self._print(message)
-        self._failed(Exit.UNUSABLE, message)
-        raise Unusable(message)
+        self._ending.given_up(message)
 
     def _refuse(self, problem: str) -> None:
         """Give up where there is one."""
@@ -427,43 +350,7 @@ class Run:
                 "session.stop() ends a training early, with a checkpoint"
             )
         if error is not None and not isinstance(error, SystemExit):
-            self._failed(1, f"{type(error).__name__}: {error}".splitlines()[0])
-
-    def _identity(self, snapshot: Snapshot) -> Identity:
-        return Identity(
-            self.global_batch_size, self._samples, self._seed, snapshot.format, self._signature
-        )
-
-    def _new_keeper(
-        self, store: CheckpointStore, snapshot: Snapshot, saved_iteration: int | None
-    ) -> Keeper:
-        return Keeper(
-            store,
-            self.ranks,
-            snapshot,
-            self._identity(snapshot),
-            self.reporter,
-            self.environment.generation,
-            saved_iteration,
-        )
-
-    def _restore(self, store: CheckpointStore, snapshot: Snapshot) -> Restored:
-        try:
-            restored = restore(
-                self.ranks, store, snapshot, self._identity(snapshot).fields(), self._seed
-            )
-        except NotOursError as error:
-            self.give_up(str(error))
-        manifest = restored.manifest
-        if manifest is None:
-            self._print("starting at iteration 0")
-            return restored
-        self.iteration = manifest.iteration
-        self._print(
-            f"resumed at iteration {manifest.iteration} on {self.ranks.world_size} ranks "
-            f"(saved on {manifest.world_size})"
-        )
-        return restored
+            self._ending.broken_off(error)
 
     def _save_now(self) -> str:
         """Save this iteration unless it is saved already; the error, or nothing."""
@@ -480,31 +367,12 @@ class Run:
 
     def _stop(self) -> NoReturn:
         self.reporter.enter(Phase.STOPPING, iteration=self.iteration, stop_iteration=self.iteration)
-        error = self._save_now()
+        unsaved = self._save_now()
         self.close()
-        if error:
-            message = f"stopped, but the checkpoint was not saved: {error}"
-            self._print(message)
-            self._failed(Exit.NOT_SAVED, message)
-            raise SystemExit(int(Exit.NOT_SAVED))
-        self._end(Phase.STOPPED, Exit.STOPPED)
-        self._print(f"stopped at iteration {self.iteration}")
-        # torchrun would take any other code of a worker for a failure; progress.json tells.
-        under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
-        leave(int(Exit.FINISHED if under_torchrun else Exit.STOPPED))
+        self._ending.stopped(self._trained(), unsaved)
 
-    def _end(self, phase: Phase, code: Exit, message: str = "") -> None:
-        self.reporter.enter(
-            phase,
-            iteration=self.iteration,
-            first_iteration_at=self._first_iteration_at,
-            last_iteration_at=self._last_iteration_at,
-            exit_code=int(code),
-            message=message,
-        )
-
-    def _failed(self, code: int, message: str) -> None:
-        self.reporter.enter(Phase.FAILED, exit_code=int(code), message=message)
+    def _trained(self) -> Trained:
+        return Trained(self.iteration, self._first_iteration_at, self._last_iteration_at)
 
     def _print(self, text: str) -> None:
         """A line for the job's log, whatever the script does with logging."""
