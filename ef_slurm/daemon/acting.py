@@ -105,7 +105,8 @@ class Acting:
             return  # its rest comes before all that is in less of a hurry
         ours = {job.request.slurm_job_id for job in jobs} | self._companions.slurm_ids
         self._looks.wanted |= self._strangers.stop(ours)
-        self._looks.wanted |= self._companion_ends.cancel({job.id for job in jobs})
+        in_rounds = {job.id for job in jobs if not job.is_held_in_slurm}
+        self._looks.wanted |= self._companion_ends.cancel(in_rounds)
         for wake in (leftover, self._orphans.cancel(), self._comments.write(jobs)):
             if wake is not None:
                 self.reconciled.until(wake)

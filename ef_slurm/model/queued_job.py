@@ -138,6 +138,14 @@ class QueueJob:
         return own if gate is None or gate.begin is None else max(own, gate.begin)
 
     @property
+    def is_held_in_slurm(self) -> bool:
+        """Whether its holder there alone says when it may go on: the daemon does nothing with it.
+
+        What is held here is kept off its GPUs.
+        """
+        return self.state is JobState.HELD and not self.held_here
+
+    @property
     def stalled(self) -> bool:
         """Whether it has stopped training, and is to hold no GPUs until its owner releases it."""
         return self.reason is not None and self.reason.code is ReasonCode.STALLED

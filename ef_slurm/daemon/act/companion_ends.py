@@ -1,7 +1,7 @@
 """Companions that have outlived what they were for: cancelled, and seen to their end.
 
-While a job is active its own round does that (`live_steps.dismissal`). Here are those whose job has
-ended, and Slurm jobs that say they are companions and are nobody's.
+While its job takes part in rounds that does it (`live_steps.dismissal`). Here are those whose job
+has ended or is held in Slurm, and Slurm jobs that say they are companions and are nobody's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import SlurmJob
 
 GRACE_SECONDS = 20.0
-"""Seconds that a companion has to end by itself once its job has ended."""
+"""Seconds that a companion has to end by itself once its job runs no more."""
 
 MOST_STRAYS = 16
 """Of those that nobody waits for, so many are cancelled after one look, running ones first: their
@@ -102,7 +102,7 @@ class CompanionEnds:
         return cancelled or bool(ended)
 
     def _end(self, companion: Companion) -> bool:
-        """One whose job has ended."""
+        """One whose job runs no more."""
         now, slurm_id = self._clock(), companion.slurm_job_id
         slurm = None if slurm_id is None else self._observer.observation.jobs.get(slurm_id)
         if slurm is None or slurm.is_final or not self._is_still(companion, slurm):
@@ -113,7 +113,7 @@ class CompanionEnds:
                 companion,
                 CompanionState.LEAVING,
                 at=now,
-                why=f"the job has ended, and its companion {slurm_id} with it",
+                why=f"the job runs no more, and its companion {slurm_id} ends with it",
             )
         if slurm.is_pending or not lately(companion.changed_at, GRACE_SECONDS, now):
             return self._cancel(slurm)

@@ -106,8 +106,7 @@ class Reconciler:
         Raises:
             SlurmUnavailableError: Slurm does not answer; the rest of the round is left out.
         """
-        # What is held in Slurm is its holder's; what is held here is kept off its GPUs.
-        jobs = [job for job in jobs if job.state is not JobState.HELD or job.held_here]
+        jobs = [job for job in jobs if not job.is_held_in_slurm]
         ours = {job.request.slurm_job_id for job in jobs} | self._companions.slurm_ids
         self._jobs = jobs
         free_gpus = free_gpus_of(self._observer.observation, ours)
