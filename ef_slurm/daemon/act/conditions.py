@@ -66,7 +66,7 @@ class Conditions:
         holder: who keeps it from starting, while it pends.
         wake_seconds: how long nodes of the block need to be woken.
         leaving_since: since when its present run is wanted off its GPUs, or off some of them, by
-            the daemon's own clock; None: only now.
+            the daemon's own clock, or is to have more, if it gives up none; None: only now.
         live_open: whether it may grow with a companion: that was not refused lately.
         part_free: whether every GPU is free of the nodes that a companion is to bring next.
         companion_updated: whether Slurm has read the shape of its companion back to us.

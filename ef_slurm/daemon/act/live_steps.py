@@ -39,6 +39,10 @@ EMPTY_SECONDS = 3.0
 not be told of a node's going while a step's process is there (`docs/slurm.md`)."""
 
 
+MOST_WAITED_SECONDS = 1800.0
+"""For which GPUs are kept at most, by the daemon's own clock, for a launch that says that it takes
+them soon: what is kept for it nobody else has, and its owner's limits do not count it."""
+
 LIMIT_SECONDS = 60.0
 """By which a companion may end before its job: Slurm's time limits are whole minutes."""
 
@@ -126,14 +130,25 @@ def live_change(
         return None
     taking_over = None if part is None else _taking_over(status, target, timeouts, now)
     if taking_over is not None:
-        return taking_over
+        return _not_for_ever(taking_over, conditions, now)
     if not status.is_live:
-        return _wait_for_it(status, part, conditions, timeouts, now)
+        waits = _wait_for_it(status, part, conditions, timeouts, now)
+        return None if waits is None else _not_for_ever(waits, conditions, now)
     if part is not None:
         return _grow(status, part, conditions, timeouts, now) if conditions.live_open else None
     if layout_of(target) < status.layout and not status.hands_over:
-        return _shrink(status, target, conditions, timeouts, now)
+        since = now if conditions.leaving_since is None else conditions.leaving_since
+        if now < since + timeouts.resize + timeouts.leave + EMPTY_SECONDS:
+            return _shrink(status, target, conditions, timeouts, now)
     return None
+
+
+def _not_for_ever(wait: Wait, conditions: Conditions, now: float) -> Wait | GivenUp:
+    """The times in reports are its owner's to write anew at every look."""
+    since = conditions.leaving_since
+    if since is None or now < since + MOST_WAITED_SECONDS:
+        return wait
+    return GivenUp(f"its GPUs have waited {now - since:.0f} s for {wait.why}")
 
 
 def _taking_over(status: JobStatus, target: Block, timeouts: Timeouts, now: float) -> Wait | None:
@@ -300,7 +315,8 @@ def part_change(
         return None
     if progress.world_size == gpus or _ended_at(status.reports.order, launch.generation, gpus):
         return None
-    order = (*status.trains_on, *(node for node in block.nodes if node not in status.trains_on))
+    trains = status.trains_on
+    order = (*trains, *(node for node in block.nodes if node not in trains))
     nodes = order[: max(1, gpus // block.gpus_per_node)]
     resize = OrderResize(launch.generation, next_change(progress), nodes, gpus)
     following = resized(status, resize, timeouts, now)

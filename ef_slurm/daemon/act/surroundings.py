@@ -14,7 +14,7 @@ from ef_slurm.daemon.act.live_steps import next_part
 from ef_slurm.daemon.act.since import Since
 from ef_slurm.daemon.observe.closures import Closures
 from ef_slurm.daemon.observe.companion_book import CompanionBook
-from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.observe.job_status import JobStatus, layout_of
 from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.measured_rows import in_one_round
@@ -145,12 +145,14 @@ class Surroundings:
     def _leaving_since(
         self, job: QueueJob, status: JobStatus, target: Block | None
     ) -> float | None:
-        """Since when the present run is wanted off GPUs that it has; None if it is not."""
+        """Since when the present run is wanted elsewhere, or off GPUs that it has; None if not."""
         stays = target is not None and status.holds(target)
         if stays or not status.slurm.is_running:
             self._leaving.forget(job.id)
             return None
-        return self._leaving.of(job.id, status.slurm.restarts, self._clock())
+        # How long it took to grow says nothing of how long it takes to leave.
+        gives_up = target is None or not status.layout <= layout_of(target)
+        return self._leaving.of(job.id, (status.slurm.restarts, gives_up), self._clock())
 
     def _released_at(self, intent: Intent | None, status: JobStatus) -> float | None:
         """When we released the job for its present run; not before this daemon could watch it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ef_slurm.contract import Action, Launch, LaunchState, Order, Phase, Progress
 from ef_slurm.contract import Companion as CompanionReport
+from ef_slurm.formats.printing import shortened
 from ef_slurm.model import (
     Block,
     ChangeKind,
@@ -15,6 +16,9 @@ from ef_slurm.model import (
     is_power_of_two,
 )
 from ef_slurm.slurm.types import HoldKind, SlurmJob
+
+MOST_NAMED = 200
+"""Characters of names that only a job's own word has."""
 
 Layout = frozenset[tuple[str, int]]
 """(node, GPUs on it), in no order."""
@@ -144,13 +148,13 @@ class JobStatus:
 
     @property
     def nodes_gone(self) -> str:
-        """Nodes that its launch says it trains on and that are not its own any more."""
+        """Nodes that its launch says it trains on and that are not its own any more, in words."""
         launch, progress = self.launch, self.progress
         named = "" if progress is None else progress.nodes
         if launch is not None and launch.change:  # it may not have come to a report
             named = f"{named},{launch.nodes}"
         left = set(named.split(",")).difference(self._of_its_nodes(named), ("",))
-        return ",".join(sorted(left))
+        return shortened(",".join(sorted(left)), MOST_NAMED)
 
     def _of_its_nodes(self, named: str) -> tuple[str, ...]:
         may_be = {*self.slurm.nodes}.union(*(one.companion.block.nodes for one in self.members))

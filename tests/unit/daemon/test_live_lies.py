@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from ef_slurm.model import CompanionState, JobState, QueueJob
+from ef_slurm.contract import Progress
+from ef_slurm.daemon.observe.job_status import JobReports
+from ef_slurm.model import CompanionState, JobState, PromiseOutcome, QueueJob
 from ef_slurm.slurm.types import HoldKind
 from tests.unit.daemon.handover import HandoverTraining
 from tests.unit.daemon.live import LiveTraining, submit_as
-from tests.unit.daemon.test_live_changes import LONG, companions
+from tests.unit.daemon.test_live_changes import LONG, companions, messages
 from tests.unit.daemon.world import World
+
+Lie = Callable[[Progress, int], Progress]
+"""Of what it would say, and how often it was asked."""
 
 
 @pytest.fixture
@@ -28,6 +36,45 @@ def grown(world: World, kind: type[LiveTraining], size: int = 4) -> tuple[QueueJ
     return job, training
 
 
+def lies(world: World, liar: QueueJob, training: LiveTraining, lie: Lie) -> None:
+    """From now on it changes nothing, and reports what it likes."""
+    plain, looks = world.bench.read, count(1)
+    training.deaf = True
+
+    def read(job: QueueJob) -> JobReports:
+        reports = plain(job)
+        if job.id != liar.id or reports.progress is None:
+            return reports
+        return replace(reports, progress=lie(reports.progress, next(looks)))
+
+    world.bench.read = read  # type: ignore[method-assign]
+
+
+LIES: dict[str, Lie] = {
+    "another change at each look": lambda said, look: replace(said, change=100 + look),
+    "has left, and may come back": lambda said, _: replace(
+        said, change=100, nodes="n1,n2", ready="n3,n4", world_size=8
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_shrink_that_is_always_about_to_be_done_is_done_by_a_requeue(
+    world: World, name: str
+) -> None:
+    liar, training = grown(world, LiveTraining)
+    world.run(10.0)
+    lies(world, liar, training, LIES[name])
+    victim = world.submit(10_000, deadline=800.0)
+    since, timeouts = world.clock.now, world.settings.timeouts
+    world.run_until(lambda: world.training(victim).generation > 0, limit=700.0)
+    assert world.clock.now - since < timeouts.resize + timeouts.leave + 15.0
+    world.run_until(lambda: world.state(victim) is JobState.COMPLETED, limit=800.0)
+    promise = world.queue.promises.of(victim.id)
+    assert promise is not None
+    assert promise.outcome is PromiseOutcome.KEPT
+
+
 @pytest.mark.parametrize("kind", [LiveTraining, HandoverTraining])
 def test_companions_of_a_job_that_is_held_in_slurm_are_cancelled(
     world: World, kind: type[LiveTraining]
@@ -41,3 +88,14 @@ def test_companions_of_a_job_that_is_held_in_slurm_are_cancelled(
     assert world.state(job) is JobState.HELD
     assert companions(world, job) == [CompanionState.ENDED] * 2
     assert not any(one.holds_nodes for one in world.cluster.jobs.values())
+
+
+def test_who_has_waited_long_to_grow_is_asked_to_stop_before_it_shrinks(world: World) -> None:
+    """The time for which it was to have more is not one in which it was to leave."""
+    job, training = grown(world, HandoverTraining, size=2)
+    training.gather = 250.0
+    world.run_until(lambda: CompanionState.RUNNING in companions(world, job), 200.0)
+    world.run(100.0)
+    victim = world.submit(30_000, deadline=700.0)
+    world.run_until(lambda: world.training(victim).generation > 0, limit=200.0)
+    assert "order-stop" in messages(world, job)

@@ -153,6 +153,40 @@ def test_an_evaluation_is_waited_for_before_it_grows() -> None:
     assert shrinks == Do(OrderStop(1))
 
 
+def test_no_gpus_are_kept_for_ever_for_a_launch_that_is_about_to_take_them() -> None:
+    """It writes its times anew at every look; how long they wait is by the daemon's clock."""
+
+    def step(phase: Phase, since: float) -> Next | None:
+        status = growing(CompanionState.READY, LATELY)
+        says = progress(phase, live=True, hands_over=True, nodes="n1", updated_at=NOW)
+        order = Order(1, Action.RESIZE, LATELY, change=1, nodes="n1,n2", gpus=8)
+        reports = replace(status.reports, progress=says, order=order)
+        conditions = Conditions(was_live=True, leaving_since=since)
+        return live_change(replace(status, reports=reports), TWO_NODES, conditions, Timeouts(), NOW)
+
+    for phase in (Phase.EVALUATING, Phase.FAILED, Phase.STOPPED):
+        assert isinstance(step(phase, LATELY), Wait)
+        assert isinstance(step(phase, LONG_AGO), GivenUp)
+
+
+def test_a_shrink_while_it_trains_has_its_time_and_no_more() -> None:
+    def step(since: float | None) -> Next | None:
+        says = progress(live=True, nodes="n1,n2", world_size=8, change=7)
+        status = running(TWO_NODES, launch=launch(nodes="n1,n2"), progress=says)
+        return live_change(status, ONE, Conditions(leaving_since=since), Timeouts(), NOW)
+
+    assert isinstance(step(None), Do)
+    assert isinstance(step(LATELY), Do)
+    assert step(LONG_AGO) is None
+
+
+def test_names_that_only_a_report_has_are_told_in_short() -> None:
+    many = ",".join(f"node{number}" for number in range(5000))
+    says = progress(live=True, nodes=many, change=1, world_size=8)
+    status = running(ONE, launch=launch(nodes="n1"), progress=says)
+    assert 0 < len(status.nodes_gone) < 300
+
+
 def test_an_order_to_shrink_is_no_handover() -> None:
     """Whatever the job says: its nodes are wanted."""
     status = growing(CompanionState.JOINED, LATELY)
