@@ -23,7 +23,8 @@ class CompanionMove:
     Args:
         why: a sentence for the job's story; "" for none.
         unexpected: whether it is not what the job was to have.
-        unwanted: whether somebody, or its time limit, has ended it: the job is not to grow again.
+        unwanted: whether somebody, or its time limit, has ended it, or has made another one of it:
+            the job is not to grow again.
         died: whether its launch has ended without being told to.
     """
 
@@ -95,13 +96,13 @@ def _in_slurm(companion: Companion, slurm: SlurmJob, status: JobStatus) -> Compa
             why = f"Slurm job {number} is not its companion as it was: {changed}"
             return CompanionMove(CompanionState.LEAVING, why, unexpected=True, unwanted=True)
         case CompanionState.SUBMITTED if slurm.is_running:
-            return CompanionMove(
-                CompanionState.LEAVING, f"its companion {number} was started by others", True
-            )
+            why = f"its companion {number} was started by others"
+            return CompanionMove(CompanionState.LEAVING, why, unexpected=True, unwanted=True)
         case CompanionState.RELEASED if slurm.is_running:
             if frozenset(slurm.nodes) != nodes:
+                # Another one would be, too, and have them for as long as it takes to end it.
                 why = f"its companion {number} was started on {compress(slurm.nodes)}"
-                return CompanionMove(CompanionState.LEAVING, why, unexpected=True)
+                return CompanionMove(CompanionState.LEAVING, why, unexpected=True, unwanted=True)
             return CompanionMove(
                 CompanionState.RUNNING, f"its companion {number} starts on {where}"
             )

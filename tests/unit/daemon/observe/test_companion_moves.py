@@ -141,6 +141,14 @@ def test_moves(
     assert (None if move is None else move.to) == to
 
 
+def test_after_one_that_was_started_otherwise_there_is_no_other_at_once() -> None:
+    for state, nodes in ((CompanionState.SUBMITTED, ("n2",)), (CompanionState.RELEASED, ("n3",))):
+        runs = seen(JobBaseState.RUNNING, nodes=nodes)
+        move = companion_move(Member(companion(state), runs), status())
+        assert move is not None
+        assert (move.to, move.unwanted) == (CompanionState.LEAVING, True)
+
+
 def test_another_launch_ends_a_companion() -> None:
     member = Member(companion(CompanionState.JOINED), seen(JobBaseState.RUNNING))
     again = JobStatus(FIRST, JobReports(launch(generation=2), progress(generation=2)))
