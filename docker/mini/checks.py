@@ -1,23 +1,26 @@
-"""`minislurm test`: linters, unit tests and their coverage, a cluster, cluster tests, a summary."""
+"""`minislurm test`: linters, unit tests and their coverage, clusters, their tests, a summary."""
 
 import os
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, nullcontext
+from concurrent.futures import wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
 from pathlib import Path
+from typing import TypeVar
 
 from mini import coverage_report, lifecycle, record
+from mini.behind import Behind, behind
 from mini.process import run, say
 from mini.python_environment import ensure_environment
 from mini.second_try import Ended, FirstTry
 from mini.settings import CHECKOUT, Cluster
 
+Result = TypeVar("Result")
 NO_TESTS = 5
 SLOWEST = "--durations=15"
 WHOLE_MACHINE = "whole_machine"
@@ -73,14 +76,14 @@ class Checks:
         try:
             end = action()
         finally:
-            self.ended.append(Part(name, end.code, time.monotonic() - began, end.late))
+            seconds = time.monotonic() - began if end.seconds is None else end.seconds
+            self.ended.append(Part(name, end.code, seconds, end.late))
 
 
 def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
     """Run the checks; the exit code is that of the first part that failed.
 
-    A linter or a unit test that fails keeps nothing from being checked but what needs a cluster,
-    which takes many times as long.
+    What fails keeps nothing else from being checked.
 
     Args:
         wanted: the cluster to bring up for the tests marked `cluster`.
@@ -91,17 +94,70 @@ def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
     python = ensure_environment()
     checks = Checks()
     try:
-        with nullcontext() if pytest_arguments else linting(python, checks):
-            checks.do("unit tests", partial(unit_tests, python, pytest_arguments))
-        if not (checks.code or fast) and has_cluster_tests(python, pytest_arguments):
-            with record.recording(pytest_arguments):
-                checks.do("cluster tests", partial(cluster_tests, python, wanted, pytest_arguments))
+        if pytest_arguments:
+            chosen(python, wanted, pytest_arguments, checks, fast=fast)
+        elif fast:
+            without_cluster(python, checks)
+        else:
+            everything(python, wanted, checks)
     finally:
         say(f"tests took {time.monotonic() - started:.0f} s in all:")
         print(*checks.ended, sep="\n", flush=True)
         if checks.late:
             say(checks.late)
     return checks.code
+
+
+def chosen(
+    python: Path, wanted: Cluster, arguments: list[str], checks: Checks, *, fast: bool
+) -> None:
+    """Some tests plainly, as a person looks for a fault; on a cluster if the others passed."""
+    checks.do("unit tests", partial(chosen_unit_tests, python, arguments))
+    if not (checks.code or fast) and has_cluster_tests(python, arguments):
+        with record.recording(arguments):
+            checks.do("cluster tests", partial(chosen_cluster_tests, python, wanted, arguments))
+
+
+def without_cluster(python: Path, checks: Checks) -> None:
+    """The unit tests in view, and the linters beside them."""
+    with unit_tests(python) as unit, behind(gives_way=False) as others:
+        linted = others.start(partial(lint, python, checks, others))
+        checks.do("unit tests", partial(unit.ended, lambda: show(unit.command, unit.measure)))
+        print(*linted.result(), sep="\n", flush=True)
+
+
+def everything(python: Path, wanted: Cluster, checks: Checks) -> None:
+    """The cluster tests in view; with the CPUs that these leave, linters and unit tests.
+
+    Most cluster tests wait for Slurm more than they compute. Those that need the whole machine
+    have it: the others are over by then.
+    """
+    with unit_tests(python) as unit, behind(gives_way=True) as others:
+        run_unit = partial(others.kept, unit.command, CHECKOUT, environment(unit.measure))
+        linted = others.start(partial(lint, python, checks, others))
+        tested = others.start(partial(timed, run_unit))
+
+        def quiet() -> None:
+            wait((linted,))
+            wait((tested,))
+
+        if few_cpus():
+            quiet()
+        with record.recording([]):
+            checks.do("cluster tests", partial(cluster_tests, python, wanted, quiet))
+        (code, text), seconds = tested.result()
+        print(*linted.result(), line_of(unit.command), text, sep="\n", flush=True)
+        checks.do("unit tests", lambda: replace(unit.ended(lambda: code), seconds=seconds))
+
+
+def timed(action: Callable[[], Result]) -> tuple[Result, float]:
+    """What it returned, and how many seconds it took."""
+    began = time.monotonic()
+    return action(), time.monotonic() - began
+
+
+def few_cpus() -> bool:
+    return (os.cpu_count() or 1) < FEWEST_CPUS
 
 
 def linters(python: Path) -> dict[str, list[str]]:
@@ -118,53 +174,76 @@ def linters(python: Path) -> dict[str, list[str]]:
     }
 
 
-@contextmanager
-def linting(python: Path, checks: Checks) -> Iterator[None]:
-    """The linters run meanwhile, one after another; what they said is shown at the end, whole.
-
-    What is interrupted waits for the one that runs, and no other one begins.
-    """
+def lint(python: Path, checks: Checks, others: Behind) -> list[str]:
+    """Run the linters one after another, out of view; returns what each said."""
     said: list[str] = []
-    thread = ThreadPoolExecutor(max_workers=1)
-    runs = [
-        thread.submit(checks.do, name, partial(lint, command, said))
-        for name, command in linters(python).items()
-    ]
-    try:
-        yield
-        wait(runs)
-    finally:
-        thread.shutdown(cancel_futures=True)
-        print(*said, sep="\n", flush=True)
-    for ended in runs:
-        ended.result()
+
+    def one(command: list[str]) -> Ended:
+        code, text = others.kept(command, CHECKOUT, environment())
+        said.append(f"{line_of(command)}\n{text}".rstrip())
+        return Ended(code)
+
+    for name, command in linters(python).items():
+        checks.do(name, partial(one, command))
+    return said
 
 
-def lint(command: list[str], said: list[str]) -> Ended:
-    """Run a linter out of view; what it said is added to `said`."""
-    code, text = kept(command)
-    said.append(f"{line_of(command)}\n{text}".rstrip())
-    return Ended(code)
+@dataclass(frozen=True)
+class UnitTests:
+    """All unit tests in parallel, measured.
 
+    Args:
+        directory: an empty one, for what pytest and coverage remember.
+    """
 
-def unit_tests(python: Path, arguments: list[str]) -> Ended:
-    """All of them in parallel, measured; chosen ones plainly, as a person looks for a fault."""
-    if arguments:
-        code = show(pytest_command(python, "not cluster", [SLOWEST, *arguments]))
-        return Ended(0 if code == NO_TESTS else code)
-    processes = min(ceil((os.cpu_count() or 1) * PER_CPU), MAX_PROCESSES)
-    with tempfile.TemporaryDirectory(prefix="unit-tests-") as directory:
-        first, report = FirstTry(Path(directory)), Path(directory) / "coverage.json"
-        # The data files of processes that are killed on purpose stay where they were written.
-        measure = {"COVERAGE_FILE": str(Path(directory) / "data")}
+    python: Path
+    directory: Path
+
+    @property
+    def command(self) -> list[str]:
+        processes = min(ceil((os.cpu_count() or 1) * PER_CPU), MAX_PROCESSES)
         # What is missing is looked at below, since pytest's exit code is that of a failed test.
-        cover = ["--cov", f"--cov-report=json:{report}", "--cov-fail-under=0"]
+        cover = ["--cov", f"--cov-report=json:{self._report}", "--cov-fail-under=0"]
         # Else whoever has the slowest tests is left with them at the end, beside an idle core.
         divided = ["--numprocesses", str(processes), "--dist=worksteal"]
-        options = [SLOWEST, *divided, *cover, *first.options]
-        code = show(pytest_command(python, "not cluster", options), measure)
-        end = first.ended(code, lambda more: show(pytest_command(python, "not cluster", more)))
+        return self._pytest([SLOWEST, *divided, *cover, *self._first.options])
+
+    @property
+    def measure(self) -> dict[str, str]:
+        """The environment of the command: what is measured stays in our directory."""
+        return {"COVERAGE_FILE": str(self.directory / "data")}
+
+    def ended(self, run: Callable[[], int]) -> Ended:
+        """How the run ends, when what failed was run once more, and with what it ran of the code.
+
+        Args:
+            run: runs the command; its exit code.
+        """
+        end = self._first.ended(run(), lambda options: show(self._pytest(options)))
+        report = self._report
         return replace(end, code=end.code or covered(report)) if report.exists() else end
+
+    @property
+    def _first(self) -> FirstTry:
+        return FirstTry(self.directory)
+
+    @property
+    def _report(self) -> Path:
+        return self.directory / "coverage.json"
+
+    def _pytest(self, options: list[str]) -> list[str]:
+        return pytest_command(self.python, "not cluster", options)
+
+
+@contextmanager
+def unit_tests(python: Path) -> Iterator[UnitTests]:
+    with tempfile.TemporaryDirectory(prefix="unit-tests-") as directory:
+        yield UnitTests(python, Path(directory))
+
+
+def chosen_unit_tests(python: Path, arguments: list[str]) -> Ended:
+    code = show(pytest_command(python, "not cluster", [SLOWEST, *arguments]))
+    return Ended(0 if code == NO_TESTS else code)
 
 
 def covered(report: Path) -> int:
@@ -178,39 +257,43 @@ def covered(report: Path) -> int:
 
 
 def has_cluster_tests(python: Path, arguments: list[str]) -> bool:
-    if not arguments:
-        return True
     collect = pytest_command(python, "cluster", [*arguments, "--collect-only", "--quiet"])
     return run(collect, check=False).returncode != NO_TESTS
 
 
-def cluster_tests(python: Path, wanted: Cluster, arguments: list[str]) -> Ended:
-    """Chosen tests plainly; all of them on several clusters, then what needs the whole machine.
+def chosen_cluster_tests(python: Path, wanted: Cluster, arguments: list[str]) -> Ended:
+    with cluster_up(wanted) as name:
+        return Ended(on_clusters(python, [name], "cluster", arguments))
 
-    After these the machine is quiet, for what failed on several clusters.
+
+def cluster_tests(python: Path, wanted: Cluster, quiet: Callable[[], object]) -> Ended:
+    """On several clusters, then what needs the whole machine, and what failed on several.
+
+    Args:
+        quiet: waits until nothing else runs on this machine.
     """
     with (
         cluster_up(wanted) as name,
         tempfile.TemporaryDirectory(prefix="cluster-tests-") as directory,
     ):
-        if arguments or (os.cpu_count() or 1) < FEWEST_CPUS:
-            return Ended(on_clusters(python, [name], "cluster", arguments))
         first, marker = FirstTry(Path(directory)), f"cluster and not {WHOLE_MACHINE}"
 
-        def everything(names: list[str], marker: str, options: list[str]) -> int:
+        def these(names: list[str], marker: str, options: list[str]) -> int:
             return on_clusters(python, names, marker, [*options, *CLUSTER_ROOMS])
 
         with ExitStack() as others:
             names = [name]
-            for number in range(2, AT_ONCE + 1):
+            for number in range(2, 2 if few_cpus() else AT_ONCE + 1):
                 another = replace(wanted, name=f"{wanted.name}-{number}")
                 names.append(others.enter_context(cluster_up(another)))
             # A file's tests stay together, and so do those that share a cluster with variants; the
             # tests themselves say which come first.
-            divided = ["--numprocesses", str(AT_ONCE), "--dist=loadgroup", "--no-loadscope-reorder"]
-            shared = everything(names, marker, [*divided, *first.options])
-        alone = everything([name], f"cluster and {WHOLE_MACHINE}", [])
-        end = first.ended(shared, partial(everything, [name], marker))
+            divided = ["--numprocesses", str(len(names))]
+            divided += ["--dist=loadgroup", "--no-loadscope-reorder"]
+            shared = these(names, marker, [*divided, *first.options])
+        quiet()
+        alone = these([name], f"cluster and {WHOLE_MACHINE}", [])
+        end = first.ended(shared, partial(these, [name], marker))
     return replace(end, code=end.code or alone)
 
 
@@ -240,33 +323,17 @@ def pytest_command(python: Path, marker: str, arguments: list[str]) -> list[str]
 def show(command: list[str], env: dict[str, str] | None = None) -> int:
     """Run a command in the checkout, in full view."""
     print(line_of(command), flush=True)
-    return subprocess.run(
-        command, cwd=CHECKOUT, env=environment() | (env or {}), check=False
-    ).returncode
-
-
-def kept(command: list[str]) -> tuple[int, str]:
-    """Run a command in the checkout, out of view: its exit code, and all that it printed."""
-    done = subprocess.run(
-        command,
-        cwd=CHECKOUT,
-        env=environment(),
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    return done.returncode, done.stdout
+    return subprocess.run(command, cwd=CHECKOUT, env=environment(env), check=False).returncode
 
 
 def line_of(command: list[str]) -> str:
     return f"$ {' '.join(command)}"
 
 
-def environment() -> dict[str, str]:
+def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """The checkout is first on the path: there may be an editable install of another one.
 
     It is compiled once, whatever the image says: tests start hundreds of processes of Python.
     """
-    return os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": ""}
+    ours = {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": ""}
+    return os.environ | ours | (more or {})

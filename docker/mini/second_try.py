@@ -22,10 +22,12 @@ class Ended:
     Attributes:
         code: its exit code.
         late: the tests that passed only at the second try.
+        seconds: it took, if not from when it was waited for to its end.
     """
 
     code: int
     late: tuple[str, ...] = ()
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

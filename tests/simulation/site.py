@@ -191,8 +191,8 @@ class Site:
             uid=FIRST_UID if story.resubmits else NOBODYS_UID,
             report_interval=0.5,
             progress_interval=5.0,
-            idle_report_interval=5.0,
-            idle_interval=10.0,
+            idle_report_interval=15.0,
+            idle_interval=15.0,
         )
 
     def _somebody_waits(self) -> bool:

@@ -2,13 +2,14 @@
 
 import ast
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 from mini import checks, coverage_report, lifecycle
+from mini.behind import Behind
 from mini.checks import Checks, Part
 from mini.second_try import Ended, FirstTry
 from mini.settings import CHECKOUT, Cluster
@@ -55,10 +56,11 @@ class Commands:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
         self.ran: list[str] = []
+        self.hidden: list[str] = []
         self.failing = failing
         monkeypatch.setattr(checks, "ensure_environment", lambda: Path("python"))
         monkeypatch.setattr(checks, "show", self.show)
-        monkeypatch.setattr(checks, "kept", lambda command: (self.show(command), "its words"))
+        monkeypatch.setattr(Behind, "kept", self.kept)
         monkeypatch.setattr(lifecycle, "up", lambda wanted: wanted)
         monkeypatch.setattr(lifecycle, "down", lambda _: self.ran.append("down"))
 
@@ -67,83 +69,64 @@ class Commands:
         self.ran.append(line)
         return 7 if self.failing and self.failing in line else 0
 
+    def kept(self, command: list[str], _cwd: Path, _env: Mapping[str, str]) -> tuple[int, str]:
+        line = " ".join(command)
+        self.hidden.append(line)
+        return 7 if self.failing and self.failing in line else 0, "its words"
 
+
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize(
-    ("failing", "code", "cluster"),
-    [
-        ("", 0, True),
-        ("ruff check", 7, False),
-        ("-m not cluster", 7, False),
-        ("-m cluster", 7, True),
-    ],
+    ("failing", "code", "failed"),
+    [("", 0, 0), ("ruff check", 7, 1), ("-m not cluster", 7, 1), ("-m cluster", 7, 1)],
 )
-def test_everything_is_checked_but_a_cluster_only_for_what_passed(
+def test_everything_is_checked_whatever_fails(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     failing: str,
     code: int,
-    cluster: bool,
+    failed: int,
+    fast: bool,
 ) -> None:
+    on_cluster = failing == "-m cluster"
     commands = Commands(monkeypatch, failing)
-    assert checks.test(CLUSTER, [], fast=False) == code
-    assert sum("-m not cluster" in line for line in commands.ran) == 1
-    assert any("-m cluster" in line for line in commands.ran) is cluster
-    assert ("down" in commands.ran) is cluster
-    assert not any("rerun" in line for line in commands.ran)
+    assert checks.test(CLUSTER, [], fast=fast) == (0 if fast and on_cluster else code)
+    assert sum("-m not cluster" in line for line in commands.ran + commands.hidden) == 1
+    assert sum("mypy" in line for line in commands.hidden) == 2
+    assert any("-m cluster" in line for line in commands.ran) is not fast
+    assert ("down" in commands.ran) is not fast
     told = capsys.readouterr()
-    assert told.out.count("FAILED") == (1 if failing else 0)
-    assert ("cluster tests" in told.out) is cluster
+    assert told.out.count("FAILED") == (0 if fast and on_cluster else failed)
+    assert ("cluster tests" in told.out) is not fast
+    assert "its words" in told.out
     assert "s in all" in told.err
 
 
-def beside(commands: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> Checks:
-    """Linters in their own processes, beside a part that ends at once."""
-    monkeypatch.setattr(checks, "linters", lambda _: commands)
-    done = Checks()
-    with checks.linting(Path("python"), done):
-        done.do("unit tests", partial(Ended, 0))
-    return done
-
-
-def test_linters_run_beside_the_unit_tests_and_are_heard_afterwards(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_unit_tests_run_behind_others_and_are_over_before_what_needs_the_whole_machine(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    slow = ["sh", "-c", "sleep 0.1; echo one; echo two >&2; exit 3"]
-    done = beside({"slow": slow, "quick": ["echo", "three"]}, monkeypatch)
-    assert [(part.name, part.code) for part in done.ended] == [
-        ("unit tests", 0),
-        ("slow", 3),
-        ("quick", 0),
-    ]
-    assert done.code == 3
-    by_name = {part.name: part.seconds for part in done.ended}
-    assert by_name["slow"] >= 0.1 > by_name["unit tests"]
-    assert capfd.readouterr().out == f"$ {' '.join(slow)}\none\ntwo\n$ echo three\nthree\n"
+    commands = Commands(monkeypatch, "")
+    shared_ran, unit_ended = Event(), Event()
 
+    def kept(command: list[str], _cwd: Path, _env: Mapping[str, str]) -> tuple[int, str]:
+        if "not cluster" in command:
+            assert shared_ran.wait(60)
+            unit_ended.set()
+        return 0, ""
 
-def test_a_linter_that_cannot_be_run_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FileNotFoundError):
-        beside({"none": ["/nowhere/none"]}, monkeypatch)
+    def show(command: list[str], _env: dict[str, str] | None = None) -> int:
+        if "cluster and not whole_machine" in command:
+            shared_ran.set()
+        if "cluster and whole_machine" in command:
+            assert unit_ended.is_set()
+        return 0
 
-
-def test_whoever_interrupts_the_unit_tests_ends_the_linters_too(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    runs = tmp_path / "runs"
-    linters = {"running": ["sh", "-c", f"touch {runs}; sleep 0.2"], "next": ["echo", "begun"]}
-    monkeypatch.setattr(checks, "linters", lambda _: linters)
-    done = Checks()
-
-    def interrupted() -> None:
-        with checks.linting(Path("python"), done):
-            while not runs.exists():
-                time.sleep(0.01)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert [part.name for part in done.ended] == ["running"]
-    assert "begun" not in capfd.readouterr().out
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(Behind, "kept", staticmethod(kept))
+    monkeypatch.setattr(checks, "show", show)
+    assert checks.test(CLUSTER, [], fast=False) == 0
+    assert unit_ended.is_set()
+    assert commands.ran == ["down", "down"]
 
 
 def test_chosen_tests_are_neither_linted_nor_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,10 +138,10 @@ def test_chosen_tests_are_neither_linted_nor_measured(monkeypatch: pytest.Monkey
 
 
 def test_no_unit_test_chosen_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    Commands(monkeypatch, "")
     monkeypatch.setattr(checks, "show", lambda *_: checks.NO_TESTS)
-    assert checks.unit_tests(Path("python"), ["-k", "nothing"]) == Ended(0)
-    assert checks.unit_tests(Path("python"), []) == Ended(checks.NO_TESTS)
+    assert checks.chosen_unit_tests(Path("python"), ["-k", "nothing"]) == Ended(0)
+    with checks.unit_tests(Path("python")) as unit:
+        assert unit.ended(lambda: checks.NO_TESTS) == Ended(checks.NO_TESTS)
 
 
 def test_the_tests_of_two_clusters_are_tried_again_when_the_machine_is_quiet(
@@ -173,7 +156,7 @@ def test_the_tests_of_two_clusters_are_tried_again_when_the_machine_is_quiet(
 
     monkeypatch.setattr(FirstTry, "ended", ended)
     assert checks.test(CLUSTER, [], fast=False) == 0
-    unit, _ = (line for line in commands.ran if "-m not cluster" in line)
+    (unit,) = (line for line in commands.hidden if "-m not cluster" in line)
     assert "--numprocesses 3" in unit  # some of them wait
     ran = [line.split(" -m ", 2)[-1] for line in commands.ran if "not cluster" not in line]
     shared, _, alone, again, _ = (line for line in ran if line == "down" or "whole_machine" in line)
