@@ -208,13 +208,22 @@ class Workers(Generic[Result]):
             if not pending or self._all_are_lost(now):
                 return
             if now >= end:
-                for job in pending:
-                    if job.began is not None and now - job.began > SPAWN_SECONDS:
-                        self._slow_until[job.task.owner] = now + self._penance
+                self._punish([job.task.owner for job in pending], now)
                 return
             moved = shared.changed.wait(min(end - now, SPAWN_SECONDS))
             if not moved and shared.waiting and shared.threads < self._most:
                 self._spawn()
+
+    def _punish(self, awaited: Iterable[int], now: float) -> None:
+        """Those owners who were waited for and hold a thread, be it with what hangs by now."""
+        unfinished = [job for job in self._shared.jobs.values() if job.ended is None]
+        slow = {
+            job.task.owner
+            for job in unfinished
+            if job.began is not None and now - job.began > SPAWN_SECONDS
+        }
+        for owner in slow.intersection(awaited):
+            self._slow_until[owner] = now + self._penance
 
     def _is_worth(self, job: _Job[Result], now: float) -> bool:
         """Whether to wait for it."""

@@ -84,6 +84,26 @@ def test_one_owner_who_hangs_delays_nobody_and_is_not_waited_for_again(
         time.sleep(0.01)
 
 
+def test_one_owner_who_hangs_is_not_waited_for_again_however_late_the_caller_is(
+    workers: Workers[int], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy machine: when the wait is over, what began is known to hang already."""
+    begun: list[int] = []
+    tasks = [hangs(gate, number, 13, begun) for number in range(10)]
+    wait = threading.Condition.wait
+
+    def late(self: threading.Condition, timeout: float | None = None) -> bool:
+        moved = wait(self, timeout)
+        if timeout is not None and len(begun) == 2:
+            time.sleep(PATIENCE * 1.5)
+        return moved
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Condition, "wait", late)
+        workers.ask(tasks)
+    assert seconds(lambda: workers.ask(tasks)) < PATIENCE / 2
+
+
 def test_what_hangs_is_not_asked_again(workers: Workers[int], gate: threading.Event) -> None:
     calls: list[int] = []
 
