@@ -13,7 +13,7 @@ Submit a training job with a deadline instead of a GPU count.
 ef-slurm promises that it is finished by then (or says which deadline it can promise), chooses the
 number of GPUs, and changes it while the job runs.
 
-SCRIPT is a Python training script (started with torchrun, one rank per GPU), or a batch script with
+SCRIPT is a Python training script (started with one rank per GPU), or a batch script with
 #SBATCH and #EF lines (run once per node, with the EF_* variables, or once in all if it calls srun),
 or any command.
 

@@ -107,7 +107,7 @@ _SHARE = "ef-slurm chooses the number of GPUs so that the deadline holds; cap it
 _NODES = "ef-slurm chooses the nodes and changes them while the job runs; leave it out"
 _WITHIN = f"{_NODES}, or say with --nodelist, --exclude or --constraint which may be used"
 _CPUS = "CPUs follow the GPUs; use --cpus-per-gpu=N"
-_TASKS = "ef-slurm starts one torchrun per node and one rank per GPU"
+_TASKS = "ef-slurm starts one launcher per node, and that one rank per GPU"
 _WHEN = "ef-slurm decides when the job starts; give --deadline=WHEN"
 _WHOLE = "Slurm would give the job all GPUs of its nodes at every size; leave it out"
 _TO_SRUN = "and to srun, for the ranks"
