@@ -130,7 +130,7 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
         case ReasonCode.STALLED:
             return "it stopped training and gave its GPUs back; ef-scontrol release lets it go on"
         case ReasonCode.BEHIND:
-            return "it trains more slowly than its throughput curve says"
+            return "it trains more slowly than its throughput curve says, or was put back"
         case ReasonCode.REFUSED:
             return "Slurm does not start it where it was to run"
         case ReasonCode.NOT_STARTED:

@@ -47,9 +47,9 @@ class ReasonCode(enum.Enum):
     UNAVAILABLE = "unavailable"  # `gpus` are there; the rest is drained, down or somebody else's
     TIME_LIMIT = "time-limit"  # `limit` would end it before it is done
     TOO_LARGE = "too-large"  # not even an empty cluster makes the deadline
-    LOST_CAPACITY = "lost-capacity"  # at risk since GPUs went away
+    LOST_CAPACITY = "lost-capacity"  # at risk since GPUs went away, maybe for a while
     STALLED = "stalled"  # it stopped training, and has given up its GPUs
-    BEHIND = "behind"  # at risk since progress is slower than the curve
+    BEHIND = "behind"  # at risk since it has done less than planned by now
     REFUSED = "refused"  # at risk since Slurm does not start it where it was to run
     NOT_STARTED = "not-started"  # at risk since it did not start when it was to
     MEASURED = "measured"  # on `gpus`, before it is judged; or waits for that

@@ -2,7 +2,7 @@
 
 Rules for callers, all measured on Slurm 22.05, 24.11 and 26.05:
 
-- A running job gets other nodes of its own only through `requeue` → `is_pending` → `update` → `release`.
+- A running job gets other nodes of its own only by `requeue`, `is_pending`, `update`, `release`.
 - Never `release` after an `update` that raised: the job would start in a half-changed shape.
 - Release a requeued job no earlier than `earliest_release` of when its last run was killed.
 - `JobUpdate.start_now` works only on a job that is pending.

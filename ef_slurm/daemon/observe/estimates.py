@@ -61,22 +61,29 @@ def calibrated_types(curves: Curves, measured: Mapping[str, Mapping[int, float]]
     >>> a100[1].points, t4[1].points
     (((1, 5.0), (2, 9.0)), ((1, 5.0), (2, 9.0)))
     """
-    ratios = [
-        _rounded(measured[kind][gpus] / rate)
-        for kind, curve in curves
-        for gpus, rate in curve.points
-        if rate > 0 and gpus in measured.get(kind, {})
-    ]
-    slowest = min([1.0, *ratios])
+    part = slowest(curves, measured)
 
     def seen(kind: str, curve: ThroughputCurve) -> ThroughputCurve:
         if measured.get(kind):
             return calibrated(curve, measured[kind])
-        if slowest == 1.0:
+        if part == 1.0:
             return curve
-        return ThroughputCurve.of({gpus: rate * slowest for gpus, rate in curve.points})
+        return ThroughputCurve.of({gpus: rate * part for gpus, rate in curve.points})
 
     return tuple((kind, seen(kind, curve)) for kind, curve in curves)
+
+
+def slowest(
+    curves: tuple[tuple[str, ThroughputCurve], ...], measured: Mapping[str, Mapping[int, float]]
+) -> float:
+    """The least part of what its curves say at which a job was measured; 1 for no less."""
+    ratios = (
+        _rounded(measured[kind][gpus] / rate)
+        for kind, curve in curves
+        for gpus, rate in curve.points
+        if rate > 0 and gpus in measured.get(kind, {})
+    )
+    return min([1.0, *ratios])
 
 
 def _rounded(factor: float) -> float:

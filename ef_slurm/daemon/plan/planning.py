@@ -14,7 +14,7 @@ from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.advice import advise
 from ef_slurm.daemon.plan.allowed_nodes import AllowedNodes
 from ef_slurm.daemon.plan.culprits import Planned
-from ef_slurm.daemon.plan.doubts import with_doubts
+from ef_slurm.daemon.plan.doubts import Doubts
 from ef_slurm.daemon.plan.footprints import (
     footprints_by_job,
     footprints_of,
@@ -23,6 +23,7 @@ from ef_slurm.daemon.plan.footprints import (
     too_much,
     widened,
 )
+from ef_slurm.daemon.plan.lost_time import LostTime
 from ef_slurm.daemon.plan.measured_rows import is_measured
 from ef_slurm.daemon.plan.measuring import MeasuringJobs, WouldMeasure
 from ef_slurm.daemon.plan.plannable import SET_ASIDE_SECONDS, Plannable
@@ -105,6 +106,7 @@ class Planning:
         self._recording = recording
         self._observer = observer
         self._estimates = estimates
+        self._lost_time = LostTime(queue, estimates)
         self._calibration = calibration
         self._replan_interval = replan_interval
         self._keep_plans = keep_plans
@@ -322,7 +324,8 @@ class Planning:
         answer = outside(narrowed(answer, footprints_by_job(jobs, made.cluster)))
         answer = self._measuring.record(answer)
         closures = self._estimates.closures
-        answer = with_doubts(answer, jobs, now, self._observer, closures, self._fence)
+        doubts = Doubts(self._observer, closures, self._lost_time, self._fence)
+        answer = doubts.of(answer, jobs, now)
         opening = closures.next_opening(now)
         # The planner knows nothing of those that are to be measured later.
         begins = [job.begin for job in jobs if job.waits_to_begin(now)]

@@ -1,0 +1,69 @@
+"""Who made a job fall behind its plan: what took its GPUs, its own pace, or its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ef_slurm.model import EventKind, Fault, JobState, PromiseOutcome, PromiseState, QueueJob
+from tests.unit.daemon.world import World
+
+WENT_AWAY = "GPUs that its promise counted on went away"
+SLOW = "it trains more slowly than its throughput curve says, or was put back"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path / "queue.sqlite")
+    yield world
+    world.queue.close()
+
+
+def node_dies(world: World, job: QueueJob) -> None:
+    """And comes back a little later."""
+    (name, *_) = world.training(job).slurm.nodes
+    world.cluster.kill_node(name, world.clock.now)
+    world.run(10.0)
+    world.cluster.restore(name)
+
+
+def owner_requeues(world: World, job: QueueJob) -> None:
+    world.cluster.requeue(world.training(job).slurm, world.clock.now)
+
+
+def slows_down_and_node_dies(world: World, job: QueueJob) -> None:
+    world.training(job).pace(world.clock.now, 0.5)
+    world.run(100.0)
+    node_dies(world, job)
+
+
+@pytest.mark.parametrize(
+    ("befalls", "words", "fault"),
+    [
+        (node_dies, WENT_AWAY, Fault.CLUSTER),
+        (owner_requeues, SLOW, Fault.JOB),
+        (slows_down_and_node_dies, SLOW, Fault.JOB),
+    ],
+)
+def test_a_promise_is_broken_by_what_took_the_time(
+    world: World, befalls: Callable[[World, QueueJob], None], words: str, fault: Fault
+) -> None:
+    """It needs the whole cluster up to its deadline, and nothing is left to make up for a start."""
+    job = world.submit(45_000, deadline=520.0)
+    world.run(200.0)
+    assert world.row(job).promise is PromiseState.SAFE
+    for _ in range(2):
+        befalls(world, job)
+        world.run(60.0)
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED, 4000.0)
+    told = [
+        event.message
+        for event in world.queue.events.all(job_id=job.id, kinds=[EventKind.PROMISE])
+        if "at risk" in event.message
+    ]
+    assert words in told[0]
+    promise = world.queue.promises.of(job.id)
+    assert promise is not None
+    assert (promise.outcome, promise.fault) == (PromiseOutcome.BROKEN, fault)
