@@ -5,7 +5,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -138,15 +137,12 @@ def everything(python: Path, wanted: Cluster, checks: Checks) -> None:
         tested = others.start(partial(timed, run_unit))
 
         def quiet() -> None:
-            wait((linted,))
-            wait((tested,))
+            (_, text), _ = tested.result()
+            print(*linted.result(), line_of(unit.command), text, sep="\n", flush=True)
 
-        if few_cpus():
-            quiet()
         with record.recording([]):
             checks.do("cluster tests", partial(cluster_tests, python, wanted, quiet))
-        (code, text), seconds = tested.result()
-        print(*linted.result(), line_of(unit.command), text, sep="\n", flush=True)
+        (code, _), seconds = tested.result()
         checks.do("unit tests", lambda: replace(unit.ended(lambda: code), seconds=seconds))
 
 
@@ -270,12 +266,14 @@ def cluster_tests(python: Path, wanted: Cluster, quiet: Callable[[], object]) ->
     """On several clusters, then what needs the whole machine, and what failed on several.
 
     Args:
-        quiet: waits until nothing else runs on this machine.
+        quiet: waits until nothing else runs on this machine, and tells what came of that.
     """
     with (
         cluster_up(wanted) as name,
         tempfile.TemporaryDirectory(prefix="cluster-tests-") as directory,
     ):
+        if few_cpus():
+            quiet()
         first, marker = FirstTry(Path(directory)), f"cluster and not {WHOLE_MACHINE}"
 
         def these(names: list[str], marker: str, options: list[str]) -> int:
@@ -291,7 +289,8 @@ def cluster_tests(python: Path, wanted: Cluster, quiet: Callable[[], object]) ->
             divided = ["--numprocesses", str(len(names))]
             divided += ["--dist=loadgroup", "--no-loadscope-reorder"]
             shared = these(names, marker, [*divided, *first.options])
-        quiet()
+        if not few_cpus():
+            quiet()
         alone = these([name], f"cluster and {WHOLE_MACHINE}", [])
         end = first.ended(shared, partial(these, [name], marker))
     return replace(end, code=end.code or alone)
