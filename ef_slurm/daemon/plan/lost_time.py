@@ -6,6 +6,7 @@ from ef_slurm.daemon.observe.estimates import Estimates, slowest
 from ef_slurm.model import EventKind, QueueJob
 from ef_slurm.queue.store import Queue
 
+
 class LostTime:
     """Looks at what is known of a job that is behind.
 
