@@ -78,6 +78,7 @@ class OurPart(enum.Enum):
     RELEASING = "releasing"  # we are about to release it, or did not hear Slurm's answer
     RELEASED = "released"  # Slurm took our release of this run
     LOST = "lost"  # the same, and slurmctld was started anew since: it may be back from before
+    LEAVING = "leaving"  # it was to stop, and pends before we have put it back
     RAN = "ran"  # it had started, and pends again
 
 
@@ -126,6 +127,14 @@ HOLDER_RULES = (
     HolderRule(Holder.WE, parts=frozenset({OurPart.WAITING, OurPart.RELEASING, OurPart.LOST})),
     # Back from a past in which we had not released it yet.
     HolderRule(Holder.WE, forgotten=True),
+    # Somebody has put back what was only told to stop. An operator's hold may be ours of just now.
+    HolderRule(
+        Holder.OWNER,
+        holds=frozenset({HoldKind.USER}),
+        parts=frozenset({OurPart.LEAVING}),
+        ours=HoldKind.ADMIN,
+    ),
+    HolderRule(Holder.WE, parts=frozenset({OurPart.LEAVING})),
     HolderRule(Holder.SLURM, holds=frozenset({HoldKind.SLURM})),
     HolderRule(Holder.OPERATOR, holds=frozenset({HoldKind.ADMIN})),
     HolderRule(Holder.OWNER, holds=frozenset({HoldKind.USER})),
@@ -142,6 +151,12 @@ BOOTED = "booted"
 """Argument of an intent to release: which slurmctld was asked (`Observation.booted`)."""
 
 
+_ASKS_TO_LEAVE = frozenset(
+    {IntentAction.ORDER_STOP, IntentAction.ORDER_RELAUNCH, IntentAction.SHRINK}
+)
+"""What a job is told while it runs; it is not put back by that."""
+
+
 def our_part(state: JobState, intent: Intent | None, restarts: int, booted: str = "") -> OurPart:
     """What we did last with a job that pends.
 
@@ -151,6 +166,9 @@ def our_part(state: JobState, intent: Intent | None, restarts: int, booted: str 
         restarts: how often Slurm has requeued it.
         booted: which slurmctld says that it pends; "" for not known.
     """
+    if state is JobState.STOPPING:
+        leaves = intent is not None and intent.action in _ASKS_TO_LEAVE
+        return OurPart.LEAVING if leaves else OurPart.WAITING
     if state not in (JobState.STARTING, JobState.RUNNING):
         return OurPart.WAITING
     if intent is None or intent.action is not IntentAction.RELEASE:

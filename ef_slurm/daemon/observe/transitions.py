@@ -168,14 +168,14 @@ def _pending(
     if job.stalled and status.slurm.hold is not HoldKind.NONE:
         why = f"held until its owner releases it: {job.note}"
         return Transition(held_stalled(job), JobState.HELD, why)
-    if job.state is JobState.STOPPING and job.running is None:
-        return Transition(job, JobState.PAUSED, f"paused at iteration {job.iteration:.0f}")
     slurm = status.slurm
     part = our_part(job.state, intent, slurm.restarts, status.booted)
     forgotten = status.forgotten and may_be_forgotten(intent, slurm.restarts, status.booted)
     who = holder(slurm.hold, part, ours, forgotten=forgotten)
     if who in (Holder.OWNER, Holder.OPERATOR):
         return held_in_slurm(job, who, now)
+    if job.state is JobState.STOPPING and job.running is None:
+        return Transition(job, JobState.PAUSED, f"paused at iteration {job.iteration:.0f}")
     if part is OurPart.LOST and (who is Holder.WE or _was_seen_to_start(intent)):
         back = _put_back(job, status, who, now, lost_nodes, forgotten=forgotten, lost=True)
         return replace(back, forgotten=True)

@@ -206,6 +206,26 @@ def test_a_hold_of_slurms_is_ended_from_here(world: World) -> None:
     assert outcomes(world, job) == [PromiseOutcome.VOID, PromiseOutcome.KEPT]
 
 
+@pytest.mark.parametrize("pauses", [True, False])
+def test_a_job_that_its_owner_puts_back_held_while_it_is_stopped_stays_held(
+    world: World, pauses: bool
+) -> None:
+    """`scontrol requeuehold` while it saves: of a hold that is not the daemon's."""
+    job = world.submit(80_000, deadline=None if pauses else 3000.0, save=200.0)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING)
+    world.submit(40_000, deadline=560.0 if pauses else 800.0)
+    world.run_until(lambda: world.state(job) is JobState.STOPPING)
+    assert (world.row(job).running is None) is pauses
+    slurm = world.training(job).slurm
+    world.cluster.requeue(slurm, world.clock.now)
+    slurm.hold = HoldKind.USER
+    world.run_until(lambda: world.state(job) is JobState.HELD, 30.0)
+    world.run(2000.0)
+    assert (world.state(job), slurm.hold) == (JobState.HELD, HoldKind.USER)
+    slurm.hold = HoldKind.NONE  # scontrol release
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED, 20_000.0)
+
+
 @pytest.mark.parametrize("runs", [True, False])
 def test_scontrol_hold_and_release_say_so_by_a_comment(world: World, runs: bool) -> None:
     """What job_submit.lua leaves on the job, which Slurm itself does nothing for."""

@@ -64,24 +64,27 @@ def test_what_does_not_pend_is_not_held(state: JobBaseState, reason: str) -> Non
     assert hold_shown(state, reason, "launch failed requeued held", stopped=True) is HoldKind.NONE
 
 
-W, RG, RD, LOST, RAN = OurPart
+W, RG, RD, LOST, GO, RAN = OurPart
 WE, OWNER, OPERATOR, SLURM, NOBODY = Holder
 # What Slurm shows → who holds it, by what we did last: waiting, releasing, released, released to
-# another slurmctld, ran.
+# another slurmctld, told to leave, ran.
 AS_OPERATOR = {
-    HoldKind.NONE: (NOBODY, NOBODY, NOBODY, NOBODY, NOBODY),
-    HoldKind.USER: (WE, WE, OWNER, WE, OWNER),
-    HoldKind.ADMIN: (WE, WE, OPERATOR, WE, OPERATOR),
-    HoldKind.SLURM: (WE, WE, SLURM, WE, SLURM),
-    HoldKind.UNKNOWN: (WE, WE, SLURM, WE, OWNER),
+    HoldKind.NONE: (NOBODY, NOBODY, NOBODY, NOBODY, NOBODY, NOBODY),
+    HoldKind.USER: (WE, WE, OWNER, WE, OWNER, OWNER),
+    HoldKind.ADMIN: (WE, WE, OPERATOR, WE, WE, OPERATOR),
+    HoldKind.SLURM: (WE, WE, SLURM, WE, WE, SLURM),
+    HoldKind.UNKNOWN: (WE, WE, SLURM, WE, WE, OWNER),
 }
-AS_OWNER = AS_OPERATOR | {HoldKind.ADMIN: (OPERATOR,) * 5}
+AS_OWNER = AS_OPERATOR | {
+    HoldKind.USER: (WE, WE, OWNER, WE, WE, OWNER),
+    HoldKind.ADMIN: (OPERATOR,) * 6,
+}
 EXPECTED = {HoldKind.ADMIN: AS_OPERATOR, HoldKind.USER: AS_OWNER}
 
 
 @pytest.mark.parametrize(("hold", "part", "ours"), list(itertools.product(HoldKind, OurPart, OURS)))
 def test_who_holds_it(hold: HoldKind, part: OurPart, ours: HoldKind) -> None:
-    expected = EXPECTED[ours][hold][(W, RG, RD, LOST, RAN).index(part)]
+    expected = EXPECTED[ours][hold][(W, RG, RD, LOST, GO, RAN).index(part)]
     assert holder(hold, part, ours, forgotten=False) is expected
     if expected not in (NOBODY, OPERATOR) or (hold, ours) == (HoldKind.ADMIN, HoldKind.ADMIN):
         assert holder(hold, part, ours, forgotten=True) is WE
@@ -108,11 +111,20 @@ def release(state: IntentState, restarts: int = 0, booted: str = "") -> Intent:
     return Intent(1, 1, 1, IntentAction.RELEASE, arguments, state, 0.0, 0.0)
 
 
+def said(action: IntentAction) -> Intent:
+    return Intent(1, 1, 1, action, {"restarts": 0}, IntentState.CLOSED, 0.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("state", "intent", "part"),
     [
         (JobState.ADMITTED, None, OurPart.WAITING),
-        (JobState.STOPPING, release(IntentState.EXECUTED), OurPart.WAITING),
+        (JobState.STOPPING, None, OurPart.WAITING),
+        (JobState.STOPPING, said(IntentAction.REQUEUE), OurPart.WAITING),
+        (JobState.STOPPING, said(IntentAction.COMPANION_CANCEL), OurPart.WAITING),
+        (JobState.STOPPING, said(IntentAction.ORDER_STOP), OurPart.LEAVING),
+        (JobState.STOPPING, said(IntentAction.ORDER_RELAUNCH), OurPart.LEAVING),
+        (JobState.STOPPING, said(IntentAction.SHRINK), OurPart.LEAVING),
         (JobState.STARTING, release(IntentState.OPEN), OurPart.RELEASING),
         (JobState.STARTING, release(IntentState.EXECUTED), OurPart.RELEASED),
         # Slurm never counts back: it has forgotten the run that was released.
