@@ -51,7 +51,7 @@ def dismissal(status: JobStatus, target: Block | None, timeouts: Timeouts, now: 
     """The companion that is to be ended now, since nothing more is to come of it."""
     for member in status.members:
         companion, slurm = member.companion, member.slurm
-        if companion.is_coming and not _serves(companion, status, target):
+        if companion.is_coming and not _serves(companion, target):
             return Do(CancelCompanion(companion))
         if companion.state is CompanionState.LEAVING and slurm is not None:
             # Its ranks end by themselves; whoever only waits for nodes does not.
@@ -84,15 +84,9 @@ def shorter_companion(status: JobStatus, not_extended: Collection[int]) -> Exten
     return None
 
 
-def _serves(companion: Companion, status: JobStatus, target: Block | None) -> bool:
+def _serves(companion: Companion, target: Block | None) -> bool:
     """Whether a companion that is on its way brings what the job is to get next."""
-    if target is None or not set(companion.block.nodes) <= set(target.nodes):
-        return False
-    progress = status.progress
-    if progress is None:
-        return True  # nothing is known to the contrary
-    numbers = (next_change(progress), progress.refused_change)
-    return companion.change in numbers or _is_taken_in(companion, status)
+    return target is not None and set(companion.block.nodes) <= set(target.nodes)
 
 
 def next_change(progress: Progress) -> int:
@@ -101,7 +95,8 @@ def next_change(progress: Progress) -> int:
 
 
 def _is_taken_in(companion: Companion, status: JobStatus) -> bool:
-    return set(companion.block.nodes) <= set(status.trains_on)
+    runs = companion.state in (CompanionState.RUNNING, CompanionState.READY)
+    return runs and set(companion.block.nodes) <= set(status.trains_on)
 
 
 def next_part(status: JobStatus, target: Block) -> Block | None:
@@ -135,7 +130,9 @@ def live_change(
         waits = _wait_for_it(status, part, conditions, timeouts, now)
         return None if waits is None else _not_for_ever(waits, conditions, now)
     if part is not None:
-        return _grow(status, part, conditions, timeouts, now) if conditions.live_open else None
+        if not conditions.live_open:
+            return None
+        return _not_for_ever(_grow(status, part, conditions, timeouts, now), conditions, now)
     if layout_of(target) < status.layout and not status.hands_over:
         since = now if conditions.leaving_since is None else conditions.leaving_since
         if now < since + timeouts.resize + timeouts.leave + EMPTY_SECONDS:
@@ -143,12 +140,13 @@ def live_change(
     return None
 
 
-def _not_for_ever(wait: Wait, conditions: Conditions, now: float) -> Wait | GivenUp:
-    """The times in reports are its owner's to write anew at every look."""
+def _not_for_ever(step: Next, conditions: Conditions, now: float) -> Next:
+    """What is in reports is its owner's to write anew at every look."""
     since = conditions.leaving_since
     if since is None or now < since + MOST_WAITED_SECONDS:
-        return wait
-    return GivenUp(f"its GPUs have waited {now - since:.0f} s for {wait.why}")
+        return step
+    awaited = step.why if isinstance(step, Wait) else "it to grow"
+    return GivenUp(f"its GPUs have waited {now - since:.0f} s for {awaited}")
 
 
 def _taking_over(status: JobStatus, target: Block, timeouts: Timeouts, now: float) -> Wait | None:
@@ -198,6 +196,9 @@ def _grow(
     companion = coming.companion
     if _is_taken_in(companion, status):
         return Wait("the next look at it", reports=True)
+    if companion.change not in (next_change(progress), progress.refused_change):
+        # Another companion with the number that it says now would be the next one that it refuses.
+        return GivenUp(f"it has made change {next_change(progress) - 1} meanwhile by its own word")
     match companion.state:
         case CompanionState.WANTED:
             if not is_prepared(status.reports.order, companion):

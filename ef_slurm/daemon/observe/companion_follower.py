@@ -208,7 +208,7 @@ class CompanionFollower:
         told = self._told(companion, status)
         if told is None:
             return False
-        now = self._clock()
+        now, cancelled = self._clock(), False
         if told.slurm_job_id is None:
             told_why = told.message or "no reason given"
             why = f"its batch script could submit no companion ({told_why})"
@@ -217,6 +217,7 @@ class CompanionFollower:
             other = self._queue.companions.of_slurm(told.slurm_job_id)
             known = other is not None or self._queue.jobs.of_slurm(told.slurm_job_id) is not None
             doubt = disbelief(job, status.slurm, companion, slurm, known)
+            cancelled = is_cancelled(of_owner(slurm, job))  # before it was seen to be held
             why = f"Slurm job {told.slurm_job_id} is not its companion ({doubt})"
             if not doubt:
                 self._book.move(
@@ -225,7 +226,7 @@ class CompanionFollower:
                 return False
         with self._queue.transaction():
             self._book.move(companion, CompanionState.ENDED, at=now)
-            self.give_up(job, status, why, "")
+            self.give_up(job, status, why, "", held=cancelled)
         return True
 
     def _keep(self, row: QueueJob, status: JobStatus, note: str) -> None:

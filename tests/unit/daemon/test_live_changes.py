@@ -252,6 +252,22 @@ def test_what_a_job_says_of_its_companion_is_not_believed(world: World, lie: str
     assert training.train == ("n1",) or training.generation > 1
 
 
+def test_a_companion_that_is_cancelled_before_anybody_sees_it_is_not_wanted(world: World) -> None:
+    job, training = alone(world, 20.0)
+    prepare = training._prepare
+
+    def cancelled(now: float) -> None:
+        prepare(now)
+        for one in training.companions.values():
+            one.state, one.ended = JobBaseState.CANCELLED, now
+
+    training._prepare = cancelled  # type: ignore[method-assign]
+    world.run(90.0)
+    assert "is not its companion" in messages(world, job)
+    assert len(training.companions) == 1
+    assert (training.slurm.restarts, training.train) == (0, ("n1",))
+
+
 def test_a_launch_that_fails_is_grown_again(world: World) -> None:
     _job, training = grown(world)
     now = world.clock.now

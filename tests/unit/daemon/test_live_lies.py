@@ -75,6 +75,35 @@ def test_a_shrink_that_is_always_about_to_be_done_is_done_by_a_requeue(
     assert promise.outcome is PromiseOutcome.KEPT
 
 
+GROWTH_LIES: dict[str, Lie] = {
+    **LIES,
+    "trains there already": lambda said, _: replace(said, nodes="n1,n2"),
+    "trains there already, by a change": lambda said, _: replace(
+        said, nodes="n1,n2", change=100, world_size=8
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", [LiveTraining, HandoverTraining])
+@pytest.mark.parametrize("name", GROWTH_LIES)
+def test_nobody_is_brought_companion_after_companion(
+    world: World, kind: type[LiveTraining], name: str
+) -> None:
+    """Nor kept GPUs that it does not take."""
+    world.cluster.occupy("user9", ("n3", "n4"), 4, 9000.0, world.clock.now)
+    world.cluster.occupy("user9", ("n2",), 4, 40.0, world.clock.now)
+    liar, training = submit_as(kind, world, LONG, deadline=None)
+    world.run_until(lambda: len(training.launches) == 1, 100.0)
+    lies(world, liar, training, GROWTH_LIES[name])
+    training.deaf = False
+    world.run(500.0)
+    assert len(companions(world, liar)) <= 2
+    running, owner = world.row(liar).running, training.slurm.user
+    assert running is not None
+    mine = (one for one in world.cluster.jobs.values() if one.user == owner and one.holds_nodes)
+    assert {*running.block.nodes} == {node for one in mine for node in one.nodes}
+
+
 @pytest.mark.parametrize("kind", [LiveTraining, HandoverTraining])
 def test_companions_of_a_job_that_is_held_in_slurm_are_cancelled(
     world: World, kind: type[LiveTraining]
