@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ef_slurm import contract
+from ef_slurm.training.patience import patiently
 from ef_slurm.training.private import owner_problem
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,10 @@ _BLOCK = 1 << 22
 
 class CorruptCheckpointError(Exception):
     """A checkpoint does not match its manifest."""
+
+
+class UnreadableCheckpointError(CorruptCheckpointError):
+    """A file of a checkpoint cannot be read: it may be damaged, or its disk be away."""
 
 
 class ForeignCheckpointError(Exception):
@@ -103,8 +108,12 @@ class CheckpointStore:
 
     def iterations(self) -> list[int]:
         """Iterations of the visible checkpoints, oldest first."""
-        if not self.directory.is_dir():
+        try:
+            return self._listed()
+        except FileNotFoundError:
             return []
+
+    def _listed(self) -> list[int]:
         return sorted(int(p.name) for p in self.directory.iterdir() if p.name.isdecimal())
 
     def begin(self, iteration: int, generation: int) -> Path:
@@ -150,19 +159,34 @@ class CheckpointStore:
     def newest_good(self) -> tuple[Manifest | None, int]:
         """The newest checkpoint that matches its manifest, and how many newer ones were set aside.
 
-        Those are renamed to `<n>.corrupt` with a warning.
+        Those are renamed to `<n>.corrupt` with a warning. A disk that is away is waited for: what
+        cannot be seen is neither absent nor damaged.
 
         Raises:
             ForeignCheckpointError: the newest is of another version.
+            OSError: the directory cannot be read for `patience.PATIENCE_SECONDS`.
         """
         corrupt = 0
-        for iteration in reversed(self.iterations()):
+        for iteration in reversed(patiently(self._listed)):
             try:
-                return self.verify(iteration), corrupt
+                return self._verify_patiently(iteration), corrupt
             except CorruptCheckpointError as error:
                 corrupt += 1
                 self.set_aside(iteration, str(error))
         return None, corrupt
+
+    def _verify_patiently(self, iteration: int) -> Manifest:
+        def verify() -> Manifest:
+            try:
+                return self.verify(iteration)
+            except UnreadableCheckpointError as error:
+                raise OSError(str(error)) from error
+
+        try:
+            return patiently(verify)
+        except OSError:
+            self.path(iteration).lstat()  # raises where its disk is still away
+            return self.verify(iteration)
 
     def verify(self, iteration: int) -> Manifest:
         """The manifest of a checkpoint, all files checked.
@@ -186,7 +210,8 @@ class CheckpointStore:
             try:
                 found = checksum(directory / name)
             except OSError as error:
-                raise CorruptCheckpointError(f"{directory}: {name}: {error.strerror}") from None
+                text = f"{directory}: {name}: {error.strerror}"
+                raise UnreadableCheckpointError(text) from None
             if found != expected:
                 raise CorruptCheckpointError(
                     f"{directory}: {name} has {found[0]} bytes and checksum {found[1]:08x}, "
@@ -213,7 +238,7 @@ def _refuse_others(checkpoint: Path, path: Path) -> None:
     try:
         problem = owner_problem(path)
     except OSError as error:
-        raise CorruptCheckpointError(f"{checkpoint}: {path.name}: {error.strerror}") from None
+        raise UnreadableCheckpointError(f"{checkpoint}: {path.name}: {error.strerror}") from None
     if problem:
         raise CorruptCheckpointError(f"{checkpoint}: {problem}")
 
@@ -264,7 +289,7 @@ def _load(path: Path) -> Manifest:
             )
         return from_plain(values)
     except OSError as error:
-        raise CorruptCheckpointError(f"{path}: {error.strerror}") from None
+        raise UnreadableCheckpointError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptCheckpointError(f"{path}: not a manifest: {error}") from None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ef_slurm.contract import JobEnvironment, StateDir
 from ef_slurm.training.checkpoint import CheckpointStore
+from ef_slurm.training.patience import is_in_the_way, patiently
 from ef_slurm.training.private import NotPrivateError, make_private
 from ef_slurm.training.ranks import Ranks, RanksError
 from ef_slurm.training.state import Snapshot
@@ -37,19 +38,28 @@ def opening_problem(
 
     Args:
         secret_file: where live changes keep their secret, of the directory of the checkpoints.
+
+    Raises:
+        RanksError: its disk is full or away, which another launch may find mended.
     """
-    problem, secret = "", None
+    problem, secret, away = "", None, False
+
+    def prepare() -> Path | None:
+        make_private(state.path, store.directory)
+        store.clean()
+        return None if secret_file is None else secret_file(store.directory)
+
     if ranks.first:
         try:
-            make_private(state.path, store.directory)
-            store.clean()
-            if secret_file is not None:
-                secret = secret_file(store.directory)
+            secret = patiently(prepare)
         except (OSError, NotPrivateError) as failure:
             problem = f"the state directory cannot be used: {failure}"
+            away = isinstance(failure, OSError) and not is_in_the_way(failure)
     try:
-        ranks.open(store.directory, problem, secret)
+        ranks.open(store.directory, problem, secret, away=away)
     except RanksError as error:
+        if error.away:
+            raise
         if not (ranks.first or error.told):
             print(f"ef-slurm: {error}", file=sys.stderr, flush=True)
         return str(error)

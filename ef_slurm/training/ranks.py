@@ -7,6 +7,7 @@ for this launch and leaves in a file that only the job's owner can read (`links`
 """
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -21,6 +22,7 @@ import torch.distributed as dist
 
 from ef_slurm.training.interface import launch_address
 from ef_slurm.training.links import Hub, Links, Spoke
+from ef_slurm.training.patience import patiently
 
 RANK_WAIT_SECONDS = 1800.0
 """Seconds a rank waits for another (which may be reading a large checkpoint)."""
@@ -28,6 +30,8 @@ LOST_SECONDS = 10.0
 """Seconds without a connection after which another rank is taken for dead."""
 
 _NONCE = 16
+_REFUSED, _AWAY = bytes(_NONCE), b"\xff" * _NONCE
+"""Instead of a file's name: why there is none."""
 
 
 class RanksError(Exception):
@@ -35,11 +39,13 @@ class RanksError(Exception):
 
     Attributes:
         told: whether another rank says so already.
+        away: whether that is for a disk that is full or away: it may be back for the next launch.
     """
 
-    def __init__(self, text: str, told: bool = False):
+    def __init__(self, text: str, told: bool = False, away: bool = False):
         super().__init__(text)
         self.told = told
+        self.away = away
 
 
 class Inbox:
@@ -111,22 +117,30 @@ class Ranks:
         """Whether this is rank 0."""
         return self.rank == 0
 
-    def open(self, directory: Path, problem: str = "", keep: Path | None = None) -> None:
+    def open(
+        self,
+        directory: Path,
+        problem: str = "",
+        keep: Path | None = None,
+        *,
+        away: bool = False,
+    ) -> None:
         """Connect to the other ranks. All of them call this.
 
         Args:
             directory: for the secret: the owner's alone, and the same for all ranks.
             problem: of rank 0: why there can be no such directory.
             keep: a file for the secret that stays, for those who come later; None: nobody may.
+            away: of rank 0: whether its problem is a disk that is full or away.
 
         Raises:
             RanksError: rank 0 has a problem, or the ranks do not find each other.
         """
         if self.world_size == 1 and keep is None:
             if problem:
-                raise RanksError(problem)
+                raise RanksError(problem, away=away)
         elif self.first:
-            self._open_first(directory, problem, keep)
+            self._open_first(directory, problem, keep, away)
         else:
             self._open_other(directory)
 
@@ -262,7 +276,7 @@ class Ranks:
         if self._links.lost_seconds(self.members[rank]) > LOST_SECONDS:
             raise RanksError(f"rank {rank} cannot be reached since {LOST_SECONDS:.0f} s")
 
-    def _open_first(self, directory: Path, problem: str, keep: Path | None) -> None:
+    def _open_first(self, directory: Path, problem: str, keep: Path | None, away: bool) -> None:
         name = secrets.token_bytes(_NONCE)
         file = _key_file(directory, name)
         hub: Hub | None = None
@@ -271,35 +285,40 @@ class Ranks:
             try:
                 host = launch_address(beyond=keep is not None)
                 hub = Hub(host, self.world_size, secret, self.receive, admits=keep is not None)
-                values = {"host": host, "port": hub.port, "secret": secret.hex()}
-                _write_private(file, values)
-                if keep is not None:
-                    keep.unlink(missing_ok=True)
-                    _write_private(keep, values)
             except OSError as error:
                 problem = f"the ranks cannot be connected: {error}"
+            else:
+                values = {"host": host, "port": hub.port, "secret": secret.hex()}
+                try:
+                    for each in filter(None, (file, keep)):
+                        patiently(functools.partial(_replace_private, each, values))
+                except OSError as error:
+                    problem, away = f"the ranks cannot be connected: {error}", True
         # The only thing that goes through the process group: the name of the file.
         if self.world_size > 1:
-            _broadcast(bytes(_NONCE) if problem else name)
+            _broadcast((_AWAY if away else _REFUSED) if problem else name)
         if problem or hub is None:
-            raise RanksError(problem)
+            raise RanksError(problem, away=away)
         self.use(hub)
         complete = wait_until(lambda: hub.complete)
-        file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next launch takes it away
+            file.unlink(missing_ok=True)
         if not complete:
             raise RanksError("not all ranks have connected to rank 0")
 
     def _open_other(self, directory: Path) -> None:
         name = _broadcast(bytes(_NONCE))
-        if name == bytes(_NONCE):
-            raise RanksError("rank 0 cannot use the state directory", told=True)
+        if name in (_REFUSED, _AWAY):
+            why = "rank 0 cannot use the state directory"
+            raise RanksError(why, told=True, away=name == _AWAY)
         file = _key_file(directory, name)
         try:
-            self.connect(file)
+            self._connect(patiently(functools.partial(_read_private, file)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RanksError(
                 f"rank {self.rank} on {os.uname().nodename} cannot read {file}, which rank 0 wrote "
-                f"({error}): the state directory must be on a file system that all nodes share"
+                f"({error}): the state directory must be on a file system that all nodes share",
+                away=isinstance(error, OSError),
             ) from None
 
     def connect(self, file: Path) -> None:
@@ -308,7 +327,10 @@ class Ranks:
         Raises:
             OSError, ValueError, KeyError, TypeError: the file cannot be read, or is no such file.
         """
-        values = json.loads(_read_private(file))
+        self._connect(_read_private(file))
+
+    def _connect(self, text: str) -> None:
+        values = json.loads(text)
         self.use(
             Spoke(
                 str(values["host"]),
@@ -341,6 +363,11 @@ def of_process_group() -> Ranks:
 
 def _key_file(directory: Path, name: bytes) -> Path:
     return directory / f".ranks.{name.hex()}.tmp"
+
+
+def _replace_private(path: Path, values: dict[str, Any]) -> None:
+    path.unlink(missing_ok=True)
+    _write_private(path, values)
 
 
 def _write_private(path: Path, values: dict[str, Any]) -> None:

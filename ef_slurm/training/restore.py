@@ -8,12 +8,14 @@ from typing import Any
 
 from ef_slurm.training import random_states
 from ef_slurm.training.checkpoint import (
+    MANIFEST,
     CheckpointStore,
     ForeignCheckpointError,
     Manifest,
     from_plain,
     to_plain,
 )
+from ef_slurm.training.patience import patiently
 from ef_slurm.training.ranks import Ranks
 from ef_slurm.training.state import Snapshot, restore_rng, seed_rng
 
@@ -48,6 +50,7 @@ def restore(
 
     Raises:
         NotOursError: on all ranks; nothing was changed.
+        OSError, RanksError: the disk is away, of this rank or of rank 0; nothing was changed.
     """
     began = time.monotonic()
     corrupt = attempt = 0
@@ -115,13 +118,23 @@ def _check(where: Path, manifest: Manifest, wanted: Mapping[str, Any]) -> None:
 def _read(
     ranks: Ranks, snapshot: Snapshot, directory: Path, manifest: Manifest
 ) -> tuple[Any, dict[str, Any] | None, str]:
-    """(state, this rank's random state if the ranks are as many, why they cannot be read)."""
-    rng = None
+    """(state, this rank's random state if the ranks are as many, why they cannot be read).
+
+    Raises:
+        OSError: its disk is away.
+    """
+
+    def read() -> tuple[Any, dict[str, Any] | None]:
+        same = manifest.world_size == ranks.world_size
+        rng = random_states.read(directory, ranks.rank) if same else None
+        return snapshot.read(directory), rng
+
     try:
-        if manifest.world_size == ranks.world_size:
-            rng = random_states.read(directory, ranks.rank)
-        return snapshot.read(directory), rng, ""
+        return *patiently(read), ""
     except Exception as error:
+        if isinstance(error, OSError):
+            # Rank 0 has just read all of it: not to be seen from here, it is not damaged.
+            (directory / MANIFEST).stat()
         return None, None, f"{type(error).__name__}: {error}".splitlines()[0]
 
 

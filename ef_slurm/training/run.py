@@ -22,7 +22,7 @@ from ef_slurm.training.leaving import leave
 from ef_slurm.training.live import Ended, Live, say_left
 from ef_slurm.training.preconditions import read_otherwise, too_few_ranks
 from ef_slurm.training.progress import Reporter
-from ef_slurm.training.ranks import Ranks, of_process_group
+from ef_slurm.training.ranks import Ranks, RanksError, of_process_group
 from ef_slurm.training.state import Snapshot, seed_rng
 from ef_slurm.training.values import StateError
 from ef_slurm.training.watch import Changes, Kind, Meeting, Request, Signals, Watcher
@@ -111,6 +111,7 @@ class Run:
         Raises:
             Unusable: the state directory, or the checkpoint in it, is not for this training.
             SystemExit: this process was to be taken in, and is not needed any more.
+            OSError, RanksError: the disk is full or away: this launch fails, the next may not.
         """
         self._live = live
         if self._state is None:
@@ -127,13 +128,13 @@ class Run:
             self._print,
         )
         if not self._newcomer:
-            self._refuse(beginning.open(self.ranks))
+            self._refuse(self._unless_away(lambda: beginning.open(self.ranks)))
         self._signals = signals = Signals(self.environment.stop_signal)
         try:
             if self._newcomer:
                 begun = beginning.join(lambda: signals.terminated)
             else:
-                begun = beginning.resume(self.ranks)
+                begun = self._unless_away(lambda: beginning.resume(self.ranks))
         except Ended as ended:
             self._leave(str(ended))
         except CannotBeginError as error:
@@ -143,6 +144,14 @@ class Run:
         if self._newcomer:
             self._settle(begun.ranks)
         self._watch()
+
+    def _unless_away(self, begin: Callable[[], T]) -> T:
+        try:
+            return begin()
+        except (OSError, RanksError) as error:
+            self.close()
+            self._ending.broken_off(error)
+            raise
 
     def _watch(self) -> None:
         """Agree with the ranks that there are now, from this iteration on."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.training import patience
 from ef_slurm.training.checkpoint import (
     MANIFEST,
     CheckpointStore,
@@ -35,6 +36,12 @@ def save(store: CheckpointStore, iteration: int, text: bytes = b"state") -> Path
     return store.commit(replace(MANIFEST_OF, iteration=iteration, files=files))
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing here stays missing; `test_patience` has disks that come back."""
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", -1)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> CheckpointStore:
     return CheckpointStore(tmp_path / "checkpoint")
@@ -42,6 +49,7 @@ def store(tmp_path: Path) -> CheckpointStore:
 
 def test_nothing_there(store: CheckpointStore) -> None:
     assert store.iterations() == []
+    store.directory.mkdir()
     assert store.newest_good() == (None, 0)
 
 

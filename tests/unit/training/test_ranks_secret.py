@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ef_slurm.training import interface, ranks
+from ef_slurm.training import interface, patience, ranks
 from ef_slurm.training.interface import launch_address
 from ef_slurm.training.ranks import Ranks, RanksError
 
@@ -126,6 +126,7 @@ def test_directory_that_is_not_shared_is_named(
 
     monkeypatch.setattr(ranks, "_read_private", none)
     monkeypatch.setattr(ranks, "RANK_WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", -1)
     _, _, errors = opened(tmp_path)
     told = [str(error) for error in errors]
     assert any("must be on a file system that all nodes share" in text for text in told)
