@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "docker"))
 
 from mini.settings import UserError
 
-from tests.campaign.campaign import Plan, play
+from tests.campaign.campaign import MOST_JOBS, Plan, play
 from tests.campaign.report import markdown
 
 
@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument(
         "--job-every", type=float, default=10.0, help="seconds from job to job (%(default)s)"
     )
+    parser.add_argument("--most-jobs", type=int, default=MOST_JOBS, help="at once (%(default)s)")
     parser.add_argument("--log", type=Path, required=True, help="where all of it is written down")
     options = parser.parse_args()
     try:
@@ -37,6 +38,7 @@ def main() -> int:
                 options.every,
                 options.job_every,
                 options.log,
+                options.most_jobs,
             )
         )
     except UserError as error:

@@ -10,22 +10,25 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
+from enum import Enum
 from pathlib import Path
 
 from mini.client import MiniSlurm
 
+from tests.campaign.growths import count
 from tests.campaign.hosts import HostError, Hosts
 from tests.campaign.injector import Injector
 from tests.campaign.kinds import Maker
 from tests.campaign.ledger import explain
-from tests.campaign.observer import FINAL, Observer, Row
+from tests.campaign.observer import FINAL, LOOK_SECONDS, Observer, Row
 from tests.campaign.report import Broken, Outcome
 from tests.campaign.service import Service, clock_library
-from tests.campaign.stream import RATES, Stream
+from tests.campaign.stream import RATES, REAL_RATES, Stream
 from tests.cluster.daemon_bench import Bench
 
 MOST_JOBS = 14
-"""In the queue at once: more than the GPUs hold, and no more than two cores bear."""
+"""In the queue at once: more than the GPUs hold, and no more than two cores bear. With fewer, nodes
+are free at times, and jobs grow onto them."""
 WARM_UP_SECONDS = 20.0
 DRAIN_SECONDS = 900.0
 GOOD_ENDS = frozenset({"completed", "rejected"})
@@ -39,6 +42,7 @@ class Plan:
 
     Args:
         every, job_every: seconds from one fault to the next, and from one job to the next.
+        most: jobs in the queue at once.
         log: what happens is written here, a line of JSON each.
     """
 
@@ -48,6 +52,7 @@ class Plan:
     every: float
     job_every: float
     log: Path
+    most: int = MOST_JOBS
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,13 @@ class Log:
 
     def __call__(self, what: str, it: object) -> None:
         told = asdict(it) if is_dataclass(it) and not isinstance(it, type) else it
-        line = json.dumps({"at": round(time.time(), 3), "what": what, "it": told}, default=list)
+        line = json.dumps({"at": round(time.time(), 3), "what": what, "it": told}, default=_plain)
         with self.lock, self.path.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
+
+
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, Enum) else sorted(value)  # type: ignore[call-overload]
 
 
 def play(plan: Plan) -> Outcome:
@@ -82,19 +91,20 @@ def play(plan: Plan) -> Outcome:
     service = Service(hosts, site, clock, "/var/log/minislurm/ctl-ef-schedd.log")
     tell = Log(plan.log, threading.Lock())
     hosts.mend()
-    for old in log.glob("campaign-*.trace"):
+    for old in (*log.glob("campaign-*.trace"), *log.glob("campaign-*.log*")):
         old.unlink()
     hosts.run("login", f"rm -rf {site.jobs_dir}/*", check=False)
     cluster.heal()
     service.start()
     began = time.time()
-    tell("begin", {"rates": RATES, **{k: str(v) for k, v in asdict(plan).items()}})
+    tell("begin", {"rates": (RATES, REAL_RATES), **{k: str(v) for k, v in asdict(plan).items()}})
     observer = Observer(hosts, service, tell)
     observer.begin()
     stream = Stream(
         hosts,
+        site.paths["checkout"],
         every=plan.job_every,
-        most=MOST_JOBS,
+        most=plan.most,
         active=observer.active,
         tell=tell,
         seed=plan.seed,
@@ -120,6 +130,8 @@ def play(plan: Plan) -> Outcome:
     observer.look()
     told = _what_is_left(observer, stream)
     outcome = _outcome(observer, injector, stream, time.time() - began, told)
+    for growth in observer.growths.values():
+        tell("growth", growth)
     for each in outcome.broken:
         tell("broken", {**asdict(each), "story": _story(service, observer.jobs[each.name])})
     for name, row in observer.jobs.items():
@@ -134,7 +146,7 @@ def _drain(observer: Observer, injector: Injector) -> None:
     deadline = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < deadline:
         observer.look()
-        if not observer.active():
+        if not observer.active() and not observer.companions:
             return
         try:
             injector.care()
@@ -172,6 +184,8 @@ def _what_is_left(observer: Observer, stream: Stream) -> list[str]:
             observer.found_wrong("job lost", why)
         if len(ids) > 1:
             observer.found_wrong("double start", f"{sent.name} is in Slurm as {sorted(ids)}")
+    for line in observer.companions.values():
+        observer.found_wrong("companion left", line)
     return told
 
 
@@ -191,6 +205,7 @@ def _outcome(
     traces = [observer.trace(name) for name in observer.jobs]
     trained = sum(max((f.iteration for f in trace.facts), default=0) for trace in traces)
     again = sum(trace.redone() for trace in traces)
+    trainings = {sent.name: sent.training for sent in stream.sent}
     return Outcome(
         faults=injector.done,
         seconds=seconds,
@@ -201,6 +216,7 @@ def _outcome(
         broken=broken,
         wrong=observer.wrong,
         told=told,
+        grown=count(trainings, observer.growths.values(), injector.done, LOOK_SECONDS, time.time()),
         launches=sum(trace.launches for trace in traces),
         redone=(again, trained + again),
         looks=observer.looks,

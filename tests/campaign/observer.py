@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ef_slurm.contract import read_companion_comment
+from tests.campaign.growths import JOINED, Growth
 from tests.campaign.hosts import HostError, Hosts
 from tests.campaign.service import Service
 from tests.campaign.traces import Trace
@@ -27,10 +30,45 @@ JOBS = """\
 SELECT id, slurm_job_id, name, owner, state, generation, iteration, checkpoint_iteration, deadline,
     grace, best_effort, submitted, ended_at, exit_code, note, promise FROM jobs"""
 PROMISES = "SELECT id, job_id, given_at, deadline, grace, outcome, settled_at FROM promises"
+COMPANIONS = f"""\
+SELECT c.id, j.name, c.generation, c.change, c.state, c.note, EXISTS (
+    SELECT 1 FROM events e WHERE e.job_id = c.job_id
+    AND json_extract(e.data, '$.companion') = c.id
+    AND json_extract(e.data, '$.companion_state') = '{JOINED}') AS joined
+FROM companions c JOIN jobs j ON j.id = c.job_id"""
 SLURM = "timeout 15 scontrol --details --oneliner show job --all"
-NAMES = "timeout 15 squeue --noheader --states=all --format='%A %j %T'"
+NAMES = "timeout 15 squeue --noheader --states=all --format='%A %j %T %k'"
+ENDED_IN_SLURM = frozenset(
+    {
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "TIMEOUT",
+    }
+)
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class InSlurm:
+    """A job as squeue lists it."""
+
+    number: int
+    name: str
+    state: str
+    is_companion: bool
+
+    @classmethod
+    def read(cls, line: str) -> InSlurm:
+        number, name, state, *comment = line.split(maxsplit=3)
+        companion = read_companion_comment("".join(comment).strip()) is not None
+        return cls(int(number), name, state, companion)
 
 
 @dataclass
@@ -39,6 +77,9 @@ class Observer:
 
     Args:
         tell: is told of each thing that must not be, once.
+
+    Attributes:
+        companions: those that have not ended, as last seen: id in Slurm → a line.
     """
 
     hosts: Hosts
@@ -46,8 +87,10 @@ class Observer:
     tell: Callable[[str, object], None]
     jobs: dict[str, Row] = field(default_factory=dict)
     promises: dict[int, Row] = field(default_factory=dict)
+    growths: dict[int, Growth] = field(default_factory=dict)
     slurm_ids: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     slurm_states: dict[int, str] = field(default_factory=dict)
+    companions: dict[int, str] = field(default_factory=dict)
     wrong: list[tuple[str, str]] = field(default_factory=list)
     looks: int = 0
     blind: int = 0
@@ -56,7 +99,7 @@ class Observer:
 
     def begin(self) -> None:
         """What is in Slurm now is of an earlier campaign."""
-        self._others = frozenset(number for number, _, _ in self._slurm_jobs())
+        self._others = frozenset(job.number for job in self._slurm_jobs())
 
     def run(self, over: threading.Event) -> None:
         """Look every few seconds until `over` is set."""
@@ -67,7 +110,8 @@ class Observer:
         """One look; what cannot be seen now is seen by a later one."""
         with self._one_at_a_time:  # what is compared is newer than what it is compared with
             self.looks += 1
-            for see in (self._see_queue, self._see_slurm, self._see_traces):
+            sights = (self._see_queue, self._see_growths, self._see_slurm, self._see_traces)
+            for see in sights:
                 try:
                     see()
                 except HostError:
@@ -123,17 +167,34 @@ class Observer:
                 self.found_wrong("promise weakened", f"{promise} is now {now}")
         self.promises.update(found)
 
+    def _see_growths(self) -> None:
+        at = time.time()
+        for row in self.service.rows(COMPANIONS):
+            number = int(row["id"])
+            growth = self.growths.get(number) or Growth(
+                row["name"], int(row["generation"]), int(row["change"]), at
+            )
+            growth = growth.seen(row["state"], row["note"], at)
+            # It may have come and gone between two looks.
+            self.growths[number] = replace(growth, joined=growth.joined or bool(row["joined"]))
+
     def _see_slurm(self) -> None:
-        for number, name, state in self._slurm_jobs():
-            if number not in self._others:
-                self.slurm_ids[name].add(number)
-                self.slurm_states[number] = state
+        jobs = [job for job in self._slurm_jobs() if job.number not in self._others]
+        for job in jobs:
+            if not job.is_companion:
+                self.slurm_ids[job.name].add(job.number)
+                self.slurm_states[job.number] = job.state
+        self.companions = {
+            job.number: f"{job.name} ({job.number}) is {job.state}"
+            for job in jobs
+            if job.is_companion and job.state not in ENDED_IN_SLURM
+        }
         for gpu in gpus_given_twice(self.hosts.run("ctl", SLURM, timeout=30)):
             self.found_wrong("GPU given twice", gpu)
 
-    def _slurm_jobs(self) -> list[tuple[int, str, str]]:
+    def _slurm_jobs(self) -> list[InSlurm]:
         lines = self.hosts.run("ctl", NAMES, timeout=30).splitlines()
-        return [(int(number), name, state) for number, name, state in map(str.split, lines)]
+        return [InSlurm.read(line) for line in lines]
 
     def _see_traces(self) -> None:
         for name in list(self.jobs):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from tests.campaign.growths import Grown
 from tests.campaign.ledger import Done
 
 KINDS_OF_WRONG = (
@@ -15,6 +16,7 @@ KINDS_OF_WRONG = (
     "checkpoint lost",
     "promise weakened",
     "GPU given twice",
+    "companion left",
 )
 
 
@@ -46,6 +48,7 @@ class Outcome:
         wrong: kind and text of whatever must not be.
         told: jobs that do not run, as their users were told: Slurm has forgotten them, or the
             daemon was away for as long as they tried to register them.
+        grown: changes of size while jobs trained, by how they do it.
         redone: iterations trained again, of all that were trained.
     """
 
@@ -58,6 +61,7 @@ class Outcome:
     broken: Sequence[Broken]
     wrong: Sequence[tuple[str, str]]
     told: Sequence[str]
+    grown: Sequence[Grown]
     launches: int
     redone: tuple[int, int]
     looks: int
@@ -95,6 +99,7 @@ def markdown(outcome: Outcome) -> str:
     lines += [f"| promises {how} | {count} |" for how, count in sorted(outcome.promises.items())]
     lines.append(f"| broken promises without a fault | {causes['']} |")
     lines.append(f"| iterations trained again | {100 * again / max(1, trained):.1f} % |")
+    lines += _growths(outcome.grown)
     if outcome.broken:
         lines += ["", "| broken promise | late by | launches | the fault | seconds that it took |"]
         lines.append("|---|---|---|---|---|")
@@ -110,6 +115,7 @@ _PLURALS = {
     "checkpoint lost": "checkpoints lost",
     "promise weakened": "promises weakened",
     "GPU given twice": "GPUs given twice",
+    "companion left": "companions left behind",
 }
 
 
@@ -118,6 +124,31 @@ def _by_kind(faults: Iterable[Done]) -> dict[str, list[float]]:
     for fault in faults:
         found[fault.kind].append(fault.healed - fault.begun)
     return found
+
+
+def _growths(grown: Iterable[Grown]) -> list[str]:
+    lines = [
+        "",
+        "| changes of size | jobs | begun | succeeded | came to nothing |",
+        "|---|---|---|---|---|",
+    ]
+    beside: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    why: Counter[str] = Counter()
+    for each in grown:
+        begun, succeeded = each.with_fault
+        failed = each.begun - each.succeeded
+        lines.append(
+            f"| {each.training.value} | {each.jobs} | {each.begun}, {begun} of them beside a "
+            f"fault | {each.succeeded}, {succeeded} | {failed}, {begun - succeeded} |"
+        )
+        for kind, counts in each.beside.items():
+            beside[kind] = [a + b for a, b in zip(beside[kind], counts, strict=True)]
+        why.update(each.why)
+    if beside:
+        lines += ["", "| fault in force | beside changes that succeeded | that came to nothing |"]
+        lines.append("|---|---|---|")
+        lines += [f"| {kind} | {a} | {b} |" for kind, (a, b) in sorted(beside.items())]
+    return lines + [f"- came to nothing, {number}: {text}" for text, number in why.most_common()]
 
 
 def _broken(each: Broken) -> str:

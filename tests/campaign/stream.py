@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import random
 import threading
@@ -14,9 +15,19 @@ from tests.campaign.hosts import HostError, Hosts
 
 RATES = "1:10,2:18,4:32,8:56,16:90"
 """Iterations/s by GPUs."""
+REAL_RATES = "4:2,8:4"
+"""The same of trainings with ranks, of whole nodes: so few that two cores bear them."""
 AT_ONCE = 4
 TRACES = "/var/log/minislurm"
 """Where trainings write their lives down, as the hosts see it: no fault reaches it."""
+
+
+class Training(enum.Enum):
+    """How a job of the campaign trains; the values are what the report calls it."""
+
+    PACED = "cannot change while it runs"  # `trainer`, which speaks the contract itself
+    HANDS_OVER = "grows by hand-over"  # `elastic` with DDP
+    LIVE = "grows with its ranks"  # `elastic` with training.parallel
 
 
 @dataclass(frozen=True)
@@ -31,15 +42,24 @@ class Submission:
     name: str
     user: str
     words: str
+    training: Training
     at: float
     job_id: int = 0
     answer: str = ""
+
+
+def training_of(number: int) -> Training:
+    """Every third job changes its size while it runs, three of four of these by hand-overs."""
+    if number % 3 != 1:
+        return Training.PACED
+    return Training.LIVE if number % 4 == 0 else Training.HANDS_OVER
 
 
 class Stream:
     """Submits until it is told to end.
 
     Args:
+        checkout: ef-slurm's source, as the hosts see it.
         every: seconds from one job to the next, on average.
         most: jobs that may be in the queue at once.
         active: how many are.
@@ -48,6 +68,7 @@ class Stream:
     def __init__(
         self,
         hosts: Hosts,
+        checkout: str,
         *,
         every: float,
         most: int,
@@ -56,6 +77,7 @@ class Stream:
         seed: int,
     ) -> None:
         self.hosts = hosts
+        self.checkout = checkout
         self.every = every
         self.most = most
         self.active = active
@@ -77,26 +99,37 @@ class Stream:
                     self._under_way += 1
                 pool.submit(self._one, *self._job(number))
 
-    def _job(self, number: int) -> tuple[str, str, str]:
+    def _job(self, number: int) -> tuple[str, str, str, Training]:
         name, user = f"c{number}", f"user{number % 2 + 1}"
-        iterations = self.dice.randrange(400, 2000)
+        training = training_of(number)
+        # So few that nodes are free at times, for others to grow onto.
+        iterations = self.dice.randrange(300, 1200)
         seconds = self.dice.randrange(150, 600)
         gpus = self.dice.choice((2, 4, 4, 8))
         wish = f"--deadline=+{seconds}s --if-infeasible=wait"
-        if number % 6 == 0:
+        if number % 6 in (0, 1):
             wish = "--best-effort"
+        rates, log, script = RATES, "/dev/null", "python3 -m tests.campaign.trainer"
+        if training is not Training.PACED:
+            wrapper = "parallel" if training is Training.LIVE else "ddp"
+            # Those without a deadline stay for long: they grow whenever others leave nodes free.
+            iterations, gpus, rates = 600 if number % 6 == 1 else iterations // 4, 8, REAL_RATES
+            log = f"{TRACES}/campaign-{name}.log"
+            script = (
+                f"--checkpoint-interval=5s {self.checkout}/tests/campaign/elastic.py"
+                f" --wrapper {wrapper}"
+            )
         words = (
             f"ef-sbatch --json --job-name={name} --iterations={iterations} --global-batch-size=32"
-            f" --throughput={RATES} {wish} --max-gpus={gpus} --verdict-timeout=40"
-            f" --output=/dev/null python3 -m tests.campaign.trainer"
-            f" --rates {RATES} --trace {TRACES}/campaign-{name}.trace"
+            f" --throughput={rates} {wish} --max-gpus={gpus} --verdict-timeout=40"
+            f" --output={log} {script} --rates {rates} --trace {TRACES}/campaign-{name}.trace"
         )
-        return name, user, words
+        return name, user, words, training
 
-    def _one(self, name: str, user: str, words: str) -> None:
+    def _one(self, name: str, user: str, words: str, training: Training) -> None:
         at = time.time()
         job_id, said = self._submit(user, words)
-        sent = Submission(name, user, words, at, job_id, said)
+        sent = Submission(name, user, words, training, at, job_id, said)
         with self._lock:
             self.sent.append(sent)
             self._under_way -= 1

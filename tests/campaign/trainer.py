@@ -8,6 +8,8 @@ it trains, and it writes its life down on a disk that no fault reaches, one line
     alive PROCESS GENERATION ITERATION TIME     a second of training
     finished, stopped, not-saved (the same)     it leaves of its own will
 
+    unusable                                it gives up for good (`elastic` alone)
+
 The process is HOST:PID. A disk that is full or gone is waited for, as `ef_slurm.training` does it.
 """
 
@@ -52,7 +54,7 @@ def main() -> int:
     parser.add_argument("--save-every", type=float, default=3.0, help="seconds")
     parser.add_argument("--trace", type=Path, required=True)
     options = parser.parse_args()
-    rates = {int(n): float(r) for n, r in (pair.split(":") for pair in options.rates.split(","))}
+    rates = rates_of(options.rates)
     environment = JobEnvironment.read(os.environ)
     assert environment.state_dir is not None
     directory = StateDir(environment.state_dir, environment.order_file)
@@ -61,6 +63,11 @@ def main() -> int:
     gpus = int(os.environ["EF_NUM_NODES"]) * int(os.environ["EF_GPUS_PER_NODE"])
     trace = Trace(options.trace, environment.generation)
     return Training(directory, environment, gpus, rates[gpus], trace).run(options.save_every)
+
+
+def rates_of(text: str) -> dict[int, float]:
+    """Iterations/s by GPUs."""
+    return {int(n): float(r) for n, r in (pair.split(":") for pair in text.split(","))}
 
 
 def patiently(act: Callable[[], int]) -> int:

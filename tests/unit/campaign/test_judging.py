@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.campaign.ledger import Done, explain
+from tests.campaign.observer import InSlurm
 from tests.campaign.traces import Trace
 from tests.cluster.daemon_bench import gpus_given_twice
 
@@ -47,6 +48,27 @@ def test_two_that_live_at_once_are_told(tmp_path: Path) -> None:
     )
     (told,) = life.done_twice()
     assert told == "generation 1 (n1:7) and 2 (n2:9) were both alive for 3.0 s"
+
+
+def test_a_larger_launch_that_takes_over_is_no_second_one(tmp_path: Path) -> None:
+    """It has the generation of the one before, and begins when that has stopped."""
+    stopped = (
+        "start n1:7 1 0 100",
+        "alive n1:7 1 50 110",
+        "saved n1:7 1 52 110.5",
+        "stopped n1:7 1 52 110.6",
+        "start n1:9 1 52 111",
+    )
+    assert not trace(tmp_path, *stopped, "alive n1:9 1 90 120").done_twice()
+    (told,) = trace(tmp_path, *stopped, "alive n1:7 1 60 114", "alive n1:9 1 90 120").done_twice()
+    assert told == "generation 1 (n1:7) and 1 (n1:9) were both alive for 3.0 s"
+
+
+def test_a_companion_is_known_by_its_comment() -> None:
+    line = "23 c10 RUNNING ef-slurm: companion of 20, launch 1, change 1"
+    assert InSlurm.read(line) == InSlurm(23, "c10", "RUNNING", is_companion=True)
+    assert InSlurm.read("20 c10 RUNNING (null)") == InSlurm(20, "c10", "RUNNING", False)
+    assert InSlurm.read("20 c10 RUNNING") == InSlurm(20, "c10", "RUNNING", False)
 
 
 def test_one_that_begins_after_the_end_is_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,17 +18,16 @@ from torch import nn
 
 from ef_slurm import training
 from ef_slurm.contract import Phase, StateDir
-from ef_slurm.training import checkpoint, container, patience, preconditions, ranks
+from ef_slurm.training import checkpoint, container, patience, preconditions, private, ranks
 from ef_slurm.training.checkpoint import CheckpointStore
 from ef_slurm.training.ranks import Ranks, RanksError
 
 
 @pytest.fixture(autouse=True)
-def outside_of_a_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def outside_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("EF_", "TORCHELASTIC")):
             monkeypatch.delenv(name)
-    yield
 
 
 class Disk:
@@ -105,7 +104,7 @@ def test_an_hour_fails_the_launch_and_not_the_job(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", -1)
-    away = Disk(times=10**6).spoil(preconditions.make_private)
+    away = Disk(times=10**6).spoil(private.make_private)
     monkeypatch.setattr(preconditions, "make_private", away)
     with pytest.raises(RanksError, match="the state directory cannot be used"):
         train(trained, 8)
