@@ -23,6 +23,9 @@ Result = TypeVar("Result")
 NO_TESTS = 5
 SLOWEST = "--durations=15"
 WHOLE_MACHINE = "whole_machine"
+"""The mark of tests that compute: no other cluster's tests run beside them."""
+QUIET_MACHINE = "quiet_machine"
+"""The mark of tests that depend on the machine's pace: nothing at all runs beside them."""
 AT_ONCE = 2
 """Clusters that share the tests: most of these wait for Slurm more than they compute."""
 FEWEST_CPUS = 2
@@ -128,8 +131,8 @@ def without_cluster(python: Path, checks: Checks) -> None:
 def everything(python: Path, wanted: Cluster, checks: Checks) -> None:
     """The cluster tests in view; with the CPUs that these leave, linters and unit tests.
 
-    Most cluster tests wait for Slurm more than they compute. Those that need the whole machine
-    have it: the others are over by then.
+    Most cluster tests wait for Slurm more than they compute. Those that depend on how fast the
+    machine is have it for themselves: the others are over by then.
     """
     with unit_tests(python) as unit, behind(gives_way=True) as others:
         run_unit = partial(others.kept, unit.command, CHECKOUT, environment(unit.measure))
@@ -263,18 +266,16 @@ def chosen_cluster_tests(python: Path, wanted: Cluster, arguments: list[str]) ->
 
 
 def cluster_tests(python: Path, wanted: Cluster, quiet: Callable[[], object]) -> Ended:
-    """On several clusters, then what needs the whole machine, and what failed on several.
+    """On several clusters, then what needs one to itself, a quiet machine, or a second try.
 
     Args:
         quiet: waits until nothing else runs on this machine, and tells what came of that.
     """
-    with (
-        cluster_up(wanted) as name,
-        tempfile.TemporaryDirectory(prefix="cluster-tests-") as directory,
-    ):
+    shared = f"cluster and not {WHOLE_MACHINE} and not {QUIET_MACHINE}"
+    computing = f"cluster and {WHOLE_MACHINE}"
+    with cluster_up(wanted) as name, first_try() as first, first_try() as second:
         if few_cpus():
             quiet()
-        first, marker = FirstTry(Path(directory)), f"cluster and not {WHOLE_MACHINE}"
 
         def these(names: list[str], marker: str, options: list[str]) -> int:
             return on_clusters(python, names, marker, [*options, *CLUSTER_ROOMS])
@@ -288,12 +289,23 @@ def cluster_tests(python: Path, wanted: Cluster, quiet: Callable[[], object]) ->
             # tests themselves say which come first.
             divided = ["--numprocesses", str(len(names))]
             divided += ["--dist=loadgroup", "--no-loadscope-reorder"]
-            shared = these(names, marker, [*divided, *first.options])
+            on_several = these(names, shared, [*divided, *first.options])
+        on_one = these([name], computing, second.options)
         if not few_cpus():
             quiet()
-        alone = these([name], f"cluster and {WHOLE_MACHINE}", [])
-        end = first.ended(shared, partial(these, [name], marker))
-    return replace(end, code=end.code or alone)
+        alone = these([name], f"cluster and {QUIET_MACHINE}", [])
+        ends = (
+            first.ended(on_several, partial(these, [name], shared)),
+            second.ended(on_one, partial(these, [name], computing)),
+        )
+    code = next((end.code for end in ends if end.code), alone)
+    return Ended(code, tuple(test for end in ends for test in end.late))
+
+
+@contextmanager
+def first_try() -> Iterator[FirstTry]:
+    with tempfile.TemporaryDirectory(prefix="cluster-tests-") as directory:
+        yield FirstTry(Path(directory))
 
 
 def on_clusters(python: Path, names: list[str], marker: str, arguments: list[str]) -> int:

@@ -7,7 +7,7 @@ import pytest
 from demo.__main__ import main, slowdown
 from mini.client import MiniSlurm
 
-pytestmark = [pytest.mark.cluster, pytest.mark.whole_machine]
+pytestmark = [pytest.mark.cluster, pytest.mark.quiet_machine]
 
 MOST = 2.0
 """How much slower than the demo's own pace a machine may be for this test: it takes four minutes

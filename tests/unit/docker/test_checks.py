@@ -102,22 +102,22 @@ def test_everything_is_checked_whatever_fails(
     assert "s in all" in told.err
 
 
-def test_unit_tests_run_behind_others_and_are_over_before_what_needs_the_whole_machine(
+def test_unit_tests_run_behind_others_and_are_over_before_what_needs_a_quiet_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commands = Commands(monkeypatch, "")
-    shared_ran, unit_ended = Event(), Event()
+    computed, unit_ended = Event(), Event()
 
     def kept(command: list[str], _cwd: Path, _env: Mapping[str, str]) -> tuple[int, str]:
         if "not cluster" in command:
-            assert shared_ran.wait(60)
+            assert computed.wait(60)
             unit_ended.set()
         return 0, ""
 
     def show(command: list[str], _env: dict[str, str] | None = None) -> int:
-        if "cluster and not whole_machine" in command:
-            shared_ran.set()
         if "cluster and whole_machine" in command:
+            computed.set()
+        if "cluster and quiet_machine" in command:
             assert unit_ended.is_set()
         return 0
 
@@ -144,7 +144,7 @@ def test_no_unit_test_chosen_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> N
         assert unit.ended(lambda: checks.NO_TESTS) == Ended(checks.NO_TESTS)
 
 
-def test_the_tests_of_two_clusters_are_tried_again_when_the_machine_is_quiet(
+def test_what_failed_beside_others_is_tried_again_when_the_machine_is_quiet(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands = Commands(monkeypatch, "")
@@ -152,22 +152,29 @@ def test_the_tests_of_two_clusters_are_tried_again_when_the_machine_is_quiet(
 
     def ended(_: FirstTry, code: int, again: Callable[[list[str]], int]) -> Ended:
         assert code == 0
-        return Ended(again(["--again"]), ("x::y",))
+        return Ended(again(["--again"]), (f"{len(commands.ran)}::y",))
 
     monkeypatch.setattr(FirstTry, "ended", ended)
     assert checks.test(CLUSTER, [], fast=False) == 0
     (unit,) = (line for line in commands.hidden if "-m not cluster" in line)
     assert "--numprocesses 3" in unit  # some of them wait
     ran = [line.split(" -m ", 2)[-1] for line in commands.ran if "not cluster" not in line]
-    shared, _, alone, again, _ = (line for line in ran if line == "down" or "whole_machine" in line)
+    shared, down, computing, quiet, *again, _ = ran
+    beside = "cluster and not whole_machine and not quiet_machine"
+    alone = "cluster and whole_machine"
+    rooms = " tests/cluster tests/contract"
+    assert down == "down"
+    assert shared.startswith(f"{beside} ")
     assert "--numprocesses 2" in shared
-    assert "-o cache_dir=" in shared
-    assert alone.startswith("cluster and whole_machine")
-    assert alone.endswith(" tests/cluster tests/contract")
-    assert again == (
-        "cluster and not whole_machine --durations=15 --again tests/cluster tests/contract"
-    )
-    assert "passed only at the second try, alone:\n  x::y\n" in capsys.readouterr().err
+    assert computing.startswith(f"{alone} ")
+    assert quiet == f"cluster and quiet_machine --durations=15{rooms}"
+    for first in (shared, computing):
+        assert "-o cache_dir=" in first
+        assert first.endswith(rooms)
+    assert again == [f"{marker} --durations=15 --again{rooms}" for marker in (beside, alone)]
+    told = capsys.readouterr().err
+    assert "passed only at the second try, alone:\n" in told
+    assert told.count("::y\n") == 3  # those of the unit tests, too
 
 
 @pytest.mark.parametrize(("percent", "code"), [(90.99, 1), (91.0, 0)])
