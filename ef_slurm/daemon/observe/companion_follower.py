@@ -184,7 +184,9 @@ class CompanionFollower:
             if block is None or not move.unexpected or not brought <= set(block.nodes):
                 return False
             after = self._observer.status(row) or status
-            ended = move.to is CompanionState.ENDED or (move.died and _is_new(companion, now))
+            # All end with their launch: that speaks against growth only right after it.
+            ended = move.died and _is_new(companion, now)
+            ended |= move.to is CompanionState.ENDED and not move.over
             failed = ended and not brought & set(lost_nodes)
             if move.unwanted or failed:
                 stays = move.unwanted and not brought & set(lost_nodes)

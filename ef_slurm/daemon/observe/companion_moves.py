@@ -25,6 +25,7 @@ class CompanionMove:
         unexpected: whether it is not what the job was to have.
         unwanted: whether somebody, or its time limit, has ended it, or has made another one of it:
             the job is not to grow again.
+        over: whether its launch has ended, too.
         died: whether its launch has ended without being told to.
     """
 
@@ -32,6 +33,7 @@ class CompanionMove:
     why: str = ""
     unexpected: bool = False
     unwanted: bool = False
+    over: bool = False
     died: bool = False
 
 
@@ -48,12 +50,13 @@ def companion_move(member: Member, status: JobStatus) -> CompanionMove | None:
     told = status.ordered_to_stop or status.ordered_to_relaunch or status.relaunching
     died = bool(over) and status.slurm.holds_nodes and told is None
     if known and (slurm is None or slurm.is_final):
-        return replace(_ended(companion, slurm), died=died)
+        return replace(_ended(companion, slurm), over=bool(over), died=died)
     if companion.state is CompanionState.LEAVING:
         return None
     if over:
         to = CompanionState.LEAVING if known else CompanionState.ENDED
-        return CompanionMove(to, over, unexpected=True, unwanted=is_cancelled(slurm), died=died)
+        unwanted = is_cancelled(slurm)
+        return CompanionMove(to, over, unexpected=True, unwanted=unwanted, over=True, died=died)
     if slurm is not None:
         return _in_slurm(companion, slurm, status)
     return None

@@ -40,7 +40,7 @@ from ef_slurm.model import (
 from ef_slurm.slurm.limits import JOBS, Asker, Bound, JobLimits, Shared
 from ef_slurm.slurm.per_gpu import per_gpu_of
 from ef_slurm.slurm.site_types import SlurmLicense
-from ef_slurm.slurm.types import Observation, SlurmJob
+from ef_slurm.slurm.types import JobBaseState, Observation, SlurmJob
 
 _GPU = "gres/gpu"
 
@@ -317,12 +317,17 @@ def timed(
         began = job.running.since
     own = math.inf if request.max_time is None else request.max_time
     ends = math.inf if began is None else began + own
-    if status is not None and status.slurm.is_running and status.slurm.end_time is not None:
+    if status is not None and status.slurm.end_time is not None and _counts(status.slurm):
         ends = min(ends, status.slurm.end_time)
     job = _due_by(job, ends, "its time limit" if math.isinf(own) else _own_words(own))
     if job.running is not None or (began is not None and math.isfinite(own)):
         return job
     return _no_longer_than(job, own, limits, asked)
+
+
+def _counts(slurm: SlurmJob) -> bool:
+    """Whether its limit does; while Slurm takes its time to end it for that, it is no less over."""
+    return slurm.is_running or slurm.state is JobBaseState.TIMEOUT
 
 
 def _own_words(own: float) -> str:

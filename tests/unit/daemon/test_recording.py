@@ -66,7 +66,7 @@ def shelf() -> Shelf:
 
 @pytest.fixture
 def world(tmp_path: Path, shelf: Shelf) -> World:
-    return World(tmp_path / "queue.sqlite", records=shelf)
+    return World(tmp_path / "queue.sqlite", records=shelf, idle_report_interval=1.0)
 
 
 def agree(world: World, shelf: Shelf, job: QueueJob) -> JobRecord:

@@ -170,9 +170,15 @@ def test_ended_by_its_owners_time_limit(world: World) -> None:
 
 
 def test_ended_by_the_time_limit_of_the_site(world: World) -> None:
-    """It has asked for none; that it is slower than its curve is its own doing all the same."""
+    """It has asked for none; that it is slower than its curve is its own doing all the same.
+
+    Also where a plan is made while Slurm is about to end it.
+    """
+    world.cluster.timing = replace(world.cluster.timing, stop=20.0)
     job = world.submit(8000, deadline=5000.0, time_limit=300.0, speed=0.2)
     world.run_until(world.finished, 2000)
+    told = [event.message for event in world.queue.events.all(job_id=job.id)]
+    assert not any(message.startswith("promise safe") for message in told)
     row = world.row(job)
     assert row.note.startswith("ended by its time limit (the longest that it could have in Slurm")
     assert settled(world, job) == (PromiseOutcome.VOID, Fault.JOB)

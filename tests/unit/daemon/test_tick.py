@@ -22,7 +22,7 @@ from tests.unit.daemon.world import World
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path / "queue.sqlite", nodes=16)
+    world = World(tmp_path / "queue.sqlite", nodes=16, idle_report_interval=1.0)
     yield world
     world.queue.close()
 
