@@ -26,7 +26,7 @@ Lie = Callable[[JobReports, int], JobReports]
 @pytest.fixture
 def world() -> Iterator[World]:
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
-        world = World(Path(directory) / "queue.sqlite")
+        world = World(Path(directory) / "queue.sqlite", idle_report_interval=1.0)
         yield world
         world.queue.close()
 
