@@ -26,7 +26,7 @@ Lie = Callable[[JobReports, int], JobReports]
 @pytest.fixture
 def world() -> Iterator[World]:
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
-        world = World(Path(directory) / "queue.sqlite", idle_report_interval=1.0)
+        world = World(Path(directory) / "queue.sqlite")
         yield world
         world.queue.close()
 
@@ -90,8 +90,8 @@ def test_a_launch_that_has_changed_anew_each_time(world: World) -> None:
     world.run_until(lambda: world.state(job) is JobState.RUNNING)
     orders = lies(world, job, has_changed_anew)
     world.run(40.0 + SECONDS)
-    assert len(world.queue.companions.of(job.id)) + len(orders) <= MOST + 40.0 / SECONDS_PER_STEP
-    assert len(too_much(world, job)) == 1
+    assert len(world.queue.companions.of(job.id)) == 1  # it does not grow so a second time
+    assert len(orders) <= STEPS_AT_ONCE
 
 
 def test_its_gpus_come_back_all_the_same(world: World) -> None:
