@@ -27,6 +27,9 @@ def main() -> int:
         "--job-every", type=float, default=10.0, help="seconds from job to job (%(default)s)"
     )
     parser.add_argument("--most-jobs", type=int, default=MOST_JOBS, help="at once (%(default)s)")
+    parser.add_argument(
+        "--on-growth", action="store_true", help="do each fault when a job is about to grow"
+    )
     parser.add_argument("--log", type=Path, required=True, help="where all of it is written down")
     options = parser.parse_args()
     try:
@@ -39,6 +42,7 @@ def main() -> int:
                 options.job_every,
                 options.log,
                 options.most_jobs,
+                options.on_growth,
             )
         )
     except UserError as error:

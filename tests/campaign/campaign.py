@@ -20,7 +20,7 @@ from tests.campaign.hosts import HostError, Hosts
 from tests.campaign.injector import Injector
 from tests.campaign.kinds import Maker
 from tests.campaign.ledger import explain
-from tests.campaign.observer import FINAL, LOOK_SECONDS, Observer, Row
+from tests.campaign.observer import FINAL, LOOK_SECONDS, Observer, Row, some_job_grows
 from tests.campaign.report import Broken, Outcome
 from tests.campaign.service import Service, clock_library
 from tests.campaign.stream import RATES, REAL_RATES, Stream
@@ -43,6 +43,7 @@ class Plan:
     Args:
         every, job_every: seconds from one fault to the next, and from one job to the next.
         most: jobs in the queue at once.
+        on_growth: each fault waits until a job is about to grow while it trains.
         log: what happens is written here, a line of JSON each.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     job_every: float
     log: Path
     most: int = MOST_JOBS
+    on_growth: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def play(plan: Plan) -> Outcome:
         seed=plan.seed,
     )
     injector = Injector(hosts, plan.every, tell, plan.seed)
+    if plan.on_growth:
+        injector.moment = lambda: some_job_grows(service)
     looked, sent = threading.Event(), threading.Event()
     watching = threading.Thread(target=observer.run, args=(looked,))
     sending = threading.Thread(target=stream.run, args=(sent,))

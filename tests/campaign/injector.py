@@ -18,6 +18,9 @@ AT_ONCE = 6
 """Faults in force at the same time."""
 SET_ASIDE = 12
 """Faults that wait for what they take, while later ones are done."""
+MOMENT_SECONDS = 45.0
+"""For which a fault waits for its moment, before it is done all the same."""
+POLL_SECONDS = 0.7
 HEAL_SECONDS = 180.0
 CARE_SECONDS = 20.0
 
@@ -28,14 +31,21 @@ class Injector:
     Args:
         every: seconds from one fault to the next, on average.
         tell: is told of each fault once it is healed, and of what went wrong.
+        moment: whether now is a moment for a fault; each waits for one, but not for long.
     """
 
     def __init__(
-        self, hosts: Hosts, every: float, tell: Callable[[str, object], None], seed: int
+        self,
+        hosts: Hosts,
+        every: float,
+        tell: Callable[[str, object], None],
+        seed: int,
+        moment: Callable[[], bool] = lambda: True,
     ) -> None:
         self.hosts = hosts
         self.every = every
         self.tell = tell
+        self.moment = moment
         self.dice = random.Random(seed)
         self.done: list[Done] = []
         self._taken: set[str] = set()
@@ -53,6 +63,7 @@ class Injector:
             try:
                 while left or waiting:
                     time.sleep(max(0.05, next_at - time.monotonic()))
+                    self._await_moment()
                     running = {future for future in running if not future.done()}
                     while left and len(waiting) < SET_ASIDE:
                         fault = next(faults, None)
@@ -70,6 +81,11 @@ class Injector:
                     next_at = max(next_at + wait, time.monotonic() + 0.2)
             finally:
                 over.set()
+
+    def _await_moment(self) -> None:
+        deadline = time.monotonic() + MOMENT_SECONDS
+        while not self.moment() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
     def _take(self, waiting: list[Fault]) -> Fault | None:
         with self._lock:

@@ -36,6 +36,7 @@ SELECT c.id, j.name, c.generation, c.change, c.state, c.note, EXISTS (
     AND json_extract(e.data, '$.companion') = c.id
     AND json_extract(e.data, '$.companion_state') = '{JOINED}') AS joined
 FROM companions c JOIN jobs j ON j.id = c.job_id"""
+GROWING = "SELECT id FROM companions WHERE state NOT IN ('joined', 'leaving', 'ended') LIMIT 1"
 SLURM = "timeout 15 scontrol --details --oneliner show job --all"
 NAMES = "timeout 15 squeue --noheader --states=all --format='%A %j %T %k'"
 ENDED_IN_SLURM = frozenset(
@@ -53,6 +54,14 @@ ENDED_IN_SLURM = frozenset(
 )
 
 Row = dict[str, Any]
+
+
+def some_job_grows(service: Service) -> bool:
+    """Whether a companion is on its way; no, where the queue cannot be read."""
+    try:
+        return bool(service.rows(GROWING))
+    except HostError:
+        return False
 
 
 @dataclass(frozen=True)
