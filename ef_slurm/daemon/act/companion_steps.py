@@ -26,7 +26,7 @@ from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import JobUpdate, Shape, SlurmJob
 
 MIN_RUN_SECONDS = 60.0
-"""The least time limit: Slurm knows whole minutes only."""
+"""The least time limit that anything is started with: Slurm knows whole minutes only."""
 
 CompanionStep = (
     WantCompanion | ShapeCompanion | ReleaseCompanion | CancelCompanion | ExtendCompanion

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from ef_slurm.contract import Action, LaunchState, Order
 from ef_slurm.daemon.act.comments import comment_of
-from ef_slurm.daemon.act.companion_steps import CompanionSteps, live_order
+from ef_slurm.daemon.act.companion_steps import MIN_RUN_SECONDS, CompanionSteps, live_order
 from ef_slurm.daemon.act.effects import action_of, arguments_of, effect_seen
 from ef_slurm.daemon.act.steps import (
     CancelCompanion,
@@ -358,10 +358,6 @@ def _stop_signal(status: JobStatus) -> StopSignal | None:
         return StopSignal(status.launch.stop_signal)
     except ValueError:
         return None
-
-
-MIN_RUN_SECONDS = 60.0
-"""The least time limit that a job is started with: Slurm knows whole minutes only."""
 
 
 def _time_left(job: QueueJob, now: float) -> float | None:

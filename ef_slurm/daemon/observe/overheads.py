@@ -18,7 +18,7 @@ from ef_slurm.model import OVERHEAD_KINDS, ChangeKind, JobRequest, Overhead, ove
 
 SAFETY_FACTOR = 1.1
 """A promise counts on this many times what was measured."""
-HANDOVER_SECONDS = 2.0
+LEAVING_SECONDS = 2.0
 """And on so much more at least, where GPUs are taken over: what was measured may have had free
 ones. Whoever is on them next time takes as long as Slurm's part of a reshape to leave."""
 SAMPLES_PER_JOB = 3
@@ -181,5 +181,5 @@ class Overheads:
 
 def _with_margin(seconds: float, overhead: str) -> float:
     """Whole seconds, so that plans do not change for a hair."""
-    handover = HANDOVER_SECONDS if overhead in TAKES_OVER else 0.0
-    return float(math.ceil(round(max(SAFETY_FACTOR * seconds, seconds + handover), 6)))
+    leaving = LEAVING_SECONDS if overhead in TAKES_OVER else 0.0
+    return float(math.ceil(round(max(SAFETY_FACTOR * seconds, seconds + leaving), 6)))

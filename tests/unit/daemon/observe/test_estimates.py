@@ -16,7 +16,7 @@ from ef_slurm.daemon.observe.change_costs import Decided, recalled, taken
 from ef_slurm.daemon.observe.estimates import RATE_TOLERANCE, Estimates, Rates, calibrated
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.overheads import (
-    HANDOVER_SECONDS,
+    LEAVING_SECONDS,
     SAFETY_FACTOR,
     Overheads,
     Submitter,
@@ -95,7 +95,7 @@ def test_a_jobs_own_worst_lately_is_never_underestimated(seconds: list[float]) -
     for one in seconds:
         learned.add(1, submitter("ann"), "restart", Taken(one))
     worst = max(seconds[-3:])
-    least = max(SAFETY_FACTOR * worst, worst + HANDOVER_SECONDS)
+    least = max(SAFETY_FACTOR * worst, worst + LEAVING_SECONDS)
     assert learned.estimate(1, of("ann")).restart >= least - 1e-6
 
 
