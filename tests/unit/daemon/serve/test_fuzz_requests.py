@@ -107,9 +107,9 @@ def test_mutated_requests_are_read_or_refused() -> None:
     slowest = 0.0
     for _ in range(ROUNDS):
         data = mutated(random_)
-        began = time.monotonic()
+        began = time.thread_time()  # not what others on this machine take
         kind = read(data)
-        slowest = max(slowest, time.monotonic() - began)
+        slowest = max(slowest, time.thread_time() - began)
         found[kind] = found.get(kind, 0) + 1
     print(ROUNDS, found, f"slowest {slowest:.3f} s")
     assert found.keys() >= {"ok", "unfinished", "bad-request", "no-such-path", "no-such-method"}
