@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from ef_slurm.training import connection_file
 from ef_slurm.training.interface import launch_address
 from ef_slurm.training.links import Hub, Links, Spoke
 from ef_slurm.training.patience import patiently
@@ -278,7 +279,7 @@ class Ranks:
 
     def _open_first(self, directory: Path, problem: str, keep: Path | None, away: bool) -> None:
         name = secrets.token_bytes(_NONCE)
-        file = _key_file(directory, name)
+        file = connection_file.path_of(directory, name)
         hub: Hub | None = None
         if not problem:
             secret = secrets.token_bytes(32)
@@ -291,7 +292,7 @@ class Ranks:
                 values = {"host": host, "port": hub.port, "secret": secret.hex()}
                 try:
                     for each in filter(None, (file, keep)):
-                        patiently(functools.partial(_replace_private, each, values))
+                        patiently(functools.partial(connection_file.replace, each, values))
                 except OSError as error:
                     problem, away = f"the ranks cannot be connected: {error}", True
         # The only thing that goes through the process group: the name of the file.
@@ -311,9 +312,9 @@ class Ranks:
         if name in (_REFUSED, _AWAY):
             why = "rank 0 cannot use the state directory"
             raise RanksError(why, told=True, away=name == _AWAY)
-        file = _key_file(directory, name)
+        file = connection_file.path_of(directory, name)
         try:
-            self._connect(patiently(functools.partial(_read_private, file)))
+            self._connect(patiently(functools.partial(connection_file.read, file)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RanksError(
                 f"rank {self.rank} on {os.uname().nodename} cannot read {file}, which rank 0 wrote "
@@ -327,7 +328,7 @@ class Ranks:
         Raises:
             OSError, ValueError, KeyError, TypeError: the file cannot be read, or is no such file.
         """
-        self._connect(_read_private(file))
+        self._connect(connection_file.read(file))
 
     def _connect(self, text: str) -> None:
         values = json.loads(text)
@@ -359,30 +360,6 @@ def of_process_group() -> Ranks:
     if not (dist.is_available() and dist.is_initialized()):
         return Ranks(0, 1)
     return Ranks(dist.get_rank(), dist.get_world_size())
-
-
-def _key_file(directory: Path, name: bytes) -> Path:
-    return directory / f".ranks.{name.hex()}.tmp"
-
-
-def _replace_private(path: Path, values: dict[str, Any]) -> None:
-    path.unlink(missing_ok=True)
-    _write_private(path, values)
-
-
-def _write_private(path: Path, values: dict[str, Any]) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(values, file)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _read_private(path: Path) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, encoding="utf-8") as file:
-        return file.read()
 
 
 def _broadcast(data: bytes) -> bytes:

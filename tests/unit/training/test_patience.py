@@ -18,7 +18,15 @@ from torch import nn
 
 from ef_slurm import training
 from ef_slurm.contract import Phase, StateDir
-from ef_slurm.training import checkpoint, container, patience, preconditions, private, ranks
+from ef_slurm.training import (
+    checkpoint,
+    connection_file,
+    container,
+    patience,
+    preconditions,
+    private,
+    ranks,
+)
 from ef_slurm.training.checkpoint import CheckpointStore
 from ef_slurm.training.ranks import Ranks, RanksError
 
@@ -184,13 +192,13 @@ def opened(directory: Path, monkeypatch: pytest.MonkeyPatch) -> list[RanksError]
     return errors
 
 
-@pytest.mark.parametrize("name", ["_write_private", "_read_private"])
+@pytest.mark.parametrize("name", ["write", "read"])
 def test_ranks_find_each_other_when_it_is_back(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "_POLL_SECONDS", 0.01)
     disk = Disk(times=3)
-    monkeypatch.setattr(ranks, name, disk.spoil(getattr(ranks, name)))
+    monkeypatch.setattr(connection_file, name, disk.spoil(getattr(connection_file, name)))
     assert not opened(tmp_path, monkeypatch)
     assert disk.times == 0
 
@@ -201,7 +209,7 @@ def test_all_ranks_know_that_it_is_the_disk(
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", -1)
     disk = Disk(times=10**6)
     disk.code = errno.ENOSPC
-    monkeypatch.setattr(ranks, "_write_private", disk.spoil(ranks._write_private))
+    monkeypatch.setattr(connection_file, "write", disk.spoil(connection_file.write))
     errors = opened(tmp_path, monkeypatch)
     assert [error.away for error in errors] == [True, True]
     assert any("No space left on device" in str(error) for error in errors)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ef_slurm.training import interface, patience, ranks
+from ef_slurm.training import connection_file, interface, patience, ranks
 from ef_slurm.training.interface import launch_address
 from ef_slurm.training.ranks import Ranks, RanksError
 
@@ -61,14 +61,14 @@ def test_secret_lies_in_a_file_of_the_owner_and_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, dict[str, Any]]] = []
-    read = ranks._read_private
+    read = connection_file.read
 
     def spy(path: Path) -> str:
         text = read(path)
         seen.append((stat.S_IMODE(path.stat().st_mode), json.loads(text)))
         return text
 
-    monkeypatch.setattr(ranks, "_read_private", spy)
+    monkeypatch.setattr(connection_file, "read", spy)
     first, other, errors = opened(tmp_path)
     assert not errors
     [(mode, values)] = seen
@@ -93,13 +93,13 @@ def test_each_launch_has_a_secret_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    write = ranks._write_private
+    write = connection_file.write
 
     def spy(path: Path, values: dict[str, Any]) -> None:
         written.append(values["secret"])
         write(path, values)
 
-    monkeypatch.setattr(ranks, "_write_private", spy)
+    monkeypatch.setattr(connection_file, "write", spy)
     for _ in range(2):
         first, other, errors = opened(tmp_path)
         assert not errors
@@ -124,7 +124,7 @@ def test_directory_that_is_not_shared_is_named(
     def none(path: Path) -> str:
         raise FileNotFoundError(2, "No such file or directory", str(path))
 
-    monkeypatch.setattr(ranks, "_read_private", none)
+    monkeypatch.setattr(connection_file, "read", none)
     monkeypatch.setattr(ranks, "RANK_WAIT_SECONDS", 0.5)
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", -1)
     _, _, errors = opened(tmp_path)
