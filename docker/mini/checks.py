@@ -304,6 +304,7 @@ def cluster_tests(python: Path, wanted: Cluster, quiet: Callable[[], object]) ->
 
 @contextmanager
 def first_try() -> Iterator[FirstTry]:
+    """One that remembers its failures for as long as it is used."""
     with tempfile.TemporaryDirectory(prefix="cluster-tests-") as directory:
         yield FirstTry(Path(directory))
 

@@ -111,9 +111,13 @@ def play(plan: Plan) -> Outcome:
         tell=tell,
         seed=plan.seed,
     )
-    injector = Injector(hosts, plan.every, tell, plan.seed)
-    if plan.on_growth:
-        injector.moment = lambda: some_job_grows(service)
+    injector = Injector(
+        hosts,
+        plan.every,
+        tell,
+        plan.seed,
+        moment=lambda: not plan.on_growth or some_job_grows(service),
+    )
     looked, sent = threading.Event(), threading.Event()
     watching = threading.Thread(target=observer.run, args=(looked,))
     sending = threading.Thread(target=stream.run, args=(sent,))

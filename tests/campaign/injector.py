@@ -40,7 +40,7 @@ class Injector:
         every: float,
         tell: Callable[[str, object], None],
         seed: int,
-        moment: Callable[[], bool] = lambda: True,
+        moment: Callable[[], bool],
     ) -> None:
         self.hosts = hosts
         self.every = every

@@ -7,8 +7,7 @@ it trains, and it writes its life down on a disk that no fault reaches, one line
     saved PROCESS GENERATION ITERATION TIME     a checkpoint is durable
     alive PROCESS GENERATION ITERATION TIME     a second of training
     finished, stopped, not-saved (the same)     it leaves of its own will
-
-    unusable                                it gives up for good (`elastic` alone)
+    unusable (the same)                         it gives up for good (`elastic` alone)
 
 The process is HOST:PID. A disk that is full or gone is waited for, as `ef_slurm.training` does it.
 """

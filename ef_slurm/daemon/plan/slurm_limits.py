@@ -317,7 +317,7 @@ def timed(
         began = job.running.since
     own = math.inf if request.max_time is None else request.max_time
     ends = math.inf if began is None else began + own
-    if status is not None and status.slurm.end_time is not None and _counts(status.slurm):
+    if status is not None and status.slurm.end_time is not None and _limit_counts(status.slurm):
         ends = min(ends, status.slurm.end_time)
     job = _due_by(job, ends, "its time limit" if math.isinf(own) else _own_words(own))
     if job.running is not None or (began is not None and math.isfinite(own)):
@@ -325,8 +325,8 @@ def timed(
     return _no_longer_than(job, own, limits, asked)
 
 
-def _counts(slurm: SlurmJob) -> bool:
-    """Whether its limit does; while Slurm takes its time to end it for that, it is no less over."""
+def _limit_counts(slurm: SlurmJob) -> bool:
+    """Whether its run has an end; while Slurm takes its time to end it for that, it is over."""
     return slurm.is_running or slurm.state is JobBaseState.TIMEOUT
 
 
