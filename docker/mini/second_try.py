@@ -65,13 +65,17 @@ class FirstTry:
             return Ended(code)
         report = self.directory / "again.xml"
         options = [*self.options, "--last-failed", "--last-failed-no-failures=none"]
-        if again([*options, f"--junitxml={report}"]) or not _all_ran(report, len(failed)):
+        if again([*options, f"--junitxml={report}"]) or not _all_passed(report, len(failed)):
             return Ended(code)
         return Ended(0, failed)
 
 
-def _all_ran(report: Path, number: int) -> bool:
-    """Whether a run without failures was of so many tests, none of which was skipped."""
+def _all_passed(report: Path, number: int) -> bool:
+    """Whether so many tests passed in a run without failures.
+
+    pytest also counts as skipped a file that skips itself, as where pyslurm is not installed, and
+    comes upon such files when what failed is in a class.
+    """
     suite = re.search(r"<testsuite [^>]*>", report.read_text(encoding="utf-8"))
     counts = dict(re.findall(r' (skipped|tests)="(\d+)"', suite[0])) if suite else {}
-    return counts == {"skipped": "0", "tests": str(number)}
+    return len(counts) == 2 and int(counts["tests"]) - int(counts["skipped"]) == number

@@ -22,6 +22,7 @@ from ef_slurm.daemon import journal
 from ef_slurm.daemon.journal import JournalHandler, log_handler, written
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.model import EventKind
+from tests.fakes.patience import PATIENCE
 from tests.unit.daemon.world import World
 
 
@@ -45,7 +46,7 @@ def read(entry: bytes) -> dict[str, str]:
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stream:
-        stream.settimeout(5.0)
+        stream.settimeout(PATIENCE)
         stream.bind(str(tmp_path / "journal"))
         yield stream
 

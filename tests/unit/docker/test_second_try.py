@@ -78,6 +78,22 @@ def test_what_fails_again_or_does_not_run_has_failed(tries: Tries, also: str) ->
     assert f"test_it.py::test_{also}" in tries.ran
 
 
+IN_A_CLASS = """
+from pathlib import Path
+
+class TestIt:
+    def test_busy(self): assert Path("known").exists()
+"""
+
+
+def test_a_file_that_skips_itself_does_not_count(tries: Tries) -> None:
+    """Where what failed is in a class, pytest looks into all other files too."""
+    tries.pytester.makepyfile(
+        test_absent="import pytest; pytest.importorskip('nothing_of_that_name')", test_it=IN_A_CLASS
+    )
+    assert tries.both() == Ended(0, ("test_it.py::TestIt::test_busy",))
+
+
 def test_nothing_is_run_again_where_nothing_failed(tries: Tries) -> None:
     tries.pytester.makepyfile(test_it="def test_it(): pass")
     assert tries.both() == Ended(0)

@@ -11,6 +11,7 @@ import pytest
 
 from ef_slurm.contract import Action, Order, Phase, StateDir
 from ef_slurm.resources import templates_dir
+from tests.fakes.patience import PATIENCE
 from tests.unit.forkserver.launching import launcher
 from tests.unit.training.rank_environment import environment
 
@@ -106,7 +107,7 @@ def test_workers_die_with_a_killed_agent(tmp_path: Path) -> None:
             found = [int(text) for path in pids.iterdir() if (text := path.read_text())]
         assert len(found) == 2
         agent.kill()
-        agent.wait(timeout=10)
+        agent.wait(PATIENCE)
     while any(alive(pid) for pid in found) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(alive(pid) for pid in found)

@@ -13,6 +13,7 @@ import pytest
 from ef_slurm.training import connection_file, interface, patience, ranks
 from ef_slurm.training.interface import launch_address
 from ef_slurm.training.ranks import Ranks, RanksError
+from tests.fakes.patience import PATIENCE
 
 
 class Group:
@@ -27,7 +28,7 @@ class Group:
     def _broadcast(self, data: bytes) -> bytes:
         if threading.get_ident() == self._first:
             self._data = data
-        self._both.wait(timeout=10)
+        self._both.wait(PATIENCE)
         return self._data
 
 

@@ -23,6 +23,7 @@ from ef_slurm.contract.files import dump
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.observe.plausible import plausible
 from ef_slurm.daemon.observe.report_files import read_job_reports
+from tests.fakes.patience import PATIENCE
 from tests.unit.daemon.make import NOW, launch, progress
 from tests.unit.daemon.observe.test_report_files import BAD, TRAPS
 
@@ -171,7 +172,7 @@ def hostile(tmp_path: Path) -> Iterator[StateDir]:
     thread.start()
     yield state
     stop.set()
-    thread.join(timeout=5)
+    thread.join(PATIENCE)
 
 
 def test_mutated_files_that_change_while_they_are_read(hostile: StateDir, tmp_path: Path) -> None:

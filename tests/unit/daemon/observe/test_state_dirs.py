@@ -19,6 +19,7 @@ from ef_slurm.daemon.observe.report_files import read_job_reports
 from ef_slurm.daemon.observe.state_dirs import FileStateDirs
 from ef_slurm.daemon.observe.workers import Workers
 from ef_slurm.model import QueueJob
+from tests.fakes.patience import PATIENCE
 from tests.unit.daemon.make import launch, progress, row, stop
 
 
@@ -66,7 +67,7 @@ def test_of_a_job_that_hangs_counts_what_it_last_said(
     gate.clear()
     StateDir(tmp_path / "good").write_progress(progress(iteration=501))
     monkeypatch.setattr(state_dirs, "SILENT_SECONDS", 0.0)
-    end = time.monotonic() + 5
+    end = time.monotonic() + PATIENCE
     after = JobReports(launch(), progress(iteration=501))
     while dirs.read_all((hung, good))[1] != after:  # the same owner's: read, but not waited for
         assert time.monotonic() < end
@@ -103,7 +104,7 @@ def test_an_order_that_hangs_is_refused_and_none_overtakes_it(
     assert dirs.read(one).trouble == "the file system does not answer"
     assert time.monotonic() - began < patience  # it is not waited for again
     gate.set()
-    end = time.monotonic() + 5
+    end = time.monotonic() + PATIENCE
     while dirs.read(one).trouble:
         assert time.monotonic() < end
         time.sleep(0.01)

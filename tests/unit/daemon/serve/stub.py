@@ -24,6 +24,7 @@ from ef_slurm.queue.store import Queue
 from tests.fakes.memory_cluster import MemoryCluster
 from tests.fakes.memory_slurm import MemorySlurm
 from tests.fakes.new_queue import open_queue
+from tests.fakes.patience import PATIENCE
 from tests.unit.api.fakes import FakeMunge
 
 ME = os.getuid()
@@ -61,14 +62,14 @@ class Stub:
     munge: FakeMunge
     metrics_port: int
 
-    def connect(self, seconds: float = 10.0) -> socket.socket:
+    def connect(self, seconds: float = PATIENCE) -> socket.socket:
         """A connection on the UNIX socket."""
         stream = socket.socket(socket.AF_UNIX)
         stream.settimeout(seconds)
         stream.connect(str(self.path))
         return stream
 
-    def connect_tcp(self, seconds: float = 10.0) -> socket.socket:
+    def connect_tcp(self, seconds: float = PATIENCE) -> socket.socket:
         """A connection over TCP."""
         return socket.create_connection(("127.0.0.1", self.port), seconds)
 

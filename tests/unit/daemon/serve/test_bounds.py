@@ -22,6 +22,7 @@ from ef_slurm.daemon.serve.gate import HEAD_LIMIT
 from ef_slurm.daemon.serve.limits import ServeLimits
 from ef_slurm.formats.codec import decode
 from ef_slurm.model import Json
+from tests.fakes.patience import PATIENCE
 from tests.unit.api.fakes import REQUEST, FakeMunge
 from tests.unit.daemon.serve.stub import ME, PING, Stub, answered, asked, is_closed, serving
 
@@ -65,7 +66,7 @@ class Users:
         """Connections of a user, once the daemon has seen all of them."""
         self.uid, wanted = uid, self.seen + number
         streams = [stub.connect() for _ in range(number)]
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         while self.seen < wanted and time.monotonic() < end:
             time.sleep(0.01)
         return streams
@@ -226,7 +227,7 @@ class TestTime:
                     for _ in range(300):
                         stream.send(b"GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert stub.ping() == "too-many-requests"
-            end = time.monotonic() + 20
+            end = time.monotonic() + PATIENCE
             while stub.ping() != "ok":
                 assert time.monotonic() < end
                 time.sleep(0.1)

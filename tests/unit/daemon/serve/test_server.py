@@ -71,6 +71,7 @@ from ef_slurm.model import (
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import HoldKind, SlurmJob
+from tests.fakes.patience import PATIENCE
 from tests.unit.api.fakes import FakeMunge
 from tests.unit.daemon.make import SCRIPT
 from tests.unit.daemon.world import CURVE, World
@@ -146,7 +147,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE)
     world = worlds[0]
     slurm = OwnedSlurm(world.slurm)
     munge, port = FakeMunge(ME), free_port()
@@ -403,7 +404,7 @@ def exchange(
     stream: socket.socket, method: str, target: str, authorization: str | None = None
 ) -> tuple[int, bytes]:
     """Status and body of the answer to a request without a body."""
-    stream.settimeout(10)
+    stream.settimeout(PATIENCE)
     more = "" if authorization is None else f"Authorization: {authorization}\r\n"
     stream.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
     answer = http.client.HTTPResponse(stream, method=method)
@@ -426,7 +427,7 @@ def test_garbage_does_not_stop_it(site: Site) -> None:
     with socket.socket(socket.AF_UNIX) as stream:
         stream.connect(str(site.socket))
         stream.sendall(b"hello\r\n\r\n")
-        stream.settimeout(10)
+        stream.settimeout(PATIENCE)
         assert stream.recv(100).startswith(b"HTTP/1.1 400 ")
     assert isinstance(site.ask(Ping()), Pong)
     assert site.socket.stat().st_mode & 0o777 == 0o600
@@ -435,7 +436,7 @@ def test_garbage_does_not_stop_it(site: Site) -> None:
 def test_a_command_of_another_release_is_told_so(site: Site) -> None:
     with socket.socket(socket.AF_UNIX) as stream:
         stream.connect(str(site.socket))
-        stream.settimeout(10)
+        stream.settimeout(PATIENCE)
         older = routes.VERSION - 1
         head = f"Host: localhost\r\n{routes.VERSION_HEADER}: {older}\r\n"
         stream.sendall(f"GET /v1/jobs HTTP/1.1\r\n{head}\r\n".encode())
