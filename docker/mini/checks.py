@@ -1,5 +1,6 @@
 """`minislurm test`: linters, unit tests and their coverage, clusters, their tests, a summary."""
 
+import enum
 import os
 import subprocess
 import tempfile
@@ -37,6 +38,14 @@ PER_CPU = 1.5
 orders once a second."""
 MAX_PROCESSES = 8
 """Of pytest at once; more gain nothing, since a few tests take a tenth of the time each."""
+
+
+class Which(enum.Enum):
+    """Which tests are to run."""
+
+    ALL = "all"
+    WITHOUT_CLUSTER = "what needs no cluster"
+    ON_CLUSTERS = "what needs a cluster"
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ class Checks:
             self.ended.append(Part(name, end.code, seconds, end.late))
 
 
-def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
+def test(wanted: Cluster, pytest_arguments: list[str], which: Which) -> int:
     """Run the checks; the exit code is that of the first part that failed.
 
     What fails keeps nothing else from being checked.
@@ -90,16 +99,19 @@ def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
     Args:
         wanted: the cluster to bring up for the tests marked `cluster`.
         pytest_arguments: passed on to pytest; with any, the linters and the coverage are left out.
-        fast: leave out what needs a cluster.
+        which: which of the tests; the linters run with those that need no cluster.
     """
     started = time.monotonic()
     python = ensure_environment()
     checks = Checks()
     try:
         if pytest_arguments:
-            chosen(python, wanted, pytest_arguments, checks, fast=fast)
-        elif fast:
+            chosen(python, wanted, pytest_arguments, checks, which)
+        elif which is Which.WITHOUT_CLUSTER:
             without_cluster(python, checks)
+        elif which is Which.ON_CLUSTERS:
+            with record.recording([]):
+                checks.do("cluster tests", partial(cluster_tests, python, wanted, lambda: None))
         else:
             everything(python, wanted, checks)
     finally:
@@ -111,13 +123,15 @@ def test(wanted: Cluster, pytest_arguments: list[str], *, fast: bool) -> int:
 
 
 def chosen(
-    python: Path, wanted: Cluster, arguments: list[str], checks: Checks, *, fast: bool
+    python: Path, wanted: Cluster, arguments: list[str], checks: Checks, which: Which
 ) -> None:
     """Some tests plainly, as a person looks for a fault; on a cluster if the others passed."""
-    checks.do("unit tests", partial(chosen_unit_tests, python, arguments))
-    if not (checks.code or fast) and has_cluster_tests(python, arguments):
-        with record.recording(arguments):
-            checks.do("cluster tests", partial(chosen_cluster_tests, python, wanted, arguments))
+    if which is not Which.ON_CLUSTERS:
+        checks.do("unit tests", partial(chosen_unit_tests, python, arguments))
+    if checks.code or which is Which.WITHOUT_CLUSTER or not has_cluster_tests(python, arguments):
+        return
+    with record.recording(arguments):
+        checks.do("cluster tests", partial(chosen_cluster_tests, python, wanted, arguments))
 
 
 def without_cluster(python: Path, checks: Checks) -> None:

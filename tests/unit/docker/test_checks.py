@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 from mini import checks, coverage_report, lifecycle
 from mini.behind import Behind
-from mini.checks import Checks, Part
+from mini.checks import Checks, Part, Which
 from mini.second_try import Ended, FirstTry
 from mini.settings import CHECKOUT, Cluster
 
@@ -75,7 +75,7 @@ class Commands:
         return 7 if self.failing and self.failing in line else 0, "its words"
 
 
-@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("which", Which)
 @pytest.mark.parametrize(
     ("failing", "code", "failed"),
     [("", 0, 0), ("ruff check", 7, 1), ("-m not cluster", 7, 1), ("-m cluster", 7, 1)],
@@ -86,19 +86,20 @@ def test_everything_is_checked_whatever_fails(
     failing: str,
     code: int,
     failed: int,
-    fast: bool,
+    which: Which,
 ) -> None:
-    on_cluster = failing == "-m cluster"
+    on_cluster, without = which is not Which.WITHOUT_CLUSTER, which is not Which.ON_CLUSTERS
+    fails = on_cluster if failing == "-m cluster" else without
     commands = Commands(monkeypatch, failing)
-    assert checks.test(CLUSTER, [], fast=fast) == (0 if fast and on_cluster else code)
-    assert sum("-m not cluster" in line for line in commands.ran + commands.hidden) == 1
-    assert sum("mypy" in line for line in commands.hidden) == 2
-    assert any("-m cluster" in line for line in commands.ran) is not fast
-    assert ("down" in commands.ran) is not fast
+    assert checks.test(CLUSTER, [], which) == (code if fails else 0)
+    assert sum("-m not cluster" in line for line in commands.ran + commands.hidden) == without
+    assert sum("mypy" in line for line in commands.hidden) == 2 * without
+    assert any("-m cluster" in line for line in commands.ran) is on_cluster
+    assert ("down" in commands.ran) is on_cluster
     told = capsys.readouterr()
-    assert told.out.count("FAILED") == (0 if fast and on_cluster else failed)
-    assert ("cluster tests" in told.out) is not fast
-    assert "its words" in told.out
+    assert told.out.count("FAILED") == (failed if fails else 0)
+    assert ("cluster tests" in told.out) is on_cluster
+    assert ("its words" in told.out) is without
     assert "s in all" in told.err
 
 
@@ -124,17 +125,27 @@ def test_unit_tests_run_behind_others_and_are_over_before_what_needs_a_quiet_mac
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(Behind, "kept", staticmethod(kept))
     monkeypatch.setattr(checks, "show", show)
-    assert checks.test(CLUSTER, [], fast=False) == 0
+    assert checks.test(CLUSTER, [], Which.ALL) == 0
     assert unit_ended.is_set()
     assert commands.ran == ["down", "down"]
 
 
 def test_chosen_tests_are_neither_linted_nor_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = Commands(monkeypatch, "")
-    assert checks.test(CLUSTER, ["-k", "admission"], fast=True) == 0
+    assert checks.test(CLUSTER, ["-k", "admission"], Which.WITHOUT_CLUSTER) == 0
     (line,) = commands.ran
     assert line.endswith("-k admission")
     assert "--cov" not in line
+
+
+def test_of_chosen_tests_those_on_a_cluster_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = Commands(monkeypatch, "")
+    monkeypatch.setattr(checks, "has_cluster_tests", lambda *_: True)
+    assert checks.test(CLUSTER, ["-k", "admission"], Which.ON_CLUSTERS) == 0
+    line, down = commands.ran
+    assert "-m cluster" in line
+    assert line.endswith("-k admission")
+    assert down == "down"
 
 
 def test_no_unit_test_chosen_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +166,7 @@ def test_what_failed_beside_others_is_tried_again_when_the_machine_is_quiet(
         return Ended(again(["--again"]), (f"{len(commands.ran)}::y",))
 
     monkeypatch.setattr(FirstTry, "ended", ended)
-    assert checks.test(CLUSTER, [], fast=False) == 0
+    assert checks.test(CLUSTER, [], Which.ALL) == 0
     (unit,) = (line for line in commands.hidden if "-m not cluster" in line)
     assert "--numprocesses 3" in unit  # some of them wait
     ran = [line.split(" -m ", 2)[-1] for line in commands.ran if "not cluster" not in line]
