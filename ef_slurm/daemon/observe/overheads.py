@@ -11,9 +11,10 @@ that owner's jobs alone; for everybody else the site's configuration counts.
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
+from collections import deque
 from dataclasses import dataclass, replace
 
+from ef_slurm.daemon.observe.of_owners import OfOwners
 from ef_slurm.model import OVERHEAD_KINDS, ChangeKind, JobRequest, Overhead, overhead_field
 
 SAFETY_FACTOR = 1.1
@@ -25,6 +26,11 @@ SAMPLES_PER_JOB = 3
 """The latest measurements of a job of which the worst counts."""
 SAMPLES_OF_OTHERS = 20
 """The latest measurements of jobs of one training, or of one owner."""
+MOST_TRAININGS_OF_OWNER = 100
+"""Trainings of one owner whose measurements are kept, those that were used last; their names are
+the owner's to choose. All of the owner's jobs together count as one of them."""
+MOST_TRAININGS = 5000
+"""The same of all owners."""
 LIVE_SECONDS = 3.0
 """What a live change is taken to cost until one was measured; a growth has a start beside it."""
 QUANTILE = 0.8
@@ -94,8 +100,8 @@ class Overheads:
 
     def __init__(self) -> None:
         self._of_job: dict[int, dict[str, deque[Taken]]] = {}
-        self._of_others: dict[tuple[Submitter, str], deque[Taken]] = defaultdict(
-            lambda: deque(maxlen=SAMPLES_OF_OTHERS)
+        self._of_trainings: OfOwners[dict[str, deque[Taken]]] = OfOwners(
+            dict, most_of_owner=MOST_TRAININGS_OF_OWNER, most=MOST_TRAININGS
         )
 
     def add(self, job_id: int, submitter: Submitter | None, overhead: str, took: Taken) -> None:
@@ -107,8 +113,9 @@ class Overheads:
         own = self._of_job.setdefault(job_id, {})
         own.setdefault(overhead, deque(maxlen=SAMPLES_PER_JOB)).append(took)
         if submitter is not None:
-            for whose in {submitter, Submitter(submitter.owner)}:
-                self._of_others[whose, overhead].append(took)
+            for training in {submitter.training, ""}:
+                others = self._of_trainings.made(submitter.owner, training)
+                others.setdefault(overhead, deque(maxlen=SAMPLES_OF_OTHERS)).append(took)
 
     def forget(self, job_id: int) -> None:
         """A job has ended: what its changes took counts for its owner's others only."""
@@ -171,8 +178,8 @@ class Overheads:
         own = None if job_id is None else self._of_job.get(job_id, {}).get(overhead)
         if own:
             return _with_margin(max(map(cost, own)), overhead)
-        for whose in (submitter, Submitter(submitter.owner)):
-            others = self._of_others.get((whose, overhead))
+        for training in (submitter.training, ""):
+            others = (self._of_trainings.get(submitter.owner, training) or {}).get(overhead)
             if others:
                 ranked = sorted(map(cost, others))
                 return _with_margin(ranked[int(QUANTILE * (len(ranked) - 1))], overhead)

@@ -17,6 +17,7 @@ from ef_slurm.daemon.observe.estimates import RATE_TOLERANCE, Estimates, Rates, 
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.overheads import (
     LEAVING_SECONDS,
+    MOST_TRAININGS_OF_OWNER,
     SAFETY_FACTOR,
     Overheads,
     Submitter,
@@ -87,6 +88,26 @@ def test_what_one_owner_reports_moves_nobody_elses_estimate(
     for number, one in enumerate(seconds):
         learned.add(number, submitter("mallory", training), "start", Taken(one))
     assert learned.estimate(99, of("ann", training)) == STATED
+
+
+def test_whoever_makes_up_trainings_pushes_out_their_own_only() -> None:
+    learned = Overheads()
+    learned.add(1, submitter("ann", "bert"), "start", Taken(100.0))
+    learned.add(2, submitter("mallory", "first"), "start", Taken(200.0))
+    for number in range(10 * MOST_TRAININGS_OF_OWNER):
+        learned.add(3, submitter("mallory", f"m{number}"), "start", Taken(10.0))
+    assert learned.estimate(None, of("ann", "bert")).start == 110.0
+    # Theirs counts as one that was never seen: by what most of their jobs took.
+    assert learned.estimate(None, of("mallory", "first")).start == 12.0
+    assert len(learned._of_trainings) == MOST_TRAININGS_OF_OWNER + 2
+
+
+def test_a_training_that_is_asked_for_is_not_forgotten() -> None:
+    learned = Overheads()
+    learned.add(1, submitter("ann", "bert"), "start", Taken(100.0))
+    for number in range(2 * MOST_TRAININGS_OF_OWNER):
+        learned.add(2, submitter("ann", f"m{number}"), "start", Taken(10.0))
+        assert learned.estimate(None, of("ann", "bert")).start == 110.0
 
 
 @given(st.lists(st.floats(0.1, 300.0), min_size=1, max_size=10))
