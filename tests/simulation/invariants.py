@@ -299,7 +299,9 @@ class Invariants:
                 if is_ours and lives_in_slurm(companion, cluster):
                     raise ViolationError(f"row {row.id} has left a companion: {companion}")
             slurm = cluster.jobs.get(job.slurm.job_id)
-            if slurm is not None and slurm.state in (JobBaseState.RUNNING, JobBaseState.PENDING):
+            if slurm is None or slurm.user != job.slurm.user:
+                continue  # forgotten; its number may be a stranger's by now
+            if slurm.state in (JobBaseState.RUNNING, JobBaseState.PENDING):
                 raise ViolationError(
                     f"row {row.id} is {row.state.value}; in Slurm there is {slurm}"
                 )

@@ -190,6 +190,15 @@ FOUND: dict[str, Story] = {
         ),
         nodes=2,
     ),
+    # The simulation's: the number of a job that Slurm had forgotten was given to a stranger's.
+    "a stranger's job with the number of one that is lost was taken for it": Story(
+        events=(
+            Event(192.8, What.SLURM_OLDER, number=2, amount=16.8, during=2),
+            Event(197.5, What.SUBMIT, job=Submitted(iterations=3700, deadline=250.9)),
+            Event(367.8, What.STRANGER, number=3, amount=164.8),
+        ),
+        gpus_per_node=2,
+    ),
     # The simulation's: a training that stood still from then on lost what it had done beyond.
     "who stood still lost its checkpoint": Story(
         events=(
