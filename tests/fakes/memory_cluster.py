@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ef_slurm.slurm.accounting_types import Accounting
+from ef_slurm.slurm.accounting_types import Accounting, LimitSet
 from ef_slurm.slurm.site_types import SlurmLicense, SlurmPartition, SlurmReservation
 from ef_slurm.slurm.types import (
     FINAL_STATES,
@@ -226,6 +226,9 @@ class MemoryCluster:
         if max(job.min_nodes, len(job.required)) * job.gpus_per_node > self.gpus_per_job:
             job.reason = "QOSMaxGRESPerJob"
             return None
+        if self._is_one_too_many(job):
+            job.reason = "QOSMaxJobsPerUserLimit"
+            return None
         if job.required:
             unavailable = [name for name in job.required if not self.nodes[name].usable]
             if unavailable:
@@ -242,6 +245,17 @@ class MemoryCluster:
             job.reason = "Resources"
             return None
         return fit[: job.max_nodes] if job.max_nodes else fit
+
+    def _is_one_too_many(self, job: MemoryJob) -> bool:
+        """Whether as many jobs run in its QOS, or of its user there, as may at a time."""
+        name = job.settings.get("QOS", "")
+        limits = next((qos.limits for qos in self.accounting.qos if qos.name == name), LimitSet())
+        there = [
+            one for one in self.jobs.values() if one.holds_nodes and one.settings.get("QOS") == name
+        ]
+        own = sum(one.user == job.user for one in there)
+        pairs = ((limits.group_jobs, len(there)), (limits.jobs_per_user, own))
+        return any(most is not None and count >= most for most, count in pairs)
 
     def free_gpus(self) -> dict[str, int]:
         """GPUs by node that no job holds."""

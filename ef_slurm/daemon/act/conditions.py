@@ -69,6 +69,8 @@ class Conditions:
             the daemon's own clock, or is to have more, if it gives up none; None: only now.
         live_open: whether it may grow with a companion: that was not refused lately.
         part_free: whether every GPU is free of the nodes that a companion is to bring next.
+        lacks_place: the limit of how many jobs run, in its words, that has none for one more
+            companion; "" where that has one.
         companion_updated: whether Slurm has read the shape of its companion back to us.
         was_live: whether a launch of this job could change its size while it ran.
         changed_since: when its last live change was first seen to be complete.
@@ -90,6 +92,7 @@ class Conditions:
     leaving_since: float | None = None
     live_open: bool = True
     part_free: bool = True
+    lacks_place: str = ""
     companion_updated: bool = False
     was_live: bool = False
     changed_since: float | None = None

@@ -192,6 +192,8 @@ def _grow(
     if coming is None:
         if not conditions.part_free:
             return Wait("its GPUs to become free")
+        if conditions.lacks_place:
+            return GivenUp(f"its companion would be one job too many ({conditions.lacks_place})")
         return Do(WantCompanion(launch.generation, next_change(progress), part))
     companion = coming.companion
     if _is_taken_in(companion, status):

@@ -17,6 +17,7 @@ from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.job_status import JobStatus, layout_of
 from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
+from ef_slurm.daemon.plan.job_places import lacks_place
 from ef_slurm.daemon.plan.measured_rows import in_one_round
 from ef_slurm.model import Block, Companion, Intent, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
@@ -111,6 +112,8 @@ class Surroundings:
         told = (target, slurm.restarts, status.booted)
         more = None if target is None else next_part(status, target)
         coming, now = status.coming, self._clock()
+        part_free = more is not None and free_gpus.fits(more)
+        grows = part_free and coming is None and status.is_live
         return Conditions(
             free=target is not None and free_gpus.fits(target),
             updated=target is not None and self._updated.get(job.id) == told,
@@ -126,7 +129,8 @@ class Surroundings:
             ),
             wake_seconds=0.0 if target is None else self._observer.wake_seconds(target),
             live_open=self._closures.live_open(job.id, now),
-            part_free=more is not None and free_gpus.fits(more),
+            part_free=part_free,
+            lacks_place=lacks_place(job, jobs, self._observer) if grows else "",
             companion_updated=coming is not None
             and coming.companion.id in self._companions_updated,
             was_live=self._launches.was_live(job.id),

@@ -13,7 +13,7 @@ from ef_slurm.daemon.observe.plausible import plausible
 from ef_slurm.daemon.observe.power import REREAD_SECONDS, power_times, wake_seconds_of
 from ef_slurm.daemon.observe.site_limits import SiteLimits, SiteLimitsReader
 from ef_slurm.daemon.observe.state_dirs import StateDirs
-from ef_slurm.model import Block, JobRequest, QueueJob
+from ef_slurm.model import Block, Companion, JobRequest, QueueJob
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.site_types import PowerTimes
@@ -204,6 +204,10 @@ class Observer:
     def companion_ids(self) -> frozenset[int]:
         """Slurm's ids of the companions: what they hold is their jobs'."""
         return frozenset() if self._companions is None else self._companions.slurm_ids
+
+    def companions_of(self, job_id: int) -> tuple[Companion, ...]:
+        """Those of a job, by its queue id, that have not ended."""
+        return () if self._companions is None else self._companions.of(job_id)
 
     def slurm_type(self, block: Block) -> str:
         """What Slurm calls the type of the block's GPUs; "" where it names none."""

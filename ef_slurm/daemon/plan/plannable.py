@@ -19,6 +19,7 @@ from ef_slurm.daemon.pauses import Pauses
 from ef_slurm.daemon.plan.allowed_nodes import AllowedNodes
 from ef_slurm.daemon.plan.culprits import Planned, plan_without_culprits
 from ef_slurm.daemon.plan.footprints import footprints_by_job, widened
+from ef_slurm.daemon.plan.job_places import places_of_companions
 from ef_slurm.daemon.plan.measured_rows import is_measured, stand_in
 from ef_slurm.daemon.plan.measuring import MeasuringJobs
 from ef_slurm.daemon.plan.planner_input import (
@@ -170,9 +171,11 @@ class Plannable:
         ours = {job.request.slurm_job_id for job in jobs} | self._observer.companion_ids
         if any(job.holds_nodes and job.job_id not in ours for job in seen.jobs.values()):
             return None
+        site = self._observer.limits(job.request.owner for job in jobs)
+        places = places_of_companions(jobs, self._observer, site)
         return _Basis(
-            (seen.nodes, seen.reservations, seen.power, seen.memory_counts),
-            self._observer.limits(job.request.owner for job in jobs),
+            (seen.nodes, seen.reservations, seen.power, seen.memory_counts, places),
+            site,
             tuple((job.request, job.slurm_settings) for job in jobs),
         )
 
@@ -184,7 +187,8 @@ class Plannable:
         limits = [site.of(asker_of(request, settings)) for request, settings in asked]
         licences = {name for _, settings in asked for name in licenses_of(settings)}
         seen = self._observer.observation
-        budgets = budgets_of(limits, site, seen, ours, cluster, licences)
+        places = places_of_companions(jobs, self._observer, site)
+        budgets = budgets_of(limits, site, seen, ours, cluster, licences, places)
         own = {request.array for request, _ in asked if request.array and request.array.most}
         arrays = {_throttle(one): Budget(_throttle(one), float(one.most)) for one in own}
         return replace(cluster, budgets=(*budgets, *(arrays[name] for name in sorted(arrays))))

@@ -18,6 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from ef_slurm.daemon.observe.capacity import end_of
 from ef_slurm.daemon.observe.job_status import JobStatus
@@ -215,6 +216,7 @@ def budgets_of(
     ours: Collection[int],
     cluster: Cluster,
     licences: Collection[str] = (),
+    companions: Mapping[str, Iterable[float]] = MappingProxyType({}),
 ) -> tuple[Budget, ...]:
     """What the jobs with these limits may use together, and what jobs outside of plans use of it.
 
@@ -224,6 +226,7 @@ def budgets_of(
         everybody: of each job, in no order.
         ours: Slurm job ids of the jobs that are in plans.
         licences: that some of them want.
+        companions: by the words of a limit of how many jobs run: until when theirs take places.
     """
     shared = {one.words: one for limits in everybody for one in limits.shared}
     asked = Counter(one.words for limits in everybody for one in limits.shared)
@@ -241,9 +244,10 @@ def budgets_of(
         used = [
             (end_of(job, at), amount)
             for job in some
-            if _is_member(one, job, words_of[job.job_id].get("QOS", ""))
+            if is_member(one, job, words_of[job.job_id].get("QOS", ""))
             and (amount := _used(one.tres, job))
         ]
+        used += [(end, 1.0) for end in companions.get(words, ())]
         left = one.amount - sum(amount for _, amount in used)
         if left < _most_ever(one.tres, asked[words], cluster):
             found.append(Budget(words, one.amount, tuple(used)))
@@ -272,7 +276,8 @@ def _most_ever(tres: str, jobs: int, cluster: Cluster) -> float:
             return math.inf
 
 
-def _is_member(shared: Shared, job: SlurmJob, qos: str) -> bool:
+def is_member(shared: Shared, job: SlurmJob, qos: str) -> bool:
+    """Whether a limit counts a job of Slurm's, which runs in this QOS."""
     return shared.members.count(
         user=job.user, account=job.account, qos=qos, partition=job.requested.partition
     )

@@ -121,6 +121,7 @@ class LiveTraining(Training):
             )
             job.comment, job.time_limit = comment, self.slurm.time_limit
             job.requeues = False
+            job.settings.update(self.slurm.settings)
             self.companions[job.job_id] = job
             there = [job]
         self.told = Companion(*answers, self.names or there[0].job_id, "")
