@@ -126,11 +126,11 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
         case ReasonCode.TOO_LARGE:
             return "not even the empty cluster finishes it by its deadline"
         case ReasonCode.LOST_CAPACITY:
-            return "GPUs that its promise counted on went away"
+            return "GPUs that its promise counted on went away, or it was put back"
         case ReasonCode.STALLED:
             return "it stopped training and gave its GPUs back; ef-scontrol release lets it go on"
         case ReasonCode.BEHIND:
-            return "it trains more slowly than its throughput curve says, or was put back"
+            return "it trains more slowly than its throughput curve says, or was started anew"
         case ReasonCode.REFUSED:
             return "Slurm does not start it where it was to run"
         case ReasonCode.NOT_STARTED:

@@ -27,7 +27,7 @@ from ef_slurm.model.curve import ThroughputCurve, check_steps
 from ef_slurm.model.deadline import TOLERANCE_SECONDS, is_in_time, slack_seconds
 from ef_slurm.model.dependency import Condition, Dependency, DependencyKind, Gate, GateState
 from ef_slurm.model.errors import ModelError
-from ef_slurm.model.event import ACTOR, Event, EventKind, Json
+from ef_slurm.model.event import ACTOR, PUT_BACK, Event, EventKind, Json
 from ef_slurm.model.history import EndedJob, HistoryMark, HistoryPage
 from ef_slurm.model.intent import Intent, IntentAction, IntentState
 from ef_slurm.model.job import NEWCOMER, IfInfeasible, Job, JobKind, Standing
@@ -132,6 +132,7 @@ __all__ = [
     "OBSERVE_SECONDS",
     "OVERHEAD_FIELDS",
     "OVERHEAD_KINDS",
+    "PUT_BACK",
     "RECORD_VERSION",
     "SLOWEST",
     "TOLERANCE_SECONDS",

@@ -50,5 +50,8 @@ class Event:
     id: int = 0
 
 
+PUT_BACK = "put_back"
+"""In an event's data of a job that lost its run: whether that was not its own doing."""
+
 ACTOR = "ef-schedd"
 """Who did it, in an event that the daemon writes of its own accord."""

@@ -46,7 +46,7 @@ class Fault(enum.Enum):
     OWNER = "owner"  # cancelled it, or held it
     JOB = "job"  # failed by itself, ran into its own time limit, trained slower than its curve
     OPERATOR = "operator"  # held it
-    CLUSTER = "cluster"  # nodes failed or went away; Slurm lost it or does not take it back
+    CLUSTER = "cluster"  # nodes failed or went away; Slurm lost it, put it back or does not take it
     EF_SLURM = "ef-slurm"  # nothing of these: what was predicted did not come true
 
 

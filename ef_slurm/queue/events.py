@@ -7,7 +7,7 @@ from dataclasses import replace
 from sqlite3 import Row
 
 from ef_slurm.formats.printing import shortened
-from ef_slurm.model import Event, EventKind
+from ef_slurm.model import PUT_BACK, Event, EventKind
 from ef_slurm.queue.codec import dump, load
 from ef_slurm.queue.database import Database
 from ef_slurm.queue.rows import readable
@@ -92,6 +92,25 @@ class Events:
             values,
         )
         return readable(rows, _event)
+
+    def lost_a_run(self, job_id: int, since: float) -> bool:
+        """Whether something has taken a run from a job since a moment, as far as that was logged.
+
+        Nodes that went away, or whatever else put it back that was not its own doing.
+        """
+        # Not by `all`: of one job there may be thousands.
+        row = self._database.one(
+            "SELECT 1 FROM events INDEXED BY events_by_job WHERE job_id = :job_id AND at >= :since"
+            " AND coalesce(CASE WHEN json_valid(data) THEN json_extract(data, :put_back) END,"
+            " kind = :node) LIMIT 1",
+            {
+                "job_id": job_id,
+                "since": since,
+                "node": EventKind.NODE.value,
+                "put_back": f"$.{PUT_BACK}",
+            },
+        )
+        return row is not None
 
     def last(self, kind: EventKind, limit: int) -> tuple[Event, ...]:
         """The latest events of a kind, at most `limit`, oldest first."""

@@ -12,7 +12,7 @@ from ef_slurm.daemon.observe.holds import held_here, held_too, released
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.transition import AuditEntry, Transition
 from ef_slurm.daemon.plan.changes import NotAllowedError, NotPossibleError
-from ef_slurm.model import FINAL, EventKind, HeldBy, JobAction, JobState, QueueJob
+from ef_slurm.model import FINAL, PUT_BACK, EventKind, HeldBy, JobAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
@@ -75,7 +75,7 @@ class JobActions:
                     raise NotPossibleError(f"{name} is {job.state.value}: it does not run")
                 self._reconciler.requeue(job.id)
                 why = f"requeued by {actor}: it saves a checkpoint and is started anew"
-                entry = AuditEntry(EventKind.USER, why)
+                entry = AuditEntry(EventKind.USER, why, {PUT_BACK: not by_owner})
                 return Transition(job, entries=(entry,)), f"{name} saves and is started anew"
             case JobAction.TOP:
                 return self._top(job, name, actor)

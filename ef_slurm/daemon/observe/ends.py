@@ -15,6 +15,7 @@ from ef_slurm.daemon.observe.settlements import settle_completed, settle_given_u
 from ef_slurm.daemon.observe.transition import AuditEntry, Transition
 from ef_slurm.formats.sentences import gpus
 from ef_slurm.model import (
+    PUT_BACK,
     EventKind,
     Fault,
     Intent,
@@ -81,7 +82,7 @@ def ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) -
         why = _message(status.reports) or _failed(job)
         smaller = _without_size(job, why)
         if smaller is not None:
-            return _revived(smaller, smaller.note)
+            return _revived(smaller, smaller.note, own=True)
         return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
     if _requeued_by_us(intent, slurm.restarts):
         why = "its processes were ended for our requeue, which Slurm has forgotten"
@@ -234,9 +235,13 @@ def _given_up(job: QueueJob, to: JobState, fault: Fault, why: str, at: float) ->
     )
 
 
-def _revived(job: QueueJob, why: str) -> Transition:
-    """Not the end of the job: it is put back into Slurm's queue and goes on from its checkpoint."""
-    entry = AuditEntry(EventKind.NODE, f"{why}; it is requeued")
+def _revived(job: QueueJob, why: str, *, own: bool = False) -> Transition:
+    """Not the end of the job: it is put back into Slurm's queue and goes on from its checkpoint.
+
+    Args:
+        own: whether its script itself has said that it failed.
+    """
+    entry = AuditEntry(EventKind.NODE, f"{why}; it is requeued", {PUT_BACK: not own})
     return Transition(
         replace(job, running=None, note=why), job.waiting_state, why, entries=(entry,), replan=True
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from ef_slurm.contract import LaunchState, Phase
+from ef_slurm.contract import Launch, LaunchState, Phase
 from ef_slurm.daemon.observe.ends import count_unbegun, ended, not_measurable
 from ef_slurm.daemon.observe.holds import held_here, held_in_slurm, held_stalled, while_held
 from ef_slurm.daemon.observe.job_status import JobStatus
@@ -19,6 +19,7 @@ from ef_slurm.daemon.observe.settlements import settle_overdue
 from ef_slurm.daemon.observe.slurm_changes import changed_in_slurm, noted
 from ef_slurm.daemon.observe.transition import AuditEntry, Transition
 from ef_slurm.model import (
+    PUT_BACK,
     EventKind,
     Intent,
     IntentAction,
@@ -190,12 +191,15 @@ def _was_seen_to_start(intent: Intent | None) -> bool:
 
 def _began(job: QueueJob, status: JobStatus) -> bool:
     """Whether the script of its last run began, as far as anybody has told."""
+    return job.state is not JobState.STARTING or _last_launch(status) is not None
+
+
+def _last_launch(status: JobStatus) -> Launch | None:
+    """The launch of the run that is over, as far as its script has told of it."""
     launch, slurm = status.reports.launch, status.slurm
-    if job.state is not JobState.STARTING:
-        return True
     if launch is None or launch.slurm_job_id != slurm.job_id:
-        return False
-    return launch.restart_count >= slurm.restarts - 1
+        return None
+    return launch if launch.restart_count >= slurm.restarts - 1 else None
 
 
 def _put_back(
@@ -229,8 +233,13 @@ def _put_back(
         job, end = count_unbegun(job, why, now)
         if end is not None:
             return end
+    # Where a site has Slurm requeue by exit code, a script that fails puts its job back itself.
+    launch = _last_launch(status)
+    own = launch is not None and launch.state is LaunchState.FAILED
     entry = AuditEntry(
-        kind, f"{why}; goes on from iteration {job.iteration:.0f}", {"nodes": ",".join(dead)}
+        kind,
+        f"{why}; goes on from iteration {job.iteration:.0f}",
+        {"nodes": ",".join(dead), PUT_BACK: not own},
     )
     return Transition(
         replace(job, running=None, note=why),

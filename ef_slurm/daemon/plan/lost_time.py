@@ -1,9 +1,9 @@
-"""Why a job is behind its plan: it trains slowly, or nodes took a run from it."""
+"""Why a job is behind its plan: it trains slowly, or a run was taken from it."""
 
 from __future__ import annotations
 
 from ef_slurm.daemon.observe.estimates import Estimates, slowest
-from ef_slurm.model import EventKind, QueueJob
+from ef_slurm.model import QueueJob
 from ef_slurm.queue.store import Queue
 
 
@@ -20,14 +20,14 @@ class LostTime:
         self._estimates = estimates
 
     def explains(self, job: QueueJob) -> bool:
-        """Whether nodes that went away have ended a run of it since its promise was given.
+        """Whether a run of it was ended by others since its promise was given.
 
-        One that trains more slowly than its curves say is behind for that.
+        By nodes that went away, by Slurm, or by whoever had Slurm put it back: Slurm does not tell
+        who that was. One that trains more slowly than its curves say is behind for that.
         """
         rates = self._estimates.rates
         if rates.is_slow(job.id) or slowest(job.request.curves, rates.by_type(job.id)) < 1.0:
             return False
         promise = self._queue.promises.of(job.id)
         since = job.request.submitted if promise is None else promise.given_at
-        events = self._queue.events.all(job_id=job.id, kinds=[EventKind.NODE])
-        return any(event.at >= since for event in events)
+        return self._queue.events.lost_a_run(job.id, since)

@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.model import EventKind, Fault, JobState, PromiseOutcome, PromiseState, QueueJob
+from ef_slurm.model import (
+    EventKind,
+    Fault,
+    JobAction,
+    JobState,
+    PromiseOutcome,
+    PromiseState,
+    QueueJob,
+)
 from tests.unit.daemon.world import World
 
-WENT_AWAY = "GPUs that its promise counted on went away"
-SLOW = "it trains more slowly than its throughput curve says, or was put back"
+WENT_AWAY = "GPUs that its promise counted on went away, or it was put back"
+SLOW = "it trains more slowly than its throughput curve says, or was started anew"
 
 
 @pytest.fixture
@@ -29,8 +37,23 @@ def node_dies(world: World, job: QueueJob) -> None:
     world.cluster.restore(name)
 
 
-def owner_requeues(world: World, job: QueueJob) -> None:
+def put_back(world: World, job: QueueJob) -> None:
+    """By preemption or `scontrol requeue`, of which Slurm tells the same."""
     world.cluster.requeue(world.training(job).slurm, world.clock.now)
+
+
+def operator_requeues(world: World, job: QueueJob) -> None:
+    world.scheduler.act(job.id, JobAction.REQUEUE, "root", by_owner=False)
+
+
+def owner_requeues(world: World, job: QueueJob) -> None:
+    world.scheduler.act(job.id, JobAction.REQUEUE, job.request.owner, by_owner=True)
+
+
+def slows_down_and_is_put_back(world: World, job: QueueJob) -> None:
+    world.training(job).pace(world.clock.now, 0.5)
+    world.run(100.0)
+    put_back(world, job)
 
 
 def slows_down_and_node_dies(world: World, job: QueueJob) -> None:
@@ -43,7 +66,10 @@ def slows_down_and_node_dies(world: World, job: QueueJob) -> None:
     ("befalls", "words", "fault"),
     [
         (node_dies, WENT_AWAY, Fault.CLUSTER),
+        (put_back, WENT_AWAY, Fault.CLUSTER),
+        (operator_requeues, WENT_AWAY, Fault.CLUSTER),
         (owner_requeues, SLOW, Fault.JOB),
+        (slows_down_and_is_put_back, SLOW, Fault.JOB),
         (slows_down_and_node_dies, SLOW, Fault.JOB),
     ],
 )

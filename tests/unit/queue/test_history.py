@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ef_slurm.model import Event, EventKind, JobState, QueueJob, QueueLimits
+from ef_slurm.model import PUT_BACK, Event, EventKind, JobState, QueueJob, QueueLimits
 from ef_slurm.queue import job_rows
 from ef_slurm.queue.limits import Limits
 from ef_slurm.queue.store import Queue
@@ -42,9 +42,10 @@ def test_no_question_of_a_tick_goes_through_a_whole_table(
     queue.promises.verdict(job.id)
     queue.events.last(EventKind.MEASURED, 10)
     queue.events.all(job_id=job.id)
+    queue.events.lost_a_run(job.id, 5.0)
     queue.retention.prune(5.0, limit=10)
     asked = [sql for sql in statements if sql.startswith("SELECT")]
-    assert len(asked) >= 14
+    assert len(asked) >= 15
     for sql in asked:
         found = plan_of(queue, sql)
         tables = ("jobs", "events", "promises", "verdicts", "intents", "scripts")
@@ -112,3 +113,23 @@ def test_an_undone_transaction_leaves_no_values_behind(queue: Queue, add: Add) -
             assert queue.jobs.save(replace(job, iteration=iteration)).iteration == iteration
             raise RuntimeError
         assert queue.jobs.get(job.id) == job
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "lost"),
+    [
+        (EventKind.NODE, {}, True),  # as earlier versions wrote it
+        (EventKind.NODE, {PUT_BACK: False}, False),
+        (EventKind.USER, {PUT_BACK: True}, True),
+        (EventKind.USER, {PUT_BACK: False}, False),
+        (EventKind.ERROR, {"nodes": "n1"}, False),
+    ],
+)
+def test_a_job_has_lost_a_run_if_it_was_not_its_own_doing(
+    queue: Queue, add: Add, kind: EventKind, data: dict[str, str | bool], lost: bool
+) -> None:
+    job, other = add(slurm_job_id=100), add(slurm_job_id=101)
+    queue.events.log(Event(7.0, kind, "ef-schedd", "it is put back", job.id, data))
+    assert queue.events.lost_a_run(job.id, 7.0) is lost
+    assert not queue.events.lost_a_run(job.id, 7.5)
+    assert not queue.events.lost_a_run(other.id, 7.0)

@@ -13,6 +13,7 @@ from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.transition import Transition
 from ef_slurm.daemon.observe.transitions import derive_transition
 from ef_slurm.model import (
+    PUT_BACK,
     EventKind,
     Fault,
     HeldBy,
@@ -122,6 +123,27 @@ class TestBehindOurBack:
         assert result.replan
         assert result.entries[0].kind is EventKind.NODE
         assert "n2" in result.entries[0].message
+
+    @pytest.mark.parametrize(
+        ("state", "restart_count", "others"),
+        [
+            (LaunchState.RUNNING, 0, True),
+            (LaunchState.INTERRUPTED, 0, True),
+            (LaunchState.FAILED, 0, False),  # Slurm requeues it for its exit code
+            (LaunchState.FAILED, 5, True),  # of an earlier run
+        ],
+    )
+    def test_whose_doing_it_is_that_it_was_put_back(
+        self, state: LaunchState, restart_count: int, others: bool
+    ) -> None:
+        restarts = 1 if restart_count == 0 else restart_count + 2
+        told = launch(state, restart_count=restart_count)
+        status = replace(
+            pending(restarts=restarts, hold=HoldKind.NONE), reports=JobReports(told, None, None)
+        )
+        result = transition(row(running=HELD), status)
+        assert result.why.startswith("requeued in Slurm, not by ef-slurm")
+        assert result.entries[0].data[PUT_BACK] is others
 
     def test_the_owners_hold_takes_it_out_of_the_plan(self) -> None:
         result = transition(row(running=HELD), pending(restarts=1, hold=HoldKind.USER))
