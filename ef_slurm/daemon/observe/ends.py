@@ -101,7 +101,8 @@ def ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) -
     if job.failed_starts >= MAX_FAILED_STARTS:
         why = f"{_failed(job)} ({job.failed_starts} times without progress)"
         return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
-    return _revived(job, f"its batch script ended ({slurm.state.value}) before the training did")
+    why = f"its batch script ended ({slurm.state.value}) before the training did"
+    return _revived(job, why, own=True)
 
 
 def count_unbegun(job: QueueJob, why: str, at: float) -> tuple[QueueJob, Transition | None]:
@@ -239,7 +240,8 @@ def _revived(job: QueueJob, why: str, *, own: bool = False) -> Transition:
     """Not the end of the job: it is put back into Slurm's queue and goes on from its checkpoint.
 
     Args:
-        own: whether its script itself has said that it failed.
+        own: whether its script itself has failed, with a word on that or without: what its owner
+            can have at will excuses no job that is late.
     """
     entry = AuditEntry(EventKind.NODE, f"{why}; it is requeued", {PUT_BACK: not own})
     return Transition(

@@ -62,6 +62,13 @@ def slows_down_and_node_dies(world: World, job: QueueJob) -> None:
     node_dies(world, job)
 
 
+def script_ends(world: World, job: QueueJob) -> None:
+    """Without a word on why, as whoever kills their own batch script can have it at will."""
+    training = world.training(job)
+    training.checkpoint = training.count(training.done(world.clock.now))
+    world.cluster.finish(training.slurm.job_id, world.clock.now, exit_code=1)
+
+
 @pytest.mark.parametrize(
     ("befalls", "words", "fault"),
     [
@@ -69,6 +76,7 @@ def slows_down_and_node_dies(world: World, job: QueueJob) -> None:
         (put_back, WENT_AWAY, Fault.CLUSTER),
         (operator_requeues, WENT_AWAY, Fault.CLUSTER),
         (owner_requeues, SLOW, Fault.JOB),
+        (script_ends, SLOW, Fault.JOB),
         (slows_down_and_is_put_back, SLOW, Fault.JOB),
         (slows_down_and_node_dies, SLOW, Fault.JOB),
     ],
