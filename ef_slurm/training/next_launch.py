@@ -31,4 +31,12 @@ class NextLaunch:
             return False
         if self._since is None:
             self._since = self._clock()
-        return self._clock() - self._since < LONGEST_SECONDS and not self._ready.exists()
+        return self._clock() - self._since < LONGEST_SECONDS and not _is_there(self._ready)
+
+
+def _is_there(file: Path) -> bool:
+    """Whether it is seen; where its disk is away, it is not."""
+    try:
+        return file.exists()
+    except OSError:
+        return False

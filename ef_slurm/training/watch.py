@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ef_slurm.contract import Action, ContractError, Order, StateDir
 from ef_slurm.training.next_launch import NextLaunch
@@ -32,6 +32,8 @@ from ef_slurm.training.progress import Reporter
 from ef_slurm.training.ranks import Ranks, wait_until
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 POLL_SECONDS = 0.1
 """Seconds between two looks at orders, signals and requests."""
@@ -64,7 +66,10 @@ class Request:
 
 
 class Changes(Protocol):
-    """On rank 0: what live changes there are to be."""
+    """On rank 0: what live changes there are to be.
+
+    Whatever looks at files may raise `OSError`, and is asked again.
+    """
 
     def look(self, iteration: int, at: float) -> None:
         """Called several times a second.
@@ -202,7 +207,7 @@ class Watcher:
         self._first_iteration_at = first_iteration_at
         self._closed = threading.Event()
         self._term_published = False
-        self._complained = ""
+        self._complained = self._unseen = ""
         self._speed = _Speed()
         self._thread = threading.Thread(target=self._run, name="ef-slurm-watch", daemon=True)
 
@@ -266,8 +271,9 @@ class Watcher:
         self._speed.see(time.monotonic(), iteration)
         if self._ranks.first:
             self._reporter.iterate(iteration, self._first_iteration_at())
-            if self._changes is not None:
-                self._changes.look(iteration, at)
+            changes = self._changes
+            if changes is not None:
+                self._seen(lambda: changes.look(iteration, at))
         if self._signals.terminated_at is not None and not self._term_published:
             self._ranks.post("term")
             self._term_published = True
@@ -275,7 +281,7 @@ class Watcher:
             return None
         key = f"request/{number}"
         if self._ranks.first:
-            wanted = self._wanted()
+            wanted = self._seen(self._wanted)
             if wanted is not None:
                 self._ranks.publish(key, [wanted.kind.value, wanted.reason, wanted.plan])
         if not self._ranks.known(key):
@@ -284,6 +290,16 @@ class Watcher:
         request = Request(Kind(kind), str(reason), plan)
         self._agree(number, request)
         return request
+
+    def _seen(self, look: Callable[[], T]) -> T | None:
+        """What a look at the job's files tells; None while their disk is away, which passes."""
+        try:
+            return look()
+        except OSError as error:
+            if str(error) != self._unseen:
+                logger.warning("the files of the job cannot be seen: %s", error)
+                self._unseen = str(error)
+            return None
 
     def _agree(self, number: int, request: Request) -> None:
         ahead = request.kind in (Kind.SAVE, Kind.RESIZE)

@@ -1,5 +1,6 @@
 """How long training goes on after the order to be launched again."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,19 @@ def test_not_for_ever_whatever_is_ordered_meanwhile(tmp_path: Path) -> None:
     assert not following.is_awaited(Order(1, Action.RELAUNCH, 90.0, gpus=1))
     assert not following.is_awaited(None)
     assert following.is_awaited(RELAUNCH), "another order, after one was withdrawn"
+
+
+def test_what_cannot_be_seen_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    following = NextLaunch(tmp_path / "ready", clock)
+
+    def away(_path: Path) -> bool:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(Path, "exists", away)
+    assert following.is_awaited(RELAUNCH)
+    clock.now += LONGEST_SECONDS
+    assert not following.is_awaited(RELAUNCH)
 
 
 @pytest.mark.parametrize("action", [a for a in Action if a is not Action.RELAUNCH])

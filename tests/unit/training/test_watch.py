@@ -1,9 +1,10 @@
 """The agreement: all ranks act at the same iteration, whatever their speeds and delays."""
 
+import errno
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from ef_slurm.contract import Action, Order, StateDir
 from ef_slurm.training import watch
 from ef_slurm.training.progress import Reporter
-from ef_slurm.training.watch import Kind, Meeting, Request, Signals, Watcher
+from ef_slurm.training.ranks import wait_until
+from ef_slurm.training.watch import Changes, Kind, Meeting, Request, Signals, Watcher
 from tests.unit.training.connected import connected
 
 GENERATION = 4
@@ -20,7 +22,13 @@ GENERATION = 4
 class Party:
     """Threads that play the ranks of one launch, with a barrier for the gradients' all-reduce."""
 
-    def __init__(self, world: int, state: StateDir, save_seconds: float = 1e9):
+    def __init__(
+        self,
+        world: int,
+        state: StateDir,
+        save_seconds: float = 1e9,
+        changes: Changes | None = None,
+    ):
         self.ranks, self.hub = connected(world)
         self.state = state
         self.meetings = [Meeting(0) for _ in range(world)]
@@ -39,6 +47,7 @@ class Party:
                 GENERATION,
                 self._save_due,
                 lambda: None,
+                changes if rank == 0 else None,
             )
             for rank in range(world)
         ]
@@ -133,6 +142,51 @@ def test_other_orders_are_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     party.join()
     assert_agreed(party)
     party.signals[0].restore()
+
+
+class Away:
+    """Changes that are looked up on a disk that is away now and then."""
+
+    def __init__(self, looks: bool) -> None:
+        self.looks = looks
+        self.failed = 0
+
+    def look(self, iteration: int, at: float) -> None:
+        del iteration, at
+        self._fail(self.looks)
+
+    def due(self, order: Order | None) -> Request | None:
+        del order
+        self._fail(not self.looks)
+        return None
+
+    def without(self, members: Sequence[int]) -> Request | None:
+        del members
+        return None
+
+    def _fail(self, away: bool) -> None:
+        if away and self.failed < 5:
+            self.failed += 1
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_disk_that_is_away_for_a_moment_ends_no_watch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, looks: bool
+) -> None:
+    """Orders are obeyed afterwards, and checkpoints saved."""
+    changes = Away(looks)
+    party = Party(2, StateDir(tmp_path), save_seconds=0.4, changes=changes)
+    party.run()
+    for enough in (lambda: changes.failed == 5, lambda: len(party.acted[0]) >= 2):
+        assert wait_until(enough)
+    party.state.write_order(Order(GENERATION, Action.STOP, 0.0))
+    party.join()
+    assert_agreed(party)
+    assert [kind for kind, _ in party.acted[0][:2]] == [Kind.SAVE] * 2
+    assert caplog.text.count("the files of the job cannot be seen: [Errno 116]") == 1
+    for signals in reversed(party.signals):
+        signals.restore()
 
 
 def test_rank_beyond_its_promise_waits(monkeypatch: pytest.MonkeyPatch) -> None:
