@@ -14,6 +14,7 @@ import pytest
 from mini.client import MiniSlurm
 
 from ef_slurm.slurm.commands.job_looks import JobLooks
+from ef_slurm.slurm.commands.runner import Result
 
 pytestmark = pytest.mark.cluster
 JOBS = int(os.environ.get("EF_JOBS", "500"))
@@ -42,7 +43,7 @@ class Asking:
     characters: int = 0
     reading: float = 0.0
 
-    def __call__(self, *command: str) -> str:
+    def __call__(self, *command: str) -> Result:
         began = own_cpu()
         done = self.cluster.exec("bash", "-c", MEASURED, "bash", *command)
         assert done.returncode == 0, done.stderr
@@ -52,7 +53,7 @@ class Asking:
         self.characters += len(done.stdout)
         # Not the reader's work, but that of getting here what a daemon has at once.
         self.reading -= own_cpu() - began
-        return done.stdout
+        return Result(done.stdout, done.stderr)
 
 
 def measured(asking: Asking, looks: JobLooks, title: str) -> float:

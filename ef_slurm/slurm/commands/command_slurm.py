@@ -70,7 +70,7 @@ class CommandSlurm:
     ) -> None:
         self._runner = runner or Runner()
         self._clock = clock
-        self._looks = JobLooks(self._ask, clock)
+        self._looks = JobLooks(self._answer, clock)
         self._recent = RecentJobs()
 
     def observe(self) -> Observation:
@@ -271,8 +271,11 @@ class CommandSlurm:
         job = self._recent.get(job_id)
         return job if job is not None and job.is_running else self.job(job_id)
 
+    def _answer(self, *command: str) -> Result:
+        return self._runner.query(command)
+
     def _ask(self, *command: str) -> str:
-        return self._runner.query(command).stdout
+        return self._answer(*command).stdout
 
     def _several(self, *lines: str) -> None:
         """Some of scontrol's commands in one process; each is done whatever became of others."""

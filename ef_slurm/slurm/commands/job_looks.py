@@ -9,17 +9,19 @@ jobs are other than before, and `squeue --json` says how they are now.
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ef_slurm.slurm.commands.job_json import parse_jobs
+from ef_slurm.slurm.commands.runner import Result
 from ef_slurm.slurm.errors import NoSuchJobError, RefusedError
 from ef_slurm.slurm.types import JobBaseState, SlurmJob
 
 _log = logging.getLogger(__name__)
 
-Ask = Callable[..., str]
+Ask = Callable[..., Result]
 """Runs one of Slurm's commands, given word by word, and returns what it wrote."""
 
 FULL_SECONDS = 300.0
@@ -40,6 +42,9 @@ _FIELDS = (
     *("ArrayJobID", "ArrayTaskID", "HetJobID", "STDOUT", "STDERR", "STDIN"),
 )
 """Those of squeue(1), `--Format`, in which a change of a job shows. 22.05 has no `ExcNodes`."""
+
+_UNKNOWN_FIELD = re.compile(r".*format specification.*", re.I)
+"""What squeue says of a field that it does not know; 22.05 leaves it out then, and succeeds."""
 
 _SETTLED = frozenset(state.value for state in JobBaseState)
 """States that are a job's base state; others (COMPLETING, CONFIGURING) hide it, and soon pass."""
@@ -85,7 +90,7 @@ class JobLooks:
 
     def _full(self) -> dict[int, SlurmJob]:
         self._read_at = self._clock()
-        return parse_jobs(self._ask("squeue", "--json", "--states=all"))
+        return parse_jobs(self._ask("squeue", "--json", "--states=all").stdout)
 
     def _changed(
         self, before: Mapping[int, _Line], lines: Mapping[int, _Line]
@@ -112,7 +117,8 @@ class JobLooks:
         """
         named = ",".join(map(str, sorted(job_ids)))
         try:
-            return parse_jobs(self._ask("squeue", "--json", "--states=all", f"--jobs={named}"))
+            answer = self._ask("squeue", "--json", "--states=all", f"--jobs={named}")
+            return parse_jobs(answer.stdout)
         except NoSuchJobError:  # what squeue says where it was asked for a single one
             return {}
 
@@ -124,15 +130,18 @@ class JobLooks:
         mark = f"x{secrets.token_hex(8)}"
         words = ",".join(f"{field}:|{mark if field == _FIELDS[-1] else ''}" for field in _FIELDS)
         try:
-            text = self._ask("squeue", "--noheader", "--states=all", f"--Format={words}")
+            answer = self._ask("squeue", "--noheader", "--states=all", f"--Format={words}")
         except RefusedError as error:
-            if "format" not in error.message.lower():
+            if not _UNKNOWN_FIELD.search(error.message):
                 raise
-            _log.info("all jobs are read in full at every look: %s", error)
+            answer = Result("", error.message)
+        unknown = _UNKNOWN_FIELD.search(answer.stderr)
+        if unknown is not None:
+            _log.info("all jobs are read in full at every look: %s", unknown[0])
             self._has_lines = False
             return None
         lines: dict[int, _Line] = {}
-        for written in text.split(f"|{mark}\n"):
+        for written in answer.stdout.split(f"|{mark}\n"):
             line = _line(written) if written else None
             if written and (line is None or line[0] in lines):
                 # Who sees the command, and is quick, can write the mark into a name in time.

@@ -52,8 +52,9 @@ _UNTIL_IT_RUNS: Mapping[str, str] = {
 }
 """The same, of what Slurm completes with the names of nodes once a job has run."""
 
-EXACT_MEMORY = "EXACT_MEMORY_REQUESTED"
-"""The flag of jobs that asked for memory by node or CPU; `--mem-per-gpu` hides how much."""
+EXACT_MEMORY = frozenset({"EXACT_MEMORY_REQUESTED", "JOB_MEM_SET"})
+"""The flag of jobs that asked for memory by node or CPU; `--mem-per-gpu` hides how much. The second
+name is that of 22.05."""
 
 
 def settings_of(
@@ -72,7 +73,7 @@ def settings_of(
         if key in job:
             found[name] = _word(job[key], number)
     flags = job.get("flags")
-    exact = isinstance(flags, list) and EXACT_MEMORY in flags
+    exact = isinstance(flags, list) and not EXACT_MEMORY.isdisjoint(map(str, flags))
     found["memory by node or CPU"] = "yes" if exact else "no"
     if not exact or found.get("memory per GPU"):
         # A default, which follows the shape, or derived from the memory per GPU.

@@ -72,8 +72,9 @@ def test_a_field_that_differs_is_seen(field: str, value: object, name: str, word
     assert {key for key in now if now[key] != before.get(key)} == {name}
 
 
-def test_memory_counts_where_somebody_asked_for_it() -> None:
-    asked = {"flags": ["EXACT_MEMORY_REQUESTED"]}
+@pytest.mark.parametrize("flag", ["EXACT_MEMORY_REQUESTED", "JOB_MEM_SET"])
+def test_memory_counts_where_somebody_asked_for_it(flag: str) -> None:
+    asked = {"flags": [flag]}
     assert "memory per CPU" not in settings()  # a default, which follows the shape
     assert settings(**asked)["memory per CPU"] == "512"
     assert settings(**asked)["memory by node or CPU"] == "yes"
