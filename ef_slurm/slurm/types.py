@@ -197,6 +197,11 @@ class SlurmJob:
         return self.state is JobBaseState.RUNNING and "COMPLETING" not in self.flags
 
     @property
+    def is_configuring(self) -> bool:
+        """Whether its nodes are still made ready for it: they boot, or their prologues run."""
+        return not self.flags.isdisjoint({"CONFIGURING", "POWER_UP_NODE"})
+
+    @property
     def holds_nodes(self) -> bool:
         """Whether its nodes are not free yet: running, suspended or still completing."""
         if self.state in (JobBaseState.RUNNING, JobBaseState.SUSPENDED):

@@ -154,9 +154,12 @@ class Surroundings:
         if stays or not status.slurm.is_running:
             self._leaving.forget(job.id)
             return None
-        # How long it took to grow says nothing of how long it takes to leave.
+        # How long it took to grow says nothing of how long it takes to leave, or, where it does not
+        # grow while it trains, to stop.
+        now = self._clock()
         gives_up = target is None or not status.layout <= layout_of(target)
-        return self._leaving.of(job.id, (status.slurm.restarts, gives_up), self._clock())
+        stops = gives_up or not self._closures.live_open(job.id, now)
+        return self._leaving.of(job.id, (status.slurm.restarts, gives_up, stops), now)
 
     def _released_at(self, intent: Intent | None, status: JobStatus) -> float | None:
         """When we released the job for its present run; not before this daemon could watch it."""

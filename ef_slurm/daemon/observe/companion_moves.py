@@ -106,6 +106,8 @@ def _in_slurm(companion: Companion, slurm: SlurmJob, status: JobStatus) -> Compa
                 # Another one would be, too, and have them for as long as it takes to end it.
                 why = f"its companion {number} was started on {compress(slurm.nodes)}"
                 return CompanionMove(CompanionState.LEAVING, why, unexpected=True, unwanted=True)
+            if slurm.is_configuring:
+                return None  # its script is yet to begin
             return CompanionMove(
                 CompanionState.RUNNING, f"its companion {number} starts on {where}"
             )

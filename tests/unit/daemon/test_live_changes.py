@@ -13,7 +13,7 @@ from ef_slurm.daemon.observe.gpu_use import gpus_by_use
 from ef_slurm.model import CompanionState, EventKind, JobState, QueueJob
 from ef_slurm.slurm.errors import NotPermittedError
 from ef_slurm.slurm.types import HoldKind, JobBaseState, JobUpdate, SlurmJob
-from tests.fakes.memory_cluster import MemoryJob
+from tests.fakes.memory_cluster import MemoryJob, Timing
 from tests.unit.daemon.live import LiveTraining, submit_live
 from tests.unit.daemon.world import World
 
@@ -376,3 +376,15 @@ def test_a_recycled_id_is_no_companion(world: World) -> None:
     assert world.state(job) is JobState.CANCELLED
     assert companions(world, job) == [CompanionState.ENDED] * 2
     assert companion.state is JobBaseState.RUNNING
+
+
+def test_a_companion_has_its_time_once_its_nodes_are_up(tmp_path: Path) -> None:
+    """They take longer to boot than ranks may to come."""
+    timing = Timing(start=0.3, stop=0.3, min_job_age=1e12, wake=400.0)
+    world = World(tmp_path / "queue.sqlite", timing=timing)
+    _, training = alone(world)
+    for name in ("n2", "n3", "n4"):
+        world.cluster.power_down(name)
+    world.run_until(lambda: len(training.train) == 4, 1000.0)
+    untouched(world, training)
+    assert len(training.companions) == 2

@@ -128,3 +128,16 @@ def test_who_has_waited_long_to_grow_is_asked_to_stop_before_it_shrinks(world: W
     victim = world.submit(30_000, deadline=700.0)
     world.run_until(lambda: world.training(victim).generation > 0, limit=200.0)
     assert "order-stop" in messages(world, job)
+
+
+def test_who_has_waited_long_to_grow_is_asked_to_stop_before_it_is_requeued(world: World) -> None:
+    """Nobody has asked it to stop, and TERM leaves it KillWait to save."""
+    job, training = grown(world, LiveTraining, size=2)
+    training.gather, training.save = 1000.0, 50.0
+    world.run_until(lambda: "were not there in 300 s" in messages(world, job), 600.0)
+    done = training.count(training.done(world.clock.now))
+    world.run_until(lambda: training.slurm.restarts == 1, 100.0)
+    story = messages(world, job)
+    assert 0 < story.index("order-stop") < story.index("requeue:")
+    assert training.checkpoint >= done
+    world.run_until(lambda: training.gpus == 16, 100.0)

@@ -21,6 +21,7 @@ COMMENT = "ef-slurm: companion of 7, launch 1, change 1"
 ELSEWHERE = Requested(1, 1, 1, 1, comment=COMMENT, partition="other")
 REQUEST = JobRequest(7, "user1", 1001, "train", 0.0, JobKind.BEST_EFFORT, 100, 8, (), "/shared/7")
 JOB = QueueJob(1, REQUEST, JobState.RUNNING)
+BOOTS = frozenset({"CONFIGURING"})
 FIRST = slurm_job(JobBaseState.RUNNING, on=ONE)
 
 
@@ -101,6 +102,7 @@ def test_what_is_no_companion(slurm: SlurmJob | None, known: bool, why: str) -> 
         (CompanionState.RELEASED, seen(requested=ELSEWHERE), {}, CompanionState.LEAVING),
         (CompanionState.RUNNING, seen(JobBaseState.RUNNING, requested=OTHER), {}, None),
         (CompanionState.RELEASED, seen(JobBaseState.RUNNING), {}, CompanionState.RUNNING),
+        (CompanionState.RELEASED, seen(JobBaseState.RUNNING, flags=BOOTS), {}, None),
         (
             CompanionState.RELEASED,
             seen(JobBaseState.RUNNING, nodes=("n3",)),
