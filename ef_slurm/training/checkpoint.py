@@ -154,7 +154,10 @@ class CheckpointStore:
         if self.directory.is_dir():
             for path in self.directory.iterdir():
                 if path.name.startswith(".") and path.name.endswith(".tmp"):
-                    shutil.rmtree(path, ignore_errors=True)
+                    if path.is_dir():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink(missing_ok=True)
 
     def newest_good(self) -> tuple[Manifest | None, int]:
         """The newest checkpoint that matches its manifest, and how many newer ones were set aside.

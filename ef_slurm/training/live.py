@@ -169,7 +169,8 @@ class Live:
             self.roster.close()
             self.roster = None
         if self._file is not None:
-            self._file.unlink(missing_ok=True)
+            with suppress(OSError):  # its disk is away; the next launch takes it away
+                self._file.unlink(missing_ok=True)
             self._file = None
 
     def _member(self, training: Mapping[str, Any]) -> dict[str, Any]:

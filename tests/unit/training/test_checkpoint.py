@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.training import patience
+from ef_slurm.training import connection_file, patience
 from ef_slurm.training.checkpoint import (
     MANIFEST,
     CheckpointStore,
@@ -71,6 +71,7 @@ def test_newest_two_are_kept(store: CheckpointStore) -> None:
 def test_unfinished_is_invisible_and_cleaned(store: CheckpointStore) -> None:
     save(store, 5)
     (store.begin(6, 2) / "state.pt").write_bytes(b"half")
+    connection_file.write(connection_file.path_of(store.directory, b"12"), {"secret": "of then"})
     assert store.iterations() == [5]
     store.clean()
     assert [p.name for p in store.directory.iterdir()] == ["5"]
