@@ -40,6 +40,11 @@ class Pauses:
         at, seconds = self._known.get(job_id, (now, 0.0))
         return at + seconds if lately(at, seconds, now) else None
 
+    @property
+    def known(self) -> frozenset[int]:
+        """All that had one and were not forgotten since."""
+        return frozenset(self._known)
+
     def end(self, job_id: int) -> None:
         """It has none any more."""
         self._known.pop(job_id, None)

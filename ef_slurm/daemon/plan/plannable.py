@@ -148,27 +148,42 @@ class Plannable:
         """All other jobs have ended."""
         self._set_aside.keep({job.id for job in jobs})
 
-    def cluster(self, jobs: tuple[QueueJob, ...]) -> Cluster:
-        """The cluster as it is for these jobs, with what Slurm lets them use together."""
-        basis = self._basis_of(jobs)
+    def cluster(self, jobs: tuple[QueueJob, ...], without: Collection[int] = ()) -> Cluster:
+        """The cluster as it is for these jobs, with what Slurm lets them use together.
+
+        Args:
+            without: queue ids of jobs that are left out: what they hold is as good as somebody
+                else's, as it is of those that were set aside.
+        """
+        companions = self._companions_of_all_but({*self._set_aside.known, *without}, jobs)
+        basis = self._basis_of(jobs, companions)
         if basis is None or not basis.is_that_of(self._basis):
             self._cluster = self._with_budgets(
                 schedulable_cluster(
                     self._observer.observation,
                     self._scope,
                     jobs,
-                    companions=self._observer.companion_ids,
+                    companions=companions,
                 ),
                 [(job.request, job.slurm_settings) for job in jobs],
                 jobs,
+                companions,
             )
             self._basis = basis
         return self._cluster
 
-    def _basis_of(self, jobs: tuple[QueueJob, ...]) -> _Basis | None:
+    def _companions_of_all_but(
+        self, aside: Collection[int], jobs: tuple[QueueJob, ...]
+    ) -> frozenset[int]:
+        """Slurm's ids of the companions, but of jobs that are left out; those of ended ones go."""
+        left_out = set(aside).difference(job.id for job in jobs)
+        theirs = (one.slurm_job_id for id_ in left_out for one in self._observer.companions_of(id_))
+        return self._observer.companion_ids.difference(theirs)
+
+    def _basis_of(self, jobs: tuple[QueueJob, ...], companions: frozenset[int]) -> _Basis | None:
         """What the cluster is made of; None where others run there: their ends come nearer."""
         seen = self._observer.observation
-        ours = {job.request.slurm_job_id for job in jobs} | self._observer.companion_ids
+        ours = {job.request.slurm_job_id for job in jobs} | companions
         if any(job.holds_nodes and job.job_id not in ours for job in seen.jobs.values()):
             return None
         site = self._observer.limits(job.request.owner for job in jobs)
@@ -180,10 +195,14 @@ class Plannable:
         )
 
     def _with_budgets(
-        self, cluster: Cluster, asked: list[_Asked], jobs: tuple[QueueJob, ...]
+        self,
+        cluster: Cluster,
+        asked: list[_Asked],
+        jobs: tuple[QueueJob, ...],
+        companions: frozenset[int],
     ) -> Cluster:
         site = self._observer.limits(request.owner for request, _ in asked)
-        ours = {job.request.slurm_job_id for job in jobs} | self._observer.companion_ids
+        ours = {job.request.slurm_job_id for job in jobs} | companions
         limits = [site.of(asker_of(request, settings)) for request, settings in asked]
         licences = {name for _, settings in asked for name in licenses_of(settings)}
         seen = self._observer.observation
@@ -232,16 +251,18 @@ class Plannable:
 
     def newcomer(self, job: Job, request: JobRequest, inputs: Inputs) -> tuple[Job, Cluster]:
         """A job that nobody has submitted, and the cluster with what it may use of it."""
+        companions = self._companions_of_all_but(self._set_aside.known, inputs.rows)
         cluster = self._with_budgets(
             schedulable_cluster(
                 self._observer.observation,
                 self._scope,
                 inputs.rows,
                 reservation_of(request.asked),
-                self._observer.companion_ids,
+                companions,
             ),
             [*((row.request, row.slurm_settings) for row in inputs.rows), (request, request.asked)],
             inputs.rows,
+            companions,
         )
         return self.fitting(job, cluster, request, request.asked), cluster
 
@@ -282,7 +303,8 @@ class Plannable:
         def cluster_without(left_out: Collection[str]) -> Cluster:
             if not left_out:
                 return inputs.cluster
-            return self.cluster(tuple(row for name, row in rows.items() if name not in left_out))
+            kept = tuple(row for name, row in rows.items() if name not in left_out)
+            return self.cluster(kept, [rows[name].id for name in left_out])
 
         def make(some: tuple[Job, ...], cluster: Cluster) -> Answer:
             return planner(some, cluster, self.policy(some, cluster))

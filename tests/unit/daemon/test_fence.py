@@ -32,6 +32,7 @@ from ef_slurm.model import (
 from ef_slurm.planner.plan import plan_round
 from ef_slurm.queue.errors import ConflictError, QueueError, QueueFullError, RefusedRowError
 from ef_slurm.slurm.errors import RefusedError, SlurmUnavailableError
+from tests.unit.daemon.live import submit_live
 from tests.unit.daemon.make import row
 from tests.unit.daemon.world import World
 
@@ -182,6 +183,26 @@ def test_two_with_whom_the_planner_fails_do_not_stop_a_third(
     assert_kept(world, first)
     assert errors(world, bad)
     assert errors(world, worse)
+
+
+@pytest.mark.parametrize("place", ["planned", "the planner itself"])
+def test_what_a_companion_holds_of_a_job_that_is_left_out_is_not_free(
+    world: World, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """A job has two nodes, one of them by its companion. Of those that come only one fits in."""
+    world.cluster.occupy("user9", ("n2", "n4"), 4, 40.0, world.clock.now)
+    world.cluster.occupy("user9", ("n3",), 4, 4000.0, world.clock.now)
+    two = ThroughputCurve.of({1: 10.0, 2: 18.0, 4: 32.0, 8: 56.0})
+    bad, training = submit_live(world, 60_000, 4000.0, curve=two)
+    world.run_until(lambda: len(training.train) == 2, limit=200.0)
+    assert training.train == ("n1", "n2")
+    world.run(10)
+    holder, name = PLACES[place]
+    error = ZeroDivisionError("a fault of ours")
+    monkeypatch.setattr(holder, name, failing_for(bad, getattr(holder, name), error))
+    good, late = (world.submit(2_000, 90.0, curve=SMALL) for _ in range(2))
+    assert_kept(world, good)
+    assert world.state(late) is JobState.REJECTED
 
 
 def test_when_the_planner_always_fails_the_plan_before_stays_in_force(
