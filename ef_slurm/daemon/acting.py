@@ -61,7 +61,9 @@ class Acting:
         self._planning = planning
         self._looks = looks
         partitions = settings.scope.partitions
-        executor = Executor(slurm, queue, state_dirs, clock, observer.slurm_type, companions)
+        executor = Executor(
+            slurm, queue, state_dirs, clock, observer.slurm_type, companions, settings.hold
+        )
         self._orphans = Orphans(executor, observer, queue, clock, fence)
         self._strangers = Strangers(slurm, observer, queue, clock, partitions)
         self._comments = Comments(slurm, observer, clock, fence, time_to_act)

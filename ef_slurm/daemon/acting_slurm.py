@@ -8,6 +8,7 @@ from ef_slurm.slurm.accounting_types import Accounting
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmLicense, SlurmPartition
 from ef_slurm.slurm.types import (
+    HoldKind,
     JobUpdate,
     Observation,
     SignalTarget,
@@ -91,10 +92,12 @@ class ActingSlurm:
         self._check()
         return self._slurm.resize(job_id, nodes)
 
-    def requeue(self, job_id: int, *, ended: bool = False) -> None:
+    def requeue(
+        self, job_id: int, *, ended: bool = False, foreign: Collection[HoldKind] = ()
+    ) -> None:
         """If this daemon may."""
         self._check()
-        self._slurm.requeue(job_id, ended=ended)
+        self._slurm.requeue(job_id, ended=ended, foreign=foreign)
 
     def signal(self, job_id: int, signal: str, target: SignalTarget) -> None:
         """If this daemon may."""

@@ -43,6 +43,10 @@ class RefusedError(SlurmError):
     """Slurm understood and said no: limits, wrong state, wrong partition, wrong value."""
 
 
+class HeldFirstError(RefusedError):
+    """Somebody else has put the job back before us, and holds it. That hold was left as it is."""
+
+
 class UpdateIncompleteError(RefusedError):
     """An update was applied in part. The job must not be released.
 

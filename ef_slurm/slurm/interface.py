@@ -18,6 +18,7 @@ from typing import Protocol
 from ef_slurm.slurm.accounting_types import Accounting
 from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmLicense, SlurmPartition
 from ef_slurm.slurm.types import (
+    HoldKind,
     JobUpdate,
     Observation,
     SignalTarget,
@@ -146,15 +147,20 @@ class Slurm(Protocol):
         """
         ...
 
-    def requeue(self, job_id: int, *, ended: bool = False) -> None:
+    def requeue(
+        self, job_id: int, *, ended: bool = False, foreign: Collection[HoldKind] = ()
+    ) -> None:
         """End a job's run and put it back, held. Its processes get TERM, and KILL after KillWait.
 
         It is `is_pending` some time later. A job that is already pending is only held.
 
         Args:
             ended: put it back also where it has ended, as long as Slurm remembers it (MinJobAge).
+            foreign: holds that none of the caller's doing can have left. Where the caller is the
+                job's owner there are none: Slurm shows the same of both.
 
         Raises:
+            HeldFirstError: it pended with such a hold before, which stays.
             RefusedError: the job has ended, or may not be requeued.
         """
         ...

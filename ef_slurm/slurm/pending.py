@@ -78,7 +78,7 @@ class OurPart(enum.Enum):
     RELEASING = "releasing"  # we are about to release it, or did not hear Slurm's answer
     RELEASED = "released"  # Slurm took our release of this run
     LOST = "lost"  # the same, and slurmctld was started anew since: it may be back from before
-    LEAVING = "leaving"  # it was to stop, and pends before we have put it back
+    LEAVING = "leaving"  # it was to stop, and pends, put back by us or by others
     RAN = "ran"  # it had started, and pends again
 
 
@@ -127,7 +127,7 @@ HOLDER_RULES = (
     HolderRule(Holder.WE, parts=frozenset({OurPart.WAITING, OurPart.RELEASING, OurPart.LOST})),
     # Back from a past in which we had not released it yet.
     HolderRule(Holder.WE, forgotten=True),
-    # Somebody has put back what was only told to stop. An operator's hold may be ours of just now.
+    # Put back by somebody, and not by us alone. An operator's hold may be ours of just now.
     HolderRule(
         Holder.OWNER,
         holds=frozenset({HoldKind.USER}),
@@ -151,10 +151,16 @@ BOOTED = "booted"
 """Argument of an intent to release: which slurmctld was asked (`Observation.booted`)."""
 
 
-_ASKS_TO_LEAVE = frozenset(
-    {IntentAction.ORDER_STOP, IntentAction.ORDER_RELAUNCH, IntentAction.SHRINK}
+_ENDS_A_RUN = frozenset(
+    {
+        IntentAction.ORDER_STOP,
+        IntentAction.ORDER_RELAUNCH,
+        IntentAction.SHRINK,
+        IntentAction.REQUEUE,
+    }
 )
-"""What a job is told while it runs; it is not put back by that."""
+"""What is done to a job while it runs. The first three do not put it back; a requeue of an
+operator's leaves no owner's hold (`interface.Slurm.requeue`)."""
 
 
 def our_part(state: JobState, intent: Intent | None, restarts: int, booted: str = "") -> OurPart:
@@ -167,7 +173,7 @@ def our_part(state: JobState, intent: Intent | None, restarts: int, booted: str 
         booted: which slurmctld says that it pends; "" for not known.
     """
     if state is JobState.STOPPING:
-        leaves = intent is not None and intent.action in _ASKS_TO_LEAVE
+        leaves = intent is not None and intent.action in _ENDS_A_RUN
         return OurPart.LEAVING if leaves else OurPart.WAITING
     if state not in (JobState.STARTING, JobState.RUNNING):
         return OurPart.WAITING

@@ -11,6 +11,7 @@ from typing import Protocol
 import pytest
 
 from ef_slurm.slurm.errors import (
+    HeldFirstError,
     NoSuchJobError,
     NotPermittedError,
     RefusedError,
@@ -154,6 +155,44 @@ def test_requeue_and_another_shape(site: Site, submit: Submit) -> None:
     site.until(lambda: operator.job(job_id).is_pending)
     operator.requeue(job_id)
     assert operator.job(job_id).restarts == 2
+
+
+def test_an_owners_hold_that_was_there_before_a_requeue_stays_theirs(
+    site: Site, submit: Submit
+) -> None:
+    owner, operator = site.of("user1"), site.of("ef-slurm")
+    job_id = start(site, operator, submit("user1").job_id, Shape(("n1",), 2)).job_id
+    foreign = {HoldKind.USER}
+    assert operator.observe().jobs[job_id].is_running
+    owner.requeue(job_id)
+    # By its last look it runs; its processes may still end, and then have ended.
+    for _ in range(2):
+        with pytest.raises(HeldFirstError):
+            operator.requeue(job_id, foreign=foreign)
+        assert operator.job(job_id).hold is HoldKind.USER
+        site.until(lambda: operator.job(job_id).is_pending)
+    operator.requeue(job_id)
+    assert (operator.job(job_id).hold, operator.job(job_id).restarts) == (HoldKind.ADMIN, 1)
+
+
+def test_an_owners_hold_of_a_job_that_had_ended_stays_theirs_too(
+    site: Site, submit: Submit
+) -> None:
+    owner, operator = site.of("user1"), site.of("ef-slurm")
+    job_id = start(site, operator, submit("user1").job_id, Shape(("n1",), 1)).job_id
+    operator.cancel(job_id)
+    site.until(partial(is_final, operator, job_id))
+    owner.requeue(job_id, ended=True)
+    with pytest.raises(HeldFirstError):
+        operator.requeue(job_id, ended=True, foreign={HoldKind.USER})
+    assert operator.job(job_id).hold is HoldKind.USER
+    owner.cancel(job_id)
+    # Ours is an operator's.
+    again = start(site, operator, submit("user1").job_id, Shape(("n1",), 1)).job_id
+    operator.cancel(again)
+    site.until(partial(is_final, operator, again))
+    operator.requeue(again, ended=True, foreign={HoldKind.USER})
+    assert operator.job(again).hold is HoldKind.ADMIN
 
 
 def test_who_waited_for_nodes_when_slurmctld_ended_gets_others(site: Site, submit: Submit) -> None:

@@ -11,6 +11,7 @@ from ef_slurm.formats.durations import parse_duration
 from ef_slurm.formats.gres import GpuCount
 from ef_slurm.slurm.accounting_types import Accounting
 from ef_slurm.slurm.errors import (
+    HeldFirstError,
     NoSuchJobError,
     NotPermittedError,
     RefusedError,
@@ -242,7 +243,9 @@ class MemorySlurm:
         self._answer()
         return self.job(job_id)
 
-    def requeue(self, job_id: int, *, ended: bool = False) -> None:
+    def requeue(
+        self, job_id: int, *, ended: bool = False, foreign: Collection[HoldKind] = ()
+    ) -> None:
         """End a job's run and put it back, held."""
         now = self._reach()
         job = self._permitted(job_id)
@@ -252,6 +255,8 @@ class MemorySlurm:
             raise RefusedError("Requested operation is presently disabled")
         if job.state is not JobBaseState.PENDING:
             self._cluster.requeue(job, now)
+        elif job.hold in foreign:
+            raise HeldFirstError(f"job {job_id} was put back by others, and is held")
         if self._operator:
             job.hold = HoldKind.ADMIN
         elif job.hold is HoldKind.NONE:

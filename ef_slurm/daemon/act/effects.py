@@ -1,8 +1,12 @@
-"""What announces a step in the queue, and by what its effect is recognised among the facts."""
+"""What announces a step in the queue, and by what its effect is recognised among the facts.
+
+And what stands for its effect until the next look.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ef_slurm.contract import Action
 from ef_slurm.daemon.act.steps import (
@@ -26,9 +30,9 @@ from ef_slurm.daemon.act.steps import (
     WantCompanion,
 )
 from ef_slurm.daemon.observe.job_status import JobStatus, layout, layout_of
-from ef_slurm.model import Block, Intent, IntentAction, Json
+from ef_slurm.model import Block, Intent, IntentAction, JobState, Json, QueueJob
 from ef_slurm.slurm.pending import BOOTED
-from ef_slurm.slurm.types import HoldKind, SlurmJob
+from ef_slurm.slurm.types import HoldKind, JobBaseState, SlurmJob
 
 
 def action_of(step: Step) -> IntentAction:
@@ -99,6 +103,25 @@ def arguments_of(step: Step, status: JobStatus) -> Mapping[str, Json]:
     if isinstance(step, Release):
         arguments[BOOTED] = status.booted
     return arguments
+
+
+def state_during(job: QueueJob, step: Step) -> JobState | None:
+    """The state that goes with the step, where the job is in another one.
+
+    It is written together with the intent, so that what is seen next can be told from other
+    people's doing: a job that is STARTING and held was held by somebody else.
+    """
+    match step:
+        case Hold() | Update() if job.state is JobState.STARTING:
+            return job.waiting_state
+        case Release() if job.state in (JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING):
+            return JobState.STARTING
+        case OrderStop() | OrderRelaunch() | Requeue() | Resize() if job.state in (
+            JobState.STARTING,
+            JobState.RUNNING,
+        ):
+            return JobState.STOPPING
+    return None
 
 
 def effect_seen(intent: Intent, status: JobStatus) -> bool:
@@ -177,3 +200,13 @@ def _block(intent: Intent) -> Block:
     assert isinstance(per_node, int)
     kind = intent.arguments.get("gpu_type")
     return Block(str(kind), tuple(str(node) for node in nodes), per_node)
+
+
+def being_requeued(job: SlurmJob) -> SlurmJob:
+    """Until the next look: that its run is over only that can tell, half a second later or more."""
+    return replace(job, state=JobBaseState.PENDING, flags=job.flags | {"COMPLETING"})
+
+
+def just_released(job: SlurmJob) -> SlurmJob:
+    """Until the next look: what Slurm makes of it only that can tell."""
+    return replace(job, hold=HoldKind.NONE, reason="")

@@ -16,7 +16,14 @@ from dataclasses import dataclass, replace
 from ef_slurm.contract import Action, LaunchState, Order
 from ef_slurm.daemon.act.comments import comment_of
 from ef_slurm.daemon.act.companion_steps import MIN_RUN_SECONDS, CompanionSteps, live_order
-from ef_slurm.daemon.act.effects import action_of, arguments_of, effect_seen
+from ef_slurm.daemon.act.effects import (
+    action_of,
+    arguments_of,
+    being_requeued,
+    effect_seen,
+    just_released,
+    state_during,
+)
 from ef_slurm.daemon.act.steps import (
     CancelCompanion,
     CancelOrphan,
@@ -58,6 +65,7 @@ from ef_slurm.model import (
 )
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import (
+    HeldFirstError,
     NoSuchJobError,
     NotPermittedError,
     RefusedError,
@@ -66,17 +74,22 @@ from ef_slurm.slurm.errors import (
 )
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.read_back import differences_of, undone_after_release
-from ef_slurm.slurm.types import HoldKind, JobBaseState, JobUpdate, Shape, SignalTarget, SlurmJob
+from ef_slurm.slurm.types import HoldKind, JobUpdate, Shape, SignalTarget, SlurmJob
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Slurm, or the file system, did not let a step be done. `message` is its own words."""
+    """Slurm, or the file system, did not let a step be done. `message` is its own words.
+
+    Args:
+        held_first: others have ended the job's run, and hold it: it is not ours to do anything.
+    """
 
     step: Step
     message: str
+    held_first: bool = False
 
 
 def _closing(step: Step, message: str) -> Mapping[str, Json]:
@@ -95,8 +108,16 @@ class Executor:
         clock: Callable[[], float],
         slurm_type: Callable[[Block], str],
         companions: CompanionBook,
+        hold: HoldKind,
     ) -> None:
-        """`slurm_type` is what Slurm calls the type of a block's GPUs, "" for none."""
+        """Carries steps out.
+
+        Args:
+            slurm_type: what Slurm calls the type of a block's GPUs, "" for none.
+            hold: how we hold jobs: as an operator (ADMIN) or as their owner (USER).
+        """
+        # An operator's requeue leaves an operator's hold.
+        self._foreign = frozenset({HoldKind.USER} if hold is HoldKind.ADMIN else ())
         self._companions = CompanionSteps(slurm, companions, clock, slurm_type)
         self._slurm = slurm
         self._queue = queue
@@ -150,6 +171,8 @@ class Executor:
         except NoSuchJobError:
             self._abandon(intent, "Slurm does not know the job any more")
             raise
+        except HeldFirstError as error:
+            return self._held_first(job, intent, step, error.message)
         except (RefusedError, NotPermittedError, UnexpectedOutputError) as error:
             return self._refused(job, intent, step, error.message)
         except SlurmError as error:
@@ -186,7 +209,7 @@ class Executor:
         action, arguments = action_of(step), arguments_of(step, status)
         now = self._clock()
         with self._queue.transaction():
-            to = _state_during(self._queue.jobs.get(job.id), step)
+            to = state_during(self._queue.jobs.get(job.id), step)
             if to is not None:
                 self._queue.jobs.move(job.id, to, at=now, actor=ACTOR, why=why)
             other = self._queue.intents.unfinished_of(job.id)
@@ -220,8 +243,8 @@ class Executor:
                 )
                 return self._order(job, status, order)
             case Requeue(ended):
-                self._slurm.requeue(slurm_id, ended=ended)
-                return replace(status, slurm=_being_requeued(status.slurm))
+                self._slurm.requeue(slurm_id, ended=ended, foreign=self._foreign)
+                return replace(status, slurm=being_requeued(status.slurm))
             case Update(block):
                 shape = Shape(block.nodes, block.gpus_per_node, self._slurm_type(block))
                 left = _time_left(job, self._clock())
@@ -234,7 +257,7 @@ class Executor:
                 self._state_dirs.prepare(job)
                 self._slurm.release(slurm_id)
                 self._told_before(job)
-                return replace(status, slurm=_just_released(status.slurm))
+                return replace(status, slurm=just_released(status.slurm))
             case Extend(seconds):
                 update = JobUpdate(time_limit=seconds)
                 return replace(status, slurm=self._slurm.update(slurm_id, update))
@@ -314,6 +337,18 @@ class Executor:
             )
         return Refusal(step, message)
 
+    def _held_first(self, job: QueueJob, intent: Intent, step: Step, message: str) -> Refusal:
+        """It ran, and others have put it back: by its row we have not, so the hold is theirs."""
+        now = self._clock()
+        _log.info("%s", message, extra=about(job, EventKind.INTENT))
+        with self._queue.transaction():
+            row = self._queue.jobs.get(job.id)
+            if row.state in (JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING):
+                self._queue.jobs.move(job.id, JobState.STARTING, at=now, actor=ACTOR, why=message)
+            self._queue.intents.tried(intent.id, at=now, error=message)
+            self._queue.intents.advance(intent.id, IntentState.ABANDONED, at=now, why=message)
+        return Refusal(step, message, held_first=True)
+
     def _not_started(self, job: QueueJob, now: float, why: str) -> None:
         """Its release is not to come: STARTING and held would say that somebody else holds it."""
         row = self._queue.jobs.get(job.id)
@@ -329,16 +364,6 @@ class Executor:
             for state in (IntentState.EXECUTED, IntentState.VERIFIED, IntentState.CLOSED):
                 if _RANK[intent.state] < _RANK[state]:
                     self._queue.intents.advance(intent.id, state, at=now)
-
-
-def _being_requeued(job: SlurmJob) -> SlurmJob:
-    """Until the next look: that its run is over only that can tell, half a second later or more."""
-    return replace(job, state=JobBaseState.PENDING, flags=job.flags | {"COMPLETING"})
-
-
-def _just_released(job: SlurmJob) -> SlurmJob:
-    """Until the next look: what Slurm makes of it only that can tell."""
-    return replace(job, hold=HoldKind.NONE, reason="")
 
 
 _RANK = {
@@ -368,22 +393,3 @@ def _time_left(job: QueueJob, now: float) -> float | None:
     if job.request.max_time is None or job.first_started_at is None:
         return job.time_limit
     return max(MIN_RUN_SECONDS, job.first_started_at + job.request.max_time - now)
-
-
-def _state_during(job: QueueJob, step: Step) -> JobState | None:
-    """The state that goes with the step, where the job is in another one.
-
-    It is written together with the intent, so that what is seen next can be told from other
-    people's doing: a job that is STARTING and held was held by somebody else.
-    """
-    match step:
-        case Hold() | Update() if job.state is JobState.STARTING:
-            return job.waiting_state
-        case Release() if job.state in (JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING):
-            return JobState.STARTING
-        case OrderStop() | OrderRelaunch() | Requeue() | Resize() if job.state in (
-            JobState.STARTING,
-            JobState.RUNNING,
-        ):
-            return JobState.STOPPING
-    return None

@@ -294,6 +294,11 @@ class Reconciler:
         target: Block | None,
         reconciled: ReconcileResult,
     ) -> JobStatus | None:
+        if refusal.held_first:
+            self._observer.fetch(status.slurm.job_id)
+            reconciled.transit = reconciled.replan = True  # the next tick sees whose hold it is
+            reconciled.until(self._clock())
+            return None
         match refusal.step:
             case Resize():
                 self._surroundings.stays_whole(job, status)

@@ -30,6 +30,7 @@ from ef_slurm.slurm.commands.output_file import output_file
 from ef_slurm.slurm.commands.recent import RecentJobs
 from ef_slurm.slurm.commands.runner import Result, Runner
 from ef_slurm.slurm.errors import (
+    HeldFirstError,
     NoSuchJobError,
     RefusedError,
     SlurmTimeoutError,
@@ -213,23 +214,37 @@ class CommandSlurm:
             )
         return job
 
-    def requeue(self, job_id: int, *, ended: bool = False) -> None:
-        """End a job's run and put it back, held."""
+    def requeue(
+        self, job_id: int, *, ended: bool = False, foreign: Collection[HoldKind] = ()
+    ) -> None:
+        """End a job's run and put it back, held. One that others put back, and hold, is left.
+
+        Slurm shows JobHeldUser after anybody's requeuehold, and takes `requeue incomplete` of a job
+        that pends already without a word. So a run is ended without a hold, and what holds the job
+        then is not ours. Until our hold, milliseconds later, it could start only if its processes
+        had ended and no requeue delay counted. One that has ended may start at once, and is put
+        back held: Slurm refuses that where somebody was faster.
+        """
         job = self._running(job_id)
         if job.is_final and not ended:
             raise RefusedError(f"job {job_id} has ended: {job.state.value}")
-        if job.state is JobBaseState.PENDING:
-            self.hold(job_id)
-            return
-        self._recent.forget(job_id)
-        try:
-            # Not if it has ended meanwhile. After requeuehold alone its owner may release it.
-            which = job_id if job.is_final else f"incomplete {job_id}"
-            self._several(f"requeuehold {which}", f"hold {job_id}")
-        except RefusedError:
-            if self.job(job_id).state is not JobBaseState.PENDING:
-                raise
-            self.hold(job_id)  # somebody was faster
+        ours = False
+        if job.state is not JobBaseState.PENDING:
+            self._recent.forget(job_id)
+            # Not if it has ended meanwhile.
+            command = ("requeuehold",) if job.is_final else ("requeue", "incomplete")
+            try:
+                self._ask("scontrol", *command, str(job_id))
+                ours = job.is_final
+            except RefusedError:
+                if self.job(job_id).state is not JobBaseState.PENDING:
+                    raise
+            job = self.job(job_id)
+            if job.is_final:
+                raise RefusedError(f"job {job_id} has ended: {job.state.value}")
+        if job.state is JobBaseState.PENDING and job.hold in foreign and not ours:
+            raise HeldFirstError(f"job {job_id} was put back by others, and is held ({job.reason})")
+        self.hold(job_id)  # a requeuehold its owner could end
 
     def signal(self, job_id: int, signal: str, target: SignalTarget) -> None:
         """Send a signal to a running job's processes."""
@@ -276,10 +291,6 @@ class CommandSlurm:
 
     def _ask(self, *command: str) -> str:
         return self._answer(*command).stdout
-
-    def _several(self, *lines: str) -> None:
-        """Some of scontrol's commands in one process; each is done whatever became of others."""
-        self._runner.query(("scontrol",), "".join(f"{line}\n" for line in (*lines, "quit")))
 
     def _show(self, what: str) -> str:
         return self._ask("scontrol", "--oneliner", "show", what)

@@ -15,13 +15,14 @@ from ef_slurm.slurm.commands.job_steps import parse_step_nodes
 from ef_slurm.slurm.commands.recent import RECENT_SECONDS, RecentJobs
 from ef_slurm.slurm.commands.runner import Result, Runner
 from ef_slurm.slurm.errors import (
+    HeldFirstError,
     NoSuchJobError,
     RefusedError,
     SlurmTimeoutError,
     UnexpectedOutputError,
     UpdateIncompleteError,
 )
-from ef_slurm.slurm.types import JobUpdate, Shape, SignalTarget
+from ef_slurm.slurm.types import HoldKind, JobUpdate, Shape, SignalTarget
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -37,7 +38,7 @@ class Console(Runner):
     processes: list[str] = field(default_factory=list)
     """Programs that were run, those that only look included."""
 
-    def query(self, command: Sequence[str], text: str = "") -> Result:
+    def query(self, command: Sequence[str]) -> Result:
         self.processes.append(" ".join(command[:2]))
         if command[0] == "squeue" and command[1] != "--json":
             raise RefusedError("Invalid job format specification")
@@ -45,28 +46,12 @@ class Console(Runner):
             return Result(json.dumps({"jobs": [self.job]}), "")
         if command[:2] == ("scontrol", "--oneliner"):
             return Result("", "")
-        if command == ("scontrol",):
-            return self._several(text.splitlines())
         self.asked.append(" ".join(command))
         effect = self.effects.get(" ".join(command[:2]))
         if isinstance(effect, str):
             raise RefusedError(effect)
         if effect is not None:
             effect(self.job)
-        return Result("", "")
-
-    def _several(self, lines: list[str]) -> Result:
-        """scontrol does each line, and fails in the end if one of them did."""
-        assert lines.pop() == "quit"
-        refusals = []
-        for line in lines:
-            try:
-                self.query(("scontrol", *line.split()))
-            except RefusedError as error:
-                refusals.append(error.message)
-            self.processes.pop()  # it is none of its own
-        if refusals:
-            raise RefusedError("; ".join(refusals))
         return Result("", "")
 
 
@@ -151,9 +136,9 @@ def test_an_update_of_nothing_asks_nothing() -> None:
 
 def test_a_requeued_job_is_held_against_its_owner_too() -> None:
     slurm = console("RUNNING")
-    slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"])
-    CommandSlurm(slurm).requeue(7)
-    assert slurm.asked == ["scontrol requeuehold incomplete 7", "scontrol hold 7"]
+    slurm.effects["scontrol requeue"] = sets(job_state=["PENDING"])
+    CommandSlurm(slurm).requeue(7, foreign={HoldKind.USER})
+    assert slurm.asked == ["scontrol requeue incomplete 7", "scontrol hold 7"]
 
 
 def test_a_job_that_is_pending_already_is_only_held() -> None:
@@ -164,35 +149,68 @@ def test_a_job_that_is_pending_already_is_only_held() -> None:
 
 def test_an_ended_job_is_put_back_where_that_is_asked_for() -> None:
     slurm = console("FAILED")
-    slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"])
+    slurm.effects["scontrol requeuehold"] = sets(
+        job_state=["PENDING"], priority=0, state_reason="JobHeldUser"
+    )
     with pytest.raises(RefusedError, match="has ended"):
         CommandSlurm(slurm).requeue(7)
-    CommandSlurm(slurm).requeue(7, ended=True)
+    CommandSlurm(slurm).requeue(7, ended=True, foreign={HoldKind.USER})
     assert slurm.asked == ["scontrol requeuehold 7", "scontrol hold 7"]
 
 
-def test_a_requeue_that_somebody_else_was_faster_with() -> None:
-    def requeued(job: dict[str, Any]) -> None:
-        job["job_state"] = ["PENDING"]
-        raise RefusedError("Job is pending execution")
+def put_back_by_others(state: str, **fields: Any) -> Console:
+    """Since it was seen. Slurm says so of a job that had ended alone."""
 
-    slurm = console("RUNNING")
-    slurm.effects["scontrol requeuehold"] = requeued
+    def requeued(job: dict[str, Any]) -> None:
+        job.update(fields, job_state=["PENDING"])
+        if state != "RUNNING":
+            raise RefusedError("Job is pending execution")
+
+    slurm = console(state)
+    slurm.effects["scontrol requeue"] = slurm.effects["scontrol requeuehold"] = requeued
+    return slurm
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "FAILED"])
+def test_a_requeue_that_somebody_else_was_faster_with(state: str) -> None:
+    slurm = put_back_by_others(state)
+    CommandSlurm(slurm).requeue(7, ended=True, foreign={HoldKind.USER})
+    assert slurm.asked[-1] == "scontrol hold 7"
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "FAILED"])
+def test_a_hold_that_was_there_before_our_requeue_does_not_become_ours(state: str) -> None:
+    slurm = put_back_by_others(state, priority=0, state_reason="JobHeldUser")
+    with pytest.raises(HeldFirstError, match="put back by others"):
+        CommandSlurm(slurm).requeue(7, ended=True, foreign={HoldKind.USER})
+    # Seen by now to pend.
+    with pytest.raises(HeldFirstError, match="JobHeldUser"):
+        CommandSlurm(slurm).requeue(7, foreign={HoldKind.USER})
+    assert "scontrol hold 7" not in slurm.asked
+    # Where we are its owner, nobody can tell the two apart.
     CommandSlurm(slurm).requeue(7)
     assert slurm.asked[-1] == "scontrol hold 7"
+
+
+def test_one_that_has_ended_since_it_was_seen_is_not_held() -> None:
+    slurm = console("RUNNING")
+    slurm.effects["scontrol requeue"] = sets(job_state=["COMPLETED"])
+    with pytest.raises(RefusedError, match="has ended"):
+        CommandSlurm(slurm).requeue(7)
+    assert slurm.asked == ["scontrol requeue incomplete 7"]
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "COMPLETED"])
 def test_a_requeue_that_slurm_refuses(state: str) -> None:
     slurm = console(state)
-    slurm.effects["scontrol requeuehold"] = "Requested operation not supported"
+    slurm.effects["scontrol requeue"] = "Requested operation not supported"
     with pytest.raises(RefusedError, match="not supported|has ended"):
         CommandSlurm(slurm).requeue(7)
 
 
 def test_a_hold_that_is_refused_is_no_requeue() -> None:
     slurm = console("RUNNING")
-    slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"])
+    slurm.effects["scontrol requeue"] = sets(job_state=["PENDING"])
     slurm.effects["scontrol hold"] = "Access denied"
     with pytest.raises(RefusedError, match="Access denied"):
         CommandSlurm(slurm).requeue(7)
@@ -311,14 +329,19 @@ def test_a_start_is_three_processes() -> None:
     assert slurm.processes == ["scontrol update", "squeue --json", "scontrol release"]
 
 
-def test_a_stop_is_two_processes() -> None:
+def test_a_stop_is_four_processes() -> None:
     slurm = console("RUNNING")
-    slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"])
+    slurm.effects["scontrol requeue"] = sets(job_state=["PENDING"])
     asked = looked_at(slurm)
     asked.signal(7, "USR2", SignalTarget.STEPS)
     asked.requeue(7)
-    assert slurm.processes == ["scancel --signal=USR2", "scontrol"]
-    assert slurm.asked[-2:] == ["scontrol requeuehold incomplete 7", "scontrol hold 7"]
+    assert slurm.processes == [
+        "scancel --signal=USR2",
+        "scontrol requeue",
+        "squeue --json",
+        "scontrol hold",
+    ]
+    assert slurm.asked[-2:] == ["scontrol requeue incomplete 7", "scontrol hold 7"]
 
 
 def test_what_was_let_go_is_read_before_it_is_shaped() -> None:

@@ -120,7 +120,7 @@ def said(action: IntentAction) -> Intent:
     [
         (JobState.ADMITTED, None, OurPart.WAITING),
         (JobState.STOPPING, None, OurPart.WAITING),
-        (JobState.STOPPING, said(IntentAction.REQUEUE), OurPart.WAITING),
+        (JobState.STOPPING, said(IntentAction.REQUEUE), OurPart.LEAVING),
         (JobState.STOPPING, said(IntentAction.COMPANION_CANCEL), OurPart.WAITING),
         (JobState.STOPPING, said(IntentAction.ORDER_STOP), OurPart.LEAVING),
         (JobState.STOPPING, said(IntentAction.ORDER_RELAUNCH), OurPart.LEAVING),

@@ -20,7 +20,8 @@ from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.model import Block, IntentState, JobState
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmUnavailableError
-from ef_slurm.slurm.types import SignalTarget
+from ef_slurm.slurm.interface import Slurm
+from ef_slurm.slurm.types import HoldKind, SignalTarget
 from tests.fakes.memory_cluster import MemoryJob
 from tests.fakes.memory_slurm import MemorySlurm
 from tests.unit.daemon.make import (
@@ -43,12 +44,16 @@ def untyped(_block: Block) -> str:
     return ""
 
 
-def book(world: World) -> CompanionBook:
-    return CompanionBook(world.queue)
-
-
-def actor(world: World) -> Executor:
-    return Executor(world.slurm, world.queue, world.bench, world.clock, untyped, book(world))
+def actor(world: World, slurm: Slurm | None = None) -> Executor:
+    return Executor(
+        slurm or world.slurm,
+        world.queue,
+        world.bench,
+        world.clock,
+        untyped,
+        CompanionBook(world.queue),
+        HoldKind.ADMIN,
+    )
 
 
 def test_a_lost_answer_leaves_the_intent_open(world: World) -> None:
@@ -102,7 +107,7 @@ def test_a_job_whose_release_does_not_come_is_not_starting(world: World, how: st
     status = JobStatus(world.slurm.job(job.request.slurm_job_id))
     if how == "refused":
         stranger = MemorySlurm(world.cluster, world.clock, user="user2", operator=False)
-        other = Executor(stranger, world.queue, world.bench, world.clock, untyped, book(world))
+        other = actor(world, stranger)
         assert isinstance(other.execute(job, status, Release(TWO_NODES), "test"), Refusal)
     else:
         world.cluster.answers_lost = 1
@@ -190,7 +195,7 @@ def test_what_slurm_undoes_after_a_release_is_told(
     row = replace(row, request=limited, first_started_at=world.clock.now)
     slurm = _Forgetful(world.cluster, world.clock)
     slurm.undo = undo
-    acting = Executor(slurm, world.queue, world.bench, world.clock, untyped, book(world))
+    acting = actor(world, slurm)
     status: JobStatus | Refusal = JobStatus(slurm.job(row.request.slurm_job_id))
     for step in (Update(TWO_NODES), Release(TWO_NODES)):
         assert isinstance(status, JobStatus)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.daemon.act.executor import Executor
 from ef_slurm.daemon.act.steps import OrderStop, Release, Requeue, Step, Update
 from ef_slurm.daemon.observe.job_status import JobStatus
-from tests.unit.daemon.act.test_executor import book, untyped
+from tests.unit.daemon.act.test_executor import actor
 from tests.unit.daemon.make import TWO_NODES, launch, pending, running
 from tests.unit.daemon.world import World
 from tests.unit.slurm.test_command_slurm import HELD, Console, console, looked_at, sets
@@ -28,11 +27,11 @@ def processes(world: World, slurm: Console, status: JobStatus, *steps: Step) -> 
     shaped = {"tasks": 2, "node_count": 2, "max_nodes": 2, "required_nodes": "n[1-2]"}
     slurm.effects["scontrol update"] = sets(**shaped, tres_per_node="gres/gpu:4")
     slurm.effects["scontrol release"] = sets(priority=100)
-    slurm.effects["scontrol requeuehold"] = sets(job_state=["PENDING"], nodes="")
+    slurm.effects["scontrol requeue"] = sets(job_state=["PENDING"], nodes="")
     slurm.effects["scontrol hold"] = sets(**HELD)
     job = world.submit(1000, deadline=900.0)
     asked = looked_at(slurm)
-    acting = Executor(asked, world.queue, world.bench, world.clock, untyped, book(world))
+    acting = actor(world, asked)
     for step in steps:
         after = acting.execute(job, status, step, "test")
         assert isinstance(after, JobStatus), after
@@ -46,11 +45,16 @@ def test_a_start_runs_three(world: World) -> None:
     assert run == ["scontrol update", "squeue --json", "scontrol release"]
 
 
-def test_a_reshape_runs_five(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reshape_runs_seven(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = console("RUNNING")
     monkeypatch.setattr(world.bench, "order", lambda _job, _order: None)
     status = running(TWO_NODES, launch=launch())
     stopped = processes(world, slurm, status, OrderStop(1), Requeue())
-    assert stopped == ["scancel --signal=USR2", "scontrol"]
+    assert stopped == [
+        "scancel --signal=USR2",
+        "scontrol requeue",
+        "squeue --json",
+        "scontrol hold",
+    ]
     again = processes(world, slurm, pending(), Update(TWO_NODES), Release(TWO_NODES))
     assert again == ["scontrol update", "squeue --json", "scontrol release"]
