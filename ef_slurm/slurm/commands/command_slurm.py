@@ -45,6 +45,7 @@ from ef_slurm.slurm.types import (
     JobBaseState,
     JobUpdate,
     Observation,
+    Shape,
     SignalTarget,
     SlurmJob,
     SlurmNode,
@@ -54,6 +55,16 @@ from ef_slurm.slurm.types import (
 
 SIGNAL_SECONDS = 2.0
 """For a signal: scancel tries again for minutes where the job has just ended."""
+
+NO_GPUS = "TresPerNode="
+"""What takes from a held job the GPUs that it has asked for."""
+
+_OLD_RELEASE = re.compile(r"2[23]\.")
+"""Of Slurms that add a type of GPU to those that a job has asked for, and refuse one beside none:
+22.05 does, 24.11 does not; what is between them is taken to (`docs/slurm.md`)."""
+
+_HELD_BY_OWNER = re.compile(r"^\s*JobState=\S+ Reason=JobHeldUser\b", re.M)
+"""In `scontrol show job`. Who writes it into a job's name holds that job, and no other."""
 
 _TARGETS = {SignalTarget.STEPS: (), SignalTarget.BATCH: ("--batch",), SignalTarget.ALL: ("--full",)}
 
@@ -159,16 +170,19 @@ class CommandSlurm:
         """Change a job and read it back."""
         if update == JobUpdate():
             return self.job(job_id)
-        cpus_per_gpu = 0
+        cpus_per_gpu, first = 0, False
         if update.shape is not None:
             job = self._held(job_id)
             if not job.is_pending:
                 # Parts of a shape would be taken as a resize.
                 raise RefusedError(f"job {job_id} is not pending: its shape cannot change")
             cpus_per_gpu = int(per_gpu_of(job.settings).cpus)
+            first = _keeps_types(job, update.shape)
         changes = _changes(update, cpus_per_gpu)
         refusal = ""
         try:
+            if first:
+                self._ask("scontrol", "update", f"jobid={job_id}", NO_GPUS)
             self._ask("scontrol", "update", f"jobid={job_id}", *changes)
         except RefusedError as error:
             refusal = error.message
@@ -220,31 +234,44 @@ class CommandSlurm:
         """End a job's run and put it back, held. One that others put back, and hold, is left.
 
         Slurm shows JobHeldUser after anybody's requeuehold, and takes `requeue incomplete` of a job
-        that pends already without a word. So a run is ended without a hold, and what holds the job
-        then is not ours. Until our hold, milliseconds later, it could start only if its processes
-        had ended and no requeue delay counted. One that has ended may start at once, and is put
-        back held: Slurm refuses that where somebody was faster.
+        that pends already without a word. So a run is ended without a hold; what holds the job
+        before ours, a line later, is not ours, and is given back. One that has ended may start at
+        once, and is put back held: Slurm refuses that where somebody was faster.
         """
         job = self._running(job_id)
         if job.is_final and not ended:
             raise RefusedError(f"job {job_id} has ended: {job.state.value}")
-        ours = False
-        if job.state is not JobBaseState.PENDING:
-            self._recent.forget(job_id)
-            # Not if it has ended meanwhile.
-            command = ("requeuehold",) if job.is_final else ("requeue", "incomplete")
-            try:
-                self._ask("scontrol", *command, str(job_id))
-                ours = job.is_final
-            except RefusedError:
-                if self.job(job_id).state is not JobBaseState.PENDING:
-                    raise
+        if job.state is JobBaseState.PENDING:
+            self._hold_requeued(job, foreign)
+            return
+        self._recent.forget(job_id)
+        said = ""
+        try:
+            if job.is_final:
+                self._ask("scontrol", "requeuehold", str(job_id))
+                self.hold(job_id)  # its owner could end the first one
+            else:  # not if it has ended meanwhile
+                said = self._several(
+                    f"requeue incomplete {job_id}", f"show job {job_id}", f"hold {job_id}"
+                )
+        except RefusedError:
             job = self.job(job_id)
             if job.is_final:
-                raise RefusedError(f"job {job_id} has ended: {job.state.value}")
-        if job.state is JobBaseState.PENDING and job.hold in foreign and not ours:
-            raise HeldFirstError(f"job {job_id} was put back by others, and is held ({job.reason})")
-        self.hold(job_id)  # a requeuehold its owner could end
+                words = f"job {job_id} has ended: {job.state.value}"
+                raise RefusedError(words) from None
+            if job.state is not JobBaseState.PENDING:
+                raise
+            self._hold_requeued(job, foreign)  # somebody was faster
+        if HoldKind.USER in foreign and _HELD_BY_OWNER.search(said):
+            self._ask("scontrol", "uhold", str(job_id))
+            raise HeldFirstError(f"job {job_id} was put back by others, and is held by its owner")
+
+    def _hold_requeued(self, job: SlurmJob, foreign: Collection[HoldKind]) -> None:
+        """Hold a job that pends, unless others do."""
+        if job.hold in foreign:
+            words = f"job {job.job_id} was put back by others, and is held ({job.reason})"
+            raise HeldFirstError(words)
+        self.hold(job.job_id)
 
     def signal(self, job_id: int, signal: str, target: SignalTarget) -> None:
         """Send a signal to a running job's processes."""
@@ -292,6 +319,12 @@ class CommandSlurm:
     def _ask(self, *command: str) -> str:
         return self._answer(*command).stdout
 
+    def _several(self, *lines: str) -> str:
+        """Some of scontrol's commands in one process; each is done whatever became of others."""
+        return self._runner.query(
+            ("scontrol",), "".join(f"{line}\n" for line in (*lines, "quit"))
+        ).stdout
+
     def _show(self, what: str) -> str:
         return self._ask("scontrol", "--oneliner", "show", what)
 
@@ -301,6 +334,12 @@ def _environment(submission: Submission) -> Mapping[str, str]:
     if submission.environment is not None:
         return submission.environment
     return {name: value for name, value in os.environ.items() if not name.startswith("SBATCH_")}
+
+
+def _keeps_types(job: SlurmJob, shape: Shape) -> bool:
+    """Whether GPUs of the types that a job has asked for stay beside those of its new shape."""
+    old = _OLD_RELEASE.match(dict(job.settings).get("Slurm", ""))
+    return old is not None and bool(job.requested.gpu_type or shape.gpu_type)
 
 
 def _changes(update: JobUpdate, cpus_per_gpu: int) -> list[str]:

@@ -72,10 +72,11 @@ class Runner:
     directory: Path | None = None
     watch: Callable[[Sequence[str], float, SlurmError | None], None] | None = None
 
-    def query(self, command: Sequence[str]) -> Result:
+    def query(self, command: Sequence[str], text: str = "") -> Result:
         """Run a command whose answer must not depend on the caller's SLURM_* variables.
 
-        It runs in a directory of its own: `scontrol update` of a running job leaves files behind.
+        Its standard input is `text`. It runs in a directory of its own: `scontrol update` of a
+        running job leaves files behind.
 
         Raises:
             SlurmError: by what it says.
@@ -87,7 +88,7 @@ class Runner:
         }
         environment.update(SLURM_TIME_FORMAT="%s", LC_ALL="C.UTF-8")
         with tempfile.TemporaryDirectory(prefix="ef-slurm-") as directory:
-            return self.run(command, environment=environment, directory=directory)
+            return self.run(command, environment=environment, directory=directory, text=text)
 
     def run(
         self,

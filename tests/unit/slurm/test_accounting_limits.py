@@ -32,7 +32,7 @@ class Sacctmgr(Runner):
         object.__setattr__(self, "answers", answers)
         object.__setattr__(self, "asked", [])
 
-    def query(self, command: Sequence[str]) -> Result:
+    def query(self, command: Sequence[str], text: str = "") -> Result:  # noqa: ARG002
         self.asked.append(command)  # type: ignore[attr-defined]
         what = command[4]
         if what == "association":

@@ -37,15 +37,19 @@ class Console(Runner):
     asked: list[str] = field(default_factory=list)
     processes: list[str] = field(default_factory=list)
     """Programs that were run, those that only look included."""
+    release: str = ""
 
-    def query(self, command: Sequence[str]) -> Result:
+    def query(self, command: Sequence[str], text: str = "") -> Result:
         self.processes.append(" ".join(command[:2]))
         if command[0] == "squeue" and command[1] != "--json":
             raise RefusedError("Invalid job format specification")
         if command[0] == "squeue":
-            return Result(json.dumps({"jobs": [self.job]}), "")
+            meta = {"slurm": {"release": self.release}} if self.release else {}
+            return Result(json.dumps({"meta": meta, "jobs": [self.job]}), "")
         if command[:2] == ("scontrol", "--oneliner"):
             return Result("", "")
+        if command == ("scontrol",):
+            return self._several(text.splitlines())
         self.asked.append(" ".join(command))
         effect = self.effects.get(" ".join(command[:2]))
         if isinstance(effect, str):
@@ -54,8 +58,25 @@ class Console(Runner):
             effect(self.job)
         return Result("", "")
 
+    def _several(self, lines: list[str]) -> Result:
+        """scontrol does each line, and fails in the end if one of them did."""
+        assert lines.pop() == "quit"
+        said, refusals = "", []
+        for line in lines:
+            if line.startswith("show job "):
+                said = f"   JobState={self.job['job_state'][0]} Reason={self.job['state_reason']}\n"
+                continue
+            try:
+                self.query(("scontrol", *line.split()))
+            except RefusedError as error:
+                refusals.append(error.message)
+            self.processes.pop()  # it is none of its own
+        if refusals:
+            raise RefusedError("; ".join(refusals))
+        return Result(said, "")
 
-def console(state: str = "PENDING", **fields: Any) -> Console:
+
+def console(state: str = "PENDING", *, release: str = "", **fields: Any) -> Console:
     job = {
         "job_id": 7,
         "job_state": [state],
@@ -65,9 +86,10 @@ def console(state: str = "PENDING", **fields: Any) -> Console:
         "required_nodes": "n1",
         "tres_per_node": "gres/gpu:1",
         "priority": 100,
+        "state_reason": "None",
         "nodes": "n[1-2]" if state == "RUNNING" else "",
     }
-    return Console(job=job | fields)
+    return Console(job=job | fields, release=release)
 
 
 def sets(**fields: Any) -> Change:
@@ -178,26 +200,36 @@ def test_a_requeue_that_somebody_else_was_faster_with(state: str) -> None:
     assert slurm.asked[-1] == "scontrol hold 7"
 
 
-@pytest.mark.parametrize("state", ["RUNNING", "FAILED"])
-def test_a_hold_that_was_there_before_our_requeue_does_not_become_ours(state: str) -> None:
-    slurm = put_back_by_others(state, priority=0, state_reason="JobHeldUser")
+def test_a_hold_that_was_there_before_our_requeue_is_given_back() -> None:
+    slurm = put_back_by_others("RUNNING", priority=0, state_reason="JobHeldUser")
+    slurm.effects["scontrol hold"] = sets(state_reason="JobHeldAdmin")
+    slurm.effects["scontrol uhold"] = sets(state_reason="JobHeldUser")
     with pytest.raises(HeldFirstError, match="put back by others"):
-        CommandSlurm(slurm).requeue(7, ended=True, foreign={HoldKind.USER})
+        CommandSlurm(slurm).requeue(7, foreign={HoldKind.USER})
+    assert slurm.asked[-2:] == ["scontrol hold 7", "scontrol uhold 7"]
+    slurm.asked.clear()
     # Seen by now to pend.
     with pytest.raises(HeldFirstError, match="JobHeldUser"):
         CommandSlurm(slurm).requeue(7, foreign={HoldKind.USER})
-    assert "scontrol hold 7" not in slurm.asked
+    assert slurm.asked == []
     # Where we are its owner, nobody can tell the two apart.
     CommandSlurm(slurm).requeue(7)
     assert slurm.asked[-1] == "scontrol hold 7"
 
 
-def test_one_that_has_ended_since_it_was_seen_is_not_held() -> None:
+def test_a_hold_of_who_had_ended_before_our_requeue_does_not_become_ours() -> None:
+    slurm = put_back_by_others("FAILED", priority=0, state_reason="JobHeldUser")
+    with pytest.raises(HeldFirstError, match="put back by others"):
+        CommandSlurm(slurm).requeue(7, ended=True, foreign={HoldKind.USER})
+    assert "scontrol hold 7" not in slurm.asked
+
+
+def test_one_that_has_ended_since_it_was_seen_is_not_put_back() -> None:
     slurm = console("RUNNING")
     slurm.effects["scontrol requeue"] = sets(job_state=["COMPLETED"])
+    slurm.effects["scontrol hold"] = "Job has already finished"
     with pytest.raises(RefusedError, match="has ended"):
         CommandSlurm(slurm).requeue(7)
-    assert slurm.asked == ["scontrol requeue incomplete 7"]
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "COMPLETED"])
@@ -308,6 +340,37 @@ def test_an_update_names_the_type_and_it_is_read_back() -> None:
         CommandSlurm(slurm).update(7, JobUpdate(shape=Shape(("n2", "n3"), 4, "3090")))
 
 
+@pytest.mark.parametrize(
+    ("release", "asked_for", "gpu_type", "cleared"),
+    [
+        ("22.05.8", "gres:gpu:1", "a100", True),
+        ("22.05.8", "gres:gpu:a100:1", "3090", True),
+        ("22.05.8", "gres:gpu:a100:1", "a100", True),  # there may be another one beside it
+        ("22.05.8", "gres:gpu:a100:1", "", True),
+        ("22.05.8", "gres:gpu:1", "", False),
+        ("23.02.7", "gres:gpu:1", "a100", True),
+        ("24.11.5", "gres/gpu:1", "a100", False),
+        ("26.05.1", "gres/gpu:a100:1", "3090", False),
+        ("", "gres/gpu:a100:1", "3090", False),
+    ],
+)
+def test_an_old_slurm_keeps_no_type_beside_that_of_the_shape(
+    release: str, asked_for: str, gpu_type: str, cleared: bool
+) -> None:
+    slurm = console(tres_per_node=asked_for, release=release)
+    words = f"{gpu_type}:" if gpu_type else ""
+    shape = Shape(("n2", "n3"), 4, gpu_type)
+
+    def shaped(job: dict[str, Any]) -> None:
+        SHAPED(job)
+        job["tres_per_node"] = f"gres/gpu:{words}4"
+
+    slurm.effects["scontrol update"] = shaped
+    CommandSlurm(slurm).update(7, JobUpdate(shape=shape))
+    first = ["scontrol update jobid=7 TresPerNode="] if cleared else []
+    assert slurm.asked == [*first, UPDATE.replace("gpu:4", f"gpu:{words}4")]
+
+
 def looked_at(console: Console) -> CommandSlurm:
     """One that has just looked at everything."""
     slurm = CommandSlurm(console)
@@ -329,18 +392,13 @@ def test_a_start_is_three_processes() -> None:
     assert slurm.processes == ["scontrol update", "squeue --json", "scontrol release"]
 
 
-def test_a_stop_is_four_processes() -> None:
+def test_a_stop_is_two_processes() -> None:
     slurm = console("RUNNING")
     slurm.effects["scontrol requeue"] = sets(job_state=["PENDING"])
     asked = looked_at(slurm)
     asked.signal(7, "USR2", SignalTarget.STEPS)
     asked.requeue(7)
-    assert slurm.processes == [
-        "scancel --signal=USR2",
-        "scontrol requeue",
-        "squeue --json",
-        "scontrol hold",
-    ]
+    assert slurm.processes == ["scancel --signal=USR2", "scontrol"]
     assert slurm.asked[-2:] == ["scontrol requeue incomplete 7", "scontrol hold 7"]
 
 

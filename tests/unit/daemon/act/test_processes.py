@@ -45,16 +45,11 @@ def test_a_start_runs_three(world: World) -> None:
     assert run == ["scontrol update", "squeue --json", "scontrol release"]
 
 
-def test_a_reshape_runs_seven(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reshape_runs_five(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = console("RUNNING")
     monkeypatch.setattr(world.bench, "order", lambda _job, _order: None)
     status = running(TWO_NODES, launch=launch())
     stopped = processes(world, slurm, status, OrderStop(1), Requeue())
-    assert stopped == [
-        "scancel --signal=USR2",
-        "scontrol requeue",
-        "squeue --json",
-        "scontrol hold",
-    ]
+    assert stopped == ["scancel --signal=USR2", "scontrol"]
     again = processes(world, slurm, pending(), Update(TWO_NODES), Release(TWO_NODES))
     assert again == ["scontrol update", "squeue --json", "scontrol release"]

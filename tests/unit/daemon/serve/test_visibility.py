@@ -155,7 +155,7 @@ class TestAccounting:
             super().__init__()
             object.__setattr__(self, "answer", answer)
 
-        def query(self, _: object) -> Result:
+        def query(self, _: object, __: str = "") -> Result:
             return Result(cast(str, self.answer), "")  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize(
