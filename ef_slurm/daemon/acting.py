@@ -16,9 +16,9 @@ from ef_slurm.daemon.act.strangers import Strangers
 from ef_slurm.daemon.act.time_to_act import TimeToAct
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.looks import Looks
-from ef_slurm.daemon.observe.closures import Closures
 from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.companion_follower import CompanionFollower
+from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.state_dirs import StateDirs
@@ -49,7 +49,7 @@ class Acting:
         companions: CompanionBook,
         companion_follower: CompanionFollower,
         launches: LiveLaunches,
-        closures: Closures,
+        estimates: Estimates,
         planning: Planning,
         looks: Looks,
         fence: Fence,
@@ -77,7 +77,7 @@ class Acting:
             executor,
             observer,
             queue,
-            closures,
+            estimates,
             settings.timeouts,
             settings.hold,
             clock,

@@ -141,7 +141,7 @@ class Scheduler:
             self._companions,
             self._companion_follower,
             self._launches,
-            self._estimates.closures,
+            self._estimates,
             self._planning,
             self._looks,
             self._fence,

@@ -72,6 +72,7 @@ from ef_slurm.model.overhead import (
     Overhead,
     change_kind,
     classify_change,
+    doublings_of,
     overhead_field,
 )
 from ef_slurm.model.per_gpu import PerGpu, footprint
@@ -233,6 +234,7 @@ __all__ = [
     "check_steps",
     "check_text",
     "classify_change",
+    "doublings_of",
     "footprint",
     "is_address",
     "is_in_time",

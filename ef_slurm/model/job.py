@@ -73,6 +73,7 @@ class Job:
         charges: what it uses of the policy's budgets.
         weight: what a promise to it counts, where promises compete; infinite: it does not compete.
         bars: nodes that it may not use, at any size or from some size on.
+        doubles: whether it grows by doublings, each of which costs a growth (`Overhead.growth`).
         begin: before when it may not start, seconds; of a job that holds GPUs it says nothing.
             `begin_by` says in words what it is that keeps it until then; "" for its owner's wish.
     """
@@ -103,6 +104,7 @@ class Job:
     weight: float = 1.0
     begin: float = -math.inf
     begin_by: str = ""
+    doubles: bool = False
 
     def __post_init__(self) -> None:
         check_finite("submission time", self.submitted, wanted="seconds since the epoch")

@@ -134,24 +134,56 @@ class Overhead:
         """The same cost for every change."""
         return cls(start=seconds, grow=seconds, shrink=seconds, move=seconds, restart=seconds)
 
-    def seconds(self, old: Block | None, new: Block) -> float:
+    def seconds(self, old: Block | None, new: Block, *, doubles: bool = False) -> float:
         """What moving from `old` (None: no GPUs) to `new` costs.
+
+        Args:
+            doubles: whether a growth is done by doublings (`growth`).
 
         >>> Overhead(start=20.0, per_doubling=2.0).seconds(None, Block("gpu", ("n1",), 4))
         24.0
         """
-        return self.of(change_kind(old, new), new.gpus)
+        return self.of(change_kind(old, new), new.gpus, old.gpus if doubles and old else None)
 
-    def of(self, kind: ChangeKind | None, gpus: int) -> float:
-        """What a change of a kind to `gpus` GPUs costs; nothing for no change."""
+    def of(self, kind: ChangeKind | None, gpus: int, doubled: int | None = None) -> float:
+        """What a change of a kind to `gpus` GPUs costs; nothing for no change.
+
+        Args:
+            doubled: the number of GPUs that a growth doubles, again and again; None: it is done at
+                once.
+        """
         if kind is None:
             return 0.0
         cost: float = getattr(self, _FIELDS[kind])
+        if kind is ChangeKind.GROW and doubled is not None:
+            cost = self.growth(doubled, gpus)
         return self.scaled(cost, gpus) if self.per_doubling else cost
+
+    def growth(self, old_gpus: int, new_gpus: int) -> float:
+        """What growing by whole nodes costs that is done by doublings.
+
+        Several may take longer than a requeue, which is the way of those who have not the time.
+
+        >>> [Overhead(grow=10.0, restart=15.0).growth(2, gpus) for gpus in (4, 8, 16)]
+        [10.0, 15.0, 15.0]
+        """
+        doublings = doublings_of(old_gpus, new_gpus)
+        if doublings < 2:
+            return self.grow
+        return min(doublings * self.grow, max(self.grow, self.restart))
 
     def scaled(self, seconds: float, gpus: int) -> float:
         """What costs so many seconds on one GPU, on `gpus` of them."""
         return seconds + self.per_doubling * math.log2(gpus)
+
+
+def doublings_of(old_gpus: int, new_gpus: int) -> int:
+    """How often the smaller number has to be doubled to be the larger one.
+
+    >>> doublings_of(2, 16)
+    3
+    """
+    return (new_gpus // old_gpus).bit_length() - 1
 
 
 def overhead_field(kind: ChangeKind) -> str:

@@ -216,7 +216,7 @@ def _reserve(task: Task, old: Reservation | None, new: Reservation) -> float:
     kind = task.change(old, new.gpus, new.gpu_type, new.first_gpu)
     if old is None or kind is None:
         return 0.0
-    cost = task.job.overhead.of(kind, new.gpus)
+    cost = task.cost_of(kind, old, new.gpus)
     return max(0.0, min(WORTH_SECONDS, max(task.costs(old, new.gpus, new.gpu_type))) - cost)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulation.faults import ACTS
 from tests.simulation.life import play
-from tests.simulation.story import Behaviour, Event, Story, Submitted, What
+from tests.simulation.story import Behaviour, Event, Live, Story, Submitted, What
 
 FOUND: dict[str, Story] = {
     # Of the simulation: the daemon died between the queue and the record of a job that nothing was
@@ -196,6 +196,47 @@ FOUND: dict[str, Story] = {
             Event(192.8, What.SLURM_OLDER, number=2, amount=16.8, during=2),
             Event(197.5, What.SUBMIT, job=Submitted(iterations=3700, deadline=250.9)),
             Event(367.8, What.STRANGER, number=3, amount=164.8),
+        ),
+        gpus_per_node=2,
+    ),
+    # What was submitted again was released by its owner before the daemon had heard of it.
+    "what its owner had released meanwhile was submitted once more": Story(
+        events=(
+            Event(0.0, What.SUBMIT, job=Submitted(iterations=9200, begin=127.8)),
+            Event(67.5, What.RELEASE, during=5),
+            Event(67.8, What.KILLED_AT_ACT, number=6, amount=1.0),
+            Event(67.8, What.SLURM_FORGETS),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+        resubmits=True,
+    ),
+    # It had ended more than a minute before, while the daemon could not write.
+    "what Slurm refused to cancel of a refused job was left for ever": Story(
+        events=(
+            Event(
+                107.9,
+                What.SUBMIT,
+                during=2,
+                job=Submitted(iterations=5600, deadline=177.7, begin=80.1),
+            ),
+            Event(116.6, What.SUBMIT, job=Submitted(deadline=137.3)),
+            Event(125.0, What.DISK_FULL, amount=108.9),
+            Event(159.7, What.ACT_FAULT, amount=2.0),
+        ),
+        nodes=2,
+    ),
+    # To four times its size it was two doublings, each of which cost what one was to cost in all.
+    "who had not the time for two doublings was late": Story(
+        events=(
+            Event(5.0, What.SUBMIT, job=Submitted(iterations=16000, deadline=1096.0)),
+            Event(117.6, What.SUBMIT, job=Submitted(iterations=2100, deadline=135.0, members=3)),
+            Event(
+                138.5,
+                What.SUBMIT,
+                job=Submitted(iterations=12800, deadline=462.8, told=False, live=Live.WILLING),
+            ),
+            Event(150.1, What.SUBMIT, job=Submitted(iterations=4400, deadline=317.3, waits=True)),
         ),
         gpus_per_node=2,
     ),

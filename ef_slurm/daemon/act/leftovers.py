@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Pending Slurm jobs that may be what an attempt made.
+    """Slurm jobs that wait or run, and may be what an attempt made.
 
     Args:
         sure: whether they cannot be anything older. Not so where the intent, of an older daemon,
@@ -63,16 +63,17 @@ class Left:
 
     @property
     def held(self) -> tuple[SlurmJob, ...]:
-        """Those that wait as they were submitted: whatever else does is its owner's."""
-        return tuple(job for job in self.jobs if job.hold is not HoldKind.NONE)
+        """Those that wait as they were submitted."""
+        return tuple(job for job in self.jobs if job.is_pending and job.hold is not HoldKind.NONE)
 
     @property
     def doubtful(self) -> bool:
         """Whether there is something that may as well be somebody's own.
 
-        Several that are held would be of several attempts, or the owner's own.
+        Several that are held would be of several attempts, or the owner's own; what is not held may
+        be what an attempt made and its owner has released, or the owner's own.
         """
-        return len(self.held) > 1 or (bool(self.jobs) and not self.sure)
+        return len(self.jobs) > 1 or self.held != self.jobs or (bool(self.jobs) and not self.sure)
 
     def __str__(self) -> str:
         return ", ".join(str(slurm_id) for slurm_id in self.ids)
@@ -108,7 +109,7 @@ class Namesakes:
         before = intent.arguments.get(NAMESAKES)
         sure = isinstance(before, list)
         known = before if isinstance(before, list) else []
-        new = (slurm for slurm in self._of(job) if slurm.job_id not in known and slurm.is_pending)
+        new = (slurm for slurm in self._of(job) if slurm.job_id not in known and not slurm.is_final)
         return Left(tuple(slurm for slurm in new if self._is_nobodys(slurm, job)), sure)
 
     def _of(self, job: QueueJob) -> Iterator[SlurmJob]:
@@ -192,7 +193,7 @@ class Leftovers:
 
     def _undone(self, left: Left) -> str:
         """Cancel what can be nothing else; what became of it, in words."""
-        if left.doubtful or left.held != left.jobs:
+        if left.doubtful:
             return f"Slurm job {left} may be left of it: cancel that, if it is nothing else"
         try:
             self._slurm.cancel(left.ids[0])

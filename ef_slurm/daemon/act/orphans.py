@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from ef_slurm.daemon.act.executor import Executor
+from ef_slurm.daemon.act.executor import Executor, Refusal
 from ef_slurm.daemon.act.steps import CancelOrphan
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.observe.observer import Observer
@@ -22,6 +22,9 @@ CANCEL_DELAY_SECONDS = 10.0
 
 ORPHAN_WINDOW_SECONDS = 3600.0
 """Seconds after which an ended job is no longer looked at."""
+
+REFUSED_SECONDS = 20.0
+"""Seconds after which what Slurm refused to cancel is asked for again."""
 
 CLOCK_STEP_SECONDS = 60.0
 """By how much the clock may be set back without an ended job being overlooked."""
@@ -47,6 +50,8 @@ class Orphans:
         self._clock = clock
         self._since = -math.inf
         self._settled: set[int] = set()
+        self._refused: dict[int, float] = {}
+        """Job → when Slurm refused to cancel what it has left."""
 
     def cancel(self) -> float | None:
         """Cancel those whose time has come; returns when the next one's comes, or None.
@@ -58,13 +63,18 @@ class Orphans:
         following: float | None = None
         since = max(self._since, now - ORPHAN_WINDOW_SECONDS)
         ended = self._queue.jobs.ended(ENDED, since=since)
-        self._settled &= {job.id for job in ended}
+        ids = {job.id for job in ended}
+        self._settled &= ids
+        self._refused = {job_id: at for job_id, at in self._refused.items() if job_id in ids}
         unfinished = self._unfinished() if ended else frozenset()
         for job in ended:
             if job.ended_at is None:
                 continue
-            due = job.ended_at + CANCEL_DELAY_SECONDS
-            if lately(job.ended_at, CANCEL_DELAY_SECONDS, now):
+            since, wait = job.ended_at, CANCEL_DELAY_SECONDS
+            if job.id in self._refused:
+                since, wait = self._refused[job.id], REFUSED_SECONDS
+            if lately(since, wait, now):
+                due = since + wait
                 following = due if following is None else min(due, following)
                 continue
             with self._fence.around(job, "cancelled in Slurm"):
@@ -74,13 +84,16 @@ class Orphans:
                     settlement = settle_given_up(job, Fault.OWNER, why, job.ended_at)
                     self._queue.promises.settle(job.id, settlement, at=now)
                     self._settled.add(job.id)
-                self._cancel(job, unfinished=job.id in unfinished)
+                if self._cancel(job, unfinished=job.id in unfinished):
+                    self._refused.pop(job.id, None)
+                else:
+                    self._refused[job.id] = now
         # Whoever ended before that has been seen to; not looked at again with every tick. Who ended
-        # while Slurm was silent is looked at until its end is seen.
+        # while Slurm was silent, or refused, is looked at until its end is seen.
         self._since = now - CANCEL_DELAY_SECONDS - CLOCK_STEP_SECONDS
         unfinished = self._unfinished() if ended else frozenset()
         for job in ended:
-            if job.ended_at is not None and job.id in unfinished:
+            if job.ended_at is not None and (job.id in unfinished or job.id in self._refused):
                 self._since = min(self._since, job.ended_at)
         return following
 
@@ -89,28 +102,34 @@ class Orphans:
         intents = self._queue.intents.unfinished()
         return frozenset(one.job_id for one in intents if one.action is not IntentAction.SUBMIT)
 
-    def _cancel(self, job: QueueJob, *, unfinished: bool) -> None:
-        """Once is not enough: slurmctld may come back with a state from before."""
+    def _cancel(self, job: QueueJob, *, unfinished: bool) -> bool:
+        """Once is not enough: slurmctld may come back with a state from before.
+
+        Returns:
+            Whether nothing is to be done any more, as far as is known; False where Slurm refused.
+        """
         known = self._observer.status(job)
         if known is None or known.slurm.is_final:
             if unfinished and known is not None:  # Slurm did it, and could not say so
                 self._executor.settle(job, known)
             elif unfinished:
                 self._executor.drop(job, "Slurm does not know the job any more")
-            return
+            return True
         row = self._queue.jobs.of_slurm(job.request.slurm_job_id, job.request.cluster)
         if row is not None and row.state in ACTIVE:  # ids are recycled: it is another row's now
             if unfinished:
                 self._executor.drop(job, "Slurm has given its id to another job")
-            return
+            return True
         # It must be the same owner's job, as Slurm knows it now.
         slurm = self._observer.fetch(job.request.slurm_job_id)
         if slurm is None or slurm.is_final or ownership_error(job, slurm) is not None:
-            return
+            return True
         if is_another_submission(job, slurm):
-            return
+            return True
         status = replace(known, slurm=slurm)
         try:
-            self._executor.execute(job, status, CancelOrphan(), "its queue job has ended")
+            after = self._executor.execute(job, status, CancelOrphan(), "its queue job has ended")
         except NoSuchJobError:
             self._observer.drop(job.request.slurm_job_id)
+            return True
+        return not isinstance(after, Refusal)

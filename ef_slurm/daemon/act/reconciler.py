@@ -39,9 +39,10 @@ from ef_slurm.daemon.act.surroundings import Surroundings
 from ef_slurm.daemon.act.time_to_act import TimeToAct, Turns
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
-from ef_slurm.daemon.observe.closures import Closures, refusal_data
+from ef_slurm.daemon.observe.closures import refusal_data
 from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.companion_follower import CompanionFollower
+from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
@@ -69,7 +70,7 @@ class Reconciler:
         executor: Executor,
         observer: Observer,
         queue: Queue,
-        closures: Closures,
+        estimates: Estimates,
         timeouts: Timeouts,
         hold: HoldKind,
         clock: Callable[[], float],
@@ -85,12 +86,12 @@ class Reconciler:
         self._companions = companions
         self._follower = follower
         self._surroundings = Surroundings(
-            observer, queue, closures, hold, clock, companions, launches
+            observer, queue, estimates, hold, clock, companions, launches
         )
         self._executor = executor
         self._observer = observer
         self._queue = queue
-        self._closures = closures
+        self._closures = estimates.closures
         self._timeouts = timeouts
         self._clock = clock
         self._left_nodes = LeftNodes(executor.step_nodes, clock)

@@ -10,15 +10,17 @@ from collections.abc import Callable, Sequence
 from ef_slurm.daemon.act.conditions import Conditions
 from ef_slurm.daemon.act.early_shrink import spare_seconds
 from ef_slurm.daemon.act.free_gpus import FreeGpus
+from ef_slurm.daemon.act.growth import is_too_slow
 from ef_slurm.daemon.act.live_steps import next_part
 from ef_slurm.daemon.act.since import Since
-from ef_slurm.daemon.observe.closures import Closures
 from ef_slurm.daemon.observe.companion_book import CompanionBook
+from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus, layout_of
 from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.plan.job_places import lacks_place
 from ef_slurm.daemon.plan.measured_rows import in_one_round
+from ef_slurm.daemon.plan.planner_input import overhead_of
 from ef_slurm.model import Block, Companion, Intent, IntentAction, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.pending import holder, may_be_forgotten, our_part
@@ -36,7 +38,7 @@ class Surroundings:
         self,
         observer: Observer,
         queue: Queue,
-        closures: Closures,
+        estimates: Estimates,
         hold: HoldKind,
         clock: Callable[[], float],
         companions: CompanionBook,
@@ -44,7 +46,7 @@ class Surroundings:
     ) -> None:
         self._observer = observer
         self._queue = queue
-        self._closures = closures
+        self._estimates = estimates
         self._hold = hold
         self._clock = clock
         self._companions = companions
@@ -111,7 +113,8 @@ class Surroundings:
         part = our_part(state, intent, slurm.restarts, status.booted)
         told = (target, slurm.restarts, status.booted)
         more = None if target is None else next_part(status, target)
-        coming, now = status.coming, self._clock()
+        coming = status.coming
+        live_open = self._live_open(job, status, target, more)
         part_free = more is not None and free_gpus.fits(more)
         grows = part_free and coming is None and status.is_live
         return Conditions(
@@ -122,13 +125,13 @@ class Surroundings:
             active=None if job.running is None else job.running.active,
             iterations=job.ordered_iterations,
             time_limit=None if job.id in self._not_extended else job.time_limit,
-            leaving_since=self._leaving_since(job, status, target),
+            leaving_since=self._leaving_since(job, status, target, live_open=live_open),
             hold=self._hold,
             holder=holder(
                 slurm.hold, part, self._hold, forgotten=self._forgotten(job, intent, status)
             ),
             wake_seconds=0.0 if target is None else self._observer.wake_seconds(target),
-            live_open=self._closures.live_open(job.id, now),
+            live_open=live_open,
             part_free=part_free,
             lacks_place=lacks_place(job, jobs, self._observer) if grows else "",
             companion_updated=coming is not None
@@ -146,8 +149,21 @@ class Surroundings:
         last = intent or self._queue.intents.last_of(job.id)
         return may_be_forgotten(last, status.slurm.restarts, status.booted)
 
+    def _live_open(
+        self, job: QueueJob, status: JobStatus, target: Block | None, more: Block | None
+    ) -> bool:
+        """Whether it may grow while it trains; what has begun goes on."""
+        now = self._clock()
+        if not self._estimates.closures.live_open(job.id, now):
+            return False
+        if target is None or more is None or status.coming is not None or not status.is_live:
+            return True
+        held = sum(count for _, count in status.gpus)
+        overhead = overhead_of(job, status, self._estimates, now)
+        return not is_too_slow(job, overhead, held, target.gpus)
+
     def _leaving_since(
-        self, job: QueueJob, status: JobStatus, target: Block | None
+        self, job: QueueJob, status: JobStatus, target: Block | None, *, live_open: bool
     ) -> float | None:
         """Since when the present run is wanted elsewhere, or off GPUs that it has; None if not."""
         stays = target is not None and status.holds(target)
@@ -158,7 +174,7 @@ class Surroundings:
         # grow while it trains, to stop.
         now = self._clock()
         gives_up = target is None or not status.layout <= layout_of(target)
-        stops = gives_up or not self._closures.live_open(job.id, now)
+        stops = gives_up or not live_open
         return self._leaving.of(job.id, (status.slurm.restarts, gives_up, stops), now)
 
     def _released_at(self, intent: Intent | None, status: JobStatus) -> float | None:

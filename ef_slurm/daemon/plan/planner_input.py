@@ -26,6 +26,7 @@ from ef_slurm.model import (
     JobRequest,
     JobState,
     Limit,
+    Overhead,
     PerGpu,
     Policy,
     PromiseLimit,
@@ -206,6 +207,30 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
     """One job as the planner is to see it."""
     learned = estimates.rates.by_type(job.id)
     curves = calibrated_types(job.request.curves, learned)
+    overhead = overhead_of(job, status, estimates, now)
+    request = replace(
+        job.request,
+        curves=curves,
+        growth_curves=calibrated_types(job.request.growth_curves, learned),
+        overhead=overhead,
+    )
+    seen = replace(job, request=request, running=running_now(job, status, now))
+    planned = seen.for_planner(iterations=remaining(job, status, now))
+    if status is not None and status.is_live:
+        planned = replace(planned, doubles=estimates.closures.live_open(job.id, now))
+    if job.depends:
+        # However late it is what this one waits for: it has not come yet.
+        soonest = planned.begin if planned.begin > now else now + SLIP_SECONDS
+        planned = replace(planned, begin=soonest)
+    closed = estimates.closures.of(job.id, now)
+    return planned if closed is None else without_closed(planned, closed)
+
+
+def overhead_of(
+    job: QueueJob, status: JobStatus | None, estimates: Estimates, now: float
+) -> Overhead:
+    """What the next change of a job is to be taken to cost."""
+    curves = calibrated_types(job.request.curves, estimates.rates.by_type(job.id))
     # On a part of its GPUs it trains slower than it will.
     part = job.running is not None and job.running.active_gpus < job.running.gpus
     overhead = estimates.overheads.estimate(job.id, job.request, slower=part or _falls(curves))
@@ -220,20 +245,7 @@ def planner_job(job: QueueJob, status: JobStatus | None, estimates: Estimates, n
         overhead = replace(overhead, grow=max(overhead.grow, overhead.restart))
     if status is not None and not _first_node_leads(job, status):
         overhead = replace(overhead, shrink=overhead.restart)
-    request = replace(
-        job.request,
-        curves=curves,
-        growth_curves=calibrated_types(job.request.growth_curves, learned),
-        overhead=overhead,
-    )
-    seen = replace(job, request=request, running=running_now(job, status, now))
-    planned = seen.for_planner(iterations=remaining(job, status, now))
-    if job.depends:
-        # However late it is what this one waits for: it has not come yet.
-        soonest = planned.begin if planned.begin > now else now + SLIP_SECONDS
-        planned = replace(planned, begin=soonest)
-    closed = estimates.closures.of(job.id, now)
-    return planned if closed is None else without_closed(planned, closed)
+    return overhead
 
 
 def _falls(curves: Curves) -> bool:

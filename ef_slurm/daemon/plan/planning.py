@@ -358,6 +358,7 @@ class Planning:
                     known,
                     overheads,
                     wake_seconds,
+                    doubles={queue_id(job.id) for job in planned if job.doubles},
                     fence=self._fence,
                     anew=anew,
                 )

@@ -77,11 +77,12 @@ class _Costs:
 
     overhead: Overhead
     wake_seconds: Mapping[str, float]
+    doubles: bool
 
     def seconds(self, old: Block | None, new: Block) -> float:
         """Until it trains there."""
         wake = max(self.wake_seconds.get(node, 0.0) for node in new.nodes)
-        return wake + self.overhead.seconds(old, new)
+        return wake + self.overhead.seconds(old, new, doubles=self.doubles)
 
 
 def record(
@@ -91,6 +92,7 @@ def record(
     overheads: Mapping[int, Overhead],
     wake_seconds: Mapping[str, float] = MappingProxyType({}),
     *,
+    doubles: Collection[int] = (),
     fence: Fence | None = None,
     anew: Collection[int] = (),
 ) -> tuple[Reallocation, ...]:
@@ -100,6 +102,7 @@ def record(
         jobs: the rows that the plan was made from.
         overheads: by queue id, as the plan was told.
         wake_seconds: of the nodes that have to be woken.
+        doubles: queue ids of jobs that grow by doublings.
         fence: around what is written for each job; None: an error undoes the whole plan.
         anew: queue ids of jobs that were judged although they had a verdict.
 
@@ -126,7 +129,7 @@ def record(
                 if decision is not None:
                     queue.plans.decide(plan_id, decision)
                 overhead = overheads.get(before.id, before.request.overhead)
-                costs = _Costs(overhead, wake_seconds)
+                costs = _Costs(overhead, wake_seconds, before.id in doubles)
                 reallocation = _assign(queue, before, decision, costs, plan.now, name_of)
                 if reallocation is not None:
                     reallocations.append(reallocation)

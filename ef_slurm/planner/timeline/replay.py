@@ -51,7 +51,7 @@ def replayed(task: Task, schedule: Schedule, now: float) -> tuple[Schedule, floa
             trains = max(start, trains)  # what began before may not be paid for yet
         else:
             trains = start + task.seconds_of(
-                kind, reservation.gpus, reservation.gpu_type, reservation.first_gpu
+                kind, old, reservation.gpus, reservation.gpu_type, reservation.first_gpu
             )
         rate = task.rate(reservation)
         end = trains + left / rate if rate > 0 else math.inf

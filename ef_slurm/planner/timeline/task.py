@@ -265,7 +265,10 @@ class Task:
         elif min(gpus, old.gpus) < self.spaces[gpu_type].per_node:
             found = (cost.restart,)
         else:
-            found = (cost.grow if gpus > old.gpus else cost.shrink, cost.restart)
+            found = (cost.shrink, cost.restart)
+            if gpus > old.gpus:
+                grow = cost.growth(old.gpus, gpus) if self.job.doubles else cost.grow
+                found = (grow, cost.restart)
         if cost.per_doubling:
             return tuple([cost.scaled(seconds, gpus) for seconds in found])
         return found
@@ -287,23 +290,33 @@ class Task:
     def overhead_at(self, old: Reservation | None, new: Reservation) -> float:
         """Seconds that going from `old` to `new` costs."""
         kind = self.change(old, new.gpus, new.gpu_type, new.first_gpu)
-        return self.seconds_of(kind, new.gpus, new.gpu_type, new.first_gpu)
+        return self.seconds_of(kind, old, new.gpus, new.gpu_type, new.first_gpu)
 
     def seconds_of(
-        self, kind: ChangeKind | None, gpus: int, gpu_type: str, first_gpu: int
+        self,
+        kind: ChangeKind | None,
+        old: Reservation | None,
+        gpus: int,
+        gpu_type: str,
+        first_gpu: int,
     ) -> float:
-        """What a change of that kind to a block costs."""
+        """What a change of that kind from `old` to a block costs."""
         if kind is None:
             return 0.0
         wake = self.spaces[gpu_type].wake_seconds(first_gpu, gpus)
-        return wake + self.job.overhead.of(kind, gpus)
+        return wake + self.cost_of(kind, old, gpus)
+
+    def cost_of(self, kind: ChangeKind, old: Reservation | None, gpus: int) -> float:
+        """The same where no node has to be woken."""
+        doubled = old.gpus if old is not None and self.job.doubles else None
+        return self.job.overhead.of(kind, gpus, doubled)
 
     def trains(self, now: float, gpus: int, gpu_type: str, first_gpu: int) -> float:
         """When it trains if it is on a block from `now` on; the block may be the present one."""
         kind = self.change(self.current, gpus, gpu_type, first_gpu)
         if kind is None:
             return max(now, self.trains_from)
-        return now + self.seconds_of(kind, gpus, gpu_type, first_gpu)
+        return now + self.seconds_of(kind, self.current, gpus, gpu_type, first_gpu)
 
 
 def wants_best_effort(task: Task) -> bool:

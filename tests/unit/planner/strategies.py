@@ -136,6 +136,7 @@ class JobDraft:
     owner: str
     max_gpus: int | None
     bars: tuple[Bar, ...]
+    doubles: bool = False
     waits: float = 0.0  # seconds from its submission until it may begin
 
     def submitted_at(self, now: float, job_id: str) -> Job:
@@ -156,6 +157,7 @@ class JobDraft:
             max_gpus=self.max_gpus,
             bars=self.bars,
             begin=now + self.waits if self.waits else -math.inf,
+            doubles=self.doubles,
         )
 
 
@@ -184,6 +186,7 @@ def drafts(draw: st.DrawFn, types: tuple[str, ...] = (GPU,)) -> JobDraft:
         owner=draw(st.sampled_from(["ann", "bob"])),
         max_gpus=draw(st.sampled_from([None, None, 1, 4, 0])),
         bars=tuple(draw(bars)) if draw(st.integers(0, 3)) == 3 else (),
+        doubles=draw(st.booleans()),
         waits=draw(st.sampled_from([0.0, 0.0, 0.0, 5.0, 0.3 * seconds, 2.0 * seconds])),
     )
 

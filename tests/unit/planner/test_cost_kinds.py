@@ -77,6 +77,21 @@ def test_what_costs_little_has_to_be_worth_a_change_all_the_same() -> None:
     assert decided(on(("n1",), 20.0, cheap, 1e4)).gpus == 4
 
 
+@pytest.mark.parametrize(
+    ("restart", "paid"),
+    [(30.0, 2 * 8.0), (10.0, 10.0), (4.0, 8.0)],  # the last: dearer than one doubling it is not
+)
+def test_who_grows_by_doublings_pays_for_each(restart: float, paid: float) -> None:
+    """As long as a requeue does not cost less: it is what is done then."""
+    curve = ThroughputCurve.of({2: 1.0, 4: 2.0, 8: 4.0})
+    job = on(("n1",), 1000.0, Overhead(start=30.0, grow=8.0, restart=restart), 1e4)
+    job = replace(job, curves=(("gpu", curve),))
+    for doubles, cost in ((False, 8.0), (True, paid)):
+        found = decided(replace(job, doubles=doubles))
+        assert found.gpus == 8
+        assert found.finish == pytest.approx(cost + 250.0)
+
+
 def test_inside_a_node_nothing_is_cheap() -> None:
     cluster = Cluster.uniform(nodes=1, gpus_per_node=4)
     job = on(("n1",), 110.0, LIVE, 1e4)

@@ -90,7 +90,7 @@ def finish_of(job: Job, schedule: Iterable[Reservation], now: float, cluster: Cl
         if start > free_from + DONE:
             held = None
         if change_kind(held, block) is not None:
-            trains_from = start + job.overhead.seconds(held, block)
+            trains_from = start + job.overhead.seconds(held, block, doubles=job.doubles)
         rate = rate_on(job, reservation.gpu_type, reservation.gpus)
         trained = max(0.0, reservation.end - max(start, trains_from)) * rate
         if rate and trained >= left - DONE * rate:
@@ -188,7 +188,7 @@ class World:
         elif job.running is not None and change_kind(held, block) is None:
             running = replace(job.running, block=block)
         else:
-            cost = job.overhead.seconds(held, block)
+            cost = job.overhead.seconds(held, block, doubles=job.doubles)
             running = Running(block, self.now, self.now + cost)
             if held is not None:
                 last, count = self.now, count + 1

@@ -222,19 +222,31 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_for_it(
     assert made.state is JobBaseState.CANCELLED
 
 
-def test_what_its_owner_has_submitted_since_is_not_used_for_it(
+@pytest.mark.parametrize("begin", [0.0, 1e12])
+def test_what_its_owner_has_released_is_neither_used_nor_doubled(
+    world: World, job: QueueJob, monkeypatch: pytest.MonkeyPatch, begin: float
+) -> None:
+    """It may be what was submitted, or the owner's own; it waits, or runs by now."""
+    dies(world, job)
+    made = submits_unheard(world, job, monkeypatch)
+    made.hold, made.begin = HoldKind.NONE, begin
+    world.cluster.reachable = True
+    world.run(30)
+    assert world.row(job).request.slurm_job_id == job.request.slurm_job_id
+    assert len(world.cluster.jobs) == 2
+    assert made.state is (JobBaseState.PENDING if begin else JobBaseState.RUNNING)
+    assert f"Slurm jobs {made.job_id}, and nobody can tell" in told(world, job)
+
+
+def test_what_had_never_come_to_slurm_is_submitted(
     world: World, job: QueueJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The attempt had never come to Slurm."""
     dies(world, job)
     made = submits_unheard(world, job, monkeypatch)
     del world.cluster.jobs[made.job_id]
-    own = namesake(world, job)
-    own.hold, own.begin = HoldKind.NONE, 1e12
     world.cluster.reachable = True
     world.run(30)
-    assert world.row(job).request.slurm_job_id not in (own.job_id, made.job_id)
-    assert own.hold is HoldKind.NONE
+    assert world.row(job).request.slurm_job_id not in (job.request.slurm_job_id, made.job_id)
     assert world.state(job) is not JobState.FAILED
 
 

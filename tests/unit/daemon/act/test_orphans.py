@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.model import Fault, JobState, PromiseOutcome, QueueJob
+from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.types import JobBaseState
 from tests.unit.daemon.world import World
 
@@ -84,3 +85,26 @@ def test_advice_cancels_nothing(world: World) -> None:
     )
     world.run(60)
     assert world.training(job).slurm.state is JobBaseState.PENDING
+
+
+def test_what_slurm_refused_to_cancel_is_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its row ended long before: the daemon could not write, or Slurm was silent."""
+    job = world.submit(10_000_000, deadline=100.0)
+    world.run(3)
+    assert world.state(job) is JobState.REJECTED
+    asked, cancel = list[float](), world.slurm.cancel
+
+    def refused(job_id: int) -> None:
+        asked.append(world.clock.now)
+        raise RefusedError(f"job {job_id} cannot be cancelled")
+
+    monkeypatch.setattr(world.slurm, "cancel", refused)
+    world.clock.now += 120.0
+    world.run(130)
+    assert 2 <= len(asked) <= 8
+    assert in_slurm(world, job) is JobBaseState.PENDING
+    monkeypatch.setattr(world.slurm, "cancel", cancel)
+    world.run(40)
+    assert in_slurm(world, job) is JobBaseState.CANCELLED
