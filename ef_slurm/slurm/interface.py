@@ -160,7 +160,8 @@ class Slurm(Protocol):
                 job's owner there are none: Slurm shows the same of both.
 
         Raises:
-            HeldFirstError: it pended with such a hold before, which stays.
+            HeldFirstError: it pended with such a hold before, which stays. Who dies while it puts
+                back a job that has ended may leave one of its own.
             RefusedError: the job has ended, or may not be requeued.
         """
         ...

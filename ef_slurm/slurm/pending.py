@@ -147,6 +147,9 @@ HOLDER_RULES = (
 )
 
 
+ENDED = "ended"
+"""Argument of an intent to requeue: whether the job had ended, and is put back held by that."""
+
 BOOTED = "booted"
 """Argument of an intent to release: which slurmctld was asked (`Observation.booted`)."""
 
@@ -160,7 +163,7 @@ _ENDS_A_RUN = frozenset(
     }
 )
 """What is done to a job while it runs. The first three do not put it back; a requeue of an
-operator's leaves no owner's hold (`interface.Slurm.requeue`)."""
+operator's leaves no owner's hold (`interface.Slurm.requeue`), but of a job that had ended."""
 
 
 def our_part(state: JobState, intent: Intent | None, restarts: int, booted: str = "") -> OurPart:
@@ -173,8 +176,9 @@ def our_part(state: JobState, intent: Intent | None, restarts: int, booted: str 
         booted: which slurmctld says that it pends; "" for not known.
     """
     if state is JobState.STOPPING:
-        leaves = intent is not None and intent.action in _ENDS_A_RUN
-        return OurPart.LEAVING if leaves else OurPart.WAITING
+        if intent is None or intent.action not in _ENDS_A_RUN or intent.arguments.get(ENDED):
+            return OurPart.WAITING
+        return OurPart.LEAVING
     if state not in (JobState.STARTING, JobState.RUNNING):
         return OurPart.WAITING
     if intent is None or intent.action is not IntentAction.RELEASE:

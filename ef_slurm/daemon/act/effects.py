@@ -31,7 +31,7 @@ from ef_slurm.daemon.act.steps import (
 )
 from ef_slurm.daemon.observe.job_status import JobStatus, layout, layout_of
 from ef_slurm.model import Block, Intent, IntentAction, JobState, Json, QueueJob
-from ef_slurm.slurm.pending import BOOTED
+from ef_slurm.slurm.pending import BOOTED, ENDED
 from ef_slurm.slurm.types import HoldKind, JobBaseState, SlurmJob
 
 
@@ -76,6 +76,8 @@ def arguments_of(step: Step, status: JobStatus) -> Mapping[str, Json]:
             arguments["launch"] = generation
         case OrderRelaunch(generation, gpus, iterations):
             arguments |= {"launch": generation, "gpus": gpus, "iterations": iterations}
+        case Requeue(ended):
+            arguments[ENDED] = ended
         case Extend(seconds):
             arguments["seconds"] = seconds
         case ExtendCompanion(one, seconds):

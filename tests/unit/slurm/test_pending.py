@@ -111,8 +111,8 @@ def release(state: IntentState, restarts: int = 0, booted: str = "") -> Intent:
     return Intent(1, 1, 1, IntentAction.RELEASE, arguments, state, 0.0, 0.0)
 
 
-def said(action: IntentAction) -> Intent:
-    return Intent(1, 1, 1, action, {"restarts": 0}, IntentState.CLOSED, 0.0, 0.0)
+def said(action: IntentAction, **arguments: Json) -> Intent:
+    return Intent(1, 1, 1, action, {"restarts": 0, **arguments}, IntentState.CLOSED, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,9 @@ def said(action: IntentAction) -> Intent:
         (JobState.ADMITTED, None, OurPart.WAITING),
         (JobState.STOPPING, None, OurPart.WAITING),
         (JobState.STOPPING, said(IntentAction.REQUEUE), OurPart.LEAVING),
+        (JobState.STOPPING, said(IntentAction.REQUEUE, ended=False), OurPart.LEAVING),
+        # That is put back held by itself: of a daemon that was killed then, nothing more is there.
+        (JobState.STOPPING, said(IntentAction.REQUEUE, ended=True), OurPart.WAITING),
         (JobState.STOPPING, said(IntentAction.COMPANION_CANCEL), OurPart.WAITING),
         (JobState.STOPPING, said(IntentAction.ORDER_STOP), OurPart.LEAVING),
         (JobState.STOPPING, said(IntentAction.ORDER_RELAUNCH), OurPart.LEAVING),
