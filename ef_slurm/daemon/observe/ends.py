@@ -9,6 +9,7 @@ from dataclasses import replace
 from math import isfinite
 
 from ef_slurm.contract import Launch, LaunchState, Phase, Progress
+from ef_slurm.daemon.observe.holds import released
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.reported import at_checkpoint
 from ef_slurm.daemon.observe.settlements import settle_completed, settle_given_up, timed_out
@@ -70,6 +71,9 @@ def ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) -
         case JobBaseState.DEADLINE:
             why = "removed by Slurm for its own --deadline, which ef-slurm never sets"
             return _given_up(job, JobState.FAILED, Fault.OWNER, why, at)
+    if job.is_held_in_slurm and not job.stalled:
+        # It pended when its hold was seen: somebody has ended that, and it has run since.
+        return released(job, f"released in Slurm, where it has ended since ({slurm.state.value})")
     if job.state not in _UNDER_WAY:
         return Transition(job)  # revived before; Slurm is about to have it back
     if slurm.state in BLAMELESS_ENDS:

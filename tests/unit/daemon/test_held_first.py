@@ -17,7 +17,7 @@ from ef_slurm.model import (
     QueueJob,
 )
 from ef_slurm.slurm.errors import SlurmTimeoutError
-from ef_slurm.slurm.types import HoldKind
+from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.unit.daemon.world import World
 
 Requeue = Callable[..., None]
@@ -110,3 +110,23 @@ def test_a_hold_between_a_try_of_ours_and_the_next_is_its_owners(
     world.run(600.0)
     assert world.state(job) is JobState.HELD
     assert world.training(job).slurm.hold is HoldKind.USER
+
+
+@pytest.mark.parametrize("deadline", [3000.0, None])
+def test_who_was_held_and_released_and_has_ended_between_two_looks_goes_on(
+    world: World, deadline: float | None
+) -> None:
+    """As where its node refuses the run: nobody sees it running, and nobody holds it any more."""
+    job = world.submit(20_000, deadline=deadline)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING, 100.0)
+    requeues_first(world, job, HoldKind.USER)
+    world.run_until(lambda: world.state(job) is JobState.HELD, 30.0)
+    slurm = world.training(job).slurm
+    slurm.hold, slurm.reason = HoldKind.NONE, ""
+    slurm.state, slurm.started = JobBaseState.FAILED, world.clock.now
+    slurm.ended, slurm.exit_code = world.clock.now, 1
+    world.run_until(lambda: world.state(job) is JobState.RUNNING, 200.0)
+    assert "released in Slurm, where it has ended since" in "\n".join(
+        event.message for event in world.queue.events.all(job_id=job.id)
+    )
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED, 8000.0)
