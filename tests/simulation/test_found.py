@@ -211,6 +211,21 @@ FOUND: dict[str, Story] = {
         gpus_per_node=2,
         resubmits=True,
     ),
+    # What was submitted again had got the number of another owner's job, which Slurm had forgotten.
+    "what had another one's number was submitted once more": Story(
+        events=(
+            Event(0.0, What.SUBMIT, job=Submitted(iterations=800, begin=200.7)),
+            Event(
+                121.8, What.SUBMIT, during=3, job=Submitted(user=1, iterations=3000, deadline=227.5)
+            ),
+            Event(135.6, What.SLURM_OLDER, number=2, amount=23.6, during=5),
+            Event(140.7, What.KILLED_AT_ACT, number=6, amount=1.0),
+            Event(140.7, What.SLURM_FORGETS),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+        resubmits=True,
+    ),
     # It had ended more than a minute before, while the daemon could not write.
     "what Slurm refused to cancel of a refused job was left for ever": Story(
         events=(

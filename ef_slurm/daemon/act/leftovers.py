@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ef_slurm.daemon.fence import Fence
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.observer import Observer
-from ef_slurm.daemon.observe.ownership import is_of_later_submission
+from ef_slurm.daemon.observe.ownership import is_of_later_submission, ownership_error
 from ef_slurm.daemon.pauses import lately
 from ef_slurm.model import (
     ACTIVE,
@@ -120,7 +120,9 @@ class Namesakes:
 
     def _is_nobodys(self, slurm: SlurmJob, job: QueueJob) -> bool:
         row = self._queue.jobs.of_slurm(slurm.job_id, job.request.cluster)
-        return row is None or is_of_later_submission(row, slurm)  # Slurm uses ids again
+        if row is None or ownership_error(row, slurm) is not None:
+            return True  # Slurm uses ids again
+        return is_of_later_submission(row, slurm)
 
 
 class Leftovers:
