@@ -356,7 +356,7 @@ def test_a_slow_scheduler_is_no_reason_to_wait_for_ever(
     patient: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody answers what-ifs here: they end in time, and only so many wait."""
-    monkeypatch.setattr("ef_slurm.daemon.serve.handler.VERDICT_SECONDS", 0.3)
+    monkeypatch.setattr("ef_slurm.daemon.serve.handler.VERDICT_SECONDS", 2.0)
     wish = replace(
         REQUEST, slurm_job_id=0, submitted=time.time(), deadline=time.time() + 3600, grace=0.0
     )
