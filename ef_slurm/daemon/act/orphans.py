@@ -70,11 +70,11 @@ class Orphans:
         for job in ended:
             if job.ended_at is None:
                 continue
-            since, wait = job.ended_at, CANCEL_DELAY_SECONDS
+            begun, wait = job.ended_at, CANCEL_DELAY_SECONDS
             if job.id in self._refused:
-                since, wait = self._refused[job.id], REFUSED_SECONDS
-            if lately(since, wait, now):
-                due = since + wait
+                begun, wait = self._refused[job.id], REFUSED_SECONDS
+            if lately(begun, wait, now):
+                due = begun + wait
                 following = due if following is None else min(due, following)
                 continue
             with self._fence.around(job, "cancelled in Slurm"):

@@ -170,18 +170,18 @@ class CommandSlurm:
         """Change a job and read it back."""
         if update == JobUpdate():
             return self.job(job_id)
-        cpus_per_gpu, first = 0, False
+        cpus_per_gpu, clears = 0, False
         if update.shape is not None:
             job = self._held(job_id)
             if not job.is_pending:
                 # Parts of a shape would be taken as a resize.
                 raise RefusedError(f"job {job_id} is not pending: its shape cannot change")
             cpus_per_gpu = int(per_gpu_of(job.settings).cpus)
-            first = _keeps_types(job, update.shape)
+            clears = _keeps_types(job, update.shape)
         changes = _changes(update, cpus_per_gpu)
         refusal = ""
         try:
-            if first:
+            if clears:
                 self._ask("scontrol", "update", f"jobid={job_id}", NO_GPUS)
             self._ask("scontrol", "update", f"jobid={job_id}", *changes)
         except RefusedError as error:
@@ -321,9 +321,8 @@ class CommandSlurm:
 
     def _several(self, *lines: str) -> str:
         """Some of scontrol's commands in one process; each is done whatever became of others."""
-        return self._runner.query(
-            ("scontrol",), "".join(f"{line}\n" for line in (*lines, "quit"))
-        ).stdout
+        text = "".join(f"{line}\n" for line in (*lines, "quit"))
+        return self._runner.query(("scontrol",), text).stdout
 
     def _show(self, what: str) -> str:
         return self._ask("scontrol", "--oneliner", "show", what)
