@@ -1,4 +1,4 @@
-"""`minislurm test`: linters, unit tests and their coverage, clusters, their tests, a summary."""
+"""`minislurm test`: linters, unit tests, clusters, their tests, a summary."""
 
 import enum
 import os
@@ -18,7 +18,7 @@ from mini.behind import Behind, behind
 from mini.process import run, say
 from mini.python_environment import ensure_environment
 from mini.second_try import Ended, FirstTry
-from mini.settings import CHECKOUT, Cluster
+from mini.settings import CHECKOUT, Cluster, UserError
 
 Result = TypeVar("Result")
 NO_TESTS = 5
@@ -91,16 +91,22 @@ class Checks:
             self.ended.append(Part(name, end.code, seconds, end.late))
 
 
-def test(wanted: Cluster, pytest_arguments: list[str], which: Which) -> int:
+def test(wanted: Cluster, pytest_arguments: list[str], which: Which, *, coverage: bool) -> int:
     """Run the checks; the exit code is that of the first part that failed.
 
     What fails keeps nothing else from being checked.
 
     Args:
         wanted: the cluster to bring up for the tests marked `cluster`.
-        pytest_arguments: passed on to pytest; with any, the linters and the coverage are left out.
+        pytest_arguments: passed on to pytest; with any, the linters are left out.
         which: which of the tests; the linters run with those that need no cluster.
+        coverage: measure what the unit tests run, which doubles what they compute.
+
+    Raises:
+        UserError: coverage of chosen tests, or without the unit tests.
     """
+    if coverage and (pytest_arguments or which is Which.ON_CLUSTERS):
+        raise UserError("--coverage: is that of all unit tests: give no tests, and not --clusters")
     started = time.monotonic()
     python = ensure_environment()
     checks = Checks()
@@ -108,15 +114,17 @@ def test(wanted: Cluster, pytest_arguments: list[str], which: Which) -> int:
         if pytest_arguments:
             chosen(python, wanted, pytest_arguments, checks, which)
         elif which is Which.WITHOUT_CLUSTER:
-            without_cluster(python, checks)
+            without_cluster(python, checks, coverage=coverage)
         elif which is Which.ON_CLUSTERS:
             with record.recording([]):
                 checks.do("cluster tests", partial(cluster_tests, python, wanted, lambda: None))
         else:
-            everything(python, wanted, checks)
+            everything(python, wanted, checks, coverage=coverage)
     finally:
-        say(f"tests took {time.monotonic() - started:.0f} s in all:")
+        took = f"tests took {time.monotonic() - started:.0f} s in all:"
+        say(took)
         print(*checks.ended, sep="\n", flush=True)
+        record.keep("\n".join([took, *map(str, checks.ended)]))
         if checks.late:
             say(checks.late)
     return checks.code
@@ -134,21 +142,21 @@ def chosen(
         checks.do("cluster tests", partial(chosen_cluster_tests, python, wanted, arguments))
 
 
-def without_cluster(python: Path, checks: Checks) -> None:
+def without_cluster(python: Path, checks: Checks, *, coverage: bool) -> None:
     """The unit tests in view, and the linters beside them."""
-    with unit_tests(python) as unit, behind(gives_way=False) as others:
+    with unit_tests(python, coverage=coverage) as unit, behind(gives_way=False) as others:
         linted = others.start(partial(lint, python, checks, others))
         checks.do("unit tests", partial(unit.ended, lambda: show(unit.command, unit.measure)))
         print(*linted.result(), sep="\n", flush=True)
 
 
-def everything(python: Path, wanted: Cluster, checks: Checks) -> None:
+def everything(python: Path, wanted: Cluster, checks: Checks, *, coverage: bool) -> None:
     """The cluster tests in view; with the CPUs that these leave, linters and unit tests.
 
     Most cluster tests wait for Slurm more than they compute. Those that depend on how fast the
     machine is have it for themselves: the others are over by then.
     """
-    with unit_tests(python) as unit, behind(gives_way=True) as others:
+    with unit_tests(python, coverage=coverage) as unit, behind(gives_way=True) as others:
         run_unit = partial(others.kept, unit.command, CHECKOUT, environment(unit.measure))
         linted = others.start(partial(lint, python, checks, others))
         tested = others.start(partial(timed, run_unit))
@@ -203,23 +211,29 @@ def lint(python: Path, checks: Checks, others: Behind) -> list[str]:
 
 @dataclass(frozen=True)
 class UnitTests:
-    """All unit tests in parallel, measured.
+    """All unit tests in parallel.
 
     Args:
         directory: an empty one, for what pytest and coverage remember.
+        coverage: measure what they run.
     """
 
     python: Path
     directory: Path
+    coverage: bool
 
     @property
     def command(self) -> list[str]:
         processes = min(ceil((os.cpu_count() or 1) * PER_CPU), MAX_PROCESSES)
-        # What is missing is looked at below, since pytest's exit code is that of a failed test.
-        cover = ["--cov", f"--cov-report=json:{self._report}", "--cov-fail-under=0"]
         # Else whoever has the slowest tests is left with them at the end, beside an idle core.
         divided = ["--numprocesses", str(processes), "--dist=worksteal"]
-        return self._pytest([SLOWEST, *divided, *cover, *self._first.options])
+        return self._pytest([SLOWEST, *divided, *self._cover, *self._first.options])
+
+    @property
+    def _cover(self) -> list[str]:
+        # What is missing is looked at below, since pytest's exit code is that of a failed test.
+        wanted = ["--cov", f"--cov-report=json:{self._report}", "--cov-fail-under=0"]
+        return wanted if self.coverage else []
 
     @property
     def measure(self) -> dict[str, str]:
@@ -227,7 +241,7 @@ class UnitTests:
         return {"COVERAGE_FILE": str(self.directory / "data")}
 
     def ended(self, run: Callable[[], int]) -> Ended:
-        """How the run ends, when what failed was run once more, and with what it ran of the code.
+        """How the run ends, when what failed was run once more, and with its coverage if measured.
 
         Args:
             run: runs the command; its exit code.
@@ -249,9 +263,9 @@ class UnitTests:
 
 
 @contextmanager
-def unit_tests(python: Path) -> Iterator[UnitTests]:
+def unit_tests(python: Path, *, coverage: bool = False) -> Iterator[UnitTests]:
     with tempfile.TemporaryDirectory(prefix="unit-tests-") as directory:
-        yield UnitTests(python, Path(directory))
+        yield UnitTests(python, Path(directory), coverage)
 
 
 def chosen_unit_tests(python: Path, arguments: list[str]) -> Ended:
@@ -326,7 +340,10 @@ def first_try() -> Iterator[FirstTry]:
 def on_clusters(python: Path, names: list[str], marker: str, arguments: list[str]) -> int:
     """Run cluster tests on clusters that are up, one for each process of pytest."""
     command = pytest_command(python, marker, [SLOWEST, *arguments])
-    return show(command, {"MINISLURM_NAME": ",".join(names)})
+    run_here = partial(show, command, {"MINISLURM_NAME": ",".join(names)})
+    code, seconds = timed(run_here)
+    record.keep(f"{marker}: {seconds:.0f} s, exit code {code}")
+    return code
 
 
 @contextmanager

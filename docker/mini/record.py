@@ -86,7 +86,7 @@ def recording(arguments: Sequence[str]) -> Iterator[None]:
             one = _of_tally(tally, what) if tally.exists() else None
             if one is not None:
                 say(one.line)
-                _keep(one)
+                keep(one.line)
 
 
 def described(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -95,10 +95,13 @@ def described(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     return f"EF_LONG=1 {what}" if environment.get("EF_LONG") else what
 
 
-def _keep(one: Run) -> None:
-    """It is printed anyway: a full disk is no reason to fail."""
+def keep(line: str) -> None:
+    """Keep a line beside the records, where `minislurm versions` skips what is none.
+
+    It is printed anyway: a full disk is no reason to fail.
+    """
     with contextlib.suppress(OSError), _kept().open("a", encoding="utf-8") as kept:
-        kept.write(f"{one.line}\n")
+        kept.write(f"{line}\n")
 
 
 def up(cluster: Cluster) -> None:

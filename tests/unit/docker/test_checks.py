@@ -8,11 +8,11 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from mini import checks, coverage_report, lifecycle
+from mini import checks, coverage_report, lifecycle, record
 from mini.behind import Behind
 from mini.checks import Checks, Part, Which
 from mini.second_try import Ended, FirstTry
-from mini.settings import CHECKOUT, Cluster
+from mini.settings import CHECKOUT, Cluster, UserError
 
 from tests.cluster.conftest import LONGEST_FIRST, VARIANTS
 
@@ -57,10 +57,12 @@ class Commands:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
         self.ran: list[str] = []
         self.hidden: list[str] = []
+        self.noted: list[str] = []
         self.failing = failing
         monkeypatch.setattr(checks, "ensure_environment", lambda: Path("python"))
         monkeypatch.setattr(checks, "show", self.show)
         monkeypatch.setattr(Behind, "kept", self.kept)
+        monkeypatch.setattr(record, "keep", self.noted.append)
         monkeypatch.setattr(lifecycle, "up", lambda wanted: wanted)
         monkeypatch.setattr(lifecycle, "down", lambda _: self.ran.append("down"))
 
@@ -91,7 +93,7 @@ def test_everything_is_checked_whatever_fails(
     on_cluster, without = which is not Which.WITHOUT_CLUSTER, which is not Which.ON_CLUSTERS
     fails = on_cluster if failing == "-m cluster" else without
     commands = Commands(monkeypatch, failing)
-    assert checks.test(CLUSTER, [], which) == (code if fails else 0)
+    assert checks.test(CLUSTER, [], which, coverage=False) == (code if fails else 0)
     assert sum("-m not cluster" in line for line in commands.ran + commands.hidden) == without
     assert sum("mypy" in line for line in commands.hidden) == 2 * without
     assert any("-m cluster" in line for line in commands.ran) is on_cluster
@@ -101,6 +103,7 @@ def test_everything_is_checked_whatever_fails(
     assert ("cluster tests" in told.out) is on_cluster
     assert ("its words" in told.out) is without
     assert "s in all" in told.err
+    assert told.out.endswith("".join(commands.noted[-1].splitlines(keepends=True)[1:]) + "\n")
 
 
 def test_unit_tests_run_behind_others_and_are_over_before_what_needs_a_quiet_machine(
@@ -125,23 +128,46 @@ def test_unit_tests_run_behind_others_and_are_over_before_what_needs_a_quiet_mac
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(Behind, "kept", staticmethod(kept))
     monkeypatch.setattr(checks, "show", show)
-    assert checks.test(CLUSTER, [], Which.ALL) == 0
+    assert checks.test(CLUSTER, [], Which.ALL, coverage=False) == 0
     assert unit_ended.is_set()
     assert commands.ran == ["down", "down"]
 
 
 def test_chosen_tests_are_neither_linted_nor_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = Commands(monkeypatch, "")
-    assert checks.test(CLUSTER, ["-k", "admission"], Which.WITHOUT_CLUSTER) == 0
+    assert checks.test(CLUSTER, ["-k", "admission"], Which.WITHOUT_CLUSTER, coverage=False) == 0
     (line,) = commands.ran
     assert line.endswith("-k admission")
     assert "--cov" not in line
 
 
+@pytest.mark.parametrize("which", [Which.ALL, Which.WITHOUT_CLUSTER])
+@pytest.mark.parametrize("coverage", [True, False])
+def test_coverage_is_measured_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, which: Which, coverage: bool
+) -> None:
+    commands = Commands(monkeypatch, "")
+    assert checks.test(CLUSTER, [], which, coverage=coverage) == 0
+    (unit,) = (line for line in commands.ran + commands.hidden if "-m not cluster" in line)
+    assert ("--cov " in unit) is coverage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "which"), [(["-k", "x"], Which.ALL), ([], Which.ON_CLUSTERS)]
+)
+def test_coverage_is_that_of_all_unit_tests(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], which: Which
+) -> None:
+    commands = Commands(monkeypatch, "")
+    with pytest.raises(UserError, match="--coverage: is that of all unit tests"):
+        checks.test(CLUSTER, arguments, which, coverage=True)
+    assert not commands.ran
+
+
 def test_of_chosen_tests_those_on_a_cluster_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = Commands(monkeypatch, "")
     monkeypatch.setattr(checks, "has_cluster_tests", lambda *_: True)
-    assert checks.test(CLUSTER, ["-k", "admission"], Which.ON_CLUSTERS) == 0
+    assert checks.test(CLUSTER, ["-k", "admission"], Which.ON_CLUSTERS, coverage=False) == 0
     line, down = commands.ran
     assert "-m cluster" in line
     assert line.endswith("-k admission")
@@ -166,7 +192,7 @@ def test_what_failed_beside_others_is_tried_again_when_the_machine_is_quiet(
         return Ended(again(["--again"]), (f"{len(commands.ran)}::y",))
 
     monkeypatch.setattr(FirstTry, "ended", ended)
-    assert checks.test(CLUSTER, [], Which.ALL) == 0
+    assert checks.test(CLUSTER, [], Which.ALL, coverage=False) == 0
     (unit,) = (line for line in commands.hidden if "-m not cluster" in line)
     assert "--numprocesses 3" in unit  # some of them wait
     ran = [line.split(" -m ", 2)[-1] for line in commands.ran if "not cluster" not in line]
