@@ -42,12 +42,13 @@ from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.closures import refusal_data
 from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.companion_follower import CompanionFollower
+from ef_slurm.daemon.observe.ends import is_over
 from ef_slurm.daemon.observe.estimates import Estimates
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.slurm_changes import changes
-from ef_slurm.model import ACTOR, Block, Event, EventKind, Intent, IntentAction, JobState, QueueJob
+from ef_slurm.model import ACTOR, Block, Event, EventKind, Intent, IntentAction, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.refusals import Refused, refusal_of
@@ -173,8 +174,8 @@ class Reconciler:
                 target = None  # until it is put back
             else:
                 self._requeued.discard(job.id)
-        if job.state is JobState.HELD and status.slurm.is_final:
-            return
+        if status.slurm.is_final and is_over(status):
+            return  # nobody could write that down in this tick
         untouched = True  # by this round: the row and its intent are what they were before it
         to_go_on = status.slurm.is_final  # or it would not be active any more
         read_back = False

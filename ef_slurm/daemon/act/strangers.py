@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 
-from ef_slurm.daemon.act.orphans import ENDED
+from ef_slurm.daemon.act.orphans import ENDED, REFUSED_SECONDS
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.ownership import is_of_later_submission, ownership_error
+from ef_slurm.daemon.pauses import lately
 from ef_slurm.formats.sentences import instant
 from ef_slurm.model import ACTOR, FINAL, Event, EventKind, JobState, QueueJob
 from ef_slurm.queue.errors import UnreadableRowError
@@ -22,6 +23,8 @@ from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, RefusedError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.types import HoldKind, SlurmJob
+
+_STRANGER, _CANCELLED, _REFUSED = "stranger", "cancelled", "refused"
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +49,10 @@ class Strangers:
         self._queue = queue
         self._clock = clock
         self._partitions = frozenset(partitions)
-        self._told: set[tuple[int, int]] = set()
+        self._told: set[tuple[int, int, str]] = set()
+        """Runs at large, by Slurm's id and count of restarts, and what was told of each."""
+        self._asked: dict[tuple[int, int], float] = {}
+        """Of those runs, when Slurm was asked to cancel each."""
 
     def stop(self, active: Collection[int]) -> bool:
         """Stop what was ours and runs again, and tell of everything else once.
@@ -60,25 +66,39 @@ class Strangers:
         Raises:
             SlurmUnavailableError: Slurm does not answer.
         """
-        observed = self._observer.observation.jobs
-        self._told &= {(job.job_id, job.restarts) for job in observed.values()}
-        stopped = False
-        for job in tuple(observed.values()):
-            key = (job.job_id, job.restarts)
-            if job.job_id in active or key in self._told or not self._is_at_large(job):
+        now, stopped = self._clock(), False
+        observed = self._observer.observation.jobs.values()
+        # Who has left, and is there again, was put back, or Slurm has forgotten that it had ended.
+        at_large = tuple(job for job in observed if self._is_at_large(job))
+        if self._told or self._asked:
+            runs = {(job.job_id, job.restarts) for job in at_large}
+            self._told = {told for told in self._told if told[:2] in runs}
+            self._asked = {run: at for run, at in self._asked.items() if run in runs}
+        for job in at_large:
+            run = (job.job_id, job.restarts)
+            if job.job_id in active or (*run, _STRANGER) in self._told:
+                continue
+            if run in self._asked and lately(self._asked[run], REFUSED_SECONDS, now):
                 continue
             try:
                 row = self._queue.jobs.of_slurm(job.job_id)
             except UnreadableRowError:
                 continue  # set aside, and told elsewhere
             if row is not None and _had_ended(row, job) and not _is_left_to_others(row, job):
+                self._asked[run] = now
                 stopped |= self._cancel(row, job)
             elif row is None and job.holds_nodes:
+                self._is_news(job, _STRANGER)
                 self._tell(job)
-            else:
-                continue
-            self._told.add(key)
         return stopped
+
+    def _is_news(self, job: SlurmJob, what: str) -> bool:
+        """Whether that was not told yet of the run."""
+        told = (job.job_id, job.restarts, what)
+        if told in self._told:
+            return False
+        self._told.add(told)
+        return True
 
     def _is_at_large(self, job: SlurmJob) -> bool:
         """Whether it holds GPUs of our partition, or may come to."""
@@ -87,7 +107,7 @@ class Strangers:
         return job.holds_nodes or job.is_pending
 
     def _cancel(self, row: QueueJob, job: SlurmJob) -> bool:
-        now = self._clock()
+        now, what = self._clock(), _CANCELLED
         why = (
             f"Slurm job {job.job_id} was put back or released after it had ended "
             f"({row.state.value}): it is cancelled; submit it again with ef-sbatch"
@@ -107,7 +127,9 @@ class Strangers:
         except NoSuchJobError:
             return False
         except (NotPermittedError, RefusedError) as error:
-            why = f"{why}, which Slurm refused: {error.message}"
+            why, what = f"{why}, which Slurm refused: {error.message}", _REFUSED
+        if not self._is_news(job, what):
+            return True
         _log.warning("%s", why, extra=about(row, kind))
         self._queue.events.log(Event(now, kind, ACTOR, why, row.id))
         return True

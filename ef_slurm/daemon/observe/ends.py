@@ -55,13 +55,8 @@ def ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) -
     # Of a clock that is behind Slurm's, a job that was late would have ended in time.
     at = slurm.end_time if slurm.end_time is not None and isfinite(slurm.end_time) else now
     job = replace(job, exit_code=slurm.exit_code)
-    unfinished = (
-        launch is not None
-        and launch.state is not LaunchState.FINISHED
-        and not _training_has_finished(launch, status.progress)
-    )
     match slurm.state:
-        case JobBaseState.COMPLETED if not unfinished:
+        case JobBaseState.COMPLETED if not _is_unfinished(status):
             return _completed(job, at, status.reports)
         case JobBaseState.CANCELLED:
             return _given_up(job, JobState.CANCELLED, Fault.OWNER, "cancelled in Slurm", at)
@@ -74,6 +69,10 @@ def ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) -
     if job.is_held_in_slurm and not job.stalled:
         # It pended when its hold was seen: somebody has ended that, and it has run since.
         return released(job, f"released in Slurm, where it has ended since ({slurm.state.value})")
+    leaves = job.state is JobState.HELD and job.held_here
+    if leaves and launch is not None and launch.state is LaunchState.FAILED:
+        why = _message(status.reports) or _failed(job)
+        return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
     if job.state not in _UNDER_WAY:
         return Transition(job)  # revived before; Slurm is about to have it back
     if slurm.state in BLAMELESS_ENDS:
@@ -107,6 +106,19 @@ def ended(job: QueueJob, status: JobStatus, intent: Intent | None, now: float) -
         return _given_up(job, JobState.FAILED, Fault.JOB, why, at)
     why = f"its batch script ended ({slurm.state.value}) before the training did"
     return _revived(job, why, own=True)
+
+
+def is_over(status: JobStatus) -> bool:
+    """Whether a run that has ended was its job's last, whatever the row says.
+
+    Such a job is not put back, though nobody could write down yet that it has ended.
+    """
+    match status.slurm.state:
+        case JobBaseState.COMPLETED:
+            return not _is_unfinished(status)
+        case JobBaseState.CANCELLED | JobBaseState.TIMEOUT | JobBaseState.DEADLINE:
+            return True
+    return False
 
 
 def count_unbegun(job: QueueJob, why: str, at: float) -> tuple[QueueJob, Transition | None]:
@@ -151,6 +163,16 @@ def on_missing(job: QueueJob, reports: JobReports, now: float) -> Transition:
 def not_measurable(job: QueueJob, why: str, now: float) -> Transition:
     """It was to be measured, and is refused since it cannot be."""
     return _given_up(job, JobState.REJECTED, Fault.JOB, why, now)
+
+
+def _is_unfinished(status: JobStatus) -> bool:
+    """Whether the training says that more is to be done than Slurm knows of."""
+    launch = status.launch
+    return (
+        launch is not None
+        and launch.state is not LaunchState.FINISHED
+        and not _training_has_finished(launch, status.progress)
+    )
 
 
 def _training_has_finished(launch: Launch, progress: Progress | None) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.contract import LaunchState
 from ef_slurm.daemon.plan.changes import NotAllowedError, NotPossibleError
 from ef_slurm.model import (
     FINAL,
@@ -91,6 +92,34 @@ def test_a_hold_survives_the_daemon(world: World) -> None:
     world.training(job).slurm.hold = HoldKind.NONE
     world.run(20)
     assert is_off_its_gpus(world, job)
+
+
+@pytest.mark.parametrize("state", [JobBaseState.PREEMPTED, JobBaseState.NODE_FAIL])
+def test_a_run_that_others_end_while_its_hold_is_carried_out_costs_no_job(
+    tmp_path: Path, state: JobBaseState
+) -> None:
+    """Slurm forgets ended jobs: what is held for longer than that has to be back in its queue."""
+    world = World(tmp_path / "queue.sqlite", timing=Timing(start=0.3, stop=0.3, min_job_age=300.0))
+    job = running(world)
+    act(world, job, JobAction.HOLD, operator=True)
+    slurm = world.training(job).slurm
+    slurm.state, slurm.ended = state, world.clock.now
+    world.run(600)
+    assert world.state(job) is JobState.HELD
+    assert is_off_its_gpus(world, job)
+    act(world, job, JobAction.RELEASE, operator=True)
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+    world.queue.close()
+
+
+def test_a_script_that_fails_while_its_hold_is_carried_out_has_failed(world: World) -> None:
+    job = running(world)
+    act(world, job, JobAction.HOLD)
+    world.training(job).state = LaunchState.FAILED
+    world.cluster.finish(world.training(job).slurm.job_id, world.clock.now, exit_code=1)
+    world.run(20)
+    assert world.state(job) is JobState.FAILED
+    assert "exit code 1" in world.row(job).note
 
 
 def test_a_job_that_waits_is_held_and_promised_again(world: World) -> None:

@@ -19,8 +19,10 @@ from ef_slurm.daemon.observe import follower
 from ef_slurm.daemon.observe.calibration import Calibration
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.observe.plausible import plausible
+from ef_slurm.daemon.observe.transition import Transition
 from ef_slurm.daemon.plan import plannable, planning, record, turned_away
 from ef_slurm.model import (
+    FINAL,
     EventKind,
     JobState,
     PromiseOutcome,
@@ -31,7 +33,8 @@ from ef_slurm.model import (
 )
 from ef_slurm.planner.plan import plan_round
 from ef_slurm.queue.errors import ConflictError, QueueError, QueueFullError, RefusedRowError
-from ef_slurm.slurm.errors import RefusedError, SlurmUnavailableError
+from ef_slurm.slurm.errors import RefusedError, SlurmUnavailableError, UnexpectedOutputError
+from ef_slurm.slurm.types import JobBaseState
 from tests.unit.daemon.live import submit_live
 from tests.unit.daemon.make import row
 from tests.unit.daemon.world import World
@@ -264,6 +267,30 @@ def test_it_is_told_once(world: World, caplog: pytest.LogCaptureFixture) -> None
     assert world.row(job).note == told
     assert caplog.text.count("it cannot be planned") == 1
     assert "\n0\n" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "state", [JobBaseState.CANCELLED, JobBaseState.TIMEOUT, JobBaseState.COMPLETED]
+)
+def test_who_has_ended_is_not_put_back_since_nobody_could_write_it_down(
+    world: World, monkeypatch: pytest.MonkeyPatch, state: JobBaseState
+) -> None:
+    job = world.submit(20_000, deadline=3000.0)
+    world.run_until(lambda: world.state(job) is JobState.RUNNING)
+    slurm, failures = world.training(job).slurm, list[int]()
+
+    def follow(self: follower.Follower, job: QueueJob, *rest: Any) -> Transition:
+        if slurm.state is state and len(failures) < 3:
+            failures.append(job.id)
+            raise UnexpectedOutputError("an answer that nobody knows")
+        return real(self, job, *rest)
+
+    real = follower.Follower.follow
+    monkeypatch.setattr(follower.Follower, "follow", follow)
+    if state is not JobBaseState.COMPLETED:
+        slurm.state, slurm.ended = state, world.clock.now
+    world.run_until(lambda: world.state(job) in FINAL, 3000.0)
+    assert (len(failures), slurm.restarts, slurm.state) == (3, 0, state)
 
 
 def test_the_modules_that_handle_jobs_one_by_one_have_fences() -> None:

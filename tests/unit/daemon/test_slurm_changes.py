@@ -20,6 +20,7 @@ from ef_slurm.model import (
     PromiseState,
     QueueJob,
 )
+from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.types import HoldKind, JobBaseState
 from tests.unit.daemon.world import World
 
@@ -220,6 +221,46 @@ def test_an_ended_job_that_its_owner_puts_back_is_stopped(world: World) -> None:
     assert any("put back or released after it had ended" in line for line in story(world, job))
     world.run_until(lambda: world.state(victim) is JobState.COMPLETED)
     assert [p.outcome for p in world.queue.promises.all()] == [PromiseOutcome.KEPT] * 2
+
+
+def test_what_slurm_does_not_cancel_is_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = completed(world)
+    slurm, asked = world.training(job).slurm, list[float]()
+    real = world.slurm.cancel
+
+    def cancel(job_id: int) -> None:
+        asked.append(world.clock.now)
+        if len(asked) < 4:
+            raise RefusedError("Requested operation is presently disabled")
+        real(job_id)
+
+    monkeypatch.setattr(world.slurm, "cancel", cancel)
+    world.cluster.requeue(slurm, world.clock.now)
+    slurm.hold, slurm.begin, slurm.killed_at = HoldKind.NONE, 0.0, None
+    world.run(30)
+    assert 1 <= len(asked) <= 2
+    world.run(90)
+    assert slurm.state is JobBaseState.CANCELLED
+    assert len(asked) == 4
+    told = [line for line in story(world, job) if "put back or released after" in line]
+    assert len(told) == 2  # that it was refused, and that it is done
+
+
+def test_a_cancel_that_slurm_has_forgotten_is_asked_for_again(world: World) -> None:
+    """A slurmctld that was killed comes back with a state from before."""
+    job = completed(world)
+    slurm = world.training(job).slurm
+    world.cluster.requeue(slurm, world.clock.now)
+    slurm.hold, slurm.begin, slurm.killed_at = HoldKind.NONE, 0.0, None
+    for _ in range(2):
+        world.run(30)
+        assert slurm.state is JobBaseState.CANCELLED
+        world.cluster.restart()
+        slurm.state, slurm.ended = JobBaseState.RUNNING, None
+    world.run(30)
+    assert slurm.state is JobBaseState.CANCELLED
 
 
 def test_one_that_is_put_back_held_is_stopped_too(world: World) -> None:
