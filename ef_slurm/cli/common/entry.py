@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +15,7 @@ from ef_slurm.api.client import FailureError, UnreachableError
 from ef_slurm.api.messages import FailureCode
 from ef_slurm.cli.common.errors import CommandError, ExitCode
 from ef_slurm.cli.common.missing import missing_package
+from ef_slurm.cli.common.streams import forget_unwritten, lost_output, stand_in_for_closed_streams
 from ef_slurm.cli.common.tone import Tone
 from ef_slurm.formats.printing import printable
 from ef_slurm.formats.times import InstantError
@@ -52,28 +54,36 @@ _STYLES = {
 
 def run(program: str, body: Callable[[], ExitCode | int]) -> NoReturn:
     """Run a command's body and end the process: one line per error, never a traceback."""
-    try:
-        code = int(body())
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # `ef-squeue | head`: whoever read is gone; keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    stand_in_for_closed_streams()
+    code = _ended(program, body)
+    lost = lost_output()
+    if lost and code == ExitCode.OK:
+        complain(program, f"standard output: {lost}")
         code = ExitCode.SLURM
+    forget_unwritten()
+    sys.exit(int(code))
+
+
+def _ended(program: str, body: Callable[[], ExitCode | int]) -> int:
+    """Run the body; the exit code."""
+    try:
+        return int(body())
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # `ef-squeue | head`: whoever read is gone
+        return ExitCode.SLURM
     except ModuleNotFoundError as error:
         missing = missing_package(program, error)
         if missing is None:
             raise
         complain(program, missing)
-        code = ExitCode.SLURM
+        return ExitCode.SLURM
     except Exception as error:
         message = to_command_error(error)
         if message is None:
             raise
         complain(program, str(message))
-        code = message.code
-    sys.exit(int(code))
+        return message.code
 
 
 def run_click(program: str, command: click.Command) -> NoReturn:
@@ -124,13 +134,19 @@ def complain(program: str, message: str) -> None:
     """An error as Slurm's commands print it."""
     for line in message.splitlines() or [""]:
         error = click.style("error:", fg="red")
-        click.echo(f"{program}: {error} {printable(line)}", err=True)
+        _tell(f"{program}: {error} {printable(line)}")
 
 
 def warn(program: str, message: str) -> None:
     """What does not stop the command, but must be known."""
     warning = click.style("warning:", fg="yellow")
-    click.echo(f"{program}: {warning} {printable(message)}", err=True)
+    _tell(f"{program}: {warning} {printable(message)}")
+
+
+def _tell(line: str) -> None:
+    """Where nobody can be told, the exit code still says how the command ended."""
+    with suppress(OSError):
+        click.echo(line, err=True)
 
 
 def configuration(path: Path | None) -> SiteConfig:

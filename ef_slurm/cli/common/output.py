@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
+
 import click
 
 from ef_slurm.formats.codec import pretty
@@ -9,8 +11,16 @@ from ef_slurm.formats.printing import printable
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """Print a line for people, with whatever it quotes made harmless."""
-    click.echo(printable(line), err=err)
+    """Print a line for people, with whatever it quotes made harmless.
+
+    Args:
+        err: beside the result; what cannot be printed there is left out.
+
+    Raises:
+        OSError: standard output cannot be written.
+    """
+    with suppress(OSError) if err else nullcontext():
+        click.echo(printable(line), err=err)
 
 
 def say_json(value: object) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from ef_slurm.api.client import Client, FailureError, UnreachableError
 from ef_slurm.api.messages import Register, Withdraw
 from ef_slurm.cli.common.errors import CommandError, UsageError
+from ef_slurm.cli.common.interrupts import uninterrupted
 from ef_slurm.cli.sbatch.prepare import Prepared
 from ef_slurm.cli.sbatch.submit import (
     Answer,
@@ -155,12 +156,10 @@ def submit_array(
     except ForgottenError as error:
         shutil.rmtree(error.request.state_dir, ignore_errors=True)
         others = [one for one in held if one.job != error.request]
-        _withdraw(others[:told], client)
-        _take_back(others, slurm)
+        _take_back(others, told, client, slurm)
         raise
     except BaseException:
-        _withdraw(held[:told], client)
-        _take_back(held, slurm)
+        _take_back(held, told, client, slurm)
         raise
     first = replace(answers[0], messages="\n".join(dict.fromkeys(warnings)))
     return (first, *answers[1:])
@@ -221,20 +220,22 @@ def _answers(
         yield measured(answer, client, slurm, patience.measured)
 
 
-def _withdraw(told: Sequence[Register], client: Client) -> None:
-    for registration in told:
-        with suppress(FailureError, UnreachableError, QueueError):
-            client.ask(Withdraw(registration.job.slurm_job_id))
+def _take_back(held: Sequence[Register], told: int, client: Client, slurm: Slurm) -> None:
+    """Leave nothing of an array in Slurm, however often Ctrl-C comes; what stays is told.
 
-
-def _take_back(held: Sequence[Register], slurm: Slurm) -> None:
-    """Leave nothing of an array in Slurm; what cannot be cancelled is told."""
+    Args:
+        told: how many of them, from the first, the daemon knows of.
+    """
     left = []
-    for registration in held:
-        try:
-            undo(registration.job, slurm)
-        except CommandError:
-            left.append(registration.job.slurm_job_id)
+    with uninterrupted():
+        for registration in held[:told]:
+            with suppress(FailureError, UnreachableError, QueueError):
+                client.ask(Withdraw(registration.job.slurm_job_id))
+        for registration in held:
+            try:
+                undo(registration.job, slurm)
+            except CommandError:
+                left.append(registration.job.slurm_job_id)
     if left:
         jobs = " ".join(str(job_id) for job_id in left)
         raise CommandError(f"Slurm jobs of the array stay held: cancel them with scancel {jobs}")

@@ -15,7 +15,7 @@ from ef_slurm.api.client import Client, expect
 from ef_slurm.api.messages import Judge, Judged
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration, run_click, to_command_error, warn
-from ef_slurm.cli.common.errors import ExitCode, UsageError
+from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
 from ef_slurm.cli.common.grouped import TableCommand
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.problems import Problems
@@ -45,7 +45,7 @@ from ef_slurm.cli.sbatch.submit import Answer, await_end, resume
 from ef_slurm.cli.sbatch.verdicts import VerdictView
 from ef_slurm.formats.job_words import name_of
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import FINAL, OBSERVE_SECONDS, JobRequest, JobState
+from ef_slurm.model import FINAL, OBSERVE_SECONDS, JobRequest, JobState, Outcome
 from ef_slurm.siteconfig.errors import SiteConfigError
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.interface import Slurm
@@ -104,10 +104,9 @@ def _command(words: Sequence[str]) -> ExitCode | int:
             state_dir = Path(names["register"].value or "")
             patience = patience_of(site, output.verdict_timeout, output.wait_verdict)
             answers = resume_array(state_dir, client, slurm, patience)
-            if answers is not None:
-                return answer_array(answers, output, client)
-            answer = resume(state_dir, client, slurm, patience)
-            return _answer_submission(answer, output, client)
+            if answers is None:
+                answers = (resume(state_dir, client, slurm, patience),)
+            return _answer(answers, output, client)
     given, voice = Given(parsed, rest, tuple(words)), _voice(output)
     if output.mode is Mode.DRY_RUN and "continue" not in names:
         _print_script(asked_for(given, None, site, problems=problems), site)  # without a daemon too
@@ -148,10 +147,7 @@ def _new(
             voice.note(f"The first of {count} jobs; the others are judged beside it, one by one")
         return _answer_test(ready.prepared, output, client)
     patience = patience_of(site, output.verdict_timeout, output.wait_verdict, ready.nobody)
-    answers = hand_in_all(ready, site, slurm, client, patience, voice)
-    if ready.members is not None:
-        return answer_array(answers, output, client)
-    return _answer_submission(answers[0], output, client)
+    return _answer(hand_in_all(ready, site, slurm, client, patience, voice), output, client)
 
 
 def _voice(output: OutputOptions) -> Voice:
@@ -255,6 +251,22 @@ def _waits_first(answer: Answer, output: OutputOptions) -> ExitCode:
             say(line, err=output.parsable)
         say(f"  See ef-squeue --explain {job.job_id}", err=output.parsable)
     return ExitCode.OK
+
+
+def _answer(answers: Sequence[Answer], output: OutputOptions, client: Client) -> ExitCode | int:
+    """Say how a submission ended; where nobody reads that, that there are jobs all the same."""
+    try:
+        if answers[0].request.array is not None:
+            return answer_array(answers, output, client)
+        return _answer_submission(answers[0], output, client)
+    except OSError as error:
+        there = [one.request.slurm_job_id for one in answers if one.outcome is not Outcome.REJECTED]
+        if not there:
+            raise
+        ids = ", ".join(str(job_id) for job_id in there)
+        raise CommandError(
+            f"submitted: {ids}; but standard output cannot be written: {error.strerror}"
+        ) from None
 
 
 def _answer_submission(answer: Answer, output: OutputOptions, client: Client) -> ExitCode | int:

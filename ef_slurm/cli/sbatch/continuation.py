@@ -20,6 +20,7 @@ from pathlib import Path
 from ef_slurm.api.client import Client, expect
 from ef_slurm.api.messages import ListJobs, Register
 from ef_slurm.cli.common.errors import CommandError, UsageError
+from ef_slurm.cli.common.job_names import parse_job_ids
 from ef_slurm.cli.common.state_dirs import REQUEST_NAME
 from ef_slurm.contract import StateDir, write_atomic
 from ef_slurm.formats.codec import DecodeError, decode
@@ -68,8 +69,9 @@ def find_source(text: str, client: Client, slurm: Slurm, say: Callable[[str], No
             there is no checkpoint in it.
     """
     if text.isascii() and text.isdecimal():
-        directory = _of_job(int(text), client, slurm)
-        job_id: int | None = int(text)
+        (number,) = parse_job_ids((text,))
+        directory = _of_job(number, client, slurm)
+        job_id: int | None = number
     else:
         directory = Path(text).absolute()
         job_id = _registered(directory)

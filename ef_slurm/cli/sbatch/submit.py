@@ -29,6 +29,7 @@ from ef_slurm.api.client import (
 )
 from ef_slurm.api.messages import FailureCode, Register, Registered, Until, Withdraw
 from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
+from ef_slurm.cli.common.interrupts import uninterrupted
 from ef_slurm.cli.common.state_dirs import REQUEST_NAME
 from ef_slurm.cli.sbatch.continuation import remember_command, take_over
 from ef_slurm.cli.sbatch.prepare import Prepared
@@ -44,7 +45,7 @@ from ef_slurm.slurm.errors import (
     SlurmTimeoutError,
 )
 from ef_slurm.slurm.interface import Slurm
-from ef_slurm.slurm.types import Submission
+from ef_slurm.slurm.types import Submission, Submitted
 
 RETRY_SECONDS = 5.0
 """Between two attempts to reach the daemon while a job's end is awaited."""
@@ -137,10 +138,12 @@ def hold_in_slurm(
     """
     _make_state_dir(prepared)
     warning = _unseen(prepared)
+    submitted: Submitted | None = None
     try:
         if before is not None:
             before()
-        submitted = slurm.submit(prepared.submission)
+        with uninterrupted():  # Slurm may have the job already while sbatch waits for its word
+            submitted = slurm.submit(prepared.submission)
     except SlurmTimeoutError as error:
         raise CommandError(
             f"{error.message}; whether Slurm has taken the job is not known: look with "
@@ -148,7 +151,10 @@ def hold_in_slurm(
             f"{prepared.state_dir})"
         ) from None
     except BaseException:
-        shutil.rmtree(prepared.state_dir, ignore_errors=True)
+        if submitted is None:
+            shutil.rmtree(prepared.state_dir, ignore_errors=True)
+        else:
+            undo(replace(prepared.request, slurm_job_id=submitted.job_id), slurm)
         raise
     array = prepared.request.array
     if array is not None and not array.job_id:
@@ -327,7 +333,8 @@ def measured(answer: Answer, client: Client, slurm: Slurm, seconds: float) -> An
 def undo(request: JobRequest, slurm: Slurm) -> None:
     """Take the held job out of Slurm again, and its state directory away."""
     try:
-        slurm.cancel(request.slurm_job_id)
+        with uninterrupted():
+            slurm.cancel(request.slurm_job_id)
     except (NoSuchJobError, NotPermittedError):
         pass  # Slurm has forgotten it, and may have given its id to somebody else's job
     except SlurmError as error:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 import click
 
 from ef_slurm.cli.common.missing import missing_package
+from ef_slurm.cli.common.streams import forget_unwritten, lost_output, stand_in_for_closed_streams
 from ef_slurm.cli.common.version import version_option
 
 PROGRAM = "ef-sim"
@@ -41,6 +45,21 @@ _SUBCOMMANDS: Mapping[str, _Subcommand] = {
 
 class _Subcommands(click.Group):
     """Loads a subcommand when it is asked for: help needs no package of the simulator's."""
+
+    def main(self, *arguments: Any, **more: Any) -> Any:
+        """As click does it, and standard output that cannot be written is an error in one line."""
+        stand_in_for_closed_streams()
+        try:
+            return super().main(*arguments, **more)
+        except OSError:
+            lost = lost_output()
+            if not lost:
+                raise
+            with suppress(OSError):
+                click.echo(f"Error: standard output: {lost}", err=True)
+            sys.exit(1)
+        finally:
+            forget_unwritten()
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(_SUBCOMMANDS)

@@ -15,6 +15,8 @@ from ef_slurm.cli.squeue.columns import COLUMNS, Column
 DEFAULT_FORMAT = "%i %j %u %T %b %p %E %e %L %q %R"
 LONG_FORMAT = "%i %P %j %u %a %k %T %M %D %b %m %p %E %e %L %q %g %R"
 START_FORMAT = "%i %j %u %T %S %b %E %e %L %q %R"
+MOST_WIDTH = 65536
+"""Characters of a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,14 @@ def parse_letters(text: str, where: str = "--format") -> list[Cell]:
         UsageError: an unknown letter, or no field at all.
     """
     cells: list[Cell] = []
-    for dot, width, letter, gap in re.findall(r"%(\.?)(\d*)(.?)([^%]*)", text, re.DOTALL):
+    for dot, width, letter, gap in re.findall(r"%(\.?)([0-9]*)(.?)([^%]*)", text, re.DOTALL):
         column = _BY_LETTER.get(letter)
         if column is None:
             raise UsageError(f"{where}: %{letter} is not known; there is {known_columns()}")
-        cells.append(Cell(column, int(width) if width else None, True if dot else None, gap or " "))
+        right = True if dot else None
+        cells.append(
+            Cell(column, _width(width, f"%{dot}{width}{letter}", where), right, gap or " ")
+        )
     if not cells:
         raise UsageError(f"{where}={text}: no %LETTER in it; the default is {DEFAULT_FORMAT!r}")
     return cells
@@ -99,5 +104,13 @@ def parse_names(text: str, where: str = "--Format") -> list[Cell]:
         if width and not (digits.isascii() and digits.isdecimal()):
             raise UsageError(f"{where}: {field.strip()!r}: the width is no number")
         right = True if width.startswith(".") else None
-        cells.append(Cell(column, int(digits) if digits else None, right))
+        cells.append(Cell(column, _width(digits, field.strip(), where), right))
     return cells
+
+
+def _width(digits: str, field: str, where: str) -> int | None:
+    if not digits:
+        return None
+    if len(digits) > 9 or int(digits) > MOST_WIDTH:
+        raise UsageError(f"{where}: {field!r}: the width is {MOST_WIDTH} at most")
+    return int(digits)

@@ -15,7 +15,7 @@ ROOT = Path(next(iter(ef_slurm.cli.__path__)))
 # Who calls click.echo itself: texts that are our own or the user's, or that `say` cannot print
 # (colours, the screen of --watch, scripts and files).
 OWN_PRINTING = {
-    "common/entry.py": {"complain", "warn"},
+    "common/entry.py": {"_tell"},
     "common/grouped.py": {"parse_args"},
     "common/output.py": {"say", "say_json"},
     "common/version.py": {"show"},
@@ -23,6 +23,7 @@ OWN_PRINTING = {
     "sbatch/command.py": {"_command", "_print_script"},
     "schedd/command.py": {"_check", "told"},
     "schedd/installing.py": {"_indented"},
+    "sim/command.py": {"main"},
     "sim/outputs.py": {"write_text"},
     "squeue/listing.py": {"list_jobs", "refresh"},
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +128,23 @@ def test_the_daemon_refuses_one_and_nothing_is_left(array: Array) -> None:
         array.submit()
     assert array.world.jobs() == [JobBaseState.CANCELLED] * 3
     assert not any(array.members.directory(task).exists() for task in (0, 2, 4))
+
+
+def test_control_c_again_while_they_are_taken_back_leaves_none(
+    array: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array.world.daemon.fail[Register] = KeyboardInterrupt()
+    array.world.daemon.fail[Withdraw] = UnreachableError("busy")
+    cancel = array.world.slurm.cancel
+
+    def impatient(job_id: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        cancel(job_id)
+
+    monkeypatch.setattr(array.world.slurm, "cancel", impatient)
+    with pytest.raises(KeyboardInterrupt):
+        array.submit()
+    assert array.world.jobs() == [JobBaseState.CANCELLED] * 3
 
 
 def test_nobody_answers_and_it_goes_on_later(array: Array) -> None:

@@ -75,6 +75,12 @@ def ended(job: Make, before: Path, state: JobState = JobState.FAILED) -> JobView
     return job(job_id=12, state=state, state_dir=str(before))
 
 
+@pytest.mark.parametrize("number", ["0", "99999999999999999999", "9" * 5000])
+def test_numbers_that_no_job_has(slurm: MemorySlurm, number: str) -> None:
+    with pytest.raises(UsageError, match="is no job id"):
+        find_source(number, Daemon(), slurm, print)
+
+
 @pytest.mark.parametrize(
     "state", [JobState.FAILED, JobState.CANCELLED, JobState.COMPLETED, JobState.LOST]
 )

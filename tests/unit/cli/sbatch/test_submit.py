@@ -1,7 +1,11 @@
 """A submission leaves nothing half-done, whatever fails."""
 
 import math
+import os
+import signal
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +25,8 @@ from ef_slurm.api.messages import (
 )
 from ef_slurm.cli.common.errors import CommandError, UsageError
 from ef_slurm.cli.common.state_dirs import REQUEST_NAME
+from ef_slurm.cli.sbatch.command import _answer
+from ef_slurm.cli.sbatch.output_options import OutputOptions
 from ef_slurm.cli.sbatch.prepare import Prepared
 from ef_slurm.cli.sbatch.submit import ForgottenError, Patience, resume, submit
 from ef_slurm.model import (
@@ -37,7 +43,7 @@ from ef_slurm.model import (
     ThroughputCurve,
 )
 from ef_slurm.slurm.errors import NoSuchJobError, NotPermittedError, RefusedError, SlurmError
-from ef_slurm.slurm.types import HoldKind, JobBaseState, Submission
+from ef_slurm.slurm.types import HoldKind, JobBaseState, Submission, Submitted
 from tests.fakes.memory_cluster import MemoryCluster
 from tests.fakes.memory_slurm import MemorySlurm
 
@@ -190,6 +196,24 @@ def test_given_up_with_control_c(world: World) -> None:
     assert not world.prepared.state_dir.exists()
 
 
+def test_control_c_while_sbatch_waits_for_slurms_word(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm has the job by then: it would stay held, and nobody would know of it."""
+    sbatch = world.slurm.submit
+
+    def interrupted(submission: Submission) -> Submitted:
+        os.kill(os.getpid(), signal.SIGINT)
+        return sbatch(submission)
+
+    monkeypatch.setattr(world.slurm, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
+    assert world.jobs() == [JobBaseState.CANCELLED]
+    assert not world.prepared.state_dir.exists()
+    assert world.daemon.submission_options == []
+
+
 def test_what_slurm_has_forgotten_leaves_nothing_and_takes_nobody_along(world: World) -> None:
     """Its id is another submission's of the same owner, in the queue as such."""
     words = "job 1 is another submission of yours"
@@ -303,3 +327,15 @@ def test_a_directory_that_the_daemon_cannot_read_is_told(world: World) -> None:
     answer = submit(hidden, world.daemon, world.slurm, Patience(1.0))
     assert "ef-slurm (user daemon) cannot read" in answer.warning
     assert "Leave --state-dir out" in answer.warning
+
+
+def test_who_cannot_be_told_on_standard_output_learns_that_the_job_is_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes it for refused submits it again, and has two."""
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
+    with suppress(OSError), Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        output = OutputOptions(quiet=True, parsable=True)
+        with pytest.raises(CommandError, match=r"submitted: 1; .*No space left"):
+            _answer([answer], output, world.daemon)

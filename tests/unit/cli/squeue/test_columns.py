@@ -246,7 +246,10 @@ def test_the_promise_in_a_word(job: Make) -> None:
     assert promise_word(job(state=JobState.CANCELLED, promise_outcome=None)) == "-"
 
 
-@pytest.mark.parametrize("text", ["%y", "plain", "", "%i %", "%5", "100%%", "% i"])
+@pytest.mark.parametrize(
+    "text",
+    ["%y", "plain", "", "%i %", "%5", "100%%", "% i", "%٣i", "%.99999999999i", f"%{'9' * 5000}i"],
+)
 def test_wrong_letters(text: str) -> None:
     with pytest.raises(UsageError, match="--format"):
         parse_letters(text)
@@ -258,7 +261,7 @@ def test_names(job: Make) -> None:
     assert click.unstyle(rows[0]) == "    1234 ber 11-15T00:13"
 
 
-@pytest.mark.parametrize("text", ["nope", "jobid:x", ""])
+@pytest.mark.parametrize("text", ["nope", "jobid:x", "", "jobid:65537", f"jobid:.{'9' * 5000}"])
 def test_wrong_names(text: str) -> None:
     with pytest.raises(UsageError, match="--Format"):
         parse_names(text)
