@@ -171,7 +171,7 @@ def _convert(where: str, key: str, value: Any, hint: Any) -> Any:
     if isinstance(value, bool) is not (hint is bool) or not isinstance(value, accepted):
         raise ContractError(f"{where}: {key}: {_shown(value)} is not of type {hint.__name__}")
     if isinstance(value, str):
-        line = one_line(value, LENGTHS.get(key, MAX_TEXT))
+        line = one_line(value, most_of(key))
         try:
             FORMS.get(key, one_line)(line)
         except ContractError as error:
@@ -184,6 +184,11 @@ def _convert(where: str, key: str, value: Any, hint: Any) -> Any:
                 f"{where}: {key}: {_shown(value)} is not from {low:.17g} to {high:.17g}"
             )
     return hint(value)
+
+
+def most_of(key: str) -> int:
+    """The most characters of a text."""
+    return LENGTHS.get(key, MAX_TEXT)
 
 
 def one_line(text: str, most: int = MAX_TEXT) -> str:

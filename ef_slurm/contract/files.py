@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ef_slurm.contract.decode import MAX_BYTES, Record, decode, decode_count
+from ef_slurm.contract.decode import MAX_BYTES, Record, decode, decode_count, most_of, one_line
 from ef_slurm.contract.records import VERSION, Companion, Launch, Order, Progress
 
 
@@ -201,10 +201,16 @@ def fsync_directory(path: Path) -> None:
 
 
 def dump(record: Order | Progress | Launch | Companion) -> str:
-    """The text of a file: one key per line, so that a shell script can read it."""
+    """The text of a file: one key per line, so that a shell script can read it.
+
+    Texts are cut as `decode` would: of a file that is too long nothing at all is read.
+    """
     values: dict[str, Any] = {"version": VERSION}
     for key, value in asdict(record).items():
-        values[key] = value.value if isinstance(value, enum.Enum) else value
+        if isinstance(value, enum.Enum):
+            values[key] = value.value
+        else:
+            values[key] = one_line(value, most_of(key)) if isinstance(value, str) else value
     return json.dumps(values, indent=1) + "\n"
 
 

@@ -23,6 +23,7 @@ from ef_slurm.contract import (
     StateDir,
     rendezvous_port,
 )
+from ef_slurm.contract.decode import one_line
 
 ORDER = Order(generation=3, action=Action.STOP, issued_at=1.5, reason='for "job 7" and more')
 PROGRESS = Progress(
@@ -87,6 +88,19 @@ def test_one_key_per_line(tmp_path: Path) -> None:
     assert ' "action": "stop",' in lines
     assert ' "generation": 3,' in lines
     assert len(lines) == 13
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "学" * 30_000, "caf\udce9.txt", "two\nlines"])
+def test_whatever_is_written_can_be_read(tmp_path: Path, text: str) -> None:
+    """An error may quote a whole file: its job would end without a word to the daemon."""
+    state = StateDir(tmp_path)
+    state.write_progress(replace(PROGRESS, message=text, refusal=text, software=text))
+    state.write_order(replace(ORDER, reason=text))
+    progress, order = state.read_progress(), state.read_order()
+    assert progress is not None
+    assert order is not None
+    shown = one_line(text)
+    assert (progress.message, progress.refusal, order.reason) == (shown, shown, shown)
 
 
 def test_files_of_an_older_version_lack_what_they_do_not_know(tmp_path: Path) -> None:
