@@ -21,6 +21,7 @@ from ef_slurm.api.messages import Cancel, FindCurves, KnownCurves, Ping, Pong
 from ef_slurm.cli.common.connect import connect, slurm_of
 from ef_slurm.cli.common.entry import complain, configuration
 from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
+from ef_slurm.cli.common.interrupts import ended_by_hangup, uninterrupted
 from ef_slurm.cli.common.output import say, say_json
 from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.profile.drawing import curve_lines
@@ -74,7 +75,11 @@ class _Result:
 
 def run_command(words: Sequence[str]) -> ExitCode:
     """`ef-profile run`."""
-    options = run_options(words)
+    with ended_by_hangup():  # else the job would go on, for nobody
+        return _run(run_options(words))
+
+
+def _run(options: RunOptions) -> ExitCode:
     script = _script(options)
     site = configuration(options.config)
     slurm = slurm_of(site)
@@ -215,13 +220,14 @@ def _follow(options: RunOptions, result: _Result, client: Client) -> None:
 def _clean_up(options: RunOptions, request: JobRequest, client: Client, slurm: Slurm) -> None:
     """Nothing of the job stays but what was measured: it is cancelled, its checkpoints removed."""
     job_id, state_dir = request.slurm_job_id, request.state_dir
-    try:
-        slurm.cancel(job_id)
-    except SlurmError as error:
-        complain(PROGRAM, f"{error.message}: cancel job {job_id} yourself (scancel {job_id})")
-        return
-    with suppress(UnreachableError, FailureError, QueueError):
-        client.ask(Cancel((job_id,)))
+    with uninterrupted():
+        try:
+            slurm.cancel(job_id)
+        except SlurmError as error:
+            complain(PROGRAM, f"{error.message}: cancel job {job_id} yourself (scancel {job_id})")
+            return
+        with suppress(UnreachableError, FailureError, QueueError):
+            client.ask(Cancel((job_id,)))
     if any(one.option.name == "state-dir" for one in options.submission):
         return
     if _has_ended(slurm, job_id):

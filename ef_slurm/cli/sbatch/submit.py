@@ -29,7 +29,7 @@ from ef_slurm.api.client import (
 )
 from ef_slurm.api.messages import FailureCode, Register, Registered, Until, Withdraw
 from ef_slurm.cli.common.errors import CommandError, ExitCode, UsageError
-from ef_slurm.cli.common.interrupts import uninterrupted
+from ef_slurm.cli.common.interrupts import ended_by_hangup, uninterrupted
 from ef_slurm.cli.common.state_dirs import REQUEST_NAME
 from ef_slurm.cli.sbatch.continuation import remember_command, take_over
 from ef_slurm.cli.sbatch.prepare import Prepared
@@ -142,7 +142,8 @@ def hold_in_slurm(
     try:
         if before is not None:
             before()
-        with uninterrupted():  # Slurm may have the job already while sbatch waits for its word
+        # Slurm may have the job already while sbatch waits for its word.
+        with ended_by_hangup(), uninterrupted():
             submitted = slurm.submit(prepared.submission)
     except SlurmTimeoutError as error:
         raise CommandError(

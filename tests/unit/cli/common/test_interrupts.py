@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.cli.common.interrupts import uninterrupted
+from ef_slurm.cli.common.interrupts import ended_by_hangup, uninterrupted
 
 _PROGRAM = """
 import subprocess
@@ -76,3 +76,30 @@ def test_in_another_thread_nothing_is_changed_but_what_it_starts() -> None:
     thread.start()
     thread.join()
     assert masks == [True, False]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_lost_terminal_ends_it_as_ctrl_c_does(number: signal.Signals) -> None:
+    with pytest.raises(KeyboardInterrupt), ended_by_hangup():
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_lost_terminal_waits_too(number: signal.Signals) -> None:
+    reached = False
+    with pytest.raises(KeyboardInterrupt), ended_by_hangup(), uninterrupted():  # noqa: PT012
+        os.kill(os.getpid(), number)
+        reached = True
+    assert reached
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_under_nohup_a_lost_terminal_ends_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_by_hangup(), uninterrupted():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -102,7 +105,7 @@ class World:
     daemon: Daemon
     jobs: Path
     script: Path
-    steps: list[Look | SizeResult | BaseException] = field(default_factory=list)
+    steps: list[Look | SizeResult | BaseException | signal.Signals] = field(default_factory=list)
 
     def run(self, *options: str) -> Result:
         words = ("run", *options, str(self.script), "--lr", "0.1")
@@ -132,7 +135,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: Callable[..., Jo
         for step in found.steps:
             if isinstance(step, BaseException):
                 raise step
-            yield step
+            if isinstance(step, signal.Signals):
+                os.kill(os.getpid(), step)
+            else:
+                yield step
 
     monkeypatch.setattr(SizeRun, "follow", follow)
     return found
@@ -189,6 +195,24 @@ def test_ctrl_c_keeps_what_was_measured(world: World) -> None:
     assert result.stdout.startswith("gpu, measured")
     assert "interrupted: what was measured is kept" in result.stderr
     assert world.states == [JobBaseState.CANCELLED]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_a_lost_terminal_leaves_no_job_that_trains_for_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """A shell passes its own SIGHUP on, so that it comes twice, as an impatient Ctrl-C does."""
+
+    def lost(slurm: MemorySlurm, job_id: int) -> None:
+        os.kill(os.getpid(), number)
+        cancel(slurm, job_id)
+
+    cancel = MemorySlurm.cancel
+    monkeypatch.setattr(MemorySlurm, "cancel", lost)
+    world.steps = [TRAINING, FOUR, number]
+    assert isinstance(world.run(*OPTIONS).exception, click.Abort)
+    assert world.states == [JobBaseState.CANCELLED]
+    assert any(isinstance(request, Cancel) for request in world.daemon.asked)
 
 
 def test_nothing_measured(world: World) -> None:

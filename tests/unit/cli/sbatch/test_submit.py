@@ -196,14 +196,15 @@ def test_given_up_with_control_c(world: World) -> None:
     assert not world.prepared.state_dir.exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
 def test_control_c_while_sbatch_waits_for_slurms_word(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """Slurm has the job by then: it would stay held, and nobody would know of it."""
     sbatch = world.slurm.submit
 
     def interrupted(submission: Submission) -> Submitted:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         return sbatch(submission)
 
     monkeypatch.setattr(world.slurm, "submit", interrupted)
