@@ -16,16 +16,27 @@ def part_loader(
 ) -> DataLoader[Any]:
     """A loader that yields the parts of the sampler, in order.
 
-    Its workers ignore TERM: Slurm sends that to every process of a job, and a loader whose workers
-    die fails the training that is about to save its checkpoint. They end with their rank.
+    Its workers outlive TERM, and end with their rank.
 
     The loader seeds its workers from a generator of its own: from the default one it would draw a
     number at each launch, and the training after it would see other random numbers.
     """
     options = dict(options)
     options.setdefault("generator", torch.Generator().manual_seed(sampler.start))
-    options["worker_init_fn"] = partial(_ignore_term, options.get("worker_init_fn"))
-    return DataLoader(data, batch_sampler=sampler, **options)
+    loader: DataLoader[Any] = DataLoader(data, batch_sampler=sampler, **options)
+    keep_from_term(loader)
+    return loader
+
+
+def keep_from_term(loader: DataLoader[Any]) -> None:
+    """Have the workers of a loader ignore TERM, if they have not begun.
+
+    Slurm sends that to every process of a job, torch's workers die of it, and a loader whose
+    workers die fails the training that is about to save its checkpoint.
+    """
+    begins = loader.worker_init_fn
+    if getattr(begins, "func", None) is not _ignore_term:
+        loader.worker_init_fn = partial(_ignore_term, begins)
 
 
 def _ignore_term(then: Callable[[int], None] | None, worker: int) -> None:

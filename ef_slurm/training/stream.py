@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from ef_slurm.training import container
 from ef_slurm.training.batches import Share
 from ef_slurm.training.leaving import Unusable
+from ef_slurm.training.loader import keep_from_term
 from ef_slurm.training.state import capture_rng, restore_rng
 from ef_slurm.training.values import StateError, freeze
 
@@ -112,6 +113,8 @@ class Stream:
     def __init__(
         self, data: Any, share: Share, loader: Mapping[str, Any], agree: Callable[[int], None]
     ):
+        if isinstance(data, DataLoader):
+            keep_from_term(data)
         self._data = data
         self._share = share
         self._collate = loader.get("collate_fn") or torch.utils.data.default_collate

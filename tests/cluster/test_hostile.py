@@ -231,7 +231,9 @@ def test_a_job_of_another_partition_is_not_registered(stage: Stage) -> None:
 
 
 def test_an_ended_job_that_is_put_back_is_stopped(stage: Stage) -> None:
-    job = stage.submit(ATTACKER, "--best-effort --max-gpus=1", command="--wrap true")
+    # Slurm 26.05 starts it again at once.
+    command = """--wrap '[ -z "$SLURM_RESTART_COUNT" ] || sleep 300'"""
+    job = stage.submit(ATTACKER, "--best-effort --max-gpus=1", command=command)
     stage.wait_state(job, "completed", user=ATTACKER)
     assert stage.run(f"scontrol requeue {job}").returncode == 0
     wait_until(
