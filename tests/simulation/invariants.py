@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ef_slurm.contract import read_companion_comment
@@ -231,6 +232,8 @@ class Invariants:
         job = self.job_of(row)
         if promise.outcome in KEPT or job is None or job.owned or job.blamed:
             return
+        if any(before.owned for before in self._waited_for(job)):
+            return  # held, or made longer, while this one waited for its end
         if any(other.blamed for other in self.people.jobs):
             return  # whoever does not leave when told may hold up others for a while
         now = self.site.clock.now
@@ -241,6 +244,12 @@ class Invariants:
             return
         if not self.blame.before(now):
             raise ViolationError(f"promise {promise} is broken without any fault: {row}")
+
+    def _waited_for(self, job: SimulatedJob) -> Iterator[SimulatedJob]:
+        """The jobs of the same user for whose end this one waits, or those wait."""
+        while job.spec.after is not None and job.spec.after < job.number:
+            job = self.people.jobs[job.spec.after]
+            yield job
 
     def job_of(self, row: QueueJob) -> SimulatedJob | None:
         """The job of a row."""

@@ -442,6 +442,20 @@ FOUND: dict[str, Story] = {
         ),
         gpus_per_node=2,
     ),
+    # The simulation's: seed 726832.
+    "who waits for a job that its owner holds is late without any fault": Story(
+        events=(
+            Event(4.5, What.SUBMIT, job=Submitted(user=1, iterations=3200, deadline=169.8)),
+            Event(
+                41.4,
+                What.SUBMIT,
+                job=Submitted(user=1, iterations=2200, deadline=182.2, after=0),
+            ),
+            Event(43.9, What.HOLD),
+            Event(231.6, What.OPERATOR_HOLDS, number=99),
+        ),
+        nodes=2,
+    ),
 }
 
 
