@@ -254,11 +254,13 @@ def _waits_first(answer: Answer, output: OutputOptions) -> ExitCode:
 
 
 def _answer(answers: Sequence[Answer], output: OutputOptions, client: Client) -> ExitCode | int:
-    """Say how a submission ended; where nobody reads that, that there are jobs all the same."""
+    """Say how a submission ended; where that cannot be written, that it is there all the same."""
     try:
         if answers[0].request.array is not None:
             return answer_array(answers, output, client)
         return _answer_submission(answers[0], output, client)
+    except BrokenPipeError:  # whoever read has what they wanted, as `head` has the first line
+        raise
     except OSError as error:
         there = [one.request.slurm_job_id for one in answers if one.outcome is not Outcome.REJECTED]
         if not there:

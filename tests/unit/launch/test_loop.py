@@ -53,6 +53,20 @@ def test_environment_and_arguments(start: Start, tmp_path: Path) -> None:
     assert {"--nodes=2", "--ntasks=2", "--kill-on-bad-exit=1", "--gres=gpu:2"} <= set(options)
 
 
+def test_settings_of_slurms_commands_are_the_commands_alone(
+    start: Start, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQUEUE_FORMAT", "it's %i\n$(touch x)")
+    monkeypatch.setenv("SCANCEL_INTERACTIVE", "")
+    asked = (fake / "squeue").read_text().removeprefix("#!/bin/bash\n")
+    (fake / "squeue").write_text(f'#!/bin/bash\nenv >>"$FAKE/asked"\n{asked}')
+    script = start('printf %s "$SQUEUE_FORMAT${SCANCEL_INTERACTIVE-unset}" >formats; exit 1')
+    script.until(LaunchState.RETRYING)
+    assert (tmp_path / "formats").read_text() == "it's %i\n$(touch x)"
+    names = {line.partition("=")[0] for line in (fake / "asked").read_text().splitlines()}
+    assert not names & {"SQUEUE_FORMAT", "SCANCEL_INTERACTIVE"}
+
+
 def test_command_that_never_checks_in_finishes(start: Start) -> None:
     script = start("exit 0")
     assert script.end() == 0
@@ -589,6 +603,27 @@ class TestClaim:
         assert script.end() == 78
         assert not (tmp_path / "trained").exists()
         assert "job 11 trains in" in script.log.read_text()
+        assert (script.state.path / "job").read_text() == "11\n"
+
+    @pytest.mark.parametrize(
+        "name", ["SQUEUE_PARTITION", "SQUEUE_USERS", "SQUEUE_ACCOUNT", "SQUEUE_STATES"]
+    )
+    def test_its_owners_settings_of_squeue_hide_no_job(
+        self,
+        start: Start,
+        fake: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+    ) -> None:
+        """As squeue has it: nothing, and no error, where such a variable means other jobs."""
+        self.held(tmp_path)
+        (fake / "others").write_text("RUNNING\n")
+        hides = f'#!/bin/bash\n[ -n "${{{name}-}}" ] && exit\n'
+        (fake / "squeue").write_text(hides + (fake / "squeue").read_text())
+        monkeypatch.setenv(name, "other")
+        script = start("echo trained >trained")
+        assert script.end() == 78
         assert (script.state.path / "job").read_text() == "11\n"
 
     @pytest.mark.parametrize("known", [True, False])

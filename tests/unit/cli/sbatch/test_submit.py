@@ -340,3 +340,16 @@ def test_who_cannot_be_told_on_standard_output_learns_that_the_job_is_there(
         output = OutputOptions(quiet=True, parsable=True)
         with pytest.raises(CommandError, match=r"submitted: 1; .*No space left"):
             _answer([answer], output, world.daemon)
+
+
+def test_who_has_read_the_first_line_is_told_no_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `ef-sbatch … | head -1`."""
+    answer = submit(world.prepared, world.daemon, world.slurm, Patience(1.0))
+    reading, writing = os.pipe()
+    os.close(reading)
+    with suppress(OSError), os.fdopen(writing, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        with pytest.raises(BrokenPipeError):
+            _answer([answer], OutputOptions(quiet=True, parsable=True), world.daemon)
