@@ -217,6 +217,7 @@ class Invariants:
             if before.outcome is not PromiseOutcome.OPEN:
                 raise ViolationError(f"promise {number} was {before.outcome}, is {promise.outcome}")
             self._is_explained(promise, row)
+            self._names_the_fault(promise, row)
 
     def _is_as_asked(self, promise: Promise, row: QueueJob) -> None:
         job = self.job_of(row)
@@ -250,6 +251,18 @@ class Invariants:
         while job.spec.after is not None and job.spec.after < job.number:
             job = self.people.jobs[job.spec.after]
             yield job
+
+    def _names_the_fault(self, promise: Promise, row: QueueJob) -> None:
+        """What a job has done alone is not laid to others: its owner could have that at will."""
+        job = self.job_of(row)
+        if promise.outcome is not PromiseOutcome.BROKEN or job is None or job.owned:
+            return
+        others = any(other.blamed or other.owned for other in self.people.jobs if other is not job)
+        done = {What.MISBEHAVES.value, What.SCRIPT_DIES.value}
+        if not job.blamed or others or set(self.blame.before(self.site.clock.now)) - done:
+            return
+        if job.spec.known and promise.fault not in (Fault.JOB, Fault.OWNER):
+            raise ViolationError(f"promise {promise} is laid to others, who did nothing: {row}")
 
     def job_of(self, row: QueueJob) -> SimulatedJob | None:
         """The job of a row."""
