@@ -283,7 +283,7 @@ class Jobs:
                 )
             self._database.execute(
                 "UPDATE jobs SET state = :state, held_from = :held_from, ended_at = :ended_at,"
-                " held_by = CASE :state WHEN 'held' THEN held_by END,"
+                " held_by = CASE WHEN :state IN ('held', 'lost') THEN held_by END,"
                 " revision = revision + 1 WHERE id = :id",
                 {
                     "id": job_id,

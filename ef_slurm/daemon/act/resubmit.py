@@ -29,6 +29,8 @@ from ef_slurm.model import (
     IntentState,
     JobState,
     Outcome,
+    PromiseOutcome,
+    PromiseState,
     QueueJob,
 )
 from ef_slurm.queue.store import Queue
@@ -151,6 +153,7 @@ class Resubmitter:
         with self._queue.transaction():
             self._queue.jobs.rebind(job.id, found, at=now, actor=ACTOR)
             self._queue.jobs.move(job.id, self._state_after(job), at=now, actor=ACTOR, why=why)
+            self._as_before(job, now)
             for state in (IntentState.EXECUTED, IntentState.VERIFIED, IntentState.CLOSED):
                 self._queue.intents.advance(intent.id, state, at=now)
         _log.info("job %d %s", request.slurm_job_id, why, extra=about(job, EventKind.STATE))
@@ -163,6 +166,19 @@ class Resubmitter:
         verdict = self._queue.promises.verdict(job.id)
         judged = verdict is not None and verdict.outcome is not Outcome.WAITLISTED
         return job.waiting_state if judged else JobState.NEW
+
+    def _as_before(self, job: QueueJob, now: float) -> None:
+        """What it was promised stands, and who holds it has not released it, for its being lost."""
+        if job.state is not JobState.LOST:
+            return
+        row, promise = self._queue.jobs.get(job.id), self._queue.promises.of(job.id)
+        if promise is not None and promise.outcome is PromiseOutcome.OPEN:
+            row = self._queue.jobs.save(replace(row, promise=PromiseState.AT_RISK))
+        if job.held_by is None:
+            return
+        self._queue.jobs.save(replace(row, held_by=job.held_by))
+        why = "it was held when it was lost, and still is"
+        self._queue.jobs.move(job.id, JobState.HELD, at=now, actor=ACTOR, why=why)
 
     def _announce(self, job: QueueJob) -> Intent:
         other = self._queue.intents.unfinished_of(job.id)

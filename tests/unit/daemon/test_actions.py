@@ -112,6 +112,35 @@ def test_a_run_that_others_end_while_its_hold_is_carried_out_costs_no_job(
     world.queue.close()
 
 
+@pytest.mark.parametrize("in_slurm", [True, False])
+def test_a_job_that_is_lost_while_it_is_held_is_held_when_it_is_submitted_again(
+    world: World, *, in_slurm: bool
+) -> None:
+    job = running(world)
+    slurm = world.training(job).slurm
+    if in_slurm:
+        world.cluster.requeue(slurm, world.clock.now)
+        slurm.hold = HoldKind.USER
+    else:
+        act(world, job, JobAction.HOLD, operator=True)
+    world.run(60)
+    before = world.row(job)
+    assert before.state is JobState.HELD
+    del world.cluster.jobs[slurm.job_id]
+    world.run(60)
+    row = world.row(job)
+    assert (row.state, row.held_here) == (JobState.HELD, before.held_here)
+    assert (row.held_by, row.held_here) == (
+        (HeldBy.OWNER, False) if in_slurm else (HeldBy.OPERATOR, True)
+    )
+    (again,) = world.cluster.jobs.values()
+    assert again.job_id == row.request.slurm_job_id != slurm.job_id
+    assert (again.state, again.restarts) == (JobBaseState.PENDING, 0)
+    assert again.hold is not HoldKind.NONE
+    act(world, job, JobAction.RELEASE, operator=True)
+    world.run_until(lambda: again.state is JobBaseState.RUNNING, 60.0)
+
+
 def test_a_script_that_fails_while_its_hold_is_carried_out_has_failed(world: World) -> None:
     job = running(world)
     act(world, job, JobAction.HOLD)
