@@ -72,10 +72,10 @@ class ActingSlurm:
         self._check()
         return self._slurm.submit(submission)
 
-    def hold(self, job_id: int) -> None:
+    def hold(self, job_id: int, *, foreign: Collection[HoldKind] = ()) -> None:
         """If this daemon may."""
         self._check()
-        self._slurm.hold(job_id)
+        self._slurm.hold(job_id, foreign=foreign)
 
     def update(self, job_id: int, update: JobUpdate) -> SlurmJob:
         """If this daemon may."""

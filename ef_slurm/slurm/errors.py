@@ -44,7 +44,7 @@ class RefusedError(SlurmError):
 
 
 class HeldFirstError(RefusedError):
-    """Somebody else has put the job back before us, and holds it. That hold was left as it is."""
+    """Somebody else holds the job, and did so before us. That hold was left as it is."""
 
 
 class UpdateIncompleteError(RefusedError):

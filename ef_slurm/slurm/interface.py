@@ -109,11 +109,17 @@ class Slurm(Protocol):
         """
         ...
 
-    def hold(self, job_id: int) -> None:
+    def hold(self, job_id: int, *, foreign: Collection[HoldKind] = ()) -> None:
         """Keep a pending job from starting, and a running one from starting again.
 
         By an operator the owner cannot release it (JobHeldAdmin). A held job stays as it is,
         except that an operator's hold replaces a user's.
+
+        Args:
+            foreign: as of `requeue`, of a job that was not held when it was seen.
+
+        Raises:
+            HeldFirstError: it had such a hold already, which stays.
         """
         ...
 

@@ -175,6 +175,17 @@ def test_an_owners_hold_that_was_there_before_a_requeue_stays_theirs(
     assert (operator.job(job_id).hold, operator.job(job_id).restarts) == (HoldKind.ADMIN, 1)
 
 
+def test_an_owners_hold_that_was_there_before_ours_stays_theirs(site: Site, submit: Submit) -> None:
+    operator, foreign = site.of("ef-slurm"), {HoldKind.USER}
+    job_id = submit("user1").job_id
+    with pytest.raises(HeldFirstError):
+        operator.hold(job_id, foreign=foreign)
+    assert operator.job(job_id).hold is HoldKind.USER
+    operator.hold(job_id)
+    operator.hold(job_id, foreign=foreign)
+    assert operator.job(job_id).hold is HoldKind.ADMIN
+
+
 def test_an_owners_hold_of_a_job_that_had_ended_stays_theirs_too(
     site: Site, submit: Submit
 ) -> None:

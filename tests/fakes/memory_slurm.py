@@ -172,12 +172,14 @@ class MemorySlurm:
             raise RefusedError(f"invalid partition specified: {partition}")
         return options
 
-    def hold(self, job_id: int) -> None:
+    def hold(self, job_id: int, *, foreign: Collection[HoldKind] = ()) -> None:
         """Keep a job from starting."""
         self._reach()
         job = self._permitted(job_id)
         if job.state in FINAL_STATES:
             raise RefusedError("Job/step already completing or completed")
+        if job.hold in foreign:
+            raise HeldFirstError(f"job {job_id} is held by its owner")
         if self._operator:
             job.hold = HoldKind.ADMIN
         elif job.hold is HoldKind.NONE:

@@ -84,7 +84,7 @@ class Refusal:
     """Slurm, or the file system, did not let a step be done. `message` is its own words.
 
     Args:
-        held_first: others have ended the job's run, and hold it: it is not ours to do anything.
+        held_first: others hold the job, and did so before us: it is not ours to do anything.
     """
 
     step: Step
@@ -227,7 +227,9 @@ class Executor:
         slurm_id = status.slurm.job_id
         match step:
             case Hold():
-                self._slurm.hold(slurm_id)
+                # We had released it: what holds it since it was seen is not ours.
+                ran = job.state is JobState.STARTING and status.slurm.hold is HoldKind.NONE
+                self._slurm.hold(slurm_id, foreign=self._foreign if ran else ())
             case OrderStop(generation):
                 order = Order(
                     generation,
@@ -338,7 +340,7 @@ class Executor:
         return Refusal(step, message)
 
     def _held_first(self, job: QueueJob, intent: Intent, step: Step, message: str) -> Refusal:
-        """It ran, and others have put it back: by its row we have not, so the hold is theirs."""
+        """We had let it go, and others hold it: by its row we do not, so the hold is theirs."""
         now = self._clock()
         _log.info("%s", message, extra=about(job, EventKind.INTENT))
         with self._queue.transaction():

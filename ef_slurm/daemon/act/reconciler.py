@@ -297,9 +297,7 @@ class Reconciler:
         reconciled: ReconcileResult,
     ) -> JobStatus | None:
         if refusal.held_first:
-            self._observer.fetch(status.slurm.job_id)
-            reconciled.transit = reconciled.replan = True  # the next tick sees whose hold it is
-            reconciled.until(self._clock())
+            self._held_first(status, reconciled)
             return None
         match refusal.step:
             case Resize():
@@ -349,6 +347,11 @@ class Reconciler:
                 self._back_off(job, reconciled)  # the same again would be refused again
                 return None
 
+    def _held_first(self, status: JobStatus, reconciled: ReconcileResult) -> None:
+        self._observer.fetch(status.slurm.job_id)
+        reconciled.transit = reconciled.replan = True  # the next tick sees whose hold it is
+        reconciled.until(self._clock())
+
     def _not_in_place(self, job: QueueJob, status: JobStatus, why: str) -> None:
         """Its launch gives up nodes by a requeue alone."""
         self._surroundings.stays_whole(job, status)
@@ -380,6 +383,8 @@ class Reconciler:
             self._closures.refuse(job.id, target, status.slurm.reason, now)
         held = self._executor.execute(job, status, Hold(), why)
         if isinstance(held, Refusal):
+            if held.held_first:
+                self._held_first(status, reconciled)
             return
         self._observer.update(held.slurm)
         row = self._queue.jobs.get(job.id)

@@ -161,10 +161,14 @@ class CommandSlurm:
             text=submission.script,
         )
 
-    def hold(self, job_id: int) -> None:
+    def hold(self, job_id: int, *, foreign: Collection[HoldKind] = ()) -> None:
         """Keep a pending job from starting, and a running one from starting again."""
         self._recent.forget(job_id)
-        self._ask("scontrol", "hold", str(job_id))
+        if HoldKind.USER not in foreign:
+            self._ask("scontrol", "hold", str(job_id))
+            return
+        said = self._several(f"show job {job_id}", f"hold {job_id}")
+        self._give_back(job_id, said, "is held by its owner")
 
     def update(self, job_id: int, update: JobUpdate) -> SlurmJob:
         """Change a job and read it back."""
@@ -245,11 +249,10 @@ class CommandSlurm:
             self._hold_requeued(job, foreign)
             return
         self._recent.forget(job_id)
-        said = ""
+        said, was_final = "", job.is_final
         try:
-            if job.is_final:
+            if was_final:
                 self._ask("scontrol", "requeuehold", str(job_id))
-                self.hold(job_id)  # its owner could end the first one
             else:  # not if it has ended meanwhile
                 said = self._several(
                     f"requeue incomplete {job_id}", f"show job {job_id}", f"hold {job_id}"
@@ -262,9 +265,22 @@ class CommandSlurm:
             if job.state is not JobBaseState.PENDING:
                 raise
             self._hold_requeued(job, foreign)  # somebody was faster
-        if HoldKind.USER in foreign and _HELD_BY_OWNER.search(said):
+            return
+        if was_final:
+            self.hold(job_id)  # its owner could end the first one, which is ours
+        elif HoldKind.USER in foreign:
+            self._give_back(job_id, said, "was put back by others, and is held by its owner")
+
+    def _give_back(self, job_id: int, said: str, words: str) -> None:
+        """What was seen to be its owner's hold just before ours is theirs again.
+
+        Args:
+            said: by `scontrol show job` then.
+            words: what is to be told of the job.
+        """
+        if _HELD_BY_OWNER.search(said):
             self._ask("scontrol", "uhold", str(job_id))
-            raise HeldFirstError(f"job {job_id} was put back by others, and is held by its owner")
+            raise HeldFirstError(f"job {job_id} {words}")
 
     def _hold_requeued(self, job: SlurmJob, foreign: Collection[HoldKind]) -> None:
         """Hold a job that pends, unless others do."""

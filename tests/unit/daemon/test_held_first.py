@@ -112,6 +112,41 @@ def test_a_hold_between_a_try_of_ours_and_the_next_is_its_owners(
     assert world.training(job).slurm.hold is HoldKind.USER
 
 
+@pytest.mark.parametrize("owner_holds", [True, False])
+def test_an_owners_hold_that_was_there_before_our_own_is_theirs_to_end(
+    world: World, monkeypatch: pytest.MonkeyPatch, owner_holds: bool
+) -> None:
+    """The daemon holds again what Slurm does not start."""
+    job = world.submit(20_000, deadline=3000.0)
+    slurm, real, asked = world.training(job).slurm, world.slurm.hold, list[Collection[HoldKind]]()
+
+    def release(job_id: int) -> None:
+        let_go(job_id)
+        slurm.begin = world.clock.now + 600.0
+
+    def hold(job_id: int, **options: Any) -> None:
+        if slurm.hold is HoldKind.NONE and owner_holds:
+            slurm.hold = HoldKind.USER
+        asked.append(options.get("foreign", ()))
+        real(job_id, **options)
+
+    let_go = world.slurm.release
+    monkeypatch.setattr(world.slurm, "release", release)
+    monkeypatch.setattr(world.slurm, "hold", hold)
+    world.run_until(lambda: {HoldKind.USER} in map(set, asked), 300.0)
+    world.run(3.0)
+    promise = world.queue.promises.of(job.id)
+    assert promise is not None
+    assert (world.state(job) is JobState.HELD) is owner_holds
+    assert (promise.fault is Fault.OWNER) is owner_holds
+    monkeypatch.undo()
+    if owner_holds:
+        world.run(300.0)
+        assert (world.state(job), slurm.hold) == (JobState.HELD, HoldKind.USER)
+        slurm.hold, slurm.begin = HoldKind.NONE, 0.0
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED, 8000.0)
+
+
 @pytest.mark.parametrize("deadline", [3000.0, None])
 def test_who_was_held_and_released_and_has_ended_between_two_looks_goes_on(
     world: World, deadline: float | None

@@ -224,6 +224,33 @@ def test_a_hold_of_who_had_ended_before_our_requeue_does_not_become_ours() -> No
     assert "scontrol hold 7" not in slurm.asked
 
 
+def test_our_own_first_hold_of_one_that_had_ended_is_not_its_owners() -> None:
+    slurm = console("FAILED")
+    slurm.effects["scontrol requeuehold"] = sets(
+        job_state=["PENDING"], priority=0, state_reason="JobHeldUser"
+    )
+    slurm.effects["scontrol hold"] = "Requested operation is presently disabled"
+    with pytest.raises(RefusedError, match="presently disabled") as refused:
+        CommandSlurm(slurm).requeue(7, ended=True, foreign={HoldKind.USER})
+    assert not isinstance(refused.value, HeldFirstError)
+
+
+def test_a_hold_that_was_there_before_ours_is_given_back() -> None:
+    slurm = console(priority=0, state_reason="JobHeldUser")
+    slurm.effects["scontrol hold"] = sets(state_reason="JobHeldAdmin")
+    slurm.effects["scontrol uhold"] = sets(state_reason="JobHeldUser")
+    with pytest.raises(HeldFirstError, match="held by its owner"):
+        CommandSlurm(slurm).hold(7, foreign={HoldKind.USER})
+    assert slurm.asked == ["scontrol hold 7", "scontrol uhold 7"]
+    assert slurm.processes == ["scontrol", "scontrol uhold"]
+    # Seen before, it is replaced.
+    CommandSlurm(slurm).hold(7)
+    assert slurm.job["state_reason"] == "JobHeldAdmin"
+    free = console()
+    CommandSlurm(free).hold(7, foreign={HoldKind.USER})
+    assert (free.asked, free.processes) == (["scontrol hold 7"], ["scontrol"])
+
+
 def test_one_that_has_ended_since_it_was_seen_is_not_put_back() -> None:
     slurm = console("RUNNING")
     slurm.effects["scontrol requeue"] = sets(job_state=["COMPLETED"])
