@@ -4,6 +4,7 @@ Knows nothing of what is in the files. The layout and the promises are those of
 `ef_slurm.contract`.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -138,11 +139,12 @@ class CheckpointStore:
         final = self.path(manifest.iteration)
         if final.exists():
             # Saved before, by a launch that stopped at the same iteration; both are complete.
-            shutil.rmtree(temporary)
+            shutil.rmtree(temporary, ignore_errors=True)
             return final
         temporary.rename(final)
         contract.fsync_directory(self.directory)
-        self._prune()
+        with contextlib.suppress(OSError):  # this one is saved; the next one looks again
+            self._prune()
         return final
 
     def discard(self, iteration: int, generation: int) -> None:
@@ -233,7 +235,8 @@ class CheckpointStore:
         for iteration in self.iterations()[: -self._keep]:
             # Renamed first: a half-removed directory must not look like a checkpoint.
             gone = self.directory / f".{iteration}.old.tmp"
-            self.path(iteration).rename(gone)
+            with contextlib.suppress(OSError):
+                self.path(iteration).rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
 
 

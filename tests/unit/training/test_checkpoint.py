@@ -77,6 +77,15 @@ def test_unfinished_is_invisible_and_cleaned(store: CheckpointStore) -> None:
     assert [p.name for p in store.directory.iterdir()] == ["5"]
 
 
+def test_what_cannot_be_removed_keeps_nothing_from_being_saved(store: CheckpointStore) -> None:
+    save(store, 1)
+    (store.directory / ".1.old.tmp" / "in the way").mkdir(parents=True)
+    for iteration in (2, 3, 4, 5):
+        save(store, iteration)
+        assert store.iterations()[-1] == iteration
+    assert len(store.iterations()) == 2
+
+
 def test_same_iteration_twice_keeps_the_first(store: CheckpointStore) -> None:
     save(store, 5, b"one")
     save(store, 5, b"two")
