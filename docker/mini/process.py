@@ -12,6 +12,9 @@ from mini.settings import UserError
 
 POLICY_RC_D = Path("/usr/sbin/policy-rc.d")
 
+SUMMARY = "Encountered errors while bringing up the project."
+"""What docker-compose 1 says after the reason."""
+
 
 def say(message: str) -> None:
     """A line of progress, on stderr so that a command's own output stays clean."""
@@ -23,8 +26,10 @@ def is_root() -> bool:
 
 
 def last_words(text: str) -> str:
+    """The line of a command's output that says why it failed: the last, as a rule."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
+    reasons = [line for line in lines if not line.endswith(SUMMARY)]
+    return (reasons or lines or ["no message"])[-1]
 
 
 def run(
