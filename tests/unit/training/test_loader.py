@@ -61,6 +61,16 @@ if __name__ == "__main__":
 """
 
 
+def test_only_a_fork_server_ignores_term() -> None:
+    program = (
+        "import ef_slurm.training.term_ignored, signal; print(signal.getsignal(signal.SIGTERM))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert told.stdout == f"{signal.SIG_DFL}\n"
+
+
 @pytest.mark.parametrize("kind", ["ours", "theirs"])
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_workers_outlive_term(tmp_path: Path, method: str, kind: str) -> None:
