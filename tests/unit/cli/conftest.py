@@ -1,6 +1,7 @@
-"""Jobs as the daemon would show them."""
+"""Jobs as the daemon would show them, and signals as a terminal sends them."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -64,3 +65,16 @@ def job() -> Callable[..., JobView]:
         return replace(VIEW, **changes)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def signals_are_heard() -> Iterator[None]:
+    """As on a terminal: in a shell's background Ctrl-C is ignored, under nohup a lost terminal."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is signal.SIG_IGN:
+            heard = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, heard)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
