@@ -340,8 +340,7 @@ def first_try() -> Iterator[FirstTry]:
 def on_clusters(python: Path, names: list[str], marker: str, arguments: list[str]) -> int:
     """Run cluster tests on clusters that are up, one for each process of pytest."""
     command = pytest_command(python, marker, [SLOWEST, *arguments])
-    run_here = partial(show, command, {"MINISLURM_NAME": ",".join(names)})
-    code, seconds = timed(run_here)
+    code, seconds = timed(partial(show, command, {"MINISLURM_NAME": ",".join(names)}))
     record.keep(f"{marker}: {seconds:.0f} s, exit code {code}")
     return code
 

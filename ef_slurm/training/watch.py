@@ -22,12 +22,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from ef_slurm.contract import Action, ContractError, Order, StateDir
+from ef_slurm.training import term_ignored
 from ef_slurm.training.next_launch import NextLaunch
 from ef_slurm.training.progress import Reporter
 from ef_slurm.training.ranks import Ranks, wait_until
@@ -142,20 +142,6 @@ class Meeting:
             self._decided = request
 
 
-_TERM_IGNORED = "ef_slurm.training.term_ignored"
-
-
-def _keep_fork_server_from_term() -> None:
-    """Have a fork server of `multiprocessing` ignore TERM, as what is forked here does.
-
-    It is started with the first worker of a data loader, and not at all without.
-    """
-    server = getattr(forkserver, "_forkserver", None)
-    modules = list(getattr(server, "_preload_modules", ["__main__"]))
-    if _TERM_IGNORED not in modules:
-        forkserver.set_forkserver_preload([_TERM_IGNORED, *modules])
-
-
 class Signals:
     """What happens on a signal: TERM is noted, the contract's own is ignored.
 
@@ -171,7 +157,7 @@ class Signals:
         self._previous: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             self._set(signal.SIGTERM, self._on_term)
-            _keep_fork_server_from_term()
+            term_ignored.by_fork_servers()
             own = getattr(signal, f"SIG{stop_signal}", None)
             if own is not None and own != signal.SIGTERM:
                 self._set(own, signal.SIG_IGN)
