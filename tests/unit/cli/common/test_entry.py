@@ -47,8 +47,13 @@ run("ef-x", lambda: globals()[sys.argv[1]]() or ExitCode.OK)
 
 def ended(what: str, streams: str, file: str = "") -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a body with the shell's redirections."""
+    return told(f'exec "$@" {streams}', "-c", _PROGRAM, what, file)
+
+
+def told(shell: str, *python: str) -> tuple[int, str, str]:
+    """The same of a line of bash, whose arguments are Python and what it is to do."""
     done = subprocess.run(
-        ["/bin/sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, "-c", _PROGRAM, what, file],
+        ["bash", "-c", shell, "bash", sys.executable, *python],
         capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,
@@ -93,17 +98,9 @@ def test_a_file_of_its_own_never_stands_in_for_a_closed_stream(tmp_path: Path) -
 
 
 def test_whoever_has_read_enough_is_told_no_error() -> None:
-    words = [sys.executable, "-c", "import time; time.sleep(0.5)\n" + _PROGRAM, "prints"]
-    done = subprocess.run(
-        ["bash", "-c", '"$@" | true; exit "${PIPESTATUS[0]}"', "bash", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        cwd=ROOT,
-        env=ENVIRONMENT,
-    )
-    assert (done.returncode, done.stderr) == (1, "")
+    program = "import time; time.sleep(0.5)\n" + _PROGRAM
+    read = '"$@" | true; exit "${PIPESTATUS[0]}"'
+    assert told(read, "-c", program, "prints") == (1, "", "")
 
 
 @pytest.mark.parametrize(
@@ -114,14 +111,5 @@ def test_whoever_has_read_enough_is_told_no_error() -> None:
     ],
 )
 def test_ef_sim_too(streams: str, code: int, said: str) -> None:
-    words = [sys.executable, "-m", "ef_slurm.cli.sim.command", "--help"]
-    done = subprocess.run(
-        ["/bin/sh", "-c", f'exec "$@" {streams}', "sh", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        cwd=ROOT,
-        env=ENVIRONMENT,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+    end = told(f'exec "$@" {streams}', "-m", "ef_slurm.cli.sim.command", "--help")
+    assert end == (code, "", said)
