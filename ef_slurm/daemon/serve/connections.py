@@ -10,6 +10,7 @@ from ef_slurm.api.identity import Transport, peer_of
 from ef_slurm.api.messages import Failure, FailureCode
 from ef_slurm.daemon.serve.gate import Gate
 from ef_slurm.daemon.serve.limits import Places, ServeLimits
+from ef_slurm.daemon.serve.web.access import is_loopback
 
 MOST_LINGERING = 256
 """Refused connections that may stay for a moment to see why."""
@@ -49,7 +50,7 @@ class Connections:
             gate.uid, gate.gid = peer_of(transport.get_extra_info("socket"))
             failure = self._place(gate, gate.uid)
         else:
-            gate.address = str(transport.get_extra_info("peername")[0])
+            gate.address = _origin(str(transport.get_extra_info("peername")[0]))
             failure = self._admit_unknown(gate)
         if failure is None:
             self._by_inner[gate.inner] = gate
@@ -104,12 +105,16 @@ class Connections:
         return None
 
     def _admit_unknown(self, gate: Gate) -> Failure | None:
-        """Room for a TCP peer, if need be in place of the one that has said nothing for longest."""
+        """Room for a TCP peer, if need be in place of the one that has said nothing for longest.
+
+        Where all are taken, that is one of the address that has most: one user may have many.
+        """
         unknown = self._unknown.setdefault(gate.address, OrderedDict())
         full = len(unknown) >= self._limits.unauthenticated_per_address
         if full or self._unknown_count >= self._limits.connections:
             busy = Failure(FailureCode.BUSY, "too many connections without a credential: try again")
-            oldest = next((other for other in unknown if other.is_reading), None)
+            most = [unknown] if full else sorted(self._unknown.values(), key=len, reverse=True)
+            oldest = next((other for each in most for other in each if other.is_reading), None)
             if oldest is None:
                 if not unknown:
                     del self._unknown[gate.address]
@@ -128,3 +133,8 @@ class Connections:
         self._unknown_count -= 1
         if not unknown:
             del self._unknown[gate.address]
+
+
+def _origin(address: str) -> str:
+    """As what a TCP peer is counted: whoever is on this host has all of 127.0.0.0/8."""
+    return "127.0.0.1" if is_loopback(address) else address

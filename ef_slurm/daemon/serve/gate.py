@@ -80,7 +80,7 @@ class Gate(asyncio.Protocol):
 
     Attributes:
         uid, gid: whose connection it is; None until a TCP peer has shown a credential.
-        address: of a TCP peer; "" on the UNIX socket.
+        address: as what a TCP peer is counted; "" on the UNIX socket.
     """
 
     def __init__(self, keeper: Doorkeeper, inner: asyncio.Protocol, kind: Transport) -> None:

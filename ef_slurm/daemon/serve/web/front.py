@@ -9,7 +9,6 @@ import pwd
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -120,19 +119,20 @@ class Front:
         target = request.raw_path
         if len(target) > TARGET_LIMIT:
             raise RequestError(FailureCode.TOO_LARGE, f"a path of {len(target)} characters")
-        parts = urlsplit(target)
+        # Not urlsplit: a path may begin with what looks like a host.
+        path, _, query = target.partition("?")
         # Relative, so that a site's proxy may have the pages below any path.
-        beside = {"/": "web/now", "/web": "web/now", "/web/": "now"}.get(parts.path)
+        beside = {"/": "web/now", "/web": "web/now", "/web/": "now"}.get(path)
         if beside is not None:
             return Answer(302, b"", _HTML, (*_SECURITY, ("Location", beside)))
-        name = parts.path.removeprefix("/web/")
-        if name == parts.path or name not in {*PAGES, *self._assets, "vega.js"}:
-            raise RequestError(FailureCode.NO_SUCH_PATH, f"there is no page {shown(parts.path)}")
+        name = path.removeprefix("/web/")
+        if name == path or name not in {*PAGES, *self._assets, "vega.js"}:
+            raise RequestError(FailureCode.NO_SUCH_PATH, f"there is no page {shown(path)}")
         if name not in PAGES:
             return await self._asset(visitor, name, request)
         viewer, who = await self._viewer(visitor)
         await self._seek_charts(visitor)
-        return await self._page(visitor, viewer, who, name, parts.query)
+        return await self._page(visitor, viewer, who, name, query)
 
     async def _viewer(self, visitor: Asker) -> tuple[Viewer, str]:
         """What they may see, and what they are called."""

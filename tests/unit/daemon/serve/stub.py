@@ -69,9 +69,9 @@ class Stub:
         stream.connect(str(self.path))
         return stream
 
-    def connect_tcp(self, seconds: float = PATIENCE) -> socket.socket:
-        """A connection over TCP."""
-        return socket.create_connection(("127.0.0.1", self.port), seconds)
+    def connect_tcp(self, seconds: float = PATIENCE, source: str = "127.0.0.1") -> socket.socket:
+        """A connection over TCP, from an address of this host's."""
+        return socket.create_connection(("127.0.0.1", self.port), seconds, (source, 0))
 
     def ping(self) -> str:
         """What becomes of a request on a new connection."""

@@ -277,6 +277,32 @@ class TestPlaces:
         for stream in held:
             stream.close()
 
+    def test_over_tcp_this_hosts_addresses_are_one(self, stub: Stub) -> None:
+        places = range(LIMITS.unauthenticated_per_address)
+        held = [stub.connect_tcp(source=f"127.0.0.{2 + place}") for place in places]
+        time.sleep(0.1)
+        with stub.connect_tcp(source="127.0.1.1") as stream:
+            assert asked(stream, PING) == "unauthenticated"
+        assert answered(held[0]) == "busy"
+        for stream in held:
+            stream.close()
+
+    def test_over_tcp_who_has_many_addresses_keeps_nobody_out(
+        self, stub: Stub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # As if they were other hosts'.
+        monkeypatch.setattr("ef_slurm.daemon.serve.connections.is_loopback", lambda _: False)
+        each = LIMITS.unauthenticated_per_address
+        sources = [f"127.0.0.{2 + place % 2}" for place in range(LIMITS.connections)]
+        assert len(sources) == 2 * each
+        held = [stub.connect_tcp(source=source) for source in sources]
+        time.sleep(0.1)
+        with stub.connect_tcp() as stream:
+            assert asked(stream, PING) == "unauthenticated"
+        assert answered(held[0]) == "busy"
+        for stream in held:
+            stream.close()
+
     def test_over_tcp_silence_is_short(self, stub: Stub) -> None:
         with stub.connect_tcp() as stream:
             assert is_closed(stream)

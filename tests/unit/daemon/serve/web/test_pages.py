@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import http.client
 import json
 import os
 import re
@@ -290,6 +291,30 @@ def test_visitors_are_bounded_as_users_are(tmp_path: Path) -> None:
         answers = [daemon.get("/web/health", over="tcp")[0] for _ in range(6)]
         assert 429 in answers
         assert daemon.get("/v1/ping")[0] == 200  # the daemon's user is not that visitor
+
+
+def test_visitors_from_this_host_are_one_whatever_address_they_take(tmp_path: Path) -> None:
+    limits = ServeLimits(requests_per_second=1.0, burst=3.0, cheap_seconds=1000.0)
+    with serving(tmp_path, limits=limits, filled=False) as daemon:
+        answers = []
+        for last in range(2, 8):
+            source = (f"127.0.0.{last}", 0)
+            asking = http.client.HTTPConnection("127.0.0.1", daemon.port, 30, source)
+            asking.request("GET", "/web/health")
+            answers.append(asking.getresponse().status)
+            asking.close()
+        assert 429 in answers
+
+
+@pytest.mark.parametrize("path", ["//[", "//[::1/web/now", "//x/web/now", "///web/now"])
+def test_what_looks_like_a_host_is_a_path(
+    daemon: Daemon, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking = http.client.HTTPConnection("127.0.0.1", daemon.port, 30)
+    asking.request("GET", path)
+    assert asking.getresponse().status == 404
+    asking.close()
+    assert not caplog.records
 
 
 def test_an_empty_site_has_pages_too(tmp_path: Path) -> None:
