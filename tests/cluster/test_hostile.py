@@ -222,6 +222,15 @@ def test_a_plain_array_is_not_registered(stage: Stage) -> None:
     stage.run(f"scancel {job}")
 
 
+@pytest.mark.parametrize("gres", ["gpu:a:b:1", "gpu:1(x", "gpu:x(y)z:1", "gpu:a)b:1"])
+def test_what_a_job_asks_for_hides_no_other(stage: Stage, gres: str) -> None:
+    """Slurm keeps what a user writes, or refuses it."""
+    done = stage.run(f"sbatch --hold --partition=batch '--gres={gres}' --wrap true")
+    stage.check()
+    if done.returncode == 0:
+        stage.run(f"scancel {done.stdout.split()[-1]}", check=True)
+
+
 def test_a_job_of_another_partition_is_not_registered(stage: Stage) -> None:
     job = stage.sbatch("--hold --partition=batch", MARKED.format("sleep 60"))
     reply = stage.post("/v1/jobs", stage.registration(job))

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ef_slurm.formats.gres import GresError, gpus_of, gpus_of_tres, held_gpus, parse_gres
+from ef_slurm.formats.gres import GpuCount, GresError, gpus_of, gpus_of_tres, held_gpus, parse_gres
 from ef_slurm.formats.hostlist import HostlistError, expand
 from ef_slurm.slurm.commands.job_settings import is_array, is_heterogeneous, settings_of
 from ef_slurm.slurm.errors import UnexpectedOutputError
@@ -121,18 +121,37 @@ def _requested(job: Mapping[str, Any], state: JobBaseState, time_limit: float | 
         # It shows the nodes of its last run (22.05), or those on which Slurm last tried to start it
         # (after a restart of slurmctld), and not what it asks for.
         least = None
-    gpus = gpus_of(parse_gres(_text(job.get("tres_per_node"))))
+    gpus = _gpus_asked_for(_text(job.get("tres_per_node")))
     return Requested(
         min_nodes=int(least) if least else None,
         max_nodes=int(most) if most else None,
         tasks=int(tasks) if tasks else None,
         gpus_per_node=sum(one.count for one in gpus) or None,
         gpu_type=gpus[0].gpu_type if len(gpus) == 1 else "",
-        nodes=expand(_text(job.get("required_nodes"))),
+        nodes=_nodes_asked_for(_text(job.get("required_nodes"))),
         time_limit=time_limit,
         partition=_text(job.get("partition")),
         comment=_text(job.get("comment")),
     )
+
+
+def _gpus_asked_for(text: str) -> tuple[GpuCount, ...]:
+    """None where nobody can count them.
+
+    Slurm keeps what a user writes (`--gres=gpu:a:b:1`): it hides no job of anybody else's.
+    """
+    try:
+        return gpus_of(parse_gres(text))
+    except GresError:
+        return ()
+
+
+def _nodes_asked_for(text: str) -> tuple[str, ...]:
+    """The same of nodes."""
+    try:
+        return expand(text)
+    except HostlistError:
+        return ()
 
 
 def _time_limit(job: Mapping[str, Any], state: JobBaseState) -> float | None:

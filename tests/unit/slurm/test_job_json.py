@@ -236,3 +236,21 @@ def test_what_a_job_holds(details: list[str], held: tuple[HeldGpus, ...]) -> Non
 def test_gpus_that_nobody_can_count_are_told() -> None:
     with pytest.raises(UnexpectedOutputError, match="more than one type"):
         parse(newer(nodes="n1", gres_detail=["gpu:a:b:4"]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["gres/gpu:a:b:1", "gres/gpu:a:b:c:d:1", "gres/gpu:1(x", "gres/gpu:x(y)z:1", "gres/gpu:a)b:1"],
+)
+def test_what_a_user_asks_for_hides_no_job(text: str) -> None:
+    """As 24.11 keeps what `sbatch --hold --gres` was given."""
+    hostile = newer(job_state=["PENDING"], nodes="", gres_detail=[], tres_per_node=text)
+    found = parse_jobs(json.dumps({"jobs": [hostile, newer(job_id=8)]}))
+    assert found[7].requested.gpus_per_node is None
+    assert found[7].state is JobBaseState.PENDING
+    assert found[8].gpus == (("n1", 2), ("n2", 2))
+
+
+def test_nodes_that_nobody_can_read_hide_no_job() -> None:
+    found = parse_jobs(json.dumps({"jobs": [newer(required_nodes="n[2-1]"), newer(job_id=8)]}))
+    assert (found[7].requested.nodes, found[8].requested.nodes) == ((), ("n1", "n2"))
