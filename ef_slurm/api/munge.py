@@ -116,6 +116,7 @@ class MungeCommand:
                 input=text,
                 capture_output=True,
                 text=True,
+                errors="replace",  # whoever makes a credential may put anything into it
                 timeout=TIMEOUT_SECONDS,
                 check=False,
             )

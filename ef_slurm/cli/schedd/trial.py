@@ -20,8 +20,8 @@ from ef_slurm.api.messages import Ping, Pong, Until
 from ef_slurm.cli.common.errors import CommandError, ExitCode
 from ef_slurm.cli.schedd import trial_job
 from ef_slurm.cli.schedd.person import Person
-from ef_slurm.contract import ContractError, StateDir
 from ef_slurm.daemon.findings import Finding, Level
+from ef_slurm.daemon.observe.report_files import read_job_reports
 from ef_slurm.model import FINAL, JobState, JobView, Outcome, PromiseOutcome
 
 SUBMIT_SECONDS = 90.0
@@ -152,9 +152,14 @@ class _Trial:
 
     def _orders(self, job: JobView) -> Iterator[Finding]:
         try:
-            launch = StateDir(Path(job.state_dir)).read_launch()
-        except (ContractError, OSError):
+            is_there = Path(job.state_dir).exists()
+        except OSError:
             return  # this user may not look
+        # As the daemon does: root must not wait for what that user may put there.
+        reports = read_job_reports(job.state_dir, self._who.account.uid)
+        launch = reports.launch
+        if launch is None and is_there and reports.trouble:
+            return
         if launch is None:
             yield _bad(
                 f"{job.state_dir}, where the job writes on its node, is empty here: this host does "

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ef_slurm.slurm.errors import (
     NoSuchJobError,
@@ -87,7 +88,7 @@ class Runner:
             if name in _KEPT or not re.match(r"SLURM_|SQUEUE_|SCANCEL_|SCONTROL_", name)
         }
         environment.update(SLURM_TIME_FORMAT="%s", LC_ALL="C.UTF-8")
-        with tempfile.TemporaryDirectory(prefix="ef-slurm-") as directory:
+        with _own_directory() as directory:
             return self.run(command, environment=environment, directory=directory, text=text)
 
     def run(
@@ -147,6 +148,21 @@ class Runner:
         if done.returncode:
             raise failure(command, done.returncode, done.stdout, done.stderr)
         return Result(done.stdout, done.stderr)
+
+
+@contextmanager
+def _own_directory() -> Iterator[str]:
+    """For what a command leaves behind.
+
+    Where none can be made, "/": who fills /tmp does not keep the daemon from asking Slurm.
+    """
+    try:
+        own = TemporaryDirectory(prefix="ef-slurm-", ignore_cleanup_errors=True)
+    except OSError:
+        yield "/"
+        return
+    with own as path:
+        yield path
 
 
 def _last_words(stderr: str | bytes | None) -> str:

@@ -141,3 +141,16 @@ def test_an_answer_without_a_job_id(tmp_path: Path) -> None:
     command(tmp_path, "sbatch", "echo Submitted")
     with pytest.raises(UnexpectedOutputError):
         CommandSlurm(Runner(directory=tmp_path)).submit(Submission("#!/bin/sh\n"))
+
+
+def test_a_full_tmp_does_not_keep_it_from_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(tmp_path, "scontrol", "pwd")
+    runner = Runner(directory=tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    assert runner.query(("scontrol",)).stdout == "/\n"
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    own = Path(runner.query(("scontrol",)).stdout.strip())
+    assert own.parent == tmp_path
+    assert not own.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,7 +52,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def someone(name: str, answer: Answer) -> Someone:
-    return Someone(Account(name, 1234, frozenset()), "/", True, answer=answer)
+    # Whose files they are, too.
+    return Someone(Account(name, os.geteuid(), frozenset()), "/", True, answer=answer)
 
 
 class Daemon:
@@ -145,6 +147,16 @@ def test_where_it_ends(way: list[JobView], reached: int, said: str) -> None:
 def test_files_that_are_not_shared(way: list[JobView], tmp_path: Path) -> None:
     (tmp_path / "state" / "launch.json").unlink()
     assert "is empty here" in texts(tried(way[2:], someone("alice", submits(way))))
+
+
+def test_root_does_not_wait_for_what_that_user_puts_there(
+    way: list[JobView], tmp_path: Path
+) -> None:
+    (tmp_path / "state" / "launch.json").unlink()
+    os.mkfifo(tmp_path / "state" / "launch.json")
+    told = texts(tried(way[2:], someone("alice", submits(way))))
+    assert "orders" not in told
+    assert "complete, promise kept" in told
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from datetime import UTC
@@ -427,6 +428,28 @@ def test_no_more_than_the_end_is_read(tmp_path: Path) -> None:
     assert lines[-1] == "line 199999"
     file.write_text("x" * (10 * MOST_BYTES) + "\nend\n")
     assert read_tail(file) == ["end"]
+
+
+def test_what_is_no_log_does_not_notice_that_somebody_looks(tmp_path: Path) -> None:
+    """As a watchdog would, which reboots the host of whoever has opened it."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    ended = threading.Event()
+
+    def write() -> None:
+        os.close(os.open(fifo, os.O_WRONLY))  # waits until somebody opens it to read
+        ended.set()
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    time.sleep(0.1)
+    for _ in range(10):
+        with pytest.raises(LogError, match="no regular file"):
+            read_tail(fifo)
+    assert not ended.wait(0.2)
+    os.close(os.open(fifo, os.O_RDONLY))
+    writer.join(10.0)
+    assert ended.is_set()
 
 
 def test_what_is_no_log_is_not_waited_for(tmp_path: Path) -> None:
