@@ -274,22 +274,20 @@ class Handler:
     async def _change(self, caller: Caller, viewer: Viewer, asked: ChangeJob) -> Response:
         self._charge_for_a_verdict(caller)
         scheduler, change = self._context.scheduler, asked.change
-        row = await self._may_change(caller, viewer, asked.job_id)
+        row, actor = await self._may_change(caller, viewer, asked.job_id)
         await self._work(
             caller,
             lambda: self._dispatch().check_waiting(viewer, asked.job_id, change),
             self._askers,
         )
-        changed = await self._scheduled(
-            caller, lambda: scheduler.change(row.id, change, caller.name)
-        )
+        changed = await self._scheduled(caller, lambda: scheduler.change(row.id, change, actor))
         self._context.calls.wake()
         return await self._work(
             caller, lambda: self._dispatch().job_changes.changed(viewer, asked.job_id, changed)
         )
 
     async def _act(self, caller: Caller, viewer: Viewer, asked: ActOnJob) -> Response:
-        row = await self._may_change(caller, viewer, asked.job_id)
+        row, actor = await self._may_change(caller, viewer, asked.job_id)
         scheduler = self._context.scheduler
         by_owner = await self._work(
             caller,
@@ -297,15 +295,24 @@ class Handler:
             self._askers,
         )
         words = await self._scheduled(
-            caller, lambda: scheduler.act(row.id, asked.action, caller.name, by_owner=by_owner)
+            caller, lambda: scheduler.act(row.id, asked.action, actor, by_owner=by_owner)
         )
         self._context.calls.wake(refresh=True)
         return await self._work(
             caller, lambda: self._dispatch().job_changes.acted(viewer, asked.job_id, words)
         )
 
-    async def _may_change(self, caller: Caller, viewer: Viewer, job_id: int) -> QueueJob:
-        work = lambda: self._dispatch().job_changes.allowed(caller, viewer, job_id)  # noqa: E731
+    async def _may_change(
+        self, caller: Caller, viewer: Viewer, job_id: int
+    ) -> tuple[QueueJob, str]:
+        """The job, and what whoever changes it is called.
+
+        Asked here: no tick waits for the user database.
+        """
+
+        def work() -> tuple[QueueJob, str]:
+            return self._dispatch().job_changes.allowed(caller, viewer, job_id), caller.name
+
         return await self._work(caller, work, self._askers)
 
     async def _scheduled(self, caller: Caller, work: Callable[[], T]) -> T:

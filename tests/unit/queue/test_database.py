@@ -255,7 +255,9 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
     assert filesystem.filesystem_of(Path(path), MOUNTS) == kind
 
 
-@pytest.mark.parametrize("kind", ["nfs4", "lustre", "fuse.sshfs", "gpfs"])
+@pytest.mark.parametrize(
+    "kind", ["nfs4", "lustre", "fuse.sshfs", "gpfs", "fuse.ceph-fuse", "fuse.juicefs"]
+)
 def test_a_network_file_system_is_refused(
     path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,8 +144,10 @@ class Front:
             uid = await self._charged.run(
                 visitor.key, self._askers, lambda: _uid_of(visitor.name or "")
             )
-        caller = Caller(uid, -1, Transport.WEB)
-        return await self._viewer_of(caller), visitor.name or caller.name
+        caller, name = Caller(uid, -1, Transport.WEB), visitor.name
+        if name is None:
+            name = await self._charged.run(visitor.key, self._askers, lambda: caller.name)
+        return await self._viewer_of(caller), name
 
     async def _page(
         self, visitor: Asker, viewer: Viewer, who: str, name: str, query: str

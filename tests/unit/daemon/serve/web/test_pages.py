@@ -7,16 +7,24 @@ import http.client
 import json
 import os
 import re
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+from ef_slurm.api import identity
 from ef_slurm.charts import library
 from ef_slurm.daemon.serve.limits import ServeLimits
+from ef_slurm.daemon.serve.scheduler_calls import SchedulerCalls
 from ef_slurm.daemon.serve.web.access import WebSettings
-from tests.unit.daemon.serve.web.site import HOSTILE, Daemon, serving
+from tests.unit.daemon.serve.web.site import HOSTILE, Daemon, Scheduler, serving
+
+T = TypeVar("T")
 
 PAGES = ("now", "promises", "waiting", "health", "job?id=101", "job?id=102", "job?id=105")
 
@@ -304,6 +312,50 @@ def test_visitors_from_this_host_are_one_whatever_address_they_take(tmp_path: Pa
             answers.append(asking.getresponse().status)
             asking.close()
         assert 429 in answers
+
+
+def test_a_user_database_that_hangs_holds_up_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, ends = threading.Event(), threading.Event()
+
+    def hangs(_: int) -> str:
+        asked.set()
+        ends.wait(30.0)
+        return "me"
+
+    monkeypatch.setattr(identity, "user_name", hangs)
+    with serving(tmp_path, filled=False) as daemon:
+        visitor = threading.Thread(target=daemon.get, args=("/web/health",))
+        visitor.start()
+        assert asked.wait(10.0)
+        began = time.monotonic()
+        assert daemon.get("/v1/ping")[0] == 200
+        assert time.monotonic() - began < 10.0
+        ends.set()
+        visitor.join(10.0)
+
+
+def test_nor_the_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by: list[str] = []
+
+    def name(_: int) -> str:
+        by.append(threading.current_thread().name)
+        return "me"
+
+    def scheduled(_calls: object, _uid: int, work: Callable[[], T]) -> Future[T]:
+        done: Future[T] = Future()
+        threading.Thread(target=lambda: done.set_result(work()), name="scheduler").start()
+        return done
+
+    monkeypatch.setattr(identity, "user_name", name)
+    monkeypatch.setattr(SchedulerCalls, "what_if", scheduled)
+    monkeypatch.setattr(Scheduler, "act", lambda *_, by_owner: f"held {by_owner}", raising=False)
+    with serving(tmp_path) as daemon:
+        hold = b'{"job_id": 101, "action": "hold"}'
+        assert daemon.get("/v1/actions", method="POST", body=hold)[0] == 200
+    assert by
+    assert "scheduler" not in by
 
 
 @pytest.mark.parametrize("path", ["//[", "//[::1/web/now", "//x/web/now", "///web/now"])
