@@ -47,12 +47,15 @@ local SHAPE = {
     "cluster_features", "delay_boot", "wckey", "work_dir", "std_out", "std_err", "std_in",
 }
 
--- Slurm's marks for "not given", which differ with the width of the field.
-local NOT_GIVEN = {}
-for _, value in ipairs({ "NO_VAL", "NO_VAL8", "NO_VAL16", "NO_VAL64" }) do
-    if slurm[value] ~= nil then
-        NOT_GIVEN[slurm[value]] = true
-    end
+-- Slurm's mark for "not given" is as wide as the field: 254 and 65534, the marks of narrower ones, are
+-- values of these.
+local WIDE = {}
+for _, field in ipairs({
+    "min_nodes", "max_nodes", "num_tasks", "min_cpus", "max_cpus", "time_limit", "time_min",
+    "begin_time", "deadline", "pn_min_memory", "pn_min_tmp_disk", "delay_boot", "priority",
+    "req_switch", "wait4switch",
+}) do
+    WIDE[field] = true
 end
 
 local INFINITE = slurm.INFINITE or 4294967295
@@ -88,8 +91,13 @@ local function marked(comment, mark)
     return own .. "; " .. mark
 end
 
-local function given(value)
-    return value ~= nil and value ~= "" and not NOT_GIVEN[value]
+-- Whether a field of a job, or of an update, has a value.
+local function given(job_desc, field)
+    local value = job_desc[field]
+    if value == nil or value == "" or value == slurm.NO_VAL or value == slurm.NO_VAL64 then
+        return false
+    end
+    return WIDE[field] or value ~= slurm.NO_VAL16
 end
 
 -- The partition of ef-slurm's that a job asks for, or nil.
@@ -124,8 +132,8 @@ function slurm_job_submit(job_desc, part_list, submit_uid)
         slurm.log_user("partition %s of ef-slurm cannot be one of several", partition)
         return slurm.ERROR
     end
-    if given(job_desc.array_inx) or given(job_desc.het_job_offset)
-        or given(job_desc.pack_job_offset) then
+    if given(job_desc, "array_inx") or given(job_desc, "het_job_offset")
+        or given(job_desc, "pack_job_offset") then
         slurm.log_user("partition %s of ef-slurm takes one job at a time: no arrays and no"
             .. " heterogeneous jobs", partition)
         return slurm.ERROR
@@ -139,7 +147,7 @@ function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
         return slurm.SUCCESS
     end
     if not PARTITIONS[job_rec.partition] then
-        local target = given(job_desc.partition) and ours(job_desc.partition, part_list)
+        local target = given(job_desc, "partition") and ours(job_desc.partition, part_list)
         if target then
             slurm.log_user("partition %s %s", target, POINTER)
             return DENIED
@@ -168,14 +176,13 @@ function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
             .. " ef-scontrol release %s", job_rec.job_id, job_rec.job_id)
         return slurm.SUCCESS
     end
-    if given(job_desc.priority) then
+    if given(job_desc, "priority") then
         slurm.log_user("job %s is started by ef-slurm: see ef-squeue --explain %s",
             job_rec.job_id, job_rec.job_id)
         return DENIED
     end
     for _, field in ipairs(SHAPE) do
-        local value = job_desc[field]
-        if given(value) and not (field == "begin_time" and value == 0) then
+        if given(job_desc, field) and not (field == "begin_time" and job_desc[field] == 0) then
             slurm.log_user("job %s gets its nodes, GPUs and times from ef-slurm (%s). What it may"
                 .. " have otherwise: ef-scontrol update %s deadline=WHEN max_gpus=N iterations=N",
                 job_rec.job_id, field, job_rec.job_id)

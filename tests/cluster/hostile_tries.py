@@ -90,6 +90,11 @@ CHANGES = (
     "StdErr=/tmp/hostile.err",
     "Features=x",
     "TimeLimit=5",
+    # What Slurm marks narrower fields with that are not given.
+    "TimeLimit=254",
+    "TimeLimit=65534",
+    "MinMemoryNode=254",
+    "NumTasks=65534",
     "Partition=batch",
     "QOS=normal",
     "ReqNodeList=n4",
