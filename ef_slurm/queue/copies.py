@@ -49,7 +49,7 @@ def back_up(queue: Path, target: Path) -> int:
             prefix=begins, suffix=_UNFINISHED, dir=target.parent, ignore_cleanup_errors=True
         ) as own:
             copy = Path(own) / "copy.sqlite"
-            _copy(queue, copy, BACKUP_ID)
+            _copy(queue, copy, BACKUP_ID, changes=True)
             size = copy.stat().st_size
             copy.replace(target)
             _sync(target.parent)
@@ -119,10 +119,15 @@ def _refuse_others(backup: Path) -> None:
             )
 
 
-def _copy(source: Path, target: Path, application_id: int) -> None:
-    """One consistent copy, on disk when this returns; `target` is one file."""
+def _copy(source: Path, target: Path, application_id: int, *, changes: bool) -> None:
+    """One consistent copy, on disk when this returns; `target` is one file.
+
+    Args:
+        changes: whether others write the source. What does not change is one file, too: where
+            others may lay a log beside it (`/tmp`), they would write it.
+    """
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
-    reading = f"{source.absolute().as_uri()}?mode=ro"
+    reading = f"{source.absolute().as_uri()}?mode=ro{'' if changes else '&immutable=1'}"
     # Nobody else knows the copy, and it may lie where SQLite's locks do not work.
     writing = f"{target.absolute().as_uri()}?mode=rw&vfs=unix-none"
     with closing(sqlite3.connect(reading, uri=True, timeout=30.0)) as there:
@@ -166,7 +171,7 @@ def new_queue(path: Path, *, backup: Path | None = None) -> Iterator[Path]:
                 raise QueueError(f"{backup} is no backup of a queue (ef-schedd backup makes one)")
             _refuse_others(backup)
             try:
-                _copy(backup, place, APPLICATION_ID)
+                _copy(backup, place, APPLICATION_ID, changes=False)
             except (sqlite3.Error, OSError) as error:
                 raise QueueError(f"{backup}: cannot be copied: {_why(error)}") from None
         yield place

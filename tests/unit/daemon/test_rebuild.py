@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -489,8 +491,8 @@ class TestBackups:
         """A journal of theirs beside it would be taken for its own."""
         target, made, copied = tmp_path / "backup.sqlite", list[Path](), copies._copy
 
-        def seen(source: Path, place: Path, application_id: int) -> None:
-            copied(source, place, application_id)
+        def seen(source: Path, place: Path, application_id: int, *, changes: bool) -> None:
+            copied(source, place, application_id, changes=changes)
             made.append(place)
             assert place.parent.parent == tmp_path
             assert place.parent.stat().st_mode & 0o777 == 0o700
@@ -506,7 +508,7 @@ class TestBackups:
     ) -> None:
         target, left = tmp_path / "backup.sqlite", list[Path]()
 
-        def fails(_source: Path, place: Path, _application_id: int) -> None:
+        def fails(_source: Path, place: Path, _application_id: int, **__: object) -> None:
             left.append(place.parent)
             raise OSError("no more room")
 
@@ -574,6 +576,31 @@ class TestBackups:
         with pytest.raises(QueueError, match=words):
             rebuild(world.path, evidence(world, backup=target))
         assert not list(tmp_path.glob("queue.sqlite*"))
+
+    def test_what_others_lay_beside_a_backup_is_not_read(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        """As they may in a directory of everybody's, which is sticky."""
+        directory, theirs = tmp_path / "tmp", tmp_path / "theirs"
+        directory.mkdir()
+        directory.chmod(0o1777)
+        target = directory / "queue.sqlite"
+        back_up(world.path, target)
+        shutil.copy(target, theirs)
+        with closing(sqlite3.connect(theirs)) as evil:
+            evil.execute("PRAGMA journal_mode = WAL")
+            evil.execute(
+                "INSERT INTO events (at, kind, actor, message, data)"
+                " VALUES (1.0, 'daemon', 'evil', 'promised to me', '{}')"
+            )
+            evil.commit()
+            for side in ("-wal", "-shm"):
+                shutil.copy(f"{theirs}{side}", f"{target}{side}")
+        with (
+            new_queue(tmp_path / "new.sqlite", backup=target) as place,
+            closing(sqlite3.connect(place)) as made,
+        ):
+            assert not made.execute("SELECT 1 FROM events WHERE actor = 'evil'").fetchall()
 
     def test_what_is_no_backup_is_not_begun_with(self, world: World, tmp_path: Path) -> None:
         (tmp_path / "no").write_text("no")
