@@ -159,6 +159,15 @@ function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
             job_rec.job_id)
         return DENIED
     end
+    -- First: one update may hold a job and change it.
+    for _, field in ipairs(SHAPE) do
+        if given(job_desc, field) and not (field == "begin_time" and job_desc[field] == 0) then
+            slurm.log_user("job %s gets its nodes, GPUs and times from ef-slurm (%s). What it may"
+                .. " have otherwise: ef-scontrol update %s deadline=WHEN max_gpus=N iterations=N",
+                job_rec.job_id, field, job_rec.job_id)
+            return DENIED
+        end
+    end
     local pending = job_rec.job_state == nil or job_rec.job_state % 256 == 0
     if job_desc.priority == INFINITE and pending then -- scontrol release
         job_desc.priority = slurm.NO_VAL
@@ -180,14 +189,6 @@ function slurm_job_modify(job_desc, job_rec, part_list, modify_uid)
         slurm.log_user("job %s is started by ef-slurm: see ef-squeue --explain %s",
             job_rec.job_id, job_rec.job_id)
         return DENIED
-    end
-    for _, field in ipairs(SHAPE) do
-        if given(job_desc, field) and not (field == "begin_time" and job_desc[field] == 0) then
-            slurm.log_user("job %s gets its nodes, GPUs and times from ef-slurm (%s). What it may"
-                .. " have otherwise: ef-scontrol update %s deadline=WHEN max_gpus=N iterations=N",
-                job_rec.job_id, field, job_rec.job_id)
-            return DENIED
-        end
     end
     return slurm.SUCCESS
 end

@@ -95,6 +95,7 @@ CHANGES = (
     "TimeLimit=65534",
     "MinMemoryNode=254",
     "NumTasks=65534",
+    "Priority=0 TimeLimit=9999 NumNodes=3",
     "Partition=batch",
     "QOS=normal",
     "ReqNodeList=n4",
