@@ -85,6 +85,7 @@ class Ingest:
                 with self._fence.around(job, "followed"):
                     intent = intents.get(job.id) or self._last_intent(job)
                     transition = self._follower.follow(job, intent, lost)
+                    transition = self._planning.lost_time.settled(job, transition)
                     if transition != Transition(job):
                         with self._queue.transaction():
                             job = self._apply(job, transition)

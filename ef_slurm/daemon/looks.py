@@ -10,9 +10,11 @@ from ef_slurm.contract import LaunchState
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.metrics import Metrics
 from ef_slurm.daemon.observe.complaints import Complaints
+from ef_slurm.daemon.observe.held_up import by_silence
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.settlements import due_at
 from ef_slurm.daemon.settings import Settings
+from ef_slurm.formats.durations import format_duration
 from ef_slurm.model import ACTOR, Event, EventKind, JobState, QueueJob
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmError
@@ -133,7 +135,7 @@ class Looks:
         try:
             self._observer.refresh()
         except SlurmError as error:
-            self.slurm_is_silent(error)
+            self.slurm_is_silent(error, now)
             return False
         self._metrics.looked()
         self.wanted = False
@@ -142,7 +144,10 @@ class Looks:
             for job in self._observer.observation.jobs.values()
         )
         if self._silent_since is not None:
-            self._tell(f"Slurm answers again after {now - self._silent_since:.0f} s")
+            silent = self._clock() - self._silent_since
+            self._tell(f"Slurm answers again after {format_duration(silent)}")
+            for event in by_silence(self._queue, silent, self._clock()):
+                self._queue.events.log(event)
             self._silent_since = None
         return True
 
@@ -150,12 +155,16 @@ class Looks:
         """A job has just ended, which may be put back in Slurm."""
         self._ended_at = at
 
-    def slurm_is_silent(self, error: SlurmError) -> None:
-        """It did not answer: nothing is known of what came after the last look."""
+    def slurm_is_silent(self, error: SlurmError, since: float) -> None:
+        """It did not answer: nothing is known of what came after the last look.
+
+        Args:
+            since: when it was asked, UTC epoch seconds.
+        """
         self.wanted = True
         self._observer.expect_another()
         if self._silent_since is None:
-            self._silent_since = self._clock()
+            self._silent_since = since
             self._tell(f"Slurm does not answer, nothing is changed until it does: {error.message}")
 
     def _tell(self, message: str) -> None:

@@ -6,6 +6,7 @@ how it ended. Whatever a daemon finds out by itself when it starts after a crash
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from ef_slurm.model import (
     Event,
     EventKind,
     HeldBy,
+    IntentAction,
     JobRecord,
     JobState,
     ModelError,
@@ -42,6 +44,7 @@ from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.types import HoldKind, Observation, SlurmJob
 
 _BETWEEN = frozenset({JobState.STARTING, JobState.RUNNING})
+_MISSING = "Slurm does not know it any more: ef-schedd says what becomes of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Evidence:
         ours: how the daemon holds jobs.
         partitions: that it schedules.
         backup: a copy of the queue to begin with; None for none.
+        uid: whose jobs the daemon may submit again; None for the caller's.
         now: UTC epoch seconds.
     """
 
@@ -67,6 +71,7 @@ class Evidence:
     partitions: frozenset[str]
     now: float
     backup: Path | None = None
+    uid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,8 @@ def _fill(queue: Queue, evidence: Evidence) -> tuple[tuple[RebuiltJob, ...], tup
                 with queue.transaction():
                     queue.restore.put(found, at=evidence.now, why=why)
                     row = queue.jobs.get(job_id)
+                    if row.state is JobState.LOST or words == _MISSING:
+                        _open_submission(queue, row, evidence)
             except (RowError, ModelError) as error:
                 name = record.job.request.slurm_job_id
                 lost.append(f"Slurm job {name} ({record.job.request.owner}): {error}")
@@ -158,6 +165,19 @@ def _fill(queue: Queue, evidence: Evidence) -> tuple[tuple[RebuiltJob, ...], tup
         message = f"the queue was rebuilt: {len(jobs)} jobs from their records"
         queue.events.log(Event(evidence.now, EventKind.DAEMON, ACTOR, message))
     return tuple(jobs), tuple(lost)
+
+
+def _open_submission(queue: Queue, row: QueueJob, evidence: Evidence) -> None:
+    """Whoever submits a lost job again is to look first whether that was done.
+
+    The lost queue may have had such an intent, and its daemon may have died in the midst of it.
+    """
+    own = os.getuid() if evidence.uid is None else evidence.uid
+    if row.request.uid == own and queue.intents.unfinished_of(row.id) is None:
+        why = "it may have been submitted again, which the lost queue alone knew"
+        queue.intents.open(
+            row.id, row.generation, IntentAction.SUBMIT, {}, at=evidence.now, why=why
+        )
 
 
 def _reports(evidence: Evidence) -> dict[int, JobReports]:
@@ -191,7 +211,7 @@ def corrected(record: JobRecord, evidence: Evidence, reports: JobReports) -> tup
     ended = evidence.ended.get(job.request.slurm_job_id)
     if ended is not None and ownership_error(job, ended) is None:
         return _ended(record, ended, evidence, reports)
-    return record, "Slurm does not know it any more: ef-schedd says what becomes of it"
+    return record, _MISSING
 
 
 def _in_slurm(job: QueueJob, observation: Observation) -> SlurmJob | None:

@@ -245,7 +245,7 @@ class Scheduler:
                 self._time_to_act.end()
                 self._gave_way, self._acted = self._time_to_act.gave_way, self._time_to_act.acted
         except SlurmError as error:
-            self._looks.slurm_is_silent(error)
+            self._looks.slurm_is_silent(error, now)
             return self._settings.retry_interval
         self._recording.keep()
         self._make_notices()

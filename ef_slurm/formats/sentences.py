@@ -126,7 +126,7 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
         case ReasonCode.TOO_LARGE:
             return "not even the empty cluster finishes it by its deadline"
         case ReasonCode.LOST_CAPACITY:
-            return "GPUs that its promise counted on went away, or it was put back"
+            return "GPUs that its promise counted on went away, or it was put back or kept waiting"
         case ReasonCode.STALLED:
             return "it stopped training and gave its GPUs back; ef-scontrol release lets it go on"
         case ReasonCode.BEHIND:

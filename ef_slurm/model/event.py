@@ -51,7 +51,7 @@ class Event:
 
 
 PUT_BACK = "put_back"
-"""In an event's data of a job that lost its run: whether that was not its own doing."""
+"""In an event's data of a job that lost its run, or time: whether that was not its own doing."""
 
 ACTOR = "ef-schedd"
 """Who did it, in an event that the daemon writes of its own accord."""

@@ -47,7 +47,7 @@ class ReasonCode(enum.Enum):
     UNAVAILABLE = "unavailable"  # `gpus` are there; the rest is drained, down or somebody else's
     TIME_LIMIT = "time-limit"  # `limit` would end it before it is done
     TOO_LARGE = "too-large"  # not even an empty cluster makes the deadline
-    LOST_CAPACITY = "lost-capacity"  # at risk since GPUs went away, or it was put back
+    LOST_CAPACITY = "lost-capacity"  # GPUs went away, or it was put back or kept waiting
     STALLED = "stalled"  # it stopped training, and has given up its GPUs
     BEHIND = "behind"  # at risk since it has done less than planned by now
     REFUSED = "refused"  # at risk since Slurm does not start it where it was to run

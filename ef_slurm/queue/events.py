@@ -96,7 +96,8 @@ class Events:
     def lost_a_run(self, job_id: int, since: float) -> bool:
         """Whether something has taken a run from a job since a moment, as far as that was logged.
 
-        Nodes that went away, or whatever else put it back that was not its own doing.
+        Nodes that went away, whatever else put it back, or kept it from its GPUs, that was not its
+        own doing.
         """
         # Not by `all`: of one job there may be thousands.
         row = self._database.one(

@@ -43,6 +43,13 @@ SAYS_ANYTHING = frozenset(
 )
 """Trainings whose word on whether they are done counts for nothing, or is missing."""
 
+_FORGETS = frozenset(
+    what.value
+    for what in What
+    if what.name.startswith("KILLED") or what in (What.LOSES_QUEUE, What.CLOCK)
+)
+"""After which the daemon may not know any more what has taken a job's time."""
+
 KEPT = frozenset({PromiseOutcome.KEPT, PromiseOutcome.KEPT_IN_GRACE, PromiseOutcome.REPLACED})
 
 
@@ -75,7 +82,8 @@ class Invariants:
     _promises: dict[int, Promise] = field(default_factory=dict)
     _version: int = -1
     _ticks: list[float] = field(default_factory=list)
-    _finished: set[int] = field(default_factory=set)
+    _finished: dict[int, int] = field(default_factory=dict)
+    """The Slurm job as which each job that is done has come to that."""
     _rows: RowsSeen = field(default_factory=RowsSeen)
 
     def check(self) -> None:
@@ -125,9 +133,12 @@ class Invariants:
             if training.checkpoint < training.best and training.behaviour.name != "SILENT":
                 raise ViolationError(f"job {job.number} is back at {training.checkpoint}")
             if training.finished:
-                self._finished.add(job.number)
-            # Whose training is silent and whose Slurm job was purged: nobody knows that it is done.
+                self._finished.setdefault(job.number, job.slurm.job_id)
+            # Whose training is silent, or cannot be understood, and whose Slurm job was purged:
+            # nobody knows that it is done.
+            purged = self._finished.get(job.number) != job.slurm.job_id
             unknown = Behaviour.SILENT in job.behaved or self.blame.has(What.SLURM_OLDER)
+            unknown |= purged and Behaviour.GARBAGE in job.behaved
             if job.number in self._finished and not (training.finished or unknown):
                 raise ViolationError(f"job {job.number} was done, and started again")
             twins = [
@@ -214,6 +225,8 @@ class Invariants:
             was_early = before.outcome is PromiseOutcome.BROKEN and self.blame.has(What.CLOCK)
             if was_early and promise.outcome in (PromiseOutcome.OPEN, *KEPT):
                 continue  # called broken by a clock that was ahead
+            if was_early and promise.outcome is PromiseOutcome.VOID and self._was_given_up(row):
+                continue  # meanwhile
             if before.outcome is not PromiseOutcome.OPEN:
                 raise ViolationError(f"promise {number} was {before.outcome}, is {promise.outcome}")
             self._is_explained(promise, row)
@@ -246,6 +259,11 @@ class Invariants:
         if not self.blame.before(now):
             raise ViolationError(f"promise {promise} is broken without any fault: {row}")
 
+    def _was_given_up(self, row: QueueJob) -> bool:
+        """Whether its owner holds the job, or it has run as best effort since."""
+        job = self.job_of(row)
+        return row.best_effort or job is None or job.owned
+
     def _waited_for(self, job: SimulatedJob) -> Iterator[SimulatedJob]:
         """The jobs of the same user for whose end this one waits, or those wait."""
         while job.spec.after is not None and job.spec.after < job.number:
@@ -253,10 +271,16 @@ class Invariants:
             yield job
 
     def _names_the_fault(self, promise: Promise, row: QueueJob) -> None:
-        """What a job has done alone is not laid to others: its owner could have that at will."""
+        """What others have done is not laid to the job, nor what it did to others.
+
+        Its owner could have the latter at will.
+        """
         job = self.job_of(row)
         if promise.outcome is not PromiseOutcome.BROKEN or job is None or job.owned:
             return
+        forgot = any(what in _FORGETS for what in self.blame.before(self.site.clock.now))
+        if promise.fault is Fault.JOB and not (job.blamed or forgot):
+            raise ViolationError(f"promise {promise} is laid to its job, which did nothing: {row}")
         others = any(other.blamed or other.owned for other in self.people.jobs if other is not job)
         done = {What.MISBEHAVES.value, What.SCRIPT_DIES.value}
         if not job.blamed or others or set(self.blame.before(self.site.clock.now)) - done:

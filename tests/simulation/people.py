@@ -271,13 +271,14 @@ class People:
             return
         mine = [job for job in self.jobs if job.uid == uid]
         own = {str(number) for job in mine for number in job.ids}
+        own |= {str(job.training.names) for job in mine if isinstance(job.training, SimulatedLive)}
         for job in self.jobs:
             if job.uid == uid:
                 continue
             number = str(job.request.slurm_job_id)
             for secret in (number, f"secret{job.number}\\b"):
                 if secret in own:
-                    continue  # Slurm has used it again
+                    continue  # Slurm has used it again, or they have said it themselves
                 word = secret.removesuffix("\\b").encode()
                 end = answer.find(word) + len(word)
                 if word in answer and not answer[end : end + 1].isdigit() and word not in asked:

@@ -229,6 +229,7 @@ class Site:
                 ours=self._settings().hold,
                 partitions=frozenset({"ef"}),
                 now=self.daemon_clock(),
+                uid=self._settings().uid,
             ),
         )
         self.record = Queue.open(self.path, create=False)

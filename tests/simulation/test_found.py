@@ -456,6 +456,72 @@ FOUND: dict[str, Story] = {
         ),
         nodes=2,
     ),
+    # Of the simulation: while the disk was full, Slurm forgot a job that had completed, and whose
+    # reports are no reports; submitted again, it is done at once.
+    "nobody could know that a job was done whose reports are no reports": Story(
+        events=(
+            Event(0.0, What.SUBMIT, job=Submitted(iterations=1500, begin=254.5)),
+            Event(4.2, What.SUBMIT, during=1, job=Submitted(iterations=3200, deadline=248.2)),
+            Event(
+                20.7,
+                What.SUBMIT,
+                job=Submitted(iterations=5700, deadline=303.7, behaviour=Behaviour.GARBAGE),
+            ),
+            Event(150.6, What.NODE_DIES, number=3),
+            Event(250.1, What.DISK_FULL, number=1, amount=76.8),
+        ),
+        nodes=2,
+        resubmits=True,
+        min_job_age=60.0,
+    ),
+    # Between two plans nobody saw that a training had stopped short of its end: what it was late by
+    # was laid to ef-slurm.
+    "a training that stood still before its end was late by somebody else's doing": Story(
+        events=(
+            Event(
+                118.2,
+                What.SUBMIT,
+                job=Submitted(iterations=2600, deadline=136.4, behaviour=Behaviour.NEVER_ENDS),
+            ),
+            Event(368.1, What.DRAIN, number=4),
+        )
+    ),
+    # The daemon died as it submitted a lost job again, and its queue was lost with that intent.
+    "a lost job was submitted twice, once by a daemon whose queue was lost then": Story(
+        events=(
+            Event(73.7, What.SUBMIT, job=Submitted(iterations=5000, deadline=184.9)),
+            Event(98.1, What.ASKS_HOLD, number=2),
+            Event(149.7, What.SUBMIT, job=Submitted(iterations=2200, deadline=144.6)),
+            Event(170.2, What.KILLED_AT_ACT, number=6, amount=1.0),
+            Event(170.2, What.SLURM_FORGETS),
+            Event(172.7, What.LOSES_QUEUE, amount=45.6),
+        ),
+        gpus_per_node=2,
+        resubmits=True,
+    ),
+    # Its owner held a job while a clock that was ahead took its promise for broken: that came back
+    # with the clock, and there was no room for the next one.
+    "who was held under a wrong clock could not be promised anything again": Story(
+        events=(
+            Event(31.5, What.SUBMIT, job=Submitted(iterations=5500, deadline=705.5)),
+            Event(47.9, What.SUBMIT, job=Submitted(iterations=4700, deadline=532.9)),
+            Event(128.1, What.SUBMIT, job=Submitted(iterations=600, deadline=144.8)),
+            Event(332.1, What.CLOCK, number=7, amount=3600.0),
+            Event(383.2, What.HOLD, number=1),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+    ),
+    # What was in time for the deadline that its owner had given it since was taken for in time for
+    # the one before, too.
+    "a promise was broken, and kept once its job had a later deadline": Story(
+        events=(
+            Event(177.9, What.SUBMIT, job=Submitted(iterations=4100, deadline=110.9)),
+            Event(208.4, What.OPERATOR_HOLDS, number=1),
+            Event(350.6, What.CHANGES_DEADLINE, number=1, amount=393.3),
+        ),
+        gpus_per_node=2,
+    ),
 }
 
 

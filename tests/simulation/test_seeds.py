@@ -1,4 +1,4 @@
-"""Hundreds of lives of the daemon, each with its own cluster, users and faults."""
+"""Thousands of lives of the daemon, each with its own cluster, users and faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.simulation.faults import ViolationError
 from tests.simulation.life import play, quiet
 from tests.simulation.story import as_code
 
-SEEDS = 20_000 if os.environ.get("EF_LONG") else 500
+SEEDS = 20_000 if os.environ.get("EF_LONG") else 2_000
 EACH = 25
 """Seeds of one test: small enough to be shared out among processes."""
 

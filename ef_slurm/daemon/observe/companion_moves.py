@@ -161,10 +161,8 @@ def disbelief(
         slurm: the one that is named; None if Slurm does not know it.
         known: whether it is in the queue already, as a job or as anybody's companion.
     """
-    if slurm is None:
-        return "Slurm does not know it"
-    if slurm.uid != job.request.uid:
-        return "it is somebody else's"
+    if slurm is None or slurm.uid != job.request.uid:
+        return "its owner has no such job"  # whether others have one may be private
     if slurm.requested.partition != first.requested.partition:
         return f"it is in partition {slurm.requested.partition}"
     wanted = companion_comment(first.job_id, companion.generation, companion.change)

@@ -13,7 +13,16 @@ from collections.abc import Iterable
 from ef_slurm.daemon.log_fields import about
 from ef_slurm.daemon.observe.settlements import called_too_early
 from ef_slurm.formats.times import format_host_instant
-from ef_slurm.model import EventKind, PromiseOutcome, QueueJob, Settlement
+from ef_slurm.model import (
+    EventKind,
+    Fault,
+    JobKind,
+    JobState,
+    PromiseOutcome,
+    PromiseState,
+    QueueJob,
+    Settlement,
+)
 from ef_slurm.queue.store import Queue
 
 _log = logging.getLogger(__name__)
@@ -63,9 +72,25 @@ class EarlyVerdicts:
         promise = self._queue.promises.of(job.id)
         if promise is None or not called_too_early(promise, now):
             return False
+        if promise.deadline != job.request.deadline:
+            return False  # its owner has another one since: of this one nothing is known
         deadline = format_host_instant(promise.deadline)
         why = f"it was called broken by a clock that was ahead of its deadline, {deadline}"
         _log.warning(
             "job %d: %s", job.request.slurm_job_id, why, extra=about(job, EventKind.PROMISE)
         )
-        return self._queue.promises.take_back(job.id, at=at, why=why)
+        with self._queue.transaction():
+            taken_back = self._queue.promises.take_back(job.id, at=at, why=why)
+            given_up = _given_up(job)
+            if taken_back and given_up is not None:
+                self._queue.promises.settle(job.id, given_up, at=at)
+        return taken_back
+
+
+def _given_up(job: QueueJob) -> Settlement | None:
+    """What a promise became while it was taken for broken; None where it stands."""
+    if job.state is JobState.HELD and job.promise is PromiseState.NONE:
+        return Settlement(PromiseOutcome.VOID, Fault.OWNER, "held by its owner meanwhile")
+    if job.kind is JobKind.BEST_EFFORT:
+        return Settlement(PromiseOutcome.VOID, Fault.JOB, "it runs as best effort meanwhile")
+    return None

@@ -78,6 +78,9 @@ class _Await(enum.Enum):
     END = "no end, although it has ended its training"
 
 
+_HAS_TRAINED = frozenset({_Await.ITERATION, _Await.EVALUATION, _Await.END})
+
+
 @dataclass(slots=True)
 class _Watched:
     """One run of a job.
@@ -134,6 +137,7 @@ class Stalls:
             job: the row before the transition.
             now: the present, UTC epoch seconds.
         """
+        transition = self._laid_to_the_job(job, transition)
         runs = job.state in (JobState.STARTING, JobState.RUNNING) and status.slurm.is_running
         if not runs or job.running is None or transition.to not in (None, JobState.RUNNING):
             self.forget(job.id)
@@ -163,6 +167,25 @@ class Stalls:
                 words += f": at {format_host_instant(watched.since + limit)} it gives its GPUs back"
             return _noted(transition, words)
         return transition
+
+    def _laid_to_the_job(self, job: QueueJob, transition: Transition) -> Transition:
+        """A job that was late because it stood still was late by its own doing.
+
+        The last plan need not have seen that yet. It is so where it would have been in time, had it
+        trained on from its latest iteration, by its own curve, on the GPUs that it had since.
+        """
+        watched, settled, running = self._watched.get(job.id), transition.settled, job.running
+        deadline, rate = job.request.deadline, _rate(job)
+        if watched is None or watched.awaited not in _HAS_TRAINED or running is None:
+            return transition
+        if settled is None or settled.fault is not Fault.EF_SLURM or deadline is None or not rate:
+            return transition
+        assert job.request.iterations is not None  # nobody is promised anything without
+        left = (job.request.iterations - watched.iteration) / rate
+        in_time = max(watched.advanced, running.trains_from) + left
+        if in_time >= deadline + job.request.grace:
+            return transition
+        return replace(transition, settled=replace(settled, fault=Fault.JOB))
 
     @property
     def _everything(self) -> float:
@@ -226,13 +249,16 @@ def _words(job: QueueJob, watched: _Watched, now: float) -> str:
 
 def _expected(job: QueueJob) -> float:
     """Seconds that all of its training takes by its curve; 0 if nobody knows."""
-    running, request = job.running, job.request
-    if running is None or request.iterations is None:
-        return 0.0
-    for kind, curve in request.curves:
-        rate = dict(curve.points).get(running.active_gpus)
-        if kind == running.block.gpu_type and rate:
-            return request.iterations / rate
+    rate = _rate(job)
+    return 0.0 if job.request.iterations is None or not rate else job.request.iterations / rate
+
+
+def _rate(job: QueueJob) -> float:
+    """Iterations/s on the GPUs that it holds, by its curve; 0 if nobody knows."""
+    running = job.running
+    for kind, curve in job.request.curves if running is not None else ():
+        if running is not None and kind == running.block.gpu_type:
+            return dict(curve.points).get(running.active_gpus, 0.0)
     return 0.0
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ef_slurm.daemon.observe.estimates import Estimates, slowest
-from ef_slurm.model import QueueJob
+from ef_slurm.daemon.observe.transition import Transition
+from ef_slurm.model import Fault, PromiseOutcome, QueueJob, ReasonCode
 from ef_slurm.queue.store import Queue
 
 
@@ -23,7 +26,8 @@ class LostTime:
         """Whether a run of it was ended by others since its promise was given.
 
         By nodes that went away, by Slurm, or by whoever had Slurm put it back: Slurm does not tell
-        who that was. One that trains more slowly than its curves say is behind for that.
+        who that was. Or it was kept waiting, for Slurm's answer or for GPUs that it was given. One
+        that trains more slowly than its curves say is behind for that.
         """
         rates = self._estimates.rates
         if rates.is_slow(job.id) or slowest(job.request.curves, rates.by_type(job.id)) < 1.0:
@@ -31,3 +35,20 @@ class LostTime:
         promise = self._queue.promises.of(job.id)
         since = job.request.submitted if promise is None else promise.given_at
         return self._queue.events.lost_a_run(job.id, since)
+
+    def settled(self, job: QueueJob, transition: Transition) -> Transition:
+        """The transition; a promise that is laid to a job which has lost time is not its fault.
+
+        That may have come after the last plan, which took it for slow.
+
+        Args:
+            job: the row before the transition.
+        """
+        settled, reason = transition.settled, job.reason
+        if settled is None or settled.outcome is not PromiseOutcome.BROKEN:
+            return transition
+        if settled.fault is not Fault.JOB or reason is None or reason.code is not ReasonCode.BEHIND:
+            return transition
+        if not self.explains(job):
+            return transition
+        return replace(transition, settled=replace(settled, fault=Fault.CLUSTER))

@@ -106,7 +106,7 @@ class Planning:
         self._recording = recording
         self._observer = observer
         self._estimates = estimates
-        self._lost_time = LostTime(queue, estimates)
+        self.lost_time = LostTime(queue, estimates)
         self._calibration = calibration
         self._replan_interval = replan_interval
         self._keep_plans = keep_plans
@@ -324,7 +324,7 @@ class Planning:
         answer = outside(narrowed(answer, footprints_by_job(jobs, made.cluster)))
         answer = self._measuring.record(answer)
         closures = self._estimates.closures
-        doubts = Doubts(self._observer, closures, self._lost_time, self._fence)
+        doubts = Doubts(self._observer, closures, self.lost_time, self._fence)
         answer = doubts.of(answer, jobs, now)
         opening = closures.next_opening(now)
         # The planner knows nothing of those that are to be measured later.

@@ -9,7 +9,10 @@ import pytest
 
 from ef_slurm.daemon.observe.settlements import called_too_early
 from ef_slurm.model import (
+    EventKind,
     Fault,
+    JobAction,
+    JobChange,
     JobState,
     Overhead,
     Promise,
@@ -78,6 +81,25 @@ def test_the_clock_comes_back_and_so_does_the_promise(world: World, daemon_dies:
     assert outcome(world, job) is PromiseOutcome.KEPT
 
 
+def test_whose_owner_has_held_it_meanwhile_has_given_its_promise_up(world: World) -> None:
+    """As if the clock had been right then; and once it is released it is judged anew."""
+    job = running(world)
+    tick_of_a_clock_that_is_ahead(world)
+    owner = job.request.owner
+    world.scheduler.act(job.id, JobAction.HOLD, owner, by_owner=True)
+    world.run(60.0)
+    promise = world.queue.promises.of(job.id)
+    assert promise is not None
+    assert (promise.outcome, promise.fault) == (PromiseOutcome.VOID, Fault.OWNER)
+    world.scheduler.act(job.id, JobAction.RELEASE, owner, by_owner=True)
+    world.run(20.0)
+    again = world.queue.promises.of(job.id)
+    assert again is not None
+    assert again.id > promise.id
+    assert again.outcome is PromiseOutcome.OPEN
+    assert not world.queue.events.all(job_id=job.id, kinds=[EventKind.ERROR])
+
+
 def test_what_ends_in_time_by_slurms_clock_is_kept(world: World) -> None:
     """The clock is still ahead when the job ends."""
     job = running(world)
@@ -102,6 +124,21 @@ def test_a_deadline_that_is_over_stays_over(world: World) -> None:
     world.clock.now -= 5.0  # set back, and the deadline is over all the same
     world.run(20.0)
     assert outcome(world, job) is PromiseOutcome.BROKEN
+
+
+def test_a_later_deadline_mends_no_promise_that_was_broken(world: World) -> None:
+    """Such a one, of a held job, counts when that is released: it is the same promise until then."""
+    job = running(world, deadline=700.0)
+    world.scheduler.act(job.id, JobAction.HOLD, "root", by_owner=False)
+    world.run(800.0)
+    assert outcome(world, job) is PromiseOutcome.BROKEN
+    later = JobChange(deadline=world.clock.now + 2000.0)
+    world.scheduler.change(job.id, later, job.request.owner)
+    world.scheduler.act(job.id, JobAction.RELEASE, "root", by_owner=False)
+    world.run_until(world.finished, 2000)
+    assert world.state(job) is JobState.COMPLETED
+    first, *_ = world.queue.promises.all()
+    assert first.outcome is PromiseOutcome.BROKEN
 
 
 DEADLINE = NOW + 100.0

@@ -50,8 +50,8 @@ def test_what_is_a_companion() -> None:
 @pytest.mark.parametrize(
     ("slurm", "known", "why"),
     [
-        (None, False, "Slurm does not know it"),
-        (seen(uid=1002), False, "somebody else's"),
+        (None, False, "its owner has no such job"),
+        (seen(uid=1002), False, "its owner has no such job"),
         (seen(requested=Requested(1, 1, 1, 1, comment="x")), False, "comment"),
         (
             seen(requested=Requested(1, 1, 1, 1, comment=COMMENT.replace("7", "8"))),
