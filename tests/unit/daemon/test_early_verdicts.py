@@ -127,7 +127,7 @@ def test_a_deadline_that_is_over_stays_over(world: World) -> None:
 
 
 def test_a_later_deadline_mends_no_promise_that_was_broken(world: World) -> None:
-    """Such a one, of a held job, counts when that is released: it is the same promise until then."""
+    """Of a held job such a one counts when it is released: it has the same promise until then."""
     job = running(world, deadline=700.0)
     world.scheduler.act(job.id, JobAction.HOLD, "root", by_owner=False)
     world.run(800.0)
