@@ -78,11 +78,12 @@ def slowdown(cluster: MiniSlurm) -> float:
 
 def play(cluster: MiniSlurm, factor: float) -> int:
     """The scenario, in full view."""
-    path = f"PYTHONPATH={cluster.checkout}/docker"
-    scenario = f"env {path} python3 -m demo.scenario --out demo --slowdown {factor:.2f}"
+    # Beside what is on it: by it native hosts find ef-slurm.
+    path = f"PYTHONPATH={cluster.checkout}/docker:$PYTHONPATH"
+    scenario = f"{path} python3 -m demo.scenario --out demo --slowdown {factor:.2f}"
     options = ["--name", cluster.name, "--user", USER]
     print(f"{USER}@login$ {scenario}", flush=True)
-    words = [sys.executable, str(PROGRAM), "exec", *options, "--", *scenario.split()]
+    words = [sys.executable, str(PROGRAM), "exec", *options, "--", "sh", "-c", scenario]
     return subprocess.run(words, check=False).returncode
 
 

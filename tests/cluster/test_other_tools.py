@@ -132,8 +132,8 @@ def test_from_python(people: People) -> None:
 STEPS = """#!/bin/bash
 #SBATCH --output=steps-%j.log
 #EF --iterations=1 --global-batch-size=8 --throughput=8:1
-echo "once on $(hostname): $SLURM_NNODES nodes"
-srun --unbuffered --output=steps-%j-%t.log bash -c 'echo "task $SLURM_PROCID on $(hostname)"'
+echo "once on $SLURMD_NODENAME: $SLURM_NNODES nodes"
+srun --unbuffered --output=steps-%j-%t.log bash -c 'echo "task $SLURM_PROCID on $SLURMD_NODENAME"'
 """
 
 
@@ -180,7 +180,7 @@ print(sleeper.job_id)
 
 @long
 def test_submitit(people: People, tools: str) -> None:
-    variables = f"PYTHONPATH={tools} {SMALL} EF_SBATCH_THROUGHPUT=1:1"
+    variables = f"PYTHONPATH={tools}:$PYTHONPATH {SMALL} EF_SBATCH_THROUGHPUT=1:1"
     done = people.type(f"{FRONT}; {variables} python3 -", stdin=SUBMITIT, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     first, second = done.stdout.splitlines()
@@ -211,7 +211,7 @@ def test_hydra(people: People, tools: str) -> None:
         f"hydra.launcher.{word}"
         for word in ("partition=ef", "timeout_min=10", "gpus_per_node=1", "cpus_per_task=1")
     )
-    variables = f"PYTHONPATH={tools} {SMALL} EF_SBATCH_THROUGHPUT=1:1"
+    variables = f"PYTHONPATH={tools}:$PYTHONPATH {SMALL} EF_SBATCH_THROUGHPUT=1:1"
     place = "mkdir -p ~/hydra && cd ~/hydra"
     people.type(f"{place} && cat > app.py", stdin=HYDRA)
     app = f"{variables} python3 app.py -m {launcher}"
@@ -235,7 +235,7 @@ rule train:
     resources:
         slurm_partition="ef", runtime=10, mem_mb=1000, gpu=1,
         slurm_extra="--deadline=+20m --iterations=1 --global-batch-size=1 --throughput=1:1"
-    shell: "sleep {wildcards.seconds}; hostname > {output}"
+    shell: "sleep {wildcards.seconds}; echo $SLURMD_NODENAME > {output}"
 """
 
 
@@ -244,8 +244,8 @@ def test_snakemake(people: People, tools: str) -> None:
     place = "mkdir -p ~/flow && cd ~/flow"
     people.type(f"{place} && cat > Snakefile", stdin=SNAKEFILE)
     snakemake = (
-        f"PYTHONPATH={tools} python3 -m snakemake --executor slurm --jobs 2 --latency-wait=20 "
-        "--slurm-init-seconds-before-status-checks=5 --cores=1"
+        f"PYTHONPATH={tools}:$PYTHONPATH python3 -m snakemake --executor slurm --jobs 2 "
+        "--latency-wait=20 --slurm-init-seconds-before-status-checks=5 --cores=1"
     )
     done = people.type(f"{FRONT}; {place}; {snakemake} trained-1.txt", timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
