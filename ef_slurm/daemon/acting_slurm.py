@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ef_slurm.slurm.accounting_types import Accounting
 from ef_slurm.slurm.interface import Slurm
@@ -38,6 +38,10 @@ class ActingSlurm:
     def job(self, job_id: int) -> SlurmJob:
         """As the real one."""
         return self._slurm.job(job_id)
+
+    def jobs(self, job_ids: Collection[int]) -> Mapping[int, SlurmJob]:
+        """As the real one."""
+        return self._slurm.jobs(job_ids)
 
     def step_nodes(self, job_id: int) -> frozenset[str]:
         """As the real one."""

@@ -12,7 +12,7 @@ Rules for callers, all measured on Slurm 22.05, 24.11 and 26.05:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from ef_slurm.slurm.accounting_types import Accounting
@@ -64,6 +64,10 @@ class Slurm(Protocol):
         Raises:
             NoSuchJobError: Slurm does not know it (any more).
         """
+        ...
+
+    def jobs(self, job_ids: Collection[int]) -> Mapping[int, SlurmJob]:
+        """Some jobs, read again with one query; those that Slurm does not know are left out."""
         ...
 
     def step_nodes(self, job_id: int) -> frozenset[str]:

@@ -374,6 +374,16 @@ def test_the_whole_cluster_is_observed(site: Site, submit: Submit) -> None:
     assert seen.reservations == ()
 
 
+def test_some_jobs_are_read_with_one_query(site: Site, submit: Submit) -> None:
+    operator = site.of("ef-slurm")
+    first, second = submit("user1").job_id, submit("user2").job_id
+    submit("user1")
+    seen = operator.jobs((second, UNKNOWN, first))
+    assert seen == {one: operator.job(one) for one in (first, second)}
+    assert operator.jobs((UNKNOWN,)) == {}
+    assert operator.jobs(()) == {}
+
+
 def test_whoever_has_looked_before_sees_what_a_newcomer_sees(site: Site, submit: Submit) -> None:
     """Whatever has happened to a job in between."""
     operator, watcher = site.of("ef-slurm"), site.of("ef-slurm")

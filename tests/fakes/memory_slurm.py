@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from ef_slurm.formats.durations import parse_duration
@@ -89,6 +89,12 @@ class MemorySlurm:
         """One job, read again."""
         now = self._reach()
         return _seen(self._known(job_id), now)
+
+    def jobs(self, job_ids: Collection[int]) -> Mapping[int, SlurmJob]:
+        """Some jobs, read again with one query."""
+        now = self._reach()
+        known = self._cluster.jobs
+        return {job_id: _seen(known[job_id], now) for job_id in job_ids if job_id in known}
 
     def step_nodes(self, job_id: int) -> frozenset[str]:
         """Nodes on which a running job's script has a step."""

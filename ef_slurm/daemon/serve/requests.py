@@ -67,7 +67,7 @@ from ef_slurm.queue.errors import (
     ForbiddenTransitionError,
 )
 from ef_slurm.queue.store import Queue
-from ef_slurm.slurm.errors import NoSuchJobError
+from ef_slurm.slurm.types import SlurmJob
 
 
 class Dispatch:
@@ -233,8 +233,9 @@ class Dispatch:
         found = {job_id: self._visible(viewer, job_id) for job_id in dict.fromkeys(job_ids)}
         active = [job_id for job_id, row in found.items() if row.state not in FINAL]
         done, refused = [], []
+        seen = self._context.slurm.jobs(active)
         for job_id in found:
-            why = self._not_cancelled(job_id) if job_id in active else None
+            why = _not_cancelled(seen.get(job_id))
             if why is None:
                 done.append(job_id)
             else:
@@ -242,15 +243,6 @@ class Dispatch:
         if active:
             self._context.calls.wake(refresh=True)
         return Cancelled(tuple(done), tuple(refused))
-
-    def _not_cancelled(self, job_id: int) -> str | None:
-        try:
-            job = self._context.slurm.job(job_id)
-        except NoSuchJobError:
-            return None
-        if job.may_be_cancelled:
-            return None
-        return f"Slurm reports it as {job.state.value}, not cancelled"
 
     def _own(self, caller: Caller, viewer: Viewer, job_id: int) -> QueueJob:
         row = self._visible(viewer, job_id)
@@ -308,3 +300,10 @@ def _bounded(job_ids: tuple[int, ...]) -> None:
         raise RequestError(
             FailureCode.TOO_LARGE, f"{different} job ids, at most {MOST_JOB_IDS} are accepted"
         )
+
+
+def _not_cancelled(job: SlurmJob | None) -> str | None:
+    """Why a job, as Slurm has it (None: not any more), is not cancelled; None if it is."""
+    if job is None or job.may_be_cancelled:
+        return None
+    return f"Slurm reports it as {job.state.value}, not cancelled"

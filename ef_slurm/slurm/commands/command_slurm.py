@@ -97,11 +97,21 @@ class CommandSlurm:
             reservations=parse_reservations(self._show("reservations")),
         )
 
+    def jobs(self, job_ids: Collection[int]) -> Mapping[int, SlurmJob]:
+        """Some jobs, read again with one query."""
+        if not job_ids:
+            return {}
+        named = ",".join(map(str, sorted(set(job_ids))))
+        try:
+            found = parse_jobs(self._ask("squeue", "--json", "--states=all", f"--jobs={named}"))
+        except NoSuchJobError:  # what squeue says where it was asked for a single one
+            return {}
+        # 22.05 answers with all jobs whatever it is asked for.
+        return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
     def job(self, job_id: int) -> SlurmJob:
         """One job, read again."""
-        # 22.05 answers with all jobs whatever it is asked for.
-        text = self._ask("squeue", "--json", "--states=all", f"--jobs={job_id}")
-        job = parse_jobs(text).get(job_id)
+        job = self.jobs((job_id,)).get(job_id)
         if job is None:
             raise NoSuchJobError(f"Slurm does not know job {job_id}")
         return job

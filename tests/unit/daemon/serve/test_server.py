@@ -8,7 +8,7 @@ import pwd
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,12 +85,18 @@ class OwnedSlurm:
     def __init__(self, slurm: Slurm) -> None:
         self._slurm = slurm
         self.uid = ME
+        self.asked = 0
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._slurm, name)
 
     def job(self, job_id: int) -> SlurmJob:
+        self.asked += 1
         return replace(self._slurm.job(job_id), uid=self.uid, user="owner")
+
+    def jobs(self, job_ids: Collection[int]) -> Mapping[int, SlurmJob]:
+        self.asked += 1
+        return self._slurm.jobs(job_ids)
 
 
 @dataclass
@@ -309,6 +315,16 @@ class TestQuestions:
             answer = site.ask(Cancel((job.slurm_job_id,)))
             assert isinstance(answer, Cancelled)
         assert answer.job_ids == (job.slurm_job_id,)
+
+    def test_however_many_are_cancelled_slurm_is_asked_once(self, site: Site) -> None:
+        jobs = [request(site) for _ in range(3)]
+        for job in jobs:
+            site.ask(Register(job, SCRIPT))
+        before = site.slurm.asked
+        answer = site.ask(Cancel(tuple(job.slurm_job_id for job in jobs)))
+        assert isinstance(answer, Cancelled)
+        assert len(answer.refused) == 3
+        assert site.slurm.asked == before + 1
 
     def test_another_cluster_is_refused(self, site: Site) -> None:
         client = HttpClient(UnixEndpoint(site.socket), site.munge, "other")
