@@ -164,8 +164,11 @@ def parse_version(text: str) -> tuple[int, int, int]:
 
 
 def _records(text: str, first: str, none: str) -> Iterator[Mapping[str, str]]:
-    """One mapping per line that begins with `first`."""
-    for line in text.splitlines():
+    """One mapping per line that begins with `first`.
+
+    Lines end as Slurm ends them: a node's reason may hold what ends others.
+    """
+    for line in text.split("\n"):
         stripped = line.strip()
         if not stripped or stripped.startswith(none):
             continue

@@ -125,17 +125,15 @@ class Runner:
         try:
             done = subprocess.run(  # noqa: S603 - words, no shell
                 [program, *command[1:]],
-                input=text,
+                input=text.encode(errors="replace"),
                 capture_output=True,
-                text=True,
-                errors="replace",
                 timeout=self.timeout,
                 env=environment,
                 cwd=directory,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            said = _last_words(error.stderr)
+            said = _last_words(error.stderr or b"")
             raise SlurmTimeoutError(
                 f"{command[0]} gave no answer within {self.timeout:g} s{said}", command=command
             ) from None
@@ -145,9 +143,11 @@ class Runner:
                 f"{named}: {error.strerror}: is Slurm installed, and its commands in PATH?",
                 command=command,
             ) from error
+        # Not by subprocess, to which a carriage return in somebody's words begins a line.
+        stdout, stderr = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         if done.returncode:
-            raise failure(command, done.returncode, done.stdout, done.stderr)
-        return Result(done.stdout, done.stderr)
+            raise failure(command, done.returncode, stdout, stderr)
+        return Result(stdout, stderr)
 
 
 @contextmanager
@@ -165,10 +165,9 @@ def _own_directory() -> Iterator[str]:
         yield path
 
 
-def _last_words(stderr: str | bytes | None) -> str:
+def _last_words(stderr: bytes) -> str:
     """What a command that was given up had said at last; Slurm's try again and again, of munge."""
-    text = stderr.decode(errors="replace") if isinstance(stderr, bytes) else stderr or ""
-    lines = [_PREFIX.sub("", line).strip() for line in text.splitlines()]
+    lines = [_PREFIX.sub("", line).strip() for line in stderr.decode(errors="replace").splitlines()]
     return next((f": {line}" for line in reversed(lines) if line), "")
 
 

@@ -77,6 +77,14 @@ def test_states_of_a_node(state: str, words: set[str], usable: bool) -> None:
     assert seen.usable is usable
 
 
+@pytest.mark.parametrize("ends", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_what_ends_other_lines_ends_none_of_slurms(ends: str) -> None:
+    """As 24.11 writes what a health check has made of a job's name or a program's output."""
+    reason = f"job x{ends}NodeName=n9 State=IDLE Gres=gpu:99{ends}left [root@2026-07-01T00:00:00]"
+    (seen,) = parse_nodes(node(state="IDLE+DRAIN", reason=reason))
+    assert (seen.name, seen.gpu_total, seen.usable) == ("n1", 4, False)
+
+
 def test_a_reason_may_say_anything() -> None:
     (seen,) = parse_nodes(node(reason="State=IDLE is wrong [root@2026-07-01T00:00:00]"))
     assert seen.usable

@@ -154,3 +154,8 @@ def test_a_full_tmp_does_not_keep_it_from_asking(
     own = Path(runner.query(("scontrol",)).stdout.strip())
     assert own.parent == tmp_path
     assert not own.exists()
+
+
+def test_a_carriage_return_in_somebodys_words_ends_no_line(tmp_path: Path) -> None:
+    command(tmp_path, "scontrol", r"printf 'a\rb\r\n\377'")
+    assert Runner(directory=tmp_path).query(("scontrol",)).stdout == "a\rb\r\n\ufffd"
