@@ -45,31 +45,32 @@ def read_accounting(runner: Runner, cluster: str, users: Collection[str]) -> Acc
     if names:
         rows = _show(runner, "association", _ASSOCIATIONS, *ours, f"user={names}")
         associations += _associations(rows)
-        defaults = dict(
-            _row(line, 2) for line in _show(runner, "user", "User,DefaultAccount", f"name={names}")
-        )
-    qos = tuple(_qos_of(line) for line in _show(runner, "qos", _QOS))
+        defaults = dict(_show(runner, "user", "User,DefaultAccount", f"name={names}"))
+    qos = tuple(_qos_of(row) for row in _show(runner, "qos", _QOS))
     return Accounting(qos, tuple(associations), defaults)
 
 
-def _show(runner: Runner, what: str, columns: str, *where: str) -> list[str]:
+def _show(runner: Runner, what: str, columns: str, *where: str) -> list[list[str]]:
+    """Rows; none of an account with a separator in its name, as a coordinator may call one.
+
+    Raises:
+        UnexpectedOutputError: one has too few columns, as where a line break is in a name.
+    """
     condition = ("where", *where) if where else ()
     command = ("sacctmgr", "--noheader", "--parsable2", "show", what)
     answer = runner.query((*command, *condition, f"format={columns}")).stdout
-    return [line for line in answer.splitlines() if line.strip()]
+    wanted, rows = columns.count(",") + 1, []
+    for line in filter(str.strip, answer.split("\n")):
+        row = line.split("|")
+        if len(row) < wanted:
+            raise UnexpectedOutputError(f"sacctmgr wrote {line[:80]!r}, not {wanted} columns")
+        if len(row) == wanted:
+            rows.append(row)
+    return rows
 
 
-def _row(line: str, columns: int) -> list[str]:
-    words = line.split("|")
-    if len(words) != columns:
-        raise UnexpectedOutputError(f"sacctmgr wrote {line[:80]!r}, not {columns} columns")
-    return words
-
-
-def _qos_of(line: str) -> SlurmQos:
-    name, flags, group, jobs, user, account, of_user, of_account, job, node, least, wall = _row(
-        line, 12
-    )
+def _qos_of(row: list[str]) -> SlurmQos:
+    name, flags, group, jobs, user, account, of_user, of_account, job, node, least, wall = row
     limits = LimitSet(
         group=parse_tres(group),
         group_jobs=_count(jobs),
@@ -85,11 +86,18 @@ def _qos_of(line: str) -> SlurmQos:
     return SlurmQos(name, limits, frozenset(_names(flags)))
 
 
-def _associations(lines: list[str]) -> Iterator[SlurmAssociation]:
-    for line in lines:
-        account, user, partition, parent, qos, default, group, jobs, most, job, node, wall = _row(
-            line, 12
-        )
+def _associations(rows: list[list[str]]) -> Iterator[SlurmAssociation]:
+    """Each once: of two one is a part of somebody's name.
+
+    Raises:
+        UnexpectedOutputError: one is there twice.
+    """
+    seen: set[tuple[str, ...]] = set()
+    for row in rows:
+        account, user, partition, parent, qos, default, group, jobs, most, job, node, wall = row
+        if (account, user, partition) in seen:
+            raise UnexpectedOutputError(f"sacctmgr wrote {'|'.join(row)[:80]!r} twice")
+        seen.add((account, user, partition))
         limits = LimitSet(
             group=parse_tres(group),
             group_jobs=_count(jobs),

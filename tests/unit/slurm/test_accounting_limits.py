@@ -107,6 +107,17 @@ def test_tres(text: str, amounts: dict[str, float]) -> None:
     assert parse_tres(text) == amounts
 
 
+def test_an_accounts_name_hides_no_limits_and_sets_none() -> None:
+    """As 24.11 lets a coordinator call one below their own."""
+    odd = "evil|c|||acct1|normal||gres/gpu=0|||||\n"
+    found = read_accounting(Sacctmgr(accounts=ACCOUNTS + odd, user="ann|evil|c\n"), "c", ["ann"])
+    assert [one.account for one in found.associations] == ["root", "acct1"]
+    assert found.default_accounts == {}
+    broken = "e||||||||||||\nacct1|||acct1|normal||gres/gpu=0|||||\n"
+    with pytest.raises(UnexpectedOutputError, match="twice"):
+        read_accounting(Sacctmgr(accounts=ACCOUNTS + broken), "c", [])
+
+
 @pytest.mark.parametrize(
     "answers",
     [
