@@ -164,6 +164,9 @@ def slurm_version() -> int:
 
 def host_suite() -> str:
     release = platform.freedesktop_os_release()
+    # Sid has the codename of the release to come, and this for its name.
+    if release.get("PRETTY_NAME", "").endswith("/sid"):
+        return "sid"
     return release.get("VERSION_CODENAME") or release.get("ID", "this host")
 
 

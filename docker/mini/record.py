@@ -105,8 +105,8 @@ def keep(line: str) -> None:
 
 
 def up(cluster: Cluster) -> None:
-    """Note which Slurm cluster tests are going to run on."""
-    if TALLY in os.environ:
+    """Note which Slurm cluster tests are going to run on, if the table has a row for it."""
+    if TALLY in os.environ and cluster.suite in SUITES:
         line = json.dumps({"suite": cluster.suite, "engine": cluster.engine})
         with Path(os.environ[TALLY]).open("a", encoding="utf-8") as tally:
             tally.write(f"{line}\n")

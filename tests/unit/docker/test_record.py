@@ -112,6 +112,17 @@ def test_a_run_without_a_cluster_leaves_no_record(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_on_a_release_without_a_row_leaves_no_record(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Plain processes on another Linux: `versions` would refuse the line."""
+    monkeypatch.setenv("MINISLURM_STATE", str(tmp_path))
+    with record.recording([]):
+        record.up(replace(CLUSTER, suite="noble", engine="native"))
+        tell(marker="cluster", again=False, passed=1, failed=0, skipped=0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_output_without_a_record_is_refused(tmp_path: Path) -> None:
     output = tmp_path / "ci.txt"
     with pytest.raises(UserError, match="No such file"):
