@@ -42,6 +42,13 @@ _AT_LEAST: Mapping[str, float] = {
     "timers.acknowledge": 1.0,
     "timers.stop": 1.0,
     "timers.start": 1.0,
+    "timers.prepare": 0.0,
+    "timers.gather": 0.0,
+    "timers.resize": 0.0,
+    "timers.ready": 0.0,
+    "timers.first_iteration": 0.0,
+    "timers.stalled": 0.0,
+    "timers.evaluation": 0.0,
     "notify.timeout": 1.0,
     "limits.jobs": 0,
     "limits.jobs_per_user": 0,
@@ -173,6 +180,8 @@ def _checked(place: str, table: Any) -> Any:
                 raise DecodeError(f"{key}[{value.index('')}]", "expected a text that is not empty")
         elif key in _NOT_EMPTY and not value:
             raise DecodeError(key, "expected a text that is not empty")
+        elif isinstance(value, str) and not value.isprintable():  # no command takes all of these
+            raise DecodeError(key, f"expected a text without control characters, got {value!r}")
         elif key in _AT_LEAST and isinstance(value, int | float):
             _check_bounds(key, value)
     return replace(table, **paths)

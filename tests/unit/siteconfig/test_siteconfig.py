@@ -1,6 +1,6 @@
 """The site configuration: what is accepted, and how what is not is refused."""
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -148,6 +148,9 @@ def test_costs_that_are_not_stated_are_the_usual_ones(
         ("[queue]\nkeep_ended_days = -1", "queue.keep_ended_days", "0 or more, 36600 at most"),
         ("[queue]\nkeep_ended_days = 1e308", "queue.keep_ended_days", "36600 at most"),
         ('[queue]\npath = "/a\\u0000b"', "queue.path", "without control characters"),
+        ('[slurm]\npartition = "e\\u0000f"', "slurm.partition", "without control characters"),
+        ('[daemon]\nhost = "a\\nb"', "daemon.host", "without control characters"),
+        ("[timers]\nstalled = -1", "timers.stalled", "-1 is not valid: give 0 or more"),
         ("[timers]\nidle_tick = 1e10", "timers.idle_tick", "31622400 at most"),
         ("[slurm]\ntimeout = 1e308", "slurm.timeout", "31622400 at most"),
         ("[slurm]\npartition = 2026-01-01", "slurm.partition", "a text, got 2026-01-01"),
@@ -193,6 +196,22 @@ def test_wrong_keys_and_values_are_named(tmp_path: Path, text: str, key: str, wh
     assert error.value.key == key
     assert why in str(error.value)
     assert str(error.value).startswith(f"{path}: {key}: ")
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        (table.name, one.name)
+        for table in fields(SiteConfig)
+        if is_dataclass(getattr(SiteConfig(), table.name))
+        for one in fields(getattr(SiteConfig(), table.name))
+        if type(getattr(getattr(SiteConfig(), table.name), one.name)) in (int, float)
+    ],
+)
+def test_no_number_is_below_nought(tmp_path: Path, table: str, key: str) -> None:
+    """-1 for "never" would be over at once: with `stalled`, for each job that trains."""
+    with pytest.raises(SiteConfigError, match=f": {table}"):
+        load(write(tmp_path, f"[{table}]\n{key} = -1\n"))
 
 
 def test_what_is_no_toml(tmp_path: Path) -> None:
