@@ -16,11 +16,13 @@ from pathlib import Path
 
 from ef_slurm.formats.times import format_stamp
 from ef_slurm.installation.steps import (
+    UNDECODABLE,
     InstallationError,
     MakeDirectory,
     RunCommand,
     Step,
     WriteFile,
+    text_of,
 )
 
 COMMAND_SECONDS = 60.0
@@ -82,7 +84,7 @@ def _write(step: WriteFile, clock: Callable[[], float]) -> str:
     mode = step.mode
     with suppress(FileNotFoundError):
         found = path.stat()
-        if path.read_text(encoding="utf-8-sig") != step.before:
+        if text_of(path) != step.before:
             raise InstallationError(f"{path} was changed meanwhile: begin anew")
         owner, mode = (found.st_uid, found.st_gid), stat.S_IMODE(found.st_mode)
         backup = _keep(path, found, clock())
@@ -90,7 +92,7 @@ def _write(step: WriteFile, clock: Callable[[], float]) -> str:
         raise InstallationError(f"{path} is gone: begin anew")
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", errors=UNDECODABLE) as stream:
             stream.write(step.text)
             stream.flush()
             if owner is not None:

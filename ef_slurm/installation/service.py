@@ -26,6 +26,7 @@ from ef_slurm.installation.steps import (
     Step,
     WishError,
     WriteFile,
+    text_of,
 )
 from ef_slurm.installation.survey import (
     PACKAGED_UNITS,
@@ -331,7 +332,7 @@ def _variables(host: Host) -> str:
 
 def _existing(path: Path) -> str | None:
     try:
-        return path.read_text()
+        return text_of(path)
     except FileNotFoundError:
         return None
 

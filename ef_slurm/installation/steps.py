@@ -6,9 +6,21 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
+UNDECODABLE = "surrogateescape"
+"""What becomes of the bytes of a site's file that are no UTF-8: they stay as they are."""
+
 
 class InstallationError(Exception):
     """The installation cannot go on; the text says what to do about it."""
+
+
+def text_of(path: Path) -> str:
+    """The text of a file that people wrote, in whatever encoding.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return path.read_text(encoding="utf-8-sig", errors=UNDECODABLE)
 
 
 class WishError(InstallationError):

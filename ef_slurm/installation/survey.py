@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ef_slurm.installation.steps import InstallationError
+from ef_slurm.installation.steps import InstallationError, text_of
 from ef_slurm.resources import find
 from ef_slurm.slurm.commands.accounting import AdminLevel, admin_level, is_known
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
@@ -112,7 +112,7 @@ def survey_host(user: str) -> Host:
         name=socket.gethostname(),
         accounts=_account(user),
         program=_own_program(),
-        units={unit: unit.read_text() for unit in (UNIT, *PACKAGED_UNITS) if unit.is_file()},
+        units={unit: text_of(unit) for unit in (UNIT, *PACKAGED_UNITS) if unit.is_file()},
         environment={name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ},
         commands="" if directory in SYSTEMD_PATH else directory,
     )
@@ -154,7 +154,7 @@ def survey_slurm(runner: Runner, partition: str, user: str, host: str) -> Slurm:
         partitions=partitions,
         nodes=nodes,
         conf=conf,
-        conf_text=conf.read_text() if mine else None,
+        conf_text=text_of(conf) if mine else None,
         plugin_text=_text(conf.with_name("job_submit.lua")) if mine else None,
         guarded=bool(is_guarded(slurm, partition)),
         level=admin_level(runner, user),
@@ -172,7 +172,7 @@ def _runs_slurmctld(settings: Mapping[str, str], host: str) -> bool:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text()
+        return text_of(path)
     except FileNotFoundError:
         return None
 

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from ef_slurm.installation.apply import apply
-from ef_slurm.installation.steps import InstallationError, MakeDirectory, RunCommand, WriteFile
+from ef_slurm.installation.steps import (
+    InstallationError,
+    MakeDirectory,
+    RunCommand,
+    WriteFile,
+    text_of,
+)
 from ef_slurm.siteconfig.accounts import Account
 
 ME = Account.own().name
@@ -38,6 +44,16 @@ def test_what_is_replaced_is_kept_with_its_mode(tmp_path: Path) -> None:
     assert [p.stat().st_mode & 0o777 for p in (path, Path(kept))] == [0o640, 0o640]
     assert path.read_text() == "new\n"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_is_no_utf_8_stays_as_it_is(tmp_path: Path) -> None:
+    """Comments of a slurm.conf that is older than UTF-8."""
+    path = tmp_path / "slurm.conf"
+    path.write_bytes(b"# Rechner f\xfcr alle\nA=1\n")
+    before = text_of(path)
+    kept = apply(WriteFile(path, before, before + "B=2\n", "why"))
+    assert path.read_bytes() == b"# Rechner f\xfcr alle\nA=1\nB=2\n"
+    assert Path(kept).read_bytes() == b"# Rechner f\xfcr alle\nA=1\n"
 
 
 def test_a_link_stays_one(tmp_path: Path) -> None:
