@@ -70,19 +70,22 @@ def _remove_left(directory: Path, begins: str) -> None:
 
 def _refuse_odd(queue: Path, target: Path) -> None:
     """Raise for a target that is none that a backup may replace."""
+    own = target.name.startswith(queue.name) and target.parent.resolve() == queue.parent.resolve()
     try:
         found = target.lstat()
     except FileNotFoundError:
         if not target.parent.is_dir():
             raise QueueError(f"{target}: there is no directory {target.parent}") from None
-        if target.name.startswith(queue.name) and target.parent.resolve() == queue.parent.resolve():
-            raise QueueError(f"{target}: give it another name than the queue's own files") from None
-        return
+        found = None
     except OSError as error:
         raise QueueError(f"{target}: {error.strerror}") from None
     with suppress(FileNotFoundError):
-        if os.path.samestat(target.stat(), queue.stat()):
+        if found is not None and os.path.samestat(target.stat(), queue.stat()):
             raise QueueError(f"{target} is the queue itself: name another file")
+    if own:  # an empty log of SQLite's is in use, too
+        raise QueueError(f"{target}: give it another name than the queue's own files")
+    if found is None:
+        return
     if not stat.S_ISREG(found.st_mode):
         raise QueueError(f"{target} is no file: name one that may be replaced")
     if found.st_size and not is_backup(target):

@@ -531,7 +531,9 @@ class TestBackups:
         with pytest.raises(QueueIsBackupError, match="rebuild --backup"):
             Queue.open(target)
 
-    @pytest.mark.parametrize("what", ["queue", "directory", "file", "link", "wal", "nowhere"])
+    @pytest.mark.parametrize(
+        "what", ["queue", "directory", "file", "link", "own", "wal", "nowhere"]
+    )
     def test_odd_targets_are_refused_and_left(
         self, world: World, tmp_path: Path, what: str
     ) -> None:
@@ -545,8 +547,11 @@ class TestBackups:
         elif what == "link":
             (tmp_path / "precious").write_text("precious")
             target.symlink_to(tmp_path / "precious")
-        elif what == "wal":
+        elif what == "own":
             target = tmp_path / "queue.sqlite-copy"
+        elif what == "wal":  # SQLite makes it empty, and again and again
+            target = tmp_path / "queue.sqlite-wal"
+            target.write_bytes(b"")
         else:
             target = tmp_path / "no" / "target"
         with pytest.raises(QueueError, match=str(target)):
