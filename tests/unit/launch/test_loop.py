@@ -76,6 +76,25 @@ def test_command_that_never_checks_in_finishes(start: Start) -> None:
     assert "without ever reporting progress" in script.log.read_text()
 
 
+@pytest.mark.parametrize("how", ["SHELLOPTS", "BASH_ENV", "activate"])
+def test_a_shell_that_is_to_end_at_any_failure_does_not(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """`set -e` of its owner's environment, or of what sets up theirs, is not about our script."""
+    errexit = tmp_path / "bin" / "activate"
+    errexit.parent.mkdir()
+    errexit.write_text("set -e\n" if how != "SHELLOPTS" else "")
+    if how == "SHELLOPTS":
+        monkeypatch.setenv(how, "braceexpand:errexit:hashall:interactive-comments:pipefail")
+    elif how == "BASH_ENV":
+        monkeypatch.setenv(how, str(errexit))
+    settings = LaunchSettings(venv=tmp_path if how == "activate" else None)
+    script = start('[ "$EF_GENERATION" = 1 ] && exit 3; exit 0', settings=settings)
+    assert script.end() == 0, script.log.read_text()
+    assert script.until(LaunchState.FINISHED, 2).failures == 1
+    assert "failed with exit code 3" in script.log.read_text()
+
+
 def test_log_and_generation_go_on_over_requeues(start: Start) -> None:
     start("exit 0").end()
     script = start("exit 0", restart_count=3)

@@ -129,7 +129,7 @@ def test_every_argument_arrives_untouched(words: list[str]) -> None:
 def test_every_variable_arrives_untouched(variables: dict[str, str]) -> None:
     """bash itself says what it made of the exports."""
     script = render(replace(PLAIN, settings=LaunchSettings(environment=variables)))
-    begin = script.index("\nset -u\n\n# Variables of the command")
+    begin = script.index("\nset +e -u\n\n# Variables of the command")
     exports = script[begin : script.index("\nef_program=")]
     shown = subprocess.run(
         ["bash", "-c", exports + "\nexec env -0"], env={}, capture_output=True, check=True
