@@ -229,7 +229,10 @@ def _as_in_slurm(job: QueueJob, slurm: SlurmJob, ours: HoldKind) -> tuple[QueueJ
     if slurm.is_pending:
         # A hold as ours is taken for ours: the daemon may have requeued it just before it died, and
         # a job that waits for an operator who never held it breaks its promise.
-        if job.state in _BETWEEN and slurm.hold in (ours, HoldKind.NONE):
+        holds = {ours, HoldKind.NONE}
+        if not slurm.restarts:
+            holds.add(HoldKind.USER)  # that of its submission: it has never run
+        if job.state in _BETWEEN and slurm.hold in holds:
             whose = "" if slurm.hold is HoldKind.NONE else " with a hold like ef-slurm's"
             return replace(job, state=job.waiting_state, running=None), f"it pends in Slurm{whose}"
         return job, f"it pends in Slurm ({slurm.hold.value} hold)"

@@ -246,6 +246,7 @@ class Scheduler:
                 self._gave_way, self._acted = self._time_to_act.gave_way, self._time_to_act.acted
         except SlurmError as error:
             self._looks.slurm_is_silent(error, now)
+            self._recording.keep()  # what was decided before it fell silent
             return self._settings.retry_interval
         self._recording.keep()
         self._make_notices()

@@ -113,6 +113,18 @@ class Events:
         )
         return row is not None
 
+    def given_gpus_at(self, job_id: int) -> float | None:
+        """When a plan last gave a job GPUs that had none; None where none has, as far as is known.
+
+        UTC epoch seconds. Other GPUs since are no such moment.
+        """
+        row = self._database.one(
+            "SELECT max(at) AS at FROM events INDEXED BY events_by_job WHERE job_id = :job_id"
+            " AND kind = :share AND json_valid(data) AND json_extract(data, '$.from') = 0",
+            {"job_id": job_id, "share": EventKind.SHARE.value},
+        )
+        return None if row is None else row["at"]
+
     def last(self, kind: EventKind, limit: int) -> tuple[Event, ...]:
         """The latest events of a kind, at most `limit`, oldest first."""
         rows = self._database.query(

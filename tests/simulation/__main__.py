@@ -90,6 +90,8 @@ def _chunk(chunk: tuple[int, int]) -> tuple[tuple[int, int], int, list[str]]:
                 steps += play(story_of(seed))
             except ViolationError as violation:
                 lines.append(f"seed {seed}: {' '.join(str(violation).split())[:300]}")
+            except Exception as error:  # of the simulation itself: the others are to be played
+                lines.append(f"seed {seed}: {error!r}")
     return chunk, steps, lines
 
 

@@ -225,9 +225,10 @@ class Invariants:
             was_early = before.outcome is PromiseOutcome.BROKEN and self.blame.has(What.CLOCK)
             if was_early and promise.outcome in (PromiseOutcome.OPEN, *KEPT):
                 continue  # called broken by a clock that was ahead
-            if was_early and promise.outcome is PromiseOutcome.VOID and self._was_given_up(row):
-                continue  # meanwhile
-            if before.outcome is not PromiseOutcome.OPEN:
+            gives_up = (
+                was_early and promise.outcome is PromiseOutcome.VOID
+            )  # as if it had been open
+            if before.outcome is not PromiseOutcome.OPEN and not gives_up:
                 raise ViolationError(f"promise {number} was {before.outcome}, is {promise.outcome}")
             self._is_explained(promise, row)
             self._names_the_fault(promise, row)
@@ -259,11 +260,6 @@ class Invariants:
         if not self.blame.before(now):
             raise ViolationError(f"promise {promise} is broken without any fault: {row}")
 
-    def _was_given_up(self, row: QueueJob) -> bool:
-        """Whether its owner holds the job, or it has run as best effort since."""
-        job = self.job_of(row)
-        return row.best_effort or job is None or job.owned
-
     def _waited_for(self, job: SimulatedJob) -> Iterator[SimulatedJob]:
         """The jobs of the same user for whose end this one waits, or those wait."""
         while job.spec.after is not None and job.spec.after < job.number:
@@ -279,9 +275,10 @@ class Invariants:
         if promise.outcome is not PromiseOutcome.BROKEN or job is None or job.owned:
             return
         forgot = any(what in _FORGETS for what in self.blame.before(self.site.clock.now))
-        if promise.fault is Fault.JOB and not (job.blamed or forgot):
-            raise ViolationError(f"promise {promise} is laid to its job, which did nothing: {row}")
         others = any(other.blamed or other.owned for other in self.people.jobs if other is not job)
+        # Who does not leave takes time from others in more ways than the daemon keeps account of.
+        if promise.fault is Fault.JOB and not (job.blamed or forgot or others):
+            raise ViolationError(f"promise {promise} is laid to its job, which did nothing: {row}")
         done = {What.MISBEHAVES.value, What.SCRIPT_DIES.value}
         if not job.blamed or others or set(self.blame.before(self.site.clock.now)) - done:
             return
@@ -303,11 +300,14 @@ class Invariants:
         queue = self.site.record
         rows = {job.id: job for job in queue.jobs.all(JobState)}
         lost = list[int]()
+        killed = any(kind.name.startswith("KILLED") and self.blame.has(kind) for kind in What)
         promised = {promise.job_id for promise in self._promises.values()}
         for row_id, state in self._states.items():
             if row_id in rows:
                 continue
-            unrecorded = row_id in self.site.records.missing and row_id not in promised
+            records = self.site.records
+            missing = row_id in records.missing or (killed and not records.has(row_id))
+            unrecorded = missing and row_id not in promised
             if state not in (JobState.NEW, JobState.REJECTED) and not unrecorded:
                 raise ViolationError(f"row {row_id}, {state.value}, is not in the rebuilt queue")
             lost.append(row_id)

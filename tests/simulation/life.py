@@ -310,7 +310,9 @@ class Life:
                     slurm.time_limit = min(slurm.time_limit, event.amount)
                 case What.SCRIPT_DIES if running:
                     job.blamed = True
-                    cluster.finish(slurm.job_id, now, exit_code=1)
+                    cluster.settle(now)  # its time limit may be over
+                    if slurm.state is JobBaseState.RUNNING:
+                        cluster.finish(slurm.job_id, now, exit_code=1)
                 case What.SLURM_FORGETS if not running:
                     job.forgotten = True
                     del cluster.jobs[slurm.job_id]

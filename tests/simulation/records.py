@@ -45,6 +45,10 @@ class MemoryRecords:
         found = {job_id: self.of(job_id) for job_id in self._files}
         return FoundRecords(found, {}, latest=max(found, default=0))
 
+    def has(self, job_id: int) -> bool:
+        """Whether anything is recorded of a job."""
+        return job_id in self._files
+
     def of(self, job_id: int) -> JobRecord:
         """The record of one job."""
         return decode(JobRecord, self._files[job_id])

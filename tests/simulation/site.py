@@ -95,8 +95,10 @@ class Site:
 
     def pass_time(self, seconds: float) -> None:
         """So many seconds go by, in which the daemon waits for something."""
-        self.clock.now += seconds
-        self.directories.advance()
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            self.clock.now = min(end, self.directories.next_event())
+            self.directories.advance()
 
     def user(self, number: int) -> int:
         """A user's uid."""

@@ -522,6 +522,133 @@ FOUND: dict[str, Story] = {
         ),
         gpus_per_node=2,
     ),
+    # What a job that is refused once it was measured holds was given to the next, and counted as
+    # its own until it was gone: who was on the same node had to go, and was late for it.
+    "who was refused once it was measured cost another its GPUs": Story(
+        events=(
+            Event(63.3, What.SUBMIT, during=2, job=Submitted(iterations=2100, deadline=148.7)),
+            Event(
+                152.9,
+                What.SUBMIT,
+                during=5,
+                job=Submitted(iterations=5700, deadline=282.2, known=False),
+            ),
+            Event(
+                155.5,
+                What.SUBMIT,
+                during=1,
+                job=Submitted(iterations=5200, deadline=386.4, grace=60.0),
+            ),
+            Event(193.7, What.SUBMIT, job=Submitted(iterations=4700, deadline=316.0, members=2)),
+            Event(197.4, What.SUBMIT, job=Submitted(iterations=2300, deadline=329.9)),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+        types=2,
+    ),
+    # The same where Slurm was asked once more before it had been told to end the refused one.
+    "who was refused counted as there for as long as it may run": Story(
+        events=(
+            Event(63.3, What.SUBMIT, during=2, job=Submitted(iterations=2100, deadline=148.7)),
+            Event(
+                152.9,
+                What.SUBMIT,
+                during=5,
+                job=Submitted(user=1, iterations=5700, deadline=282.2, waits=True, known=False),
+            ),
+            Event(
+                155.5,
+                What.SUBMIT,
+                during=1,
+                job=Submitted(user=1, iterations=5200, deadline=386.4, grace=60.0, told=False),
+            ),
+            Event(
+                193.7,
+                What.SUBMIT,
+                during=1,
+                job=Submitted(iterations=4700, deadline=316.0, members=2),
+            ),
+            Event(197.4, What.SUBMIT, job=Submitted(iterations=2300, deadline=329.9)),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+        types=2,
+        resubmits=True,
+    ),
+    # Slurm had put a job back and said that it had not: our hold was taken for an operator's.
+    "a requeue that was done and refused left a job held for ever": Story(
+        events=(
+            Event(64.8, What.ACT_FAULT, number=3, amount=4.0),
+            Event(
+                78.3,
+                What.SUBMIT,
+                during=5,
+                job=Submitted(iterations=400, deadline=116.2, told=False),
+            ),
+            Event(87.6, What.ORDERS_FAIL, number=2, amount=93.2),
+        ),
+        gpus_per_node=1,
+    ),
+    # A tick that ended since Slurm fell silent kept no record of what it had decided before.
+    "nothing was recorded of a job that was judged before Slurm fell silent": Story(
+        events=(
+            Event(92.5, What.COMMAND_FAULT, number=8, during=3),
+            Event(151.0, What.SUBMIT, during=5, job=Submitted(iterations=5500)),
+            Event(195.0, What.LOSES_QUEUE, amount=4.8),
+        ),
+        gpus_per_node=2,
+    ),
+    # A job was given up by its owner while Slurm was told to hold it.
+    "who was given up in the midst of a command was told of an exception": Story(
+        events=(
+            Event(0.0, What.STRANGER, number=3, amount=46.1),
+            Event(8.35, What.COMPANION, number=3, amount=3.0),
+            Event(39.5, What.SUBMIT, during=1, job=Submitted(iterations=4000, deadline=220.4)),
+            Event(61.3, What.WITHDRAWS, during=3),
+        )
+    ),
+    # Of the simulation: trainings ended only when a command that hung was over.
+    "who ended while a command hung ended late": Story(
+        events=(
+            Event(
+                31.9,
+                What.SUBMIT,
+                during=2,
+                job=Submitted(iterations=2500, deadline=226.2, members=2),
+            ),
+            Event(34.8, What.SUBMIT, during=2, job=Submitted(iterations=4500, deadline=152.7)),
+            Event(66.0, What.SUBMIT, job=Submitted(iterations=3600, deadline=221.1)),
+            Event(135.8, What.SUBMIT, job=Submitted(iterations=3500, deadline=230.8, known=False)),
+            Event(188.2, What.ACT_FAULT, number=2, amount=1.0),
+        ),
+        nodes=2,
+        types=2,
+    ),
+    # Nobody was told that jobs wait for nodes which run what Slurm has forgotten.
+    "who waited for nodes with a forgotten run was late by its own doing": Story(
+        events=(
+            Event(62.7, What.SUBMIT, job=Submitted(iterations=800, deadline=53.1, members=3)),
+            Event(64.2, What.SLURM_OLDER, number=3, amount=29.1),
+        ),
+        nodes=2,
+        resubmits=True,
+    ),
+    # No plan had seen yet how slow it was since it went on.
+    "who trained slowly up to its deadline was late by somebody else's doing": Story(
+        events=(
+            Event(4.2, What.SUBMIT, job=Submitted(iterations=1800, deadline=188.1)),
+            Event(
+                43.4,
+                What.SUBMIT,
+                job=Submitted(iterations=2900, deadline=145.0, grace=60.0, begin=84.5),
+            ),
+            Event(81.3, What.SUBMIT, job=Submitted(iterations=4800)),
+            Event(139.0, What.SUBMIT, job=Submitted(iterations=700, deadline=69.7)),
+            Event(152.9, What.MISBEHAVES, number=1, amount=1.0, during=5),
+            Event(323.2, What.NODE_RETURNS, number=5),
+        ),
+        nodes=2,
+    ),
 }
 
 

@@ -182,6 +182,8 @@ class Executor:
             return self._refused(job, intent, step, str(error))
         with self._queue.transaction(durable=False):
             now = self._clock()
+            if self._queue.intents.get(intent.id).state is IntentState.ABANDONED:
+                return after  # its owner has given the job up meanwhile: `orphans` sees to the rest
             self._queue.intents.advance(intent.id, IntentState.EXECUTED, at=now)
             if effect_seen(intent, after):
                 self._queue.intents.advance(intent.id, IntentState.VERIFIED, at=now)
@@ -245,7 +247,7 @@ class Executor:
                 )
                 return self._order(job, status, order)
             case Requeue(ended):
-                self._slurm.requeue(slurm_id, ended=ended, foreign=self._foreign)
+                self._requeue(status, ended=ended)
                 return replace(status, slurm=being_requeued(status.slurm))
             case Update(block):
                 shape = Shape(block.nodes, block.gpus_per_node, self._slurm_type(block))
@@ -281,6 +283,17 @@ class Executor:
             ):
                 return self._companions.carry_out(job, status, mine)
         return replace(status, slurm=self._slurm.job(slurm_id))
+
+    def _requeue(self, status: JobStatus, *, ended: bool) -> None:
+        """Slurm may have done what it says that it has not: what holds the job is ours then."""
+        before = status.slurm
+        try:
+            self._slurm.requeue(before.job_id, ended=ended, foreign=self._foreign)
+        except HeldFirstError:
+            raise  # and nothing was done
+        except (RefusedError, UnexpectedOutputError):
+            if self._slurm.job(before.job_id).restarts <= before.restarts:
+                raise
 
     def _order(self, job: QueueJob, status: JobStatus, order: Order) -> JobStatus:
         self._state_dirs.order(job, order)

@@ -44,7 +44,7 @@ from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.companion_follower import CompanionFollower
 from ef_slurm.daemon.observe.ends import is_over
 from ef_slurm.daemon.observe.estimates import Estimates
-from ef_slurm.daemon.observe.held_up import until_released
+from ef_slurm.daemon.observe.held_up import waiting_for_gpus
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.daemon.observe.live_launches import LiveLaunches
 from ef_slurm.daemon.observe.observer import Observer
@@ -280,7 +280,7 @@ class Reconciler:
             case Requeue() if not status.slurm.is_pending:
                 self._observer.expect_ended_run(status.slurm)
             case Release(block):
-                held_up = until_released(self._queue.jobs.get(job.id), status, self._clock())
+                held_up = waiting_for_gpus(self._queue, job, status, self._clock())
                 if held_up is not None:
                     self._queue.events.log(held_up)
                 free_gpus.take(block)

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ef_slurm.daemon.observe.gpu_types import held_of_types
 from ef_slurm.daemon.observe.power import wake_seconds
@@ -66,6 +67,7 @@ def cluster_of(
     ours: Collection[int],
     asked: PerGpu | None = None,
     reservations: Collection[str] = (),
+    given: Mapping[str, int] = MappingProxyType({}),
 ) -> Cluster:
     """The nodes that we may use, with what is foreseen of their absences.
 
@@ -75,11 +77,12 @@ def cluster_of(
         asked: the most CPUs and memory that one of these jobs asks for with a GPU. What others hold
             of them leaves so many GPUs fewer to use.
         reservations: those that jobs ask for by name.
+        given: GPUs of each node that our jobs are to hold now, be they there yet or not.
 
     Raises:
         ModelError: nothing there to schedule on.
     """
-    foreign = _foreign_holdings(observation, ours)
+    foreign = _foreign_holdings(observation, ours, given)
     everywhere = observation.reservations
     reserved = outages_outside(everywhere, {scope.reservation})
     groups: dict[str, _Group] = {}
@@ -212,16 +215,27 @@ def _gpus_worth(held: float, fair: float, wanted: float, gpus: int) -> int:
     return max(0, gpus - math.floor(left + _ROUNDING))
 
 
-def _foreign_holdings(observation: Observation, ours: Collection[int]) -> dict[str, list[_Holding]]:
-    """By node."""
+def _foreign_holdings(
+    observation: Observation, ours: Collection[int], given: Mapping[str, int]
+) -> dict[str, list[_Holding]]:
+    """By node.
+
+    What is about to be free, and has been given to one of our jobs that waits for it, is that
+    job's: else it would seem that the node has too few GPUs for those that are there.
+    """
     holdings: dict[str, list[_Holding]] = defaultdict(list)
-    for job in sorted(observation.jobs.values(), key=lambda job: job.job_id):
-        if job.job_id in ours or not job.holds_nodes:
+    left = {node.name: node.gpu_total - given.get(node.name, 0) for node in observation.nodes}
+    theirs = [job for job in observation.jobs.values() if job.job_id not in ours]
+    # Who stays longest first: of two it is the one that leaves that has made room.
+    for job in sorted(theirs, key=lambda job: (-end_of(job, observation.at), job.job_id)):
+        if not job.holds_nodes:
             continue
         end = end_of(job, observation.at)
         holding = _Holding(job.held, end, job.cpus_per_node, job.memory_per_node)
         for node in dict.fromkeys([*job.nodes, *(one.node for one in job.held)]):
-            holdings[node].append(holding)
+            left[node] = left.get(node, 0) - sum(one.count for one in job.held if one.node == node)
+            if left[node] >= 0 or end > observation.at + COMPLETING_SECONDS:
+                holdings[node].append(holding)
     return holdings
 
 

@@ -27,11 +27,14 @@ HELD_UP_SECONDS = 10.0
 _STARTS = frozenset(
     {IntentAction.HOLD, IntentAction.SHAPE, IntentAction.RELEASE, IntentAction.SUBMIT}
 )
-"""What a job waits for that does not run; one that is to stop has a state of its own."""
+"""What a job waits for that is about to start."""
+
+_WAITING = frozenset({JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING})
+"""Who waits for its turn, or to be put back: no plan is carried out meanwhile."""
 
 
 def by_silence(queue: Queue, silent: float, now: float) -> Iterator[Event]:
-    """What jobs on their way waited for that Slurm did not answer.
+    """Which jobs were kept waiting while Slurm did not answer: those on their way, or to come.
 
     Args:
         queue: has the jobs, and what is under way for them.
@@ -40,29 +43,30 @@ def by_silence(queue: Queue, silent: float, now: float) -> Iterator[Event]:
     """
     if silent < HELD_UP_SECONDS:
         return
-    stopped = {job.id for job in queue.jobs.all({JobState.STOPPING})}
+    waiting = {job.id for job in queue.jobs.all(_WAITING)}
     started = {one.job_id for one in queue.intents.unfinished() if one.action in _STARTS}
-    why = f"Slurm did not answer for {format_duration(silent)} while it was on its way to its GPUs"
-    for job_id in sorted(stopped | started):
+    why = f"Slurm did not answer for {format_duration(silent)} while it waited for its GPUs"
+    for job_id in sorted(waiting | started):
         yield _held_up(job_id, why, now)
 
 
-def until_released(job: QueueJob, status: JobStatus, now: float) -> Event | None:
-    """For how long a job that is released now had waited for the GPUs that it was given.
+def waiting_for_gpus(queue: Queue, job: QueueJob, status: JobStatus, now: float) -> Event | None:
+    """For how long a job that does not run has waited for GPUs that it was given.
 
     They were not free yet, or Slurm took none of what it was told; None for no time to speak of.
 
     Args:
-        job: its row, with what it is to hold, and since when.
-        status: as it was before. While a process of its last run is left it waits for itself.
+        queue: knows since when it is to have any, these or others.
+        status: before it is released. While a process of its last run is left it waits for itself.
         now: UTC epoch seconds.
     """
-    if job.running is None or status.seen_pending is None:
+    given = queue.events.given_gpus_at(job.id)
+    if given is None or status.seen_pending is None:
         return None
-    waited = now - max(job.running.since, status.seen_pending)
+    waited = now - max(given, status.seen_pending)
     if waited < HELD_UP_SECONDS:
         return None
-    why = f"it was kept from the GPUs that it was given for {format_duration(waited)}"
+    why = f"it was kept waiting for GPUs that it was given, for {format_duration(waited)}"
     return _held_up(job.id, why, now)
 
 

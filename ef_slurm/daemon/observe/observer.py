@@ -13,11 +13,15 @@ from ef_slurm.daemon.observe.plausible import plausible
 from ef_slurm.daemon.observe.power import REREAD_SECONDS, power_times, wake_seconds_of
 from ef_slurm.daemon.observe.site_limits import SiteLimits, SiteLimitsReader
 from ef_slurm.daemon.observe.state_dirs import StateDirs
+from ef_slurm.daemon.pauses import lately
 from ef_slurm.model import Block, Companion, JobRequest, QueueJob
 from ef_slurm.slurm.errors import NoSuchJobError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.site_types import PowerTimes
 from ef_slurm.slurm.types import Observation, SlurmJob
+
+EXPECTED_SECONDS = 30.0
+"""Seconds for which a job that is to be ended is taken to leave, whatever Slurm says of it."""
 
 
 class Observer:
@@ -49,6 +53,7 @@ class Observer:
         self._statuses: dict[int, tuple[JobRequest, JobStatus]] = {}
         self._forgotten: dict[int, tuple[int, float]] = {}
         self._killed: dict[int, tuple[int, float]] = {}
+        self._ends: dict[int, tuple[float, float]] = {}
         self.expects_end = False
         """Whether a job is to end that had not ended when Slurm was last asked."""
 
@@ -99,6 +104,7 @@ class Observer:
         answered = self._clock()  # what is seen may have happened since Slurm was asked
         for job in self._observation.jobs.values():
             self._remember(job, answered)
+        self._expect_ends(answered)
 
     def limits(self, users: Iterable[str]) -> SiteLimits:
         """The limits that Slurm keeps, as far as these users' jobs are concerned."""
@@ -164,18 +170,30 @@ class Observer:
         self._remember(job, self._clock())
 
     def expect_end(self, job_id: int, end: float) -> None:
-        """A job that holds nodes is about to be ended: until the next look it is taken to be soon.
+        """A job that holds nodes is about to be ended: for a while it is taken to be soon.
 
         Args:
             end: when, UTC epoch seconds.
         """
+        now = self._clock()
+        self._ends[job_id] = (now, end - now)
+        self._expect_ends(now)
+
+    def _expect_ends(self, now: float) -> None:
+        """What is seen of jobs that are about to be ended may be from just before."""
+        if not self._ends:
+            return
         known = self.observation
-        job = known.jobs.get(job_id)
-        self._statuses.clear()
-        if job is not None and job.holds_nodes:
-            leaves = replace(job, end_time=end)
-            self._observation = replace(known, jobs={**known.jobs, job_id: leaves})
+        jobs = dict(known.jobs)
+        for job_id, (told, needs) in list(self._ends.items()):
+            job = jobs.get(job_id)
+            if job is None or not job.holds_nodes or not lately(told, EXPECTED_SECONDS, now):
+                del self._ends[job_id]
+                continue
+            jobs[job_id] = replace(job, end_time=now + needs)
             self.expects_end = True
+        self._statuses.clear()
+        self._observation = replace(known, jobs=jobs)
 
     def fetch(self, job_id: int) -> SlurmJob | None:
         """Read one job again; None if Slurm does not know it.

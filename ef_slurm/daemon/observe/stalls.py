@@ -89,6 +89,8 @@ class _Watched:
         run: Slurm's count of restarts, and the launch's generation.
         awaited: for what, `since` when (the daemon's clock).
         iteration: the most that this launch has reported; `advanced` when that was new.
+        soonest: when it would have ended, had it trained by its curve from some moment of this run
+            on; infinite while nobody knows.
         pause: the longest time between two iterations so far.
         told: whether its owner was told; `voided` whether it has lost its promise.
     """
@@ -98,6 +100,7 @@ class _Watched:
     since: float
     iteration: int
     advanced: float
+    soonest: float = math.inf
     pause: float = 0.0
     told: bool = False
     voided: bool = False
@@ -145,6 +148,7 @@ class Stalls:
         before = self._watched.get(job.id)
         silent_for = now - before.since if before is not None and before.told else None
         watched = self._see(status, job.id, now)
+        _foresee(job, status, watched)
         if silent_for is not None and not watched.told:
             words = f"goes on after {format_duration(silent_for)}"
             return _noted(transition, words, note="")
@@ -169,21 +173,20 @@ class Stalls:
         return transition
 
     def _laid_to_the_job(self, job: QueueJob, transition: Transition) -> Transition:
-        """A job that was late because it stood still was late by its own doing.
+        """A job that was late because it stood still, or trained slowly, was so by its own doing.
 
         The last plan need not have seen that yet. It is so where it would have been in time, had it
-        trained on from its latest iteration, by its own curve, on the GPUs that it had since.
+        trained by its own curve on the GPUs that it had, from some moment of its run on.
         """
-        watched, settled, running = self._watched.get(job.id), transition.settled, job.running
-        deadline, rate = job.request.deadline, _rate(job)
-        if watched is None or watched.awaited not in _HAS_TRAINED or running is None:
+        watched, settled, deadline = (
+            self._watched.get(job.id),
+            transition.settled,
+            job.request.deadline,
+        )
+        if watched is None or settled is None or deadline is None:
             return transition
-        if settled is None or settled.fault is not Fault.EF_SLURM or deadline is None or not rate:
-            return transition
-        assert job.request.iterations is not None  # nobody is promised anything without
-        left = (job.request.iterations - watched.iteration) / rate
-        in_time = max(watched.advanced, running.trains_from) + left
-        if in_time >= deadline + job.request.grace:
+        late = watched.soonest >= deadline + job.request.grace
+        if settled.fault is not Fault.EF_SLURM or late:
             return transition
         return replace(transition, settled=replace(settled, fault=Fault.JOB))
 
@@ -203,7 +206,7 @@ class Stalls:
             watched = _Watched(run, awaited, now, iteration, now)
             self._watched[job_id] = watched
         elif watched.run != run:
-            watched.run, watched.iteration = run, iteration
+            watched.run, watched.iteration, watched.soonest = run, iteration, math.inf
         if iteration > watched.iteration:
             if watched.awaited is _Await.ITERATION:
                 watched.pause = max(watched.pause, now - watched.since)
@@ -239,6 +242,24 @@ def _awaited(status: JobStatus) -> _Await:
     if progress.phase is Phase.STARTING or progress.first_iteration_at is None:
         return _Await.FIRST_ITERATION
     return _Await.ITERATION
+
+
+def _foresee(job: QueueJob, status: JobStatus, watched: _Watched) -> None:
+    """When it would end, if it trained by its curve from now on, or had since its run began."""
+    running, iterations, rate, progress = (
+        job.running,
+        job.request.iterations,
+        _rate(job),
+        status.progress,
+    )
+    if running is None or iterations is None or not rate or progress is None:
+        return
+    if watched.awaited not in _HAS_TRAINED or progress.first_iteration_at is None:
+        return
+    began = max(progress.first_iteration_at, running.trains_from)
+    latest = max(watched.advanced, running.trains_from)
+    for at, iteration in ((began, job.checkpoint_iteration), (latest, watched.iteration)):
+        watched.soonest = min(watched.soonest, at + (iterations - iteration) / rate)
 
 
 def _words(job: QueueJob, watched: _Watched, now: float) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ef_slurm.daemon.observe.estimates import Estimates, slowest
+from ef_slurm.daemon.observe.held_up import waiting_for_gpus
+from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.transition import Transition
 from ef_slurm.model import Fault, PromiseOutcome, QueueJob, ReasonCode
 from ef_slurm.queue.store import Queue
@@ -16,14 +18,16 @@ class LostTime:
     Args:
         queue: has the events of jobs.
         estimates: what was measured of them.
+        observer: what Slurm says of them now.
     """
 
-    def __init__(self, queue: Queue, estimates: Estimates) -> None:
+    def __init__(self, queue: Queue, estimates: Estimates, observer: Observer) -> None:
         self._queue = queue
         self._estimates = estimates
+        self._observer = observer
 
     def explains(self, job: QueueJob) -> bool:
-        """Whether a run of it was ended by others since its promise was given.
+        """Whether time was taken from it by others since its promise was given, or is now.
 
         By nodes that went away, by Slurm, or by whoever had Slurm put it back: Slurm does not tell
         who that was. Or it was kept waiting, for Slurm's answer or for GPUs that it was given. One
@@ -34,7 +38,14 @@ class LostTime:
             return False
         promise = self._queue.promises.of(job.id)
         since = job.request.submitted if promise is None else promise.given_at
-        return self._queue.events.lost_a_run(job.id, since)
+        return self._queue.events.lost_a_run(job.id, since) or self._waits(job)
+
+    def _waits(self, job: QueueJob) -> bool:
+        """Whether it is being kept from GPUs that it was given."""
+        status, now = self._observer.status(job), self._observer.observation.at
+        if status is None or not status.slurm.is_pending or job.running is None:
+            return False
+        return waiting_for_gpus(self._queue, job, status, now) is not None
 
     def settled(self, job: QueueJob, transition: Transition) -> Transition:
         """The transition; a promise that is laid to a job which has lost time is not its fault.

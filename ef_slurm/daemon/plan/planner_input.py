@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -84,7 +85,10 @@ def schedulable_cluster(
         max((one.memory for one in asked), default=0.0),
     )
     ours = {job.request.slurm_job_id for job in jobs} | set(companions)
-    return cluster_of(observation, scope, ours, most, reservations - {""})
+    given = Counter[str]()
+    for block in (job.running.block for job in jobs if job.running is not None):
+        given.update(dict.fromkeys(block.nodes, block.gpus_per_node))
+    return cluster_of(observation, scope, ours, most, reservations - {""}, given)
 
 
 def planner_jobs(

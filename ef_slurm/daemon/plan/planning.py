@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ef_slurm.daemon.fence import Fence
@@ -45,6 +45,7 @@ from ef_slurm.model import (
     JobRequest,
     JobState,
     ModelError,
+    Outcome,
     Plan,
     Policy,
     PromiseState,
@@ -106,7 +107,7 @@ class Planning:
         self._recording = recording
         self._observer = observer
         self._estimates = estimates
-        self.lost_time = LostTime(queue, estimates)
+        self.lost_time = LostTime(queue, estimates, observer)
         self._calibration = calibration
         self._replan_interval = replan_interval
         self._keep_plans = keep_plans
@@ -233,10 +234,7 @@ class Planning:
         else:
             measured = self._measuring.review(jobs, self._plannable.cluster(jobs), now)
             left = {job.id for job in measured}
-            for job in jobs:
-                if job.id not in left:  # it is cancelled when this is written
-                    end = now + COMPLETING_SECONDS
-                    self._observer.expect_end(job.request.slurm_job_id, end)
+            self._expect_end_of([job for job in jobs if job.id not in left], now)
             jobs = measured
         self._plannable.forget_all_but(jobs)
         made = self._round(jobs, now)
@@ -370,11 +368,19 @@ class Planning:
                 if other is not None and part.job_id not in moved:
                     reallocations.append(other)
         self._arrivals = arrivals
+        outcomes = {queue_id(one.job_id): one.outcome for one in answer.verdicts}
+        refused = [job for job in known if outcomes.get(job.id) is Outcome.REJECTED]
+        self._expect_end_of(refused, now)
         self._queue.plans.prune(self._keep_plans)
         for reallocation in reallocations:
             # What a start costs cannot be measured where a node boots first.
             if reallocation.new is None or wake_seconds.keys().isdisjoint(reallocation.new.nodes):
                 self._calibration.expect(reallocation.job_id, reallocation.change, now)
+
+    def _expect_end_of(self, refused: Iterable[QueueJob], now: float) -> None:
+        """They are cancelled now that this is written, and the plan counts on what they hold."""
+        for job in refused:
+            self._observer.expect_end(job.request.slurm_job_id, now + COMPLETING_SECONDS)
 
     def _runs(self, job: QueueJob) -> bool:
         """Whether it runs where it is to."""
