@@ -5,6 +5,7 @@ Knows nothing of what is in the files. The layout and the promises are those of
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -24,6 +25,10 @@ MANIFEST = "manifest.json"
 MANIFEST_VERSION = 2
 """Rises when checkpoints change. 1: pickled files (`state.pt`)."""
 _BLOCK = 1 << 22
+_MOST_ASIDE = 10
+"""Names for what was set aside of one iteration."""
+_TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
+"""What a rename says where something else is in its place."""
 
 
 class CorruptCheckpointError(Exception):
@@ -225,11 +230,23 @@ class CheckpointStore:
         return manifest
 
     def set_aside(self, iteration: int, reason: str) -> None:
-        """Take a checkpoint that cannot be used out of sight."""
+        """Take a checkpoint that cannot be used out of sight.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
         logger.warning("%s; the checkpoint before it is used", reason)
-        aside = self.directory / f"{iteration}.corrupt"
-        shutil.rmtree(aside, ignore_errors=True)
-        self.path(iteration).rename(aside)
+        for number in range(_MOST_ASIDE):
+            aside = self.directory / f"{iteration}.corrupt{f'.{number}' if number else ''}"
+            shutil.rmtree(aside, ignore_errors=True)
+            try:
+                self.path(iteration).rename(aside)
+            except OSError as error:
+                # NFS keeps what somebody has open in a directory that is removed.
+                if number + 1 == _MOST_ASIDE or error.errno not in _TAKEN:
+                    raise
+            else:
+                return
 
     def _prune(self) -> None:
         for iteration in self.iterations()[: -self._keep]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,26 @@ def test_damaged_is_set_aside_and_the_one_before_used(
     assert sorted(p.name for p in store.directory.iterdir()) == ["10.corrupt", "5"]
     save(store, 10)
     assert store.newest_good()[0] == store.verify(10)
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_what_cannot_be_removed_keeps_no_checkpoint_from_being_set_aside(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """As NFS keeps a file that somebody has open."""
+    save(store, 5)
+    flip(save(store, 10))
+    there = store.directory / "10.corrupt"
+    if what == "file":
+        there.touch()
+    else:
+        there.mkdir()
+        (there / ".nfs0001").touch()
+        monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    manifest, corrupt = store.newest_good()
+    assert manifest is not None
+    assert (manifest.iteration, corrupt) == (5, 1)
+    assert (store.directory / "10.corrupt.1" / MANIFEST).is_file()
 
 
 def test_renamed_checkpoint_is_not_taken_for_another(store: CheckpointStore) -> None:
