@@ -10,10 +10,12 @@ from pathlib import Path
 from ef_slurm.daemon.act.channels import DeliveryError, mail_program, web_address
 from ef_slurm.daemon.findings import Finding, Level
 from ef_slurm.siteconfig.accounts import Account
-from ef_slurm.siteconfig.tables import NotifyBy, NotifyTable, SiteConfig
+from ef_slurm.siteconfig.tables import NotifyBy, NotifyTable, Serves, SiteConfig
 
 _SUBJECT = "notify"
 _OTHERWISE = 'or write by = "command" or by = "nobody" under [notify]'
+_TAKES_MAIL = (Path("/usr/sbin/sendmail"), Path("/usr/sbin/postdrop"))
+"""What mail programs hand a mail to where they send none by SMTP; Postfix's first runs the second."""
 
 
 def check_notify(config: SiteConfig, settings: Mapping[str, str] | None, user: Account) -> Finding:
@@ -32,15 +34,25 @@ def check_notify(config: SiteConfig, settings: Mapping[str, str] | None, user: A
         case NotifyBy.WEBHOOK:
             return _webhook(notify, user.name == config.daemon.user)
         case _:
-            return _mail(settings)
+            return _mail(settings, config.daemon.serves is Serves.EVERYONE)
 
 
-def _mail(settings: Mapping[str, str] | None) -> Finding:
+def _mail(settings: Mapping[str, str] | None, service: bool) -> Finding:
     if settings is None:
         return Finding(Level.WARNING, _SUBJECT, "Slurm does not say what its MailProg is")
     program, _ = mail_program(settings)
     if _is_program(Path(program)):
-        return Finding(Level.OK, _SUBJECT, f"by mail, with {program} (slurm.conf's MailProg)")
+        how = f"by mail, with {program} (slurm.conf's MailProg)"
+        raised = [one for one in (Path(program), *_TAKES_MAIL) if _raises_rights(one)]
+        if service and raised:
+            return Finding(
+                Level.WARNING,
+                _SUBJECT,
+                f"{how}; but {raised[0]} is setuid or setgid, and under the unit's "
+                "NoNewPrivileges=yes it gets no rights by that: where mail does not arrive use an "
+                f"SMTP client, {_OTHERWISE}",
+            )
+        return Finding(Level.OK, _SUBJECT, how)
     return Finding(
         Level.WARNING,
         _SUBJECT,
@@ -87,6 +99,13 @@ def _webhook(notify: NotifyTable, is_daemon: bool) -> Finding:
             return Finding(Level.OK, _SUBJECT, f"by the web hook of {file}, which is not yours")
         return Finding(Level.ERROR, _SUBJECT, f"nobody is told anything: {error}")
     return Finding(Level.OK, _SUBJECT, f"by the web hook of {file}")
+
+
+def _raises_rights(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID))
+    except OSError:
+        return False
 
 
 def _is_program(path: Path) -> bool:

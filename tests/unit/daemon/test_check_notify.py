@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.daemon import check_notify as looks
 from ef_slurm.daemon.check_notify import check_notify
 from ef_slurm.daemon.findings import Level
 from ef_slurm.siteconfig import SiteConfig, SiteConfigError
 from ef_slurm.siteconfig.accounts import Account
 from ef_slurm.siteconfig.reader import parse
-from ef_slurm.siteconfig.tables import NotifyBy, NotifyTable
+from ef_slurm.siteconfig.tables import DaemonTable, NotifyBy, NotifyTable, Serves
 
 USER = Account("ann", 1000, frozenset())
 
@@ -36,6 +37,23 @@ def test_by_mail(tmp_path: Path) -> None:
     assert "no mail is sent" in told
     assert 'by = "nobody"' in told
     assert check_notify(SiteConfig(), None, USER).level is Level.WARNING
+
+
+@pytest.mark.parametrize("which", ["program", "postdrop"])
+def test_by_a_mail_program_that_the_units_limits_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    other = tmp_path / "postdrop"
+    other.touch()
+    monkeypatch.setattr(looks, "_TAKES_MAIL", (other, tmp_path / "none"))
+    settings = {"MailProg": program(tmp_path)}
+    service = replace(SiteConfig(), daemon=DaemonTable(serves=Serves.EVERYONE))
+    assert check_notify(service, settings, USER).level is Level.OK
+    (tmp_path / which).chmod(0o2755)
+    found = check_notify(service, settings, USER)
+    assert found.level is Level.WARNING
+    assert f"{tmp_path / which} is setuid or setgid" in found.text
+    assert check_notify(SiteConfig(), settings, USER).level is Level.OK  # no unit of ours
 
 
 def test_by_a_command(tmp_path: Path) -> None:
