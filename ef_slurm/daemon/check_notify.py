@@ -15,7 +15,7 @@ from ef_slurm.siteconfig.tables import NotifyBy, NotifyTable, Serves, SiteConfig
 _SUBJECT = "notify"
 _OTHERWISE = 'or write by = "command" or by = "nobody" under [notify]'
 _TAKES_MAIL = (Path("/usr/sbin/sendmail"), Path("/usr/sbin/postdrop"))
-"""What mail programs hand a mail to where they send none by SMTP; Postfix's first runs the second."""
+"""What takes a mail from programs that send none by SMTP; Postfix's first runs the second."""
 
 
 def check_notify(config: SiteConfig, settings: Mapping[str, str] | None, user: Account) -> Finding:
