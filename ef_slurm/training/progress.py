@@ -56,6 +56,7 @@ class Reporter:
     Args:
         state: where the report goes; None on all ranks but the first.
         clock: UTC epoch seconds.
+        steady: monotonic seconds, for all that is waited for: a node's clock may be set.
         script_iterations, script_global_batch_size: what the script says; see `Progress`.
         software: what it trains with; see `Progress`.
     """
@@ -67,12 +68,14 @@ class Reporter:
         world_size: int,
         clock: Callable[[], float] = time.time,
         *,
+        steady: Callable[[], float] = time.monotonic,
         script_iterations: int | None = None,
         script_global_batch_size: int | None = None,
         software: str = "",
     ):
         self._state = state
         self._clock = clock
+        self._steady = steady
         now = clock()
         self._progress = Progress(
             generation=generation,
@@ -87,7 +90,7 @@ class Reporter:
             process_started_at=process_started_at(),
             trained_until=None if state is None else trained_until(state, generation),
         )
-        self._iterated_at = now
+        self._iterated_at = steady()
         self._samples: deque[tuple[float, int]] = deque()
         self._warned = False
         self._lock = threading.Lock()
@@ -110,7 +113,7 @@ class Reporter:
 
         Other reports do not count: evaluations may be told of several times a second.
         """
-        now = self._clock()
+        now = self._steady()
         if now - self._iterated_at < REPORT_SECONDS:
             return
         self._iterated_at = now

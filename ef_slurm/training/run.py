@@ -214,7 +214,7 @@ class Run:
     def going_on(self) -> None:
         """The data is there again after a live change: training stood still until now."""
         if self._live is not None and self._last_iteration_at is not None:
-            seconds = time.time() - self._last_iteration_at
+            seconds = max(0.0, time.time() - self._last_iteration_at)
             self._live.going_on(self.iteration, seconds)
             self._print(
                 f"going on at iteration {self.iteration} on {self.ranks.world_size} ranks, "

@@ -20,7 +20,7 @@ class Clock:
 
 def test_rate_limit_and_rate(tmp_path: Path) -> None:
     clock, state = Clock(), StateDir(tmp_path)
-    reporter = Reporter(state, 3, 4, clock)
+    reporter = Reporter(state, 3, 4, clock, steady=clock)
     reporter.enter(Phase.RUNNING, iteration=100)
     for tick in range(1, 41):  # 4 s at 50 iterations/s
         clock.now = 1000.0 + tick / 10
@@ -38,13 +38,33 @@ def test_rate_limit_and_rate(tmp_path: Path) -> None:
 
 def test_rate_follows_a_change_within_the_window(tmp_path: Path) -> None:
     clock, state = Clock(), StateDir(tmp_path)
-    reporter = Reporter(state, 1, 1, clock)
+    reporter = Reporter(state, 1, 1, clock, steady=clock)
     iteration = 0
     for second in range(60):
         clock.now += 1
         iteration += 10 if second < 30 else 20
         reporter.iterate(iteration, None)
     assert reporter.progress.iterations_per_second == pytest.approx(20)
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_keeps_no_report_back_and_changes_no_rate(
+    tmp_path: Path, step: float
+) -> None:
+    """The daemon would take an hour without a report for an hour without an iteration."""
+    clock, steady, state = Clock(), Clock(), StateDir(tmp_path)
+    clock.now = 1e6
+    reporter = Reporter(state, 1, 1, clock, steady=steady)
+    for second in range(20):
+        clock.now += 1 + (step if second == 12 else 0)
+        steady.now += 1
+        reporter.iterate(10 * second, None)
+        progress = state.read_progress()
+        assert progress is not None
+        assert progress.iteration == 10 * second
+        assert progress.updated_at == clock.now
+        if second > 1:
+            assert progress.iterations_per_second == pytest.approx(10)
 
 
 def test_phases_are_written_at_once(tmp_path: Path) -> None:
@@ -67,7 +87,7 @@ def test_unwritable_is_a_warning_once(tmp_path: Path, caplog: pytest.LogCaptureF
 
 def test_evaluations_do_not_keep_iterations_from_being_reported(tmp_path: Path) -> None:
     clock = Clock()
-    reporter = Reporter(StateDir(tmp_path), 1, 1, clock)
+    reporter = Reporter(StateDir(tmp_path), 1, 1, clock, steady=clock)
     for tenth in range(30):
         clock.now += 0.1
         reporter.enter(Phase.EVALUATING)
