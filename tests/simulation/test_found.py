@@ -649,6 +649,17 @@ FOUND: dict[str, Story] = {
         ),
         nodes=2,
     ),
+    # Slurm had forgotten that it was done, and in time, in the tick in which its deadline was over.
+    "who was put back as its deadline passed was late by its own doing": Story(
+        events=(
+            Event(22.7, What.SUBMIT, during=2, job=Submitted(iterations=4700, known=False)),
+            Event(61.1, What.SUBMIT, job=Submitted(iterations=1500, deadline=159.5, grace=60.0)),
+            Event(65.7, What.SUBMIT, during=3, job=Submitted(iterations=4000, deadline=523.4)),
+            Event(190.9, What.SUBMIT, job=Submitted(iterations=2100, deadline=290.7)),
+            Event(282.4, What.SLURM_OLDER, number=1, amount=9.9),
+        ),
+        nodes=1,
+    ),
 }
 
 

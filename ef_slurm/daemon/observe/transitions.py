@@ -41,6 +41,9 @@ SILENT_SECONDS = 300.0
 """Seconds of running, or of training, after which a job that is to be measured and has not told
 what is needed for that is given up."""
 
+LATE_SECONDS = 10.0
+"""Seconds by which a job that starts to train is later than the plan counted on, and too late."""
+
 ON = frozenset({JobState.STARTING, JobState.RUNNING})
 
 
@@ -117,6 +120,7 @@ def _running(job: QueueJob, status: JobStatus, intent: Intent | None, now: float
         return Transition(job)
     if job.state is JobState.RUNNING or progress.phase is Phase.STARTING:
         return Transition(job)
+    late = job.running is not None and now - job.running.trains_from >= LATE_SECONDS
     if job.running is not None and job.running.trains_from > now:
         # It trains earlier than was counted on.
         job = replace(job, running=replace(job.running, trains_from=now))
@@ -126,7 +130,9 @@ def _running(job: QueueJob, status: JobStatus, intent: Intent | None, now: float
         replace(job, note=""),
         JobState.RUNNING,
         f"trains on {on} ({progress.world_size} GPUs)",
-        replan=job.promise is PromiseState.AT_RISK,
+        # Started anew where it was, or much later than was planned, it ends later: others, whom the
+        # plan has behind it, are to know.
+        replan=late or job.promise is PromiseState.AT_RISK,
     )
 
 

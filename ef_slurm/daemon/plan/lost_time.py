@@ -8,7 +8,7 @@ from ef_slurm.daemon.observe.estimates import Estimates, slowest
 from ef_slurm.daemon.observe.held_up import waiting_for_gpus
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.transition import Transition
-from ef_slurm.model import Fault, PromiseOutcome, QueueJob, ReasonCode
+from ef_slurm.model import PUT_BACK, Fault, PromiseOutcome, QueueJob, ReasonCode
 from ef_slurm.queue.store import Queue
 
 
@@ -33,12 +33,15 @@ class LostTime:
         who that was. Or it was kept waiting, for Slurm's answer or for GPUs that it was given. One
         that trains more slowly than its curves say is behind for that.
         """
-        rates = self._estimates.rates
-        if rates.is_slow(job.id) or slowest(job.request.curves, rates.by_type(job.id)) < 1.0:
+        if self._is_slow(job):
             return False
         promise = self._queue.promises.of(job.id)
         since = job.request.submitted if promise is None else promise.given_at
         return self._queue.events.lost_a_run(job.id, since) or self._waits(job)
+
+    def _is_slow(self, job: QueueJob) -> bool:
+        rates = self._estimates.rates
+        return rates.is_slow(job.id) or slowest(job.request.curves, rates.by_type(job.id)) < 1.0
 
     def _waits(self, job: QueueJob) -> bool:
         """Whether it is being kept from GPUs that it was given."""
@@ -60,6 +63,7 @@ class LostTime:
             return transition
         if settled.fault is not Fault.JOB or reason is None or reason.code is not ReasonCode.BEHIND:
             return transition
-        if not self.explains(job):
+        put_back = any(entry.data.get(PUT_BACK) for entry in transition.entries)
+        if self._is_slow(job) or not (put_back or self.explains(job)):
             return transition
         return replace(transition, settled=replace(settled, fault=Fault.CLUSTER))
