@@ -660,6 +660,36 @@ FOUND: dict[str, Story] = {
         ),
         nodes=1,
     ),
+    # Its owner had a job started anew, and nobody planned with its later end: others, who were to
+    # follow it, were late.
+    "who was started anew cost others their promises": Story(
+        events=(
+            Event(22.4, What.SUBMIT, job=Submitted(iterations=4200, deadline=207.1, known=False)),
+            Event(
+                93.1,
+                What.SUBMIT,
+                during=1,
+                job=Submitted(iterations=4200, deadline=148.6, grace=60.0, members=3),
+            ),
+            Event(
+                117.2,
+                What.SUBMIT,
+                during=2,
+                job=Submitted(iterations=1600, deadline=138.4, grace=60.0),
+            ),
+            Event(
+                144.4,
+                What.JUDGE,
+                number=243688,
+                amount=2.0,
+                job=Submitted(iterations=800, deadline=84.5),
+            ),
+            Event(147.9, What.SUBMIT, during=5, job=Submitted(iterations=1900, deadline=165.2)),
+            Event(156.0, What.SUBMIT, job=Submitted(iterations=3100)),
+            Event(182.9, What.ASKS_REQUEUE, number=1),
+        ),
+        nodes=2,
+    ),
 }
 
 

@@ -200,7 +200,7 @@ class TestFenced:
             with pytest.raises(TakenOverError):
                 change()
         assert slurm.observe().jobs == before
-        looks = {"observe", "job", "configuration", "nodes", "partitions", "licenses"}
+        looks = {"observe", "job", "jobs", "configuration", "nodes", "partitions", "licenses"}
         public = {name for name in vars(Slurm) if not name.startswith("_")}
         assert len(public - looks - {"accounting", "step_nodes", "test"}) == len(changes)
 
