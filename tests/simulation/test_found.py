@@ -690,6 +690,27 @@ FOUND: dict[str, Story] = {
         ),
         nodes=2,
     ),
+    # An answer that could not be read, and nobody asked again for the lost job.
+    "a lost job was forgotten after an answer that could not be read": Story(
+        events=(
+            Event(139.7, What.SUBMIT, job=Submitted(iterations=4300, deadline=399.1)),
+            Event(
+                142.1,
+                What.SUBMIT,
+                during=5,
+                job=Submitted(iterations=3300, deadline=297.2, known=False),
+            ),
+            Event(146.0, What.SUBMIT, job=Submitted(iterations=4200, deadline=459.7)),
+            Event(154.3, What.SUBMIT, job=Submitted(iterations=3900, deadline=253.4)),
+            Event(177.5, What.SUBMIT, job=Submitted(iterations=5700)),
+            Event(184.2, What.SLURM_FORGETS, number=6, during=5),
+            Event(193.8, What.WITHDRAWS, number=3),
+            Event(200.2, What.COMMAND_FAULT, number=9, amount=5.0, during=1),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+        resubmits=True,
+    ),
 }
 
 

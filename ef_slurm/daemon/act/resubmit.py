@@ -103,13 +103,16 @@ class Resubmitter:
         changed = False
         since = self._clock() - LOST_WINDOW_SECONDS
         for job in self._queue.jobs.ended({JobState.LOST}, since=since):
+            known = False
             with self._fence.around(job, "submitted again"):
                 if self.resubmit(job):
                     changed = True
-                    continue
-                ended_at = self._clock() if job.ended_at is None else job.ended_at
-                settlement = settle_given_up(job, Fault.CLUSTER, job.note, ended_at)
-                self._queue.promises.settle(job.id, settlement, at=self._clock())
+                else:
+                    ended_at = self._clock() if job.ended_at is None else job.ended_at
+                    settlement = settle_given_up(job, Fault.CLUSTER, job.note, ended_at)
+                    self._queue.promises.settle(job.id, settlement, at=self._clock())
+                known = True
+            self._lost_expected |= not known
         return changed
 
     def _fail(self, row: QueueJob) -> None:
