@@ -50,6 +50,7 @@ class JobRequest:
         array: which job of an array it is; None for one that is in none.
         assumed: whether iterations and global batch size are those of the training's run before:
             the script has the last word on them.
+        iterations_stated, batch_stated: whether that one was submitted all the same, and counts.
     """
 
     slurm_job_id: int
@@ -77,6 +78,8 @@ class JobRequest:
     precision: str = UNSPECIFIED
     gpu_types: tuple[str, ...] = ()
     assumed: bool = False
+    iterations_stated: bool = False
+    batch_stated: bool = False
     per_gpu: PerGpu = field(default_factory=PerGpu)
     asked: tuple[tuple[str, str], ...] = ()
     done: int = 0

@@ -53,7 +53,7 @@ def request_columns(request: JobRequest) -> dict[str, Any]:
         "model_name": request.model_name,
         "precision": request.precision,
         "gpu_types": codec.dump_strings(request.gpu_types),
-        "assumed": int(request.assumed),
+        "assumed": _assumed(request),
         "begin_at": request.begin,
         "dependency": codec.dump_dependency(request.dependency),
         "mail_types": codec.dump_strings(kind.value for kind in request.mail_types),
@@ -156,6 +156,17 @@ _CHANGING: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+_ITERATIONS_STATED, _BATCH_STATED = 2, 4
+"""In the column `assumed`, beside 1: what of it was submitted all the same."""
+
+
+def _assumed(request: JobRequest) -> int:
+    if not request.assumed:
+        return 0
+    stated = _ITERATIONS_STATED * request.iterations_stated + _BATCH_STATED * request.batch_stated
+    return 1 + stated
+
+
 def _request(row: Row) -> JobRequest:
     return JobRequest(
         slurm_job_id=row["slurm_job_id"],
@@ -183,6 +194,8 @@ def _request(row: Row) -> JobRequest:
         precision=row["precision"],
         gpu_types=codec.load_strings(row["gpu_types"]),
         assumed=bool(row["assumed"]),
+        iterations_stated=bool(row["assumed"] & _ITERATIONS_STATED),
+        batch_stated=bool(row["assumed"] & _BATCH_STATED),
         begin=row["begin_at"],
         dependency=codec.load_dependency(row["dependency"]),
         mail_types=tuple(map(NoticeKind, codec.load_strings(row["mail_types"]))),

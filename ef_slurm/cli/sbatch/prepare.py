@@ -139,6 +139,7 @@ def prepare(
     name = requested.job_name or script.name
     partition = config.slurm.partition
     text = batch_script(requested, script, config, state_dir, array)
+    assumed = curves.iterations is not None or curves.global_batch_size is not None
     request = JobRequest(
         slurm_job_id=0,
         owner=getpass.getuser(),
@@ -165,7 +166,9 @@ def prepare(
         gpu_types=() if requested.gpu_type is None else (requested.gpu_type,),
         account=requested.account or "",
         per_gpu=per_gpu.per_gpu,
-        assumed=curves.iterations is not None or curves.global_batch_size is not None,
+        assumed=assumed,
+        iterations_stated=assumed and requested.iterations is not None,
+        batch_stated=assumed and requested.global_batch_size is not None,
         done=0 if source is None else source.done,
         begin=requested.begin,
         mail_types=requested.mail_types,

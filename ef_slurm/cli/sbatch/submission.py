@@ -239,7 +239,10 @@ def _tell(nobody: str, curves: StatedCurves, notes: Sequence[str], voice: Voice)
     if curves.growth:
         voice.note(f"Speed {curves.source}")
     if curves.iterations is not None:
-        voice.note(f"Iterations {curves.iterations}, as your last run's script said")
+        voice.note(
+            f"Iterations {curves.iterations}, as your last run's script said; if this one does "
+            "more, it is judged anew (--iterations=N says how many)"
+        )
     for line in notes:
         voice.note(line)
 

@@ -55,6 +55,7 @@ def script_numbers(job: QueueJob, progress: Progress | None) -> ScriptNumbers:
         return ScriptNumbers(job)
     request, words = job.request, []
     said = {"iterations": iterations, "global_batch_size": batch}
+    stated = {"iterations": request.iterations_stated, "global_batch_size": request.batch_stated}
     filled: dict[str, int] = {}
     for name, number in said.items():
         submitted = getattr(request, name)
@@ -63,7 +64,7 @@ def script_numbers(job: QueueJob, progress: Progress | None) -> ScriptNumbers:
         what = name.replace("_", " ")
         if submitted is None:
             words.append(f"its script says {what} {number}")
-        elif request.assumed:
+        elif request.assumed and not stated[name]:
             words.append(f"its script says {what} {number}; the run before said {submitted}")
         else:
             words.append(
@@ -78,6 +79,8 @@ def script_numbers(job: QueueJob, progress: Progress | None) -> ScriptNumbers:
         request = replace(
             request,
             assumed=False,
+            iterations_stated=False,
+            batch_stated=False,
             iterations=filled.get("iterations", request.iterations),
             global_batch_size=filled.get("global_batch_size", request.global_batch_size),
         )

@@ -197,6 +197,16 @@ def test_values_that_the_queue_refuses(queue: Queue, add: Add) -> None:
     assert queue.events.all() == ()
 
 
+@pytest.mark.parametrize("iterations", [False, True])
+@pytest.mark.parametrize("batch", [False, True])
+def test_what_was_submitted_beside_what_was_assumed_is_kept(
+    queue: Queue, add: Add, *, iterations: bool, batch: bool
+) -> None:
+    job = add(assumed=True, iterations_stated=iterations, batch_stated=batch)
+    kept = queue.jobs.get(job.id).request
+    assert (kept.assumed, kept.iterations_stated, kept.batch_stated) == (True, iterations, batch)
+
+
 def test_what_a_request_left_open_is_filled_in(queue: Queue, add: Add) -> None:
     job = add(iterations=None, global_batch_size=None, curves=())
     assert not job.request.complete

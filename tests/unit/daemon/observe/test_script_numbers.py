@@ -86,6 +86,23 @@ def test_what_was_assumed_gives_way(said: tuple[int, int], why: str) -> None:
         assert (after, settled) == (told.job, None)
 
 
+@pytest.mark.parametrize("stated", ["iterations", "batch"])
+def test_what_was_submitted_beside_what_was_assumed_counts(stated: str) -> None:
+    """The library of profiles knows the training: one number is the owner's, the other its own."""
+    job = replace(submitted(900, 64, assumed=True), promise=PromiseState.SAFE)
+    request = replace(
+        job.request, iterations_stated=stated == "iterations", batch_stated=stated == "batch"
+    )
+    said = (80, 64) if stated == "iterations" else (900, 128)
+    told = script_numbers(replace(job, request=request), report(*said))
+    assert (told.job.request.iterations, told.job.request.global_batch_size) == (900, 64)
+    assert told.changed == ""
+    assert told.job.request.curves
+    assert told.words[0].endswith("what was submitted counts")
+    again = script_numbers(told.job, report(*said))
+    assert again.job is told.job
+
+
 def test_only_training_is_counted() -> None:
     job = replace(row(), measuring=Measuring(NOW - 90.0), progress_at=None)
     first = count_training(job, report(), 4).measuring
