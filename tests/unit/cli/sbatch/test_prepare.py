@@ -37,6 +37,7 @@ def prepared(
     environment: Mapping[str, str] | None = None,
     per_gpu: PerGpuChoice | None = None,
     nodes: NodeChoice | None = None,
+    curves: StatedCurves = CURVES,
 ) -> Prepared:
     given, _ = ALL_OPTIONS.parse(words, "command line")
     problems = Problems()
@@ -47,7 +48,7 @@ def prepared(
     return prepare(
         requested,
         wrapped("true"),
-        CURVES,
+        curves,
         site,
         per_gpu or PerGpuChoice(PerGpu()),
         nodes or NodeChoice(),
@@ -92,6 +93,23 @@ def test_what_comes_with_each_gpu_is_asked_of_slurm_and_told_the_queue() -> None
     made = prepared(*HOURS_2, "--qos=high", per_gpu=choice)
     assert made.submission.options[-3:] == (*choice.options, "--qos=high")
     assert made.request.per_gpu == PerGpu(16, 62_500)
+
+
+@pytest.mark.parametrize(
+    ("given", "before", "stated"),
+    [
+        (("--iterations=900",), (None, 64), (True, False)),
+        (("--global-batch-size=8",), (80, None), (False, True)),
+        ((), (80, 64), (False, False)),
+    ],
+)
+def test_what_is_given_beside_what_the_run_before_said_is_told_as_given(
+    given: tuple[str, ...], before: tuple[int | None, int | None], stated: tuple[bool, bool]
+) -> None:
+    known = replace(CURVES, iterations=before[0], global_batch_size=before[1])
+    request = prepared("--deadline=+2h", *given, curves=known).request
+    assert request.assumed
+    assert (request.iterations_stated, request.batch_stated) == stated
 
 
 def test_a_users_reservation_is_passed_on_and_told() -> None:
