@@ -88,11 +88,13 @@ def why(job: JobView, name_of: NameOf) -> str:
 
 
 def waits_for(job: JobView, now: float, reason: str) -> str:
-    """What a job without GPUs waits for.
+    """What a job without GPUs waits for; once it has ended that is nothing.
 
     Args:
         reason: of `why`.
     """
+    if job.state in FINAL:
+        return reason
     if job.gate is not None and job.gate.state in (GateState.UNKNOWN, GateState.NEVER):
         return gate_words(job.gate)
     if job.measuring is not None:

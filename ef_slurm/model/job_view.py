@@ -10,7 +10,7 @@ from ef_slurm.model.companion import Companion, CompanionState
 from ef_slurm.model.dependency import Dependency, Gate, GateState
 from ef_slurm.model.event import Event
 from ef_slurm.model.job import IfInfeasible, JobKind
-from ef_slurm.model.job_state import JobState
+from ef_slurm.model.job_state import FINAL, JobState
 from ef_slurm.model.measuring import Measuring
 from ef_slurm.model.plan import PromiseState, Reason
 from ef_slurm.model.promise import Fault, Promise, PromiseOutcome, StoredVerdict
@@ -47,15 +47,16 @@ class JobView:
         job_id: Slurm's.
         queue_id: the queue's own, which `Reason.job` holds.
         kind: what it runs as; `requested_kind` what was asked for.
-        share: GPUs now, on `nodes`, of `gpu_type`.
+        share: GPUs now, on `nodes`, of `gpu_type`; one that has ended holds none.
         iterations: of the whole training, None until it is known; `iteration` done by the last
             report, at `progress_at`, going on at `rate` per second.
         promise: what the latest plan says about it while it is open; `promise_outcome` how it
             ended, None where none was given; `promise_fault` whose doing that was, None while it is
             open or where it was kept.
-        finish: predicted by the latest plan.
+        finish: predicted by the latest plan; None while it is held, and once it has ended.
         started: when it first ran.
-        schedule: its plan in hand.
+        schedule: its plan in hand; none where nothing is predicted.
+        reason: why it has its share; None once it has ended.
         note: the last thing that its owner should know.
         measuring: how far its speed is measured, before it is judged; None when it is not.
         begin: before when it may not start; None for at once.
@@ -126,7 +127,11 @@ def view(
         companions: those of the row's that are to be shown, as far as Slurm's id of them is known.
     """
     request = job.request
-    block = None if job.running is None else job.running.block
+    # The row keeps what it last had: nothing of that holds once it has ended, and of what was
+    # predicted nothing while it is held.
+    over = job.state in FINAL
+    planned = not over and job.state is not JobState.HELD
+    block = None if job.running is None or over else job.running.block
     settled = promise is not None and promise.outcome is not PromiseOutcome.OPEN
     return JobView(
         job_id=request.slurm_job_id,
@@ -142,7 +147,7 @@ def view(
         submitted=request.submitted,
         deadline=request.deadline,
         grace=request.grace,
-        share=job.share,
+        share=0 if over else job.share,
         nodes=() if block is None else block.nodes,
         gpu_type="" if block is None else block.gpu_type,
         iterations=request.iterations,
@@ -153,7 +158,7 @@ def view(
         promise=PromiseState.NONE if settled else job.promise,
         promise_outcome=None if promise is None else promise.outcome,
         promise_fault=None if promise is None else promise.fault,
-        measuring=job.measuring,
+        measuring=None if over else job.measuring,
         begin=request.begin,
         dependency=request.dependency,
         gate=job.gate,
@@ -163,14 +168,14 @@ def view(
             for one in companions
             if one.slurm_job_id is not None
         ),
-        finish=job.finish,
+        finish=job.finish if planned else None,
         started=job.first_started_at,
         ended=job.ended_at,
         exit_code=job.exit_code,
         generation=job.generation,
         reshapes=job.reshapes,
-        schedule=job.plan,
-        reason=job.reason,
+        schedule=job.plan if planned else (),
+        reason=None if over else job.reason,
         note=job.note,
         state_dir=request.state_dir,
     )

@@ -203,7 +203,7 @@ def _free(
 
 def _plan(number: int, drawn: Drawn, rows: Rows, axis: Clock, now: float) -> list[Bar]:
     bars = []
-    for part in drawn.row.plan:
+    for part in drawn.view.schedule:
         place = rows.of_type(part.gpu_type)
         start, end = max(part.start, now), min(part.end, axis.end)
         if place is None or end <= start or part.first_gpu + part.gpus > place[1]:
