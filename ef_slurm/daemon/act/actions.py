@@ -12,7 +12,16 @@ from ef_slurm.daemon.observe.holds import held_here, held_too, released
 from ef_slurm.daemon.observe.observer import Observer
 from ef_slurm.daemon.observe.transition import AuditEntry, Transition
 from ef_slurm.daemon.plan.changes import NotAllowedError, NotPossibleError
-from ef_slurm.model import FINAL, PUT_BACK, EventKind, HeldBy, JobAction, JobState, QueueJob
+from ef_slurm.model import (
+    FINAL,
+    PUT_BACK,
+    EventKind,
+    HeldBy,
+    JobAction,
+    JobState,
+    PromiseOutcome,
+    QueueJob,
+)
 from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.interface import Slurm
@@ -89,7 +98,15 @@ class JobActions:
         self._clear_mark(job)
         transition = held_here(job, why, self._clock(), by_owner=by_owner)
         then = "saves a checkpoint and leaves its GPUs" if job.state in RUNS else "is held"
-        return transition, f"{name} {then}, until ef-scontrol release {job.request.slurm_job_id}"
+        words = f"{name} {then}, until ef-scontrol release {job.request.slurm_job_id}"
+        promise = self._queue.promises.of(job.id)
+        settled = transition.settled
+        if promise is None or promise.outcome is not PromiseOutcome.OPEN or settled is None:
+            return transition, words
+        ended = "its deadline has passed, and its promise is broken"
+        if settled.outcome is PromiseOutcome.VOID:
+            ended = "this ends its promise: its deadline is judged anew when it is released"
+        return transition, f"{words}; {ended}"
 
     def _hold_too(
         self, job: QueueJob, name: str, why: str, *, by_owner: bool

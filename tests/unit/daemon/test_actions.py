@@ -72,6 +72,27 @@ def test_a_hold_on_a_running_job_saves_it_and_is_undone(world: World) -> None:
     assert outcomes(world, job)[-1] is PromiseOutcome.KEPT
 
 
+def test_an_owners_hold_says_that_it_ends_the_promise(world: World) -> None:
+    promised, best_effort = running(world), world.submit(20_000, deadline=None)
+    world.run_until(lambda: world.state(best_effort) is not JobState.NEW)
+    assert "promise" not in act(world, best_effort, JobAction.HOLD)
+    assert "this ends its promise" in act(world, promised, JobAction.HOLD)
+    assert outcomes(world, promised) == [PromiseOutcome.VOID]
+
+
+def test_an_operators_hold_does_not(world: World) -> None:
+    job = running(world)
+    assert "promise" not in act(world, job, JobAction.HOLD, operator=True)
+    assert outcomes(world, job) == [PromiseOutcome.OPEN]
+
+
+def test_a_hold_after_the_deadline_says_what_it_does(world: World) -> None:
+    job = running(world)
+    world.clock.now = (job.request.deadline or 0.0) + 100.0
+    assert "its promise is broken" in act(world, job, JobAction.HOLD)
+    assert outcomes(world, job) == [PromiseOutcome.BROKEN]
+
+
 def test_a_hold_that_is_undone_before_it_is_carried_out(world: World) -> None:
     job = running(world)
     act(world, job, JobAction.HOLD)
