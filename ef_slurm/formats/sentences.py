@@ -78,10 +78,14 @@ def reason_sentence(reason: Reason, name_of: NameOf) -> str:
             return f"grows to {held}: no job gains more from them{until}"
         case ReasonCode.PEAK:
             return f"shrinks to {held}: it trains no faster on more"
+        case ReasonCode.SHRANK if reason.measured:
+            return f"shrinks to {held}: {other} is measured on the rest first"
         case ReasonCode.SHRANK:
             return f"shrinks to {held}: the promise to {other} needs the rest"
         case ReasonCode.MIGRATED:
             return f"moves to other nodes so that {other} fits"
+        case ReasonCode.PAUSED if reason.measured:
+            return f"pauses: {other} is measured on its GPUs first"
         case ReasonCode.PAUSED:
             return f"pauses: the promise to {other} needs its GPUs"
         case ReasonCode.WAITS:

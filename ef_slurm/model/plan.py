@@ -64,6 +64,7 @@ class Reason:
         gpu_hours: that would be promised together; more than `gpu_hours_limit`.
         worth: of the GPU time that it asks for, in promises to typical jobs (of weight 1).
         limit: what limits it, in the words of whoever set it; "" for a limit of ef-slurm's own.
+        measured: whether `job` is to be measured on the GPUs, and has no promise that needs them.
     """
 
     code: ReasonCode
@@ -74,6 +75,7 @@ class Reason:
     gpu_hours_limit: float | None = None
     limit: str = ""
     worth: float | None = None
+    measured: bool = False
 
     @property
     def is_for_good(self) -> bool:

@@ -391,6 +391,8 @@ class MeasuringJobs:
                     reason=Reason(ReasonCode.MEASURED, gpus=one.gpus),
                 )
                 if one.job_id in measured
+                else replace(one, reason=replace(one.reason, measured=True))
+                if one.reason.job in measured
                 else one
                 for one in plan.decisions
             ),

@@ -113,6 +113,20 @@ def test_nobodys_promise_gives_way_to_it(world: World) -> None:
     assert outcome(world, job) is PromiseOutcome.KEPT
 
 
+@pytest.mark.parametrize("deadline", [None, 5000.0])
+def test_who_makes_room_for_it_hears_of_no_promise_to_it(
+    world: World, deadline: float | None
+) -> None:
+    wide = world.submit(40_000, deadline)
+    world.run_until(lambda: world.row(wide).share == 16)
+    job = unknown(world)
+    world.run_until(lambda: world.row(job).share > 0)
+    assert world.queue.promises.of(job.id) is None
+    told = story(world, wide)
+    assert f"job {job.request.slurm_job_id} is measured on " in told
+    assert "the promise to" not in told
+
+
 def test_a_newcomer_is_promised_beside_it(world: World) -> None:
     job = unknown(world)
     world.run_until(lambda: world.row(job).share > 0)
