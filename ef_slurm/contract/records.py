@@ -205,6 +205,21 @@ class Launch:
     finds_orders: bool = False
     change: int = 0
 
+    def gpus(self, progress: Progress | None) -> int | None:
+        """GPUs that this launch trains on now; None if that is unknown.
+
+        Args:
+            progress: the training's newest report; one of another launch says nothing about this.
+        """
+        if self.gpus_per_node < 1 or not self.nodes:
+            return None
+        if progress is not None and progress.generation == self.generation and progress.live:
+            # Also in the midst of a change: it may go by several sizes.
+            changes = progress.change > 0 or progress.change_iteration is not None
+            if changes:
+                return progress.world_size
+        return len(self.nodes.split(",")) * self.gpus_per_node
+
 
 @dataclass(frozen=True, slots=True)
 class Companion:

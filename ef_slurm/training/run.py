@@ -92,7 +92,7 @@ class Run:
         self.iteration = 0
         self._last: int | None = None
         self._why_early = ""
-        self._left = False
+        self._left = self._closed = False
         self._training = Training(
             self.iterations, self.global_batch_size, environment.max_batch_per_gpu, samples, seed
         )
@@ -292,7 +292,13 @@ class Run:
         self._why_early = reason
 
     def left_early(self) -> None:
-        """The script has left its loop before the last iteration, and has not said `stop`."""
+        """The script has left its loop before the last iteration, and has not said `stop`.
+
+        What is called after the end of the run, or of Python, is only the loop being cleared away:
+        the frame of an error, or of a stop, may hold it that long.
+        """
+        if self._closed or sys.is_finalizing():
+            return
         self._left = self._left or not self.over
         self.reporter.note(iteration=self.iteration)
 
@@ -332,6 +338,7 @@ class Run:
 
     def close(self) -> None:
         """End the background threads, give signals back. Safe to call again."""
+        self._closed = True
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None

@@ -1,9 +1,10 @@
 """A job that trains at one size after the other, inside of the allocation that it holds.
 
 The daemon measures, as it does of any job, and puts what it believes into the profile library; the
-launches follow each other in place (docs/protocol.md). This only says which size is next, and looks
-whether its rate is known. So no start, stop, requeue or failure counts as training, and whatever
-ends the job, what was measured before is kept.
+launches follow each other in place, or one launch changes its size while it trains
+(docs/protocol.md). This only says which size is next, and looks whether its rate is known. So no
+start, stop, requeue or failure counts as training, and whatever ends the job, what was measured
+before is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ASK_AGAIN_SECONDS = 20.0
 """After which a size that is not there yet is asked for once more."""
 
 RELAUNCH_SECONDS = 180.0
-"""In which a launch has to stop, and the next one to begin."""
+"""In which a launch has to stop, and the next one to begin; or to change its size live."""
 
 UNSTEADY_SECONDS = 90.0
 """Of further training in which a rate must become steady enough to be believed."""
@@ -74,21 +75,21 @@ class Reports:
 
     @property
     def gpus(self) -> int:
-        """GPUs of the launch that runs; 0 if none is known to run."""
+        """GPUs that the launch that runs trains on now; 0 if none is known to run."""
         launch = self.launch
         if launch is None or launch.state is not LaunchState.RUNNING:
             return 0
-        return len(launch.nodes.split(",")) * launch.gpus_per_node
+        return launch.gpus(self.progress) or 0
 
     @property
-    def trained(self) -> float | None:
-        """Seconds of training of the launch that runs; None before its first iteration."""
+    def trains(self) -> Progress | None:
+        """What the launch that runs says of its training; None before its first iteration."""
         progress, launch = self.progress, self.launch
         if progress is None or launch is None or progress.generation != launch.generation:
             return None
         if progress.phase is not Phase.RUNNING or progress.first_iteration_at is None:
             return None
-        return max(0.0, progress.updated_at - progress.first_iteration_at)
+        return progress
 
 
 def read_reports(state_dir: str) -> Reports:
@@ -104,6 +105,27 @@ def order_of(sizes: Sequence[int]) -> tuple[int, ...]:
     """The largest first, as the job begins on it; then the least: the two tell most."""
     falling = sorted(sizes, reverse=True)
     return tuple(dict.fromkeys((falling[0], falling[-1], *falling)))
+
+
+class _Training:
+    """For how long the job has trained as it does: since its launch, or its last live change."""
+
+    def __init__(self) -> None:
+        self._as: tuple[int, int, int] | None = None
+        self._since = 0.0
+
+    def seconds(self, reports: Reports) -> float | None:
+        """Of training at the present size; None where it does not train. Asked with each look."""
+        launch, progress = reports.launch, reports.trains
+        if launch is None or progress is None or progress.first_iteration_at is None:
+            return None
+        trains_as = progress.generation, progress.change, reports.gpus
+        if trains_as != self._as:
+            begun = self._as is None or self._as[0] != progress.generation
+            anew = begun and progress.change == launch.change
+            self._as = trains_as
+            self._since = progress.first_iteration_at if anew else progress.updated_at
+        return max(0.0, progress.updated_at - self._since)
 
 
 class SizeRun:
@@ -144,6 +166,7 @@ class SizeRun:
         self._clock = clock
         self._pause = pause
         self._reached_at = clock()
+        self._training = _Training()
         self.problem = ""
         self.batch = job.global_batch_size
 
@@ -172,7 +195,8 @@ class SizeRun:
             if view is not None and self._is_over(view):
                 return None
             reports = self._reports()
-            trained = reports.trained if reports.gpus == size else None
+            seconds = self._training.seconds(reports)
+            trained = seconds if reports.gpus == size else None
             holds = view is not None and view.share > 0
             if trained is not None and holds:
                 yield Look(size, Stage.TRAINING, trained)

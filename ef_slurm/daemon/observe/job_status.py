@@ -230,13 +230,7 @@ class JobStatus:
     @property
     def launched_gpus(self) -> int | None:
         """GPUs that the present launch runs on, by its own word; None if that is unknown."""
-        launch, progress = self.launch, self.progress
-        if launch is None or launch.gpus_per_node < 1 or not launch.nodes:
-            return None
-        # From the first change on, also in the midst of it: it may go by several sizes.
-        if progress is not None and progress.live and (progress.change or _changes(progress)):
-            return progress.world_size
-        return len(launch.nodes.split(",")) * launch.gpus_per_node
+        return None if self.launch is None else self.launch.gpus(self.progress)
 
     def declined(self, gpus: int | None) -> bool:
         """Whether this run was ordered to run on so many of its GPUs, and launched otherwise.
@@ -281,11 +275,6 @@ class JobStatus:
     def requests(self, block: Block) -> bool:
         """Whether Slurm has been told to start it on exactly this block."""
         return requests_block(self.slurm, block)
-
-
-def _changes(progress: Progress) -> bool:
-    """Whether the ranks of a live launch have agreed on a change."""
-    return progress.change_iteration is not None
 
 
 def requests_block(job: SlurmJob, block: Block) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,6 +23,23 @@ EPOCHS = 4
 LAST = -(-EPOCHS * SAMPLES // BATCH)
 ENDS = [-(-(epoch + 1) * SAMPLES // BATCH) for epoch in range(EPOCHS)]
 """Iterations done when each epoch ends; a batch reaches over some of the ends."""
+
+TOP = Path(__file__).parents[3]
+SCRIPT = """
+import contextlib, sys, torch
+from ef_slurm import training
+
+loop, ends = sys.argv[1:]
+one = training.session(torch.nn.Linear(1, 1), data=8, epochs=4, global_batch_size=2)
+with one if ends == "with" else contextlib.nullcontext():
+    if loop == "epochs":
+        for epoch in one.epochs():
+            for step in epoch:
+                raise ValueError("of the script's own")
+    steps = iter(one) if loop == "steps, held" else one
+    for step in steps:
+        raise ValueError("of the script's own")
+"""
 
 
 def session(state_dir: Path | None, **options: object) -> training.Session:
@@ -190,6 +210,62 @@ class TestLeft:
         last = progress(tmp_path)
         assert (last.phase, last.iteration) == (Phase.RUNNING, 19)
         assert "the loop was left at iteration 19 of 200" in capfd.readouterr().err
+
+    @pytest.mark.parametrize("way", ["order", "TERM"])
+    def test_a_stop_is_a_stop(
+        self,
+        tmp_path: Path,
+        way: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        """Under torchrun its exit code is 0, as that of a script that leaves its loop."""
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+
+        def order() -> None:
+            if way == "order":
+                StateDir(tmp_path).write_order(Order(1, Action.STOP, time.time(), "test"))
+            else:
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)  # until the watcher has seen it
+
+        def train() -> None:
+            with session(tmp_path, epochs=EPOCHS) as one:
+                for epoch in one.epochs():
+                    for step in epoch:
+                        if step.iteration == 2:
+                            order()
+
+        with pytest.raises(SystemExit) as stopped:
+            train()
+        assert not stopped.value.code
+        assert progress(tmp_path).phase is Phase.STOPPED
+        assert "was left" not in capfd.readouterr().err
+
+    @pytest.mark.parametrize("ends", ["with", "no with"])
+    @pytest.mark.parametrize("loop", ["epochs", "steps", "steps, held"])
+    def test_an_error_is_the_only_one_that_is_shown(
+        self, tmp_path: Path, loop: str, ends: str
+    ) -> None:
+        """What is left of a loop is cleared away as late as at the end of Python."""
+        script = tmp_path / "train.py"
+        script.write_text(SCRIPT)
+        state = tmp_path / "state"
+        state.mkdir(mode=0o700)
+        ran = subprocess.run(
+            [sys.executable, script, loop, ends],
+            env={**os.environ, "PYTHONPATH": str(TOP), "EF_STATE_DIR": str(state)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 1
+        assert ran.stderr.endswith("\nValueError: of the script's own\n"), ran.stderr
+        assert ran.stderr.count("Traceback") == 1, ran.stderr
+        assert "was left" not in ran.stderr
+        assert "ignored" not in ran.stderr
+        if ends == "with":
+            assert progress(state).phase is Phase.FAILED
 
     def test_an_error_is_an_error(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         def fail() -> None:

@@ -78,6 +78,9 @@ class Played:
     believed_after: float = 30.0
     fails_on: frozenset[int] = frozenset()
     deaf: bool = False
+    live: bool = False
+    change: int = 0
+    changed_at: float = 0.0
     away: range = range(0)
     ends_at: float = float("inf")
     ends_as: JobState = JobState.FAILED
@@ -96,9 +99,15 @@ class Played:
 
     def launch(self, gpus: int) -> None:
         self.generation, self.launched_at = self.generation + 1, self.now
-        self.gpus = gpus
+        self.gpus, self.change, self.changed_at = gpus, 0, 0.0
         if gpus in self.fails_on:
             self.generation, self.gpus = self.generation + 1, 8
+
+    def resize(self, gpus: int) -> None:
+        if self.live:
+            self.change, self.gpus, self.changed_at = self.change + 1, gpus, self.now
+        else:
+            self.launch(gpus)
 
     def requeue(self) -> None:
         self.restarts, self.wanted = self.restarts + 1, 8
@@ -121,7 +130,7 @@ class Played:
                     raise FailureError(Failure(self.refuses, "no"))
                 self.wanted = gpus or 8
                 if self.gpus != self.wanted and not self.deaf:
-                    self.launch(self.wanted)
+                    self.resize(self.wanted)
                 return TrainsOn(7, self.wanted, 8)
         raise AssertionError(request)
 
@@ -139,18 +148,19 @@ class Played:
             return Reports()
         first = self.launched_at + BOOT
         trained = self.now - first
-        if trained >= self.believed_after:
+        if self.now - max(first, self.changed_at) >= self.believed_after:
             self.rates[self.gpus] = MeasuredRate(
                 KEY, self.gpus, 1, 10.0 * self.gpus, 30.0, "me", "", self.now, job_id=7
             )
-        nodes = "n1,n2" if self.gpus == 8 else "n1"
+        launched_on = 8 if self.live else self.gpus
+        nodes = "n1,n2" if launched_on == 8 else "n1"
         launch = Launch(
             self.generation,
             LaunchState.RUNNING,
             7,
             self.restarts,
             nodes,
-            min(4, self.gpus),
+            min(4, launched_on),
             15000,
             self.launched_at,
             self.launched_at,
@@ -158,7 +168,16 @@ class Played:
         if trained < 0:
             return Reports(launch)
         progress = Progress(
-            self.generation, Phase.RUNNING, self.gpus, 1, self.now, self.launched_at, first
+            self.generation,
+            Phase.RUNNING,
+            self.gpus,
+            1,
+            self.now,
+            self.launched_at,
+            first,
+            live=self.live,
+            change=self.change,
+            change_iteration=1 if self.change else None,
         )
         return Reports(launch, progress)
 
@@ -204,6 +223,37 @@ def test_every_size_in_turn(played: Played) -> None:
         (2, Stage.STARTING),
         (2, Stage.TRAINING),
     }
+
+
+def test_a_launch_that_changes_its_size_while_it_trains(played: Played) -> None:
+    """The batch script's report stays as it was: the training says on what it goes on."""
+    played.live, played.believed_after = True, 5.0
+    following = run(played, 1, 2, 8)
+    steps = list(following.follow())
+    assert results(iter(steps)) == {8: 80.0, 1: 10.0, 2: 20.0}
+    assert (played.asked, played.generation, following.problem) == ([1, 2], 1, "")
+    for size in (8, 1, 2):
+        seconds = [
+            step.seconds
+            for step in steps
+            if isinstance(step, Look) and (step.gpus, step.stage) == (size, Stage.TRAINING)
+        ]
+        assert seconds[0] <= 1.0
+        assert 20.0 <= seconds[-1] <= 21.0  # of this size alone
+
+
+def test_a_live_launch_that_is_requeued_in_between(played: Played) -> None:
+    played.live = True
+    following = run(played, 1, 2, 8)
+    found, requeued = {}, False
+    for step in following.follow():
+        if isinstance(step, SizeResult):
+            found[step.gpus] = step.rate
+        elif step.gpus == 1 and step.stage is Stage.TRAINING and not requeued:
+            played.requeue()
+            requeued = True
+    assert (requeued, found) == (True, {8: 80.0, 1: 10.0, 2: 20.0})
+    assert played.asked == [1, 1, 2]
 
 
 def test_it_trains_as_long_as_wanted_even_if_its_rate_is_known_before(played: Played) -> None:
@@ -296,12 +346,18 @@ def test_reports_are_read_as_far_as_they_can_be(tmp_path: Any) -> None:
     state = StateDir(tmp_path)
     launch = Launch(2, LaunchState.RUNNING, 7, 0, "n1,n2", 4, 15000, NOW, NOW)
     state.write_launch(launch)
-    assert (read_reports(str(tmp_path)).gpus, read_reports(str(tmp_path)).trained) == (8, None)
+    assert (read_reports(str(tmp_path)).gpus, read_reports(str(tmp_path)).trains) == (8, None)
     progress = Progress(1, Phase.RUNNING, 8, 1, NOW + 9, NOW, NOW + 2)
     state.write_progress(progress)
-    assert read_reports(str(tmp_path)).trained is None  # of the launch before
-    state.write_progress(replace(progress, generation=2))
-    assert read_reports(str(tmp_path)).trained == 7.0
+    assert read_reports(str(tmp_path)).trains is None  # of the launch before
+    live = replace(progress, live=True, change=1, world_size=2)
+    state.write_progress(live)
+    assert read_reports(str(tmp_path)).gpus == 8
+    state.write_progress(replace(live, generation=2))
+    assert read_reports(str(tmp_path)).gpus == 2
+    progress = replace(progress, generation=2)
+    state.write_progress(progress)
+    assert read_reports(str(tmp_path)).trains == progress
     state.write_launch(replace(launch, state=LaunchState.WAITING))
     assert read_reports(str(tmp_path)).gpus == 0
     state.launch_file.write_text("{")
