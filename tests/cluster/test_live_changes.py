@@ -119,3 +119,18 @@ def test_a_job_of_unknown_speed_measures_itself_in_one_launch(bench: Bench, wrap
     if wrapper == "parallel":
         assert {rate["gpus"] for rate in rates if rate.get("brief")} == {4, 2, 1}, words
         assert "Launched again" not in words.partition("Measured while it trained")[0]
+
+
+def test_a_curve_is_measured_on_purpose_in_one_launch(bench: Bench) -> None:
+    """ef-profile run of what changes its size while it trains: nothing is launched again."""
+    options = "--gpus=1,4 --seconds-per-size=10 --max-time=6m --model-name=lively"
+    script = f"{scripts(bench.cluster)}/chars.py --wrapper parallel --sleep 0.2"
+    run = f"ef-profile run {options} --json {script} --iterations 500000 --batch 32"
+    done = bench.cluster.run(run, user="user1", check=False, timeout=400)
+    assert done.stdout, done.stderr
+    answer = json.loads(done.stdout)
+    words = f"{done.stderr}\n{bench.explain(answer['job_id'])}"
+    assert (done.returncode, answer["problem"]) == (0, ""), words
+    assert {one["gpus"] for one in answer["sizes"] if one["rate"] is not None} == {1, 4}, words
+    assert "Launched again" not in words
+    print(words)
