@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlite3 import Row
 
 from ef_slurm.formats.hostlist import HostlistError, expand
-from ef_slurm.model import Event, EventKind, Fault, JobState, PromiseOutcome
+from ef_slurm.model import FINAL, Event, EventKind, Fault, JobState, PromiseOutcome
 from ef_slurm.queue.codec import load
 from ef_slurm.queue.database import Database
 
@@ -17,17 +17,7 @@ MOST_JOBS = 2000
 MOST_EVENTS = 50_000
 MOST_PROMISES = 5000
 """Promises that are looked at at a time, the latest ones."""
-_NO_SHARE = frozenset(
-    {
-        JobState.ADMITTED,
-        JobState.PAUSED,
-        JobState.HELD,
-        JobState.COMPLETED,
-        JobState.FAILED,
-        JobState.CANCELLED,
-        JobState.LOST,
-    }
-)
+_NO_SHARE = FINAL | {JobState.ADMITTED, JobState.PAUSED, JobState.HELD}
 """States in which a job holds nothing, whatever was said of its share before."""
 
 # A job's events are in its index; which jobs matter is in two others.

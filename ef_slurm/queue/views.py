@@ -16,8 +16,8 @@ SELECT
     round(100.0 * iteration / iterations, 1) AS percent,
     datetime(submitted, 'unixepoch') AS submitted,
     datetime(deadline, 'unixepoch') AS deadline,
-    datetime(finish, 'unixepoch') AS predicted_finish,
-    round((deadline - finish) / 3600, 2) AS slack_hours,
+    CASE WHEN state <> 'held' THEN datetime(finish, 'unixepoch') END AS predicted_finish,
+    CASE WHEN state <> 'held' THEN round((deadline - finish) / 3600, 2) END AS slack_hours,
     promise, reshapes, note
 FROM jobs
 WHERE state NOT IN ('rejected', 'completed', 'failed', 'cancelled', 'lost')
@@ -67,7 +67,8 @@ WITH changes AS (
     UNION ALL
     SELECT id, job_id, at, 0, '' FROM events
     WHERE kind = 'state' AND json_extract(data, '$.to') IN
-        ('admitted', 'paused', 'held', 'completed', 'failed', 'cancelled', 'lost')
+        ('admitted', 'paused', 'held',
+        'rejected', 'completed', 'failed', 'cancelled', 'lost')
 ),
 spans AS (
     SELECT job_id, gpus, nodes, at AS since,

@@ -15,6 +15,7 @@ import pytest
 
 from ef_slurm.model import (
     ACTOR,
+    FINAL,
     Event,
     EventKind,
     Fault,
@@ -55,8 +56,8 @@ def share(queue: Queue, job_id: int, at: float, gpus: int) -> None:
     queue.events.log(Event(at, EventKind.SHARE, ACTOR, "share", job_id, data))
 
 
-def end(queue: Queue, job_id: int, at: float) -> None:
-    queue.jobs.move(job_id, JobState.FAILED, at=at, actor=ACTOR, why="test")
+def end(queue: Queue, job_id: int, at: float, state: JobState = JobState.FAILED) -> None:
+    queue.jobs.move(job_id, state, at=at, actor=ACTOR, why="test")
 
 
 def picked(row: Mapping[str, Any], *names: str) -> list[Any]:
@@ -73,6 +74,12 @@ def test_active_jobs(queue: Queue) -> None:
     assert found[2]["deadline"] == "1970-01-12 14:03:10"
     assert found[2]["slack_hours"] == 0.01
     assert picked(found[1], "gpus", "deadline", "slack_hours") == [0, None, None]
+
+
+def test_of_a_held_job_nothing_is_predicted(queue: Queue) -> None:
+    end(queue, 6, START + 100.0, JobState.HELD)
+    found = rows(queue, "SELECT * FROM active_jobs")[2]
+    assert picked(found, "state", "predicted_finish", "slack_hours") == ["held", None, None]
 
 
 def test_promises(queue: Queue) -> None:
@@ -103,6 +110,15 @@ def test_shares_over_time(queue: Queue) -> None:
         [5, 2, 2.0],
     ]
     assert found[3]["until"] == found[4]["since"] == "1970-01-12 14:50:00.000"
+
+
+@pytest.mark.parametrize("state", [one for one in JobState if one in FINAL - {JobState.COMPLETED}])
+def test_no_share_lasts_beyond_the_end(queue: Queue, state: JobState) -> None:
+    end(queue, 6, START + 100.0, state)
+    (found,) = rows(queue, "SELECT * FROM share_history WHERE slurm_job_id = 6")
+    assert found["gpu_hours"] == round(16 * 40 / 3600, 4)
+    (held,) = (share for share in queue.past.shares(START) if share.job_id == 6)
+    assert held.end == START + 100.0
 
 
 def test_what_was_told(queue: Queue) -> None:
