@@ -205,11 +205,16 @@ def corrected(record: JobRecord, evidence: Evidence, reports: JobReports) -> tup
         job = replace(job, held_by=HeldBy.OPERATOR)
     record = replace(record, job=job)
     slurm = _in_slurm(job, evidence.observation)
+    if slurm is not None and slurm.is_final:
+        return _ended(record, slurm, evidence, reports)  # slurmctld forgets it soon
     if slurm is not None:
         job, words = _as_in_slurm(job, slurm, evidence.ours)
         return replace(record, job=job), words
     ended = evidence.ended.get(job.request.slurm_job_id)
     if ended is not None and ownership_error(job, ended) is None:
+        launch = reports.launch
+        if launch is not None and launch.slurm_job_id == ended.job_id:
+            ended = replace(ended, restarts=launch.restart_count)  # accounting does not say
         return _ended(record, ended, evidence, reports)
     return record, _MISSING
 
@@ -224,8 +229,6 @@ def _in_slurm(job: QueueJob, observation: Observation) -> SlurmJob | None:
 
 def _as_in_slurm(job: QueueJob, slurm: SlurmJob, ours: HoldKind) -> tuple[QueueJob, str]:
     """The row with what it holds in Slurm, where that was not recorded any more."""
-    if slurm.is_final:
-        return job, f"it has ended in Slurm ({slurm.state.value}): ef-schedd settles it"
     if slurm.is_pending:
         # A hold as ours is taken for ours: the daemon may have requeued it just before it died, and
         # a job that waits for an operator who never held it breaks its promise.
@@ -267,9 +270,6 @@ def _ended(
     record: JobRecord, slurm: SlurmJob, evidence: Evidence, reports: JobReports
 ) -> tuple[JobRecord, str]:
     """The record of a job that ended while nobody looked, as the daemon would have settled it."""
-    launch = reports.launch
-    if launch is not None and launch.slurm_job_id == slurm.job_id:
-        slurm = replace(slurm, restarts=launch.restart_count)  # accounting does not say
     status = JobStatus(slurm, reports)
     transition = derive_transition(
         record.job, status, None, evidence.now, ours=evidence.ours, seen_at=evidence.now

@@ -711,6 +711,18 @@ FOUND: dict[str, Story] = {
         gpus_per_node=2,
         resubmits=True,
     ),
+    # What had ended when the queue was rebuilt was left to the daemon, which had no room to write
+    # it down until Slurm had forgotten it.
+    "who had ended when the queue was rebuilt was lost": Story(
+        events=(
+            Event(58.3, What.SUBMIT, during=2, job=Submitted(iterations=2300, max_time=120.0)),
+            Event(78.4, What.SUBMIT, job=Submitted(iterations=2700, deadline=263.0)),
+            Event(187.4, What.LOSES_QUEUE, amount=56.1),
+            Event(214.4, What.DISK_FULL, number=2, amount=111.0),
+        ),
+        nodes=1,
+        min_job_age=60.0,
+    ),
 }
 
 
