@@ -121,7 +121,7 @@ def test_a_job_of_unknown_speed_measures_itself_in_one_launch(bench: Bench, wrap
         assert "Launched again" not in words.partition("Measured while it trained")[0]
 
 
-@pytest.mark.flaky_on_busy_machine("each size needs a steady rate within 100 s")
+@pytest.mark.flaky_on_busy_machine(reason="each size needs a steady rate within 100 s")
 def test_a_curve_is_measured_on_purpose_in_one_launch(bench: Bench) -> None:
     """ef-profile run of what changes its size while it trains: nothing is launched again."""
     options = "--gpus=1,4 --seconds-per-size=10 --max-time=6m --model-name=lively"
