@@ -374,7 +374,9 @@ class Invariants:
         if training.finished and honest and row.state is not JobState.COMPLETED and not late:
             raise ViolationError(f"job {job.number} has trained, is {row.state.value}: {row.note}")
         if honest and row.state in (JobState.CANCELLED, JobState.FAILED, JobState.LOST):
-            limited = job.spec.max_time is not None and row.state is JobState.FAILED
+            # Slurm forgets who has ended, also those of whom nobody has heard how.
+            unheard = row.state is JobState.LOST and self.site.story.min_job_age < 1e9
+            limited = job.spec.max_time is not None and (row.state is JobState.FAILED or unheard)
             waits = job.spec.after is not None or job.spec.members > 1
             if not (limited or job.forgotten or waits):
                 raise ViolationError(f"job {job.number} is {row.state.value}: {row.note}")

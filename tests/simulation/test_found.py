@@ -723,6 +723,17 @@ FOUND: dict[str, Story] = {
         nodes=1,
         min_job_age=60.0,
     ),
+    # Of the simulation: a job came to its time limit while the daemon was away, and was forgotten.
+    "nobody heard how a job with a time limit had ended": Story(
+        events=(
+            Event(77.2, What.SUBMIT, during=5, job=Submitted(iterations=2900, max_time=120.0)),
+            Event(108.1, What.SUBMIT, job=Submitted(iterations=3700, deadline=288.2, begin=45.9)),
+            Event(124.4, What.SUBMIT, job=Submitted(iterations=1500)),
+            Event(263.5, What.RESTART, number=3, amount=116.0),
+        ),
+        nodes=1,
+        min_job_age=60.0,
+    ),
 }
 
 
