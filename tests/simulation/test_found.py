@@ -734,6 +734,22 @@ FOUND: dict[str, Story] = {
         nodes=1,
         min_job_age=60.0,
     ),
+    # The id under which a lost job was submitted again had been a stranger's, who was seen last.
+    "who was submitted again was taken for whoever had its id before": Story(
+        events=(
+            Event(0.0, What.SUBMIT, job=Submitted(iterations=1600, begin=160.5)),
+            Event(29.3, What.SUBMIT, during=2, job=Submitted(iterations=1200, deadline=148.6)),
+            Event(79.8, What.STRANGER, number=3, amount=68.2, during=3),
+            Event(97.4, What.KILLED_AT_COMMAND, number=7, amount=1.0),
+            Event(100.5, What.KILLED_AT_ACT, number=6, amount=1.0),
+            Event(100.5, What.SLURM_FORGETS),
+            Event(104.9, What.SUBMIT, job=Submitted(iterations=5100, deadline=620.4)),
+            Event(108.8, What.SLURM_OLDER, number=1, amount=26.3, during=2),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+        resubmits=True,
+    ),
 }
 
 

@@ -159,6 +159,7 @@ class Resubmitter:
             self._as_before(job, now)
             for state in (IntentState.EXECUTED, IntentState.VERIFIED, IntentState.CLOSED):
                 self._queue.intents.advance(intent.id, state, at=now)
+        self._observer.drop(found)  # what was last seen under that id may be another's of before
         _log.info("job %d %s", request.slurm_job_id, why, extra=about(job, EventKind.STATE))
         return True
 

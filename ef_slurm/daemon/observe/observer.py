@@ -209,7 +209,7 @@ class Observer:
         return job
 
     def drop(self, job_id: int) -> None:
-        """Slurm said that it does not know the job."""
+        """Slurm does not know the job, or has another one under its id since: it is asked anew."""
         self._statuses.clear()
         jobs = dict(self.observation.jobs)
         jobs.pop(job_id, None)
