@@ -338,6 +338,7 @@ class Life:
         """What is held is released, and what would train for ever is cancelled."""
         cluster, now = self.site.cluster, self.site.clock.now
         held = {row.request.name for row in self.site.record.jobs.all({JobState.HELD})}
+        lost = {row.request.name for row in self.site.record.jobs.all({JobState.LOST})}
         for job in self.people.jobs:
             slurm = job.slurm
             if cluster.jobs.get(slurm.job_id) is not slurm:
@@ -346,7 +347,8 @@ class Life:
                 if job.request.name in held:  # its script died when it was held
                     self.people.act(job, JobAction.RELEASE, uid=OPERATOR_UID)
                 continue
-            if job.blamed or job.given_up:
+            # What may be left of a submission, nobody can tell, is cancelled as its owner is told.
+            if job.blamed or job.given_up or job.request.name in lost:
                 cluster.cancel(slurm, now)
             elif slurm.hold is HoldKind.ADMIN and self.site.story.as_owner:
                 self.site.slurm_of(OPERATOR_UID).release(slurm.job_id)

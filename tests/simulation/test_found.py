@@ -750,6 +750,19 @@ FOUND: dict[str, Story] = {
         gpus_per_node=2,
         resubmits=True,
     ),
+    # Of the simulation: its owner did not cancel what may be left of a submission, as told, and
+    # another job waited for its end.
+    "what may be left of a submission was waited for": Story(
+        events=(
+            Event(0.0, What.SUBMIT, job=Submitted(iterations=1700, begin=101.2)),
+            Event(41.2, What.KILLED_AT_ACT, number=6, amount=1.0),
+            Event(41.2, What.SLURM_FORGETS),
+            Event(55.3, What.LOSES_QUEUE, amount=6.4),
+            Event(67.5, What.SUBMIT, job=Submitted(iterations=1500, after=0)),
+        ),
+        resubmits=True,
+        min_job_age=60.0,
+    ),
 }
 
 
