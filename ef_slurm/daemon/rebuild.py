@@ -59,8 +59,8 @@ class Evidence:
         ours: how the daemon holds jobs.
         partitions: that it schedules.
         backup: a copy of the queue to begin with; None for none.
-        uid: whose jobs the daemon may submit again; None for the caller's.
         now: UTC epoch seconds.
+        uid: whose jobs the daemon may submit again; None for the caller's.
     """
 
     records: FoundRecords

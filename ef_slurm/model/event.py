@@ -24,7 +24,7 @@ class EventKind(enum.Enum):
     PROMISE = "promise"  # its state changed; data: from, to
     SHARE = "share"  # GPUs changed; data: from, to, nodes
     INTENT = "intent"  # data: intent, action, state
-    NODE = "node"  # lost or back
+    NODE = "node"  # lost or back, or waited for
     MEASURED = "measured"  # data: job_id's seconds per change, or iterations/s at a share
     USER = "user"  # somebody acted on the Slurm job behind our back
     DAEMON = "daemon"  # started, stopped, recovered

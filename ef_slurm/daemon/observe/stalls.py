@@ -79,6 +79,7 @@ class _Await(enum.Enum):
 
 
 _HAS_TRAINED = frozenset({_Await.ITERATION, _Await.EVALUATION, _Await.END})
+"""What is awaited of a job that has trained in this run."""
 
 
 @dataclass(slots=True)
@@ -178,15 +179,11 @@ class Stalls:
         The last plan need not have seen that yet. It is so where it would have been in time, had it
         trained by its own curve on the GPUs that it had, from some moment of its run on.
         """
-        watched, settled, deadline = (
-            self._watched.get(job.id),
-            transition.settled,
-            job.request.deadline,
-        )
+        watched, settled = self._watched.get(job.id), transition.settled
+        deadline, grace = job.request.deadline, job.request.grace
         if watched is None or settled is None or deadline is None:
             return transition
-        late = watched.soonest >= deadline + job.request.grace
-        if settled.fault is not Fault.EF_SLURM or late:
+        if settled.fault is not Fault.EF_SLURM or watched.soonest >= deadline + grace:
             return transition
         return replace(transition, settled=replace(settled, fault=Fault.JOB))
 
@@ -246,12 +243,8 @@ def _awaited(status: JobStatus) -> _Await:
 
 def _foresee(job: QueueJob, status: JobStatus, watched: _Watched) -> None:
     """When it would end, if it trained by its curve from now on, or had since its run began."""
-    running, iterations, rate, progress = (
-        job.running,
-        job.request.iterations,
-        _rate(job),
-        status.progress,
-    )
+    running, iterations, progress = job.running, job.request.iterations, status.progress
+    rate = _rate(job)
     if running is None or iterations is None or not rate or progress is None:
         return
     if watched.awaited not in _HAS_TRAINED or progress.first_iteration_at is None:
@@ -277,8 +270,10 @@ def _expected(job: QueueJob) -> float:
 def _rate(job: QueueJob) -> float:
     """Iterations/s on the GPUs that it holds, by its curve; 0 if nobody knows."""
     running = job.running
-    for kind, curve in job.request.curves if running is not None else ():
-        if running is not None and kind == running.block.gpu_type:
+    if running is None:
+        return 0.0
+    for kind, curve in job.request.curves:
+        if kind == running.block.gpu_type:
             return dict(curve.points).get(running.active_gpus, 0.0)
     return 0.0
 
