@@ -238,7 +238,8 @@ def _as_in_slurm(job: QueueJob, slurm: SlurmJob, ours: HoldKind) -> tuple[QueueJ
         if job.state in _BETWEEN and slurm.hold in holds:
             whose = "" if slurm.hold is HoldKind.NONE else " with a hold like ef-slurm's"
             return replace(job, state=job.waiting_state, running=None), f"it pends in Slurm{whose}"
-        return job, f"it pends in Slurm ({slurm.hold.value} hold)"
+        # What it had may be somebody else's by now.
+        return replace(job, running=None), f"it pends in Slurm ({slurm.hold.value} hold)"
     where = f"it runs in Slurm on {','.join(slurm.nodes) or 'no node yet'}"
     waits = (JobState.ADMITTED, JobState.PAUSED, *_BETWEEN)
     if job.running is None and job.state in waits and slurm.is_running:

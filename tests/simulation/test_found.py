@@ -763,6 +763,39 @@ FOUND: dict[str, Story] = {
         resubmits=True,
         min_job_age=60.0,
     ),
+    # A job that was leaving its GPUs when its record was written, and waits when the queue is made
+    # anew, was put back with them. Another has them by then.
+    "who waits in Slurm was put back with the GPUs of its record": Story(
+        events=(
+            Event(2.4, What.SUBMIT, job=Submitted(iterations=5300)),
+            Event(
+                35.2,
+                What.SUBMIT,
+                job=Submitted(iterations=3300, told=False, behaviour=Behaviour.SILENT),
+            ),
+            Event(38.5, What.KILLED_AT_PROMISE, number=1),
+            Event(
+                55.4,
+                What.SUBMIT,
+                during=3,
+                job=Submitted(
+                    iterations=2900, deadline=213.3, told=False, behaviour=Behaviour.GARBAGE
+                ),
+            ),
+            Event(108.1, What.SLURM_HOLDS, number=3),
+            Event(166.6, What.SCRIPT_DIES, number=1),
+            Event(
+                172.8,
+                What.SUBMIT,
+                during=5,
+                job=Submitted(iterations=3700, deadline=310.7, known=False),
+            ),
+            Event(183.6, What.SUBMIT, job=Submitted(iterations=3600)),
+            Event(210.5, What.LOSES_QUEUE, amount=29.600763672889613),
+            Event(238.5, What.DISK_FULL, number=2, amount=7.2),
+        ),
+        gpus_per_node=1,
+    ),
 }
 
 
