@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -106,6 +107,7 @@ def test_held_released_requeued_and_gone_on_from(people: People) -> None:
     done = trained(people, job, done)
     shown = people.type(f"ef-scontrol show job {job}").stdout
     assert shown.startswith(f"JobId={job} ")
+    assert re.search(rf"^   StdOut=/\S*{job}\S*$", shown, re.M), shown
     assert people.type(f"ef-scancel {job}").returncode == 0
     # From its last checkpoint, with what it was given.
     enough = int(done) + 1800  # twenty seconds on all GPUs

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -36,9 +36,16 @@ from ef_slurm.formats.arrays import JobName
 from ef_slurm.formats.codec import to_plain
 from ef_slurm.formats.times import format_iso
 from ef_slurm.formats.zone import local_zone
-from ef_slurm.model import ChangeOutcome, JobAction, JobList
+from ef_slurm.model import ChangeOutcome, JobAction, JobList, JobView
+from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
+
+if TYPE_CHECKING:
+    from ef_slurm.slurm.commands.command_slurm import CommandSlurm
 
 PROGRAM = "ef-scontrol"
+
+_MOST_OUTPUTS = 20
+"""Jobs of which Slurm is asked where they write: a process each."""
 
 EXAMPLES = """
 \b
@@ -219,27 +226,52 @@ Exit codes: 0 done, 1 a job that is not known, 2 usage, 4 ef-schedd cannot be re
 @_JSON
 @_CONFIG
 def show(words: tuple[str, ...], oneliner: bool, as_json: bool, config: Path | None) -> ExitCode:
-    """Show all that is known of jobs; without ids, of those in the queue."""
+    """Show all that is known of jobs; without ids, of those in the queue.
+
+    StdOut is where a job writes: of up to 20 jobs that are named, while Slurm remembers them.
+    """
     words = words[1:] if words[:1] in (("job",), ("jobs",)) else words
     names = parse_job_names(word.removeprefix("jobid=") for word in words)
     job_ids = tuple(dict.fromkeys(name.job_id for name in names))
     site = configuration(config)
-    with closing(connect(site, lambda: slurm_of(site))) as client:
+    slurm = slurm_of(site)
+    with closing(connect(site, lambda: slurm)) as client:
         answer = expect(JobList, client.ask(ListJobs(job_ids=job_ids)))
     if names:
         meant = tuple(job for job in answer.jobs if any(means(name, job) for name in names))
         answer = replace(answer, jobs=meant)
     missing = [name.job_id for name in names if not any(means(name, job) for job in answer.jobs)]
+    written = _written(slurm, answer.jobs) if names else {}
     if as_json:
-        say_json({"now": answer.now, "jobs": [job_as_json(job, answer.now) for job in answer.jobs]})
+        shown = [
+            {**job_as_json(job, answer.now), "output": to_plain(written.get(job.job_id))}
+            for job in answer.jobs
+        ]
+        say_json({"now": answer.now, "jobs": shown})
     else:
         zone = local_zone()
         for job in answer.jobs:
-            for line in record_lines(job, zone, oneliner=oneliner):
+            path = written.get(job.job_id)
+            for line in record_lines(job, zone, output=path, oneliner=oneliner):
                 say(line)
     for job_id in missing:
         complain(PROGRAM, f"{job_id}: no such job in ef-slurm's queue")
     return ExitCode.SLURM if missing else ExitCode.OK
+
+
+def _written(slurm: CommandSlurm, jobs: Sequence[JobView]) -> dict[int, Path]:
+    """Where jobs write, by Slurm's id, as far as Slurm knows them still and answers."""
+    found: dict[int, Path] = {}
+    for job in jobs[:_MOST_OUTPUTS]:
+        try:
+            path = slurm.output_file(job.job_id)
+        except NoSuchJobError:
+            continue
+        except SlurmError:
+            break
+        if path is not None:
+            found[job.job_id] = path
+    return found
 
 
 def _each(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import tzinfo
+from pathlib import Path
 
 from ef_slurm.formats.companion_words import companion_word
 from ef_slurm.formats.dependencies import format_dependency
@@ -17,9 +18,19 @@ NONE = "(null)"
 """As Slurm writes what is not there."""
 
 
-def record_lines(job: JobView, zone: tzinfo, *, oneliner: bool = False) -> Iterator[str]:
-    """The lines of one job; one only with `oneliner`."""
-    groups = _groups(job, zone)
+def record_lines(
+    job: JobView, zone: tzinfo, *, output: Path | None = None, oneliner: bool = False
+) -> Iterator[str]:
+    """The lines of one job; one only with `oneliner`.
+
+    Args:
+        output: where it writes its standard output; None where Slurm does not tell.
+    """
+    groups = [
+        *_groups(job, zone),
+        [("StateDir", job.state_dir)],
+        [("StdOut", NONE if output is None else str(output))],
+    ]
     lines = [" ".join(f"{key}={value}" for key, value in group) for group in groups]
     if oneliner:
         yield " ".join(lines)
@@ -79,5 +90,4 @@ def _groups(job: JobView, zone: tzinfo) -> list[list[tuple[str, str]]]:
             ("Reshapes", str(job.reshapes)),
             ("ExitCode", NONE if job.exit_code is None else str(job.exit_code)),
         ],
-        [("StateDir", job.state_dir)],
     ]

@@ -277,7 +277,7 @@ def _revived(job: QueueJob, why: str, *, own: bool = False) -> Transition:
 
 def _failed(job: QueueJob) -> str:
     code = "" if job.exit_code is None else f" with exit code {job.exit_code}"
-    return f"its script failed{code}: see its log"
+    return f"its script failed{code}: see its log (StdOut of ef-scontrol show job)"
 
 
 def _message(reports: JobReports) -> str:

@@ -35,6 +35,7 @@ from ef_slurm.model import (
     Verdict,
 )
 from ef_slurm.siteconfig.tables import JobsTable, SiteConfig
+from ef_slurm.slurm.errors import NoSuchJobError, SlurmUnavailableError
 
 NOW = 1_700_000_000.0
 SITE = replace(SiteConfig(), jobs=replace(JobsTable(), state_root=Path("/nowhere")))
@@ -74,17 +75,43 @@ class Answers:
 Run = Callable[..., tuple[int, str, str]]
 
 
+@dataclass
+class Outputs:
+    """What Slurm knows of where jobs write; `down` for one that does not answer."""
+
+    of: dict[int, Path | None] = field(default_factory=dict)
+    down: bool = False
+    asked: list[int] = field(default_factory=list)
+
+    def output_file(self, job_id: int) -> Path | None:
+        self.asked.append(job_id)
+        if self.down:
+            raise SlurmUnavailableError("slurmctld does not answer")
+        if job_id not in self.of:
+            raise NoSuchJobError("Invalid job id specified")
+        return self.of[job_id]
+
+
 @pytest.fixture
 def daemon() -> Answers:
     return Answers()
 
 
 @pytest.fixture
+def slurm() -> Outputs:
+    return Outputs()
+
+
+@pytest.fixture
 def run(
-    daemon: Answers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    daemon: Answers,
+    slurm: Outputs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Run:
     monkeypatch.setattr(command, "configuration", lambda _: SITE)
     monkeypatch.setattr(command, "connect", lambda *_: daemon)
+    monkeypatch.setattr(command, "slurm_of", lambda _: slurm)
     monkeypatch.setenv("TZ", "UTC")
     for name in ("configuration", "connect"):
         monkeypatch.setattr(purge, name, getattr(command, name))
@@ -168,6 +195,34 @@ def test_show(run: Run, daemon: Answers, job: Callable[..., JobView]) -> None:
     code, out, _ = run("show", "--json")
     shown: list[dict[str, Any]] = json.loads(out)["jobs"]
     assert (shown[0]["job_id"], shown[0]["state"]) == (12, JobState.RUNNING.value)
+
+
+def test_show_says_where_a_job_that_is_named_writes(
+    run: Run, daemon: Answers, slurm: Outputs, job: Callable[..., JobView]
+) -> None:
+    daemon.jobs = tuple(job(job_id=number) for number in (11, 12, 13))
+    slurm.of = {12: Path("/home/a b/x.out"), 13: None}
+    _, out, _ = run("show", "11,12,13", "-o")
+    ends = [line.partition("StdOut=")[2] for line in out.splitlines()]
+    assert ends == ["(null)", "/home/a b/x.out", "(null)"]
+    shown = json.loads(run("show", "12", "--json")[1])["jobs"]
+    assert shown[0]["output"] == "/home/a b/x.out"
+    slurm.asked.clear()
+    assert run("show")[1].count("StdOut=(null)") == 3
+    assert slurm.asked == []
+
+
+def test_show_does_not_wait_for_a_slurm_that_is_silent_job_by_job(
+    run: Run, daemon: Answers, slurm: Outputs, job: Callable[..., JobView]
+) -> None:
+    daemon.jobs = tuple(job(job_id=number) for number in range(30))
+    names = ",".join(str(number) for number in range(1, 30))
+    run("show", names)
+    assert len(slurm.asked) == 20
+    slurm.asked.clear()
+    slurm.down = True
+    assert run("show", names)[0] == 0
+    assert len(slurm.asked) == 1
 
 
 @pytest.mark.parametrize("words", [("update",), ("update", "12"), ("hold", "x"), ("nonsense",)])
