@@ -36,7 +36,7 @@ from ef_slurm.slurm.commands.accounting import admin_level
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
 from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
-from ef_slurm.slurm.guard import is_guarded
+from ef_slurm.slurm.guard import Guard, guard_of
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
 from ef_slurm.slurm.types import Observation
@@ -62,10 +62,10 @@ def check(config: SiteConfig, connect: Callable[[], Client]) -> tuple[Finding, .
         settings: SlurmConfiguration | None = slurm.configuration()
     except SlurmError:
         settings = None  # `check_slurm` says so
-    guarded = None if settings is None else is_guarded(slurm, config.slurm.partition)
+    guard = Guard.UNKNOWN if settings is None else guard_of(slurm, config.slurm.partition)
     return (
         *check_site_file(config, user),
-        *check_slurm(config, slurm, now, guarded),
+        *check_slurm(config, slurm, now, guard),
         *check_rights(config, admin_level(runner, config.daemon.user), settings),
         *check_queue(config, user),
         *check_state_root(config),
@@ -81,9 +81,7 @@ def check(config: SiteConfig, connect: Callable[[], Client]) -> tuple[Finding, .
     )
 
 
-def check_slurm(
-    config: SiteConfig, slurm: Slurm, now: float, guarded: bool | None
-) -> Iterator[Finding]:
+def check_slurm(config: SiteConfig, slurm: Slurm, now: float, guard: Guard) -> Iterator[Finding]:
     """What slurmctld says."""
     try:
         settings = slurm.configuration()
@@ -104,7 +102,7 @@ def check_slurm(
             f"{config.slurm.cluster!r} is configured, Slurm calls itself {settings.cluster!r}",
         )
     yield from _settings(settings)
-    yield check_guard(config, settings, guarded)
+    yield check_guard(config, settings, guard)
     yield _partition(config, partitions)
     yield from check_memory(config, settings, partitions)
     yield from _nodes(config, observation)

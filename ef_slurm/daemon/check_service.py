@@ -30,6 +30,7 @@ from ef_slurm.siteconfig.reader import read
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.siteconfig.wrong_combinations import serves_itself, somebody_elses_partition
 from ef_slurm.slurm.commands.accounting import AdminLevel
+from ef_slurm.slurm.guard import Guard
 from ef_slurm.slurm.site_types import SlurmConfiguration
 
 _ANYBODY = Account("an ordinary user", -1, frozenset())
@@ -227,20 +228,26 @@ def check_rights(
         )
 
 
-def check_guard(config: SiteConfig, settings: SlurmConfiguration, guarded: bool | None) -> Finding:
+def check_guard(config: SiteConfig, settings: SlurmConfiguration, guard: Guard) -> Finding:
     """Whether `job_submit.lua` keeps others' hands off the partition.
 
     Args:
-        guarded: what it said to a plain submission there; None where it could not be asked.
+        guard: who refuses a plain submission there.
     """
     subject, partition = "JobSubmitPlugins", config.slurm.partition
-    if guarded and config.daemon.serves is Serves.ME:
+    if guard.is_ours and config.daemon.serves is Serves.ME:
         return Finding(Level.ERROR, subject, somebody_elses_partition(config))
-    if guarded:
+    if guard is Guard.OLDER:
+        text = (
+            f"job_submit.lua guards {partition}, but it is an older release's: what that let users "
+            "do this one refuses; `ef-schedd setup --service --only=slurm` renews it"
+        )
+        return Finding(Level.WARNING, subject, text)
+    if guard is Guard.CURRENT:
         text = f"job_submit.lua guards {partition}: nothing starts behind ef-slurm's back"
         return Finding(Level.OK, subject, text)
     listed = "lua" in settings.job_submit_plugins
-    if guarded is None and listed:
+    if guard is Guard.UNKNOWN and listed:
         return Finding(
             Level.WARNING,
             subject,

@@ -8,7 +8,7 @@ from ef_slurm.siteconfig.wrong_combinations import serves_itself, somebody_elses
 from ef_slurm.slurm.commands.accounting import AdminLevel, admin_level
 from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
-from ef_slurm.slurm.guard import is_guarded
+from ef_slurm.slurm.guard import guard_of
 from ef_slurm.slurm.interface import Slurm
 
 
@@ -33,7 +33,7 @@ def refuse_wrong_combinations(
     if config.daemon.serves is Serves.ME:
         if user.name == config.daemon.user:
             raise StartRefusedError(serves_itself(config))
-        if not (advisory or user.uid == 0) and is_guarded(slurm, config.slurm.partition):
+        if not (advisory or user.uid == 0) and guard_of(slurm, config.slurm.partition).is_ours:
             raise StartRefusedError(somebody_elses_partition(config))
         return
     if user.uid == 0:

@@ -6,6 +6,8 @@ import re
 
 PLUGIN_MARK = "ef-slurm: job_submit.lua loaded"
 """In our job_submit.lua, and in nobody else's."""
+CALLED_PLUGIN = "ef-slurm.lua"
+"""The copy of ours beside a site's own job_submit.lua, which calls it."""
 
 _PARTITIONS = re.compile(r"^local PARTITIONS = \{(.*)\}$", re.M)
 _SERVICE_USER = re.compile(r'^local SERVICE_USER = "(.*)"$', re.M)
@@ -76,6 +78,14 @@ def plugin_with(text: str, partition: str, user: str) -> str:
         names = f'{inside}, ["{partition}"] = true' if inside else f'["{partition}"] = true'
         text = _PARTITIONS.sub(lambda _: f"local PARTITIONS = {{ {names} }}", text)
     return _SERVICE_USER.sub(lambda _: f'local SERVICE_USER = "{user}"', text)
+
+
+def renewed(shipped: str, text: str, partition: str, user: str) -> str:
+    """The plugin of this release, guarding what one of ours, that is there already, guards."""
+    found = _PARTITIONS.search(text)
+    if found is not None:
+        shipped = _PARTITIONS.sub(lambda _: found[0], shipped)
+    return plugin_with(shipped, partition, user)
 
 
 def calling(path: str) -> tuple[str, ...]:

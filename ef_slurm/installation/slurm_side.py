@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from ef_slurm.formats.hostlist import HostlistError, compress, expand
@@ -18,6 +19,7 @@ from ef_slurm.installation.steps import (
 from ef_slurm.installation.survey import Slurm, shipped
 from ef_slurm.siteconfig.tables import SiteConfig
 from ef_slurm.slurm.commands.accounting import AdminLevel
+from ef_slurm.slurm.guard import Guard
 from ef_slurm.slurm.types import SlurmNode
 
 Reconfigure = Literal[True]
@@ -39,7 +41,7 @@ def slurm_steps(
     plugin = tuple(_plugin(config, slurm))
     yield from plugin
     wanted = _wanted_lines(config, slurm, nodes)
-    if not wanted and not plugin:
+    if not wanted and not plugin and slurm.guard is not Guard.OLDER:
         return
     yield True
     if not wanted:
@@ -108,12 +110,13 @@ def _operator(user: str, slurm: Slurm) -> Iterator[Step | ByHand]:
 
 def _plugin(config: SiteConfig, slurm: Slurm) -> Iterator[Step | ByHand]:
     """Nothing starts in the partition but by ef-slurm."""
-    if slurm.guarded:
+    if slurm.guard is Guard.CURRENT:
         return
     partition, user = config.slurm.partition, config.daemon.user
-    place = slurm.conf.with_name("job_submit.lua")
-    ours = slurm_files.plugin_for(shipped("slurm/job_submit.lua"), partition, user)
+    place, ours = slurm.conf.with_name("job_submit.lua"), shipped("slurm/job_submit.lua")
     why = "keeps users from starting or changing jobs in the partition behind ef-slurm's back"
+    if slurm.guard is Guard.OLDER:
+        why = f"{why}: of this release; the site's names stay"
     if slurm.conf_text is None:
         yield ByHand(
             f"{place} on the host of slurmctld",
@@ -125,20 +128,35 @@ def _plugin(config: SiteConfig, slurm: Slurm) -> Iterator[Step | ByHand]:
             why,
         )
     elif slurm.plugin_text is None:
-        yield WriteFile(place, None, ours, why)
+        yield WriteFile(place, None, slurm_files.plugin_for(ours, partition, user), why)
     elif slurm_files.PLUGIN_MARK in slurm.plugin_text:
-        text = slurm_files.plugin_with(slurm.plugin_text, partition, user)
+        text = slurm_files.renewed(ours, slurm.plugin_text, partition, user)
         if text != slurm.plugin_text:
             yield WriteFile(place, slurm.plugin_text, text, why)
     else:
-        beside = place.with_name("ef-slurm.lua")
-        if not beside.exists():
-            yield WriteFile(beside, None, ours, why)
-        yield ByHand(
-            f"{place}, before its last line (return slurm.SUCCESS)",
-            slurm_files.calling(str(beside)),
-            "the site has a job_submit.lua of its own, which asks ef-slurm's first",
-        )
+        yield from _called_plugin(config, slurm, place, ours, why)
+
+
+def _called_plugin(
+    config: SiteConfig, slurm: Slurm, place: Path, ours: str, why: str
+) -> Iterator[Step | ByHand]:
+    """The site has a job_submit.lua of its own, which is to call ours."""
+    partition, user = config.slurm.partition, config.daemon.user
+    beside, there = place.with_name(slurm_files.CALLED_PLUGIN), slurm.called_text
+    if there is None:
+        yield WriteFile(beside, None, slurm_files.plugin_for(ours, partition, user), why)
+    else:
+        text = slurm_files.renewed(ours, there, partition, user)
+        if text != there:
+            yield WriteFile(beside, there, text, why)
+        if slurm.guard is Guard.OLDER:
+            yield RunCommand(("touch", str(place)), "slurmctld reads what it calls when it changes")
+            return
+    yield ByHand(
+        f"{place}, before its last line (return slurm.SUCCESS)",
+        slurm_files.calling(str(beside)),
+        "the site has a job_submit.lua of its own, which asks ef-slurm's first",
+    )
 
 
 def _wanted_lines(config: SiteConfig, slurm: Slurm, nodes: str | None) -> dict[str, str]:

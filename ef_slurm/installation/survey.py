@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ef_slurm.installation.slurm_files import CALLED_PLUGIN
 from ef_slurm.installation.steps import InstallationError, text_of
 from ef_slurm.resources import find
 from ef_slurm.slurm.commands.accounting import AdminLevel, admin_level, is_known
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
 from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
-from ef_slurm.slurm.guard import is_guarded
+from ef_slurm.slurm.guard import Guard, guard_of
 from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
 from ef_slurm.slurm.types import SlurmNode
 
@@ -41,7 +42,8 @@ class Slurm:
         conf: slurm.conf as Slurm names it.
         conf_text: its text; None where it is not this host's to change.
         plugin_text: of job_submit.lua beside it; None where there is none.
-        guarded: whether ef-slurm's plugin refuses plain submissions to the partition.
+        called_text: of the copy of ours that a site's own job_submit.lua calls; None for none.
+        guard: who refuses plain submissions to the partition.
         level: of the daemon's user; None where accounting does not tell.
         known: whether accounting knows the user, and an account of that name.
     """
@@ -52,7 +54,8 @@ class Slurm:
     conf: Path
     conf_text: str | None
     plugin_text: str | None
-    guarded: bool
+    called_text: str | None
+    guard: Guard
     level: AdminLevel | None
     known: tuple[bool, bool]
 
@@ -156,7 +159,8 @@ def survey_slurm(runner: Runner, partition: str, user: str, host: str) -> Slurm:
         conf=conf,
         conf_text=text_of(conf) if mine else None,
         plugin_text=_text(conf.with_name("job_submit.lua")) if mine else None,
-        guarded=bool(is_guarded(slurm, partition)),
+        called_text=_text(conf.with_name(CALLED_PLUGIN)) if mine else None,
+        guard=guard_of(slurm, partition),
         level=admin_level(runner, user),
         known=(is_known(runner, "user", user), is_known(runner, "account", user)),
     )

@@ -20,6 +20,10 @@ local PARTITIONS = { ef = true }
 -- The user that ef-schedd runs as ([daemon] user in ef-slurm.toml).
 local SERVICE_USER = "ef-slurm"
 
+-- Rises with each change of what is below: whoever is refused is told it, and so `ef-schedd check` sees
+-- which release's plugin slurmctld has.
+local REVISION = 2
+
 -- Whoever else may act on everybody's jobs: operators and administrators of Slurm.
 local OPERATORS = { "root", "slurm", SERVICE_USER }
 
@@ -32,7 +36,7 @@ local HELD = "ef-slurm: held by its owner"
 
 local POINTER = "is scheduled by ef-slurm. Submit with:"
     .. " ef-sbatch --deadline WHEN --iterations N --global-batch-size B SCRIPT"
-    .. " (see ef-sbatch --help)"
+    .. " (see ef-sbatch --help; job_submit.lua " .. REVISION .. ")"
 
 -- What an owner may not change, as the fields of a job update are called in Lua: what was promised
 -- was promised to the job as it was submitted.

@@ -97,6 +97,23 @@ def type_as(
     return done.returncode, said
 
 
+def an_older_plugin_is_renewed(bare: MiniSlurm, setup: str) -> None:
+    """As after an upgrade: no package touches Slurm's files."""
+    place = bare.output("scontrol show config | sed -n 's/^SLURM_CONF *= //p'", on="ctl").strip()
+    plugin = f"{place.rpartition('/')[0]}/job_submit.lua"
+    before = bare.output(f"cat {plugin}", on="ctl")
+    bare.run(f"sed -i 's/; job_submit.lua \" .. REVISION .. \"//' {plugin}", on="ctl")
+    assert bare.output(f"cat {plugin}", on="ctl") != before
+    code, said = type_as(bare, "ef-schedd check", on="ctl")
+    assert (code, "it is an older release's" in said) == (0, True), said
+    code, said = type_as(bare, setup, on="ctl")
+    assert (code, f"change {plugin}" in said) == (0, True), said
+    assert bare.output(f"cat {plugin}", on="ctl") == before
+    slurm_answers(bare)
+    code, said = type_as(bare, "ef-schedd check", on="ctl")
+    assert (code, "older release" in said) == (0, False), said
+
+
 def test_the_walk(bare: MiniSlurm) -> None:
     daemons, login = blocks()
     code, said = type_as(bare, "ef-schedd check", on="ctl")
@@ -129,6 +146,8 @@ def test_the_walk(bare: MiniSlurm) -> None:
         assert step in said, said
     assert bare.output("ls /shared/ef-slurm/jobs") == ""
     assert bare.output("squeue -h") == ""
+
+    an_older_plugin_is_renewed(bare, again)
 
     for command in login:
         code, said = type_as(bare, command)

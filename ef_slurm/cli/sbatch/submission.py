@@ -45,7 +45,7 @@ from ef_slurm.model import UNSPECIFIED, ArrayMember, Dependency, JobList, PerGpu
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.siteconfig.wrong_combinations import nobody_runs, somebody_elses_partition
 from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
-from ef_slurm.slurm.guard import is_guarded
+from ef_slurm.slurm.guard import guard_of
 from ef_slurm.slurm.interface import Slurm
 
 STARTING_SECONDS = 10.0
@@ -357,7 +357,7 @@ def _nobody(site: SiteConfig, slurm: Slurm) -> str:
     """
     if site.daemon.serves is Serves.EVERYONE:
         return ""
-    if is_guarded(slurm, site.slurm.partition):
+    if guard_of(slurm, site.slurm.partition).is_ours:
         raise UsageError(somebody_elses_partition(site))
     return nobody_runs(site)
 

@@ -26,6 +26,7 @@ from ef_slurm.siteconfig.accounts import Account
 from ef_slurm.siteconfig.reader import read
 from ef_slurm.siteconfig.tables import DaemonTable, JobsTable, QueueTable, Serves, SiteConfig
 from ef_slurm.slurm.commands.accounting import AdminLevel
+from ef_slurm.slurm.guard import Guard
 from ef_slurm.slurm.site_types import SlurmConfiguration
 
 NOW = 1_000_000.0
@@ -215,14 +216,16 @@ class TestRights:
         assert text in finding.text
 
     @pytest.mark.parametrize(
-        ("serves", "plugins", "guarded", "level", "text"),
+        ("serves", "plugins", "guard", "level", "text"),
         [
-            (Serves.EVERYONE, ("lua",), True, Level.OK, "guards ef"),
-            (Serves.EVERYONE, ("lua",), None, Level.WARNING, "could not be seen"),
-            (Serves.EVERYONE, ("lua",), False, Level.WARNING, "PARTITIONS and SERVICE_USER"),
-            (Serves.EVERYONE, (), False, Level.WARNING, "JobSubmitPlugins=lua"),
-            (Serves.ME, (), False, Level.WARNING, "JobSubmitPlugins=lua"),
-            (Serves.ME, ("lua",), True, Level.ERROR, 'write partition = "NAME"'),
+            (Serves.EVERYONE, ("lua",), Guard.CURRENT, Level.OK, "guards ef"),
+            (Serves.EVERYONE, ("lua",), Guard.OLDER, Level.WARNING, "setup --service"),
+            (Serves.EVERYONE, ("lua",), Guard.UNKNOWN, Level.WARNING, "could not be seen"),
+            (Serves.EVERYONE, ("lua",), Guard.NOBODY, Level.WARNING, "PARTITIONS and SERVICE_USER"),
+            (Serves.EVERYONE, (), Guard.NOBODY, Level.WARNING, "JobSubmitPlugins=lua"),
+            (Serves.ME, (), Guard.NOBODY, Level.WARNING, "JobSubmitPlugins=lua"),
+            (Serves.ME, ("lua",), Guard.CURRENT, Level.ERROR, 'write partition = "NAME"'),
+            (Serves.ME, ("lua",), Guard.OLDER, Level.ERROR, 'write partition = "NAME"'),
         ],
     )
     def test_who_guards_the_partition(
@@ -230,11 +233,11 @@ class TestRights:
         tmp_path: Path,
         serves: Serves,
         plugins: tuple[str, ...],
-        guarded: bool | None,
+        guard: Guard,
         level: Level,
         text: str,
     ) -> None:
-        finding = check_guard(config(tmp_path, serves), said({}, plugins), guarded)
+        finding = check_guard(config(tmp_path, serves), said({}, plugins), guard)
         assert finding.level is level
         assert text in finding.text
 

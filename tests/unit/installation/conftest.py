@@ -11,6 +11,7 @@ from ef_slurm.installation import service
 from ef_slurm.installation.survey import Host, Slurm
 from ef_slurm.siteconfig.accounts import Account
 from ef_slurm.slurm.commands.accounting import AdminLevel
+from ef_slurm.slurm.guard import Guard
 from ef_slurm.slurm.site_types import SlurmConfiguration, SlurmPartition
 from ef_slurm.slurm.types import SlurmNode
 
@@ -38,7 +39,8 @@ def slurm(tmp_path: Path) -> Callable[..., Slurm]:
             "conf": tmp_path / "slurm.conf",
             "conf_text": "ClusterName=c\n",
             "plugin_text": None,
-            "guarded": False,
+            "called_text": None,
+            "guard": Guard.NOBODY,
             "level": AdminLevel.NONE,
             "known": (False, False),
         }

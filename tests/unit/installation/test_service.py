@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.installation import service, survey
+from ef_slurm.installation import service, slurm_files, survey
 from ef_slurm.installation.apply import apply
 from ef_slurm.installation.service import Part, Wishes, plan_service
 from ef_slurm.installation.steps import (
@@ -20,12 +20,13 @@ from ef_slurm.installation.steps import (
     WishError,
     WriteFile,
 )
-from ef_slurm.installation.survey import PACKAGED_UNITS, Host, Slurm
+from ef_slurm.installation.survey import PACKAGED_UNITS, Host, Slurm, shipped
 from ef_slurm.resources import site_config_dir
 from ef_slurm.siteconfig.accounts import Account
 from ef_slurm.siteconfig.reader import parse
 from ef_slurm.siteconfig.tables import Serves
 from ef_slurm.slurm.commands.accounting import AdminLevel
+from ef_slurm.slurm.guard import Guard
 from ef_slurm.slurm.site_types import SlurmPartition
 
 MakeSlurm = Callable[..., Slurm]
@@ -230,7 +231,7 @@ def test_slurm_gets_operator_plugin_partition_last_of_all_slurm_conf(
 def test_what_slurm_has_is_left_alone(tmp_path: Path, host: Host, slurm: MakeSlurm) -> None:
     settings = dict(slurm().settings.settings, AccountingStoreFlags="job_comment,job_env")
     there = slurm(
-        ("throttle", "lua"), "ef", settings=settings, guarded=True, level=AdminLevel.OPERATOR
+        ("throttle", "lua"), "ef", settings=settings, guard=Guard.CURRENT, level=AdminLevel.OPERATOR
     )
     assert slurm_part(tmp_path, host, there) == Plan(())
 
@@ -280,6 +281,44 @@ def test_a_sites_own_plugin_is_kept_and_told_how_to_call_ours(
     ]
     (told,) = plan.by_hand
     assert f'dofile("{tmp_path}/ef-slurm.lua")' in told.lines
+
+
+def in_force(slurm: MakeSlurm, **changes: object) -> Slurm:
+    """All is as setup wants it, but for what is given."""
+    settings = dict(slurm().settings.settings, AccountingStoreFlags="job_comment")
+    return slurm(("lua",), "ef", settings=settings, level=AdminLevel.OPERATOR, **changes)
+
+
+def test_an_older_plugin_is_renewed_and_keeps_the_sites_names(
+    tmp_path: Path, host: Host, slurm: MakeSlurm
+) -> None:
+    current = slurm_files.plugin_for(shipped("slurm/job_submit.lua"), "ef", USER)
+    current = slurm_files.plugin_with(current, "night", USER)
+    older = current.replace("local REVISION = 2\n", "")
+    assert older != current
+    plan = slurm_part(tmp_path, host, in_force(slurm, plugin_text=older, guard=Guard.OLDER))
+    (step,) = plan.steps
+    assert isinstance(step, WriteFile)
+    assert (step.path, step.before, step.text) == (tmp_path / "job_submit.lua", older, current)
+    assert plan.by_hand == ()
+    # Written, and not read by slurmctld yet.
+    plan = slurm_part(tmp_path, host, in_force(slurm, plugin_text=current, guard=Guard.OLDER))
+    assert (plan.steps, plan.by_hand, plan.reconfigure) == ((), (), True)
+
+
+def test_what_a_sites_own_plugin_calls_is_renewed_and_read(
+    tmp_path: Path, host: Host, slurm: MakeSlurm
+) -> None:
+    current = slurm_files.plugin_for(shipped("slurm/job_submit.lua"), "ef", USER)
+    older = current.replace("local REVISION = 2\n", "")
+    there = in_force(slurm, plugin_text="-- theirs", called_text=older, guard=Guard.OLDER)
+    plan = slurm_part(tmp_path, host, there)
+    renewed, read = plan.steps
+    assert isinstance(renewed, WriteFile)
+    assert (renewed.path.name, renewed.text) == ("ef-slurm.lua", current)
+    assert isinstance(read, RunCommand)
+    assert read.command == ("touch", str(tmp_path / "job_submit.lua"))
+    assert plan.by_hand == ()
 
 
 def test_what_an_included_file_says_is_not_said_twice(

@@ -1,11 +1,13 @@
 """Lines of slurm.conf and job_submit.lua."""
 
+import hashlib
 import re
 
 import pytest
 
 from ef_slurm.installation import slurm_files
 from ef_slurm.resources import site_config_dir
+from ef_slurm.slurm import guard
 
 SHIPPED = (site_config_dir() / "slurm" / "job_submit.lua").read_text(encoding="utf-8")
 
@@ -51,3 +53,18 @@ def test_the_plugin_gets_the_sites_names_and_keeps_those_that_it_has() -> None:
     more = slurm_files.plugin_with(SHIPPED, "f", "ef-slurm")
     assert names(more) == ('ef = true, ["f"] = true', "ef-slurm")
     assert slurm_files.plugin_with(more, "ef", "ef-slurm") == more
+
+
+CODE = "1a14d42c5b4e5e9d"
+"""Of the plugin with this release's revision."""
+
+
+def test_a_plugin_that_changes_gets_another_revision() -> None:
+    """Otherwise `ef-schedd check` takes an older one for this one."""
+    (revision,) = re.findall(r"^local REVISION = (\d+)$", SHIPPED, re.M)
+    assert int(revision) == guard.REVISION
+    without = re.sub(r"--\[\[.*?--\]\]", "", SHIPPED, flags=re.S)
+    lines = (line.partition("-- ")[0].rstrip() for line in without.splitlines())
+    code = "\n".join(line for line in lines if line)
+    digest = hashlib.sha256(code.encode()).hexdigest()[:16]
+    assert digest == CODE, f"raise REVISION there and in slurm/guard.py, and write {digest} here"

@@ -83,11 +83,13 @@ def test_files_are_ours_where_slurmctld_runs(
     assert found.conf_text == ("ClusterName=c\n" if mine else None)
     assert found.plugin_text is None
     assert (found.level, found.known) == (AdminLevel.OPERATOR, (True, False))
-    assert not found.guarded
+    assert not found.guard.is_ours
     assert [node.gpu_total for node in found.nodes] == [4]
     (tmp_path / "job_submit.lua").write_text("-- theirs")
+    (tmp_path / "ef-slurm.lua").write_text("-- ours")
     again = survey_slurm(runner, "ef", "deadlines", "ctl.cluster")
-    assert again.plugin_text == ("-- theirs" if mine else None)
+    found_texts = (again.plugin_text, again.called_text)
+    assert found_texts == (("-- theirs", "-- ours") if mine else (None, None))
 
 
 def test_a_slurm_that_does_not_answer(tmp_path: Path, runner: Runner) -> None:
