@@ -221,6 +221,11 @@ def _completed(job: QueueJob, at: float, reports: JobReports) -> Transition:
     iteration, why, note = float(whole or job.iteration), "training complete", ""
     settled = settle_completed(job, at)
     last = _last_word(reports)
+    if last is None and job.progress_at is None:
+        why = note = (
+            "its command ended well and never reported progress: whether it trained is not known "
+            "(ef_slurm.training reports)"
+        )
     if last is not None and whole is not None and last.iteration < whole:
         iteration = float(last.iteration)
         why = note = last.message or f"finished early at iteration {last.iteration}"

@@ -303,6 +303,9 @@ class TestEnds:
         status = ended(JobBaseState.COMPLETED, launch=finished, progress=None)
         result = transition(row(running=HELD), status)
         assert (result.to, result.job.iteration) == (JobState.COMPLETED, 10_000)
+        assert "never reported progress" in result.job.note
+        once = replace(row(running=HELD), progress_at=NOW - 100.0)
+        assert transition(once, status).job.note == ""
 
     def test_late_and_in_its_grace(self) -> None:
         finished = ended(
