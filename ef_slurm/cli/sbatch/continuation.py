@@ -87,6 +87,23 @@ def find_source(text: str, client: Client, slurm: Slurm, say: Callable[[str], No
     return Source(directory, iterations, words, typed_in)
 
 
+def refuse_what_is_done(source: Source, iterations: int | None) -> None:
+    """GPUs are not promised to a training that has nothing left to do.
+
+    Args:
+        iterations: of the whole training, as its owner says; None where they do not.
+
+    Raises:
+        UsageError: the checkpoint is of as many.
+    """
+    if iterations is not None and source.done >= iterations:
+        raise UsageError(
+            f"--iterations={iterations}: the checkpoint in {source.directory} is of iteration "
+            f"{source.done}, so nothing is left to do: give more, --iterations=N counts from the "
+            "beginning"
+        )
+
+
 def take_over(source: Source, state_dir: Path) -> None:
     """Give a new state directory the checkpoints of the source.
 

@@ -20,7 +20,7 @@ from ef_slurm.cli.common.errors import CommandError, UsageError
 from ef_slurm.cli.common.options import ParsedOption
 from ef_slurm.cli.common.problems import Problems
 from ef_slurm.cli.sbatch.array_submit import PreparedMembers, check_array, submit_array
-from ef_slurm.cli.sbatch.continuation import Source, find_source
+from ef_slurm.cli.sbatch.continuation import Source, find_source, refuse_what_is_done
 from ef_slurm.cli.sbatch.curves import UNKNOWN, StatedCurves, known_type, remembered
 from ef_slurm.cli.sbatch.environment import environment_options, without_partition
 from ef_slurm.cli.sbatch.expiry import remove_expired
@@ -183,6 +183,9 @@ def _made_ready(
     requested, problems = asked.requested, asked.problems
     with problems.collecting():
         _check_predecessors(requested.dependency, client, slurm)
+    with problems.collecting():
+        if source is not None:
+            refuse_what_is_done(source, requested.iterations)
     pong = _daemon(client)
     nobody = "" if pong is not None else _nobody(site, slurm)
     types = _gpu_types(pong, site, slurm)

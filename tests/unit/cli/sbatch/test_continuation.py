@@ -13,7 +13,13 @@ import pytest
 
 from ef_slurm.api.messages import ListJobs, Register, Request, Response
 from ef_slurm.cli.common.errors import UsageError
-from ef_slurm.cli.sbatch.continuation import Source, find_source, remember_command, take_over
+from ef_slurm.cli.sbatch.continuation import (
+    Source,
+    find_source,
+    refuse_what_is_done,
+    remember_command,
+    take_over,
+)
 from ef_slurm.cli.sbatch.given import Given, go_on
 from ef_slurm.cli.sbatch.options import ALL_OPTIONS
 from ef_slurm.formats.codec import pretty
@@ -231,6 +237,16 @@ class TestWords:
             "--iterations=200",
             "--iterations=300",
         ]
+
+    @pytest.mark.parametrize(("iterations", "left"), [(None, 1), (151, 1), (150, 0), (20, 0)])
+    def test_what_has_nothing_left_to_do_is_refused(
+        self, source: Source, iterations: int | None, left: int
+    ) -> None:
+        if left:
+            refuse_what_is_done(source, iterations)
+        else:
+            with pytest.raises(UsageError, match=rf"--iterations={iterations}: .*iteration 150"):
+                refuse_what_is_done(source, iterations)
 
     def test_a_script_that_is_given_counts(self, source: Source) -> None:
         given = self.given("--continue=12", "--deadline=+4h", "other.py")
