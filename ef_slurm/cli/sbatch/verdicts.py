@@ -115,9 +115,10 @@ def lines(shown: VerdictView, zone: tzinfo, naming: Callable[[str], str]) -> Ite
             yield f"  deadline   {_deadline(shown.request, zone)}"
             yield from _begin(shown.request, zone)
             yield from _offer(shown, zone)
-            wait = (
-                "" if shown.reason.is_for_good else "wait for GPUs with --if-infeasible=wait, or "
-            )
+            for_good = shown.reason.is_for_good
+            if for_good and shown.request.if_infeasible is IfInfeasible.WAIT:
+                yield "  It would wait in vain (--if-infeasible=wait): this does not pass."
+            wait = "" if for_good else "wait for GPUs with --if-infeasible=wait, or "
             yield f"  Or {wait}run with --best-effort."
 
 

@@ -224,6 +224,9 @@ def test_waiting_is_advised_only_where_it_can_help(reason: Reason, helps: bool) 
     told = text(replace(REFUSED, reason=reason))
     assert ("--if-infeasible=wait" in told) is helps
     assert "run with --best-effort" in told
+    asked = replace(REFUSED.request, if_infeasible=IfInfeasible.WAIT)
+    told = text(replace(REFUSED, reason=reason, request=asked))
+    assert ("would wait in vain" in told) is not helps
 
 
 def test_a_job_that_is_kept_to_some_nodes_is_told_so() -> None:
