@@ -43,6 +43,10 @@ class ActingSlurm:
         """As the real one."""
         return self._slurm.jobs(job_ids)
 
+    def ended(self, job_ids: Collection[int]) -> Mapping[int, SlurmJob]:
+        """As the real one."""
+        return self._slurm.ended(job_ids)
+
     def step_nodes(self, job_id: int) -> frozenset[str]:
         """As the real one."""
         return self._slurm.step_nodes(job_id)

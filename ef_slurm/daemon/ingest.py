@@ -64,6 +64,7 @@ class Ingest:
             SlurmError: Slurm does not answer.
         """
         unknown = self._not_found(jobs)
+        self._observer.ask_accounting(job for job in jobs if job.id not in unknown)
         lost = {node.name for node in self._observer.observation.nodes if not node.usable}
         self._follower.look()
         observed = {job.id for job in jobs}

@@ -14,12 +14,12 @@ from datetime import UTC
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ef_slurm.daemon.observe.job_status import JobReports, JobStatus, layout_of
-from ef_slurm.daemon.observe.ownership import is_another_submission, ownership_error
+from ef_slurm.daemon.observe.job_status import JobReports, layout_of
+from ef_slurm.daemon.observe.ownership import is_another_submission, may_be_its_end, ownership_error
 from ef_slurm.daemon.observe.plausible import plausible
 from ef_slurm.daemon.observe.record_files import FoundRecords
 from ef_slurm.daemon.observe.state_dirs import StateDirs
-from ef_slurm.daemon.observe.transitions import derive_transition
+from ef_slurm.daemon.observe.transitions import derive_end
 from ef_slurm.formats.sentences import instant
 from ef_slurm.formats.times import format_stamp
 from ef_slurm.model import (
@@ -211,10 +211,7 @@ def corrected(record: JobRecord, evidence: Evidence, reports: JobReports) -> tup
         job, words = _as_in_slurm(job, slurm, evidence.ours)
         return replace(record, job=job), words
     ended = evidence.ended.get(job.request.slurm_job_id)
-    if ended is not None and ownership_error(job, ended) is None:
-        launch = reports.launch
-        if launch is not None and launch.slurm_job_id == ended.job_id:
-            ended = replace(ended, restarts=launch.restart_count)  # accounting does not say
+    if ended is not None and may_be_its_end(job, ended):
         return _ended(record, ended, evidence, reports)
     return record, _MISSING
 
@@ -271,11 +268,8 @@ def _ended(
     record: JobRecord, slurm: SlurmJob, evidence: Evidence, reports: JobReports
 ) -> tuple[JobRecord, str]:
     """The record of a job that ended while nobody looked, as the daemon would have settled it."""
-    status = JobStatus(slurm, reports)
-    transition = derive_transition(
-        record.job, status, None, evidence.now, ours=evidence.ours, seen_at=evidence.now
-    )
-    if transition.to not in FINAL or transition.to is JobState.LOST:
+    transition = derive_end(record.job, slurm, reports, evidence.now, ours=evidence.ours)
+    if transition is None:
         return record, f"it ended in Slurm ({slurm.state.value}) and is to go on"
     assert transition.to is not None
     at = evidence.now if transition.ended_at is None else transition.ended_at

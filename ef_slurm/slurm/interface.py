@@ -70,6 +70,18 @@ class Slurm(Protocol):
         """Some jobs, read again with one query; those that Slurm does not know are left out."""
         ...
 
+    def ended(self, job_ids: Collection[int]) -> Mapping[int, SlurmJob]:
+        """How jobs ended that Slurm may have forgotten, as its accounting says.
+
+        It tells whose they were, when they ran and how they ended, and nothing of what they asked
+        for nor how often they were requeued. What has not ended, or ended only in that slurmctld
+        lost it, is left out.
+
+        Raises:
+            SlurmError: there is no accounting, or it does not answer.
+        """
+        ...
+
     def step_nodes(self, job_id: int) -> frozenset[str]:
         """Nodes on which steps of a job run, its batch script not counted.
 

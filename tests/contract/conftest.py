@@ -80,6 +80,7 @@ class MemorySite(Site):
         self.time = 1_000_000.25
         timing = Timing(start=0.5, stop=1.0)
         self.cluster = MemoryCluster({"n1": 4, "n2": 4, "n3": 4, "n4": 4}, timing=timing)
+        self.cluster.slurmdbd = True
 
     def of(self, user: str) -> Slurm:
         return MemorySlurm(self.cluster, lambda: self.time, user=user, operator=user == "ef-slurm")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from ef_slurm.slurm.errors import (
     NoSuchJobError,
     NotPermittedError,
     RefusedError,
+    SlurmError,
     UpdateIncompleteError,
 )
 from ef_slurm.slurm.interface import Slurm, earliest_release
@@ -304,6 +305,27 @@ def test_a_cancelled_job_ends_and_stays_ended(site: Site, submit: Submit) -> Non
             operator.hold(job_id)
         operator.release(job_id)
         assert operator.job(job_id).is_final
+
+
+def test_accounting_says_how_jobs_ended(site: Site, submit: Submit) -> None:
+    ended, waits = submit("user1"), submit("user1")
+    operator = site.of("ef-slurm")
+    site.of("user1").cancel(ended.job_id)
+
+    def told() -> Mapping[int, SlurmJob]:
+        return operator.ended((ended.job_id, waits.job_id, UNKNOWN))
+
+    try:
+        told()
+    except SlurmError as error:
+        pytest.skip(f"no accounting: {error.message}")
+    site.until(lambda: ended.job_id in told())
+    (job,) = told().values()
+    assert (job.job_id, job.state) == (ended.job_id, JobBaseState.CANCELLED)
+    assert (job.name, job.user, job.uid) == (ended.name, ended.user, ended.uid)
+    assert job.submit_time == ended.submit_time
+    assert job.end_time is not None
+    assert abs(job.end_time - site.now()) < 120.0
 
 
 def test_a_job_that_has_ended_since_it_was_seen_is_not_put_back(site: Site, submit: Submit) -> None:

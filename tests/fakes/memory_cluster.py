@@ -163,6 +163,8 @@ class MemoryCluster:
         self.reachable = True
         self.boots = 1  # how often slurmctld was started
         self.answers_lost = 0
+        self.slurmdbd = False  # whether there is accounting
+        self.accounted: dict[int, MemoryJob] = {}  # ended jobs that are forgotten
         self.gpus_per_job = math.inf
         self.accounting = Accounting()
         self.licenses: tuple[SlurmLicense, ...] = ()
@@ -181,7 +183,7 @@ class MemoryCluster:
             if job.completing_until is not None and job.completing_until <= now:
                 self._stopped(job, job.completing_until)
             if job.ended is not None and now - job.ended > self.timing.min_job_age:
-                del self.jobs[job.job_id]
+                self.accounted[job.job_id] = self.jobs.pop(job.job_id)
         for job_id in sorted(self.jobs):
             self._try_start(self.jobs[job_id], now)
 

@@ -27,6 +27,7 @@ from ef_slurm.slurm.types import (
     JobBaseState,
     JobUpdate,
     Observation,
+    Requested,
     Shape,
     SignalTarget,
     SlurmJob,
@@ -95,6 +96,14 @@ class MemorySlurm:
         now = self._reach()
         known = self._cluster.jobs
         return {job_id: _seen(known[job_id], now) for job_id in job_ids if job_id in known}
+
+    def ended(self, job_ids: Collection[int]) -> Mapping[int, SlurmJob]:
+        """How jobs ended that Slurm may have forgotten."""
+        if not self._cluster.slurmdbd:
+            raise SlurmUnavailableError("Slurm accounting storage is disabled")
+        known = {**self._cluster.accounted, **self._cluster.jobs}  # the latest of an id
+        found = (_seen(known[job_id], self._clock()) for job_id in job_ids if job_id in known)
+        return {job.job_id: _accounted(job) for job in found if job.is_final}
 
     def step_nodes(self, job_id: int) -> frozenset[str]:
         """Nodes on which a running job's script has a step."""
@@ -353,6 +362,26 @@ def _seen(job: MemoryJob, now: float) -> SlurmJob:
         settings=tuple(sorted(job.settings.items())),
         array=job.array,
         heterogeneous=job.heterogeneous,
+    )
+
+
+def _accounted(job: SlurmJob) -> SlurmJob:
+    """As much as accounting knows of it."""
+    return SlurmJob(
+        job_id=job.job_id,
+        name=job.name,
+        user=job.user,
+        uid=job.uid,
+        account="",
+        state=job.state,
+        flags=frozenset(),
+        reason="",
+        hold=HoldKind.NONE,
+        requested=Requested(None, None, None, None),
+        submit_time=job.submit_time,
+        start_time=job.start_time,
+        end_time=job.end_time,
+        exit_code=job.exit_code,
     )
 
 

@@ -10,6 +10,7 @@ COMMANDS: Mapping[str, int] = MappingProxyType(
     {
         "observe": 3,
         "job": 1,
+        "ended": 1,
         "nodes": 1,
         "partitions": 1,
         "configuration": 1,

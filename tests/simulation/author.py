@@ -74,6 +74,7 @@ def story_of(seed: int) -> Story:
         resubmits=random.random() < 0.5 or resubmitting,
         min_job_age=random.choice((60.0, 300.0, 1e9)),
         as_owner=random.random() < 0.15,
+        accounting=Random(f"{seed} accounting").random() < 0.5,
     )
 
 

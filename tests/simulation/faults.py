@@ -28,7 +28,7 @@ MOST_COMMANDS = 400
 """Commands of one tick, beyond which it is taken for one that does not end."""
 
 ACTS = frozenset({"hold", "update", "release", "resize", "requeue", "signal", "cancel", "submit"})
-ASKS = frozenset({"observe", "job", "nodes", "configuration", "partitions", "licenses"})
+ASKS = frozenset({"observe", "job", "nodes", "configuration", "partitions", "licenses", "ended"})
 
 
 class ViolationError(AssertionError):

@@ -380,6 +380,7 @@ class Invariants:
             waits = job.spec.after is not None or job.spec.members > 1
             if not (limited or job.forgotten or waits):
                 raise ViolationError(f"job {job.number} is {row.state.value}: {row.note}")
+        self._not_lost_where_accounting_knows(job, row)
         if promise is None:
             return
         if promise.outcome is PromiseOutcome.OPEN:
@@ -395,6 +396,14 @@ class Invariants:
                 expected = PromiseOutcome.KEPT_IN_GRACE
             if promise.outcome is not expected:
                 raise ViolationError(f"promise {promise} of a job that ended at {row.ended_at}")
+
+    def _not_lost_where_accounting_knows(self, job: SimulatedJob, row: QueueJob) -> None:
+        known = self.site.cluster.accounted.get(row.request.slurm_job_id)
+        if row.state is not JobState.LOST or known is None or not self.site.story.accounting:
+            return
+        same = known.name == row.request.name and known.state is JobBaseState.CANCELLED
+        if same and not self.blame.has(What.COMMAND_FAULT):
+            raise ViolationError(f"job {job.number} is lost, and accounting knows how it ended")
 
     def _ended_for_what_it_did(self, job: SimulatedJob, row: QueueJob) -> None:
         """Whatever else befell it: complete is who has trained, or says so; three starts fail."""

@@ -52,6 +52,7 @@ def _smaller(story: Story) -> Iterator[Story]:
         replace(story, private=False),
         replace(story, resubmits=False),
         replace(story, as_owner=False),
+        replace(story, accounting=False),
         replace(story, min_job_age=300.0),
     ):
         if plain != story:

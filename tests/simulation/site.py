@@ -23,7 +23,7 @@ from ef_slurm.queue.store import Queue
 from ef_slurm.slurm.commands.accounting import AdminLevel, Rights
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.site_types import SlurmConfiguration
-from ef_slurm.slurm.types import HoldKind, SlurmJob, Submission, Submitted
+from ef_slurm.slurm.types import HoldKind, Submission, Submitted
 from tests.fakes.memory_cluster import MemoryCluster, Timing
 from tests.fakes.memory_slurm import MemorySlurm
 from tests.fakes.new_queue import empty
@@ -63,6 +63,7 @@ class Site:
         timing = Timing(start=0.3, stop=0.3, min_job_age=story.min_job_age)
         self.cluster = MemoryCluster(names, timing=timing)
         self.cluster.last_id = FIRST_JOB
+        self.cluster.slurmdbd = story.accounting
         for number, node in enumerate(self.cluster.nodes.values()):
             if story.types > 1:
                 node.gpu_type = "a100" if 2 * number < story.nodes else "h100"
@@ -226,7 +227,7 @@ class Site:
             Evidence(
                 records=self.records.read(),
                 observation=operator.observe(),
-                ended=self._accounting(operator),
+                ended=operator.ended(self.cluster.accounted) if self.story.accounting else {},
                 state_dirs=self.directories,
                 ours=self._settings().hold,
                 partitions=frozenset({"ef"}),
@@ -238,15 +239,6 @@ class Site:
         self._queue_is_lost = False
         self.on_rebuilt()
         return True
-
-    def _accounting(self, slurm: MemorySlurm) -> dict[int, SlurmJob]:
-        """The ended jobs that slurmctld has purged and slurmdbd knows still."""
-        jobs = {one.slurm.job_id: one.slurm for one in self.directories.by_directory.values()}
-        return {
-            number: slurm.seen(job)
-            for number, job in jobs.items()
-            if job.ended is not None and number not in self.cluster.jobs
-        }
 
     def _close(self) -> None:
         """What the kernel does for a process that is gone."""

@@ -176,6 +176,7 @@ class Story:
         private: whether users see their own jobs only (PrivateData=jobs).
         resubmits: whether the daemon may submit the first user's jobs again.
         min_job_age: seconds for which Slurm remembers ended jobs.
+        accounting: whether there is slurmdbd, which tells how jobs ended that Slurm has forgotten.
         as_owner: whether the daemon holds jobs as their owner does, and not as an operator.
     """
 
@@ -187,6 +188,7 @@ class Story:
     resubmits: bool = False
     min_job_age: float = 300.0
     as_owner: bool = False
+    accounting: bool = False
 
 
 def as_code(value: object) -> str:

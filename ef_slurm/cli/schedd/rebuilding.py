@@ -24,7 +24,6 @@ from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.accounts import Account
 from ef_slurm.siteconfig.tables import Serves, SiteConfig
 from ef_slurm.slurm.commands.command_slurm import CommandSlurm
-from ef_slurm.slurm.commands.ended import ended_jobs
 from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmError
 from ef_slurm.slurm.types import SlurmJob
@@ -106,8 +105,9 @@ def refuse_other_user(config: SiteConfig) -> None:
 def _made(config: SiteConfig, backup: Path | None, *, dry_run: bool) -> Rebuilt:
     records = _records(config, backup)
     runner = Runner(timeout=config.slurm.timeout, directory=config.slurm.commands)
+    slurm = CommandSlurm(runner)
     try:
-        observation = CommandSlurm(runner).observe()
+        observation = slurm.observe()
     except SlurmError as error:
         raise CommandError(
             f"Slurm does not say which jobs there are, and without that no queue can be made: "
@@ -118,7 +118,7 @@ def _made(config: SiteConfig, backup: Path | None, *, dry_run: bool) -> Rebuilt:
     wanted = wanted_of_accounting(records, observation)
     ended: Mapping[int, SlurmJob] = {}
     try:
-        ended = ended_jobs(runner, wanted)
+        ended = slurm.ended(wanted)
     except SlurmError as error:
         say(f"accounting does not say how {len(wanted)} jobs ended: {error.message}", err=True)
     evidence = Evidence(

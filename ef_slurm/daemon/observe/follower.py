@@ -14,7 +14,7 @@ from ef_slurm.daemon.observe.recycled import on_recycled
 from ef_slurm.daemon.observe.settlements import settle_given_up
 from ef_slurm.daemon.observe.stalls import StallLimits, Stalls
 from ef_slurm.daemon.observe.transition import Transition
-from ef_slurm.daemon.observe.transitions import derive_transition
+from ef_slurm.daemon.observe.transitions import derive_end, derive_transition
 from ef_slurm.model import Fault, Intent, JobState, QueueJob
 from ef_slurm.slurm.types import HoldKind
 
@@ -66,6 +66,13 @@ class Follower:
         """
         now = self._clock()
         status = self._observer.status(job)
+        gone = status is None or is_another_submission(job, status.slurm)
+        ended = self._observer.accounted_end(job) if gone else None
+        if ended is not None:
+            reports = self._observer.reports(job)
+            transition = derive_end(job, ended, reports, now, ours=self._hold)
+            if transition is not None:
+                return transition
         if status is None:
             return on_missing(job, self._observer.reports(job), now)
         if is_another_submission(job, status.slurm):

@@ -9,13 +9,14 @@ from dataclasses import replace
 from ef_slurm.daemon.observe.companion_book import CompanionBook
 from ef_slurm.daemon.observe.gpu_types import slurm_type
 from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
+from ef_slurm.daemon.observe.ownership import is_another_submission, may_be_its_end
 from ef_slurm.daemon.observe.plausible import plausible
 from ef_slurm.daemon.observe.power import REREAD_SECONDS, power_times, wake_seconds_of
 from ef_slurm.daemon.observe.site_limits import SiteLimits, SiteLimitsReader
 from ef_slurm.daemon.observe.state_dirs import StateDirs
 from ef_slurm.daemon.pauses import lately
 from ef_slurm.model import Block, Companion, JobRequest, QueueJob
-from ef_slurm.slurm.errors import NoSuchJobError
+from ef_slurm.slurm.errors import NoSuchJobError, SlurmError
 from ef_slurm.slurm.interface import Slurm
 from ef_slurm.slurm.site_types import PowerTimes
 from ef_slurm.slurm.types import Observation, SlurmJob
@@ -54,6 +55,7 @@ class Observer:
         self._forgotten: dict[int, tuple[int, float]] = {}
         self._killed: dict[int, tuple[int, float]] = {}
         self._ends: dict[int, tuple[float, float]] = {}
+        self._accounted: dict[int, SlurmJob | None] = {}
         self.expects_end = False
         """Whether a job is to end that had not ended when Slurm was last asked."""
 
@@ -207,6 +209,30 @@ class Observer:
             return None
         self.update(job)
         return job
+
+    def ask_accounting(self, jobs: Iterable[QueueJob]) -> None:
+        """Ask once how those ended that Slurm has forgotten: with one query, and if it answers."""
+        known = self.observation.jobs
+        gone = set[int]()
+        for job in jobs:
+            slurm_id = job.request.slurm_job_id
+            slurm = known.get(slurm_id)
+            if slurm is None or is_another_submission(job, slurm):
+                gone.add(slurm_id)
+        new = gone - self._accounted.keys()
+        self._accounted = {one: self._accounted[one] for one in gone - new}
+        if not new:
+            return
+        try:
+            ended = self._slurm.ended(new)
+        except SlurmError:  # many sites have none; slurmctld's word has to do
+            ended = {}
+        self._accounted |= {slurm_id: ended.get(slurm_id) for slurm_id in new}
+
+    def accounted_end(self, job: QueueJob) -> SlurmJob | None:
+        """How a job ended that Slurm has forgotten; None where accounting has not told."""
+        ended = self._accounted.get(job.request.slurm_job_id)
+        return ended if ended is not None and may_be_its_end(job, ended) else None
 
     def drop(self, job_id: int) -> None:
         """Slurm does not know the job, or has another one under its id since: it is asked anew."""

@@ -35,6 +35,17 @@ def is_another_submission(job: QueueJob, slurm: SlurmJob) -> bool:
     return seen != taken
 
 
+def may_be_its_end(job: QueueJob, ended: SlurmJob) -> bool:
+    """Whether accounting's word under the row's id is of its own Slurm job (`Slurm.ended`).
+
+    Accounting does not count requeues, and each is a submission: of a job that has run, owner and
+    name say it.
+    """
+    if ownership_error(job, ended) is not None or ended.name != job.request.name:
+        return False
+    return job.first_started_at is not None or not is_another_submission(job, ended)
+
+
 CLOCKS_SECONDS = 1.0
 """By how much Slurm's word on when a job came may be later than the queue's, and mean the same."""
 

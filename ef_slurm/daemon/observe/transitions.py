@@ -12,13 +12,14 @@ from dataclasses import replace
 from ef_slurm.contract import Launch, LaunchState, Phase
 from ef_slurm.daemon.observe.ends import count_unbegun, ended, not_measurable
 from ef_slurm.daemon.observe.holds import held_here, held_in_slurm, held_stalled, while_held
-from ef_slurm.daemon.observe.job_status import JobStatus
+from ef_slurm.daemon.observe.job_status import JobReports, JobStatus
 from ef_slurm.daemon.observe.reported import with_reports
 from ef_slurm.daemon.observe.script_numbers import judged_anew, script_numbers
 from ef_slurm.daemon.observe.settlements import settle_overdue
 from ef_slurm.daemon.observe.slurm_changes import changed_in_slurm, noted
 from ef_slurm.daemon.observe.transition import AuditEntry, Transition
 from ef_slurm.model import (
+    FINAL,
     PUT_BACK,
     EventKind,
     Intent,
@@ -35,7 +36,7 @@ from ef_slurm.slurm.pending import (
     may_be_forgotten,
     our_part,
 )
-from ef_slurm.slurm.types import HoldKind
+from ef_slurm.slurm.types import HoldKind, SlurmJob
 
 SILENT_SECONDS = 300.0
 """Seconds of running, or of training, after which a job that is to be measured and has not told
@@ -82,6 +83,22 @@ def derive_transition(
         return transition
     entries = tuple(AuditEntry(EventKind.USER, words) for words in numbers.words)
     return replace(transition, entries=entries + transition.entries, replan=True)
+
+
+def derive_end(
+    job: QueueJob, slurm: SlurmJob, reports: JobReports, now: float, *, ours: HoldKind
+) -> Transition | None:
+    """How a job ended of which Slurm knows nothing more; None where it is to go on.
+
+    Args:
+        slurm: its last, of slurmctld or of accounting, which does not count requeues.
+    """
+    launch = reports.launch
+    if launch is not None and launch.slurm_job_id == slurm.job_id:
+        slurm = replace(slurm, restarts=max(slurm.restarts, launch.restart_count))
+    status = JobStatus(slurm, reports)
+    transition = derive_transition(job, status, None, now, ours=ours, seen_at=now)
+    return transition if transition.to in FINAL - {JobState.LOST} else None
 
 
 def _going_on(

@@ -16,6 +16,7 @@ from ef_slurm.formats.durations import format_minutes
 from ef_slurm.formats.hostlist import compress
 from ef_slurm.slurm.accounting_types import Accounting
 from ef_slurm.slurm.commands.accounting_limits import read_accounting
+from ef_slurm.slurm.commands.ended import ended_jobs
 from ef_slurm.slurm.commands.job_json import parse_jobs
 from ef_slurm.slurm.commands.job_looks import JobLooks
 from ef_slurm.slurm.commands.job_steps import parse_step_nodes
@@ -108,6 +109,10 @@ class CommandSlurm:
             return {}
         # 22.05 answers with all jobs whatever it is asked for.
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
+    def ended(self, job_ids: Collection[int]) -> Mapping[int, SlurmJob]:
+        """How jobs ended that Slurm may have forgotten, as its accounting says."""
+        return ended_jobs(self._runner, sorted(set(job_ids)))
 
     def job(self, job_id: int) -> SlurmJob:
         """One job, read again."""

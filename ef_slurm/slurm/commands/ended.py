@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.types import FINAL_STATES, HoldKind, JobBaseState, Requested, SlurmJob
 
-_FIELDS = ("JobIDRaw", "UID", "User", "State", "ExitCode", "Start", "End", "Submit")
+_FIELDS = ("JobIDRaw", "UID", "User", "State", "ExitCode", "Start", "End", "Submit", "JobName")
 _AT_A_TIME = 500
 
 
@@ -29,23 +29,28 @@ def ended_jobs(runner: Runner, job_ids: Sequence[int]) -> dict[int, SlurmJob]:
 def read_ended(answer: str) -> Iterator[SlurmJob]:
     """What sacct printed, line by line; what has not ended, or is no line of ours, is left out.
 
+    So is what nobody has cancelled: slurmdbd says CANCELLED, and of nobody, of all jobs that a
+    slurmctld does not know which comes back without its state.
+
     >>> [(job.job_id, job.state.value, job.exit_code) for job in read_ended(
-    ...     "7|1001|alice|CANCELLED by 0|0:15|10|20|5\\n8|1001|alice|RUNNING|0:0|10|Unknown|5")]
+    ...     "7|1001|alice|CANCELLED by 0|0:15|10|20|5|a|b\\n"
+    ...     "8|1001|alice|RUNNING|0:0|10|Unknown|5|c\\n9|1001|alice|CANCELLED|0:0|10|20|5|d")]
     [(7, 'CANCELLED', None)]
     """
     for line in answer.splitlines():
-        words = line.split("|")
+        words = line.split("|", len(_FIELDS) - 1)  # sacct quotes nothing: a name may hold any byte
         if len(words) != len(_FIELDS) or not words[0].isdigit() or not words[1].isdigit():
             continue
-        job_id, uid, user, state, code, start, end, submit = words
-        base = _STATES.get(state.partition(" ")[0].rstrip("+"))
-        if base is None or not end.isdigit():
+        job_id, uid, user, state, code, start, end, submit, name = words
+        word, _, by = state.partition(" ")
+        base = _STATES.get(word.rstrip("+"))
+        if base is None or not end.isdigit() or (base is JobBaseState.CANCELLED and not by):
             continue
         returned, _, signal = code.partition(":")
         exited = returned.isdigit() and signal == "0"
         yield SlurmJob(
             job_id=int(job_id),
-            name="",
+            name=name,
             user=user,
             uid=int(uid),
             account="",

@@ -246,9 +246,9 @@ def test_how_it_ended_is_accountings_word_once_slurm_has_forgotten(world: World)
         del world.cluster.jobs[slurm_id]
     now = int(world.clock.now)
     lines = [
-        f"{ids[0]}|0|user1|COMPLETED|0:0|{now}|{now + 100}|{now}",
-        f"{ids[1]}|0|user1|CANCELLED by 0|0:15|{now}|{now + 100}|{now}",
-        f"{ids[1]}|77|mallory|COMPLETED|0:0|{now}|{now + 100}|{now}",
+        f"{ids[0]}|0|user1|COMPLETED|0:0|{now}|{now + 100}|{now}|train",
+        f"{ids[1]}|0|user1|CANCELLED by 0|0:15|{now}|{now + 100}|{now}|train",
+        f"{ids[1]}|77|mallory|COMPLETED|0:0|{now}|{now + 100}|{now}|train",
         "no line",
     ]
     world.clock.now += 500
@@ -617,10 +617,18 @@ class TestBackups:
 
 
 def test_lines_of_accounting() -> None:
-    lines = "8|1001|alice|NODE_FAIL|0:0|5|9|1\n9|1001|alice|COMPLETED|0:0|5|9|1"
-    read = list(read_ended(lines + "\n10|x|a|COMPLETED|0:0|5|9|1\n11|1|a|PENDING|0:0|x|Unknown|1"))
-    assert [(one.job_id, one.state) for one in read] == [
-        (8, JobBaseState.NODE_FAIL),
-        (9, JobBaseState.COMPLETED),
+    lines = (
+        "8|1001|alice|NODE_FAIL|0:0|5|9|1|bert",
+        "9|1001|alice|COMPLETED|0:0|5|9|1|a|b",
+        "10|x|a|COMPLETED|0:0|5|9|1|bert",
+        "11|1|a|PENDING|0:0|x|Unknown|1|bert",
+        "12|1|a|CANCELLED|0:0|5|9|1|bert",  # of a slurmctld that came back without its state
+        "13|1|a|CANCELLED by 1|0:0|5|9|1|bert",
+    )
+    read = list(read_ended("\n".join(lines)))
+    assert [(one.job_id, one.state, one.name) for one in read] == [
+        (8, JobBaseState.NODE_FAIL, "bert"),
+        (9, JobBaseState.COMPLETED, "a|b"),
+        (13, JobBaseState.CANCELLED, "bert"),
     ]
     assert all(isinstance(one, SlurmJob) and one.is_final for one in read)

@@ -20,7 +20,6 @@ from ef_slurm.queue.errors import DaemonRunningError
 from ef_slurm.queue.owner import DaemonLock
 from ef_slurm.queue.store import Queue
 from ef_slurm.siteconfig.tables import DaemonTable, JobsTable, QueueTable, Serves, SiteConfig
-from ef_slurm.slurm.commands.runner import Runner
 from ef_slurm.slurm.errors import SlurmUnavailableError
 from ef_slurm.slurm.types import Observation, SlurmJob
 from tests.unit.daemon.world import World
@@ -42,14 +41,13 @@ class Site:
         self.world.run_until(lambda: self.world.state(self.job) is JobState.RUNNING)
         self.world.queue.close()
         monkeypatch.setattr(rebuilding, "CommandSlurm", lambda _runner: self)
-        monkeypatch.setattr(rebuilding, "ended_jobs", self._ended)
 
     def observe(self) -> Observation:
         if self.silent:
             raise SlurmUnavailableError("Unable to contact slurm controller")
         return self.world.slurm.observe()
 
-    def _ended(self, _runner: Runner, _ids: Sequence[int]) -> dict[int, SlurmJob]:
+    def ended(self, _ids: Sequence[int]) -> dict[int, SlurmJob]:
         return {}
 
     def lose(self) -> None:
