@@ -146,7 +146,7 @@ class Looks:
         if self._silent_since is not None:
             silent = self._clock() - self._silent_since
             self._tell(f"Slurm answers again after {format_duration(silent)}")
-            for event in by_silence(self._queue, silent, self._clock()):
+            for event in by_silence(self._queue, self._observer.status, silent, self._clock()):
                 self._queue.events.log(event)
             self._silent_since = None
         return True

@@ -796,6 +796,29 @@ FOUND: dict[str, Story] = {
         ),
         gpus_per_node=1,
     ),
+    # It trained on one GPU of the four that it was given, for as long as Slurm did not answer.
+    "who was to grow while Slurm was silent was late by its own doing": Story(
+        events=(
+            Event(
+                3.1,
+                What.SUBMIT,
+                during=5,
+                job=Submitted(iterations=5200, deadline=369.8, after=0, members=2),
+            ),
+            Event(
+                14.7,
+                What.SUBMIT,
+                during=3,
+                job=Submitted(iterations=3000, deadline=138.3, grace=60.0, known=False),
+            ),
+            Event(88.2, What.SUBMIT, during=3, job=Submitted(iterations=5900, deadline=287.6)),
+            Event(
+                161.4, What.SUBMIT, during=1, job=Submitted(user=1, iterations=300, deadline=98.7)
+            ),
+            Event(169.3, What.COMMAND_FAULT, number=9),
+        ),
+        nodes=2,
+    ),
 }
 
 

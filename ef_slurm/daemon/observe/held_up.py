@@ -1,4 +1,4 @@
-"""Time in which a job stood still, ready to train, and not by its own doing.
+"""Time in which a job stood still, ready to train, or had too few GPUs, and not by its own doing.
 
 It is written into the audit log, by which `plan/lost_time.py` tells whose doing it is that a job is
 behind.
@@ -6,7 +6,7 @@ behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ef_slurm.daemon.observe.job_status import JobStatus
 from ef_slurm.formats.durations import format_duration
@@ -32,12 +32,17 @@ _STARTS = frozenset(
 _WAITING = frozenset({JobState.ADMITTED, JobState.PAUSED, JobState.STOPPING})
 """Who waits for its turn, or to be put back: no plan is carried out meanwhile."""
 
+_ON = frozenset({JobState.STARTING, JobState.RUNNING})
 
-def by_silence(queue: Queue, silent: float, now: float) -> Iterator[Event]:
-    """Which jobs were kept waiting while Slurm did not answer: those on their way, or to come.
+
+def by_silence(
+    queue: Queue, status: Callable[[QueueJob], JobStatus | None], silent: float, now: float
+) -> Iterator[Event]:
+    """Which jobs waited while Slurm did not answer: those on their way, to come, or to grow.
 
     Args:
         queue: has the jobs, and what is under way for them.
+        status: what is known of a job, now that it answers again.
         silent: for how many seconds it did not answer.
         now: UTC epoch seconds.
     """
@@ -45,9 +50,17 @@ def by_silence(queue: Queue, silent: float, now: float) -> Iterator[Event]:
         return
     waiting = {job.id for job in queue.jobs.all(_WAITING)}
     started = {one.job_id for one in queue.intents.unfinished() if one.action in _STARTS}
+    grow = {job.id for job in queue.jobs.all(_ON) if _is_to_grow(job, status(job))}
     why = f"Slurm did not answer for {format_duration(silent)} while it waited for its GPUs"
-    for job_id in sorted(waiting | started):
+    for job_id in sorted(waiting | started | grow):
         yield _held_up(job_id, why, now)
+
+
+def _is_to_grow(job: QueueJob, status: JobStatus | None) -> bool:
+    """Whether it holds fewer GPUs than it was given."""
+    if job.running is None or status is None or not status.slurm.is_running:
+        return False
+    return sum(count for _, count in status.layout) < job.running.gpus
 
 
 def waiting_for_gpus(queue: Queue, job: QueueJob, status: JobStatus, now: float) -> Event | None:
