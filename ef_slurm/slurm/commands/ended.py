@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 
 from ef_slurm.slurm.commands.runner import Runner
@@ -17,28 +18,31 @@ def ended_jobs(runner: Runner, job_ids: Sequence[int]) -> dict[int, SlurmJob]:
     Raises:
         SlurmError: accounting does not answer, or there is none.
     """
+    # sacct quotes nothing, and a name may hold any line: nobody guesses what is between the fields.
+    between = f"|{secrets.token_hex(8)}|"
     found: dict[int, SlurmJob] = {}
     for first in range(0, len(job_ids), _AT_A_TIME):
         some = ",".join(map(str, job_ids[first : first + _AT_A_TIME]))
         command = ("sacct", "--allocations", "--noheader", "--parsable2", f"--jobs={some}")
+        command = (*command, f"--delimiter={between}")
         answer = runner.query((*command, f"--format={','.join(_FIELDS)}")).stdout
-        found |= {job.job_id: job for job in read_ended(answer)}
+        found |= {job.job_id: job for job in read_ended(answer, between)}
     return found
 
 
-def read_ended(answer: str) -> Iterator[SlurmJob]:
+def read_ended(answer: str, between: str = "|") -> Iterator[SlurmJob]:
     """What sacct printed, line by line; what has not ended, or is no line of ours, is left out.
 
     So is what nobody has cancelled: slurmdbd says CANCELLED, and of nobody, of all jobs that a
     slurmctld does not know which comes back without its state.
 
     >>> [(job.job_id, job.state.value, job.exit_code) for job in read_ended(
-    ...     "7|1001|alice|CANCELLED by 0|0:15|10|20|5|a|b\\n"
+    ...     "7|1001|alice|CANCELLED by 0|0:15|10|20|5|a\\n"
     ...     "8|1001|alice|RUNNING|0:0|10|Unknown|5|c\\n9|1001|alice|CANCELLED|0:0|10|20|5|d")]
     [(7, 'CANCELLED', None)]
     """
-    for line in answer.splitlines():
-        words = line.split("|", len(_FIELDS) - 1)  # sacct quotes nothing: a name may hold any byte
+    for line in answer.split("\n"):
+        words = line.split(between)
         if len(words) != len(_FIELDS) or not words[0].isdigit() or not words[1].isdigit():
             continue
         job_id, uid, user, state, code, start, end, submit, name = words

@@ -619,7 +619,7 @@ class TestBackups:
 def test_lines_of_accounting() -> None:
     lines = (
         "8|1001|alice|NODE_FAIL|0:0|5|9|1|bert",
-        "9|1001|alice|COMPLETED|0:0|5|9|1|a|b",
+        "9|1001|alice|COMPLETED|0:0|5|9|1|a b",
         "10|x|a|COMPLETED|0:0|5|9|1|bert",
         "11|1|a|PENDING|0:0|x|Unknown|1|bert",
         "12|1|a|CANCELLED|0:0|5|9|1|bert",  # of a slurmctld that came back without its state
@@ -628,7 +628,7 @@ def test_lines_of_accounting() -> None:
     read = list(read_ended("\n".join(lines)))
     assert [(one.job_id, one.state, one.name) for one in read] == [
         (8, JobBaseState.NODE_FAIL, "bert"),
-        (9, JobBaseState.COMPLETED, "a|b"),
+        (9, JobBaseState.COMPLETED, "a b"),
         (13, JobBaseState.CANCELLED, "bert"),
     ]
     assert all(isinstance(one, SlurmJob) and one.is_final for one in read)
