@@ -23,9 +23,11 @@ def ended_jobs(runner: Runner, job_ids: Sequence[int]) -> dict[int, SlurmJob]:
     found: dict[int, SlurmJob] = {}
     for first in range(0, len(job_ids), _AT_A_TIME):
         some = ",".join(map(str, job_ids[first : first + _AT_A_TIME]))
-        command = ("sacct", "--allocations", "--noheader", "--parsable2", f"--jobs={some}")
-        command = (*command, f"--delimiter={between}")
-        answer = runner.query((*command, f"--format={','.join(_FIELDS)}")).stdout
+        command = (
+            *("sacct", "--allocations", "--noheader", "--parsable2", f"--delimiter={between}"),
+            *(f"--jobs={some}", f"--format={','.join(_FIELDS)}"),
+        )
+        answer = runner.query(command).stdout
         found |= {job.job_id: job for job in read_ended(answer, between)}
     return found
 
