@@ -340,6 +340,8 @@ class Executor:
     def _refused(self, job: QueueJob, intent: Intent, step: Step, message: str) -> Refusal:
         now = self._clock()
         why = f"{intent.action.value} was not done: {message}"
+        if isinstance(step, Extend):
+            why = f"Slurm keeps the time limit of the run, the next one has the new one: {message}"
         about_it = about(job, EventKind.ERROR)
         _log.warning("job %d: %s", job.request.slurm_job_id, why, extra=about_it)
         with self._queue.transaction():
