@@ -819,6 +819,52 @@ FOUND: dict[str, Story] = {
         ),
         nodes=2,
     ),
+    # Of the simulation: what a live training was launched on was all of its GPUs, whatever part of
+    # them it had been told to begin on.
+    "who refuses to change its size is measured on a part of its GPUs": Story(
+        events=(
+            Event(
+                185.3,
+                What.SUBMIT,
+                job=Submitted(iterations=22400, deadline=1574.0, known=False, live=Live.REFUSES),
+            ),
+        ),
+        nodes=2,
+    ),
+    # Of the simulation: a lost job had ended, and was submitted again after that.
+    "a lost job is submitted again half a minute later": Story(
+        events=(
+            Event(131.4, What.SUBMIT, job=Submitted(iterations=5900)),
+            Event(240.5, What.COMMAND_FAULT, number=5, during=3),
+            Event(277.3, What.OWNER_UPDATES, number=4, amount=60.0, during=5),
+        ),
+        gpus_per_node=1,
+        resubmits=True,
+        min_job_age=60.0,
+    ),
+    # The clock was set an hour forward just after: what was refused had ended too long ago.
+    "the Slurm job of a refused one was left for good": Story(
+        events=(
+            Event(
+                198.6,
+                What.SUBMIT,
+                job=Submitted(iterations=5100, deadline=475.4, max_time=120.0),
+            ),
+            Event(205.5, What.CLOCK, number=3, amount=3600.0),
+            Event(219.1, What.STRANGER, number=6, amount=36.7),
+        ),
+        nodes=2,
+        gpus_per_node=2,
+    ),
+    # Its owner wanted no deadline any more while an operator held it.
+    "a promise was open for ever": Story(
+        events=(
+            Event(112.8, What.SUBMIT, job=Submitted(iterations=22800, deadline=2251.6)),
+            Event(151.1, What.OPERATOR_HOLDS),
+            Event(380.5, What.HOSTILE, number=702323, amount=3.0),
+        ),
+        nodes=1,
+    ),
 }
 
 

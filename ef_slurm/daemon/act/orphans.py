@@ -23,6 +23,9 @@ CANCEL_DELAY_SECONDS = 10.0
 ORPHAN_WINDOW_SECONDS = 3600.0
 """Seconds after which an ended job is no longer looked at."""
 
+FIRST_WINDOW_SECONDS = 86400.0
+"""The same where this daemon has not looked yet: the one before may have been away for long."""
+
 REFUSED_SECONDS = 20.0
 """Seconds after which what Slurm refused to cancel is asked for again."""
 
@@ -49,6 +52,7 @@ class Orphans:
         self._queue = queue
         self._clock = clock
         self._since = -math.inf
+        self._looked_at: float | None = None
         self._settled: set[int] = set()
         self._refused: dict[int, float] = {}
         """Job → when Slurm refused to cancel what it has left."""
@@ -61,7 +65,12 @@ class Orphans:
         """
         now = self._clock()
         following: float | None = None
-        since = max(self._since, now - ORPHAN_WINDOW_SECONDS)
+        # By the clock as it was at the last look: it may have been set forward since.
+        oldest = now - FIRST_WINDOW_SECONDS
+        if self._looked_at is not None:
+            oldest = self._looked_at - ORPHAN_WINDOW_SECONDS
+        since = max(self._since, oldest)
+        self._looked_at = now
         ended = self._queue.jobs.ended(ENDED, since=since)
         ids = {job.id for job in ended}
         self._settled &= ids

@@ -130,9 +130,12 @@ class Changes:
         asked = self._asked(job, request, now)
         if change.dependency is not None and self._waits_anew(job):
             return self._let_wait(asked, actor, why, now)
-        if job.state in (JobState.NEW, JobState.HELD) or job.measuring is not None:
+        promise = self._queue.promises.of(job.id)
+        promised = promise is not None and promise.outcome is PromiseOutcome.OPEN
+        held = job.state is JobState.HELD
+        if job.state is JobState.NEW or (held and not promised) or job.measuring is not None:
             self._write(job, asked, actor, why, now)
-            when = "released" if job.state is JobState.HELD else "judged"
+            when = "released" if held else "judged"
             return Changed(ChangeOutcome.TO_BE_JUDGED, f"{said}; it counts when it is {when}")
         if not request.complete:
             raise NotPossibleError("nobody knows yet how long it takes: try again in a minute")
@@ -143,13 +146,16 @@ class Changes:
                 "it has its verdict: a dependency can be taken away now (dependency=), but not "
                 "given; submit it anew with --dependency"
             )
-        promise = self._queue.promises.of(job.id)
-        promised = promise is not None and promise.outcome is PromiseOutcome.OPEN
         if promised and is_looser(job.request, request):
             with self._queue.transaction():
                 self._write(job, asked, actor, why, now)
                 self._queue.promises.renew(job.id, at=now, why=why)
             return Changed(ChangeOutcome.DONE, said)
+        if held:
+            raise NotPossibleError(
+                "it is held, and what it was promised stands: until it is released it can only ask "
+                "for less (a later deadline, fewer iterations, best_effort=yes)"
+            )
         if promised or wants_back or change.deadline is not None:
             return self._judge(job, asked, actor, why, now)
         if job.state is JobState.WAITLISTED:

@@ -63,6 +63,8 @@ class LiveTraining(Training):
     points: list[Point] = field(default_factory=list)
     rounds: list[tuple[int, ...]] = field(default_factory=list)
     """The sizes that each round had to measure."""
+    began_on: int = 0
+    """GPUs of its launch, before any change."""
     says_why: str = "QOSMaxSubmitJobPerUserLimit"
     """What it writes where it submits no companion."""
 
@@ -76,6 +78,7 @@ class LiveTraining(Training):
         self.train, self.change, self.refused = self.slurm.nodes, 0, (0, "")
         self.left, self.measured_at, self.points = [], math.inf, []
         super()._launch(at, boot_of)
+        self.began_on = self.gpus
 
     def advance(self, now: float, boot_of: Callable[[Training], float]) -> None:
         super().advance(now, boot_of)
@@ -232,10 +235,11 @@ class LiveTraining(Training):
     def reports(self, now: float) -> JobReports:
         known = super().reports(now)
         if self.generation and known.launch is not None:
+            whole = self.slurm.gpus_per_node
             launch = replace(
                 known.launch,
-                nodes=",".join(self.slurm.nodes),
-                gpus_per_node=self.slurm.gpus_per_node,
+                nodes=",".join(self.slurm.nodes[: max(1, self.began_on // whole)]),
+                gpus_per_node=min(self.began_on, whole),
             )
             return replace(known, launch=launch, companion=self.told)
         return known

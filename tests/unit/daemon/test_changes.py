@@ -238,6 +238,48 @@ def test_what_is_not_judged_yet_is_judged_as_it_is_then(world: World, state: Job
     assert promise.deadline == world.row(job).request.deadline
 
 
+def held_by_an_operator(world: World) -> QueueJob:
+    job = running(world, deadline=3000.0)
+    slurm = world.training(job).slurm
+    world.cluster.requeue(slurm, world.clock.now)
+    slurm.hold = HoldKind.ADMIN
+    world.run_until(lambda: world.state(job) is JobState.HELD)
+    return job
+
+
+def let_go(world: World, job: QueueJob) -> None:
+    world.training(job).slurm.hold = HoldKind.NONE
+    world.run_until(lambda: world.state(job) is JobState.COMPLETED)
+
+
+def test_a_promise_is_given_up_while_an_operator_holds_its_job(world: World) -> None:
+    job = held_by_an_operator(world)
+    assert change(world, job, best_effort=True).outcome is ChangeOutcome.DONE
+    assert outcomes(world, job) == [PromiseOutcome.VOID]
+    assert world.state(job) is JobState.HELD
+    let_go(world, job)
+    assert outcomes(world, job) == [PromiseOutcome.VOID]
+
+
+def test_a_later_deadline_is_promised_while_an_operator_holds_its_job(world: World) -> None:
+    job = held_by_an_operator(world)
+    assert change(world, job, deadline=9000.0).outcome is ChangeOutcome.DONE
+    assert outcomes(world, job) == [PromiseOutcome.REPLACED, PromiseOutcome.OPEN]
+    let_go(world, job)
+    assert outcomes(world, job)[-1] is PromiseOutcome.KEPT
+
+
+@pytest.mark.parametrize("less", [{"deadline": 500.0}, {"iterations": 90_000}, {"max_gpus": 1}])
+def test_what_is_promised_stands_while_an_operator_holds_its_job(
+    world: World, less: dict[str, object]
+) -> None:
+    job = held_by_an_operator(world)
+    before = world.row(job)
+    with pytest.raises(NotPossibleError, match="what it was promised stands"):
+        change(world, job, **less)
+    assert (outcomes(world, job), world.row(job)) == ([PromiseOutcome.OPEN], before)
+
+
 def test_after_a_broken_promise_another_one_may_be_given(world: World) -> None:
     job = running(world, deadline=1000.0)
     world.training(job).pace(world.clock.now, 0.2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ef_slurm.daemon.act.orphans import FIRST_WINDOW_SECONDS
 from ef_slurm.model import Fault, JobState, PromiseOutcome, QueueJob
 from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.types import JobBaseState
@@ -57,10 +58,19 @@ def test_an_id_that_slurm_has_given_to_somebody_else_is_left_alone(world: World)
 def test_what_ended_long_ago_is_not_looked_at(world: World) -> None:
     job = world.submit(10_000_000, deadline=100.0)
     world.step()
-    world.clock.now += 3601.0
+    world.clock.now += FIRST_WINDOW_SECONDS + 1.0
     world.restart()
     world.run(60)
     assert world.training(job).slurm.state is JobBaseState.PENDING
+
+
+def test_what_ended_before_a_daemon_was_away_for_hours_is(world: World) -> None:
+    job = world.submit(10_000_000, deadline=100.0)
+    world.step()
+    world.clock.now += 7200.0
+    world.restart()
+    world.run(60)
+    assert in_slurm(world, job) is JobBaseState.CANCELLED
 
 
 def test_a_job_that_its_owner_withdrew_has_no_promise_any_more(world: World) -> None:
