@@ -2,10 +2,13 @@
 
 import json
 import os
+import sqlite3
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
@@ -30,6 +33,30 @@ def pytest_configure() -> None:
     if worker is not None and "MINISLURM_NAME" in os.environ:
         names = os.environ["MINISLURM_NAME"].split(",")
         os.environ["MINISLURM_NAME"] = names[int(worker.removeprefix("gw")) % len(names)]
+
+
+@pytest.fixture(autouse=True)
+def databases_are_closed() -> Iterator[None]:
+    """What a test leaves open is closed at its end.
+
+    From Python 3.13 on the garbage collector complains of it, in whichever test runs then.
+    """
+    plain = sqlite3.connect
+    opened: list[sqlite3.Connection] = []
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = plain(*arguments, **options)
+        opened.append(connection)
+        return connection
+
+    sqlite3.connect = connect  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sqlite3.connect = plain
+        for connection in opened:
+            with suppress(sqlite3.ProgrammingError):  # of another thread, which closes it
+                connection.close()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

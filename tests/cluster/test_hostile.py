@@ -306,6 +306,11 @@ def test_what_was_changed_all_the_same_is_a_new_request(
 def test_a_coordinator_changes_no_members_job(stage: Stage, command: str) -> None:
     if not stage.cluster.accounting:
         pytest.skip("no accounting, no coordinators")
+    wait_until(  # the queue may say so from before a requeue
+        "the victim's job to run",
+        lambda: stage.slurm(stage.victim)["JobState"] == "RUNNING",
+        timeout=60,
+    )
     coordinator = "coordinator account=acct1 names=user2"
     stage.run(f"sacctmgr -i add {coordinator}", user="root", check=True)
     try:

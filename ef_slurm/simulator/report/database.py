@@ -194,7 +194,8 @@ def _transaction(file: Path) -> Iterator[Database]:
     """The file with its tables, in a transaction that ends with the block."""
     try:
         # isolation_level None: transactions begin and end here and nowhere else.
-        with closing(sqlite3.connect(file, TIMEOUT_SECONDS, isolation_level=None)) as connection:
+        opened = sqlite3.connect(file, timeout=TIMEOUT_SECONDS, isolation_level=None)
+        with closing(opened) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 database = Database(connection)

@@ -178,7 +178,7 @@ sys.modules["my-train"] = sys.modules[__name__]
         (print, (), "lies in no file"),
         (inner, (object(),), "cannot be written into a script"),
         (inner, (float("nan"),), "cannot be written into a script"),
-        (inner, (NESTED,), "a list cannot be written"),
+        (inner, (NESTED,), "cannot be written into a script"),
         (partial(inner, **{"learning rate": 1}), (), "'learning rate' is no name in Python"),
         (partial(inner, **{"lambda": 1}), (), "'lambda' is no name in Python"),
         (of_a_file_with_a_dash, (), "'my-train' is no name in Python"),
