@@ -202,7 +202,7 @@ class TestFenced:
         assert slurm.observe().jobs == before
         looks = {"observe", "job", "jobs", "configuration", "nodes", "partitions", "licenses"}
         public = {name for name in vars(Slurm) if not name.startswith("_")}
-        assert len(public - looks - {"accounting", "step_nodes", "test"}) == len(changes)
+        assert len(public - looks - {"accounting", "ended", "step_nodes", "test"}) == len(changes)
 
     def test_it_writes_no_order_and_no_record(self, lost: Acting, root: Path) -> None:
         orders = FileStateDirs(OrderFiles(root), check=lost.check)
