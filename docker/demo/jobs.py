@@ -2,7 +2,8 @@
 
 Chosen so that the same story unfolds whether a start takes 8 or 20 seconds (held by
 tests/unit/docker/test_demo_jobs.py, which plays it in virtual time). On a slower machine
-everything takes longer, on a quick one less time: arrivals, work, deadlines and overheads alike.
+everything takes longer: arrivals, work, deadlines and overheads alike. On a quick one nothing takes
+less: what varies from start to start does not get shorter, and somebody has to follow.
 No rate is more than sixteen ranks reach together on two cores.
 """
 
@@ -16,9 +17,6 @@ OVERHEAD_SECONDS = 22.0
 
 TYPICAL_START_SECONDS = 15.0
 """Seconds of a start at the pace for which the numbers below are."""
-
-QUICKEST = 0.7
-"""Of that pace's times the least, however quick the starts are: people must be able to follow."""
 
 PATIENCE_SECONDS = 60.0
 """For which a job is kept back at most until another one has grown."""
@@ -109,8 +107,8 @@ SOONER_SECONDS = 6.0
 
 
 def sooner_seconds(factor: float) -> float:
-    """The same on a machine that is `factor` times slower; never less than an offer is exact."""
-    return SOONER_SECONDS * max(1.0, factor)
+    """The same on a machine that is `factor` times slower."""
+    return SOONER_SECONDS * factor
 
 
 def slowed_down(factor: float) -> tuple[DemoJob, ...]:
@@ -119,11 +117,9 @@ def slowed_down(factor: float) -> tuple[DemoJob, ...]:
 
 
 def _slowed_down(job: DemoJob, factor: float) -> DemoJob:
-    # Measuring takes as long on a quick machine.
-    work = max(1.0, factor) if job.request is Request.UNKNOWN else factor
     return replace(
         job,
         at=job.at * factor,
-        iterations=round(job.iterations * work),
-        deadline=None if job.deadline is None else job.deadline * work,
+        iterations=round(job.iterations * factor),
+        deadline=None if job.deadline is None else job.deadline * factor,
     )
