@@ -112,10 +112,6 @@ class MemorySlurm:
         runs = job.state is JobBaseState.RUNNING
         return frozenset(job.nodes).intersection(job.step_nodes) if runs else frozenset()
 
-    def seen(self, job: MemoryJob) -> SlurmJob:
-        """What was known of a job, also one that the cluster has forgotten."""
-        return _seen(job, self._clock())
-
     def configuration(self) -> SlurmConfiguration:
         """Slurm's version and settings."""
         self._reach()

@@ -26,11 +26,7 @@ def record_lines(
     Args:
         output: where it writes its standard output; None where Slurm does not tell.
     """
-    groups = [
-        *_groups(job, zone),
-        [("StateDir", job.state_dir)],
-        [("StdOut", NONE if output is None else str(output))],
-    ]
+    groups = _groups(job, zone, output)
     lines = [" ".join(f"{key}={value}" for key, value in group) for group in groups]
     if oneliner:
         yield " ".join(lines)
@@ -39,7 +35,7 @@ def record_lines(
     yield from (f"   {line}" for line in lines[1:])
 
 
-def _groups(job: JobView, zone: tzinfo) -> list[list[tuple[str, str]]]:
+def _groups(job: JobView, zone: tzinfo, output: Path | None) -> list[list[tuple[str, str]]]:
     def time(at: float | None) -> str:
         return NONE if at is None else format_iso(at, zone)
 
@@ -90,4 +86,6 @@ def _groups(job: JobView, zone: tzinfo) -> list[list[tuple[str, str]]]:
             ("Reshapes", str(job.reshapes)),
             ("ExitCode", NONE if job.exit_code is None else str(job.exit_code)),
         ],
+        [("StateDir", job.state_dir)],
+        [("StdOut", NONE if output is None else str(output))],
     ]

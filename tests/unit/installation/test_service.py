@@ -26,7 +26,7 @@ from ef_slurm.siteconfig.accounts import Account
 from ef_slurm.siteconfig.reader import parse
 from ef_slurm.siteconfig.tables import Serves
 from ef_slurm.slurm.commands.accounting import AdminLevel
-from ef_slurm.slurm.guard import Guard
+from ef_slurm.slurm.guard import REVISION, Guard
 from ef_slurm.slurm.site_types import SlurmPartition
 
 MakeSlurm = Callable[..., Slurm]
@@ -294,7 +294,7 @@ def test_an_older_plugin_is_renewed_and_keeps_the_sites_names(
 ) -> None:
     current = slurm_files.plugin_for(shipped("slurm/job_submit.lua"), "ef", USER)
     current = slurm_files.plugin_with(current, "night", USER)
-    older = current.replace("local REVISION = 2\n", "")
+    older = current.replace(f"local REVISION = {REVISION}\n", "")
     assert older != current
     plan = slurm_part(tmp_path, host, in_force(slurm, plugin_text=older, guard=Guard.OLDER))
     (step,) = plan.steps
@@ -310,7 +310,7 @@ def test_what_a_sites_own_plugin_calls_is_renewed_and_read(
     tmp_path: Path, host: Host, slurm: MakeSlurm
 ) -> None:
     current = slurm_files.plugin_for(shipped("slurm/job_submit.lua"), "ef", USER)
-    older = current.replace("local REVISION = 2\n", "")
+    older = current.replace(f"local REVISION = {REVISION}\n", "")
     there = in_force(slurm, plugin_text="-- theirs", called_text=older, guard=Guard.OLDER)
     plan = slurm_part(tmp_path, host, there)
     renewed, read = plan.steps
