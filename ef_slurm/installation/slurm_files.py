@@ -9,7 +9,9 @@ PLUGIN_MARK = "ef-slurm: job_submit.lua loaded"
 CALLED_PLUGIN = "ef-slurm.lua"
 """The copy of ours beside a site's own job_submit.lua, which calls it."""
 
-_PARTITIONS = re.compile(r"^local PARTITIONS = \{(.*)\}$", re.M)
+_PARTITIONS = re.compile(r"^local PARTITIONS = \{([^}]*)\}", re.M)
+_OPERATORS = re.compile(r"^local OPERATORS = \{([^}]*)\}", re.M)
+_REVISION = re.compile(r"^local REVISION = (\d{1,9})\b", re.M | re.A)
 _SERVICE_USER = re.compile(r'^local SERVICE_USER = "(.*)"$', re.M)
 
 
@@ -75,17 +77,34 @@ def plugin_with(text: str, partition: str, user: str) -> str:
     if not re.search(
         rf'(?<![\w-])(?:{re.escape(partition)}|\["{re.escape(partition)}"\])\s*=', inside
     ):
-        names = f'{inside}, ["{partition}"] = true' if inside else f'["{partition}"] = true'
+        others = re.sub(r"--[^\n]*", "", inside).strip().rstrip(",")
+        new = f'["{partition}"] = true'
+        names = f"{others}, {new}" if others else new
         text = _PARTITIONS.sub(lambda _: f"local PARTITIONS = {{ {names} }}", text)
     return _SERVICE_USER.sub(lambda _: f'local SERVICE_USER = "{user}"', text)
 
 
-def renewed(shipped: str, text: str, partition: str, user: str) -> str:
-    """The plugin of this release, guarding what one of ours, that is there already, guards."""
-    found = _PARTITIONS.search(text)
-    if found is not None:
-        shipped = _PARTITIONS.sub(lambda _: found[0], shipped)
+def renewed(shipped: str, text: str, partition: str, user: str) -> str | None:
+    """The plugin of this release, in place of one of ours that is there already.
+
+    Its partitions and operators stay; one that is as new stays as it is, but for this partition.
+
+    Returns:
+        None where they cannot be read: only a person can take them over.
+    """
+    if _revision(text) >= _revision(shipped):
+        return plugin_with(text, partition, user)
+    for names in (_PARTITIONS, _OPERATORS):
+        found, place = names.search(text), names.search(shipped)
+        if found is None or place is None:
+            return None
+        shipped = shipped[: place.start()] + found[0] + shipped[place.end() :]
     return plugin_with(shipped, partition, user)
+
+
+def _revision(text: str) -> int:
+    found = _REVISION.search(text)  # the first release's has none
+    return 1 if found is None else int(found[1])
 
 
 def calling(path: str) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def _plugin(config: SiteConfig, slurm: Slurm) -> Iterator[Step | ByHand]:
     place, ours = slurm.conf.with_name("job_submit.lua"), shipped("slurm/job_submit.lua")
     why = "keeps users from starting or changing jobs in the partition behind ef-slurm's back"
     if slurm.guard is Guard.OLDER:
-        why = f"{why}: of this release; the site's names stay"
+        why = f"{why}: of this release; PARTITIONS and OPERATORS stay"
     if slurm.conf_text is None:
         yield ByHand(
             f"{place} on the host of slurmctld",
@@ -130,11 +130,21 @@ def _plugin(config: SiteConfig, slurm: Slurm) -> Iterator[Step | ByHand]:
     elif slurm.plugin_text is None:
         yield WriteFile(place, None, slurm_files.plugin_for(ours, partition, user), why)
     elif slurm_files.PLUGIN_MARK in slurm.plugin_text:
-        text = slurm_files.renewed(ours, slurm.plugin_text, partition, user)
-        if text != slurm.plugin_text:
-            yield WriteFile(place, slurm.plugin_text, text, why)
+        yield from _renewed(config, place, slurm.plugin_text, ours, why)
     else:
         yield from _called_plugin(config, slurm, place, ours, why)
+
+
+def _renewed(
+    config: SiteConfig, place: Path, there: str, ours: str, why: str
+) -> Iterator[Step | ByHand]:
+    """A plugin of ours that is there already."""
+    text = slurm_files.renewed(ours, there, config.slurm.partition, config.daemon.user)
+    if text is None:
+        what = "site-config/slurm/job_submit.lua, with the PARTITIONS and OPERATORS of this one"
+        yield ByHand(str(place), (what,), "it is an older release's, and theirs cannot be read")
+    elif text != there:
+        yield WriteFile(place, there, text, why)
 
 
 def _called_plugin(
@@ -146,9 +156,7 @@ def _called_plugin(
     if there is None:
         yield WriteFile(beside, None, slurm_files.plugin_for(ours, partition, user), why)
     else:
-        text = slurm_files.renewed(ours, there, partition, user)
-        if text != there:
-            yield WriteFile(beside, there, text, why)
+        yield from _renewed(config, beside, there, ours, why)
         if slurm.guard is Guard.OLDER:
             yield RunCommand(("touch", str(place)), "slurmctld reads what it calls when it changes")
             return

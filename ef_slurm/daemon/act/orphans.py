@@ -20,11 +20,8 @@ from ef_slurm.slurm.errors import NoSuchJobError
 CANCEL_DELAY_SECONDS = 10.0
 """Seconds that ef-sbatch has to cancel the Slurm job of a rejected or withdrawn job itself."""
 
-ORPHAN_WINDOW_SECONDS = 3600.0
-"""Seconds after which an ended job is no longer looked at."""
-
-FIRST_WINDOW_SECONDS = 86400.0
-"""The same where this daemon has not looked yet: the one before may have been away for long."""
+ORPHAN_WINDOW_SECONDS = 86400.0
+"""Seconds after which an ended job is no longer looked at: the daemon before may have been away."""
 
 REFUSED_SECONDS = 20.0
 """Seconds after which what Slurm refused to cancel is asked for again."""
@@ -66,11 +63,8 @@ class Orphans:
         now = self._clock()
         following: float | None = None
         # By the clock as it was at the last look: it may have been set forward since.
-        oldest = now - FIRST_WINDOW_SECONDS
-        if self._looked_at is not None:
-            oldest = self._looked_at - ORPHAN_WINDOW_SECONDS
-        since = max(self._since, oldest)
-        self._looked_at = now
+        looked_at = now if self._looked_at is None else self._looked_at
+        since = max(self._since, looked_at - ORPHAN_WINDOW_SECONDS)
         ended = self._queue.jobs.ended(ENDED, since=since)
         ids = {job.id for job in ended}
         self._settled &= ids
@@ -99,7 +93,7 @@ class Orphans:
                     self._refused[job.id] = now
         # Whoever ended before that has been seen to; not looked at again with every tick. Who ended
         # while Slurm was silent, or refused, is looked at until its end is seen.
-        self._since = now - CANCEL_DELAY_SECONDS - CLOCK_STEP_SECONDS
+        self._since, self._looked_at = now - CANCEL_DELAY_SECONDS - CLOCK_STEP_SECONDS, now
         unfinished = self._unfinished() if ended else frozenset()
         for job in ended:
             if job.ended_at is not None and (job.id in unfinished or job.id in self._refused):

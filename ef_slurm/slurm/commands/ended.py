@@ -35,8 +35,9 @@ def ended_jobs(runner: Runner, job_ids: Sequence[int]) -> dict[int, SlurmJob]:
 def read_ended(answer: str, between: str = "|") -> Iterator[SlurmJob]:
     """What sacct printed, line by line; what has not ended, or is no line of ours, is left out.
 
-    So is what nobody has cancelled: slurmdbd says CANCELLED, and of nobody, of all jobs that a
-    slurmctld does not know which comes back without its state.
+    So is what ended in slurmdbd's books alone: CANCELLED, and by nobody, are all jobs that a
+    slurmctld does not know which comes back without its state; COMPLETED without having started is
+    what `sacctmgr show runawayjobs` mends.
 
     >>> [(job.job_id, job.state.value, job.exit_code) for job in read_ended(
     ...     "7|1001|alice|CANCELLED by 0|0:15|10|20|5|a\\n"
@@ -51,6 +52,8 @@ def read_ended(answer: str, between: str = "|") -> Iterator[SlurmJob]:
         word, _, by = state.partition(" ")
         base = _STATES.get(word.rstrip("+"))
         if base is None or not end.isdigit() or (base is JobBaseState.CANCELLED and not by):
+            continue
+        if base not in _WITHOUT_A_START and (not start.isdigit() or int(start) == 0):
             continue
         returned, _, signal = code.partition(":")
         exited = returned.isdigit() and signal == "0"
@@ -72,4 +75,6 @@ def read_ended(answer: str, between: str = "|") -> Iterator[SlurmJob]:
         )
 
 
+_WITHOUT_A_START = frozenset({JobBaseState.CANCELLED, JobBaseState.DEADLINE})
+"""How a job may end that has never run."""
 _STATES: dict[str, JobBaseState] = {state.value: state for state in FINAL_STATES}

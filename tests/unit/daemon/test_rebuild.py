@@ -623,6 +623,8 @@ def test_lines_of_accounting() -> None:
         "10|x|a|COMPLETED|0:0|5|9|1|bert",
         "11|1|a|PENDING|0:0|x|Unknown|1|bert",
         "12|1|a|CANCELLED|0:0|5|9|1|bert",  # of a slurmctld that came back without its state
+        "14|1|a|COMPLETED|0:0|Unknown|9|1|bert",  # a runaway job, mended by sacctmgr
+        "15|1|a|FAILED|0:0|0|9|1|bert",
         "13|1|a|CANCELLED by 1|0:0|5|9|1|bert",
     )
     read = list(read_ended("\n".join(lines)))

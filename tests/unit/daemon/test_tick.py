@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ef_slurm.daemon.act.orphans import FIRST_WINDOW_SECONDS
+from ef_slurm.daemon.act.orphans import ORPHAN_WINDOW_SECONDS
 from ef_slurm.daemon.observe.job_status import JobReports
 from ef_slurm.daemon.plan import planning
 from ef_slurm.daemon.settings import settings_of
@@ -105,7 +105,7 @@ def test_only_those_that_ended_just_now_are_looked_at(
     assert {world.training(job).slurm.state.value for job in rejected} == {"CANCELLED"}
     assert asked[-1] <= 90.0
     # After a start whatever was left for a day is seen to again.
-    assert max(asked) <= FIRST_WINDOW_SECONDS
+    assert max(asked) <= ORPHAN_WINDOW_SECONDS
 
 
 def test_old_jobs_are_forgotten_a_piece_at_a_time(world: World) -> None:

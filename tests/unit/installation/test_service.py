@@ -294,8 +294,11 @@ def test_an_older_plugin_is_renewed_and_keeps_the_sites_names(
 ) -> None:
     current = slurm_files.plugin_for(shipped("slurm/job_submit.lua"), "ef", USER)
     current = slurm_files.plugin_with(current, "night", USER)
-    older = current.replace(f"local REVISION = {REVISION}\n", "")
-    assert older != current
+    current = current.replace("local OPERATORS = {", 'local OPERATORS = { "ops",')
+    current = current.replace('night"] = true }', 'night"] = true,\n}  -- both')
+    older = current.replace(f"local REVISION = {REVISION}\n", "").replace("}  -- both", "}")
+    assert older.count("night") == older.count('"ops"') == 1
+    current = current.replace("}  -- both", "}")
     plan = slurm_part(tmp_path, host, in_force(slurm, plugin_text=older, guard=Guard.OLDER))
     (step,) = plan.steps
     assert isinstance(step, WriteFile)
@@ -304,6 +307,30 @@ def test_an_older_plugin_is_renewed_and_keeps_the_sites_names(
     # Written, and not read by slurmctld yet.
     plan = slurm_part(tmp_path, host, in_force(slurm, plugin_text=current, guard=Guard.OLDER))
     assert (plan.steps, plan.by_hand, plan.reconfigure) == ((), (), True)
+
+
+def test_an_older_plugin_whose_names_cannot_be_read_is_left_to_a_person(
+    tmp_path: Path, host: Host, slurm: MakeSlurm
+) -> None:
+    current = shipped("slurm/job_submit.lua")
+    older = current.replace(f"local REVISION = {REVISION}\n", "").replace(
+        "local PARTITIONS", "PARTITIONS"
+    )
+    plan = slurm_part(tmp_path, host, in_force(slurm, plugin_text=older, guard=Guard.OLDER))
+    assert plan.steps == ()
+    (told,) = plan.by_hand
+    assert told.where == str(tmp_path / "job_submit.lua")
+
+
+def test_a_plugin_that_is_as_new_keeps_what_the_site_changed(
+    tmp_path: Path, host: Host, slurm: MakeSlurm
+) -> None:
+    theirs = shipped("slurm/job_submit.lua") + "-- ours, too\n"
+    plan = slurm_part(tmp_path, host, in_force(slurm, plugin_text=theirs, guard=Guard.UNKNOWN))
+    (step,) = plan.steps
+    assert isinstance(step, WriteFile)
+    assert step.text == slurm_files.plugin_with(theirs, "ef", USER)
+    assert step.text.endswith("-- ours, too\n")
 
 
 def test_what_a_sites_own_plugin_calls_is_renewed_and_read(

@@ -55,6 +55,20 @@ def test_the_plugin_gets_the_sites_names_and_keeps_those_that_it_has() -> None:
     assert slurm_files.plugin_with(more, "ef", "ef-slurm") == more
 
 
+@pytest.mark.parametrize(
+    ("inside", "made"),
+    [
+        ("", '["f"] = true'),
+        (" ef = true, ", 'ef = true, ["f"] = true'),
+        ("\n  ef = true, -- ours\n", 'ef = true, ["f"] = true'),
+        (" ef = true -- ours\n", 'ef = true, ["f"] = true'),
+    ],
+)
+def test_partitions_are_added_behind_whatever_a_site_wrote(inside: str, made: str) -> None:
+    text = slurm_files.plugin_with(f"local PARTITIONS = {{{inside}}} -- x\n", "f", "u")
+    assert text == f"local PARTITIONS = {{ {made} }} -- x\n"
+
+
 CODE = "1a14d42c5b4e5e9d"
 """Of the plugin with this release's revision."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ef_slurm.daemon.act.orphans import FIRST_WINDOW_SECONDS
+from ef_slurm.daemon.act.orphans import ORPHAN_WINDOW_SECONDS
 from ef_slurm.model import Fault, JobState, PromiseOutcome, QueueJob
 from ef_slurm.slurm.errors import RefusedError
 from ef_slurm.slurm.types import JobBaseState
@@ -58,17 +58,26 @@ def test_an_id_that_slurm_has_given_to_somebody_else_is_left_alone(world: World)
 def test_what_ended_long_ago_is_not_looked_at(world: World) -> None:
     job = world.submit(10_000_000, deadline=100.0)
     world.step()
-    world.clock.now += FIRST_WINDOW_SECONDS + 1.0
+    world.clock.now += ORPHAN_WINDOW_SECONDS + 1.0
     world.restart()
     world.run(60)
     assert world.training(job).slurm.state is JobBaseState.PENDING
 
 
-def test_what_ended_before_a_daemon_was_away_for_hours_is(world: World) -> None:
+def test_what_ended_before_a_daemon_was_away_for_hours_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_job_id: int) -> None:
+        raise RefusedError("disabled")
+
     job = world.submit(10_000_000, deadline=100.0)
     world.step()
     world.clock.now += 7200.0
     world.restart()
+    with monkeypatch.context() as patched:
+        patched.setattr(world.slurm, "cancel", refuse)
+        world.run(60)
+        assert in_slurm(world, job) is JobBaseState.PENDING
     world.run(60)
     assert in_slurm(world, job) is JobBaseState.CANCELLED
 
