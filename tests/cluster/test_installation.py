@@ -102,7 +102,7 @@ def an_older_plugin_is_renewed(bare: MiniSlurm, setup: str) -> None:
     place = bare.output("scontrol show config | sed -n 's/^SLURM_CONF *= //p'", on="ctl").strip()
     plugin = f"{place.rpartition('/')[0]}/job_submit.lua"
     before = bare.output(f"cat {plugin}", on="ctl")
-    older = "/^local REVISION = /d; s/; job_submit.lua \" .. REVISION .. \"//"
+    older = '/^local REVISION = /d; s/; job_submit.lua " .. REVISION .. "//'
     bare.run(f"sed -i '{older}' {plugin}", on="ctl")
     assert bare.output(f"cat {plugin}", on="ctl") != before
     code, said = type_as(bare, "ef-schedd check", on="ctl")
